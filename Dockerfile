@@ -38,7 +38,7 @@ COPY functions functions
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime /out
 
 FROM code AS agent-code
-RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci eaves/onnxruntime
+RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci eaves/inference eaves/onnxruntime
 
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/

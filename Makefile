@@ -49,7 +49,7 @@ image:  ## the container images, with OCI=docker, podman or buildah
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
 image-test: $(READY)  ## build the function's container image without a daemon and compare it with what `eaves package` makes (root; slow)
-	$(BIN)/pytest -m slow tests/integration/test_oci_dockerfile.py
+	$(BIN)/pytest -m slow tests/integration/oci/test_dockerfile.py
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
 EDGE = $(foreach name,rich pygments markdown-it-py mdurl pyyaml,--no-emit-package $(name))

@@ -23,11 +23,11 @@ from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact
 from eaves.config import SettingsLayer, build
-from functions.session import open_session
-from trainer.quiet import native_stderr
-from trainer.registry import ARCHITECTURES
-from trainer.run import Run
+from eaves.inference.session import open_session
+from trainer.model.architectures import ARCHITECTURES
+from trainer.run.run import Run
 from trainer.settings import DataSettings, TrainSettings
+from trainer.tensorflow_notices import native_stderr
 from trainer.train import ENVIRONMENT, train
 
 CLASSES, PER_CLASS = 4, 12
@@ -157,11 +157,11 @@ def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
     """Random weights whose batch normalisation has the statistics of some images."""
     import keras
 
-    from trainer import model
+    from trainer.model import keras_model
 
     recipe = settings.recipe()
     with native_stderr():
-        whole = model.build_model(settings, settings.own_scale, CLASSES)
+        whole = keras_model.build_model(settings, settings.own_scale, CLASSES)
     backbone = whole.get_layer("backbone")
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

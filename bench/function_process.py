@@ -15,7 +15,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from bench.process import memory_bytes, tree
-from eaves.telemetry import TELEMETRY_OFF
+from eaves.base.telemetry import TELEMETRY_OFF
 
 ROOT = Path(__file__).parents[1]
 RETRY_S = 0.0005

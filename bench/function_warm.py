@@ -25,7 +25,7 @@ import numpy as np
 from bench.load import build_requests, send_all
 from bench.timing import print_columns
 from eaves.artifact import open_artifact
-from functions.session import open_session
+from eaves.inference.session import open_session
 
 ROUNDS = int(os.environ.get("EAVES_BENCH_ROUNDS", "7"))
 IMAGES = 40

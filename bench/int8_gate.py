@@ -17,11 +17,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from converters.int8.candidate_selection import SHARE_ON_TRAINED
 from converters.int8.evidence import AGREEMENT_IMAGES, CONFIDENCE, labels_suffice
-from converters.int8.pick import SHARE_ON_TRAINED
-from converters.labelled import AT_MOST
+from converters.int8.labelled_split import AT_MOST
 from converters.settings import ConvertSettings
-from eaves.statistics import images_needed, lower_bound, paired_p_value, tango_score
+from eaves.base.statistics import images_needed, lower_bound, paired_p_value, tango_score
 
 DROPS = (0.01, 0.03)
 DISCORDANCES = (0.02, 0.04, 0.08)
@@ -168,7 +168,9 @@ def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judg
         return float(passes.any(axis=1).mean())
     different = np.add(*_flips(random, PICKING_IMAGES, drop, discordance, runs)) / PICKING_IMAGES
     good = different <= SHARE_ON_TRAINED * drop
-    picked = np.where(good.any(axis=1), good.argmax(axis=1), different.argmin(axis=1))  # as converters.int8.pick
+    picked = np.where(
+        good.any(axis=1), good.argmax(axis=1), different.argmin(axis=1)
+    )  # as converters.int8.candidate_selection
     return float(passes[np.arange(runs), picked].mean())
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from bench.process import private_bytes
 from bench.timing import median_ms
 from eaves.artifact import Cpu, open_artifact
-from functions.session import open_session
+from eaves.inference.session import open_session
 
 RUNS = 15
 PAIRS = 60

@@ -20,13 +20,13 @@ from pathlib import Path
 from bench.timing import print_columns
 from bench.wire import count_wire
 from eaves.artifact import open_artifact
-from eaves.oci import wheels
-from eaves.oci.bytecode import find_compiler
-from eaves.oci.image import pick_image
-from eaves.oci.layout import open_layout
+from eaves.oci.layers import wheels
+from eaves.oci.layers.bytecode import find_compiler
+from eaves.oci.layers.image import pick_image
 from eaves.oci.runtime import PACKAGES, find_lock, unpack
-from tests.oci import VERSION, build_base, run_package, this_platform
-from tests.registries import serve_registry
+from eaves.oci.store.layout import open_layout
+from tests.container_images.packaging import VERSION, build_base, run_package, this_platform
+from tests.container_images.registries import serve_registry
 
 ROUNDS = 3
 SHARE_BAR = {"fp32": 500, "int8": 200}

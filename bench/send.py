@@ -12,10 +12,10 @@ import numpy as np
 
 from bench.timing import median_ms, print_table
 from eaves.artifact import Artifact, open_artifact
+from eaves.inference.session import open_session
 from eaves.local.client import LocalPlatform
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, default_trigger
 from eaves.sources.files import capture_file
-from functions.session import open_session
 
 
 def main() -> None:

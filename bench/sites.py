@@ -20,10 +20,10 @@ from resource import RUSAGE_CHILDREN, getrusage
 from urllib.parse import urlencode
 
 from bench.timing import print_columns
-from eaves.cli.fleet import REACH_S
-from knative.fleet import PARALLEL
-from tests.fakes.apiserver import Request
-from tests.sites import IMAGE, Sites, open_sites, some_down
+from eaves.cli.cluster.multi_site import REACH_S
+from knative.multi_site import PARALLEL
+from tests.cluster.sites import IMAGE, Sites, open_sites, some_down
+from tests.fakes.kubernetes.apiserver import Request
 
 Cost = tuple[float, float]
 """Seconds, and of them processor time."""

@@ -22,14 +22,14 @@ from PIL import Image
 
 from bench.timing import print_table
 from eaves.config import SettingsLayer, build
-from trainer import pixels
-from trainer.dataset import scan
+from trainer.data import pixels
+from trainer.data.dataset import scan
 from trainer.progress import SilentProgress, Step
-from trainer.quiet import native_stderr
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
+from trainer.tensorflow_notices import native_stderr
 from trainer.train import ENVIRONMENT
-from trainer.weights.choice import ScaleChoice
+from trainer.weights.scale_choice import ScaleChoice
 
 IMAGES = 192
 SKIPPED = 2
@@ -65,8 +65,9 @@ def _write_images(folder: Path) -> None:
 
 def _print_frozen(folder: Path) -> None:
     """Two trainings of a head on Inception V3, the second with the features of the first."""
-    from trainer import fit, model
-    from trainer.task import TrainingTask
+    from trainer.model import keras_model
+    from trainer.training import fit
+    from trainer.training.training_task import TrainingTask
 
     made = _settings(mode="frozen", weights="none")
     dataset = scan(folder / "images", val_fraction=0.2)
@@ -74,10 +75,10 @@ def _print_frozen(folder: Path) -> None:
         seconds = []
         for _ in range(2):
             with native_stderr():
-                built = model.build_model(made, made.own_scale, 4)
+                built = keras_model.build_model(made, made.own_scale, 4)
             task = TrainingTask(
                 model=built,
-                backbone_sha256=model.backbone_digest(built),
+                backbone_sha256=keras_model.backbone_digest(built),
                 decoded=decoded,
                 settings=made,
                 progress=SilentProgress(),
@@ -123,15 +124,15 @@ class _Stopwatch:
 def _network(made: TrainSettings) -> Any:
     import keras
 
-    from trainer import model
+    from trainer.model import keras_model
 
     with native_stderr():
-        built = model.build_model(made, made.own_scale, 4)
+        built = keras_model.build_model(made, made.own_scale, 4)
     return keras.Model(built.input, built.get_layer("head").output)
 
 
 def _ours_ms(made: TrainSettings, inputs: Any, labels: Any) -> float:
-    from trainer import loop
+    from trainer.training import loop
 
     watch = _Stopwatch()
     batches = loop.Batches(inputs, labels, np.arange(len(inputs)), made, shuffle=True)

@@ -11,33 +11,33 @@ from pathlib import Path
 import onnx
 
 from converters.export import export
-from converters.goldens import choose_goldens, write_goldens
-from converters.graph import Signature, read_signature, write_graph
 from converters.handlers import check_handler, copy_handler
-from converters.licences import UNKNOWN, installed, read_licences
-from converters.numeric import TensorSource, open_tensor_source
-from converters.oracle import ReferenceOutputs, run_reference
-from converters.page import page_path, write_page
-from converters.parity import ParityTolerance, prove_parity, run_session
-from converters.precision import PrecisionChoice, PrecisionInputs, choose_precision
-from converters.prepare import fuse, prepare
-from converters.previous import find_previous
+from converters.int8.precision_choice import PrecisionChoice, PrecisionInputs, choose_precision
+from converters.latency import measure_latency
+from converters.onnx.graph import Signature, read_signature, write_graph
+from converters.onnx.graph_preparation import fuse, prepare
+from converters.onnx.variants import write_variants
+from converters.previous_artifacts import find_previous
+from converters.proof.golden_images import choose_goldens, write_goldens
+from converters.proof.parity import ParityTolerance, prove_parity, run_session
+from converters.proof.reference_tensorflow import ReferenceOutputs, run_reference
+from converters.report_page import page_path, write_page
 from converters.settings import ConvertSettings
-from converters.source import ModelSource, open_source
-from converters.stopwatch import measure_latency
-from converters.tensors import convert_tensor
-from converters.variants import write_variants
-from converters.workplace import StagingDirectory, open_staging
+from converters.source.licences import UNKNOWN, installed, read_licences
+from converters.source.model_source import ModelSource, open_source
+from converters.source.tensor_source import TensorSource, open_tensor_source
+from converters.staging_directory import StagingDirectory, open_staging
+from converters.tensor_conversion import convert_tensor
 from eaves.artifact import Artifact, Manifest, Parity, Variant, check, write_artifact
 from eaves.artifact import Source as Origin
+from eaves.artifact.conversion_results import FP32, INT8
 from eaves.artifact.manifest import EMBED
 from eaves.artifact.store import LABELS, MODEL, file_entries
-from eaves.artifact.verdicts import FP32, INT8
-from eaves.disk import disk_errors
+from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConversionError
-from functions.session import Session, open_session
+from eaves.inference.session import Session, open_session
 from trainer.progress import SilentProgress, TrainingProgress
-from trainer.run import ParitySample
+from trainer.run.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1

@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.adapter import adapt
-from converters.child import ChildLimits, run_child
-from converters.foreign import load_foreign, opset_of
-from converters.graph import show_features
+from converters.child_process import ChildLimits, run_child
+from converters.onnx.adapter import adapt
+from converters.onnx.graph import show_features
 from converters.settings import ConvertSettings
+from converters.source.untrusted_onnx import load_foreign, opset_of
 from eaves.artifact.manifest import EMBED, FEATURES
 from eaves.errors import ArtifactError, ConversionError
 
 if TYPE_CHECKING:
-    from converters.source import ModelSource
-    from functions.session import Session
+    from converters.source.model_source import ModelSource
+    from eaves.inference.session import Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> Expo
 def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
     with TemporaryDirectory() as folder:
         said = run_child(
-            "converters.exporter",
+            "converters.tensorflow.tensorflow_export",
             {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
             Path(folder) / "facts.json",
             what="tf2onnx",
@@ -100,7 +100,7 @@ def _try_batch(model: Path, source: ModelSource) -> None:
     Raises:
         ConversionError: When they don't.
     """
-    from functions.session import OUTPUTS, Session
+    from eaves.inference.session import OUTPUTS, Session
 
     shape = (2, source.recipe.height, source.recipe.width, 3)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

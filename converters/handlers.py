@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from eaves.artifact import Artifact
+from eaves.artifact.permitted_files import HANDLER, MAX_HANDLER_BYTES
 from eaves.artifact.store import MANIFEST
-from eaves.artifact.tree import HANDLER, MAX_HANDLER_BYTES
 from eaves.errors import ConversionError
-from functions.replay import replay_in_child
+from eaves.inference.replay import replay_in_child
 
 
 def copy_handler(path: str, staging: Path) -> Path | None:

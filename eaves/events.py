@@ -1,8 +1,8 @@
 """CloudEvents: the frozen value, its HTTP encodings, the types we use and how identities are made.
 
-The SDK (`eaves.sdk`) invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an unusual content type as
-Python's repr and raises five kinds of exception on bad input. So this module reads messages itself, has the SDK
-validate the attributes and encode headers, and hands data through as bytes.
+The SDK (`eaves.cloudevents_sdk`) invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an unusual
+content type as Python's repr and raises five kinds of exception on bad input. So this module reads messages itself, has
+the SDK validate the attributes and encode headers, and hands data through as bytes.
 
 Source: CloudEvents 1.0.2 (spec.md) and its HTTP protocol binding (bindings/http-protocol-binding.md).
 """
@@ -17,11 +17,12 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote
 
+from eaves.base.strict_json import parse_json, render_json
+from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
-from eaves.timestamps import parse_timestamp
 
 TYPE_PREFIX = "dev.eaves."
 IMAGE_CAPTURED = "dev.eaves.image.captured.v1"
@@ -45,10 +46,6 @@ MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1
 """Source: CloudEvents 1.0.2, spec.md, type system: an Integer has 32 bits, its sign included."""
 MAX_NAME = 64
 """Of an attribute's name; the specification recommends 20."""
-MAX_JSON_VALUES = 250_000
-"""In one JSON text. 20 MB of `[],[],[]` would take 400 MB once parsed; base64 of any size is one value."""
-WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
-"""Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 CONTEXT_ATTRIBUTES = frozenset({*_REQUIRED, *_OPTIONAL})
@@ -141,9 +138,9 @@ def encode_binary(event: Event) -> tuple[dict[str, str], bytes]:
     Raises:
         EventError: When no receiver could take it: a bad extension name, text that is not Unicode.
     """
-    from eaves import sdk
+    from eaves import cloudevents_sdk
 
-    headers, body = sdk.encode(_typed(event.attributes()), event.data)
+    headers, body = cloudevents_sdk.encode(_typed(event.attributes()), event.data)
     if event.time is not None:
         headers["ce-time"] = event.time  # the SDK writes a datetime anew, which ends at the microsecond
     return headers, body
@@ -155,9 +152,9 @@ def encode_structured(event: Event) -> tuple[dict[str, str], bytes]:
     Raises:
         EventError: As `encode_binary`.
     """
-    from eaves import sdk
+    from eaves import cloudevents_sdk
 
-    sdk.validate(_typed(event.attributes()), event.data)
+    cloudevents_sdk.validate(_typed(event.attributes()), event.data)
     fields = {**event.attributes(), **_data_member(event)}
     return {"content-type": "application/cloudevents+json"}, json.dumps(fields).encode()
 
@@ -265,7 +262,7 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
     try:
         if isinstance(data, str) and not is_json(content_type if isinstance(content_type, str) else None):
             return data.encode()
-        return _render_json(data)
+        return render_json(data)
     except UnicodeEncodeError as error:
         raise EventError("the data holds half a character (a lone surrogate)") from error
     except ValueError as error:
@@ -279,67 +276,12 @@ def _data_member(event: Event) -> dict[str, Any]:
     if is_json(event.datacontenttype):
         try:
             value = parse_json(event.data)
-            _render_json(value)
+            render_json(value)
         except ValueError:
             value = None
         if value is not None:  # null would be no data at all
             return {"data": value}
     return {"data_base64": base64.b64encode(event.data).decode()}
-
-
-def parse_json(text: bytes) -> Any:
-    """JSON as RFC 8259 has it.
-
-    Raises:
-        ValueError: For anything else, NaN, nesting without end, a name twice in one object and more than
-            `MAX_JSON_VALUES` too.
-    """
-    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
-        raise ValueError(f"more than {MAX_JSON_VALUES} values")
-    try:
-        return json.loads(narrow(text), parse_constant=_refuse_constant, object_pairs_hook=_build_object)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]+")
-_ESCAPED = re.compile(rb"(?<!\\)(?:\\\\)*\\[\x80-\xff]")
-
-
-def narrow(text: bytes) -> bytes:
-    """JSON with escapes for what is beyond ASCII, where it is large.
-
-    A Python text takes as much for each letter as for the widest: one emoji beside 20 MB of base64 made them 80 MB.
-
-    Raises:
-        ValueError: When most of it isn't ASCII, which is better sent as `data_base64`; when it is not UTF-8.
-    """
-    if len(text) < WIDE_FROM or text.isascii():
-        return text
-    if len(text) - len(text.translate(None, bytes(range(0x80, 0x100)))) > MAX_WIDE:
-        raise ValueError(f"more than {MAX_WIDE} bytes beyond ASCII")
-    if _ESCAPED.search(text):
-        raise ValueError("a backslash before a letter that needs none")  # which an escape would make a good one
-    return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0].decode())[1:-1].encode(), text)
-
-
-def _render_json(value: Any) -> bytes:
-    try:
-        return json.dumps(value, allow_nan=False).encode()
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _build_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are unique; of others, receivers take the first or the last (RFC 8259, section 4)."""
-    values = dict(members)
-    if len(values) < len(members):
-        raise ValueError("a name is there twice in one object")
-    return values
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
 
 
 def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
@@ -350,9 +292,11 @@ def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
     """
     _check(attributes)
     texts = {name: value if isinstance(value, str) else _canonical(value) for name, value in attributes.items()}
-    from eaves import sdk  # with the first event: many a function never sees one before its first prediction
+    from eaves import (
+        cloudevents_sdk,  # with the first event: many a function never sees one before its first prediction
+    )
 
-    sdk.check(_typed(texts))
+    cloudevents_sdk.check(_typed(texts))
     return Event(
         id=texts["id"],
         source=texts["source"],

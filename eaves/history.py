@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import PlatformError
 from eaves.events import Event
 

@@ -16,8 +16,8 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
+from eaves.base.terminal import escape, escape_json
 from eaves.credentials.redact import redact
-from eaves.terminal import escape, escape_json
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from eaves.base.terminal import escape
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, is_scalar, iter_leaves
 from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
-from eaves.terminal import escape
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any
 from eaves import logs
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from functions.settings import FunctionSettings
-from functions.timing import StartTiming
+from functions.start_timing import StartTiming
 
 
 def main() -> None:
@@ -52,17 +52,17 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     timing.mark("settings")
     # Before the server's part: two threads that import take turns at the interpreter's lock, and both end late. What
     # the model's own thread does then, opening the session and a first run, needs no lock.
-    timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model")
-    from functions.model import LoadingModel
-    from functions.process import give_memory_back
+    timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model.model_loading")
+    from functions.model.model_loading import LoadingModel
+    from functions.process_usage import give_memory_back
 
     give_memory_back()  # before there are threads, which keep the arena that they begin with
     model = LoadingModel(settings, timing)
     model.start()
-    timing.import_modules("flask", "functions.app", "functions.server")
-    from functions.app import create_app
-    from functions.quota import count_usable_cpus
-    from functions.server import STOP_SIGNALS, Server
+    timing.import_modules("flask", "functions.http.app", "functions.http.server")
+    from functions.cpu_limit import count_usable_cpus
+    from functions.http.app import create_app
+    from functions.http.server import STOP_SIGNALS, Server
 
     concurrency = settings.concurrency or count_usable_cpus()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it can finish what its socket takes from here on
@@ -70,7 +70,7 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
     timing.mark("listening")
     # For the first event. A first image needn't wait for it, and an event's sender waits beside the golden check.
-    threading.Thread(target=importlib.import_module, args=["eaves.sdk"], name="sdk", daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=["eaves.cloudevents_sdk"], name="sdk", daemon=True).start()
     gc.freeze()
     gc.enable()
     server.run()

@@ -9,7 +9,7 @@ from typing import Any
 
 from eaves.artifact import Artifact
 from eaves.events import Event, reply_id, source_uri
-from functions.predictor import Prediction, Predictor
+from functions.model.predictor import Prediction, Predictor
 from functions.settings import FunctionSettings
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")

@@ -15,13 +15,13 @@ from eaves.events import Event
 from functions import replies
 from functions.admission import Admission, FetchMemory
 from functions.metrics import Metrics
-from functions.model import LoadingModel
-from functions.predictor import Array, Prediction, Predictor
-from functions.recent import CachedReply, ReplyCache
+from functions.model.model_loading import LoadingModel
+from functions.model.predictor import Array, Prediction, Predictor
+from functions.reply_cache import CachedReply, ReplyCache
 from functions.settings import FunctionSettings
 
 if TYPE_CHECKING:
-    from functions.claims import DatarefFetcher
+    from functions.fetch.dataref import DatarefFetcher
 
 DATAREF = "dataref"
 DATADIGEST = "datadigest"
@@ -174,8 +174,8 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
         ConfigError: When a proxy can't be used.
     """
     from eaves.http_client.proxies import parse_proxies
-    from functions.claims import DatarefFetcher  # only where it is used: TLS and HTTP's client cost a cold start
-    from functions.reach import UrlPolicy
+    from functions.fetch.dataref import DatarefFetcher  # only where it is used: TLS and HTTP's client cost a cold start
+    from functions.fetch.url_policy import UrlPolicy
 
     reach = UrlPolicy(
         hosts=settings.dataref_hosts, schemes=settings.dataref_schemes, networks=settings.dataref_networks

@@ -106,7 +106,11 @@ class ServeSettings:
                 yield "accept_types", f"can't name {name}: a function answers its own types with 202 and nothing"
         if not self.dataref_hosts:
             return
-        from functions.reach import PORTS, is_host, is_network  # only where it is used: a cold start pays for imports
+        from functions.fetch.url_policy import (  # only where it is used: a cold start pays for imports
+            PORTS,
+            is_host,
+            is_network,
+        )
 
         rules = (
             ("dataref_hosts", self.dataref_hosts, is_host, "hosts, such as store.example or *.store.example:8443"),

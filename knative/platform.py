@@ -12,21 +12,21 @@ from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError,
 from eaves.events import Event
 from eaves.platform import AppSpec, FunctionStatus
 from knative import rollout
-from knative.addresses import find_route
-from knative.deploy.agent_logs import read_agent_logs
-from knative.deploy.intent import note_removal, read_hold
+from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
+from knative.client.proxy_routes import find_route
+from knative.deploy.deploy_sequence import note_removal, read_hold
+from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.pins import prune_pins
-from knative.kinds import BROKER, KSERVICE, POD, ObjectKind
-from knative.owned import AppOwner
-from knative.removal import find_removable, remove_app
+from knative.deploy.removal import find_removable, remove_app
+from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
+from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
-from knative.state import read_status
-from knative.update import SOMEBODY, SiteDeployment, update_site
-from knative.waiting import wait_ready, wait_routed
+from knative.status.agent_logs import read_agent_logs
+from knative.status.function_status import read_status
 
 if TYPE_CHECKING:
-    from knative.cluster import Cluster
+    from knative.client.cluster import Cluster
 
 READY_TIMEOUT_S = 600.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.names import NAME_PATTERN
 from eaves.platform import QUANTITY_PATTERN
-from knative.resources.dns import CLUSTER_DNS, parse_resolver
+from knative.cluster_dns import CLUSTER_DNS, parse_resolver
 
 MEMORY_LIMIT = "1Gi"
 

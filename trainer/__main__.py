@@ -16,15 +16,15 @@ from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from trainer.event import TrainingEvent, check_allowed, read_event
+from trainer.evaluation.model_quality import render_lines
+from trainer.features.sharding import Shard
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
-from trainer.quiet import quiet_libraries
-from trainer.run import build_name
+from trainer.run.run import build_name
 from trainer.settings import DataSettings, TrainSettings
-from trainer.share import Shard
+from trainer.tensorflow_notices import quiet_libraries
 from trainer.train import ENVIRONMENT, compute_share, train
-from trainer.training.verdict import render_lines
+from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 BY_EVENT = ("data.path",)

@@ -19,7 +19,7 @@ import click
 from eaves import logs
 from eaves.errors import StorageError
 from eaves.options import report_errors, warn_of_variables
-from trainer.run import MANIFEST
+from trainer.run.run import MANIFEST
 from trainer.storage import FileStore, open_store
 
 PORT = 8080

@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 
 from eaves.config import setting
 from eaves.recipe import Recipe
-from trainer.augment import Augmentation
-from trainer.data.groups import NEAR_COPIES, parse_group_by
+from trainer.data.augmentation import Augmentation
 from trainer.data.remote import redact_uri
-from trainer.registry import ARCHITECTURES, AUTO, PRETRAINED, Architecture
+from trainer.data.split.groups import NEAR_COPIES, parse_group_by
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
 from trainer.weights.scales import SCALES, Scale
 
 HEAD_EPOCHS = 100

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.disk import FULL, READ_ONLY, build_disk_error
+from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
 from eaves.errors import StorageError
 
 _UNFINISHED = ".writing"

@@ -10,29 +10,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.disk import disk_errors
+from eaves.base.disk_errors import disk_errors
 from eaves.errors import ConfigError, Fault, StoppedError
-from trainer import metrics, pixels, records
-from trainer.checkpoint import Checkpoints, TrainingIdentity
-from trainer.data.earlier_run import find_earlier
-from trainer.data.not_used import tell_not_used
+from trainer.data import pixels
+from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri
-from trainer.data.stored_split import SPLIT_FILE, render_split
-from trainer.dataset import Dataset, load_dataset
+from trainer.data.split.earlier_run import find_earlier
+from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.data.unused_files import tell_not_used
+from trainer.evaluation import metrics
+from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
-from trainer.place import RunLocation, build_location
+from trainer.model.architecture_choice import choose_architecture
 from trainer.progress import SilentProgress, TrainingProgress
-from trainer.quiet import native_stderr
-from trainer.run import Run, build_name, finish, new_run
+from trainer.run import run_records
+from trainer.run.run import Run, build_name, finish, new_run
+from trainer.run.run_location import RunLocation, build_location
+from trainer.run.stored_settings import SETTINGS, render_settings, save_settings
 from trainer.settings import DataSettings, TrainSettings
-from trainer.share import Shard, ShardDoneError
 from trainer.storage import is_uri
-from trainer.training.architecture_choice import choose_architecture
-from trainer.training.stored_settings import SETTINGS, render_settings, save_settings
+from trainer.tensorflow_notices import native_stderr
+from trainer.training.checkpoint import Checkpoints, TrainingIdentity
 from trainer.weights.chooser import choose_scale
 
 if TYPE_CHECKING:
-    from trainer.task import TrainingTask
+    from trainer.training.training_task import TrainingTask
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 """What the entry point of a process that trains sets before this module's `train` imports TensorFlow."""
@@ -75,7 +77,7 @@ def train(
         StoppedError: `stop` was set.
     """
     data = _absolute(data)
-    stop, place, clock = stop or threading.Event(), build_location(output, cache), records.PhaseTimer()
+    stop, place, clock = stop or threading.Event(), build_location(output, cache), run_records.PhaseTimer()
     progress = Stoppable(progress or SilentProgress(), stop)
     started = settings
     with disk_errors(place.local), _keep_settings(place, data, settings):
@@ -131,12 +133,12 @@ def compute_share(
     dataset, settings, identity = _load(data, settings, place, progress)
     if place.find(identity.fingerprint) is not None:
         return
-    clock = records.PhaseTimer()
+    clock = run_records.PhaseTimer()
     with (
         suppress(ShardDoneError),
         _open_task(dataset, settings, place, progress, clock, identity=identity, share=share) as task,
     ):
-        from trainer import fit
+        from trainer.training import fit
 
         fit.fit(task)
 
@@ -197,7 +199,7 @@ def _load(
     settings, reason = choose_architecture(settings, files, len(dataset.labels))
     if reason:
         _logger.info("%s", reason, extra={"arch": settings.arch})
-    return dataset, settings, records.build_identity(data, settings, dataset)
+    return dataset, settings, run_records.build_identity(data, settings, dataset)
 
 
 @contextmanager
@@ -206,7 +208,7 @@ def _open_task(
     settings: TrainSettings,
     place: RunLocation,
     progress: TrainingProgress,
-    clock: records.PhaseTimer,
+    clock: run_records.PhaseTimer,
     *,
     identity: TrainingIdentity,
     share: Shard | None,
@@ -218,8 +220,8 @@ def _open_task(
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
     features = place.features(settings.cache, shared=share is not None)
     with clock.phase("import_tensorflow"), native_stderr():
-        from trainer import model as models
-        from trainer.task import TrainingTask
+        from trainer.model import keras_model as models
+        from trainer.training.training_task import TrainingTask
     with clock.phase("build"), native_stderr():
         backbone = models.build_backbone(settings)
         digest = models.weights_digest(backbone)
@@ -259,10 +261,10 @@ def _train(
     data: DataSettings,
     identity: TrainingIdentity,
     name: str,
-    clock: records.PhaseTimer,
+    clock: run_records.PhaseTimer,
 ) -> Run:
-    from trainer import fit
-    from trainer import model as models
+    from trainer.model import keras_model as models
+    from trainer.training import fit
 
     settings, decoded, dataset = task.settings, task.decoded, task.decoded.dataset
     with clock.phase("fit"):
@@ -272,10 +274,10 @@ def _train(
     with clock.phase("save"):
         models.save_saved_model(task.model, work / "model")
         models.save_keras(task.model, work / "model.keras")
-    weights = records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
+    weights = run_records.describe_weights(settings) | {"backbone_sha256": models.backbone_digest(task.model)}
     accelerators = ", ".join(models.accelerators()) or "none"
-    about = records.build_run_record(
+    about = run_records.build_run_record(
         name, task, dataset, identity, weights=weights, measured=measured, accelerators=accelerators
     )
-    records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)
+    run_records.write_records(work, about, data, settings, decoded, fitted, measured=measured, seconds=clock.seconds)
     return finish(work, place.local, about)

@@ -22,10 +22,10 @@ from bench.link.parts.processes import Part, build_environ
 from bench.link.proxy import Link
 from eaves.artifact import open_artifact
 from eaves.oci.copy import copy_image
-from eaves.oci.layout import Layout, create_layout
 from eaves.oci.package import Base, package
-from eaves.oci.transport import Access
-from tests.oci import build_base, this_platform
+from eaves.oci.registry.transport import Access
+from eaves.oci.store.layout import Layout, create_layout
+from tests.container_images.packaging import build_base, this_platform
 from tests.ports import find_port
 
 LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)

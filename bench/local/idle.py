@@ -18,8 +18,8 @@ from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
-from tests.fakes.artifact import COLOURS, encode_png
-from tests.fakes.graph import write_graph_artifact
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import write_graph_artifact
 
 STATES = {0: "idle", 1: "ready"}
 """State of a function at rest, by the replicas that are kept running."""

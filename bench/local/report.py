@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.function_process import ROOT
-from eaves.files import write_atomically
+from eaves.base.files import write_atomically
 
 PAGE = ROOT / "docs/local-benchmark.md"
 RESULTS = ROOT / "build/local-benchmark"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.function_process import ROOT
 from eaves import logs
-from eaves.local.process import Process
+from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
 

@@ -9,8 +9,8 @@ from multiprocessing import Pool
 
 from bench.rollout.scenarios import SCENARIOS, Scenario
 from bench.rollout.simulation import Ending, simulate
-from eaves.statistics import wilson
-from knative.rollout.state import RolloutPhase
+from eaves.base.statistics import wilson
+from knative.rollout.rollout_state import RolloutPhase
 from knative.settings import RolloutSettings
 
 RATES = (2.0, 20.0)

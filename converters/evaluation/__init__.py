@@ -5,8 +5,8 @@
     artifact_model   an artifact, through the predictor and the session that serve it
     function_model   a running function, over HTTP
     run_model        a run, through TensorFlow in this process
-    figures          answers > accuracy with interval, classes, calibration, times
-    paired           two models' answers to the same images > their difference
+    metrics          answers > accuracy with interval, classes, calibration, times
+    paired_comparison  two models' answers to the same images > their difference
     page             figures > one HTML page
 
 Nothing here changes a model, an image or a running function.

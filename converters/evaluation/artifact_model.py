@@ -9,10 +9,10 @@ from converters.evaluation.model import NO_LABEL, ImagePrediction
 from eaves.artifact import open_artifact
 from eaves.artifact.manifest import CLASSIFY
 from eaves.errors import ArtifactError
-from functions.handler import load_handler
-from functions.session import open_session
+from eaves.inference.handler import load_handler
+from eaves.inference.session import open_session
+from functions.model.tasks import open_predictor
 from functions.settings import ServeSettings
-from functions.tasks import open_predictor
 
 
 class ArtifactModel:

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from converters.evaluation.figures import Evaluation, evaluate
 from converters.evaluation.labelled_images import LabelledImages, load_labelled_images
-from converters.evaluation.paired import Pairing, pair
+from converters.evaluation.metrics import Evaluation, evaluate
+from converters.evaluation.paired_comparison import Pairing, pair
 from eaves.errors import DatasetError, StorageError
 from trainer.data.reading import find_local
-from trainer.data.stored_split import SPLIT_FILE
+from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import TrainingProgress
-from trainer.quiet import native_stderr
-from trainer.run import Run, open_run
+from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
+from trainer.tensorflow_notices import native_stderr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from converters.evaluation.artifact_model import read_best
 from converters.evaluation.model import FUNCTION_HINT, ImagePrediction
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.media import UNKNOWN, sniff
+from eaves.media_type import UNKNOWN, sniff
 
 TIMEOUT_S = 120.0
 """Seconds to wait for one answer; a function that starts from zero first loads its model."""

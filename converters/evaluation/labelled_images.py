@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.evaluation.model import EvaluatedModel
-from converters.held_out import load_sides
+from converters.source.held_out import load_sides
 from eaves.errors import ConversionError, DatasetError
-from eaves.media import UNKNOWN, sniff
+from eaves.media_type import UNKNOWN, sniff
 from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, check_not_loose, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
 from trainer.data.reading import read_images
-from trainer.data.stored_split import SPLIT_FILE
+from trainer.data.split.stored_split import SPLIT_FILE
 from trainer.progress import SilentProgress
 
 SHOWN = 10

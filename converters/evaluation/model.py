@@ -10,7 +10,7 @@ from typing import Protocol
 
 from eaves.errors import ArtifactError
 from eaves.http_client.proxies import DIRECT, Proxies
-from trainer.quiet import native_stderr
+from trainer.tensorflow_notices import native_stderr
 
 FUNCTION_HINT = "give the URL of a function that classifies, such as http://127.0.0.1:8480/functions/NAME"
 """Hint where a URL answers, but not as a function does."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from converters.evaluation.comparison import RunComparison
-from converters.evaluation.figures import Evaluation
 from converters.evaluation.labelled_images import LabelledImages
-from converters.evaluation.paired import Pairing
-from trainer import charts
-from trainer.data.not_used import group_by_cause
-from trainer.page import build_page, build_thumbnail
-from trainer.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
+from converters.evaluation.metrics import Evaluation
+from converters.evaluation.paired_comparison import Pairing
+from trainer.data.unused_files import group_by_cause
+from trainer.report import charts
+from trainer.report.html_page import build_page, build_thumbnail
+from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
 DIFFERING = 48
 """Images with two different answers that are shown."""

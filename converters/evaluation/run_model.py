@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from converters.evaluation.model import ImagePrediction
-from trainer.run import open_run
+from trainer.run.run import open_run
 
 
 class RunModel:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from converters.evaluation.figures import Evaluation
-from converters.evaluation.paired import Pairing
+from converters.evaluation.metrics import Evaluation
+from converters.evaluation.paired_comparison import Pairing
 from converters.gate.settings import PipelineSettings
+from eaves.base.statistics import images_needed, paired_drop_bound
 from eaves.errors import RefusedModelError
-from eaves.statistics import images_needed, paired_drop_bound
 
 _WHERE = "the run and its report stay where they are"
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.calibration import calibrate
-from converters.equaliser import equalize
-from converters.previous import find_calibrated, reuse_backbone
-from converters.quantiser import quantize, with_makers
-from converters.sensitivity import rank
+from converters.int8.calibration import calibrate
+from converters.int8.equalizer import equalize
+from converters.int8.quantizer import quantize, with_makers
+from converters.int8.sensitivity import rank
+from converters.previous_artifacts import find_calibrated, reuse_backbone
 from eaves.artifact import Artifact
 from eaves.errors import ImageError
 from eaves.recipe import Recipe

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.settings import ConvertSettings
-from eaves.artifact.verdicts import AGREEMENT, LABELS, NONE, Evidence
-from eaves.statistics import images_needed, lower_bound, paired_drop_bound
+from eaves.artifact.conversion_results import AGREEMENT, LABELS, NONE, Evidence
+from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
 
 NO_LABEL = -1
 """In an array of true labels: the image has none."""

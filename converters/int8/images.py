@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.int8.evidence import AGREEMENT_IMAGES, AllowedLoss, can_pass
+from converters.int8.labelled_split import AT_MOST, LabelledSplit, load_labelled, without_images
 from converters.int8.unlabelled import find_unlabelled
-from converters.labelled import AT_MOST, LabelledSplit, load_labelled, without_images
 from converters.settings import ConvertSettings
-from converters.source import ModelSource
-from eaves.artifact.verdicts import INT8
+from converters.source.model_source import ModelSource
+from eaves.artifact.conversion_results import INT8
+from eaves.base.statistics import images_needed
 from eaves.errors import ConversionError
-from eaves.statistics import images_needed
 from trainer.progress import TrainingProgress
 
 PICKING_IMAGES = 200

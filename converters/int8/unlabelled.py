@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from eaves.errors import ConversionError
-from eaves.media import UNKNOWN, sniff
-from trainer.data.copies import ImageFingerprint, compute_fingerprint, find_copies
+from eaves.media_type import UNKNOWN, sniff
+from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint, find_copies
 from trainer.progress import TrainingProgress
 
 _HINT = "give a folder of photos: convert.unlabelled"

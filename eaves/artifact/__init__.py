@@ -11,11 +11,11 @@
 It never trusts the directory: names, sizes and digests are checked on opening, nothing is unpickled or imported.
 """
 
+from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial
 from eaves.artifact.golden import GoldenCase, GoldenResult, Predict, check, load_golden, replay
 from eaves.artifact.manifest import FileEntry, Manifest, Source, TensorSpec, Variant, parse_manifest
 from eaves.artifact.store import Artifact, open_artifact, write_artifact
 from eaves.artifact.targets import TARGETS, Cpu, detect_cpu
-from eaves.artifact.verdicts import FP32, INT8, Evidence, Parity, Quantisation, Trial
 
 __all__ = [
     "FP32",

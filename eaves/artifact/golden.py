@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eaves.artifact.conversion_results import INT8
 from eaves.artifact.manifest import TENSOR, Manifest, TensorSpec, check_path
 from eaves.artifact.store import Artifact
-from eaves.artifact.verdicts import INT8
 from eaves.errors import ArtifactError, GoldenError, InputError
 
 GOLDEN = "golden"

@@ -16,8 +16,8 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from eaves.artifact.conversion_results import FP32, INT8, Parity, Quantisation
 from eaves.artifact.targets import TARGETS
-from eaves.artifact.verdicts import FP32, INT8, Parity, Quantisation
 from eaves.config import SettingsLayer, build, setting
 from eaves.errors import ArtifactError, ConfigError
 from eaves.recipe import Recipe, parse_recipe

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from eaves.artifact.manifest import FileEntry, Manifest, parse_manifest
-from eaves.artifact.tree import (
+from eaves.artifact.permitted_files import (
     LABELS,
     MANIFEST,
     MODEL,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from eaves.backoff import Backoff
-from eaves.clock import StopFlag
+from eaves.base.backoff import Backoff
+from eaves.base.clock import StopFlag
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import LedgerLine, Spool

@@ -1,5 +1,16 @@
 """The `eaves` command: one module per command; each parses, calls one library function and prints.
 
+    commands/              the commands, named as they are typed
+    app/                   eaves.yaml, read and written, and the specs that it makes
+    cluster/               what commands on clusters share
+    link/                  what commands about queues, relays and receivers share
+    shared_options         options of several commands;  registry_options, signatures: of those about container images
+    labelled_data          the labelled images that a command is given
+    image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
+    output                 rows as a table, JSON or YAML;  durations: lengths of time in words
+    artifact_view          an artifact for people
+    cancellation           Ctrl-C as an error with a sentence;  stop_signals: as the end of a command in the foreground
+
 Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` costs what Python
 and click cost. Data goes to stdout, talk to stderr; an EavesError becomes `error:` and `try:` lines and its exit
 code.
@@ -61,7 +72,7 @@ class Commands(click.Group):
         """Import one."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"eaves.cli.{name}").command
+        command: click.Command = importlib.import_module(f"eaves.cli.commands.{name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -77,8 +88,8 @@ def cli() -> None:
 
     init, train, convert, deploy, up, send: that is the whole flow, on this machine.
     """
+    from eaves.base.terminal import escape
     from eaves.config.environment import find_variable_warnings
-    from eaves.terminal import escape
 
     for text in find_variable_warnings(os.environ):
         click.echo(f"warning: {escape(text)}", err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.sources.agent.counters import SourceCounters
 
 LINE_S = 10.0

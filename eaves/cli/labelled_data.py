@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.cli.arguments import FILE
+from eaves.cli.shared_options import FILE
 
 if TYPE_CHECKING:
     from trainer.data.listing import DataFault

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from eaves.terminal import escape, escape_json, is_safe
+from eaves.base.terminal import escape, escape_json, is_safe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.base.terminal import escape
 from eaves.cli.output import print_value, progress, say
 from eaves.errors import OciError
-from eaves.terminal import escape
 
 if TYPE_CHECKING:
     from eaves.oci.descriptor import Descriptor
-    from eaves.oci.integrity import Checked
-    from eaves.oci.places import ImageLocation
-    from eaves.oci.registry import Access
-    from eaves.oci.signature import Signed
+    from eaves.oci.image_location import ImageLocation
+    from eaves.oci.registry.registry import Access
+    from eaves.oci.sign.integrity import Checked
+    from eaves.oci.sign.signature import Signed
 
 PASSWORD = "COSIGN_PASSWORD"  # noqa: S105 - the variable's name
 _AT_A_REGISTRY = re.compile(r"[^./][^/]*[.:][^/]*/.+|localhost/.+|.+@sha256:[0-9a-f]{64}|oci:.*")
@@ -53,10 +53,10 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     Raises:
         EavesError: When anything isn't as it should be.
     """
-    from eaves.oci.keys import load_public_key
-    from eaves.oci.places import open_location
+    from eaves.oci.image_location import open_location
     from eaves.oci.reference import parse_reference
-    from eaves.oci.signature import find_signature
+    from eaves.oci.sign.keys import load_public_key
+    from eaves.oci.sign.signature import find_signature
 
     public = load_public_key(key) if key else None
     place = open_location(text, access)
@@ -78,7 +78,7 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
 
 
 def _check_visibly(place: ImageLocation, descriptor: Descriptor) -> Checked:
-    from eaves.oci.integrity import check_content
+    from eaves.oci.sign.integrity import check_content
 
     with ExitStack() as stack:
 

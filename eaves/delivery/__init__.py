@@ -5,10 +5,10 @@ commit sends the event again. Receivers recognise it by source and id. Nothing h
 in the lanes it was put on.
 """
 
+from eaves.delivery.attempts import AttemptResult
 from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.delivery.deliverer import Deliverer, DeliveryAttempt, DeliveryOutcome
-from eaves.delivery.judge import AttemptResult
-from eaves.delivery.rules import DeliveryAction, SinkResponse, choose_action
+from eaves.delivery.response_rules import DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.status import LaneDelivery
 
 __all__ = [

@@ -12,9 +12,9 @@ from typing import Any, Protocol, Self
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from eaves.backoff import parse_retry_after
-from eaves.clock import SYSTEM, Clock
-from eaves.delivery.rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
+from eaves.base.backoff import parse_retry_after
+from eaves.base.clock import SYSTEM, Clock
+from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
 from eaves.errors import DeliveryError, EventError, UnreachableError
 from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.connection_errors import find_connection_fault

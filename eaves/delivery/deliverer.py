@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
-from eaves.delivery.evidence import RefusalHistory
-from eaves.delivery.judge import AttemptJudge, AttemptResult, OnReply, Send
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
+from eaves.delivery.attempts import AttemptJudge, AttemptResult, OnReply, Send
 from eaves.delivery.pause import Pause
-from eaves.delivery.rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse
+from eaves.delivery.refusal_history import RefusalHistory
+from eaves.delivery.response_rules import NO_ANSWER, Blame, DeliveryAction, SinkResponse
 from eaves.delivery.status import LaneDelivery
 from eaves.delivery.workers import Workers
 from eaves.errors import SpoolError, SpoolFullError
 from eaves.spool import Entry, Lease, Puts, Spool
-from eaves.spool.database import Version
+from eaves.spool.file.database import Version
 
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
@@ -68,8 +68,8 @@ class Deliverer:
     A lane whose retries end (`Backoff.retry`) follows Knative's table: an entry is given up on when it is refused or
     its retries are used up. A lane whose retries never end gives up on an entry only when the entry is at fault: when
     the status says so (`Blame.EVENT`), or when other entries get through while this one is refused round after round
-    (`RefusalHistory`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a link
-    that is down for days costs an attempt and a write now and then and not one per entry.
+    (`RefusalHistory`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a
+    link that is down for days costs an attempt and a write now and then and not one per entry.
 
     Args:
         spool: Holds the entries.

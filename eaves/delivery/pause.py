@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from eaves.backoff import Backoff
-from eaves.clock import Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from eaves.delivery.rules import shorten
+from eaves.delivery.response_rules import shorten
 from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from eaves.errors import ImageError
 from eaves.images import tiff
-from eaves.media import sniff
+from eaves.media_type import sniff
 
 MAX_PARTS = 50_000
 """Segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""

@@ -12,9 +12,7 @@ body          the body, piece by piece, unpacked, within its limits
 memory        one bound on the bytes of all bodies
 content       a body's CloudEvents
 store_route   the route of publisher and relay: events > a durable queue > 202
-tls           certificates that may be renewed while the server runs
-certificate_dates  from when until when a certificate is valid
-handshakes    TLS handshakes that failed
+tls/          certificates that may be renewed while the server runs
 
 A route decides before the body is read: `Request.read_body` reads it. Nothing here stores, sends or knows a site.
 """
@@ -24,7 +22,7 @@ from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_json, answer_problem
 from eaves.ingress.server import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
-from eaves.ingress.tls import ServerTls
+from eaves.ingress.tls.server_tls import ServerTls
 
 __all__ = [
     "Caller",

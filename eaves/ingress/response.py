@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from eaves.delivery.rules import ACCEPTED
+from eaves.delivery.response_rules import ACCEPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

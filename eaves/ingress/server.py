@@ -12,10 +12,10 @@ from typing import Any
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import IngressConnection
 from eaves.ingress.connections import Connections
-from eaves.ingress.handshakes import FailedHandshakes
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
-from eaves.ingress.tls import ServerTls
+from eaves.ingress.tls.handshakes import FailedHandshakes
+from eaves.ingress.tls.server_tls import ServerTls
 from eaves.web_origin import listens_on_loopback
 
 POLL_S = 0.5

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from eaves.base.strict_json import MAX_JSON_VALUES, parse_json
 from eaves.errors import EventError, ImageTooLargeError
-from eaves.events import MAX_JSON_VALUES, Event, decode_fields, is_json, parse_json
+from eaves.events import Event, decode_fields, is_json
 from eaves.spool.entry import render_attributes
 
 MEDIA_TYPE = "application/cloudevents-batch+json"

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from eaves.backoff import parse_retry_after
-from eaves.clock import SYSTEM, Clock
+from eaves.base.backoff import parse_retry_after
+from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer, SinkResponse
-from eaves.delivery.rules import describe_response, shorten
+from eaves.delivery.response_rules import describe_response, shorten
 from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
-from eaves.link.answer import BatchAnswer, parse_batch_answer
+from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack

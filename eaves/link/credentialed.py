@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials import Credentials, read_credentials
 from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, TOKEN
 from eaves.delivery import SinkClient

@@ -6,8 +6,8 @@ import hmac
 import secrets
 from pathlib import Path
 
+from eaves.base.files import write_atomically
 from eaves.errors import StorageError
-from eaves.files import write_atomically
 
 TOKEN_BYTES = 32
 """Random bytes of a token: 43 characters."""

@@ -11,19 +11,19 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Protocol
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
 from eaves.credentials.redact import redact
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import NotFoundError, PlatformError, StartError, UnreachableError
 from eaves.events import Event
 from eaves.http_client.proxies import DIRECT, Proxies
-from eaves.local.activator import Activator
 from eaves.local.broker import DeadLetterSink, Send, Subscription
-from eaves.local.failures import Failures, describe_exception
-from eaves.local.forwarding import build_relay_trigger
-from eaves.local.publishers import Publishers
-from eaves.local.replica import capacity_of
+from eaves.local.broker.forwarding import build_relay_trigger
+from eaves.local.broker.publishers import Publishers
+from eaves.local.processes.activator import Activator
+from eaves.local.processes.failures import Failures, describe_exception
+from eaves.local.processes.replica import capacity_of
 from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, find_dead_letter_target
 

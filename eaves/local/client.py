@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from eaves import events
+from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
-from eaves.local.logfiles import tail, tail_source
+from eaves.local.processes.logfiles import tail, tail_source
 from eaves.local.state import AGENT, StateDirectory
-from eaves.names import NAME_PATTERN
 from eaves.platform import AppSpec, FunctionStatus, parse_status
 
 QUERY_TIMEOUT_S = 10.0

@@ -18,12 +18,12 @@ from flask import Flask
 from waitress.server import create_server
 from waitress.utilities import Error
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.local.access_token import UNAUTHORISED, AccessToken
-from eaves.local.web import MAX_BODY_BYTES
-from functions.connection import HttpConnection
-from functions.threads import ThreadPool
+from eaves.local.routes import MAX_BODY_BYTES
+from functions.http.connection import HttpConnection
+from functions.http.thread_pool import ThreadPool
 
 HOST = "127.0.0.1"
 CONNECTIONS = 1000

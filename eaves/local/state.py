@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
-from eaves.files import make_directory, remove_durably, write_atomically
-from eaves.names import NAME_PATTERN
 from eaves.platform import RELAY, AppSpec, parse_app
 
 AGENT = "agent"

@@ -16,25 +16,25 @@ from functools import partial
 
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import LanePause
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer
 from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
-from eaves.local.activator import Activator
-from eaves.local.agents import Agents
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink
-from eaves.local.failures import describe_exception
-from eaves.local.logfiles import rotate
-from eaves.local.process import Launch, Process
-from eaves.local.relays import Relays
+from eaves.local.processes.activator import Activator
+from eaves.local.processes.agents import Agents
+from eaves.local.processes.failures import describe_exception
+from eaves.local.processes.logfiles import rotate
+from eaves.local.processes.process import Launch, Process
+from eaves.local.processes.relays import Relays
+from eaves.local.routes import create_app
 from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.settings import LocalSettings
 from eaves.local.state import StateDirectory
-from eaves.local.web import create_app
 from eaves.platform import RELAY, AppSpec, FunctionStatus
 from eaves.spool import Spool
 

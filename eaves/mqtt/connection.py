@@ -12,8 +12,8 @@ from functools import partial
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.mqtt.message import Acknowledgement, Message, Publication
 from eaves.mqtt.publications import fail
 from eaves.mqtt.session import BrokerSession, End, SessionInfo

@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.errors import ConfigError
 from eaves.mqtt.client import BoundedClient, build_client, connect
 from eaves.mqtt.message import Acknowledgement, Message, Publication

@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 from eaves.errors import StoppedError
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.image import Image, load_images
-from eaves.oci.layout import Layout
-from eaves.oci.place import ContentSource, ContentTarget, Progress
+from eaves.oci.layers.image import Image, load_images
+from eaves.oci.store.content_store import ContentSource, ContentTarget, Progress
+from eaves.oci.store.layout import Layout
 
 PARALLEL = 3
 """Pieces of content at a time; more only share the same link."""

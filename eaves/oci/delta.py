@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from eaves.oci.copy import content_of
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.image import Image, pick_image
-from eaves.oci.place import ContentSource
+from eaves.oci.layers.image import Image, pick_image
+from eaves.oci.store.content_store import ContentSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

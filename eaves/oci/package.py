@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 
 import eaves
 from eaves.artifact import Artifact
-from eaves.artifact.tree import HANDLER, MANIFEST
+from eaves.artifact.permitted_files import HANDLER, MANIFEST
 from eaves.errors import OciError
-from eaves.oci.cache import kept_layer
-from eaves.oci.contents import ArtifactPart, artifact_parts, part_files
 from eaves.oci.copy import Overlay
 from eaves.oci.descriptor import Descriptor, ImagePlatform
-from eaves.oci.image import Image, Start, build_image, build_index, pick_image
-from eaves.oci.layer import Layer, write_layer
-from eaves.oci.layout import Layout
-from eaves.oci.place import ContentSource
+from eaves.oci.layers.artifact_layers import ArtifactPart, artifact_parts, part_files
+from eaves.oci.layers.cache import kept_layer
+from eaves.oci.layers.image import Image, Start, build_image, build_index, pick_image
+from eaves.oci.layers.layer import Layer, write_layer
 from eaves.oci.runtime import ENVIRONMENT, OLDEST, RuntimeTarget, build_layers
+from eaves.oci.store.content_store import ContentSource
+from eaves.oci.store.layout import Layout
 
 USER = "65532:65532"
 PORT = 8080

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import eaves
+from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import OciError
-from eaves.oci import bytecode, wheels
-from eaves.oci.bytecode import Compiler, compile_folder, find_compiler
-from eaves.oci.cache import kept_layer
 from eaves.oci.descriptor import ImagePlatform
-from eaves.oci.interruption import scratch_folder
-from eaves.oci.layer import SMALL, Layer, LayerFile, write_layer
-from eaves.oci.layout import Layout
-from eaves.telemetry import TELEMETRY_OFF
+from eaves.oci.layers import bytecode, wheels
+from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
+from eaves.oci.layers.cache import kept_layer
+from eaves.oci.layers.layer import SMALL, Layer, LayerFile, write_layer
+from eaves.oci.signal_handling import scratch_folder
+from eaves.oci.store.layout import Layout
 
 PACKAGES = "opt/eaves"
 CODE = "opt/code"

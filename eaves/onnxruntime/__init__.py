@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from eaves.telemetry import TELEMETRY_OFF
+from eaves.base.telemetry import TELEMETRY_OFF
 
 os.environ.update(TELEMETRY_OFF)
 

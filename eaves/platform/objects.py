@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eaves.names import SUBDOMAIN_PATTERN
+from eaves.base.names import SUBDOMAIN_PATTERN
 
 
 def find_object_fault(name: str) -> str:

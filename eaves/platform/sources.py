@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.names import NAME_PATTERN
 from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.credentials import redact
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
-from eaves.names import NAME_PATTERN
 from eaves.platform.filters import find_exact_faults, find_filter_faults
 from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN

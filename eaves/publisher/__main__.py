@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.doors import default_socket, open_endpoints
-from eaves.allocator import return_freed_memory
-from eaves.backoff import Backoff
+from eaves.admin.endpoints import default_socket, open_endpoints
+from eaves.base.allocator import return_freed_memory
+from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer
-from eaves.delivery.mqtt.opening import build_link
+from eaves.delivery.mqtt.link_factory import build_link
 from eaves.delivery.mqtt.sink import MqttSink
 from eaves.events import Event
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute

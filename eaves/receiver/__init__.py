@@ -7,7 +7,7 @@ routes      checks in their order: who speaks, then what may be sent; and who an
 intake      events of one site > the spool, an account of each
 uploads     bodies that come in parts
 functions   an image > a function in the cloud > its prediction
-lines       what was received from a site, as the ledger has it
+ledger_route  what was received from a site, as the ledger has it
 counters    what was stored and refused, by site
 process     all of it as one process
 folder      what was received as files

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 
 STORED, REPEATED, PREDICTED = "stored", "repeated", "predicted"
 FORGED, CONFLICTING, OVERSIZED, MALFORMED, UNAUTHORISED = (

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from eaves.admin.agent import HEALTH, METRICS
-from eaves.admin.doors import default_socket, open_endpoints
+from eaves.admin.endpoints import default_socket, open_endpoints
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
-from eaves.allocator import return_freed_memory
-from eaves.backoff import Backoff
+from eaves.base.allocator import return_freed_memory
+from eaves.base.backoff import Backoff
 from eaves.credentials import redact
 from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError

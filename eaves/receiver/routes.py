@@ -15,7 +15,7 @@ from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPL
 from eaves.receiver.counters import MALFORMED, OVERLOADED, OVERSIZED, UNAUTHORISED, SiteCounters
 from eaves.receiver.functions import FunctionProxy
 from eaves.receiver.intake import ReceiverIntake
-from eaves.receiver.lines import answer_ledger
+from eaves.receiver.ledger_route import answer_ledger
 from eaves.receiver.sites import Sites
 from eaves.receiver.uploads import Uploads
 from eaves.spool import Spool

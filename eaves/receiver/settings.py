@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.http_client.proxies import is_loopback
 from eaves.http_client.trust import build_tls_context
-from eaves.names import NAME_PATTERN
 from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from eaves.base.files import make_directory, write_atomically
+from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, Fault, InputError, StorageError
-from eaves.files import make_directory, write_atomically
-from eaves.names import NAME_PATTERN
 
 TOKEN_BYTES = 32
 """Random bytes of a token: 43 characters."""

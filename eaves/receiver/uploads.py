@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eaves.clock import SYSTEM, Clock
-from eaves.disk import disk_errors
+from eaves.base.clock import SYSTEM, Clock
+from eaves.base.disk_errors import disk_errors
 from eaves.errors import EventError, ImageTooLargeError, OverloadedError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.doors import default_socket, open_endpoints
-from eaves.allocator import return_freed_memory
-from eaves.backoff import Backoff
+from eaves.admin.endpoints import default_socket, open_endpoints
+from eaves.base.allocator import return_freed_memory
+from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, SinkClient, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import Event

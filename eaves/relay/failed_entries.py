@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
-from eaves.spool.schema import FREED
+from eaves.spool.file.schema import FREED
 
 LOOK_S = 60.0
 """How often the spool is looked through for those that nobody here knows, seconds."""

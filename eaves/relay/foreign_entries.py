@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from eaves.backoff import Backoff
-from eaves.clock import Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
-from eaves.spool.holding import first_held, held_sources, hold, hold_all, let_go
+from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, let_go
 
 PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
 """How long they wait until the first of them is tried again."""

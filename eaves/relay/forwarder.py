@@ -8,17 +8,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConfigError, DeliveryError, SpoolError
+from eaves.relay.entry_selection import EntrySelector
 from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
-from eaves.relay.sender import LinkProtocol, Sender
-from eaves.relay.settlement import FOREIGN, Settlement
-from eaves.relay.traffic import Traffic
-from eaves.relay.turns import EntrySelector
-from eaves.relay.verdict import RequestFailure, classify_failure
+from eaves.relay.requests.request_failure import RequestFailure, classify_failure
+from eaves.relay.requests.sender import LinkProtocol, Sender
+from eaves.relay.requests.settlement import FOREIGN, Settlement
+from eaves.relay.requests.traffic import Traffic
 from eaves.spool import Entry, Lease, Spool
 
 POLL_S = 1.0

@@ -6,8 +6,8 @@ import enum
 import logging
 from collections.abc import Callable
 
-from eaves.backoff import Backoff
-from eaves.clock import Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=4.0)
 """Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
-from eaves.names import NAME_PATTERN
 from eaves.relay.alarms import Rule, parse_alarms
 from eaves.relay.lanes import BROKER
 from eaves.spool import LedgerLimits, SpoolLimits, WhenFull

@@ -13,18 +13,18 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.allocator import return_freed_memory
+from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.sources.agent.admin import open_admin
+from eaves.sources.agent.agent_spool import SpoolTakeover, open_spool
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
-from eaves.sources.agent.deliveries import build_deliverers
+from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent.identity import load_agent_id
-from eaves.sources.agent.opening import SpoolTakeover, open_spool
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
 from eaves.sources.lanes import IMAGES
 from eaves.sources.overrides import parse_overrides

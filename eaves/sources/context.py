@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.http_client.proxies import Proxies
 from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.index import SentIndex

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eaves import media
+from eaves import media_type
 from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, source_uri
 
 
@@ -62,7 +62,7 @@ def build_capture(
         type=IMAGE_CAPTURED,
         subject=build_text(subject) or None,
         time=None if captured_at_ns is None else _moment(captured_at_ns),
-        datacontenttype=content_type or media.sniff(data),
+        datacontenttype=content_type or media_type.sniff(data),
         data=data,
         extensions={
             **{name: build_text(value) for name, value in (extensions or {}).items()},

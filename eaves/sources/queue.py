@@ -17,7 +17,7 @@ import click
 
 from eaves.admin import Action
 from eaves.admin.client import open_queue
-from eaves.admin.doors import default_socket
+from eaves.admin.endpoints import default_socket
 from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Queue
 from eaves.admin.routes import MAX_LIMIT

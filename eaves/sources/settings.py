@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
-from eaves.names import NAME_PATTERN
 from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from eaves.spool import retention
+from eaves.spool.file.schema import DEAD, FREED, QUEUED
 from eaves.spool.queue import Spool
 from eaves.spool.retention import BATCH
-from eaves.spool.schema import DEAD, FREED, QUEUED
 from eaves.spool.selection import Selection, Stored, list_stored, select_seqs
 
 _REDRIVE = (

@@ -9,20 +9,28 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from eaves.clock import SYSTEM, Clock
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.spool import retention
-from eaves.spool.database import Database, Version, connect
-from eaves.spool.due import ENTRY, choose_batch, is_hiding, read_next_due, select_batch, select_due, select_newest
+from eaves.spool.batch_put import PutTransaction
+from eaves.spool.due_entries import (
+    ENTRY,
+    choose_batch,
+    is_hiding,
+    read_next_due,
+    select_batch,
+    select_due,
+    select_newest,
+)
 from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
-from eaves.spool.lease import Lease, lease_path
+from eaves.spool.file.database import Database, Version, connect
+from eaves.spool.file.lease import Lease, lease_path
+from eaves.spool.file.schema import seen_key
+from eaves.spool.file.spool_file import SpoolFile
 from eaves.spool.ledger import Ledger, LedgerLimits
 from eaves.spool.limits import SpoolLimits
 from eaves.spool.measures import SpoolMeasures
-from eaves.spool.putting import PutTransaction
-from eaves.spool.schema import seen_key
-from eaves.spool.spool_file import SpoolFile
 from eaves.spool.storage import PutRequest, build_put, store
 
 _RELEASE = "DELETE FROM deliveries WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
@@ -34,7 +42,7 @@ class Spool(SpoolMeasures):
     """The queue. Safe to use from many threads, and from many processes that open the same file; not across a fork.
 
     A file that is found damaged, at the start or later, is replaced at the next call by a new one that holds every
-    entry that can be read; the damaged one is kept beside it (see `eaves.spool.salvage`).
+    entry that can be read; the damaged one is kept beside it (see `eaves.spool.file.salvage`).
 
     Args:
         path: The file; made, with its folder, when it isn't there.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eaves.spool.entry import to_event
-from eaves.spool.schema import FREED
+from eaves.spool.file.schema import FREED
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
 """Runs a query and returns its rows."""

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eaves.clock import SYSTEM, StopFlag
+from eaves.base.clock import SYSTEM, StopFlag
+from eaves.base.files import make_directory, sync_directory
 from eaves.errors import SpoolError
-from eaves.files import make_directory, sync_directory
-from eaves.spool.database import users_lease
-from eaves.spool.faults import translated
+from eaves.spool.file.database import users_lease
+from eaves.spool.file.schema import DEAD
+from eaves.spool.file.sqlite_errors import translated
 from eaves.spool.queue import Spool
-from eaves.spool.schema import DEAD
 
 BATCH_BYTES = 4_000_000
 """Data that one commit moves, but for a single larger entry: moving takes no more memory than that."""

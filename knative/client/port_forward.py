@@ -34,11 +34,11 @@ from websocket import (
     WebSocketTimeoutException,
 )
 
-from eaves.delivery.rules import shorten
+from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError, DeniedError
-from knative.refusal import ApiCall, build_api_error, parse_status
-from knative.silence import build_broken_error, build_unreachable_error
-from knative.transport import (
+from knative.client.api_errors import ApiCall, build_api_error, parse_status
+from knative.client.connection_errors import build_broken_error, build_unreachable_error
+from knative.client.transport import (
     CONNECT_TIMEOUT_S,
     MAX_BODY_BYTES,
     MAX_ERROR_BYTES,

@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError
-from knative.applied import REMOVED, ApplyResult
-from knative.deploy.inventory import InventoryItem
-from knative.deploy.ownership import delete_item, kind_named
-from knative.kinds import DAEMON_SET, POD
-from knative.names import MANAGER
+from knative.client.kinds import DAEMON_SET, POD
+from knative.deploy.objects.apply_result import REMOVED, ApplyResult
+from knative.deploy.objects.inventory import InventoryItem
+from knative.deploy.objects.ownership import delete_item, kind_named
 from knative.resources.agent import NODE_SPOOLS
+from knative.resources.fields.labels import MANAGER
 
 if TYPE_CHECKING:
-    from knative.cluster import Cluster
+    from knative.client.cluster import Cluster
 
 GONE_S = 60.0
 """Longest wait for pods to end; an agent ends within 30 s of being told."""

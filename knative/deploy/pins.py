@@ -14,18 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
 from eaves.platform import AppSpec
-from knative.applied import REMOVED, ApplyResult
-from knative.deploy.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
-from knative.deploy.ownership import ATTEMPTS
-from knative.kinds import DAEMON_SET, KSERVICE, REVISION
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, PIN_ANNOTATION, PIN_LABEL
+from knative.client.kinds import DAEMON_SET, KSERVICE, REVISION
+from knative.deploy.objects.apply_result import REMOVED, ApplyResult
+from knative.deploy.objects.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
+from knative.deploy.objects.ownership import ATTEMPTS
+from knative.resources.fields.labels import (
+    APP_LABEL,
+    MANAGED_LABEL,
+    MANAGED_VALUE,
+    PART_LABEL,
+    PIN_ANNOTATION,
+    PIN_LABEL,
+)
 from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
 from knative.rollout.pinning import parse_pin
-from knative.rollout.standing import RolloutStatus, parse_rollout_status
+from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
 
 if TYPE_CHECKING:
-    from knative.cluster import Cluster
+    from knative.client.cluster import Cluster
 
 Manifest = Mapping[str, Any]
 SERVICE_LABEL = "serving.knative.dev/service"

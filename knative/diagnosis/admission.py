@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from knative.diagnosis.evidence import SIDECAR, Diagnosis, quote
-from knative.diagnosis.flags import enable_command, missing_flags, warn_lasting
+from knative.diagnosis.feature_flags import enable_command, missing_flags, warn_lasting
 
 _QUOTA = re.compile(r"exceeded quota: (\S+), (.*)", re.DOTALL)
 _UNSPECIFIED = re.compile(r"failed quota: (\S+): must specify (.*)", re.DOTALL)

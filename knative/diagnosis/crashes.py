@@ -1,8 +1,8 @@
 """Containers that can't be started, end again and again, or run and aren't ready.
 
 Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go and pkg/kubelet/container/sync_result.go (the
-reasons), security_context.go and kuberuntime_manager.go (their messages); runc's texts; `functions.model` for what the
-function's own log says.
+reasons), security_context.go and kuberuntime_manager.go (their messages); runc's texts; `functions.model.model_loading`
+for what the function's own log says.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import Diagnosis, Object, quote
-from knative.quantities import show_memory
+from knative.resources.fields.quantities import show_memory
 
 CONFIGURATION = frozenset({"CreateContainerConfigError"})
 STARTING = frozenset(
@@ -130,7 +130,7 @@ def explain_readiness(problem: Object) -> Diagnosis | None:
     """What the function answers its readiness probe; None while it loads or ends.
 
     Args:
-        problem: The problem document (RFC 9457) of `functions.problems`.
+        problem: The problem document (RFC 9457) of `functions.http.problems`.
     """
     kind = str(problem.get("type", "")).rpartition(":")[2]
     if kind in {"loading", "stopped"} or not problem.get("detail"):

@@ -29,7 +29,7 @@ from knative.diagnosis.evidence import (
     quote,
     seen_at,
 )
-from knative.diagnosis.pulls import REASONS, ImagePull, explain_pull, told_by_events
+from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull, told_by_events
 from knative.diagnosis.scheduling import explain_scheduling
 
 _MOUNTS = ("FailedMount", "FailedAttachVolume")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from eaves.platform.quantities import parse_quantity
 from knative.diagnosis.evidence import Diagnosis, Object, quote
-from knative.quantities import show_cpu, show_memory
+from knative.resources.fields.quantities import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
 """What the scheduler adds about pods that might be put out; it never is the reason."""

@@ -2,14 +2,11 @@
 
     function    the Knative Service                 agent     what runs a source: with a queue, on each node, or neither
     publisher   what publishes a trigger to MQTT    probe     a pod that tries addresses for the doctor
-    relay       what forwards over the link         receiver  what takes that at the other end
-    credentials a Secret as a folder in a pod
+    relay       what forwards over the link         receiver  what takes that at the other end, by receiver_settings
     eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
-    trigger_filters   what a Trigger lets through
-    access      ServiceAccounts, NetworkPolicy      job       a training; jobsink, pipeline: what starts and follows one
-    metadata    names and labels                    pod       what a pod that trusts nobody says
-    reader      a pod that reads a run for us       spool     whether a queue's volume is large enough
-    network     who may connect to pods             dns       where the function may look up names
+    access      ServiceAccounts, NetworkPolicy
+    app/        an app's sources and addresses as a cluster sees them
+    fields/     what several kinds of objects have in common
 
-Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.rendering`).
+Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.render`).
 """

@@ -7,10 +7,10 @@ from typing import Any
 from eaves.config import iter_leaves
 from eaves.platform import AppSpec
 from functions.settings import ServeSettings
-from knative.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
-from knative.resources.dns import build_dns_egress
-from knative.resources.metadata import build_object
-from knative.resources.network import build_namespace_peer
+from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
+from knative.cluster_dns import build_dns_egress
+from knative.resources.fields.metadata import build_object
+from knative.resources.fields.network_peers import build_namespace_peer
 from knative.settings import KnativeSettings, SiteSettings
 
 SERVING_NAMESPACE = "knative-serving"
@@ -71,4 +71,4 @@ def _references(app: AppSpec) -> list[dict[str, Any]]:
 
 
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-"""Source: RFC 6890; what `functions.reach` refuses too, unless `dataref_networks` allows it."""
+"""Source: RFC 6890; what `functions.fetch.url_policy` refuses too, unless `dataref_networks` allows it."""

@@ -14,8 +14,7 @@ from eaves.platform import AppSpec, SourceSpec, find_timeout_s
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
-from knative.app.sources import IMAGES, SourceRunner, find_runner, largest_image, source_values
-from knative.kinds import (
+from knative.client.kinds import (
     BROKER,
     CONTAINER_SOURCE,
     DAEMON_SET,
@@ -25,11 +24,12 @@ from knative.kinds import (
     STATEFUL_SET,
     ObjectKind,
 )
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
-from knative.quantities import show_memory
-from knative.resources.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
-from knative.resources.metadata import build_object, reference
-from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.app.sources import IMAGES, SourceRunner, find_runner, largest_image, source_values
+from knative.resources.fields.credentials import RELAY_FOLDER, RELAY_VOLUME, build_credentials
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, NAMESPACE_LABEL
+from knative.resources.fields.metadata import build_object, reference
+from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.fields.quantities import show_memory
 from knative.resources.relay import relay_reference, sends_to_relay
 from knative.settings import KnativeSettings, SiteSettings
 

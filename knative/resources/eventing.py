@@ -8,10 +8,10 @@ from typing import Any
 
 from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec, find_dead_letter_target
 from eaves.schemas import SCHEMAS, schema_uri
-from knative.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
-from knative.names import APP_LABEL
-from knative.resources.metadata import build_object, reference
-from knative.resources.trigger_filters import build_filters
+from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
+from knative.resources.fields.labels import APP_LABEL
+from knative.resources.fields.metadata import build_object, reference
+from knative.resources.fields.trigger_filters import build_filters
 from knative.settings import KnativeSettings, SiteSettings
 
 CLASS = "eventing.knative.dev/broker.class"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
 from eaves.platform import MAX_TIMEOUT_S, AppSpec
-from eaves.telemetry import TELEMETRY_OFF
 from functions.settings import FunctionSettings
-from knative.kinds import KSERVICE
-from knative.names import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
-from knative.resources.metadata import build_object
+from knative.client.kinds import KSERVICE
+from knative.resources.fields.labels import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
+from knative.resources.fields.metadata import build_object
+from knative.resources.fields.pod import build_env, build_pull_secrets, build_security, build_temporary
 from knative.resources.pin import pin_name
-from knative.resources.pod import build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
 
 PORT = 8080

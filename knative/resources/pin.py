@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from eaves.platform import AppSpec
-from knative.kinds import DAEMON_SET
-from knative.names import APP_LABEL, PART_LABEL, PIN_LABEL
-from knative.resources.metadata import build_object
-from knative.resources.pod import build_pull_secrets, build_security
+from knative.client.kinds import DAEMON_SET
+from knative.resources.fields.labels import APP_LABEL, PART_LABEL, PIN_LABEL
+from knative.resources.fields.metadata import build_object
+from knative.resources.fields.pod import build_pull_secrets, build_security
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "pin"

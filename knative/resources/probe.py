@@ -8,10 +8,10 @@ from typing import Any
 from eaves.credentials.folder import AUTHORITIES
 from eaves.platform import AppSpec
 from eaves.reachability import ReachabilityTarget, to_text
-from knative.app.destinations import Destination
-from knative.kinds import POD
-from knative.resources.metadata import build_object
-from knative.resources.pod import build_pull_secrets, build_security
+from knative.client.kinds import POD
+from knative.resources.app.destinations import Destination
+from knative.resources.fields.metadata import build_object
+from knative.resources.fields.pod import build_pull_secrets, build_security
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "doctor"

@@ -14,13 +14,13 @@ from eaves.config import iter_leaves
 from eaves.platform import AppSpec, TriggerSpec
 from eaves.platform.quantities import find_room
 from eaves.publisher.settings import PublisherSettings
-from knative.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
-from knative.names import APP_LABEL
-from knative.resources.credentials import FOLDER, build_credentials
+from knative.client.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
 from knative.resources.eventing import publisher_name
-from knative.resources.metadata import build_object
-from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
-from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.fields.credentials import FOLDER, build_credentials
+from knative.resources.fields.labels import APP_LABEL
+from knative.resources.fields.metadata import build_object
+from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
+from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = "publisher"

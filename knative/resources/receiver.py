@@ -15,11 +15,19 @@ from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY
 from eaves.link.paths import HEALTH
 from eaves.platform.quantities import find_room
 from eaves.receiver.settings import ReceiverSettings
-from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SERVICE_ACCOUNT, SINK_BINDING, STATEFUL_SET, ObjectKind
-from knative.names import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
-from knative.receiver_settings import ReceiverDeployment
-from knative.resources.metadata import reference
-from knative.resources.pod import USER, build_env, build_security, build_temporary
+from knative.client.kinds import (
+    BROKER,
+    NETWORK_POLICY,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    SINK_BINDING,
+    STATEFUL_SET,
+    ObjectKind,
+)
+from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE, PART_LABEL
+from knative.resources.fields.metadata import reference
+from knative.resources.fields.pod import USER, build_env, build_security, build_temporary
+from knative.resources.receiver_settings import ReceiverDeployment
 
 PART = CONTAINER = "receiver"
 INSTANCE_LABEL = "app.kubernetes.io/instance"

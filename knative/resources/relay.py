@@ -16,13 +16,13 @@ from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
 from eaves.platform.relay import ALL, EDGE
 from eaves.relay.lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
-from knative.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
-from knative.names import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
-from knative.resources.credentials import FOLDER, build_credentials
+from knative.client.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.resources.eventing import build_delivery, duration, relay_name
-from knative.resources.metadata import build_object, reference
-from knative.resources.network import EVENTING_NAMESPACE, build_namespace_peer
-from knative.resources.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.resources.fields.credentials import FOLDER, build_credentials
+from knative.resources.fields.labels import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
+from knative.resources.fields.metadata import build_object, reference
+from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
+from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
 
 PART = RELAY

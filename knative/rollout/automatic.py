@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError
-from knative.rollout.exchange import (
+from knative.rollout.analysis.decision import RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
+from knative.rollout.metrics.counters import accumulate
+from knative.rollout.metrics.metrics_scrape import MetricsScrape, scrape_metrics
+from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
+from knative.rollout.plan import BEGUN, Plan, plan_begin, plan_decision
+from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
+from knative.rollout.service_store import (
     ATTEMPTS,
     SETTLE_S,
     RolloutOutcome,
@@ -23,17 +30,10 @@ from knative.rollout.exchange import (
     write_change,
     write_plan,
 )
-from knative.rollout.judgement import RolloutAction, RolloutDecision, RolloutObservation, decide_rollout
-from knative.rollout.observation import MetricsScrape, scrape_metrics
-from knative.rollout.pinning import PinStatus, hold_unpinned, read_pin
-from knative.rollout.plan import BEGUN, Plan, plan_begin, plan_decision
-from knative.rollout.standing import RolloutStatus, parse_rollout_status
-from knative.rollout.state import RolloutPhase, RolloutState
-from knative.rollout.tally import accumulate
 from knative.settings import RolloutSettings
 
 if TYPE_CHECKING:
-    from knative.cluster import Cluster
+    from knative.client.cluster import Cluster
 
 
 def begin_rollout(

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import DeniedError, StartError
-from knative.kinds import DAEMON_SET, POD
-from knative.names import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
+from knative.client.kinds import DAEMON_SET, POD
+from knative.resources.fields.labels import PART_LABEL, PIN_ANNOTATION, PIN_LABEL
 from knative.resources.pin import PART
-from knative.rollout.judgement import RolloutAction, RolloutDecision
+from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
 from knative.rollout.plan import Plan
-from knative.rollout.standing import parse_rollout_status
-from knative.rollout.state import RolloutState
+from knative.rollout.rollout_state import RolloutState
+from knative.rollout.rollout_status import parse_rollout_status
 
 if TYPE_CHECKING:
-    from knative.cluster import Cluster
+    from knative.client.cluster import Cluster
 
 POLL_S = 1.0
 """Seconds between two looks at a pin that is waited for."""

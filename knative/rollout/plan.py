@@ -1,6 +1,6 @@
 """What a person's word, a deploy or a decision makes of a rollout: the next state and shares. Pure.
 
-Nothing here asks whether a revision is ready; `knative.rollout.steering` does that before it applies a plan, and with
+Nothing here asks whether a revision is ready; `knative.rollout.commands` does that before it applies a plan, and with
 GitOps the cluster does.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from eaves.errors import InputError, NotFoundError
-from knative.rollout.judgement import RolloutAction, RolloutDecision
-from knative.rollout.standing import RolloutStatus
-from knative.rollout.state import RolloutPhase, RolloutState
+from knative.rollout.analysis.decision import RolloutAction, RolloutDecision
+from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.rollout.rollout_status import RolloutStatus
 from knative.rollout.traffic import Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 

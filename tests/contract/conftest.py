@@ -12,10 +12,10 @@ import pytest
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, ScaleSettings, TriggerSpec, default_trigger
-from tests.artifacts import tiny_artifact
 from tests.contract.harness import Harness, LocalHarness
 from tests.contract.sinks import Sink
-from tests.receiving import TOKEN, receiving, write_site
+from tests.inputs.artifacts import tiny_artifact
+from tests.processes.receiving import TOKEN, receiving, write_site
 
 __all__ = ["tiny_artifact"]
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
 from eaves.events import Event, decode
-from tests.certificates import Certificate, build_server_context
+from tests.inputs.certificates import Certificate, build_server_context
 
 ECHO = "echo"
 

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from tests.artifacts import tiny_artifact, tiny_run
+from tests.inputs.artifacts import tiny_artifact, tiny_run
 
 __all__ = ["tiny_artifact", "tiny_run"]  # fixtures
 

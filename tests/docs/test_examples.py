@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 
 from eaves.artifact import TensorSpec
 from eaves.artifact.store import MODEL
-from tests.fakes.artifact import COLOURS, encode_png
-from tests.fakes.graph import build_graph, save, write_graph_artifact
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import build_graph, save, write_graph_artifact
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

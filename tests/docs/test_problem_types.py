@@ -15,16 +15,20 @@ from werkzeug import exceptions
 import functions
 from eaves import errors
 from eaves.errors import EavesError
-from functions import connection
-from functions.problems import TYPE_PREFIX, error_response, error_type, fault_response
+from functions.http import connection
+from functions.http.problems import TYPE_PREFIX, error_response, error_type, fault_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"
 SOURCES = [
-    *Path(functions.__file__).parent.glob("*.py"),
+    *Path(functions.__file__).parent.rglob("*.py"),
+    *(ROOT / "eaves/inference").glob("*.py"),
     *(ROOT / "eaves").glob("images*.py"),
     *(ROOT / "eaves").glob("images/*.py"),
-    *(ROOT / name for name in ("eaves/events.py", "eaves/sdk.py", "eaves/recipe.py", "eaves/artifact/golden.py")),
+    *(
+        ROOT / name
+        for name in ("eaves/events.py", "eaves/cloudevents_sdk.py", "eaves/recipe.py", "eaves/artifact/golden.py")
+    ),
 ]
 NEVER_ANSWERED = {errors.StartError, errors.ConfigError, errors.RunError, errors.DatasetError, EavesError}
 FLASK = (exceptions.BadRequest, exceptions.NotFound, exceptions.MethodNotAllowed, exceptions.RequestEntityTooLarge)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifacts import build_tiny_dataset
+from tests.inputs.artifacts import build_tiny_dataset
 
 README = Path(__file__).parents[2] / "README.md"
 

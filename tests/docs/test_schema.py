@@ -13,8 +13,8 @@ import pytest
 
 from eaves.artifact import Manifest, Quantisation, Trial, Variant
 from eaves.artifact.schema import DRAFT, build_schema
-from tests.artifacts import tiny_artifact  # noqa: F401 - a fixture
-from tests.fakes.artifact import build_manifest, fill
+from tests.fakes.models.artifact import build_manifest, fill
+from tests.inputs.artifacts import tiny_artifact  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from eaves.artifact import open_artifact
-from eaves.oci.places import open_location
-from eaves.oci.registry import Access
+from eaves.oci.image_location import open_location
+from eaves.oci.registry.registry import Access
 from eaves.platform import RelaySpec
-from knative.cluster import Cluster, open_cluster
-from knative.kinds import NAMESPACE
-from tests.artifacts import tiny_artifact
+from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import NAMESPACE
+from tests.container_images.packaging import build_base, need, run_package
 from tests.contract.conftest import SITE as CONTRACT_SITE
 from tests.contract.conftest import Receiving, make_app, make_event, sink
 from tests.contract.sinks import Sink
@@ -25,7 +25,7 @@ from tests.e2e.inventory import find_outside
 from tests.e2e.link import start_cloud
 from tests.e2e.outages import collect_images, registry_down
 from tests.e2e.places import Namespaces, Place
-from tests.oci import build_base, need, run_package
+from tests.inputs.artifacts import tiny_artifact
 from tests.waiting import wait_until
 
 __all__ = ["collect_images", "make_app", "make_event", "registry_down", "sink", "tiny_artifact"]

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eaves.base.timestamps import parse_timestamp
 from eaves.events import Event, encode_structured
 from eaves.platform import AppSpec, DeliverySettings
-from eaves.timestamps import parse_timestamp
-from knative.addresses import find_route
-from knative.cluster import Cluster
-from knative.kinds import BROKER, POD, TRIGGER
+from knative.client.cluster import Cluster
+from knative.client.kinds import BROKER, POD, TRIGGER
+from knative.client.proxy_routes import find_route
 from knative.platform import KnativePlatform
-from knative.resources.pod import build_security
+from knative.resources.fields.pod import build_security
 from knative.settings import KnativeSettings, SiteSettings
 from tests.contract.sinks import Sink, Told, parse_received
 from tests.waiting import wait_until

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from knative.cluster import Cluster
-from knative.transport import ApiRequest
+from knative.client.cluster import Cluster
+from knative.client.transport import ApiRequest
 
 _LEFT_OUT = ("events", "componentstatuses", "endpoints")
 """What happened, which a cluster forgets by itself; what is no object; what EndpointSlices tell."""

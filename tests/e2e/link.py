@@ -13,14 +13,14 @@ from eaves.audit import EventComparison, HourCounts
 from eaves.audit.lists import read_file
 from eaves.config import SettingsLayer, build
 from eaves.link.ledger_lines import to_dict
-from knative.cluster import Cluster
-from knative.kinds import POD, STATEFUL_SET
-from knative.pod_queue import Kubectl, PodQueue
-from knative.receiver_settings import ReceiverDeployment
-from knative.resources.pod import build_security
+from knative.client.cluster import Cluster
+from knative.client.kinds import POD, STATEFUL_SET
+from knative.resources.fields.pod import build_security
 from knative.resources.receiver import CONTAINER, build_receiver
-from tests.certificates import make_certificate
+from knative.resources.receiver_settings import ReceiverDeployment
+from knative.status.agent_queue import Kubectl, PodQueue
 from tests.e2e.harness import MANAGER, is_pod_ready
+from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
 
 RECEIVER, PROXY = "receiver", "link"

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from knative.cluster import Cluster
-from knative.kinds import POD
-from knative.pod_queue import Kubectl
-from knative.resources.pod import build_security
-from tests.certificates import make_certificate
+from knative.client.cluster import Cluster
+from knative.client.kinds import POD
+from knative.resources.fields.pod import build_security
+from knative.status.agent_queue import Kubectl
 from tests.e2e.harness import MANAGER, is_pod_ready
+from tests.inputs.certificates import make_certificate
 from tests.waiting import wait_until
 
 NAME, USER = "mosquitto", "gateway"

@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from eaves.errors import OciError
-from eaves.oci.places import open_location
-from eaves.oci.registry import Access
-from knative.kinds import DAEMON_SET, NODE, POD
+from eaves.oci.image_location import open_location
+from eaves.oci.registry.registry import Access
+from knative.client.kinds import DAEMON_SET, NODE, POD
 from knative.resources.pin import pin_name
 from knative.rollout.pinning import parse_pin
 from tests.e2e.places import NAME, Place

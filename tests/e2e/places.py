@@ -15,8 +15,8 @@ import yaml
 
 import eaves
 from eaves.platform import FunctionStatus
-from knative.cluster import Cluster, open_cluster
-from knative.kinds import NAMESPACE, SERVICE_ACCOUNT
+from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import NAMESPACE, SERVICE_ACCOUNT
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, SiteSettings
 from tests.e2e.harness import MANAGER, delivers

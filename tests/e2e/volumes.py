@@ -9,9 +9,9 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any
 
-from knative.cluster import Cluster
-from knative.kinds import CONFIG_MAP, POD
-from knative.resources.pod import build_security
+from knative.client.cluster import Cluster
+from knative.client.kinds import CONFIG_MAP, POD
+from knative.resources.fields.pod import build_security
 from tests.e2e.harness import MANAGER
 from tests.waiting import wait_until
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import threading
 
-from eaves.clock import SYSTEM
+from eaves.base.clock import SYSTEM
 
 START = 1_700_000_000.0
 
 
 class FrozenClock:
-    """Implements `eaves.clock.Clock`: the date stands still, pauses and deadlines pass as they do."""
+    """Implements `eaves.base.clock.Clock`: the date stands still, pauses and deadlines pass as they do."""
 
     def __init__(self, now: float = START) -> None:
         self._now = now
@@ -27,7 +27,7 @@ class FrozenClock:
 
 
 class ManualClock:
-    """Implements `eaves.clock.Clock`; time passes only in `turn`."""
+    """Implements `eaves.base.clock.Clock`; time passes only in `turn`."""
 
     def __init__(self, start: float = START) -> None:
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class FakeChild:
-    """Implements `eaves.local.process.Child`.
+    """Implements `eaves.local.processes.process.Child`.
 
     Attributes:
         pid: A number.
@@ -50,7 +50,7 @@ class FakeChild:
 
 
 class FakeLauncher:
-    """Implements `eaves.local.process.Launch`.
+    """Implements `eaves.local.processes.process.Launch`.
 
     Attributes:
         error: Raised instead of starting anything, when set.

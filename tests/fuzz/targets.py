@@ -16,14 +16,14 @@ from waitress.adjustments import Adjustments
 from eaves import events
 from eaves.errors import EavesError
 from eaves.recipe import Recipe
-from functions.app import create_app
-from functions.parser import Parser
-from functions.problems import MAX_BYTES
+from functions.http.app import create_app
+from functions.http.problems import MAX_BYTES
+from functions.http.request_parser import Parser
 from functions.settings import FunctionSettings, ServeSettings
-from tests import hostile, pictures
-from tests.fakes.artifact import write_colours
-from tests.fakes.model import FakeModel, build_classifier
+from tests.fakes.models.artifact import write_colours
+from tests.fakes.models.model import FakeModel, build_classifier
 from tests.fuzz.mutations import mutate, text
+from tests.inputs import hostile, pictures
 
 MAX_PIXELS = 1_000_000
 NAMES = (

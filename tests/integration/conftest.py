@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
-from tests.clusters import apiserver, cluster, knative
-from tests.fakes.graph import write_graph_artifact
-from tests.function import image, shared_function, start
-from tests.oci import build_base, run_package
+from tests.cluster.rollouts import canary, serving
+from tests.cluster.simulated import apiserver, cluster, knative
+from tests.container_images.packaging import build_base, run_package
+from tests.container_images.registries import LocalRegistry, serve_registry
+from tests.fakes.models.graph import write_graph_artifact
+from tests.inputs.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
 from tests.once import build_once
-from tests.registries import LocalRegistry, serve_registry
-from tests.rollouts import canary, serving
+from tests.processes.function import image, shared_function, start
 
 __all__ = [
     "apiserver",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.load import build_requests, send_all
-from tests.fakes.artifact import COLOURS, encode_png, write_colours
-from tests.function import Function
+from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
+from tests.processes.function import Function
 
 
 def test_a_function_on_loopback_answers_the_load(tmp_path: Path) -> None:
     (tmp_path / "gate").touch()
     artifact = write_colours(tmp_path / "artifact").path
-    function = Function(artifact, tmp_path, module="tests.fakes.function", GATE=str(tmp_path / "gate"))
+    function = Function(artifact, tmp_path, module="tests.fakes.models.function", GATE=str(tmp_path / "gate"))
     try:
         function.wait_ready()
         load = send_all(function.port(), build_requests([encode_png(COLOURS["red"])]), connections=2, count=6)

@@ -23,7 +23,10 @@ def trace_paths(code: str, folder: Path) -> list[tuple[str, str]]:
 def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
-    code = "import sys, pathlib; from eaves.files import write_atomically as w; w(pathlib.Path(sys.argv[1]) / 'a', 'x')"
+    code = (
+        "import sys, pathlib; from eaves.base.files import write_atomically as w\n"
+        "w(pathlib.Path(sys.argv[1]) / 'a', 'x')"
+    )
     (fsync, staging), *rest = trace_paths(code, folder)
     assert (fsync, staging.startswith(".a.")) == ("fsync", True)
     assert rest == [("rename", "a"), ("fsync", ".")]
@@ -31,9 +34,9 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
 
 STATE = """
 import sys, pathlib
-from eaves.local.state import State
+from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec
-state = State(root=pathlib.Path(sys.argv[1]))
+state = StateDirectory(root=pathlib.Path(sys.argv[1]))
 state.write_spec(AppSpec(function=FunctionSpec(name="a", site="s", artifact=pathlib.Path("/x"))))
 """
 

@@ -27,17 +27,17 @@ from eaves.delivery import HttpAnswer
 from eaves.events import Event
 from eaves.link import paths
 from eaves.local.access_token import AccessToken
+from eaves.local.routes import SupervisorView, create_app
 from eaves.local.server import TcpPort, WebServer
-from eaves.local.web import SupervisorView, create_app
 from eaves.relay import __main__ as relay
 from eaves.relay.lanes import FROM_BROKER
-from functions import app as functions_app
+from functions.http import app as functions_app
 from functions.settings import FunctionSettings
-from tests.fakes.model import FakeModel
-from tests.function import Function
+from tests.fakes.models.model import FakeModel
 from tests.integration.mqtt.test_publisher import running as publishing
-from tests.receiving import TOKEN, receiving
-from tests.relaying import relaying
+from tests.processes.function import Function
+from tests.processes.receiving import TOKEN, receiving
+from tests.processes.relaying import relaying
 from tests.waiting import wait_until
 
 LARGE = bytes(33_000_000)
@@ -269,11 +269,11 @@ def test_off_loopback_a_page_of_another_site_is_refused_even_with_the_token(rout
 SERVERS = {
     "eaves/admin/server.py": "asked here by way of relay, publisher and receiver",
     "eaves/ingress/server.py": "asked here by way of relay, publisher and receiver",
-    "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see test_local_web.py",
-    "eaves/local/web.py": "its routes are asked here",
-    "functions/app.py": "its routes are asked here",
-    "functions/server.py": "asked here",
-    "trainer/reader.py": "in a cluster only, by token, see test_train_on_knative.py",
+    "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
+    "eaves/local/routes.py": "its routes are asked here",
+    "functions/http/app.py": "its routes are asked here",
+    "functions/http/server.py": "asked here",
+    "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(r"\bFlask\(\"|\bcreate_server\(|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI)Server\)|\.listen\(")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eaves.reachability import ReachabilityTarget, Reached, parse_address, parse_report, reach, to_text
-from tests.certificates import build_server_context, make_certificate
+from tests.inputs.certificates import build_server_context, make_certificate
 from tests.ports import find_port
 
 

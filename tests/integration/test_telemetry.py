@@ -17,14 +17,14 @@ import yaml
 from PIL import Image
 
 from eaves.artifact import Artifact
+from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.local.client import LocalPlatform
-from eaves.local.process import Process
+from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
-from eaves.telemetry import TELEMETRY_OFF
-from tests.fakes.graph import save, write_graph_artifact
-from tests.fakes.network import SIDE, Network
-from tests.function import Function
+from tests.fakes.models.graph import save, write_graph_artifact
+from tests.fakes.models.network import SIDE, Network
+from tests.processes.function import Function
 from tests.tracing import Trace, can_trace, count_threads
 from tests.waiting import wait_until
 
@@ -60,7 +60,7 @@ def declared(tmp_path: Path) -> Path:
 
 
 def test_the_import_starts_no_thread_and_writes_no_file(trace: Trace) -> None:
-    code = f"{COUNT}import numpy\nbefore = count()\nimport functions.session\nprint(count() - before)"
+    code = f"{COUNT}import numpy\nbefore = count()\nimport eaves.inference.session\nprint(count() - before)"
     assert trace.run([sys.executable, "-P", "-c", code]).strip() == "0"
     assert trace.files() == []
 
@@ -144,8 +144,8 @@ def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tm
 
 
 LIBRARIES = (
-    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.sdk", "flask", "fsspec",
-    "jinja2", "kubernetes", "nacl.secret", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
+    "PIL.Image", "click", "cryptography.hazmat.primitives.asymmetric.ec", "deflate", "eaves.cloudevents_sdk", "flask",
+    "fsspec", "jinja2", "kubernetes", "nacl.secret", "numpy", "onnx", "rich.progress", "urllib3", "waitress",
     "watchdog.observers", "yaml",
 )  # fmt: skip
 """Those of pyproject.toml that are imported within seconds; TensorFlow, Keras, tf2onnx and s3fs: docs/09-trust.md."""

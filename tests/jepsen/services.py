@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import eaves
-from tests.certificates import make_certificate
+from tests.inputs.certificates import make_certificate
 from tests.jepsen import jumping
 from tests.ports import find_port
 from tests.waiting import wait_until

@@ -18,7 +18,7 @@ import pytest
 from eaves.delivery import SinkClient
 from eaves.sources.__main__ import build_source
 from eaves.sources.agent.configuration import ConfiguredSource
-from eaves.sources.agent.deliveries import build_deliverers
+from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.folder.kind import KIND
 from eaves.sources.folder.settings import FolderSourceSettings

@@ -22,10 +22,10 @@ from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
-from tests.fakes.artifact import COLOURS, encode_png
-from tests.fakes.camera import Asked, open_camera, respond
-from tests.fakes.graph import write_graph_artifact
-from tests.mosquitto import run_mosquitto
+from tests.fakes.http.camera import Asked, open_camera, respond
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import write_graph_artifact
+from tests.processes.mosquitto import run_mosquitto
 from tests.soak import count_statements
 from tests.soak.processes import SOURCE, START_S, Platform
 from tests.waiting import wait_until

@@ -16,8 +16,8 @@ import pytest
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CLASSIFIED
 from eaves.platform import AppSpec, DeliverySettings, FunctionSpec, SourceSpec, TriggerSpec, default_trigger
-from tests.fakes.artifact import COLOURS, encode_png
-from tests.fakes.graph import write_graph_artifact
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.models.graph import write_graph_artifact
 from tests.soak.processes import FUNCTION, SOURCE, Peer, Platform, Record
 
 NAME = "colours"

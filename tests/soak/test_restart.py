@@ -37,19 +37,19 @@ DELIVER = """
 import sys, time
 from pathlib import Path
 began = time.monotonic()
-from eaves.delivery import Answer, Deliverer
+from eaves.delivery import Deliverer, SinkResponse
 from eaves.spool import Spool
 imported = time.monotonic()
 
 def send(event):
     print(imported - began, time.monotonic(), flush=True)
-    return Answer(status=202)
+    return SinkResponse(status=202)
 
 deliverer = Deliverer(Spool(Path(sys.argv[1])), sys.argv[2], send)
 deliverer.start()
 sys.stdin.read()
 """
-IMPORT = "import eaves.cli.up, eaves.local.supervisor"
+IMPORT = "import eaves.cli.commands.up, eaves.local.supervisor"
 """What `eaves up` imports before it does anything."""
 
 _log = logging.getLogger(__name__)

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, SinkResponse
 from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
-from eaves.local.activator import Activator
+from eaves.local.processes.activator import Activator
 from eaves.local.state import StateDirectory
 from eaves.platform import FunctionSpec, ScaleSettings
 from eaves.sources.agent.context import AgentContext

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.oci.package import ENTRYPOINT, PORT, USER
 from eaves.oci.runtime import CODE, ENVIRONMENT, PACKAGES
-from eaves.telemetry import TELEMETRY_OFF
 
 DOCKERFILE = Path(__file__).parents[2] / "Dockerfile"
 COMMANDS = {"function": "functions", "trainer": "trainer", "agent": "eaves.sources"}

@@ -12,9 +12,9 @@ from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.web_origin import listens_on_loopback
-from functions.app import create_app
+from functions.http.app import create_app
 from functions.settings import FunctionSettings
-from tests.fakes.model import FakeModel
+from tests.fakes.models.model import FakeModel
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])

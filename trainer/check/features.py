@@ -21,7 +21,7 @@ def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArr
     the images as they are, without augmentation, are there of both sides of the split.
 
     Args:
-        cache: Folder of the caches, as `trainer.place` makes it: `runs/.cache/features`.
+        cache: Folder of the caches, as `trainer.run.run_location` makes it: `runs/.cache/features`.
         digests: sha256 of each image, hex.
 
     Returns:

@@ -18,13 +18,14 @@ from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
 from trainer.check.descriptor import Vector, compute_descriptor
-from trainer.check.doubts import Doubts, find_doubts
 from trainer.check.features import load_cached_features
-from trainer.data import copies, manifest
+from trainer.check.label_doubts import Doubts, find_doubts
+from trainer.data import manifest
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels
 from trainer.data.manifest import load_manifest
-from trainer.data.not_used import Cause, group_by_cause
+from trainer.data.split import near_duplicates
+from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
 LEAST_IMAGES = 4
@@ -57,7 +58,7 @@ class CheckedImage:
     digest: str
     width: int
     height: int
-    look: copies.ImageFingerprint | None
+    look: near_duplicates.ImageFingerprint | None
     vector: Vector
 
 
@@ -192,7 +193,7 @@ def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
         digest=hashlib.sha256(data).hexdigest(),
         width=width,
         height=height,
-        look=copies.compute_fingerprint(data),
+        look=near_duplicates.compute_fingerprint(data),
         vector=compute_descriptor(pixels),
     )
 
@@ -226,7 +227,7 @@ def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]
 
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
-    for one_of, other_of in copies.find_copies([image.look for image in found]) if found else ():
+    for one_of, other_of in near_duplicates.find_copies([image.look for image in found]) if found else ():
         pairs += zip(one_of.tolist(), other_of.tolist(), strict=True)
     for one, other in pairs:
         parent[max(root(one), root(other))] = min(root(one), root(other))

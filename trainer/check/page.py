@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer import charts
 from trainer.check.inspection import CheckedImage, Inspection
-from trainer.page import build_page, build_thumbnail
+from trainer.report import charts
+from trainer.report.html_page import build_page, build_thumbnail
 
 DOUBTED = 60
 """Images of doubtful labels that are shown."""

@@ -20,7 +20,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from eaves.disk import build_disk_error
+from eaves.base.disk_errors import build_disk_error
 from eaves.errors import DatasetError
 from trainer.data.listing import leaves_root
 

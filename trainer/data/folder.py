@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from eaves.errors import DatasetError
-from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
+from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 from trainer.data.listing import DECLARED, LOOSE, DataFault, ListedImage, Listing, Split, suffix_fault
 
 

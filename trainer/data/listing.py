@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from eaves.errors import DatasetError
-from eaves.media import SUFFIXES, UNSUPPORTED_SUFFIXES
+from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")

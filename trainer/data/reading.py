@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.media import UNKNOWN, sniff
-from trainer.data import archive, copies, manifest, remote
+from eaves.media_type import UNKNOWN, sniff
+from trainer.data import archive, manifest, remote
 from trainer.data.folder import load_folder
 from trainer.data.listing import DataFault, ListedImage, Listing, check_labels, in_two_classes, same_bytes
 from trainer.data.manifest import load_manifest
+from trainer.data.split import near_duplicates
 from trainer.progress import TrainingProgress
 from trainer.settings import DataSettings
 from trainer.storage import is_uri
@@ -36,7 +37,7 @@ class ImageRecord:
     entry: ListedImage
     digest: str
     media_type: str
-    look: copies.ImageFingerprint | None
+    look: near_duplicates.ImageFingerprint | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,9 @@ def _read(entry: ListedImage) -> ImageRecord | str:
     if not data:
         return "it is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
-    return ImageRecord(entry=entry, digest=digest, media_type=sniff(data), look=copies.compute_fingerprint(data))
+    return ImageRecord(
+        entry=entry, digest=digest, media_type=sniff(data), look=near_duplicates.compute_fingerprint(data)
+    )
 
 
 def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[DataFault]) -> list[ImageRecord]:

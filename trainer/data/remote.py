@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.errors import DatasetError, EavesError, StorageError
 from trainer.data import archive, manifest
 from trainer.data.listing import DataFault, leaves_root, suffix_fault

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from trainer.features import Array, FeatureCache, cache_key
-from trainer.pixels import DecodedDataset
+from trainer.data.pixels import DecodedDataset
+from trainer.features.features import Array, FeatureCache, cache_key
+from trainer.features.sharding import Shard
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
-from trainer.share import Shard
 from trainer.storage import FileStore
-from trainer.weights.choice import ScaleChoice
-from trainer.weights.known import is_published_by_keras
-from trainer.weights.light import measure_brightness
+from trainer.weights.brightness import measure_brightness
+from trainer.weights.keras_digests import is_published_by_keras
 from trainer.weights.probe import Right, choose_scale_by_probe, score_features
+from trainer.weights.scale_choice import ScaleChoice
 from trainer.weights.scales import SCALES, Scale
 from trainer.weights.selection import LEAST_IMAGES, select_images
 from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice

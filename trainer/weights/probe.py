@@ -13,10 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from eaves.statistics import paired_p_value, wilson
-from trainer.weights.choice import By, ScaleChoice, ScaleMeasurement
-from trainer.weights.light import ImageBrightness
+from eaves.base.statistics import paired_p_value, wilson
+from trainer.weights.brightness import ImageBrightness
 from trainer.weights.ridge import score_leave_one_out
+from trainer.weights.scale_choice import By, ScaleChoice, ScaleMeasurement
 from trainer.weights.scales import SCALES, Scale
 
 LEVEL = 0.003

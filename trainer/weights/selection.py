@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from trainer.dataset import Example
+from trainer.data.dataset import Example
 
 IMAGES = 160
 """Most images that a probe looks at; see `docs/01-training.md` for what that costs."""

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from eaves.errors import StorageError
+from trainer.features.sharding import PATIENCE_S, POLL_S, ShardDoneError
 from trainer.progress import TrainingProgress
-from trainer.share import PATIENCE_S, POLL_S, ShardDoneError
 from trainer.storage import FileStore
-from trainer.weights.choice import ScaleChoice, parse_choice
+from trainer.weights.scale_choice import ScaleChoice, parse_choice
 
 SCALE_FILE = "scale.json"
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from eaves.errors import OciError
 from eaves.oci.copy import copy_image
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.layout import create_layout
 from eaves.oci.reference import parse_reference
-from eaves.oci.registry import Registry
-from eaves.oci.transport import Access
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.store.layout import create_layout
 
 AGAIN_S = 5.0
 """Until a pull that was given up is tried again, as a node's back-off has it."""

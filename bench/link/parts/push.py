@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from eaves.oci.copy import copy_image
-from eaves.oci.layout import open_layout
 from eaves.oci.reference import parse_reference
-from eaves.oci.registry import Registry
-from eaves.oci.transport import Access
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.store.layout import open_layout
 
 if __name__ == "__main__":
     layout, reference = open_layout(Path(sys.argv[1])), parse_reference(sys.argv[2])

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
-from eaves.clock import SYSTEM, Clock
-from eaves.delivery.mqtt.answers import build_answer, refuse_size
+from eaves.base.clock import SYSTEM, Clock
+from eaves.delivery.mqtt.acknowledgements import build_answer, refuse_size
+from eaves.delivery.mqtt.broker_link import BrokerLink
 from eaves.delivery.mqtt.home_assistant import HomeAssistant
-from eaves.delivery.mqtt.latest import NewestEvents
-from eaves.delivery.mqtt.link import BrokerLink
 from eaves.delivery.mqtt.message import build_cloudevent, build_json, packet_bytes
+from eaves.delivery.mqtt.newest_event import NewestEvents
 from eaves.delivery.mqtt.settings import JSON, MqttTriggerSettings
 from eaves.delivery.mqtt.target import topic_template
 from eaves.delivery.mqtt.topic import build_topic
-from eaves.delivery.rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action
+from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action
 from eaves.events import Event
 from eaves.mqtt import Acknowledgement, Publication, SessionInfo
 

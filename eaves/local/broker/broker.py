@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.delivery import AttemptResult, Deliverer, DeliveryAttempt, DeliveryOutcome, LaneDelivery, SinkResponse
 from eaves.events import Event
 from eaves.history import History
 from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
 from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, tell_sink
-from eaves.local.forwarding import list_rejected, wants_cause
+from eaves.local.broker.forwarding import list_rejected, wants_cause
 from eaves.platform import RELAY, RelaySpec, TriggerSpec
 from eaves.platform.filters import matches_all
 from eaves.spool import Entry, Selection, Spool

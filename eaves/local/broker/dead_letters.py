@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.delivery import AttemptResult, Deliverer, DeliveryAction, SinkResponse, choose_action
 from eaves.delivery.rejection import CODE, DATA, DESTINATION
 from eaves.events import Event

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from eaves.disk import disk_errors
+from eaves.base.disk_errors import disk_errors
+from eaves.base.files import make_directory, sync_directory
 from eaves.errors import StorageError
 from eaves.events import Event
-from eaves.files import make_directory, sync_directory
 from eaves.link.batch import encode_event
 from eaves.receiver.folder.tail import Key, read_keys, repair
 from eaves.spool import Entry

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import DeliveryOutcome, LaneDelivery
 from eaves.delivery.pause import Pause
 from eaves.errors import EavesError

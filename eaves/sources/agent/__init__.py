@@ -5,8 +5,8 @@ kinds           the name of a kind > the kind, without loading any other
 context         a frame from a source > an event in the spool: what a source sees of its agent
 counters        what one source has done, for the report
 supervision     runs one source in a thread, again and again
-opening         the spool, with what earlier agents left
-deliveries      the spool > function and sink
+agent_spool     the spool, with what earlier agents left
+deliverers      the spool > function and sink
 admin           the queue on a Unix socket, metrics and health on a port
 
 Each source runs in a thread of its own: one that fails or waits holds up no other.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from eaves.admin.doors import DelivererView, default_socket, open_endpoints
+from eaves.admin.endpoints import DelivererView, default_socket, open_endpoints
 from eaves.admin.report import SourceReport
 from eaves.admin.server import AdminServer
 from eaves.sources.settings import AgentSettings

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eaves.clock import SYSTEM, Clock, StopFlag
+from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.credentials import redact
 from eaves.errors import SpoolFullError
 from eaves.events import CONTEXT_ATTRIBUTES, Event, event_id, source_uri

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.credentials import redact
 from eaves.sources.frame import Cause
 

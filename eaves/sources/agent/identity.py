@@ -6,8 +6,8 @@ import re
 import secrets
 from pathlib import Path
 
+from eaves.base.files import write_atomically
 from eaves.errors import SpoolError
-from eaves.files import write_atomically
 
 _ID = re.compile(r"[0-9a-f]{8}")
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from eaves import logs
 from eaves.admin.report import SourceReport, build_source_report
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM, Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.sources.agent.context import SILENT_S, AgentContext
 from eaves.sources.agent.counters import SourceCounters
 from eaves.sources.context import SourceContext
-from eaves.sources.refusal import explain_refusal
+from eaves.sources.spool_refusal import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0

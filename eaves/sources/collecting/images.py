@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eaves import media
+from eaves import media_type
 from eaves.errors import SpoolError
 from eaves.events import Event
 
@@ -56,7 +56,7 @@ class CollectedImages:
         identity = event.id[:ID_LENGTH]
         if identity in self._ids:
             return False
-        suffix = _SUFFIXES.get(event.datacontenttype or media.sniff(event.data), "bin")
+        suffix = _SUFFIXES.get(event.datacontenttype or media_type.sniff(event.data), "bin")
         target = self._folder / f"{_moment(event.time)}-{identity}.{suffix}"
         staging = target.with_name(f".{target.name}.unfinished")
         try:

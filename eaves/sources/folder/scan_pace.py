@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 
 SHARE = 10.0
 """The pause after a scan is at least so many times the scan's own length."""

@@ -7,20 +7,22 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eaves import media
+from eaves import media_type
 from eaves.sources.folder.reader import FileVersion, open_folder
 
 
 def is_image_path(relative: str) -> bool:
     """Whether a path below the folder has an image's suffix and no hidden part."""
     parts = relative.split("/")
-    return parts[-1].lower().endswith(media.SUFFIXES) and not any(part.startswith(".") for part in parts)
+    return parts[-1].lower().endswith(media_type.SUFFIXES) and not any(part.startswith(".") for part in parts)
 
 
 def is_unsupported_path(relative: str) -> bool:
     """Whether a path below the folder has the suffix of an image that no function reads, and no hidden part."""
     parts = relative.split("/")
-    return parts[-1].lower().endswith(media.UNSUPPORTED_SUFFIXES) and not any(part.startswith(".") for part in parts)
+    return parts[-1].lower().endswith(media_type.UNSUPPORTED_SUFFIXES) and not any(
+        part.startswith(".") for part in parts
+    )
 
 
 def scan(

@@ -10,7 +10,7 @@ again and again, so the folder counts as full before that.
 
 from __future__ import annotations
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.sources.index import SentIndex
 
 TOUCH_EVERY_S = 86_400.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.errors import SpoolError, StorageError
 from eaves.sources.context import SourceContext
 from eaves.sources.folder.candidates import CandidateFile, CandidateFiles
@@ -23,7 +23,7 @@ from eaves.sources.folder.sent_files import SentFiles
 from eaves.sources.folder.settings import FolderSourceSettings
 from eaves.sources.folder.watch_keeper import WatchKeeper
 from eaves.sources.folder.watcher import KernelWatch, Watcher
-from eaves.sources.refusal import explain_refusal
+from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
 """Seconds between two scans while the kernel tells about new files: it drops notifications when its queue overflows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from eaves.clock import Clock
+from eaves.base.clock import Clock
 from eaves.sources.folder.reader import identify
 from eaves.sources.folder.watcher import FileListener, Watch, Watcher
 

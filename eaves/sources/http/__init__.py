@@ -7,7 +7,7 @@ authentication  answers challenges, with credentials from files
 redirects       where an answer may lead: within its host only
 completeness    whether an image was received to its end
 client          one request and what it leads to > a snapshot
-identity        what tells one snapshot from another
+snapshot_identity  what tells one snapshot from another
 source          the loop over these
 kind            all of it as a kind of source
 

@@ -16,8 +16,8 @@ import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
-from eaves import media
-from eaves.backoff import parse_retry_after
+from eaves import media_type
+from eaves.base.backoff import parse_retry_after
 from eaves.credentials import redact
 from eaves.errors import DeliveryError
 from eaves.http_client.connection_errors import find_connection_fault
@@ -198,7 +198,7 @@ class SnapshotClient:
             data = self._read_all(response, deadline)
         except (HTTPError, OSError, ValueError) as error:
             raise self._fault("broke off within a picture", cause="unreadable") from error
-        if media.sniff(data) == media.UNKNOWN:
+        if media_type.sniff(data) == media_type.UNKNOWN:
             what = f"answers with {content_type or 'something'} that is not an image"
             raise self._fault(what, cause="unsupported")
         framed = length or "transfer-encoding" in response.headers

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.credentials import Credentials, fill_in, read_credentials
 from eaves.errors import ConfigError, Fault, SpoolError
 from eaves.http_client.pools import HttpClient
@@ -15,9 +15,9 @@ from eaves.sources.files import build_text
 from eaves.sources.frame import Frame
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.client import NoSnapshotError, RefusedLoginError, SnapshotClient
-from eaves.sources.http.identity import SnapshotIdentity
 from eaves.sources.http.settings import HttpSourceSettings
-from eaves.sources.refusal import explain_refusal
+from eaves.sources.http.snapshot_identity import SnapshotIdentity
+from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """How often a server that gives no picture is asked, unless `every_s` is longer."""

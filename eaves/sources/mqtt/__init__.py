@@ -3,9 +3,9 @@
 kind       the kind `mqtt`
 settings   what eaves.yaml may say of it
 payload    a message > image, sender's id, time; raw, base64 in JSON, CloudEvents in both modes
-pointer    a value in JSON by its path
+json_path  a value in JSON by its path
 arrivals   numbers for messages whose sender gives no id
-slot       what was received and is not stored yet, within a bound
+message_handoff  what was received and is not stored yet, within a bound
 source     the connection's thread hands over, the source's thread stores and acknowledges
 
 What is promised

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from eaves.base.strict_json import parse_json
+from eaves.base.timestamps import parse_timestamp
 from eaves.errors import EventError, UnsupportedContentError
-from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json, parse_json
+from eaves.events import REPLY_TYPES, STRUCTURED, Event, build_event, decode, is_json
 from eaves.mqtt.message import Message
 from eaves.sources.frame import Cause
-from eaves.sources.mqtt.pointer import find_value
+from eaves.sources.mqtt.json_path import find_value
 from eaves.sources.mqtt.settings import MqttSourceSettings
-from eaves.timestamps import parse_timestamp
 
 DROPPED_EXTENSIONS = frozenset(
     {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from eaves import media
-from eaves.backoff import Backoff
+from eaves import media_type
+from eaves.base.backoff import Backoff
 from eaves.errors import InputError, SpoolError
 from eaves.mqtt.address import parse_address
 from eaves.mqtt.connection import STUCK_S, BrokerConnection, ConnectionListener
@@ -21,9 +21,9 @@ from eaves.mqtt.topics import matches
 from eaves.sources.context import SourceContext
 from eaves.sources.frame import Cause, Frame
 from eaves.sources.mqtt.arrivals import Arrivals
+from eaves.sources.mqtt.message_handoff import HeldMessage, MessageHandoff
 from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_message
 from eaves.sources.mqtt.settings import MqttSourceSettings
-from eaves.sources.mqtt.slot import HeldMessage, MessageHandoff
 
 ENVELOPE_BYTES = 65_536
 """Room beside an image for a topic, properties, and the rest of a JSON text."""
@@ -215,7 +215,7 @@ class MqttSource(ConnectionListener):
         if message.cut:
             raise UnusableError("too_large", "a message is too large", detail=f"{message.size_bytes} bytes")
         found = read_message(message, self._settings)
-        known = media.sniff(found.data) != media.UNKNOWN
+        known = media_type.sniff(found.data) != media_type.UNKNOWN
         if not known and not found.content_type:
             raise UnusableError("unsupported", "a message holds no image of a format that functions read")
         return Frame(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from eaves import media
-from eaves.clock import SYSTEM, Clock
+from eaves import media_type
+from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ImageError, ImageTooLargeError
 from eaves.sources.frame import Cause, Dropped, Frame
 from eaves.sources.options.hours import parse_hours
+from eaves.sources.options.lru_cache import RecentValues
 from eaves.sources.options.rate import Pacer, parse_interval_ns
-from eaves.sources.options.recent import RecentValues
 from eaves.sources.options.region import OutsideImageError, parse_region
 from eaves.sources.options.settings import FrameOptions
 
@@ -99,5 +99,5 @@ def _build_pixel_editor(options: FrameOptions) -> PixelEditor | None:
 def _cause(frame: Frame, error: ImageError) -> Cause:
     if isinstance(error, ImageTooLargeError):
         return "too_large"
-    no_image = media.sniff(frame.data) == media.UNKNOWN
+    no_image = media_type.sniff(frame.data) == media_type.UNKNOWN
     return "unsupported" if no_image or isinstance(error, OutsideImageError) else "unreadable"

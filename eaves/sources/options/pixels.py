@@ -11,8 +11,8 @@ from PIL import Image
 from eaves.images.decoder import load
 from eaves.sources.frame import Frame
 from eaves.sources.options.difference import DECODED_SIDE, difference, shrink
+from eaves.sources.options.lru_cache import RecentValues
 from eaves.sources.options.rate import MAX_CAMERAS
-from eaves.sources.options.recent import RecentValues
 from eaves.sources.options.region import Box, Region
 
 MAX_PIXELS = 24_000_000

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from eaves.sources.options.recent import RecentValues
+from eaves.sources.options.lru_cache import RecentValues
 
 MAX_CAMERAS = 1_000
 """Cameras whose last frame is remembered; topics and folders of others may name any number."""

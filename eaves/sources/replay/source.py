@@ -11,15 +11,15 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.errors import SpoolError, StorageError
 from eaves.events import event_id
 from eaves.sources.context import SourceContext
 from eaves.sources.files import build_subject, position
 from eaves.sources.frame import Cause, Frame, Outcome
-from eaves.sources.refusal import explain_refusal
 from eaves.sources.replay.recording import DAMAGED, Recorded, open_recording
 from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
+from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
 """How often a recording that is missing and a full queue are tried."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.spool.faults import UNREADABLE
+from eaves.spool.file.sqlite_errors import UNREADABLE
 from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES
 

@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from eaves.admin.client import SocketQueue
-from eaves.admin.doors import default_socket
+from eaves.admin.endpoints import default_socket
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.routes import answer
 from eaves.admin.server import AdminServer
 from eaves.audit.lists import read_pages
 from eaves.errors import NotFoundError
 from eaves.spool import Spool
-from knative.names import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
 from knative.resources import relay as resources
-from tests.clusters import pod, service
-from tests.fakes.apiserver import Reply, Request
-from tests.fakes.kubectl import FakeKubectl
-from tests.receiving import TOKEN, Served, classified, receiving, write_site
-from tests.relaying import RelayProcess, relaying
-from tests.sites import NAMESPACE, Sites, open_sites
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from tests.cluster.simulated import pod, service
+from tests.cluster.sites import NAMESPACE, Sites, open_sites
+from tests.fakes.kubernetes.apiserver import Reply, Request
+from tests.fakes.kubernetes.kubectl import FakeKubectl
+from tests.processes.receiving import TOKEN, Served, classified, receiving, write_site
+from tests.processes.relaying import RelayProcess, relaying
 from tests.waiting import wait_until
 
 SITE = "mill"

@@ -25,8 +25,8 @@ from eaves.options import print_error
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
-from tests.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
-from tests.relaying import RelayProcess
+from tests.processes.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
+from tests.processes.relaying import RelayProcess
 from tests.waiting import wait_until
 
 SITE = "mill"

@@ -16,7 +16,7 @@ import pytest
 
 import eaves
 from tests.ports import find_port
-from tests.receiving import Sender, classified
+from tests.processes.receiving import Sender, classified
 from tests.waiting import wait_until
 
 ROOT = Path(eaves.__file__).parents[1]

@@ -15,7 +15,7 @@ import pytest
 from eaves.events import Event, encode_binary
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.ingress.connection import LINGER_S
-from tests.publishing import prediction
+from tests.processes.publishing import prediction
 
 MAX_BYTES = 1_000_000
 

@@ -17,7 +17,7 @@ from eaves.events import Event, encode_binary, encode_structured
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
 from eaves.link import encode_batch
 from eaves.link.batch import MEDIA_TYPE
-from tests.publishing import prediction
+from tests.processes.publishing import prediction
 
 BATCH = {"Content-Type": MEDIA_TYPE}
 

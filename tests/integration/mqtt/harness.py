@@ -10,8 +10,8 @@ from typing import Any
 from eaves.mqtt import BrokerConnection, ConnectionSettings, Publication, parse_address
 from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.mqtt.source import MqttSource
-from tests.fakes.mqtt_listener import RecordingListener
-from tests.fakes.source_context import RecordingContext
+from tests.fakes.mqtt.listener import RecordingListener
+from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -17,10 +17,10 @@ import pytest
 
 from eaves.events import IMAGE_REJECTED, Event
 from eaves.mqtt import BrokerConnection, Publication
-from tests.agents import AgentProcess
 from tests.contract.sinks import LocalSink, Told, open_sink
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.agents import AgentProcess
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 TOPIC = "cameras/3/image"

@@ -24,9 +24,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from eaves.errors import UnreachableError
 from eaves.mqtt import BrokerConnection, Publication
-from tests.fakes.source_context import RecordingContext
+from tests.fakes.sources.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, run_source
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 IN_FLIGHT = 8

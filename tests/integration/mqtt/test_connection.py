@@ -15,9 +15,9 @@ import pytest
 
 from eaves.errors import UnreachableError
 from eaves.mqtt import BrokerConnection, ConnectionSettings, Message, Publication, parse_address
-from tests.fakes.mqtt_listener import RecordingListener
-from tests.fakes.old_broker import OldBroker
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.fakes.mqtt.listener import RecordingListener
+from tests.fakes.mqtt.old_broker import OldBroker
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 

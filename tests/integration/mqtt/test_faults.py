@@ -11,12 +11,12 @@ import pytest
 
 from eaves.errors import SpoolFullError
 from eaves.sources.mqtt.source import LOOK_S
-from tests.certificates import make_certificate
 from tests.fakes.clock import ManualClock
-from tests.fakes.slow_link import SlowLink
-from tests.fakes.source_context import RecordingContext
+from tests.fakes.mqtt.slow_link import SlowLink
+from tests.fakes.sources.source_context import RecordingContext
+from tests.inputs.certificates import make_certificate
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish, run_source
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 PASSWORD = "s3cret-word"

@@ -10,10 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.home_assistant import DISCOVERY_TOPIC, SENSOR
-from tests.mosquitto import Mosquitto, run_mosquitto
-from tests.publishing import prediction, publishing
-from tests.subscriber import Subscriber, subscribed
+from tests.inputs.home_assistant import DISCOVERY_TOPIC, SENSOR
+from tests.processes.mosquitto import Mosquitto, run_mosquitto
+from tests.processes.publishing import prediction, publishing
+from tests.processes.subscriber import Subscriber, subscribed
 from tests.waiting import wait_until
 
 STATE = "eaves/home/flowers/gate/state"

@@ -16,9 +16,9 @@ from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
 from tests.contract.harness import LocalHarness, status_of
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
-from tests.publishing import prediction
-from tests.subscriber import subscribed
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.publishing import prediction
+from tests.processes.subscriber import subscribed
 from tests.waiting import wait_until
 
 AVAILABILITY = "eaves/home/flowers/availability"

@@ -9,7 +9,7 @@ from eaves.events import IMAGE_CAPTURED
 from eaves.platform import AppSpec, FunctionSpec, SourceSpec, TriggerSpec
 from tests.contract.harness import LocalHarness
 from tests.integration.mqtt.harness import connect_publisher, picture, publish
-from tests.mosquitto import KEEPING_ALL, run_mosquitto
+from tests.processes.mosquitto import KEEPING_ALL, run_mosquitto
 from tests.waiting import wait_until
 
 

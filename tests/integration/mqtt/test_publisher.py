@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from eaves.events import Event, encode_binary, encode_structured
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.ports import find_ports
-from tests.publishing import prediction
-from tests.subscriber import subscribed
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.publishing import prediction
+from tests.processes.subscriber import subscribed
 from tests.waiting import wait_until
 
 

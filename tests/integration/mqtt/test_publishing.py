@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from eaves.delivery import DeliveryOutcome
-from tests.certificates import make_certificate
-from tests.fakes.deaf_broker import DeafBroker
-from tests.fakes.mqtt_tap import Tap
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
-from tests.publishing import prediction, publishing
-from tests.subscriber import subscribed
+from tests.fakes.mqtt.deaf_broker import DeafBroker
+from tests.fakes.mqtt.tap import Tap
+from tests.inputs.certificates import make_certificate
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.publishing import prediction, publishing
+from tests.processes.subscriber import subscribed
 from tests.waiting import wait_until
 
 

@@ -14,10 +14,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from eaves.errors import SpoolFullError
 from eaves.events import Event, encode_structured
-from tests.fakes.old_broker import OldBroker
-from tests.fakes.source_context import RecordingContext
+from tests.fakes.mqtt.old_broker import OldBroker
+from tests.fakes.sources.source_context import RecordingContext
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish, run_source
-from tests.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
+from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "3.1.1"])

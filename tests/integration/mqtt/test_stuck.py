@@ -13,9 +13,9 @@ from eaves.mqtt import BrokerConnection, ConnectionSettings, parse_address
 from eaves.mqtt.session import SessionInfo
 from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.mqtt.source import MqttSource
-from tests.fakes.mqtt_listener import RecordingListener
-from tests.fakes.source_context import RecordingContext
-from tests.mosquitto import Mosquitto, run_mosquitto
+from tests.fakes.mqtt.listener import RecordingListener
+from tests.fakes.sources.source_context import RecordingContext
+from tests.processes.mosquitto import Mosquitto, run_mosquitto
 from tests.waiting import wait_until
 
 STUCK_S = 1.5

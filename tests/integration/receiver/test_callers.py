@@ -14,7 +14,7 @@ from eaves.errors import ConfigError
 from eaves.link import encode_batch
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS, SITE
-from tests.receiving import TOKEN, Served, classified, make_credentials, receiving, write_site
+from tests.processes.receiving import TOKEN, Served, classified, make_credentials, receiving, write_site
 from tests.waiting import wait_until
 
 

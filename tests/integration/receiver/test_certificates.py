@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from eaves.ingress.certificate_dates import read_validity
-from eaves.ingress.handshakes import TELL_S, FailedHandshakes
-from eaves.ingress.tls import ServerTls
+from eaves.ingress.tls.certificate_dates import read_validity
+from eaves.ingress.tls.handshakes import TELL_S, FailedHandshakes
+from eaves.ingress.tls.server_tls import ServerTls
 from tests.fakes.clock import START, ManualClock
-from tests.receiving import make_credentials, receiving
+from tests.processes.receiving import make_credentials, receiving
 from tests.waiting import wait_until
 
 PAGE = Path(__file__).parents[3] / "docs" / "15-receiver.md"
@@ -67,7 +67,7 @@ def test_what_is_no_certificate_has_no_dates(pem: str) -> None:
 def test_whoever_does_not_trust_the_certificate_is_counted_and_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.WARNING, "eaves.ingress.handshakes")
+    caplog.set_level(logging.WARNING, "eaves.ingress.tls.handshakes")
     with receiving(tmp_path) as served:
         for _ in range(3):
             connection = http.client.HTTPSConnection("127.0.0.1", served.port, timeout=10)

@@ -17,7 +17,7 @@ import pytest
 from eaves.link import compress, encode_batch
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS, SITE
-from tests.receiving import TOKEN, Served, captured, classified, receiver_process, receiving
+from tests.processes.receiving import TOKEN, Served, captured, classified, receiver_process, receiving
 from tests.waiting import wait_until
 
 CONNECTIONS = 32

@@ -18,8 +18,8 @@ from eaves.events import encode_binary
 from eaves.link import encode_batch, parse_batch_answer
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import EVENTS, FUNCTIONS, HEALTH, LEDGER, PARTS, SITE, UPLOAD
-from tests.certificates import make_certificate
-from tests.receiving import Sender, Served, captured, classified, receiving, write_site
+from tests.inputs.certificates import make_certificate
+from tests.processes.receiving import Sender, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
 
 MAX_BYTES = 1_000_000

@@ -16,7 +16,7 @@ from eaves.errors import StorageError
 from eaves.events import Event
 from eaves.receiver.folder import Archive
 from eaves.spool import Entry
-from tests.receiving import captured, classified, receiving
+from tests.processes.receiving import captured, classified, receiving
 from tests.waiting import wait_until
 
 MIDNIGHT = datetime(2026, 11, 26, tzinfo=UTC).timestamp()

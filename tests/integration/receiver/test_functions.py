@@ -10,7 +10,7 @@ from eaves.events import Event, decode, encode_binary
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import FUNCTIONS
 from tests.contract.sinks import LocalSink, Told, open_sink
-from tests.receiving import NOWHERE, captured, receiving
+from tests.processes.receiving import NOWHERE, captured, receiving
 from tests.waiting import wait_until
 
 

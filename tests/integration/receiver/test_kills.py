@@ -16,7 +16,7 @@ from eaves.events import Event
 from eaves.link.paths import LEDGER
 from eaves.receiver.folder.archive import name_image
 from tests.disks import can_mount, run_on_disk
-from tests.receiving import ReceiverProcess, captured, classified, receiver_process
+from tests.processes.receiving import ReceiverProcess, captured, classified, receiver_process
 from tests.syscalls import needs_strace
 from tests.waiting import wait_until
 
@@ -135,7 +135,7 @@ SENDING = """
 import sys, time
 from pathlib import Path
 from eaves.errors import StorageError
-from tests.receiving import classified, receiver_process
+from tests.processes.receiving import classified, receiver_process
 from tests.waiting import wait_until
 
 here = Path.cwd()

@@ -17,7 +17,7 @@ from eaves.ingress.connection import BODY_S
 from eaves.ingress.timed_reader import HURRY_WINDOW_S
 from eaves.link.paths import EVENTS, FUNCTIONS, PARTS, UPLOAD
 from tests.contract.sinks import Told, open_sink
-from tests.receiving import TOKEN, Served, captured, classified, receiving, write_site
+from tests.processes.receiving import TOKEN, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
 
 MAX_BYTES = 1_000_000

@@ -17,11 +17,11 @@ from eaves.delivery import SinkClient
 from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.link.credentialed import CredentialedClient
-from eaves.sources.agent.deliveries import build_deliverers
+from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
-from tests.certificates import build_server_context, make_certificate
+from tests.inputs.certificates import build_server_context, make_certificate
 from tests.waiting import wait_until
 
 

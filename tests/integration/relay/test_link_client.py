@@ -18,9 +18,9 @@ from eaves.link import BatchAnswer
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
 from eaves.link.gate import Gate
 from eaves.link.packing import pack
-from tests.certificates import make_certificate
-from tests.fakes.receiver import FakeReceiver, Reply, receiving
-from tests.receiving import receiving as real_receiver
+from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
+from tests.inputs.certificates import make_certificate
+from tests.processes.receiving import receiving as real_receiver
 
 EVENTS = [
     Event(id=f"id-{number}", source="/eaves/north/flowers", type=IMAGE_CLASSIFIED, data=b'{"label": "rose"}')

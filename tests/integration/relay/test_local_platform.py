@@ -21,7 +21,7 @@ from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from tests.contract.harness import LocalHarness
-from tests.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
+from tests.processes.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
 from tests.waiting import wait_until
 
 SITE = "home"

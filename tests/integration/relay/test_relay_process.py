@@ -20,13 +20,13 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.spool import Spool
-from tests.certificates import make_certificate
-from tests.fakes.receiver import FakeReceiver, Reply, receiving
-from tests.fakes.tcp_proxy import TcpProxy
+from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
+from tests.fakes.http.tcp_proxy import TcpProxy
+from tests.inputs.certificates import make_certificate
 from tests.ports import find_port
-from tests.receiving import TOKEN, write_site
-from tests.receiving import receiving as real_receiving
-from tests.relaying import RelayProcess, relaying
+from tests.processes.receiving import TOKEN, write_site
+from tests.processes.receiving import receiving as real_receiving
+from tests.processes.relaying import RelayProcess, relaying
 from tests.waiting import wait_until
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from eaves.audit.lists import read_file, read_pages, read_receiver
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.errors import DeliveryError, InputError, NotFoundError, StatusError
 from eaves.events import Event
 from eaves.link.ledger_lines import to_dict

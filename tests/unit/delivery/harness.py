@@ -6,16 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from eaves.backoff import Backoff
-from eaves.clock import Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 from eaves.delivery import (
     Deliverer,
     DeliveryAttempt,
     DeliveryOutcome,
     SinkResponse,
 )
+from eaves.delivery.attempts import OnReply
 from eaves.delivery.deliverer import OnDead
-from eaves.delivery.judge import OnReply
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.spool import Entry, Lease, Puts, Spool
 from tests.fakes.clock import FrozenClock

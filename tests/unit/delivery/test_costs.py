@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eaves.backoff import Backoff
+from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, DeliveryAttempt, DeliveryOutcome, SinkResponse
 from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import redrive

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from eaves.backoff import Backoff
-from eaves.clock import SYSTEM
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM
 from eaves.delivery import (
     Deliverer,
     DeliveryOutcome,
     SinkResponse,
 )
-from eaves.delivery.rules import EVENT_PROBLEMS
+from eaves.delivery.response_rules import EVENT_PROBLEMS
 from eaves.errors import (
     EavesError,
     InputError,
@@ -26,7 +26,7 @@ from eaves.errors import (
 from eaves.events import Event
 from eaves.spool import Entry, Selection, Spool, SpoolLimits, WhenFull
 from eaves.spool.admin import retry_now
-from functions.problems import error_type
+from functions.http.problems import error_type
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
     FOR_EVER,

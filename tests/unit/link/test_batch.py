@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eaves.base.strict_json import MAX_JSON_VALUES
 from eaves.errors import EventError, ImageTooLargeError
-from eaves.events import MAX_JSON_VALUES, Event
+from eaves.events import Event
 from eaves.link import compress, decode_batch, decompress, encode_batch
 from eaves.link.batch import MAX_EVENTS, MAX_VALUES
 

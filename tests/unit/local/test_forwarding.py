@@ -15,7 +15,7 @@ from eaves.errors import SpoolFullError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import REMOVED, Broker, Send, Subscription, lane_of
-from eaves.local.forwarding import build_relay_trigger
+from eaves.local.broker.forwarding import build_relay_trigger
 from eaves.platform import RELAY, AppSpec, DeliverySettings, FunctionSpec, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eaves.backoff import Backoff
-from eaves.clock import Clock
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
 from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
 from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
@@ -20,7 +20,7 @@ from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.lanes import ARCHIVE
 from eaves.spool import Spool
-from eaves.spool.database import connect
+from eaves.spool.file.database import connect
 from tests.fakes.clock import FrozenClock
 from tests.waiting import wait_until
 

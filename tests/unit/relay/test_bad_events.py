@@ -26,7 +26,7 @@ BAD_IDS = {one.id for one in BAD}
 
 
 class QuickClock:
-    """Implements `eaves.clock.Clock`: a wait is over at once, and has taken its time.
+    """Implements `eaves.base.clock.Clock`: a wait is over at once, and has taken its time.
 
     Attributes:
         elapsed_s: What has passed.

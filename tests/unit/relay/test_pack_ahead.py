@@ -15,8 +15,8 @@ from eaves.link import BatchAnswer
 from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
 from eaves.relay.lanes import ALARMS, ARCHIVE
-from eaves.relay.pack_ahead import PackAhead
-from eaves.relay.sender import Sender
+from eaves.relay.requests.pack_ahead import PackAhead
+from eaves.relay.requests.sender import Sender
 from eaves.spool import Entry
 from tests.unit.relay.harness import Answer, FakeLink, event, forwarding, lost, status_error
 from tests.waiting import wait_until

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from eaves.relay.backlog_age import BacklogAge
-from eaves.relay.batch_size import FIRST_BYTES, LEAST_MOST, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
-from eaves.relay.throughput import ANSWER_S, Throughput, ThroughputSample
+from eaves.relay.requests.batch_size import FIRST_BYTES, LEAST_MOST, MAX_BYTES, MAX_EVENTS, MIN_BYTES, BatchSize
+from eaves.relay.requests.throughput import ANSWER_S, Throughput, ThroughputSample
 
 
 def sample(ended_at: float, *, took_s: float = 1.0, wire_bytes: int = 100_000) -> ThroughputSample:

@@ -21,7 +21,7 @@ from eaves.errors import SpoolError, SpoolFullError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Entry, Selection, Spool, SpoolLimits
 from eaves.spool.admin import drop, list_entries, redrive
-from eaves.spool.database import WAL_LIMIT_BYTES, connect
+from eaves.spool.file.database import WAL_LIMIT_BYTES, connect
 from tests.fakes.clock import FrozenClock, ManualClock
 from tests.waiting import wait_until
 

@@ -15,10 +15,11 @@ import pytest
 
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.events import IMAGE_CAPTURED, Event
-from eaves.spool import Entry, Selection, Spool, salvage
+from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import list_entries
-from eaves.spool.database import Database
-from eaves.spool.salvage import KEPT_FILES, LOST_LANE
+from eaves.spool.file import salvage
+from eaves.spool.file.database import Database
+from eaves.spool.file.salvage import KEPT_FILES, LOST_LANE
 from tests.fakes.clock import ManualClock
 
 PAGE = 4096

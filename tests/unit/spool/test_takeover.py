@@ -11,7 +11,7 @@ import pytest
 
 from eaves.errors import SpoolError
 from eaves.events import Event
-from eaves.sources.agent.opening import AGAIN_S, SpoolTakeover, open_spool
+from eaves.sources.agent.agent_spool import AGAIN_S, SpoolTakeover, open_spool
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import BATCH_BYTES, adopt, take_over

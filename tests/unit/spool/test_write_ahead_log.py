@@ -11,8 +11,8 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
-from eaves.spool.frame_checksum import checksum, correct
-from eaves.spool.write_ahead_log import mend
+from eaves.spool.file.frame_checksum import checksum, correct
+from eaves.spool.file.write_ahead_log import mend
 
 COUNT = 6
 HEADER, FRAME = 32, 24 + 4096

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eaves.delivery.mqtt.home_assistant import MAX_CAMERAS, ONLINE, HomeAssistant, build_state, slugify
-from eaves.delivery.mqtt.latest import LATE_S
+from eaves.delivery.mqtt.newest_event import LATE_S
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSOR_PREDICTED, Event
 from eaves.mqtt import Publication
 from tests.fakes.clock import ManualClock
-from tests.home_assistant import DISCOVERY_TOPIC, SENSOR
+from tests.inputs.home_assistant import DISCOVERY_TOPIC, SENSOR
 
 
 def prediction(camera: str = "gate", *, second: int = 0, score: float = 0.97, **values: Any) -> Event:

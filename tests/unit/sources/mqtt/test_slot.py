@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from eaves.clock import SYSTEM
+from eaves.base.clock import SYSTEM
 from eaves.mqtt import Message
-from eaves.sources.mqtt.slot import OVERHEAD_BYTES, HeldMessage, MessageHandoff
+from eaves.sources.mqtt.message_handoff import OVERHEAD_BYTES, HeldMessage, MessageHandoff
 from tests.waiting import wait_until
 
 

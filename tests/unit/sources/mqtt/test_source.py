@@ -10,10 +10,10 @@ import pytest
 from eaves.errors import EventError
 from eaves.mqtt import Message, SessionInfo
 from eaves.sources.frame import Frame
+from eaves.sources.mqtt.message_handoff import HeldMessage
 from eaves.sources.mqtt.settings import MqttSourceSettings
-from eaves.sources.mqtt.slot import HeldMessage
 from eaves.sources.mqtt.source import SLOT_BYTES, MqttSource
-from tests.fakes.source_context import RecordingContext
+from tests.fakes.sources.source_context import RecordingContext
 from tests.waiting import wait_until
 
 PNG = b"\x89PNG\r\n\x1a\n"

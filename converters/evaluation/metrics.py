@@ -1,0 +1,175 @@
+"""A model's answers to labelled images > figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from converters.evaluation.labelled_images import LabelledImage, LabelledImages, check_labels
+from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel, ImagePrediction
+from eaves.errors import ArtifactError, DatasetError, InputError
+from trainer.evaluation.calibration import ScoreBin, expected_error, score_bins
+from trainer.evaluation.metrics import summarize
+from trainer.progress import TrainingProgress
+
+MISTAKES = 24
+"""Mistakes that are listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableImage:
+    """An image that the model could not read; it counts neither as right nor as wrong."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What a model answered, and what follows from it.
+
+    Attributes:
+        name: The model's, for people.
+        kind: `run`, `artifact` or `function`.
+        images: The images that were answered.
+        answers: The answer to each of them.
+        refused: Images that could not be read.
+        measured: Accuracy with its interval, confusion matrix, figures by class, as
+            `trainer.evaluation.metrics.summarize`.
+        bins: Images by score: a calibrated model is right in as many of a bin as its score says.
+        unseen: Classes of the images that the model never named, where it doesn't tell which classes it knows.
+    """
+
+    name: str
+    kind: str
+    images: tuple[LabelledImage, ...]
+    answers: tuple[ImagePrediction, ...]
+    refused: tuple[UnreadableImage, ...]
+    measured: dict[str, Any]
+    bins: tuple[ScoreBin, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that were answered correctly."""
+        return float(self.measured["val_accuracy"])
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the accuracy."""
+        low, high = self.measured["val_accuracy_interval_95"]
+        return float(low), float(high)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error, 0 to 1."""
+        return expected_error(self.bins)
+
+    def times_ms(self) -> dict[str, float]:
+        """Milliseconds for one image: the median and the 95th percentile, without the first image, which warms up."""
+        times = [answer.time_ms for answer in self.answers[1:] or self.answers]
+        return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
+
+    def mistakes(self) -> list[int]:
+        """Positions of the wrong answers, the surest first, at most `MISTAKES`."""
+        wrong = [
+            position
+            for position, (image, answer) in enumerate(zip(self.images, self.answers, strict=True))
+            if image.label != answer.label
+        ]
+        return sorted(wrong, key=lambda position: -self.answers[position].score)[:MISTAKES]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        plain = {name.removeprefix("val_"): value for name, value in self.measured.items()}
+        return {
+            "model": self.name,
+            "kind": self.kind,
+            **plain,
+            "calibration_error": self.calibration_error,
+            "time_ms": self.times_ms(),
+            "mistakes": [
+                {
+                    "file": self.images[position].name,
+                    "label": self.images[position].label,
+                    "predicted": self.answers[position].label,
+                    "score": self.answers[position].score,
+                }
+                for position in self.mistakes()
+            ],
+            "refused": [{"file": item.file, "reason": item.reason} for item in self.refused],
+        }
+
+
+def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingProgress) -> Evaluation:
+    """Ask a model about every image.
+
+    Args:
+        model: The model.
+        found: The images.
+        progress: Told of every image.
+
+    Raises:
+        DatasetError: When the images have classes that the model doesn't know, or the model can read none of them.
+        ArtifactError: When a score is not a finite number.
+        EavesError: When the model can't answer.
+    """
+    if model.labels is not None:
+        check_labels(found.labels, model.labels, model.name)
+    images: list[LabelledImage] = []
+    answers: list[ImagePrediction] = []
+    refused: list[UnreadableImage] = []
+    with progress.phase(f"Asking the {model.kind}", len(found.images)) as step:
+        for image in found.images:
+            try:
+                answer = model.classify(image.path.read_bytes())
+            except InputError as error:
+                refused.append(UnreadableImage(file=image.name, reason=error.message))
+            except OSError as error:
+                refused.append(UnreadableImage(file=image.name, reason=f"can't be read: {error.strerror}"))
+            else:
+                _check_score(model, image, answer)
+                images.append(image)
+                answers.append(answer)
+            step()
+    if not answers:
+        hint = FUNCTION_HINT if model.kind == "function" else None  # such as the broker's URL instead of a function's
+        raise DatasetError(f"none of the {len(refused)} images can be read: {refused[0].reason}", hint=hint)
+    named = {answer.label for answer in answers} - {NO_LABEL}
+    if model.labels is None and not named & set(found.labels):
+        check_labels(found.labels, sorted(named), model.name)
+    return Evaluation(
+        name=model.name,
+        kind=model.kind,
+        images=tuple(images),
+        answers=tuple(answers),
+        refused=tuple(refused),
+        measured=_measure(images, answers, model.labels),
+        bins=tuple(_bins(images, answers)),
+        unseen=tuple(sorted(set(found.labels) - named)) if model.labels is None else (),
+    )
+
+
+def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePrediction) -> None:
+    if not math.isfinite(answer.score):
+        message = f"{model.name} answered {image.name} with the score {answer.score}"
+        raise ArtifactError(message, hint="train the model again, or mend the handler or the function that answers so")
+
+
+def _measure(
+    images: Sequence[LabelledImage], answers: Sequence[ImagePrediction], known: Sequence[str] | None
+) -> dict[str, Any]:
+    labels = list(known or ())
+    labels += sorted({*(image.label for image in images), *(answer.label for answer in answers)} - set(labels))
+    index = {label: number for number, label in enumerate(labels)}
+    truth = np.array([index[image.label] for image in images], dtype=np.int64)
+    return summarize(truth, np.array([index[answer.label] for answer in answers], dtype=np.int64), labels)
+
+
+def _bins(images: Sequence[LabelledImage], answers: Sequence[ImagePrediction]) -> list[ScoreBin]:
+    right = [image.label == answer.label for image, answer in zip(images, answers, strict=True)]
+    return score_bins(np.clip([answer.score for answer in answers], 0.0, 1.0), np.array(right))

@@ -1,0 +1,127 @@
+"""Two models' answers to the same images > how they differ.
+
+What counts are the images on which exactly one of the two is right; those on which both are right, or both are wrong,
+say nothing about the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from converters.evaluation.labelled_images import LabelledImage
+from converters.evaluation.metrics import Evaluation
+from converters.evaluation.model import ImagePrediction
+from eaves.base.statistics import paired_drop_bound, paired_drop_lower_bound
+from eaves.errors import DatasetError
+
+TWO_SIDED = 0.975
+"""Confidence of each one-sided bound of a two-sided 95 % interval."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One image that the two models answer differently."""
+
+    image: LabelledImage
+    first: ImagePrediction
+    second: ImagePrediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """How the second model differs from the first, on the images that both answered.
+
+    Attributes:
+        both_right: Number of images that both answer correctly.
+        lost: Number of images that only the first answers correctly.
+        gained: Number of images that only the second answers correctly.
+        both_wrong: Number of images that neither answers correctly.
+        differing: The images with two different labels.
+    """
+
+    both_right: int
+    lost: int
+    gained: int
+    both_wrong: int
+    differing: tuple[Difference, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images that both answered."""
+        return self.both_right + self.lost + self.gained + self.both_wrong
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first."""
+        return (self.gained - self.lost) / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the difference."""
+        counts = self.lost, self.gained, self.images
+        return -paired_drop_bound(*counts, TWO_SIDED), -paired_drop_lower_bound(*counts, TWO_SIDED)
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact p-value: how likely so large a difference is if both are equally good."""
+        return mcnemar_p_value(self.lost, self.gained)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "images": self.images,
+            "both_right": self.both_right,
+            "only_first_right": self.lost,
+            "only_second_right": self.gained,
+            "both_wrong": self.both_wrong,
+            "difference": self.difference,
+            "difference_interval_95": list(self.interval),
+            "mcnemar_p": self.p_value,
+            "differing": [
+                {"file": item.image.name, "label": item.image.label, "first": item.first.label}
+                | {"second": item.second.label}
+                for item in self.differing
+            ],
+        }
+
+
+def pair(first: Evaluation, second: Evaluation) -> Pairing:
+    """Compare two evaluations on the images that both answered.
+
+    Raises:
+        DatasetError: When there are none.
+    """
+    others = dict(zip(second.images, second.answers, strict=True))
+    counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
+    differing: list[Difference] = []
+    for image, answer in zip(first.images, first.answers, strict=True):
+        other = others.get(image)
+        if other is None:
+            continue
+        counts[answer.label == image.label, other.label == image.label] += 1
+        if answer.label != other.label:
+            differing.append(Difference(image=image, first=answer, second=other))
+    if not sum(counts.values()):
+        raise DatasetError("there is no image that both models can read")
+    return Pairing(
+        both_right=counts[True, True],
+        lost=counts[True, False],
+        gained=counts[False, True],
+        both_wrong=counts[False, False],
+        differing=tuple(differing),
+    )
+
+
+def mcnemar_p_value(lost: int, gained: int) -> float:
+    """Two-sided p-value of the exact test: the discordant images are a fair coin's throws if the models are equal.
+
+    Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
+        the binomial sign test.
+    """
+    discordant = lost + gained
+    combinations = tail = 1
+    for count in range(1, min(lost, gained) + 1):
+        combinations = combinations * (discordant - count + 1) // count
+        tail += combinations
+    return min(1.0, float(2 * tail / 2**discordant))

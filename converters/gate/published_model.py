@@ -1,0 +1,108 @@
+"""The model that was published last at a place: the one that a pipeline's next model replaces.
+
+Where a tag is made of the model's version, the newest version other than one's own counts; versions sort by the time of
+the training. Where the tag is the same for every model, what it names now counts.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.artifact import Artifact, open_artifact
+from eaves.errors import ArtifactError, OciNotFoundError
+from eaves.oci.artifact_extraction import find_artifact, unpack_artifact
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.image_location import ImageLocation, open_location
+from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.store.layout import create_layout
+
+VERSION = "{version}"
+"""In a tag, it stands for the model's version."""
+_VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
+"""As `trainer.run.run` makes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A container image at a registry and the artifact in it.
+
+    Attributes:
+        name: The container image's, with its tag.
+        artifact_digest: sha256 of the artifact, hex.
+        place: Where it is.
+        descriptor: Of the container image.
+    """
+
+    name: str
+    artifact_digest: str
+    place: ImageLocation
+    descriptor: Descriptor
+
+    @contextmanager
+    def artifact(self, kept: Path, work: Path) -> Iterator[Artifact]:
+        """The artifact on this machine.
+
+        Args:
+            kept: Folder with artifacts of before, each named by its version; what is there is not fetched.
+            work: Folder to fetch it to.
+
+        Raises:
+            OciError: It can't be fetched, or is not what the container image says.
+        """
+        for folder in sorted(kept.glob("*")) if kept.is_dir() else ():
+            try:
+                found = open_artifact(folder)
+            except ArtifactError:
+                continue
+            if found.digest == self.artifact_digest:
+                yield found
+                return
+        work.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="published-", dir=work) as made:
+            layout = create_layout(Path(made) / "layout")
+            yield unpack_artifact(self.place.store, self.descriptor, layout, Path(made) / "artifact")
+
+
+def find_published(tag: str, version: str, access: Access) -> tuple[Published | None, Published | None]:
+    """Find what is published at a place.
+
+    Args:
+        tag: Name of a container image at a registry; its tag may hold `VERSION`.
+        version: Of the model that is to be published.
+        access: How the registry is reached.
+
+    Returns:
+        own: What has the new model's own tag, where that is made of its version.
+        last: What was published last, without the former; None when nothing was.
+
+    Raises:
+        OciError: The registry can't be read.
+    """
+    if VERSION not in tag:
+        return None, _look(tag, access)
+    own = _look(tag.replace(VERSION, version), access)
+    place = open_location(tag.replace(VERSION, version), access)
+    if not isinstance(place.store, Registry):
+        return own, None
+    name = tag.rpartition(":")[2]
+    pattern = re.compile(re.escape(name).replace(re.escape(VERSION), f"({_VERSION})"))
+    known = {found[1] for one in place.store.tags() if (found := pattern.fullmatch(one))}
+    newest = max(known - {version}, default="")
+    return own, _look(tag.replace(VERSION, newest), access) if newest else None
+
+
+def _look(name: str, access: Access) -> Published | None:
+    """What a name leads to; None when there is nothing, or something that holds no artifact."""
+    place = open_location(name, access)
+    try:
+        descriptor = place.resolve()
+        artifact = find_artifact(place.store, descriptor)
+    except OciNotFoundError:
+        return None
+    digest = artifact.removeprefix("sha256:")
+    return Published(name=name, artifact_digest=digest, place=place, descriptor=descriptor) if digest else None

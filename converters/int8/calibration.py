@@ -1,0 +1,87 @@
+"""What each channel of each tensor is like on real images: the ranges that int8 is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from eaves.onnxruntime import InferenceSession, SessionOptions
+
+Tensor = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class ChannelRanges:
+    """One tensor (N, C, H, W), channel by channel, over every image.
+
+    Attributes:
+        low: (C,) smallest value, at most 0.
+        high: (C,) largest value, at least 0.
+        mean: (C,) mean value.
+    """
+
+    low: Values
+    high: Values
+    mean: Values
+
+    @property
+    def peak(self) -> Values:
+        """(C,) largest magnitude."""
+        return np.maximum(-self.low, self.high)
+
+    def scaled(self, scale: Values) -> ChannelRanges:
+        """As it would be with each channel divided by `scale` (C,)."""
+        return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
+
+
+@dataclass(slots=True)
+class ChannelCalibration:
+    """Channels of every tensor that may be quantised, by name, and how many images they were measured on."""
+
+    channels: dict[str, ChannelRanges] = field(default_factory=dict)
+    images: int = 0
+
+    def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
+        """Count in one image."""
+        for name, value in tensors.items():
+            if value.ndim != 4:
+                continue
+            low, high = value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64)
+            mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
+            found = ChannelRanges(np.minimum(low, 0), np.maximum(high, 0), mean)
+            old = self.channels.get(name)
+            if old is not None:
+                found.low, found.high = np.minimum(old.low, found.low), np.maximum(old.high, found.high)
+                found.mean = old.mean + (found.mean - old.mean) / (self.images + 1)
+            self.channels[name] = found
+        self.images += 1
+
+
+def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> ChannelCalibration:
+    """Run a prepared graph over images and watch every tensor.
+
+    Args:
+        model: As `graph_preparation` leaves it.
+        images: Input tensors (H, W, 3).
+    """
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    results = {value.name for value in model.graph.output}
+    names = [name for node in model.graph.node for name in node.output if name not in results]
+    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # more would sum in another order each time
+    session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    del watched
+    calibration = ChannelCalibration()
+    for image in images:
+        calibration.add(dict(zip(names, session.run(names, {"image": image[np.newaxis]}), strict=True)))
+    return calibration

@@ -1,0 +1,95 @@
+"""The decision in a sentence for people."""
+
+from __future__ import annotations
+
+import math
+
+from converters.int8.evidence import count_missing
+from eaves.artifact.conversion_results import AGREEMENT, Evidence, Parity
+
+FINER = 0.01
+"""What a model that passes could be shown to keep to, a fraction of 1; the page says with how many images more."""
+
+
+def explain(evidence: Evidence, max_drop: float) -> str:
+    """What the evidence shows, and what is missing where it doesn't suffice.
+
+    Args:
+        evidence: As `weigh` gives it.
+        max_drop: What may be lost, a fraction of 1.
+    """
+    if evidence.kind == AGREEMENT:
+        return _explain_agreement(evidence)
+    if not evidence.labelled_images:
+        return f"no image has a label; {_ask_for_photos(evidence)}"
+    text = (
+        f"int8 {_change(evidence)}, at most {format_bound(evidence.drop_bound_95)} with 95 % confidence, "
+        f"on {evidence.labelled_images:,} images"
+    )
+    if evidence.classes_beyond:
+        return f"{text}; it lost too much of {', '.join(evidence.classes_beyond)}"
+    if evidence.passed:
+        return text + _finer(evidence, max_drop)
+    if not evidence.missing_labelled or evidence.lost - evidence.gained > max_drop * evidence.labelled_images:
+        return f"{text}; {_points(max_drop)} may be lost"
+    return f"{text}; {_points(max_drop)} may be lost: {_ask_for_labels(evidence)}"
+
+
+def explain_difference(parity: Parity) -> str:
+    """Why the proof of the picked candidate failed."""
+    return (
+        f"int8 answered too differently: the same label on {parity.top1_agreement:.1%} of {parity.images} samples "
+        f"({parity.min_agreement:.0%} demanded), a probability off by {parity.max_abs_error_probabilities:.4f} "
+        f"({parity.tolerance:g} allowed)"
+    )
+
+
+def format_bound(share: float) -> str:
+    """An upper bound in points, rounded up: it is never told smaller than it is."""
+    return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
+
+
+def round_up(images: int) -> str:
+    """A number of images with two digits that count: 1,300 for 1,243."""
+    unit: int = 10 ** max(0, len(str(images)) - 2)
+    return f"{math.ceil(images / unit) * unit:,}"
+
+
+def _explain_agreement(evidence: Evidence) -> str:
+    verb = "agrees" if evidence.passed else "agrees too little"
+    text = (
+        f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, "
+        f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.0%} wanted"
+    )
+    if evidence.classes_beyond:
+        text += f"; it answers too many images of {', '.join(evidence.classes_beyond)} otherwise"
+    if evidence.missing_labelled:
+        text += f"; {round_up(evidence.missing_labelled)} more labelled images would show its accuracy"
+    return text
+
+
+def _ask_for_labels(evidence: Evidence) -> str:
+    more = f"{round_up(evidence.missing_labelled)} more labelled images would show it"
+    return f"{more}, or {_ask_for_photos(evidence)}" if evidence.missing_images else more
+
+
+def _ask_for_photos(evidence: Evidence) -> str:
+    return f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would show whether it agrees"
+
+
+def _finer(evidence: Evidence, max_drop: float) -> str:
+    if evidence.drop_bound_95 <= FINER or max_drop <= FINER:
+        return ""
+    missing = count_missing(evidence.lost, evidence.gained, evidence.labelled_images, FINER)
+    return f"; {round_up(missing)} more would show {FINER * 100:g}" if missing else ""
+
+
+def _change(evidence: Evidence) -> str:
+    net = (evidence.lost - evidence.gained) / evidence.labelled_images
+    return f"gained {_points(-net)}" if net < 0 else f"lost {_points(net)}"
+
+
+def _points(share: float) -> str:
+    """`0.7 points`, `1 point`."""
+    number = f"{share * 100:.1f}".removesuffix(".0")
+    return f"{number} point" if number == "1" else f"{number} points"

@@ -1,0 +1,332 @@
+"""int8 or fp32: a candidate is picked on images of the training side and judged on images that nobody trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from converters.int8.candidate_selection import (
+    SHARE_ON_TRAINED,
+    CandidateScore,
+    ScoredCandidate,
+    SelectionGoal,
+    pick_candidate,
+)
+from converters.int8.candidates import Int8Candidate, Material, make_candidates
+from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate
+from converters.int8.explanation import explain, explain_difference
+from converters.int8.images import Int8Images, find_images
+from converters.int8.quantizer import convolutions
+from converters.onnx.graph import write_graph
+from converters.previous_artifacts import calibration_key
+from converters.proof.graph_predictions import UNREADABLE, GraphPredictions, classify
+from converters.proof.parity import ParityTolerance, compare, run_session
+from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.settings import ConvertSettings
+from converters.source.model_source import ModelSource
+from eaves.artifact import TARGETS, Artifact, Evidence, Parity, Quantisation, Trial, detect_cpu
+from eaves.artifact.conversion_results import FP32, INT8
+from eaves.artifact.manifest import EMBED
+from eaves.artifact.store import MODEL
+from eaves.base.clock import SYSTEM, Clock
+from eaves.errors import ConversionError
+from eaves.inference.session import Session
+from trainer.progress import TrainingProgress
+
+RANKING_SHARE = 0.7
+"""Share of the time limit after which no further layer's sensitivity is measured; the rest is for the graphs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionInputs:
+    """What a decision is made on.
+
+    Attributes:
+        source: The model.
+        prepared: Its prepared graph.
+        fp32: Its fp32 graph as it would be served.
+        samples: Encoded images for the proof.
+        truth: The original's answers to them.
+        previous: Artifacts to build on.
+        folder: For files in between, and for the graph that is chosen.
+        cache: Local folder for labelled images that are downloaded or unpacked.
+    """
+
+    source: ModelSource
+    prepared: onnx.ModelProto
+    fp32: Path
+    samples: tuple[Path, ...]
+    truth: ReferenceOutputs
+    previous: tuple[Artifact, ...]
+    folder: Path
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionChoice:
+    """What ships.
+
+    Attributes:
+        quantisation: The verdict and the table.
+        model: The int8 graph; None: fp32 ships.
+        parity: Of the int8 graph with the original.
+    """
+
+    quantisation: Quantisation
+    model: Path | None = None
+    parity: Parity | None = None
+
+
+def choose_precision(
+    work: PrecisionInputs, settings: ConvertSettings, progress: TrainingProgress, clock: Clock = SYSTEM
+) -> PrecisionChoice:
+    """Decide the precision by measuring.
+
+    Args:
+        work: What on.
+        settings: What is asked for, and how much int8 may lose.
+        progress: Told how far it is.
+        clock: Time for `convert.int8_time_limit_s`.
+
+    Raises:
+        ConversionError: When int8 is asked for and answers the samples too differently, or can't be tried.
+    """
+    asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
+    if settings.precision == FP32:
+        return PrecisionChoice(quantisation=replace(asked, reason="fp32 was asked for"))
+    if why := _untried(work):
+        if settings.precision == INT8:
+            raise ConversionError(f"int8 can't be tried: {why}", hint="convert with precision fp32")
+        return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {why}"))
+    reduce_range = not (settings.targets and all(TARGETS[target].vnni for target in settings.targets))
+    try:
+        _check(work, reduce_range=reduce_range)
+        images = find_images(work.source, settings, work.cache, progress)
+        return _Decision(work, settings, images, progress, clock, reduce_range=reduce_range).decide(asked)
+    except ConversionError as error:
+        if settings.precision == INT8:
+            raise
+        return PrecisionChoice(quantisation=replace(asked, reason=f"int8 was not tried: {error.message}"))
+
+
+def _untried(work: PrecisionInputs) -> str:
+    """Why int8 couldn't be judged; empty when it can."""
+    if work.source.task == EMBED:
+        return "it is judged by labels, which say nothing of features"
+    return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
+
+
+def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
+    """Whether there is anything to quantise, and this CPU computes as those that will run it.
+
+    Raises:
+        ConversionError: When not.
+    """
+    if not convolutions(work.prepared):
+        raise ConversionError("the model has no convolutions, and only these are quantised")
+    if not reduce_range and not detect_cpu().vnni:
+        raise ConversionError(
+            "8-bit weights for CPUs with int8 dot products can't be judged on this one, which has none",
+            hint="convert on a machine like convert.targets, or leave targets empty",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """A candidate as a file, with its answers to the images that one is picked on."""
+
+    candidate: Int8Candidate
+    model: Path
+
+
+class _Decision:
+    """One decision under way.
+
+    Args:
+        work: What on.
+        settings: The conversion's.
+        images: By what they are for.
+        progress: Told how far it is.
+        clock: Ends the search for candidates.
+        reduce_range: Whether weights get 7 bits.
+    """
+
+    def __init__(
+        self,
+        work: PrecisionInputs,
+        settings: ConvertSettings,
+        images: Int8Images,
+        progress: TrainingProgress,
+        clock: Clock,
+        *,
+        reduce_range: bool,
+    ) -> None:
+        self.work, self.settings, self.images = work, settings, images
+        self.progress, self.reduce_range = progress, reduce_range
+        self._clock, self._started = clock, clock.monotonic()
+        self.fp32 = Session(work.fp32)
+        self.key = calibration_key(
+            work.prepared, work.source, metadata.version("onnxruntime"), reduce_range=reduce_range
+        )
+
+    def decide(self, asked: Quantisation) -> PrecisionChoice:
+        """Pick a candidate and judge it."""
+        seen = self._pick()
+        picked = seen[-1].candidate
+        int8 = Session(picked.model, optimise=False)
+        evidence, judged, found = self._judge(int8, asked)
+        found = replace(
+            found,
+            evidence=evidence,
+            trials=(*(_trial(one) for one in seen[:-1]), replace(judged, **_picked(seen[-1]))),
+            picking_images=len(self.images.picking),
+            size_bytes_fp32=_size(self.work.fp32),
+            reduce_range=self.reduce_range,
+            calibration_images=len(self.images.calibration),
+            calibration_key=self.key,
+        )
+        demand = ParityTolerance(probabilities=self.settings.tolerance_int8, agreement=self.settings.agreement_int8)
+        answers = run_session(int8, self.work.source.recipe, self.work.samples, self.work.truth)
+        parity = compare(answers, self.work.truth, demand)
+        reason = explain(evidence, found.max_accuracy_drop)
+        if not parity.passed:
+            reason = explain_difference(parity)
+            if self.settings.precision == INT8:
+                raise ConversionError(
+                    f"int8 can't ship: {reason}",
+                    hint="convert with precision fp32, or allow more with convert.tolerance_int8",
+                )
+        elif evidence.passed or self.settings.precision == INT8:
+            if not evidence.passed:
+                reason = f"int8 was asked for, and the evidence doesn't suffice by itself: {reason}"
+            shipped = replace(
+                found, shipped=True, reason=reason, instruction_set="any" if self.reduce_range else "vnni"
+            )
+            return PrecisionChoice(quantisation=shipped, model=picked.model, parity=parity)
+        if self.reduce_range:
+            reason += ". Weights had 7 bits; CPUs with int8 dot products take 8, if convert.targets names them"
+        return PrecisionChoice(quantisation=replace(found, reason=reason))
+
+    def _pick(self) -> list[ScoredCandidate[_Written]]:
+        """Candidates with their answers on the training side's images, the picked one last."""
+        images, recipe = self.images.picking, self.work.source.recipe
+        exact = classify(self.fp32, recipe, images, self.progress, what="Answering in fp32")
+
+        def look(written: _Written) -> CandidateScore:
+            kept = len(written.candidate.kept)
+            session = Session(written.model, optimise=False)
+            found = classify(session, recipe, images, self.progress, what=f"Looking at int8, {kept} layers in fp32")
+            return _compare(exact, found)
+
+        wanted = SelectionGoal(
+            different=SHARE_ON_TRAINED * self.settings.max_accuracy_drop / 100,
+            worst_probability=self.settings.tolerance_int8,
+        )
+        return pick_candidate(self._written(), look, wanted, lambda: self._used(1.0))
+
+    def _used(self, share: float) -> bool:
+        """Whether that share of the time limit has passed."""
+        return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
+
+    def _written(self) -> Iterator[_Written]:
+        work = self.work
+        material = Material(
+            prepared=work.prepared,
+            recipe=work.source.recipe,
+            calibration=self.images.calibration,
+            reduce_range=self.reduce_range,
+            key=self.key,
+            previous=work.previous,
+            folder=work.folder,
+        )
+        candidates = make_candidates(material, self.progress, lambda: self._used(RANKING_SHARE))
+        for number, candidate in enumerate(candidates):
+            model = work.folder / f"trial{number}" / MODEL
+            model.parent.mkdir()
+            write_graph(candidate.model, model, split=work.source.split)
+            yield _Written(candidate=candidate, model=model)
+
+    def _judge(self, int8: Session, asked: Quantisation) -> tuple[Evidence, Trial, Quantisation]:
+        """What the images that nobody trained on show of the picked candidate.
+
+        Photos without labels are looked at only where the labels don't suffice.
+        """
+        source, allowed = self.work.source, AllowedLoss.of(self.settings)
+        index = {label: number for number, label in enumerate(source.labels)}
+        judged = self.images.labelled.judged
+        truth = np.array([index[sample.label] for sample in judged], np.int64)
+        paths = [sample.path for sample in judged]
+        fp32 = self._classify(self.fp32, paths, FP32)
+        found = self._classify(int8, paths, INT8)
+        evidence = _weigh(truth, fp32.predicted, found.predicted, source.labels, allowed)
+        if not evidence.passed and self.images.unlabelled:
+            more = list(self.images.unlabelled)
+            every = np.concatenate([truth, np.full(len(more), NO_LABEL, np.int64)])
+            both = [
+                np.concatenate([known.predicted, self._classify(session, more, what).predicted])
+                for known, session, what in ((fp32, self.fp32, FP32), (found, int8, INT8))
+            ]
+            evidence = _weigh(every, both[0], both[1], source.labels, allowed)
+        (accuracy_fp32, interval_fp32), (accuracy, interval) = fp32.accuracy(truth), found.accuracy(truth)
+        trial = Trial(
+            accuracy=accuracy,
+            interval_95=interval,
+            agreement=evidence.agreement,
+            drop=accuracy_fp32 - accuracy,
+        )
+        about = replace(
+            asked,
+            images=evidence.labelled_images,
+            data_digest=self.images.labelled.digest(),
+            accuracy_fp32=accuracy_fp32,
+            interval_95_fp32=interval_fp32,
+        )
+        return evidence, trial, about
+
+    def _classify(self, session: Session, paths: list[Path], what: str) -> GraphPredictions:
+        return classify(session, self.work.source.recipe, paths, self.progress, what=f"Judging {what}")
+
+
+def _weigh(
+    truth: npt.NDArray[np.int64],
+    fp32: npt.NDArray[np.int64],
+    int8: npt.NDArray[np.int64],
+    labels: tuple[str, ...],
+    allowed: AllowedLoss,
+) -> Evidence:
+    """`weigh` on the images that can be decoded."""
+    seen = fp32 != UNREADABLE
+    return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
+
+
+def _compare(fp32: GraphPredictions, int8: GraphPredictions) -> CandidateScore:
+    seen = fp32.predicted != UNREADABLE
+    return CandidateScore(
+        different=float(np.mean(fp32.predicted[seen] != int8.predicted[seen])),
+        worst_probability=float(np.max(np.abs(fp32.probabilities - int8.probabilities))),
+    )
+
+
+def _trial(seen: ScoredCandidate[_Written]) -> Trial:
+    """A candidate that was looked at and not judged."""
+    return replace(Trial(judged=False), **_picked(seen))
+
+
+def _picked(seen: ScoredCandidate[_Written]) -> dict[str, Any]:
+    """What is known of every candidate."""
+    return {
+        "kept_fp32": seen.candidate.candidate.kept,
+        "picking_agreement": 1 - seen.look.different,
+        "size_bytes": _size(seen.candidate.model),
+    }
+
+
+def _size(model: Path) -> int:
+    return sum(path.stat().st_size for path in model.parent.rglob("*") if path.is_file())

@@ -1,0 +1,218 @@
+"""fp32 > int8: static, per channel, 8-bit weights and activations in the convolutions; what follows them stays fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from converters.int8.calibration import ChannelCalibration
+from converters.int8.equalizer import by_group
+from converters.onnx.graph import canonicalize, is_head
+from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
+from converters.onnx.optimizer import optimize
+from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
+
+OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
+"""What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to
+nothing and, quantised, takes the most: a head's weights have outliers (a real classifier fell from 0.61 to 0.15)."""
+LIMIT, REDUCED_LIMIT = 127, 64
+"""Largest 8-bit weight, and the largest 7-bit one. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
+
+
+def quantize(
+    model: onnx.ModelProto,
+    calibration: ChannelCalibration,
+    folder: Path,
+    *,
+    keep: Collection[str] = (),
+    reduce_range: bool,
+) -> onnx.ModelProto:
+    """Quantise a prepared graph.
+
+    Args:
+        model: Equalised or not; stays as it is.
+        calibration: Measured on it.
+        folder: For files in between.
+        keep: Names of convolutions that stay fp32.
+        reduce_range: 7-bit weights: two products of them and 8-bit activations fit the 16 bits in which x86 without
+            VNNI adds them up (VPMADDUBSW saturates).
+
+    Returns:
+        model: One portable graph, optimised: open it with optimisation disabled.
+    """
+    fresh = onnx.ModelProto()
+    fresh.CopyFrom(model)
+    unshare(fresh)
+    graph = Graph(fresh.graph)
+    spared = _spared(graph, set(keep), calibration)
+    limit = REDUCED_LIMIT if reduce_range else LIMIT
+    for node in fresh.graph.node:
+        if node.op_type == "Conv" and node.name not in spared:
+            _correct_bias(graph, node, calibration, limit)
+    quantiser = QDQQuantizer(
+        fresh,
+        per_channel=True,
+        reduce_range=reduce_range,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=_ranges(graph, calibration),
+        nodes_to_quantize=[],
+        nodes_to_exclude=sorted(spared),
+        op_types_to_quantize=list(OPERATORS),
+        extra_options={},
+    )
+    quantiser.quantize_model()
+    quantised = quantiser.model.model
+    _take_bytes(quantised)
+    path = folder / "qdq.onnx"
+    onnx.save(quantised, str(path))
+    optimised = optimize(path, folder / "int8.onnx", "all")
+    canonicalize(optimised)
+    return optimised
+
+
+def convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions that can be quantised, in their order."""
+    dims = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and dims.get(node.input[1]) == 4 and not is_head(node.name)
+    ]
+
+
+def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ...]:
+    """Convolutions and those that make their inputs: only between two of fp32 nothing is rounded."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    kept, stack = set(names), [node.input[0] for node in model.graph.node if node.name in names]
+    while stack:
+        node = makers.get(stack.pop())
+        if node is not None and node.op_type == "Conv":
+            kept.add(node.name)
+        elif node is not None and node.op_type in OPERATORS:
+            stack += node.input
+    return tuple(name for name in convolutions(model) if name in kept)
+
+
+def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> set[str]:
+    """Nodes left alone: the head, what nothing is known of, what was asked for and what only that leads to."""
+    spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
+    known = {*calibration.channels, *graph.weights, ""}
+    spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}
+    exact: set[str] = set()
+    for node in graph.proto.node:
+        read = {name for name in node.input if name and name not in graph.weights}
+        if node.op_type != "Conv" and node.op_type in OPERATORS and read <= exact:
+            spared.add(node.name)
+        if node.op_type in OPERATORS and node.name in spared and (node.op_type == "Conv" or read <= exact):
+            exact.update(node.output)
+    return spared
+
+
+def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration, limit: int) -> None:
+    """Take the mean of what rounding the weights adds off the bias.
+
+    Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
+    """
+    kernel = graph.value(conv.input[1])
+    channels = calibration.channels.get(conv.input[0])
+    if kernel is None or channels is None or len(conv.input) < 3 or graph.value(conv.input[2]) is None:
+        return
+    exact = kernel.astype(np.float64)
+    error = (_round(exact, limit) - exact).sum(axis=(2, 3))
+    means = by_group(channels.mean, exact.shape, attributes(conv).get("group", 1))
+    bias = numpy_helper.to_array(graph.weights[conv.input[2]])
+    graph.set_value(conv.input[2], bias - (error * means).sum(axis=1))
+
+
+def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
+    """A kernel as int8 holds it: of each output's weights the largest is `limit` steps."""
+    step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / limit
+    step[step == 0] = 1
+    rounded: npt.NDArray[np.float64] = np.round(kernel / step) * step
+    return rounded
+
+
+def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
+    """Range of each tensor; what ReLU cuts off needs no steps, and bytes of an image are themselves."""
+    data = {}
+    for name, channels in calibration.channels.items():
+        after = graph.only_user(name)
+        cut = calibration.channels.get(after.output[0], channels) if after and after.op_type == "Relu" else channels
+        low, high = float(cut.low.min()), float(cut.high.max())
+        data[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
+    for node in graph.proto.node:
+        if node.op_type == "Cast" and _shows_bytes(graph.proto, node):
+            data[node.output[0]] = TensorData(lowest=np.float32(0), highest=np.float32(255))
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+def _shows_bytes(graph: onnx.GraphProto, cast: onnx.NodeProto) -> bool:
+    """Whether it makes floats of the image's bytes and nothing else happened to them."""
+    makers = {node.output[0]: node for node in graph.node}
+    node = makers.get(cast.input[0])
+    while node is not None and node.op_type == "Transpose":
+        node = makers.get(node.input[0])
+    return node is None
+
+
+def _take_bytes(model: onnx.ModelProto) -> None:
+    """The image is uint8 already, with step 1: it needs no way over floats."""
+    graph = Graph(model.graph)
+    nodes, taken = list(model.graph.node), dict[str, str]()
+    for node in model.graph.node:
+        quantise = graph.only_user(node.output[0]) if node.op_type == "Cast" else None
+        if quantise is None or quantise.op_type != "QuantizeLinear" or not _shows_bytes(model.graph, node):
+            continue
+        step, zero = graph.value(quantise.input[1]), graph.value(quantise.input[2])
+        if step is not None and zero is not None and step == 1 and zero == 0 and zero.dtype == np.uint8:
+            taken[quantise.output[0]] = node.input[0]
+            nodes.remove(node)
+            nodes.remove(quantise)
+    for node in nodes:
+        node.input[:] = [taken.get(name, name) for name in node.input]
+    replace_nodes(model.graph, nodes)
+
+
+def fake_quantize(
+    model: onnx.ModelProto, calibration: ChannelCalibration, name: str, *, reduce_range: bool
+) -> onnx.ModelProto:
+    """A prepared graph in which one convolution alone works on rounded inputs and weights, in fp32 arithmetic.
+
+    Args:
+        model: Stays as it is.
+        calibration: Measured on it.
+        name: The convolution's.
+        reduce_range: As in `quantise`.
+    """
+    fresh = onnx.ModelProto()
+    fresh.CopyFrom(model)
+    unshare(fresh)
+    graph, limit = Graph(fresh.graph), REDUCED_LIMIT if reduce_range else LIMIT
+    (conv,) = (node for node in fresh.graph.node if node.name == name)
+    _correct_bias(graph, conv, calibration, limit)
+    kernel = numpy_helper.to_array(graph.weights[conv.input[1]]).astype(np.float64)
+    graph.set_value(conv.input[1], _round(kernel, limit))
+    channels = calibration.channels.get(conv.input[0])
+    if channels is None:
+        return fresh
+    low, high = float(channels.low.min()), float(channels.high.max())
+    width = (high - low) / 255 or 1.0
+    zero = np.uint8(np.clip(round(-low / width), 0, 255))
+    for weight, value in (("fake/step", np.array(width, np.float32)), ("fake/zero", np.array(zero))):
+        fresh.graph.initializer.append(numpy_helper.from_array(value, weight))
+    source, conv.input[0] = conv.input[0], "fake/rounded"
+    pair = [
+        helper.make_node("QuantizeLinear", [source, "fake/step", "fake/zero"], ["fake/bytes"], name="fake/quantise"),
+        helper.make_node(
+            "DequantizeLinear", ["fake/bytes", "fake/step", "fake/zero"], ["fake/rounded"], name="fake/back"
+        ),
+    ]
+    place = list(fresh.graph.node).index(conv)
+    replace_nodes(fresh.graph, [*fresh.graph.node[:place], *pair, *fresh.graph.node[place:]])
+    return fresh

@@ -1,0 +1,42 @@
+"""How long opening and running take here, for the page: of portable fp32 and of what ships."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from converters.report_page import Timings
+from eaves.artifact import Artifact
+from eaves.inference.session import Session, open_session
+
+RUNS, OPENINGS = 9, 5
+
+
+def measure_latency(fp32: Path, shipped: Artifact) -> Timings:
+    """Medians on one thread, the two in turn, so that drift of the machine hits both.
+
+    Args:
+        fp32: The portable fp32 graph.
+        shipped: The artifact, opened as a function would here: perhaps a variant.
+    """
+    spec = shipped.manifest.input
+    batch = np.full((1, *spec.shape[1:]), 127, spec.dtype)  # any image takes as long
+    openings = [(_ms(lambda: Session(fp32)), _ms(lambda: open_session(shipped))) for _ in range(OPENINGS)]
+    first, second = Session(fp32), open_session(shipped)
+    runs = [(_ms(lambda: first.run(batch)), _ms(lambda: second.run(batch))) for _ in range(RUNS)]
+    return Timings(
+        fp32_session_ms=statistics.median(one for one, _ in openings),
+        shipped_session_ms=statistics.median(other for _, other in openings),
+        fp32_ms=statistics.median(one for one, _ in runs),
+        shipped_ms=statistics.median(other for _, other in runs),
+    )
+
+
+def _ms(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return (time.perf_counter() - start) * 1000

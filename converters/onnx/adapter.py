@@ -1,0 +1,166 @@
+"""A declared model's graph between the interface that every artifact has: scaling before it, softmax behind it.
+
+    image uint8 (batch, H, W, 3) RGB > order of channels > scale > layout > the model > logits, probabilities
+
+`reference_runner` does the same in NumPy for the proof, on purpose by other means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.source.model_interface import Interface, check_input
+from eaves.artifact.manifest import FEATURES
+from eaves.errors import ConversionError
+from eaves.recipe import Recipe
+
+OWN = "eaves/own/"
+"""Before the names of the model's own tensors that ours might collide with."""
+Step = tuple[str, list[str], dict[str, Any]]
+"""Operator, further inputs, attributes."""
+OURS = ("image", "logits", "probabilities")
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+SMALLEST = 1e-12
+"""Probabilities are raised to it before their logarithm is taken."""
+
+
+def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes: int) -> None:
+    """Change a model's graph in place.
+
+    Args:
+        model: Its own input and outputs; external data stays where it is.
+        interface: How it is fed and read.
+        recipe: For the size of its input.
+        classes: How many labels there are.
+
+    Raises:
+        ConversionError: When its inputs or outputs are not as declared.
+    """
+    graph = model.graph
+    own_input = interface.pick_input([value.name for value in graph.input])
+    logits, probabilities = interface.pick_outputs([value.name for value in graph.output])
+    (value,) = graph.input
+    check_input(_shape(value), interface, recipe.height, recipe.width)
+    read = {name: _check_output(graph, name, classes) for name in (logits, probabilities) if name}
+    features = interface.features
+    _rename(graph, {name: f"{OWN}{name}" for name in (*OURS, FEATURES, own_input, *read, features)})
+    before = _before(graph, value, interface)
+    behind = _behind(graph, logits and f"{OWN}{logits}", probabilities and f"{OWN}{probabilities}", read)
+    if features:
+        flat: list[Step] = [("Flatten", [], {"axis": 1}), ("Cast", [], {"to": TensorProto.FLOAT})]
+        behind += _chain(flat, f"{OWN}{features}", FEATURES, "behind_features")
+    nodes = [*before, *graph.node, *behind]
+    del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]  # shapes may hold another batch size
+    graph.node.extend(_needed(nodes, {"logits", "probabilities", *([FEATURES] if features else [])}))
+    shape: list[str | int | None] = ["batch", recipe.height, recipe.width, 3]
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, shape))
+    for name in OURS[1:]:
+        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", classes]))
+    if features:
+        graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", None]))
+
+
+def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Interface) -> list[onnx.NodeProto]:
+    """From `image` to the model's own input, now called `value.name`."""
+    kind = value.type.tensor_type.elem_type
+    steps: list[Step] = []
+    if interface.channels == "BGR":
+        steps.append(("Gather", [_constant(graph, "bgr", np.array([2, 1, 0], np.int64))], {"axis": 3}))
+    if kind in FLOATS:
+        steps.append(("Cast", [], {"to": TensorProto.FLOAT}))
+        for name, operator, factors in (("multiply", "Mul", interface.multiply), ("add", "Add", interface.add)):
+            if set(factors) != {1.0 if operator == "Mul" else 0.0}:
+                steps.append((operator, [_constant(graph, name, np.array(factors, np.float32))], {}))
+        if kind != TensorProto.FLOAT:
+            steps.append(("Cast", [], {"to": kind}))
+    elif kind != TensorProto.UINT8:
+        raise ConversionError(
+            f"the model takes {helper.tensor_dtype_to_string(kind)}; images are taken as uint8 or floats",
+            hint="export it with a float32 input",
+        )
+    elif interface.scales:
+        raise ConversionError(
+            "the model takes uint8, so it scales by itself, but a scale is declared",
+            hint="remove `multiply` and `add`",
+        )
+    if interface.layout == "NCHW":
+        steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
+    return _chain(steps, "image", value.name, "before")
+
+
+def _behind(
+    graph: onnx.GraphProto, logits: str | None, probabilities: str | None, kinds: Mapping[str, int]
+) -> list[onnx.NodeProto]:
+    """From the model's own outputs to `logits` and `probabilities`."""
+    nodes = []
+    for own, name in ((logits, "logits"), (probabilities, "probabilities")):
+        if own:
+            cast = kinds[own.removeprefix(OWN)] != TensorProto.FLOAT
+            step: Step = ("Cast", [], {"to": TensorProto.FLOAT}) if cast else ("Identity", [], {})
+            nodes += _chain([step], own, name, f"behind_{name}")
+    if not probabilities:
+        nodes += _chain([("Softmax", [], {"axis": -1})], "logits", "probabilities", "softmax")
+    if not logits:
+        least = _constant(graph, "smallest", np.array(SMALLEST, np.float32))
+        nodes += _chain([("Max", [least], {}), ("Log", [], {})], "probabilities", "logits", "logarithm")
+    return nodes
+
+
+def _chain(steps: list[Step], first: str, last: str, name: str) -> list[onnx.NodeProto]:
+    nodes, current = [], first
+    for number, (operator, more, attributes) in enumerate(steps or [("Identity", [], {})], start=1):
+        following = last if number >= len(steps) else f"eaves/{name}_{number}"
+        node = helper.make_node(operator, [current, *more], [following], name=f"eaves/{name}_{number}", **attributes)
+        nodes.append(node)
+        current = following
+    return nodes
+
+
+def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str:
+    graph.initializer.append(numpy_helper.from_array(value, f"eaves/{name}"))
+    return f"eaves/{name}"
+
+
+def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
+    """The element type of an output that fits the labels."""
+    value = next(value for value in graph.output if value.name == name)
+    shape, kind = _shape(value), value.type.tensor_type.elem_type
+    if kind not in FLOATS:
+        raise ConversionError(f"output {name} is {helper.tensor_dtype_to_string(kind)}, not floats")
+    if shape is not None and (len(shape) != 2 or shape[1] not in {None, classes}):
+        found = ", ".join("?" if size is None else str(size) for size in shape)
+        raise ConversionError(
+            f"output {name} has the shape ({found}); {classes} labels are declared",
+            hint="declare as many labels as the model has classes, or name another output",
+        )
+    return int(kind)
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[int | None] | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim]
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for item in [*graph.initializer, *graph.input]:
+        item.name = names.get(item.name, item.name)
+
+
+def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """Those that `wanted` tensors come from, in their order: outputs that nobody reads cost time."""
+    kept = []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted = wanted | set(node.input)
+    return kept[::-1]

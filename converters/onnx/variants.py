@@ -1,0 +1,48 @@
+"""fp32 graphs for single instruction sets: weights stored in the order that this CPU's kernels read them.
+
+Opening one costs no reordering and no private copy of the weights, so a function starts sooner and needs less memory;
+but no other kind of CPU can run it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from converters.onnx.graph import canonicalize, write_graph
+from converters.onnx.optimizer import optimize
+from eaves.artifact import TARGETS, Variant, detect_cpu
+from eaves.artifact.manifest import VARIANTS
+from eaves.artifact.store import MODEL
+
+_log = logging.getLogger(__name__)
+
+
+def write_variants(
+    prepared: Path, staging: Path, targets: Sequence[str], *, split: bool, folder: Path
+) -> tuple[Variant, ...]:
+    """Write a graph for each target that this machine can make one for; of those with one layout, the least demanding.
+
+    Args:
+        prepared: The prepared graph's file.
+        staging: The artifact being made.
+        targets: Names in `eaves.artifact.TARGETS`.
+        split: Whether weights are split.
+        folder: For files in between.
+    """
+    here, made = detect_cpu(), dict[str, Variant]()
+    for target in sorted(targets, key=lambda name: (len(TARGETS[name].flags), name)):
+        layout = TARGETS[target].layout
+        if layout == "arm64":  # seen with onnxruntime 1.32: all of its optimisations give the portable graph there
+            continue
+        if layout != here.layout or not here.runs(target):
+            _log.warning("no graph laid out for %s: this CPU can't make one; convert on such a machine", target)
+        elif layout not in made:
+            path = f"{VARIANTS}/{target}/{MODEL}"
+            model = optimize(prepared, folder / "laid-out.onnx", "all", portable=False)
+            canonicalize(model)
+            (staging / path).parent.mkdir(parents=True)
+            write_graph(model, staging / path, split=split, folder="")
+            made[layout] = Variant(path=path, target=target)
+    return tuple(made[layout] for layout in sorted(made))

@@ -1,0 +1,100 @@
+"""The golden images of an artifact: which ones travel, and what the shipped graph must answer to them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.previous_artifacts import is_intact
+from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.source.model_source import ModelSource
+from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
+from eaves.artifact.golden import GOLDEN, INDEX, write_index
+from eaves.artifact.manifest import FEATURES
+from eaves.artifact.permitted_files import HANDLER
+from eaves.artifact.store import file_digest
+from eaves.errors import ArtifactError
+from eaves.inference.json_values import numbers
+from trainer.run.run import ParitySample
+
+
+def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int) -> tuple[ParitySample, ...]:
+    """One image a label, at most `limit`.
+
+    Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
+    ships none. Else of each label the sample that is first by digest: the same images are always the same choice.
+    """
+    labels = sorted({sample.label for sample in source.samples})[:limit]
+    for artifact in previous:
+        old = _read_goldens(artifact) if _is_of(artifact.manifest, source) and is_intact(artifact) else ()
+        if 0 < len(old) <= limit and {sample.label for sample in old} >= set(labels):
+            return old
+    first: dict[str, ParitySample] = {}
+    for sample in sorted(source.samples, key=lambda sample: sample.sha256):
+        first.setdefault(sample.label, sample)
+    return tuple(first[label] for label in labels)
+
+
+def _is_of(manifest: Manifest, source: ModelSource) -> bool:
+    handler = manifest.files[HANDLER].sha256 if HANDLER in manifest.files else ""
+    own = file_digest(source.handler) if source.handler else ""
+    return (manifest.name, manifest.labels, manifest.recipe, handler) == (
+        source.name,
+        source.labels,
+        source.recipe,
+        own,
+    )
+
+
+def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
+    name = f"{GOLDEN}/{number:03d}.npy"
+    np.save(staging / name, np.ascontiguousarray(tensor), allow_pickle=False)
+    return name
+
+
+def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
+    try:
+        cases = load_golden(artifact)
+    except ArtifactError:  # nothing to build on
+        return ()
+    paths = [artifact.path / case.file for case in cases]
+    return tuple(
+        ParitySample(path=path, label=case.label, sha256=file_digest(path))
+        for path, case in zip(paths, cases, strict=True)
+    )
+
+
+def write_goldens(
+    staging: Path, goldens: Sequence[ParitySample], samples: Sequence[ParitySample], expected: ReferenceOutputs
+) -> None:
+    """Copy the images and record what must come of them.
+
+    Args:
+        staging: The artifact being made.
+        goldens: Chosen of `samples`.
+        samples: Every image that the original was asked about.
+        expected: What to demand of each: the original's answers of fp32, the shipped graph's own of int8.
+    """
+    (staging / GOLDEN).mkdir()
+    place = {sample.sha256: index for index, sample in enumerate(samples)}
+    cases = []
+    for number, golden in enumerate(goldens):
+        index = place[golden.sha256]
+        name = f"{GOLDEN}/{number:03d}{golden.path.suffix.lower()}"
+        shutil.copyfile(golden.path, staging / name)
+        case = GoldenCase(
+            file=name,
+            label=golden.label,
+            tensor=_write_tensor(staging, number, expected.tensors[index]) if expected.tensors is not None else "",
+            tensor_sha256=expected.tensor_sha256[index],
+            logits=tuple(expected.logits[index].tolist()),
+            probabilities=tuple(expected.probabilities[index].tolist()),
+            outputs={} if expected.features is None else {FEATURES: tuple(numbers(expected.features[index]))},
+        )
+        cases.append(case)
+    write_index(staging / INDEX, cases)

@@ -1,0 +1,83 @@
+"""What a graph answers to images, and how right that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves.base.statistics import wilson
+from eaves.errors import ConversionError, ImageError
+from eaves.inference.session import Session
+from eaves.recipe import Recipe
+from trainer.progress import TrainingProgress
+
+UNREADABLE = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphPredictions:
+    """A graph's answers to images.
+
+    Attributes:
+        predicted: (N,) index of the label named for each image; `UNREADABLE` where it can't be decoded.
+        probabilities: (N, classes) float32 probabilities; 0 where it can't be decoded.
+    """
+
+    predicted: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+
+    def accuracy(self, truth: npt.NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
+        """Share of the readable images that are named right, and its 95 % interval.
+
+        Args:
+            truth: (N,) index of the true label of each image.
+        """
+        seen = self.predicted != UNREADABLE
+        right, total = int((self.predicted[seen] == truth[seen]).sum()), int(seen.sum())
+        return (right / total if total else 0.0), wilson(right, total)
+
+
+def classify(
+    session: Session, recipe: Recipe, paths: Sequence[Path], progress: TrainingProgress, *, what: str
+) -> GraphPredictions:
+    """Classify images.
+
+    Args:
+        session: The session that would serve.
+        recipe: Bytes to tensor.
+        paths: Images.
+        progress: Told how far it is.
+        what: Title of the phase, for people.
+
+    Raises:
+        ConversionError: When there are images and none can be decoded.
+    """
+    rows: list[tuple[int, npt.NDArray[np.float32] | None]] = []
+    with progress.phase(what, len(paths)) as step:
+        for path in paths:
+            rows.append(_classify(session, recipe, path))
+            step()
+    width = max((len(row) for _, row in rows if row is not None), default=0)
+    if paths and not width:
+        raise ConversionError(f"none of the {len(paths)} images can be decoded", hint="look at the run's report.html")
+    nothing = np.zeros(width, np.float32)
+    return GraphPredictions(
+        predicted=np.array([label for label, _ in rows], np.int64),
+        probabilities=np.array([nothing if row is None else row for _, row in rows], np.float32).reshape(
+            len(rows), width
+        ),
+    )
+
+
+def _classify(session: Session, recipe: Recipe, path: Path) -> tuple[int, npt.NDArray[np.float32] | None]:
+    """The label that an image is given and its probabilities; None where it can't be decoded."""
+    try:
+        tensor = recipe.tensor(path.read_bytes())
+    except ImageError:  # training left it out too
+        return UNREADABLE, None
+    logits, probabilities = session.run(tensor[np.newaxis])
+    return int(np.argmax(logits[0])), probabilities[0]

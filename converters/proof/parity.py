@@ -1,0 +1,146 @@
+"""The proof: what the original answered against what the serving session answers, from the same encoded bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.proof.reference_tensorflow import ReferenceOutputs
+from eaves.artifact import Parity
+from eaves.artifact.golden import tensor_digest
+from eaves.artifact.manifest import FEATURES
+from eaves.errors import ParityError
+from eaves.recipe import Recipe
+
+if TYPE_CHECKING:
+    from eaves.inference.session import Session
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityTolerance:
+    """What a precision must hold.
+
+    Attributes:
+        probabilities: Largest absolute difference of a probability.
+        logits: Largest absolute difference of a logit; None: any, as int8's are judged by what comes of them.
+        agreement: Smallest share of images with the same label.
+    """
+
+    probabilities: float
+    logits: float | None = None
+    agreement: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOutputs:
+    """What a session gives to images.
+
+    Attributes:
+        logits: (N, labels) float32.
+        probabilities: (N, labels) float32.
+        features: (N, any) float32; None where the graph gives none.
+    """
+
+    logits: Floats
+    probabilities: Floats
+    features: Floats | None = None
+
+
+def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> SessionOutputs:
+    """Run a session over the images that the original was asked about.
+
+    Raises:
+        ParityError: When there are none, or an input tensor isn't the original's.
+    """
+    if not images:
+        raise ParityError("there are no images to prove parity on", hint="train with more images held out")
+    answers = []
+    for number, (path, expected) in enumerate(zip(images, truth.tensor_sha256, strict=True)):
+        tensor = recipe.tensor(path.read_bytes()) if truth.tensors is None else truth.tensors[number]
+        if tensor_digest(tensor) != expected:
+            raise ParityError(f"{path.name}: training and serving make different input tensors of the same image")
+        answers.append({name: output[0] for name, output in session.answer(tensor[np.newaxis]).items()})
+    return SessionOutputs(
+        logits=np.asarray([one["logits"] for one in answers]),
+        probabilities=np.asarray([one["probabilities"] for one in answers]),
+        features=np.asarray([one[FEATURES] for one in answers]) if FEATURES in answers[0] else None,
+    )
+
+
+def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance) -> Parity:
+    """Hold a session's answers against the original's.
+
+    Returns:
+        parity: With the verdict.
+
+    Raises:
+        ParityError: When they have different numbers of outputs.
+    """
+    logits = answers.logits
+    if logits.shape != truth.logits.shape:
+        raise ParityError(
+            f"the converted model differs from the trained one: {logits.shape[1]} outputs, not {truth.logits.shape[1]}"
+        )
+    scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
+    agreement = float(np.mean(np.argmax(logits, axis=1) == np.argmax(truth.logits, axis=1)))
+    worst, worst_probability = _worst(logits, truth.logits), _worst(answers.probabilities, truth.probabilities)
+    close = worst_probability <= demand.probabilities and worst <= (np.inf if demand.logits is None else demand.logits)
+    return Parity(
+        images=len(logits),
+        max_abs_error=worst,
+        max_abs_error_probabilities=worst_probability,
+        max_rel_error=_worst(logits / scale, truth.logits / scale),
+        top1_agreement=agreement,
+        tolerance=demand.probabilities if demand.logits is None else demand.logits,
+        min_agreement=demand.agreement,
+        passed=bool(close and np.isfinite(worst) and agreement >= demand.agreement),
+    )
+
+
+def prove_parity(
+    session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs, demand: ParityTolerance
+) -> Parity:
+    """Compare on every image.
+
+    Args:
+        session: The session that serves.
+        recipe: Bytes to tensor.
+        images: Encoded images.
+        truth: The original's answers to them.
+        demand: What must hold.
+
+    Raises:
+        ParityError: When tensors differ, or what is demanded doesn't hold; or when there are no images.
+    """
+    answers = run_session(session, recipe, images, truth)
+    if truth.features is not None and answers.features is not None:
+        _prove_features(answers.features, truth.features, demand.probabilities)
+    parity = compare(answers, truth, demand)
+    if not parity.passed:
+        raise ParityError(
+            f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
+            f"probabilities by up to {parity.max_abs_error_probabilities:.2e} (allowed {parity.tolerance:.0e}), the "
+            f"same label on {parity.top1_agreement:.1%} of {parity.images} images",
+            hint="convert with another convert.opset, or report the architecture",
+        )
+    return parity
+
+
+def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
+    """Relative to each image's largest feature, as they have any scale."""
+    scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
+    worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
+    if worst > tolerance:
+        raise ParityError(f"the converted model's features differ from the original's by {worst:.2e} of the largest")
+
+
+def _worst(found: Floats, expected: Floats) -> float:
+    difference = np.abs(found - expected)
+    return float(np.max(difference)) if np.all(np.isfinite(difference)) else float("inf")

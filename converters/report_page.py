@@ -1,0 +1,229 @@
+"""`NAME.html` beside the artifact NAME: the conversion's verdict for people. One file without scripts or a network.
+
+Beside and not within, since it tells of times: an artifact's bytes depend on nothing of the machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from converters.int8.explanation import format_bound
+from eaves.artifact import FP32, INT8, TARGETS, Artifact, Manifest, Quantisation, load_golden
+from eaves.artifact.conversion_results import AGREEMENT
+from trainer.report import charts, html_page
+
+CHART_PIXELS = 220
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """What was measured on the machine that converted, on one thread, medians; None: not measured.
+
+    Attributes:
+        fp32_ms: One image through the portable fp32 graph.
+        shipped_ms: One image through what a function opens here.
+        fp32_session_ms: Opening the one.
+        shipped_session_ms: Opening the other.
+    """
+
+    fp32_ms: float | None = None
+    shipped_ms: float | None = None
+    fp32_session_ms: float | None = None
+    shipped_session_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionVerdict:
+    """The headline.
+
+    Attributes:
+        title: Which precision, and in a few words why.
+        text: A sentence with the numbers.
+        loud: Whether people should know before they deploy it.
+    """
+
+    title: str
+    text: str
+    loud: bool = False
+
+
+def page_path(artifact: Path) -> Path:
+    """Where the page of an artifact lies; the name of an artifact may hold dots."""
+    return artifact.with_name(f"{artifact.name}.html")
+
+
+def write_page(path: Path, manifest: Manifest, timings: Timings) -> None:
+    """Write the page.
+
+    Args:
+        path: `page_path` of the artifact, whose golden pictures are shown.
+        manifest: The artifact's.
+        timings: What was measured.
+
+    Raises:
+        ArtifactError: When the artifact's golden pictures can't be read.
+    """
+    artifact = Artifact(path=path.with_suffix(""), manifest=manifest, digest=manifest.digest())
+    html_page.write_page(path, build_page(artifact, timings))
+
+
+def build_page(artifact: Artifact, timings: Timings) -> str:
+    """The page's HTML."""
+    manifest = artifact.manifest
+    return html_page.build_page(
+        Path(__file__).with_name("page.html.j2"),
+        manifest=manifest,
+        found=manifest.quantisation,
+        digest=artifact.digest,
+        size_bytes=artifact.size_bytes,
+        verdict=build_verdict(manifest),
+        scale=_scale(manifest.quantisation),
+        trials=_trials(manifest.quantisation),
+        speed=_speed(timings),
+        targets={name: ", ".join(sorted(TARGETS[name].flags)) for name in manifest.targets},
+        variants={variant.target: variant.path for variant in manifest.variants},
+        golden=_golden(artifact),
+        files=dict(_files(manifest)),
+        tools=_tools(manifest),
+    )
+
+
+def build_verdict(manifest: Manifest) -> ConversionVerdict:
+    """Which precision ships, and on what evidence."""
+    found = manifest.quantisation
+    if manifest.precision == INT8:
+        return _judge_int8(found)
+    if found.trials:
+        return ConversionVerdict(title="fp32: int8 was tried and not shown to be as good", text=_tell(found), loud=True)
+    if found.asked == FP32:
+        return ConversionVerdict(
+            title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
+        )
+    text = f"Precision {found.asked} was asked for, and no int8 model was measured."
+    return ConversionVerdict(title="fp32: int8 was not tried", text=text, loud=True)
+
+
+def _judge_int8(found: Quantisation) -> ConversionVerdict:
+    evidence = found.evidence
+    if not evidence.passed:
+        title = "int8, as asked: the evidence doesn't suffice by itself"
+        return ConversionVerdict(title=title, text=_tell(found), loud=True)
+    if evidence.kind == AGREEMENT:
+        title = f"int8 agrees with fp32 on at least {evidence.agreement_bound_95:.1%} of images"
+    else:
+        title = f"int8 loses at most {format_bound(evidence.drop_bound_95)} points of accuracy"
+    return ConversionVerdict(title=title, text=_tell(found))
+
+
+def _tell(found: Quantisation) -> str:
+    """The counts behind the evidence."""
+    evidence = found.evidence
+    parts = []
+    if evidence.labelled_images:
+        accuracies = f"{found.trials[-1].accuracy:.3f} against fp32's {found.accuracy_fp32:.3f}"
+        counts = f"{evidence.lost} that only fp32 names right, {evidence.gained} that only int8 does"
+        parts.append(f"Accuracy {accuracies} on {evidence.labelled_images:,} labelled images: {counts}.")
+    if evidence.images:
+        parts.append(f"The same label on {evidence.agreement:.1%} of {evidence.images:,} images.")
+    return " ".join(parts) or "No image was there to judge it on."
+
+
+def _scale(found: Quantisation) -> tuple[float, float]:
+    """Round hundredths around every accuracy and interval of the table, so that a point can be seen."""
+    shares = [found.accuracy_fp32, *found.interval_95_fp32]
+    for trial in filter(lambda trial: trial.judged, found.trials):
+        shares += [trial.accuracy, *trial.interval_95]
+    low, high = math.floor(min(shares) * 100 - 1e-9) / 100, math.ceil(max(shares) * 100 + 1e-9) / 100
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _trials(found: Quantisation) -> list[dict[str, Any]]:
+    """The table's rows: fp32 first, then every trial in the order tried."""
+    if not found.trials:
+        return []
+
+    def chart(accuracy: float, interval: Sequence[float]) -> Markup:
+        ends = interval or (accuracy, accuracy)
+        return charts.draw_interval(
+            accuracy, ends, scale=_scale(found), reference=found.accuracy_fp32, width=CHART_PIXELS
+        )
+
+    fp32 = {
+        "name": "fp32",
+        "kept": (),
+        "accuracy": found.accuracy_fp32,
+        "chart": chart(found.accuracy_fp32, found.interval_95_fp32),
+        "picking": None,
+        "agreement": None,
+        "drop": None,
+        "size_bytes": found.size_bytes_fp32,
+        "ships": not found.shipped,
+    }
+    rows = [
+        {
+            "name": "int8",
+            "kept": trial.kept_fp32,
+            "accuracy": trial.accuracy if trial.judged else None,
+            "chart": chart(trial.accuracy, trial.interval_95) if trial.judged else "",
+            "picking": trial.picking_agreement,
+            "agreement": trial.agreement if trial.judged else None,
+            "drop": trial.drop * 100 if trial.judged else None,
+            "size_bytes": trial.size_bytes,
+            "ships": found.shipped and number == len(found.trials),
+        }
+        for number, trial in enumerate(found.trials, 1)
+    ]
+    return [fp32, *rows]
+
+
+def _speed(timings: Timings) -> list[dict[str, Any]]:
+    """Rows of milliseconds, each with how many times faster what ships is than portable fp32."""
+    pairs = (
+        ("one image", timings.fp32_ms, timings.shipped_ms),
+        ("opening the model", timings.fp32_session_ms, timings.shipped_session_ms),
+    )
+    rows = [
+        {"what": what, "fp32": fp32, "shipped": shipped, "times": fp32 / shipped if fp32 and shipped else None}
+        for what, fp32, shipped in pairs
+    ]
+    return [row for row in rows if row["fp32"] is not None or row["shipped"] is not None]
+
+
+def _golden(artifact: Artifact) -> list[dict[str, Any]]:
+    """The golden pictures, and what the model must answer to them."""
+    labels = artifact.manifest.labels
+    rows = []
+    for case in load_golden(artifact):
+        score = max(case.probabilities, default=0.0)
+        known = len(case.probabilities) == len(labels)
+        rows.append(
+            {
+                "label": case.label,
+                "answer": labels[case.probabilities.index(score)] if known else "",
+                "score": score,
+                "image": html_page.build_thumbnail(artifact.path / case.file),
+            }
+        )
+    return rows
+
+
+def _files(manifest: Manifest) -> list[tuple[str, int]]:
+    """Paths and bytes, the largest first; the golden pictures as one line."""
+    golden = [entry.size_bytes for name, entry in manifest.files.items() if name.startswith("golden/")]
+    rows = [(name, entry.size_bytes) for name, entry in manifest.files.items() if not name.startswith("golden/")]
+    return sorted([*rows, (f"golden/, {len(golden)} files", sum(golden))], key=lambda row: -row[1])
+
+
+def _tools(manifest: Manifest) -> list[dict[str, str]]:
+    """Every tool with its version and licence."""
+    names = sorted(manifest.toolchain.keys() | manifest.licences.keys() - {"model"})
+    return [
+        {"name": name, "version": manifest.toolchain.get(name, ""), "licence": manifest.licences.get(name, "")}
+        for name in names
+    ]

@@ -1,0 +1,189 @@
+"""`model.yaml`: what a model that others made doesn't tell of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from converters.source.model_interface import Interface
+from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
+from eaves.config import SettingsLayer, build, setting
+from eaves.config.yaml_text import load_yaml
+from eaves.errors import ConfigError, Fault
+from eaves.recipe import Recipe
+
+NAME = "model.yaml"
+Declared = TypeVar("Declared", "Declaration", "TensorDeclaration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """Beside the model, or named by `--declare`."""
+
+    name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
+    task: str = setting(
+        CLASSIFY, "What the artifact does; `tensor` has settings of its own.", choices=(CLASSIFY, EMBED)
+    )
+    labels: tuple[str, ...] = setting(
+        MISSING, "Class names in the order of the outputs, or a file with one a line, relative to this one."
+    )
+    height: int = setting(MISSING, "Rows of the model's input, pixels.", minimum=1, maximum=4096)
+    width: int = setting(MISSING, "Columns of the model's input, pixels.", minimum=1, maximum=4096)
+    resize: str = setting(
+        "stretch",
+        "How an image gets that size: both sides stretched, the centre cropped, or the rest padded with grey.",
+        choices=("stretch", "crop", "pad"),
+    )
+    filter: str = setting("bilinear", "Resampling, antialiased.", choices=("bilinear", "bicubic", "lanczos"))
+    multiply: tuple[float, ...] = setting(
+        (1.0,), "Factor on pixels 0 to 255: one, or one for each channel in the model's own order."
+    )
+    add: tuple[float, ...] = setting((0.0,), "Added after multiplying: one, or one for each channel.")
+    layout: str = setting("NHWC", "Axes of the model's own input; PyTorch's are NCHW.", choices=("NHWC", "NCHW"))
+    channels: str = setting("RGB", "Their order in the model's own input; Caffe's is BGR.", choices=("RGB", "BGR"))
+    signature: str = setting("serving_default", "Of a SavedModel.")
+    input: str = setting("", "Name of the model's input; needed by none that has only one.")
+    logits: str = setting("", "Name of the output that holds logits.")
+    probabilities: str = setting("", "Name of the output that holds probabilities.")
+    features: str = setting("", "Name of the output that holds features, for the task `embed`.")
+    output_is: str = setting("", "What the only output is, instead of its name.", choices=("logits", "probabilities"))
+    samples: Path = setting(
+        MISSING, "Folder with a subfolder of images for each label, relative to this file: parity is proven on them."
+    )
+    licence: str = setting("", "Of the model, as an SPDX identifier.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        yield from _name_faults(self.name, self.version)
+        if not self.labels:
+            yield "labels", "must be two or more (got 0)"
+        for path, values in (("multiply", self.multiply), ("add", self.add)):
+            if len(values) not in {1, 3}:
+                yield path, f"must be one number, or one for each of three channels (got {len(values)})"
+        if self.task == EMBED and not self.features:
+            yield "features", "must name an output where the task is embed"
+        if 0 in self.multiply:
+            yield "multiply", "must not be 0"
+        if self.output_is and (self.logits or self.probabilities):
+            yield "output_is", "is for a model whose output isn't named; remove it, or `logits` and `probabilities`"
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its scale is that of the graph; one that differs between channels it can't say, and gives as 1 and 0."""
+        one = len(self.multiply) == len(self.add) == 1
+        return Recipe(
+            height=self.height,
+            width=self.width,
+            resize=self.resize,  # type: ignore[arg-type]
+            filter=self.filter,  # type: ignore[arg-type]
+            multiply=self.multiply[0] if one else 1.0,
+            add=self.add[0] if one else 0.0,
+        )
+
+    @property
+    def interface(self) -> Interface:
+        """How the model is fed and read."""
+        return Interface(
+            input=self.input,
+            logits=self.logits,
+            probabilities=self.probabilities,
+            output_is=self.output_is,
+            features=self.features if self.task == EMBED else "",
+            multiply=self.multiply,
+            add=self.add,
+            layout=self.layout,
+            channels=self.channels,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorDeclaration:
+    """Beside an ONNX file that is not about images; its input and outputs are as the file says."""
+
+    name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
+    task: str = setting(TENSOR, "What the artifact does.", choices=(TENSOR,))
+    labels: tuple[str, ...] = setting(
+        (), "Names for the numbers of the one output that has as many, or a file with one a line; none: no labels."
+    )
+    samples: Path = setting(
+        MISSING, "Folder of .json files, an example each, relative to this file: parity is proven on them."
+    )
+    licence: str = setting("", "Of the model, as an SPDX identifier.")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        yield from _name_faults(self.name, self.version)
+
+
+def load_declaration(path: Path) -> Declaration:
+    """Read a declaration; its labels are names and its samples' folder is a path from here.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    values = _read(path)
+    for key in ("multiply", "add"):
+        if isinstance(values.get(key), int | float):
+            values[key] = [values[key]]
+    return _complete(build(Declaration, SettingsLayer(origin=path.name, values=values)), path)
+
+
+def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
+    """As `load_declaration`; None when it is for another task.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    values = _read(path)
+    if values.get("task") != TENSOR:
+        return None
+    return _complete(build(TensorDeclaration, SettingsLayer(origin=path.name, values=values)), path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: Any = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
+    if not isinstance(values, dict):
+        raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])
+    return values
+
+
+def _complete(declared: Declared, path: Path) -> Declared:
+    faults: list[Fault] = []
+    labels = _load_labels(declared.labels, path, faults) if declared.labels else ()
+    samples = path.parent / declared.samples
+    if not samples.is_dir():
+        faults.append(Fault(origin=path.name, path="samples", message=f"must be a folder (got {str(samples)!r})"))
+    if faults:
+        raise ConfigError(faults)
+    return replace(declared, labels=labels, samples=samples)
+
+
+def _name_faults(name: str, version: str) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
+        yield "name", f"must be lower-case letters, digits and dashes, a letter first, at most 40 (got {name!r})"
+    if version and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", version):
+        yield "version", f"must be letters, digits, `_`, `.` and `-`, at most 64 (got {version!r})"
+
+
+def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tuple[str, ...]:
+    if len(labels) == 1:
+        try:
+            text = (path.parent / labels[0]).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            faults.append(Fault(origin=path.name, path="labels", message=f"the file can't be read: {error}"))
+            return labels
+        labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+    double = sorted({label for label in labels if labels.count(label) > 1})
+    if len(labels) < 2:
+        faults.append(Fault(origin=path.name, path="labels", message=f"must be two or more (got {len(labels)})"))
+    if double:
+        faults.append(Fault(origin=path.name, path="labels", message=f"must differ (twice: {', '.join(double[:5])})"))
+    return labels

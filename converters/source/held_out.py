@@ -1,0 +1,76 @@
+"""Which images a run was trained on and which it held out, as the run itself tells it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eaves.errors import ConversionError, RunError
+from trainer.data.listing import Split
+from trainer.data.reading import DatasetImages
+from trainer.data.split.legacy_split import sides_before
+from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
+from trainer.run.run import MANIFEST
+
+_AGAIN = "train it again"
+
+
+def load_sides(run: Path, images: DatasetImages) -> Mapping[str, Split]:
+    """Digest to side, of every image that the run was trained on or has held out.
+
+    A run of before `split.jsonl` doesn't tell: its split is computed from today's images and taken when the digest in
+    run.json says that it is the same.
+
+    Args:
+        run: The run's directory.
+        images: What is at `data.path` today.
+
+    Raises:
+        ConversionError: The run doesn't tell, or its images are no longer those that it was trained on.
+    """
+    stored = load_stored_sides(run)
+    return stored if stored is not None else _sides_before(run, images)
+
+
+def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
+    """Digest to side as the run keeps it, whatever has become of its images; None for a run of before `split.jsonl`.
+
+    Raises:
+        ConversionError: The run's file can't be read.
+    """
+    file = run / SPLIT_FILE
+    try:
+        return sides(parse_split(file.read_text(encoding="utf-8"), str(file))) if file.is_file() else None
+    except (OSError, UnicodeDecodeError, RunError) as error:
+        raise ConversionError(f"{file} can't be read: {error}", hint=_AGAIN) from error
+
+
+def _sides_before(run: Path, images: DatasetImages) -> Mapping[str, Split]:
+    try:
+        train = json.loads((run / "config.json").read_text(encoding="utf-8"))["train"]
+        about = json.loads((run / MANIFEST).read_text(encoding="utf-8"))
+        fraction, seed, wanted = float(train["val_fraction"]), int(train["seed"]), str(about["dataset"]["sha256"])
+        left_out = {fault["file"] for fault in about["data_faults"] if not fault.get("used")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConversionError(f"{run} doesn't say which images were held out", hint=_AGAIN) from error
+    computed = _compute(images, fraction, seed)
+    used = [
+        (item.digest, side, item.entry.label)
+        for item, side in zip(images.seen, computed, strict=True)
+        if item.entry.path.relative_to(images.listing.root).as_posix() not in left_out
+    ]
+    lines = sorted(f"{digest} {side} {label}\n" for digest, side, label in used)
+    if hashlib.sha256("".join(lines).encode()).hexdigest() != wanted:
+        raise ConversionError(
+            f"{run} keeps no list of its held-out images, and the images have changed since it was trained",
+            hint=_AGAIN,
+        )
+    return {digest: side for digest, side, _ in used}
+
+
+def _compute(images: DatasetImages, fraction: float, seed: int) -> Sequence[Split]:
+    if images.listing.declared:
+        return [item.entry.split or "train" for item in images.seen]
+    return sides_before([item.digest for item in images.seen], [item.look for item in images.seen], fraction, seed)

@@ -1,0 +1,79 @@
+"""A model that is not about images: an ONNX file and a declaration with `task: tensor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.source.declaration import NAME, load_tensor_declaration
+from converters.source.model_source import AT_MOST, digest_of, find_declaration, route_of
+from eaves.errors import ConfigError, ConversionError, Fault
+from trainer.run.run import MANIFEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSource:
+    """An ONNX file that is not about images.
+
+    Attributes:
+        model: The file.
+        name: Of the model.
+        version: Of the model.
+        labels: Names for the numbers of one output, or none.
+        digest: As `ModelSource.digest`.
+        samples: Files of one example each, for the proof and the goldens.
+        licence: SPDX identifier, or empty.
+        handler: The handler.py that goes into the artifact, or None.
+    """
+
+    model: Path
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    digest: str
+    samples: tuple[Path, ...]
+    licence: str = ""
+    handler: Path | None = None
+
+
+def open_tensor_source(
+    path: Path, declaration: Path | None = None, *, handler: Path | None = None
+) -> TensorSource | None:
+    """Check a model that is declared for the task tensor; None when it isn't.
+
+    Args:
+        path: An `.onnx` file.
+        declaration: `model.yaml`; when not given, the one beside the file.
+        handler: The handler.py that goes into the artifact; samples may then be files of any kind.
+
+    Raises:
+        ConfigError: When the declaration has faults, all of them together.
+        ConversionError: When it is no such file, or its declaration is missing.
+    """
+    if (path / MANIFEST).is_file():
+        return None
+    route = route_of(path)
+    declared = load_tensor_declaration(find_declaration(path, declaration))
+    if declared is None:
+        return None
+    if route != "onnx":
+        raise ConversionError(
+            f"{path} is no .onnx file, and only these are taken for the task tensor",
+            hint="export it to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+        )
+    found = declared.samples.glob("[!.]*" if handler else "*.json")
+    files = sorted(file for file in found if file.is_file())[:AT_MOST]
+    if not files:
+        message = f"{declared.samples} has no .json files"
+        raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
+    digest = digest_of(path, route)
+    return TensorSource(
+        model=path,
+        name=declared.name,
+        version=declared.version or f"0-{digest[:8]}",
+        labels=declared.labels,
+        digest=digest,
+        samples=tuple(files),
+        licence=declared.licence,
+        handler=handler,
+    )

@@ -1,0 +1,241 @@
+"""An ONNX file that is not about images > an artifact of the task `tensor`, proven equal on the declared samples.
+
+Its own input and outputs stay as they are; one example at a time is all that is ever asked of it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from converters.child_process import ChildLimits, run_child
+from converters.handlers import check_handler
+from converters.onnx.graph import Signature, canonicalize, read_tensors, write_graph
+from converters.onnx.graph_preparation import fuse
+from converters.onnx.optimizer import optimize
+from converters.settings import ConvertSettings
+from converters.source.licences import UNKNOWN, installed, read_licences
+from converters.source.tensor_source import TensorSource
+from converters.source.untrusted_onnx import load_foreign, opset_of
+from converters.staging_directory import StagingDirectory
+from eaves.artifact import Artifact, GoldenCase, Manifest, Parity, Quantisation, check, write_artifact
+from eaves.artifact import Source as Origin
+from eaves.artifact.conversion_results import FP32, INT8
+from eaves.artifact.golden import GOLDEN, INDEX, difference, tensor_digest, write_index
+from eaves.artifact.manifest import TENSOR, label_output
+from eaves.artifact.store import LABELS, MODEL, file_digest, file_entries
+from eaves.errors import ArtifactError, ConversionError, ParityError
+from eaves.inference.session import Session, open_session
+from trainer.progress import TrainingProgress
+
+Tensor = npt.NDArray[Any]
+NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+_OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
+"""What tensors within a graph are called once it is ready."""
+
+
+def convert_tensor(
+    source: TensorSource, place: StagingDirectory, output: Path, settings: ConvertSettings, progress: TrainingProgress
+) -> Artifact:
+    """Convert, prove and write.
+
+    Args:
+        source: The model.
+        place: Where to work.
+        output: The artifact's directory.
+        settings: The conversion's.
+        progress: Told how far it is.
+
+    Raises:
+        ConversionError: When the model isn't one of numbers in and out, or int8 is asked for; ParityError when the
+            result answers differently.
+        HandlerError: When the handler fails.
+    """
+    if settings.precision == INT8 or settings.task:
+        raise ConversionError(
+            f"{source.name} is declared for the task tensor: it has no other, and precision fp32 only",
+            hint="leave convert.task empty, and precision auto",
+        )
+    with progress.phase("Preparing the graph", 1) as step:
+        signature, opset = _prepare(source, place, settings)
+        step()
+    with progress.phase("Proving parity", 1) as step:
+        inputs, truth = _ask(source, signature, place.folder, settings)
+        parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL, tables=()), settings.tolerance)
+        step()
+    labels = "".join(f"{label}\n" for label in source.labels)
+    (place.staging / LABELS).write_text(labels, encoding="utf-8")
+    _write_goldens(source, place.staging, inputs, truth, settings.golden)
+    manifest = _describe(source, signature, parity, place.staging, settings, opset)
+    staged = Artifact(path=place.staging, manifest=manifest, digest=manifest.digest())
+    check(staged, open_session(staged).attempt)
+    if source.handler is not None:
+        check_handler(staged, settings.timeout_s)
+    return write_artifact(place.staging, output, manifest)
+
+
+def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSettings) -> tuple[Signature, int]:
+    """The fp32 graph in the artifact, and what it takes and gives."""
+    model, _ = load_foreign(source.model, opset=settings.opset)
+    opset = opset_of(model)
+    given = place.folder / "given.onnx"
+    _check_names(model)
+    onnx.save(model, str(given))
+    prepared = optimize(given, place.folder / "folded.onnx", "basic")
+    canonicalize(prepared, heads=False)
+    signature = read_tensors(prepared)
+    _check(signature)
+    try:
+        label_output(source.labels, signature.outputs)
+    except ArtifactError as error:
+        raise ConversionError(error.message, hint=error.hint) from error
+    onnx.save(prepared, str(place.folder / "prepared.onnx"))
+    write_graph(fuse(place.folder / "prepared.onnx", place.folder), place.staging / MODEL, split=False)
+    return signature, opset
+
+
+def _check_names(model: onnx.ModelProto) -> None:
+    """Before anything gets a name of ours, and before the first axis is called the batch."""
+    for value in (*model.graph.input, *model.graph.output):
+        if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
+            raise ConversionError(f"the name {value.name[:80]!r} can't be kept", hint="export it with another name")
+        dims = value.type.tensor_type.shape.dim
+        if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
+            sizes = [dim.dim_value or dim.dim_param or "any" for dim in dims]
+            raise ConversionError(
+                f"{value.name} has the shape {sizes}; its first axis must be the batch, of 1 or any size",
+                hint="export it with a batch dimension first, of the input and of every output",
+            )
+
+
+def _check(signature: Signature) -> None:
+    for spec in (signature.input, *signature.outputs):
+        if spec.dtype not in NUMBERS:
+            raise ConversionError(f"{spec.name} is {spec.dtype}; taken and given are {', '.join(NUMBERS)}")
+    if len(signature.input.shape) < 2:
+        raise ConversionError(f"the input {signature.input.name} has no axis but the batch; one more is needed")
+
+
+def _ask(
+    source: TensorSource, signature: Signature, folder: Path, settings: ConvertSettings
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """The samples as the model takes them, and what the original answers; a child process reads and runs both."""
+    output = folder / "truth.npz"
+    spec = signature.input
+    job = {
+        "model": str(source.model.absolute()),
+        "samples": [str(path.absolute()) for path in source.samples],
+        "input": {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape},
+        "handler": str(source.handler.absolute()) if source.handler else None,
+        "output": str(output),
+    }
+    what = "onnxruntime, answering for the parity proof,"
+    limits = ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
+    run_child("converters.proof.reference_onnx", job, folder / "facts.json", what=what, limits=limits)
+    with np.load(output, allow_pickle=False) as stored:
+        inputs = [stored[f"{number}"] for number in range(len(source.samples))]
+        answers = [
+            {spec.name: stored[f"{number}/{spec.name}"] for spec in signature.outputs}
+            for number in range(len(source.samples))
+        ]
+    return inputs, answers
+
+
+def _prove(
+    source: TensorSource,
+    signature: Signature,
+    inputs: Sequence[Tensor],
+    truth: Sequence[Mapping[str, Tensor]],
+    session: Session,
+    tolerance: float,
+) -> Parity:
+    """Every number of every output, relative to the largest of its output where that is above 1."""
+    worst, absolute, same = 0.0, 0.0, 0
+    scores = label_output(source.labels, signature.outputs)
+    for path, tensor, expected in zip(source.samples, inputs, truth, strict=True):
+        found = session.answer(tensor[np.newaxis])
+        for name, own in expected.items():
+            if not np.all(np.isfinite(own)):
+                raise ConversionError(f"{path.name}: {name} of the original is not finite", hint="remove the sample")
+            off = difference(found[name], own.ravel()) if found[name].shape == own.shape else np.inf
+            if off > tolerance:
+                raise ParityError(
+                    f"{path.name}: {name} of the converted model differs from the original's by {off:.2e} of the "
+                    f"largest, more than {tolerance:.0e}",
+                    hint="convert with another convert.opset, or report the model",
+                )
+            worst = max(worst, off)
+            absolute = max(absolute, float(np.max(np.abs(found[name].astype(np.float64) - own), initial=0.0)))
+        same += not scores or int(np.argmax(found[scores])) == int(np.argmax(expected[scores]))
+    return Parity(
+        images=len(inputs),
+        max_abs_error=absolute,
+        max_rel_error=worst,
+        top1_agreement=same / len(inputs),
+        tolerance=tolerance,
+        min_agreement=0.0,
+        passed=True,
+    )
+
+
+def _write_goldens(
+    source: TensorSource,
+    staging: Path,
+    inputs: Sequence[Tensor],
+    truth: Sequence[Mapping[str, Tensor]],
+    limit: int,
+) -> None:
+    """The first samples by digest, so that the same ones are always the same choice."""
+    (staging / GOLDEN).mkdir()
+    order = sorted(range(len(inputs)), key=lambda index: file_digest(source.samples[index]))
+    cases = []
+    for number, index in enumerate(order[:limit]):
+        file = f"{GOLDEN}/{number:03d}{source.samples[index].suffix.lower()}"
+        tensor = f"{GOLDEN}/{number:03d}.npy"
+        if file == tensor:
+            raise ConversionError(f"samples that end in {file[-4:]} can't be kept", hint="name them otherwise")
+        shutil.copyfile(source.samples[index], staging / file)
+        np.save(staging / tensor, np.ascontiguousarray(inputs[index]), allow_pickle=False)
+        outputs = {name: tuple(value.ravel().tolist()) for name, value in truth[index].items()}
+        digest = tensor_digest(inputs[index])
+        cases.append(GoldenCase(file=file, label="", tensor_sha256=digest, tensor=tensor, outputs=outputs))
+    write_index(staging / INDEX, cases)
+
+
+def _describe(
+    source: TensorSource,
+    signature: Signature,
+    parity: Parity,
+    staging: Path,
+    settings: ConvertSettings,
+    opset: int,
+) -> Manifest:
+    return Manifest(
+        name=source.name,
+        version=source.version,
+        labels=source.labels,
+        input=signature.input,
+        outputs=signature.outputs,
+        recipe=None,
+        parity=parity,
+        golden_tolerance=settings.tolerance,
+        precision=FP32,
+        quantisation=Quantisation(
+            asked=settings.precision, reason="int8 was not tried: it is judged on labelled images"
+        ),
+        targets=settings.targets,
+        source=Origin(route="onnx", digest=source.digest),
+        task=TENSOR,
+        opset=opset,
+        licences={"model": source.licence or settings.licence or UNKNOWN, **read_licences(installed())},
+        toolchain={name: metadata.version(name) for name in installed()},
+        files=file_entries(staging),
+    )

@@ -1,0 +1,74 @@
+"""The triggers and the relay of eaves.yaml as this machine runs them: credentials checked, folders made absolute."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from eaves.cli.app.event_attributes import warn_of_attributes
+from eaves.cli.app.project import Workspace
+from eaves.cli.output import say
+from eaves.credentials import has_secrets, read_credentials
+from eaves.errors import ConfigError, Fault
+from eaves.platform import RelaySpec, TriggerSpec
+
+
+def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
+    """The triggers, with the folder of credentials of each absolute.
+
+    Says where an address holds a password, and names that no event has.
+
+    Raises:
+        ConfigError: With every folder of credentials that can't be used.
+    """
+    warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
+    resolved: list[TriggerSpec] = []
+    faults: list[Fault] = []
+    for number, trigger in enumerate(workspace.project.triggers):
+        prefix = f"{workspace.origin}: triggers[{number}]"
+        if has_secrets(trigger.url):
+            say(f"warning: {prefix}.url holds a password or token; {_advise(trigger)}")
+        folder = trigger.mqtt.credentials
+        if folder is not None:
+            folder = workspace.path(folder).absolute()
+            faults += _find_faults(folder, workspace.origin, f"triggers[{number}].mqtt.credentials")
+        resolved.append(replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder)))
+    if faults:
+        raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
+    return tuple(resolved)
+
+
+def resolve_relay(workspace: Workspace) -> RelaySpec:
+    """The relay, with its folder of credentials absolute.
+
+    Raises:
+        ConfigError: When the folder can't be used.
+    """
+    relay = workspace.project.relay
+    if not relay.enabled or relay.credentials is None:
+        return relay
+    folder = workspace.path(relay.credentials).absolute()
+    faults = _find_faults(folder, workspace.origin, "relay.credentials")
+    if not faults and not (found := read_credentials(folder)).token and found.certificate is None:
+        message = f"{folder} holds neither token nor tls.crt with tls.key: the receiver wouldn't know this site"
+        faults = [Fault(origin=workspace.origin, path="relay.credentials", message=message)]
+    if faults:
+        raise ConfigError(faults, hint="a folder with the files token and ca.crt, that only you may read")
+    return replace(relay, credentials=folder)
+
+
+def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:
+    try:
+        read_credentials(folder)
+    except ConfigError as error:
+        return [Fault(origin=origin, path=path, message=f"{one.path} {one.message}") for one in error.faults]
+    return []
+
+
+def _advise(trigger: TriggerSpec) -> str:
+    if trigger.is_mqtt:
+        return (
+            "put it into the files username and password of a folder that only you may read, and set "
+            "`mqtt: {credentials: FOLDER}`"
+        )
+    return "eaves.yaml is no place for it, and a cluster doesn't take it"

@@ -1,0 +1,166 @@
+"""An artifact for people: its manifest in groups of lines, sizes in MB, verdicts in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from eaves.artifact import INT8, Artifact, Evidence, Manifest, Quantisation, Trial
+from eaves.artifact.manifest import TENSOR
+from eaves.artifact.permitted_files import HANDLER
+
+Lines = Iterator[tuple[str, str]]
+_MANY = 12
+
+
+def describe_artifact(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
+    """Groups of (name, value) lines, each under a heading."""
+    manifest = artifact.manifest
+    return (
+        ("", tuple(_model(artifact))),
+        ("input and output", tuple(_interface(manifest))),
+        ("proof", tuple(_proof(manifest))),
+        ("precision", tuple(_precision(manifest))),
+        ("files", tuple(_files(manifest))),
+        ("made of and with", tuple(_origin(manifest))),
+    )
+
+
+def table(manifest: Manifest) -> Sequence[dict[str, str]]:
+    """The int8 table as rows: fp32 first, then every trial."""
+    found = manifest.quantisation
+    if not found.trials:
+        return ()
+    fp32 = {
+        "model": "fp32",
+        "accuracy": f"{found.accuracy_fp32:.1%}",
+        "interval": _interval(found.interval_95_fp32),
+        "picking": "",
+        "agreement": "",
+        "drop": "",
+        "size": megabytes(found.size_bytes_fp32),
+    }
+    return (fp32, *(_trial(trial) for trial in found.trials))
+
+
+def megabytes(size_bytes: int) -> str:
+    """A size for people: MB, or bytes when it is less than a hundredth of one."""
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 10_000 else f"{size_bytes} bytes"
+
+
+def _model(artifact: Artifact) -> Lines:
+    manifest = artifact.manifest
+    yield "artifact", f"{manifest.name} {manifest.version}"
+    yield "digest", f"sha256:{artifact.digest}"
+    yield "size", f"{megabytes(artifact.size_bytes)} in {len(manifest.files)} files, every digest checked"
+    yield "task", f"{manifest.task}, {len(manifest.labels)} labels"
+    more = ", ..." if len(manifest.labels) > _MANY else ""
+    yield "labels", ", ".join(manifest.labels[:_MANY]) + more
+
+
+def _interface(manifest: Manifest) -> Lines:
+    if HANDLER in manifest.files:
+        yield "handler", f"{HANDLER} replaces pre- or post-processing; `eaves verify --run-handler` runs it"
+    for name, spec in (("input", manifest.input), *(("output", spec) for spec in manifest.outputs)):
+        shape = " x ".join("any" if side == -1 else str(side) for side in spec.shape)
+        yield name, f"{spec.name}: {spec.dtype}, {shape}"
+    recipe = manifest.recipe
+    if recipe is None:
+        yield "recipe", "none: the numbers are sent as the model takes them"
+        return
+    fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
+    yield (
+        "recipe",
+        f"{fit} to {recipe.width} x {recipe.height}, {recipe.filter}; x {recipe.multiply:g} + {recipe.add:g}",
+    )
+    yield "temperature", f"{manifest.temperature:g}"
+
+
+def _proof(manifest: Manifest) -> Lines:
+    parity = manifest.parity
+    if manifest.task == TENSOR:
+        yield "parity", f"answers as the original, judged on {parity.images} samples"
+        yield "outputs", f"differ by at most {parity.max_rel_error:.1e} of the largest; allowed: {parity.tolerance:.0e}"
+        yield "golden", f"samples must give the same outputs on every machine, within {manifest.golden_tolerance:.0e}"
+        return
+    verdict = "answers as the trained model" if parity.passed else "DIFFERS from the trained model"
+    yield "parity", f"{verdict}, judged on {parity.images} images"
+    yield "logits", f"differ by at most {parity.max_abs_error:.1e} ({parity.max_rel_error:.1e} of the largest)"
+    what = "a probability" if manifest.precision == INT8 else "both"
+    yield (
+        "probabilities",
+        (f"differ by at most {parity.max_abs_error_probabilities:.1e}; allowed of {what}: {parity.tolerance:.0e}"),
+    )
+    yield "same label", f"on {parity.top1_agreement:.1%}, at least {parity.min_agreement:.1%} demanded"
+    yield "golden images", f"must give the same logits on every machine, within {manifest.golden_tolerance:.0e}"
+
+
+def _precision(manifest: Manifest) -> Lines:
+    found = manifest.quantisation
+    yield "precision", f"{manifest.precision} (asked: {found.asked})"
+    if found.reason:
+        yield "because", found.reason
+    if found.trials:
+        yield from _evidence(found)
+    if manifest.precision == INT8:
+        needs = "int8 dot products (AVX512-VNNI, AVX-VNNI or ARM)" if found.instruction_set == "vnni" else "any CPU"
+        yield "runs on", needs + (", weights of 7 bits" if found.reduce_range else "")
+        yield "calibrated", f"on {found.calibration_images} images"
+    if manifest.targets:
+        yield "targets", ", ".join(manifest.targets)
+
+
+def _evidence(found: Quantisation) -> Lines:
+    evidence = found.evidence
+    if evidence == Evidence():  # the artifact was made before evidence was kept
+        yield "judged on", f"{found.images} labelled images; evidence is not recorded"
+        return
+    yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
+    if evidence.labelled_images:
+        counts = f"{evidence.lost} lost and {evidence.gained} gained of {evidence.labelled_images} labelled images"
+        bound = f"at most {evidence.drop_bound_95:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
+        yield "accuracy lost", f"{bound}; {counts}"
+    if evidence.images:
+        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.1%} wanted"
+        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound} on 500 or more"
+    if evidence.classes_beyond:
+        yield "classes beyond", ", ".join(evidence.classes_beyond)
+
+
+def _files(manifest: Manifest) -> Lines:
+    golden = {name: entry for name, entry in manifest.files.items() if name.startswith("golden/")}
+    for name, entry in manifest.files.items():
+        if name not in golden:
+            yield name, f"{megabytes(entry.size_bytes)}  sha256:{entry.sha256[:12]}"
+    yield "golden/", f"{megabytes(sum(entry.size_bytes for entry in golden.values()))} in {len(golden)} files"
+
+
+def _origin(manifest: Manifest) -> Lines:
+    digest = f" sha256:{manifest.source.digest[:12]}" if manifest.source.digest else ""
+    yield "source", f"{manifest.source.route}{digest}"
+    yield "opset", str(manifest.opset)
+    if "model" in manifest.licences:
+        yield "model's licence", _first_line(manifest.licences["model"])
+    for name in sorted(manifest.toolchain.keys() | manifest.licences.keys() - {"model"}):
+        licence = _first_line(manifest.licences.get(name, ""))
+        yield name, " ".join(part for part in (manifest.toolchain.get(name, ""), licence and f"({licence})") if part)
+
+
+def _trial(trial: Trial) -> dict[str, str]:
+    kept = f"int8, {len(trial.kept_fp32)} more layers in fp32" if trial.kept_fp32 else "int8, head in fp32"
+    return {
+        "model": kept,
+        "accuracy": f"{trial.accuracy:.1%}" if trial.judged else "",
+        "interval": _interval(trial.interval_95),
+        "picking": f"{trial.picking_agreement:.1%}",
+        "agreement": f"{trial.agreement:.1%}" if trial.judged else "",
+        "drop": f"{trial.drop * 100:+.1f} points" if trial.judged else "",
+        "size": megabytes(trial.size_bytes),
+    }
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return " - ".join(f"{edge:.1%}" for edge in interval)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0][:60]

@@ -1,0 +1,215 @@
+"""What a workspace notes of its deploys, in `.eaves/wanted/`: what sites didn't get yet, and what they had then.
+
+The cluster's own record says what is wanted there (`knative.deploy`). This note only carries a deploy to a site that
+couldn't be reached, and says whether anybody else deployed since.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eaves.base.files import make_directory, write_atomically
+from eaves.errors import StorageError
+
+if TYPE_CHECKING:
+    from eaves.cli.app.project import Workspace
+    from knative.deploy.function_image import FunctionImage
+    from knative.deploy.objects.inventory import DeploymentRecord
+    from knative.deploy.reconcile_decision import WorkspaceMemory
+    from knative.settings import SiteSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployNote:
+    """What was deployed last from a workspace.
+
+    Attributes:
+        image: The container image.
+        declared: What eaves.yaml named then.
+        sites: What is remembered of each site, by `site_key`.
+    """
+
+    image: FunctionImage
+    declared: str = ""
+    sites: Mapping[str, WorkspaceMemory] = field(default_factory=dict)
+
+    def site(self, site: SiteSettings) -> WorkspaceMemory:
+        """What is remembered of a site; nothing of one that was never deployed to."""
+        return self.place(site_key(site))
+
+    def place(self, name: str) -> WorkspaceMemory:
+        """The same by the name of its place."""
+        from knative.deploy.reconcile_decision import WorkspaceMemory
+
+        return self.sites.get(name) or WorkspaceMemory()
+
+
+def site_key(site: SiteSettings) -> str:
+    """What a site is noted by: options may lead one site's name to several clusters and namespaces."""
+    return f"{site.name} {site.context}/{site.namespace}"
+
+
+def load_note(workspace: Workspace) -> DeployNote | None:
+    """What was deployed last from here; None when nothing was.
+
+    Raises:
+        StorageError: When the note is damaged.
+    """
+    target = _place(workspace)
+    try:
+        return _parse(json.loads(target.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(
+            f"{target} can't be read: {error}", hint=f"rm {target}, and name the container image"
+        ) from error
+
+
+def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[SiteSettings]) -> None:
+    """Note what is deployed, and that these sites haven't got it yet: `reconcile` brings it to those that are silent.
+
+    Raises:
+        StorageError: When it can't be written.
+    """
+
+    def change(note: DeployNote | None) -> DeployNote:
+        declared = workspace.project.knative.image
+        known = note or DeployNote(image=image)
+        changed = {
+            site_key(site): replace(known.site(site), pending=image, pending_declared=declared) for site in sites
+        }
+        return DeployNote(image=image, declared=declared, sites={**known.sites, **changed})
+
+    _change(workspace, change)
+
+
+def note_image(workspace: Workspace, image: FunctionImage) -> None:
+    """Note the container image that eaves.yaml names, so that no registry is asked for it again.
+
+    Raises:
+        StorageError: When it can't be written.
+    """
+    declared = workspace.project.knative.image
+    _change(workspace, lambda note: DeployNote(image=image, declared=declared, sites=note.sites if note else {}))
+
+
+def note_agreement(
+    workspace: Workspace, site: SiteSettings, deployment: DeploymentRecord, image: FunctionImage | None
+) -> None:
+    """Note that a site has recorded a deployment that this workspace wants as well.
+
+    Args:
+        workspace: With eaves.yaml.
+        site: The site.
+        deployment: What the site has recorded.
+        image: The container image that was pending when this was decided. One that was noted since, by another
+            command, stays pending.
+
+    Raises:
+        StorageError: When it can't be written.
+    """
+    from knative.deploy.deploy_sequence import image_of, mark_of
+    from knative.deploy.reconcile_decision import WorkspaceMemory
+
+    known = mark_of(deployment)
+
+    def change(note: DeployNote | None) -> DeployNote | None:
+        if note is None:
+            note = DeployNote(image=image_of(deployment), declared=deployment.declared)
+        memory = note.site(site)
+        kept = memory.pending if memory.pending != image else None
+        changed = WorkspaceMemory(known=known, pending=kept, pending_declared=memory.pending_declared if kept else "")
+        return replace(note, sites={**note.sites, site_key(site): changed}) if changed != memory else None
+
+    _change(workspace, change)
+
+
+def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
+    """Bring nothing to these sites any more, as the app is removed there; that it was there once stays noted.
+
+    Raises:
+        StorageError: When it can't be written.
+    """
+
+    def change(note: DeployNote | None) -> DeployNote | None:
+        if note is None:
+            return None
+        changed = {site_key(site): replace(note.site(site), pending=None, pending_declared="") for site in sites}
+        return replace(note, sites={**note.sites, **changed})
+
+    _change(workspace, change)
+
+
+def name_person() -> str:
+    """Who gives this command, `USER@HOST`, as others at the same site are told."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have a number only
+        user = f"uid-{os.getuid()}"
+    return "".join(sign for sign in f"{user}@{socket.gethostname()}" if sign.isprintable())[:100]
+
+
+def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNote | None]) -> None:
+    """Change the note; one command, and one site, after the other. None from `change` leaves it as it is."""
+    target = _place(workspace)
+    try:
+        make_directory(target.parent, mode=0o777)
+        with _locked(target.with_suffix(".lock")):
+            changed = change(load_note(workspace))
+            if changed is not None:
+                write_atomically(target, json.dumps(_encode(changed), indent=2))
+    except OSError as error:
+        raise StorageError(
+            f"{target} can't be written: {error.strerror}", hint="free space, or fix its rights"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Among processes and threads; the lock ends with whoever holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _encode(note: DeployNote) -> dict[str, Any]:
+    sites = {name: asdict(memory) for name, memory in note.sites.items()}
+    return {"image": asdict(note.image), "declared": note.declared, "sites": sites}
+
+
+def _parse(values: Mapping[str, Any]) -> DeployNote:
+    """A note; one by an older Eaves knows nothing of sites."""
+    from knative.deploy.function_image import FunctionImage
+
+    sites = {name: _memory(value) for name, value in values.get("sites", {}).items()}
+    return DeployNote(image=FunctionImage(**values["image"]), declared=str(values["declared"]), sites=sites)
+
+
+def _memory(value: Mapping[str, Any]) -> WorkspaceMemory:
+    from knative.deploy.deploy_sequence import DeploymentMark
+    from knative.deploy.function_image import FunctionImage
+    from knative.deploy.reconcile_decision import WorkspaceMemory
+
+    known, pending = value["known"], value["pending"]
+    return WorkspaceMemory(
+        known=None if known is None else DeploymentMark(**known),
+        pending=None if pending is None else FunctionImage(**pending),
+        pending_declared=str(value["pending_declared"]),
+    )
+
+
+def _place(workspace: Workspace) -> Path:
+    return workspace.root / ".eaves" / "wanted" / f"{workspace.project.name}.json"

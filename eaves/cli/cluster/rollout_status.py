@@ -1,0 +1,76 @@
+"""Where rollouts stand: what `eaves rollout` shows, a row for each revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from eaves.cli.cluster.multi_site import SiteVisit, report_outcomes, visit_sites
+from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope
+from eaves.cli.output import print_rows
+
+if TYPE_CHECKING:
+    from knative.rollout import RolloutState, RolloutStatus
+
+COLUMNS = {
+    "revision": "REVISION",
+    "percent": "PERCENT",
+    "requests": "REQUESTS",
+    "errors": "ERRORS",
+    "mean_ms": "MEAN MS",
+    "phase": "PHASE",
+    "reason": "REASON",
+}
+
+
+def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form: str) -> None:
+    """Print where the rollout of a function stands at each chosen site.
+
+    Raises:
+        EavesError: When the only site can't be asked.
+        FleetError: When one of several can't.
+    """
+
+    def look(visit: SiteVisit) -> list[dict[str, Any]]:
+        from knative.rollout import parse_rollout_status
+        from knative.rollout.service_store import read_service
+
+        return list(_rows(parse_rollout_status(read_service(visit.cluster(), function))))
+
+    outcomes = visit_sites(scope, choice, look)
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            rows.append({"site": outcome.site, "phase": outcome.state, "reason": str(outcome.error)})
+        rows += [{"site": outcome.site, **row} for row in outcome.result or ()]
+    print_rows(rows, {"site": "SITE", **COLUMNS} if len(outcomes) > 1 else COLUMNS, form)
+    report_outcomes(outcomes, f"eaves rollout {function}", choice)
+
+
+def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
+    """The newest revision with how its rollout goes, then those that it is set against."""
+    state = standing.current
+    others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
+    for revision in dict.fromkeys((standing.newest or standing.name, *others)):
+        row: dict[str, Any] = {"revision": revision, "percent": standing.shares.get(revision, 0)}
+        if state is not None:
+            counted = state.counts.total(revision)
+            times = {"mean_ms": round(counted.mean_ms, 1)} if counted.timed else {}
+            row |= {"requests": counted.judged, "errors": counted.failed, **times}
+        if revision == standing.newest:
+            phase = state.phase.value if state is not None else ""
+            row |= {"phase": phase, "reason": standing.fault or _reason(state)}
+            row |= {"history": [asdict(entry) for entry in state.history]} if state is not None else {}
+        yield row
+
+
+def _reason(state: RolloutState | None) -> str:
+    if state is None:
+        return "no rollout of it was begun"
+    if state.phase.value != "advancing":
+        return state.reason
+    seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
+    if not state.percent:
+        return "it gets its first share once it is ready"
+    return f"{seen} of the {wanted} requests by which this step is judged"

@@ -1,0 +1,138 @@
+"""`eaves doctor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.cluster.deploy_notes import load_note
+from eaves.cli.cluster.platform_options import PlatformChoice, choose_sites, cluster_options, open_site, read_choice
+from eaves.cli.output import output_option, print_line, print_rows, progress
+from eaves.cli.shared_options import file_option
+
+if TYPE_CHECKING:
+    from eaves.cli.app.project import Project, Workspace
+    from knative.deploy.function_image import FunctionImage
+    from knative.doctor import DoctorFinding
+    from knative.settings import SiteSettings
+
+EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
+"""By the worst that was found; 69 is what a command would end with that ran into it."""
+COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
+HERE = ""
+"""The site of what was found on this machine."""
+
+
+@click.command()
+@file_option
+@cluster_options
+@click.option(
+    "--no-pod",
+    is_flag=True,
+    help="Don't try the addresses that sources and triggers name: that takes a pod for seconds.",
+)
+@output_option
+def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
+    """Look for what stands in the way of a deploy at sites, and say what mends it.
+
+    Changes nothing. Addresses that sources and MQTT triggers name are tried from a pod that lives for seconds and is
+    deleted; an app that names none gets no pod.
+
+    Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
+    something won't work.
+    """
+    from knative.doctor import check_owners, worst
+
+    choice = read_choice(**clusters)
+    workspace = _load(file)
+    image = _image(workspace)
+    found = [(HERE, finding) for finding in check_owners()] + _examine_sites(
+        workspace.project, image, choice, may_probe=not no_pod
+    )
+    several = len({site for site, _ in found if site}) > 1
+    _print([(site if several else HERE, finding) for site, finding in found], form)
+    click.get_current_context().exit(EXIT_CODES[worst(finding for _, finding in found)])
+
+
+def _load(file: Path) -> Workspace:
+    """What eaves.yaml says; without one, its defaults: a cluster can be looked at before anything is wanted of it."""
+    from eaves.cli.app.project import Project, Workspace, load_workspace
+    from trainer.settings import DataSettings
+
+    if file.exists():
+        return load_workspace(file)
+    return Workspace(project=Project(data=DataSettings(path=file.parent)), root=file.parent, origin=str(file))
+
+
+def _image(workspace: Workspace) -> FunctionImage:
+    """What a deploy without a word would bring: eaves.yaml's, else what was deployed last; else of no name."""
+    from knative.deploy.function_image import FunctionImage
+
+    named = FunctionImage(name=workspace.project.knative.image)
+    kept = None if named.name else load_note(workspace)
+    return kept.image if kept is not None else named
+
+
+def _examine_sites(
+    project: Project, image: FunctionImage, choice: PlatformChoice, *, may_probe: bool
+) -> list[tuple[str, DoctorFinding]]:
+    """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
+
+    Raises:
+        EavesError: When no site can be chosen, or the only one doesn't answer.
+    """
+    from knative.doctor import ERROR, DoctorFinding
+    from knative.multi_site import run_on_sites
+    from knative.settings import SiteSettings
+
+    sites = choose_sites(project.sites or (SiteSettings(name=project.site),), choice)
+    if len(sites) == 1:
+        return [(sites[0].name, finding) for finding in _examine(project, image, sites[0], choice, may_probe)]
+    with progress("sites", len(sites)) as bar:
+        outcomes = run_on_sites(
+            sites, lambda site: _examine(project, image, site, choice, may_probe), show=lambda _: bar.update(1)
+        )
+    found = []
+    for outcome in outcomes:
+        found += [(outcome.site, finding) for finding in outcome.result or ()]
+        if outcome.error is not None:
+            hint = outcome.error.hint or f"eaves doctor --site {outcome.site}"
+            lost = DoctorFinding(severity=ERROR, check="server", message=outcome.error.message, fix=hint)
+            found.append((outcome.site, lost))
+    return found
+
+
+def _examine(
+    project: Project, image: FunctionImage, site: SiteSettings, choice: PlatformChoice, may_probe: bool
+) -> list[DoctorFinding]:
+    from eaves.cli.app.app_specs import build_site_app
+    from knative.doctor import examine
+
+    app = build_site_app(project, image, site)
+    cluster = open_site(site, choice)
+    trains_in = _find_trainings(project, site, site.namespace or cluster.namespace)
+    return examine(cluster, app, project.knative, site, may_probe=may_probe, trains_in=trains_in)
+
+
+def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str:
+    """The namespace of a site's cluster where `eaves train --on knative` trains; empty: it trains elsewhere or not."""
+    here = project.job.context == site.context
+    return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
+
+
+def _print(found: list[tuple[str, DoctorFinding]], form: str) -> None:
+    """A table of what was found, then each fix on a line of its own, to be copied; JSON and YAML have them together."""
+    rows = [{"site": site, **asdict(finding)} for site, finding in found]
+    if not any(site for site, _ in found):
+        rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]
+    columns = {key: heading for key, heading in COLUMNS.items() if key != "site" or "site" in rows[0]}
+    print_rows(rows, columns, form)
+    if form != "table":
+        return
+    for row in rows:
+        if row["fix"]:
+            where = f"{row['site']}: " if row.get("site") else ""
+            print_line(f"{where}{row['check']}: {row['fix']}")

@@ -1,0 +1,152 @@
+"""`eaves init`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.base.disk_errors import disk_errors
+from eaves.base.names import NAME_PATTERN
+from eaves.cli.app.project import ARTIFACTS, load_workspace, write_project
+from eaves.cli.output import say
+from eaves.cli.shared_options import FILE, newest
+from eaves.credentials import redact
+from eaves.errors import ConfigError, DatasetError, Fault
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.option("--name", help="Of the model and the function; the directory's name when not given.")
+@click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
+@click.option("--force", is_flag=True, help="Replace an eaves.yaml that is there.")
+@click.option(
+    "--from-source",
+    "source",
+    metavar="SOURCE",
+    help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a .yaml file "
+    "with a mapping as under `sources:`, or that mapping itself. What is served later passes the same options.",
+)
+@click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Images to collect.")
+@click.option("--every", type=float, help="Seconds between two images, for a URL.")
+@click.option("--crop", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1.")
+@click.option("--rate", help="Images in a time on average, such as 1/10s.")
+@click.option("--unchanged", type=float, help="Leave out images that differ less than this from the last; try 1.")
+@click.option("--max-side", type=int, help="Longest side in pixels.")
+@click.option("--jpeg-quality", type=int, help="Encode every image anew as JPEG, 1 to 95.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
+)
+def command(
+    directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
+) -> None:
+    """Write a commented eaves.yaml into DIRECTORY (here when not given).
+
+    With --from-source, images are collected, too, into the folder DATA-unsorted beside DATA: training doesn't see them
+    until they are sorted. Ctrl-C stops that, and the same command goes on.
+    """
+    file = directory / FILE
+    chosen = name or _name_of(directory)
+    if not NAME_PATTERN.fullmatch(chosen):
+        message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {chosen!r})"
+        raise ConfigError([Fault(origin="--name", path="name", message=message)], hint="eaves init --name flowers")
+    if source is not None:
+        _init_from_source(file, chosen, data, source, images, options, force=force)
+        if directory.absolute() != Path.cwd():
+            say(f"these paths start there: cd {shlex.quote(str(directory))}")
+        return
+    if given := [name for name, value in options.items() if value is not None]:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise ConfigError([Fault(origin=flag, path="", message="is for --from-source only")])
+    _refuse_to_replace(file, force=force)
+    _write(file, write_project(name=chosen, data=data))
+    say(_advise(directory, data))
+
+
+def _advise(directory: Path, data: str) -> str:
+    """What to do next: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
+    go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
+    train = f"{go}`eaves train`"
+    if newest(directory / ARTIFACTS, "manifest.json"):
+        return f"next: {go}`eaves deploy`"
+    place = directory / data
+    if "://" in data or place.is_file():
+        return f"next: {train}"
+    if found := _count_labelled(place):
+        return f"{found} found; next: {train}"
+    if model := _find_model(directory):
+        return f"next: describe {model.name} in a model.yaml, then {go}`eaves convert {shlex.quote(model.name)}`"
+    return f"next: put labelled images into {place}/CLASS/, then {train}"
+
+
+def _find_model(directory: Path) -> Path | None:
+    """A model that was made elsewhere, as `eaves convert` takes it; None when there is none."""
+    files = [*directory.glob("*.onnx"), *directory.glob("*.keras")]
+    folders = [path.parent for path in directory.glob("*/saved_model.pb")]
+    return min([*files, *folders], default=None)
+
+
+def _count_labelled(place: Path) -> str:
+    """Classes and images in a folder of labelled images, `3 classes, 150 images`; empty when there are none."""
+    from trainer.data.folder import load_folder
+
+    try:
+        listing = load_folder(place)
+    except DatasetError:
+        return ""
+    classes, images = len(listing.labels), len(listing.entries)
+    if not images:
+        return ""
+    return f"{classes} class{'es' if classes != 1 else ''}, {images} image{'s' if images != 1 else ''}"
+
+
+def _init_from_source(
+    file: Path, name: str, data: str, source: str, wanted: int, options: dict[str, Any], *, force: bool
+) -> None:
+    from eaves.cli.image_collection import collect_images, holds_secrets, is_same_source, parse_source
+
+    options["every_s"] = options.pop("every")
+    if options["credentials"] is not None:
+        options["credentials"] = str(options["credentials"].absolute())
+    if "://" in data:
+        raise ConfigError([Fault(origin="--data", path="", message=f"must be a folder here (got {redact(data)!r})")])
+    values = parse_source(source, options)
+    if force or not (file.exists() and is_same_source(load_workspace(file), values)):
+        _refuse_to_replace(file, force=force)
+        _write(file, write_project(name=name, data=data, sources=(values,)), private=holds_secrets(values))
+    workspace = load_workspace(file)
+    unsorted = os.path.relpath(collect_images(workspace, values["name"], wanted), workspace.root)
+    say(f"next: sort the images of {unsorted} into one folder for each class, {workspace.project.data.path}/CLASS/,")
+    say("then `eaves train`, which doesn't see those that aren't sorted")
+
+
+def _refuse_to_replace(file: Path, *, force: bool) -> None:
+    if file.exists() and not force:
+        raise ConfigError(
+            [Fault(origin=str(file), path="", message="exists already")], hint="eaves init --force replaces it"
+        )
+
+
+def _write(file: Path, text: str, *, private: bool = False) -> None:
+    """Write a whole file or none, as the umask has it; a private one is for its owner only."""
+    with disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_name(f".{file.name}.unfinished")
+        try:
+            half.unlink(missing_ok=True)
+            half.touch(mode=0o600 if private else 0o666)
+            half.write_text(text, encoding="utf-8")
+            half.replace(file)
+        finally:
+            half.unlink(missing_ok=True)
+    click.echo(file)
+
+
+def _name_of(directory: Path) -> str:
+    kept = "".join(char if char.isascii() and char.isalnum() else "-" for char in directory.absolute().name.lower())
+    return kept.strip("-")[:40].rstrip("-") or "images"

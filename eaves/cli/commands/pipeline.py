@@ -1,0 +1,224 @@
+"""`eaves pipeline`."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from converters.gate.settings import PipelineSettings
+from eaves import logs
+from eaves.config import complete as complete_settings
+from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.options import build_settings, settings_options
+
+if TYPE_CHECKING:
+    from eaves.config import SettingsLayer
+    from trainer.run.run_location import RunLocation
+    from trainer.settings import DataSettings
+
+_log = logging.getLogger("eaves.pipeline")
+POLL_S = 0.2
+
+
+@click.command()
+@click.option("--output", required=True, help="Directory or URI of the run; with an event, what it goes below.")
+@click.option("--name", required=True, help="Of the model.")
+@click.option("--site", default="home", show_default=True, help="In the last event's source, /eaves/SITE/NAME.")
+@click.option(
+    "-t", "--tag", required=True, metavar="PLACE", help="As `eaves package` takes it; {version} is the model's."
+)
+@click.option("--base", required=True, metavar="PLACE", help="A plain Python to build on.")
+@click.option("--platform", "platforms", multiple=True, help="Such as linux/arm64; several make one index.")
+@click.option("--allow-handler", is_flag=True, help="Take the artifact's handler.py along.")
+@click.option("--plain-http", is_flag=True, help="Reach the registry without TLS.")
+@click.option(
+    "--published-to",
+    "sink",
+    envvar="K_SINK",
+    default="",
+    metavar="URL",
+    help="Gets the event that the model is published; Knative's SinkBinding sets it. [K_SINK]",
+)
+@click.option(
+    "--event",
+    type=click.Path(path_type=Path),
+    envvar="K_EVENT_PATH",
+    help="Folder with a `dataset.updated` event, as JobSink mounts it. [K_EVENT_PATH]",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    envvar="EAVES_WORK",
+    default=Path(".eaves-pipeline"),
+    show_default=True,
+    help="Local folder for everything between. [EAVES_WORK]",
+)
+@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@settings_options(PipelineSettings, section="pipeline.")
+def command(
+    output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,
+    plain_http: bool, sink: str, event: Path | None, work: Path, told: str, **options: Any,
+) -> None:  # fmt: skip
+    """Train, convert, judge, package, push and tell: what a pipeline Job runs.
+
+    Each step may be repeated. Settings come from --settings, as a Job carries them, and from the environment
+    (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). Ends with the failing
+    step's code; a model that is not good enough ends it with 79, and nothing is published.
+    """
+    logs.configure()
+    sections = _sections(told)
+    settings = build_settings(PipelineSettings, options, *sections.pipeline, section="pipeline.")
+    if not sink.startswith(("http://", "https://")):
+        fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
+        hint = "a SinkBinding sets K_SINK when a Job is made: let it be ready first, then make the Job again"
+        raise ConfigError([fault], hint=hint)
+    place = [f"--output={output}", f"--name={name}", f"--work={work}", *([f"--event={event}"] if event else [])]
+    packing = [f"--tag={tag}", f"--base={base}", f"--published-to={sink}", f"--site={site}"]
+    packing += [f"--platform={platform}" for platform in platforms]
+    packing += ["--allow-handler"] if allow_handler else []
+    packing += ["--plain-http"] if plain_http else []
+
+    from trainer.lifecycle import stop_on_signals
+
+    with stop_on_signals() as stop:
+        _run("train", ["trainer", *place, *sections.trainer], stop)
+        run = _find_place(output, event, work)
+        artifact = _artifact_of(run.local, work / "artifacts" / name)
+        if not (artifact / "manifest.json").is_file():  # a conversion leaves a whole artifact or none
+            _run("convert", ["converters", str(run.local), f"--output={artifact}", *sections.converters], stop)
+        data = _data_of(event, sections)
+        _judge(run, artifact, data, tag, settings, plain_http=plain_http, stop=stop)
+        _run("publish", ["eaves.cli", "package", str(artifact), *packing], stop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sections:
+    """What `--settings` holds, as each step takes it.
+
+    Attributes:
+        trainer: Options of the training.
+        converters: Options of the conversion.
+        pipeline: Layers of the section `pipeline`.
+        data: Layers of the section `data`.
+    """
+
+    trainer: tuple[str, ...] = ()
+    converters: tuple[str, ...] = ()
+    pipeline: tuple[SettingsLayer, ...] = ()
+    data: tuple[SettingsLayer, ...] = ()
+
+
+def _sections(told: str) -> _Sections:
+    """Share out complete settings to the steps, once all of them are known here.
+
+    Raises:
+        ConfigError: With every setting that this version does not know or that is missing.
+    """
+    from converters.settings import ConvertSettings
+    from trainer.settings import DataSettings, TrainSettings
+
+    if not told:
+        return _Sections()
+    known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
+    layers = complete_settings.parse_complete(told, known, without=("data.path",))
+    values = complete_settings.load_sections(told)
+
+    def options(*names: str) -> tuple[str, ...]:
+        chosen = {name: values[name] for name in names}
+        return (f"{complete_settings.FLAG}={complete_settings.render_complete(chosen)}",)
+
+    return _Sections(
+        trainer=options("data", "train"),
+        converters=options("convert"),
+        pipeline=tuple(layers["pipeline"]),
+        data=tuple(layers["data"]),
+    )
+
+
+def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
+    """Where the training left its run, and where it or a copy of it is on this machine."""
+    from trainer.run.run_location import build_location
+    from trainer.training_event import read_event
+
+    return build_location(read_event(event).output(output) if event else output, work)
+
+
+def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
+    """Where the images of the training are, which has checked that the event may name them."""
+    from trainer.settings import DataSettings
+    from trainer.training_event import read_event
+
+    named = {"path": read_event(event).dataset} if event else {}
+    return build_settings(DataSettings, named, *sections.data, section="data.")
+
+
+def _artifact_of(run: Path, folder: Path) -> Path:
+    """Beside those of before, of which a conversion keeps what didn't change."""
+    from trainer.run.run import open_run
+
+    return folder / open_run(run).version
+
+
+def _judge(
+    place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
+    stop: threading.Event,
+) -> None:  # fmt: skip
+    """Let the model pass, or end here.
+
+    Raises:
+        RefusedModelError: It is not good enough.
+        StoppedError: Asked to stop.
+        EavesError: What it is judged by can't be read.
+    """
+    from converters.gate.publication_check import check_publication
+    from eaves.cli.registry_options import build_access
+    from trainer.lifecycle import Stoppable
+    from trainer.progress import SilentProgress
+
+    _log.info("judge begins", extra={"step": "judge"})
+    passed = check_publication(
+        artifact,
+        place,
+        data,
+        tag,
+        settings,
+        access=build_access(plain_http=plain_http, registry_ca=None),
+        progress=Stoppable(SilentProgress(), stop),
+    )
+    for line in passed:
+        _log.info("%s", line, extra={"step": "judge"})
+
+
+def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:
+    """One step, from beginning to end.
+
+    Raises:
+        StoppedError: Asked to stop; so was the step, and it has ended.
+        SystemExit: It failed; with its own exit code.
+    """
+    _log.info("%s begins", step, extra={"step": step})
+    started, code = time.monotonic(), None
+    # In a session of its own, Ctrl-C reaches it through us only: a second signal would cut a checkpoint short.
+    process = subprocess.Popen([sys.executable, "-P", "-m", *words], start_new_session=True)
+    while code is None and not stop.is_set():
+        try:
+            code = process.wait(POLL_S)
+        except subprocess.TimeoutExpired:
+            continue
+    if code is None:
+        process.terminate()
+        process.wait()
+        raise StoppedError(f"stopped at: {step}", hint="run the same command again; it goes on from there")
+    if code:
+        _log.error("%s ended with %d", step, code, extra={"step": step})
+        sys.exit(code if code > 0 else 128 - code)
+    _log.info("%s is done in %.1f s", step, time.monotonic() - started, extra={"step": step})

@@ -1,0 +1,31 @@
+"""`eaves promote`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eaves.cli.cluster.multi_site import fleet_options
+from eaves.cli.cluster.platform_options import cluster_options, on_option
+from eaves.cli.cluster.traffic import change_traffic, directory_option, unpinned_option
+from eaves.cli.shared_options import file_option, state_option
+
+
+@click.command()
+@click.argument("name", default="")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@directory_option
+@unpinned_option
+@fleet_options
+def command(name: str, **options: Any) -> None:
+    """Give function NAME's newest revision every request, once it is ready; eaves.yaml's function when not given.
+
+    In a cluster it is ready when every node that it may run on has its container image, too.
+
+    Here nothing is left to do: `eaves deploy` did.
+    """
+    change_traffic("promote", name, **options)

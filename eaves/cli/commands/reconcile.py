@@ -1,0 +1,83 @@
+"""`eaves reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.cluster.container_images import image_options
+from eaves.cli.cluster.multi_site import SiteVisit, fleet_options, run_on_sites
+from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, read_choice
+from eaves.cli.cluster.site_deployment import build_deploy_request, reconcile_sites
+from eaves.cli.output import output_option
+from eaves.cli.shared_options import file_option
+from eaves.errors import PlatformError
+
+if TYPE_CHECKING:
+    from knative.deploy.rollout_advance import RolloutStep
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@file_option
+@cluster_options
+@image_options
+@fleet_options
+@output_option
+def command(
+    image: str, file: Path, key: Path | None, offline: bool, plain_http: bool, registry_ca: Path | None,
+    parallel: int, max_failures: int | None, form: str, **clusters: Any,
+) -> None:  # fmt: skip
+    """Take every chosen site one step towards what is wanted, and end: safe to be called by a clock, from anywhere.
+
+    Each cluster's own record of its last deploy says what is wanted there. What has drifted from it is put right; sites
+    that a deploy from here couldn't reach get it now (or IMAGE), unless somebody else deployed there since: a newer
+    deploy is never taken back. A rollout that does well gets its next share, one that doesn't is rolled back. Without
+    an eaves.yaml only rollouts go on, of every function in the namespace.
+    """
+    choice = read_choice(**clusters)
+    if not file.exists():
+        _advance_all(file, choice, parallel=parallel, max_failures=max_failures, form=form)
+        return
+    order = build_deploy_request(
+        image, file, choice, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca, kept=True
+    )
+    reconcile_sites(order, named=bool(image), parallel=parallel, max_failures=max_failures, form=form)
+
+
+def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failures: int | None, form: str) -> None:
+    def advance(visit: SiteVisit) -> str:
+        from knative.deploy.rollout_advance import advance_all
+
+        return _tell(advance_all(visit.cluster()))
+
+    run_on_sites(
+        load_scope(file),
+        choice,
+        advance,
+        again="eaves reconcile",
+        parallel=parallel,
+        max_failures=max_failures,
+        form=form,
+    )
+
+
+def _tell(steps: Sequence[RolloutStep]) -> str:
+    """How each rollout of a namespace stands, in a line each.
+
+    Raises:
+        PlatformError: When a step of one or several failed; the others are told as well.
+    """
+    from knative.deploy.site_update import describe_outcome
+
+    lines = [f"{step.name}: {describe_outcome(step.outcome)}" for step in steps if step.outcome is not None]
+    failed = [(step.name, step.error) for step in steps if step.error is not None]
+    if not failed:
+        return "\n".join(lines) or "no functions here"
+    told = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
+    told += [f"{name}: {error.message}" + (f" (try: {error.hint})" if error.hint else "") for name, error in failed]
+    told += ["the others are advanced:", *lines] if lines else []
+    raise PlatformError("\n".join(told))

@@ -1,0 +1,86 @@
+"""`eaves remove`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.app.project import load_workspace
+from eaves.cli.cluster.deploy_notes import forget_sites
+from eaves.cli.cluster.multi_site import SiteVisit, fleet_options, run_on_sites, visit_sites
+from eaves.cli.cluster.platform_options import (
+    PlatformChoice,
+    SiteScope,
+    choose_sites,
+    cluster_options,
+    load_scope,
+    on_option,
+    read_choice,
+)
+from eaves.cli.output import say
+from eaves.cli.shared_options import file_option, state_option
+
+
+@click.command()
+@click.argument("name")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="In a cluster: delete what was rendered and applied by kubectl, too, after showing it.",
+)
+@click.option("--yes", is_flag=True, help="Don't ask before deleting what --adopt shows.")
+@fleet_options
+def command(
+    name: str, state_dir: Path, file: Path, adopt: bool, yes: bool, parallel: int, max_failures: int | None,
+    **clusters: Any,
+) -> None:  # fmt: skip
+    """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
+
+    In a cluster the objects that `eaves deploy` applied are deleted, by the inventory that it keeps there. Volumes with
+    images that the broker hasn't taken yet stay. `eaves reconcile` doesn't bring it back to a site that it was removed
+    from; `eaves deploy` does.
+    """
+    choice = read_choice(**clusters)
+    if not choice.knative:
+        if adopt:
+            raise click.UsageError("--adopt is for clusters: --on knative.")
+        from eaves.local.client import LocalPlatform
+
+        LocalPlatform(state_dir).remove(name)
+        say(f"removed {name}")
+        return
+
+    scope = load_scope(file)
+    if adopt:
+        _ask_before_removing(scope, choice, name, yes=yes)
+    if name == scope.name:
+        forget_sites(load_workspace(file), choose_sites(scope.sites, choice))
+
+    def remove(visit: SiteVisit) -> str:
+        visit.platform().remove(name, adopt=adopt)
+        return f"removed {name}"
+
+    again = f"eaves remove {name}" + (" --adopt" if adopt else "")
+    run_on_sites(scope, choice, remove, again=again, parallel=parallel, max_failures=max_failures)
+
+
+def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *, yes: bool) -> None:
+    """Show what is deleted at each site, and ask.
+
+    Raises:
+        click.Abort: When the answer is no.
+    """
+    for outcome in visit_sites(scope, choice, lambda visit: visit.platform().find_removable(name, adopt=True)):
+        for line in outcome.result or ([str(outcome.error)] if outcome.error else []):
+            say(f"{outcome.site}: {line}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("--adopt asks before it deletes; --yes answers.")
+        click.confirm("Delete these objects?", abort=True, err=True)

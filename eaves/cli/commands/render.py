@@ -1,0 +1,85 @@
+"""`eaves render`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.app.app_specs import build_site_app
+from eaves.cli.app.event_attributes import warn_of_attributes
+from eaves.cli.app.project import load_workspace
+from eaves.cli.cluster.container_images import choose_image, image_options
+from eaves.cli.cluster.platform_options import choose_sites, cluster_options, load_scope, read_choice
+from eaves.cli.output import say
+from eaves.cli.shared_options import file_option
+
+
+@click.command()
+@click.argument("image", metavar="[IMAGE]", default="")
+@click.option(
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for one file an object; one folder a site where there are several.",
+)
+@click.option(
+    "--gitops",
+    is_flag=True,
+    help="Into --output: name the revision in the file, and leave requests with the one that the file there serves.",
+)
+@click.option(
+    "--training",
+    type=click.Choice(["job", "pipeline", "jobsink"]),
+    help="Instead: a training; one with all that follows, to the published model; or what starts either when a data "
+    "set has changed. In the cluster of the section `job`.",
+)
+@file_option
+@cluster_options
+@image_options
+def command(
+    image: str, folder: Path | None, gitops: bool, training: str | None, file: Path, key: Path | None, offline: bool,
+    plain_http: bool, registry_ca: Path | None, **clusters: Any,
+) -> None:  # fmt: skip
+    """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
+
+    kubectl, kn, Argo CD and Flux take them as they are. Prints YAML, or with --output the files.
+    """
+    from knative.gitops.gitops_files import write_gitops
+    from knative.render.relay_faults import advise_relay_secret
+    from knative.render.rendering import render_app, write_files
+
+    if gitops and folder is None:
+        raise click.UsageError("--gitops needs --output: it goes on from the file that is there.")
+    workspace = load_workspace(file)
+    if training:
+        from eaves.cli.cluster.remote_training import render_remote
+
+        _write({"": render_remote(workspace, training, namespace=clusters["namespace"])}, folder, write_files)
+        return
+    sites = choose_sites(load_scope(file).sites, read_choice(**clusters))
+    chosen = choose_image(workspace, image, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
+    warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
+    knative = workspace.project.knative
+    rendered = {site.name: render_app(build_site_app(workspace.project, chosen, site), knative, site) for site in sites}
+    _write(rendered, folder, write_gitops if gitops else write_files)
+    relay = workspace.project.relay
+    for site in sites if relay.enabled else ():
+        say(advise_relay_secret(relay, site))
+
+
+def _write(
+    rendered: Mapping[str, Sequence[Mapping[str, Any]]], folder: Path | None, write: Callable[..., Sequence[Path]]
+) -> None:
+    """Print the objects of each site, or write them below a folder and print the files."""
+    from knative.render.rendering import to_yaml
+
+    if folder is None:
+        click.echo("---\n".join(to_yaml(one) for manifests in rendered.values() for one in manifests), nl=False)
+        return
+    for name, manifests in rendered.items():
+        for path in write(manifests, folder / name if len(rendered) > 1 else folder):
+            click.echo(path)
+    say(f"apply them: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")

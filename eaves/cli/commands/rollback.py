@@ -1,0 +1,29 @@
+"""`eaves rollback`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eaves.cli.cluster.multi_site import fleet_options
+from eaves.cli.cluster.platform_options import cluster_options, on_option
+from eaves.cli.cluster.traffic import change_traffic, directory_option
+from eaves.cli.shared_options import file_option, state_option
+
+
+@click.command()
+@click.argument("name", default="")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@directory_option
+@fleet_options
+def command(name: str, **options: Any) -> None:
+    """Serve again what function NAME served before; eaves.yaml's function when not given.
+
+    In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; but
+    with --site or --all what is back already stays so, and the command can be given again for sites that were down.
+    """
+    change_traffic("rollback", name, **options)

@@ -1,0 +1,48 @@
+"""`eaves rollout`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from eaves.cli.cluster.multi_site import fleet_options
+from eaves.cli.cluster.platform_options import cluster_options, load_scope, on_option, read_choice
+from eaves.cli.cluster.rollout_status import show_rollouts
+from eaves.cli.cluster.traffic import change_traffic, directory_option, name_function, unpinned_option
+from eaves.cli.output import output_option
+from eaves.cli.shared_options import file_option, state_option
+
+
+@click.command()
+@click.argument("name", default="")
+@click.option("--percent", type=click.IntRange(0, 100), help="Share of requests of the newest revision.")
+@click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back go on by itself.")
+@state_option
+@file_option
+@on_option
+@cluster_options
+@directory_option
+@unpinned_option
+@fleet_options
+@output_option
+def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, **options: Any) -> None:
+    """Show where function NAME's rollout stands, or give its newest revision a share; eaves.yaml's when not given.
+
+    At 0 percent it has an address of its own, next-NAME, to be tried at. Requests, errors and the mean time of a
+    prediction are those that were counted while its rollout was watched.
+    """
+    if percent is not None and resume:
+        raise click.UsageError("--percent and --resume exclude each other.")
+    if unpinned and percent is None:
+        raise click.UsageError("--unpinned is for --percent.")
+    if percent is not None or resume:
+        change_traffic("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
+        return
+    if options.pop("folder") is not None:
+        raise click.UsageError("--dir is for --percent: what a file says stands in it.")
+    file = options.pop("file")
+    for unused in ("state_dir", "parallel", "max_failures"):
+        del options[unused]
+    scope = load_scope(file)
+    show_rollouts(name_function(name, scope), scope, read_choice(**options), form)

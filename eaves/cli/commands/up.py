@@ -1,0 +1,69 @@
+"""`eaves up`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves import logs
+from eaves.cli.output import say
+from eaves.cli.shared_options import state_option
+from eaves.cli.stop_signals import StopSignals
+from eaves.local.settings import LocalSettings
+from eaves.options import build_settings, settings_options
+
+PORT = 8480
+SECTION = "up."
+"""What the environment variables of the settings begin with."""
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    help="Of the broker on loopback; 0: a free one.",
+)
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    help="Take requests at this address of the machine too, from whoever sends the token in STATE/token (it is made). "
+    "Token and images travel unencrypted.",
+)
+@state_option
+@settings_options(LocalSettings, section=SECTION)
+def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> None:
+    """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it."""
+    from eaves.local.state import StateDirectory
+    from eaves.local.supervisor import Supervisor
+
+    opened = parse_listen(listen) if listen else None
+    settings = build_settings(LocalSettings, options, section=SECTION)
+    logs.configure()
+    signals = StopSignals()  # before anything is opened that a signal would leave behind
+    state = StateDirectory(root=state_dir)
+    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings)
+    signals.call(supervisor.stop)
+    click.echo(supervisor.url)
+    say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
+    if opened is not None:
+        say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
+    supervisor.run()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Address and port of `--listen`.
+
+    Raises:
+        click.BadParameter: When it isn't ADDRESS:PORT.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise click.BadParameter(
+            f"must be ADDRESS:PORT, such as 192.168.1.5:8481 (got {text!r})", param_hint="--listen"
+        )
+    return host.strip("[]"), int(port)

@@ -1,0 +1,165 @@
+"""`eaves init --from-source`: the source that the command line names, and images collected from it."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eaves.base.disk_errors import disk_errors
+from eaves.cli.app.project import Workspace, read_yaml
+from eaves.cli.app.sources import resolve_sources
+from eaves.cli.collection_progress import CollectionProgress
+from eaves.cli.output import progress, say
+from eaves.credentials import has_secrets
+from eaves.errors import ConfigError, Fault, StoppedError
+from eaves.http_client.proxies import parse_proxies
+from eaves.platform import OF_PLATFORMS, SourceSpec
+
+ORIGIN = "--from-source"
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
+"""Source: RFC 3986, section 3.1, in lower case."""
+DEFAULT_NAME = "camera"
+UNSORTED = "-unsorted"
+"""Follows the name of the labelled folder in that of the folder beside it, where collected images wait to be sorted."""
+
+
+def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The source as eaves.yaml has it, one flat mapping, checked as its agent checks it.
+
+    Args:
+        text: A URL (http, https, mqtt, mqtts), a folder, a file with a mapping in YAML, or such a mapping itself.
+        options: Settings that are added to it, those with a value.
+
+    Raises:
+        ConfigError: With every fault.
+    """
+    from eaves.sources.agent.configuration import read_source
+
+    values = {"name": DEFAULT_NAME, **_parse_text(text)}
+    values |= {name: value for name, value in options.items() if value is not None}
+    own = {name: value for name, value in values.items() if name in {"name", "kind"} or name not in OF_PLATFORMS}
+    _, faults = read_source(own, ORIGIN, "")
+    if faults:
+        raise ConfigError(
+            faults, hint="eaves init --from-source http://camera.example/snapshot.jpg --crop 0.2,0.1,0.6,0.8"
+        )
+    return values
+
+
+def _parse_text(text: str) -> dict[str, Any]:
+    from eaves.config.yaml_text import load_yaml
+
+    scheme = text.partition("://")[0].lower()
+    if scheme in {"http", "https"}:
+        return {"kind": "http", "url": text}
+    if scheme in {"mqtt", "mqtts"}:
+        return {"kind": "mqtt", "url": text}
+    path = Path(text)
+    if "{" not in text and path.is_dir():
+        return {"kind": "folder", "path": str(path.absolute())}
+    if "{" not in text and path.suffix in {".yaml", ".yml"}:
+        return read_yaml(path)
+    try:
+        values = load_yaml(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        message = "must be a URL, a folder, a .yaml file, or a mapping such as {kind: http, url: ...}"
+        if _SCHEME.fullmatch(scheme) and "://" in text:
+            message = f"{scheme}:// isn't supported yet; a URL starts with http://, https://, mqtt:// or mqtts://"
+        raise ConfigError([Fault(origin=ORIGIN, path="", message=message)])  # without the text: it may hold a password
+    return {str(name): value for name, value in values.items()}
+
+
+def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
+    """Whether eaves.yaml has this very source already: then an earlier call is continued."""
+    import yaml
+
+    from eaves.config.yaml_text import load_yaml
+
+    written = load_yaml(yaml.safe_dump(dict(values)))  # in eaves.yaml every number is a text
+    return written in (workspace.values.get("sources") or [])
+
+
+def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
+    """Settings with which a source doesn't disturb the agent that runs it later, or already.
+
+    A broker throws off who has the client id of another one, and keeps messages for one that was there before.
+    """
+    if spec.kind != "mqtt":
+        return {}
+    name = f"eaves-init-{workspace.project.site}-{spec.name}-{secrets.token_hex(4)}"
+    return {"client_id": name, "session_expiry_s": 60}
+
+
+def holds_secrets(values: Mapping[str, Any]) -> bool:
+    """Whether an address among a source's settings holds a password or token."""
+    return any(has_secrets(str(value)) for value in values.values())
+
+
+def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
+    """Collect images from a source of eaves.yaml into a folder beside its labelled images, which is no class.
+
+    Args:
+        workspace: The project.
+        name: Of the source.
+        wanted: How many images there are to be in the end.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StoppedError: When the user ended it before.
+        ConfigError: When the source has faults.
+    """
+    from eaves.sources.agent.configuration import read_source
+    from eaves.sources.agent.counters import SourceCounters
+    from eaves.sources.collecting.images import CollectedImages
+    from eaves.sources.collecting.run import collect
+
+    spec = next(source for source in resolve_sources(workspace) if source.name == name)
+    configured, faults = read_source({**spec.settings, **_guest_settings(spec, workspace)}, workspace.origin, "")
+    if configured is None:
+        raise ConfigError(faults)
+    labelled = workspace.path(Path(workspace.project.data.path)).absolute()
+    labelled = Path(os.path.normpath(labelled))  # else `.` has no name and `..` a wrong one
+    unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
+    with disk_errors(unsorted):
+        images = CollectedImages(unsorted, labelled)
+    told: list[str] = []
+    on_terminal = sys.stderr.isatty()
+    lines = CollectionProgress(
+        name,
+        wanted,
+        kind=spec.kind,
+        lines=not on_terminal,
+        tell=lambda line: say(f"\n{line}" if on_terminal else line),  # below the bar
+    )
+    with progress(f"collecting {wanted} images", wanted) as bar:
+
+        def watch(counters: SourceCounters) -> None:
+            bar.update(min(len(images), wanted) - bar.pos)
+            lines.update(len(images), counters)
+            if counters.reason != (told[-1] if told else "not started"):
+                told.append(counters.reason)
+                if counters.reason:
+                    say(f"\n{name} is {counters.state}: {counters.reason}")
+
+        try:
+            collect(
+                configured,
+                images,
+                site=workspace.project.site,
+                wanted=wanted,
+                proxies=parse_proxies(os.environ),
+                watch=watch,
+            )
+        except KeyboardInterrupt:
+            message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
+            raise StoppedError(message, hint="the same command goes on from there") from None
+    return unsorted

@@ -1,0 +1,63 @@
+"""How commands reach registries: the same options on each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eaves.cli.output import say
+
+if TYPE_CHECKING:
+    from eaves.oci.registry.registry import Access
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def access_options(command: Command) -> Command:
+    """`--plain-http` and `--registry-ca`; `build_access` takes what they say."""
+    plain = click.option(
+        "--plain-http",
+        is_flag=True,
+        help="Reach registries, Docker's own excepted, without TLS; logins go unprotected too.",
+    )
+    authority = click.option(
+        "--registry-ca",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM file of certificate authorities that registries are trusted by, beside the system's.",
+    )
+    return plain(authority(command))
+
+
+def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
+    """How registries are reached: by the options, Docker's own variable and those that name proxies.
+
+    Raises:
+        ConfigError: When a proxy's variable holds no address.
+    """
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.oci.registry.registry import Access
+
+    folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker")
+    return Access(
+        plain_http=plain_http,
+        authorities=registry_ca,
+        proxies=parse_proxies(os.environ),
+        config=folder / "config.json",
+        say=say,
+    )
+
+
+def cache_folder() -> Path:
+    """Where what takes long to make is kept. Source: XDG Base Directory Specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eaves" / "oci"
+
+
+def default_platform() -> str:
+    """This machine's, as container images name it."""
+    machine = os.uname().machine
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"

@@ -1,0 +1,129 @@
+"""What one attempt came to: sent, answered, and what that means."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from eaves.delivery.response_rules import (
+    ACCEPTED,
+    NO_ANSWER,
+    Blame,
+    DeliveryAction,
+    SinkResponse,
+    choose_action,
+    describe_response,
+    find_blame,
+    shorten,
+)
+from eaves.errors import DeliveryError, EavesError, UnreachableError
+from eaves.events import Event
+from eaves.spool import Entry, Puts
+
+JUNK_STATUS = 502
+"""Source: knative/eventing, filter_handler.go: what a broker makes of a reply that is not a CloudEvent."""
+
+Send = Callable[[Event], SinkResponse]
+OnReply = Callable[[Entry, Event], Puts]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptResult:
+    """What is to be done about one entry.
+
+    Attributes:
+        verdict: By Knative's table, for lanes whose retries end.
+        blame: For lanes whose retries don't.
+        reached: Whether anything was sent.
+    """
+
+    verdict: DeliveryAction
+    status: int
+    blame: Blame = Blame.UNKNOWN
+    reason: str = ""
+    answer: SinkResponse | None = None
+    puts: Puts = ()
+    reached: bool = True
+
+
+class AttemptJudge:
+    """Sends the entries of one lane and judges the answers.
+
+    Args:
+        lane: Its name, for the log.
+        send: Sends one event.
+        on_reply: Gives what to store for a reply; None when nobody asks for replies.
+        reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
+    """
+
+    def __init__(self, lane: str, send: Send, on_reply: OnReply | None, *, reply_required: bool) -> None:
+        self._lane = lane
+        self._send = send
+        self._on_reply = on_reply
+        self._reply_required = reply_required
+
+    def judge(self, entry: Entry) -> AttemptResult:
+        """Send, and decide."""
+        try:
+            answer = self._send(entry.event)
+        except UnreachableError as error:
+            return AttemptResult(
+                verdict=DeliveryAction.RETRY,
+                status=NO_ANSWER,
+                blame=Blame.WAY,
+                reason=shorten(error.message),
+                reached=False,
+            )
+        except DeliveryError as error:
+            return AttemptResult(
+                verdict=DeliveryAction.RETRY, status=NO_ANSWER, blame=Blame.WAY, reason=shorten(error.message)
+            )
+        except EavesError as error:
+            status = error.http_status
+            return AttemptResult(
+                verdict=choose_action(status), status=status, blame=find_blame(status), reason=shorten(error.message)
+            )
+        except Exception as error:  # noqa: BLE001 - foreign code; retried
+            _log.exception("queue %s: sending event %s failed unexpectedly", self._lane, entry.event.id[:64])
+            return AttemptResult(
+                verdict=DeliveryAction.RETRY, status=500, reason=shorten(f"{type(error).__name__}: {error}")
+            )
+        found = choose_action(answer.status)
+        if found is not DeliveryAction.DONE:
+            reason = describe_response(answer.status, answer.body)
+            whose = find_blame(answer.status, answer.body)
+            return AttemptResult(verdict=found, status=answer.status, blame=whose, reason=reason, answer=answer)
+        return self._judge_reply(entry, answer)
+
+    def _judge_reply(self, entry: Entry, answer: SinkResponse) -> AttemptResult:
+        done = AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer)
+        if self._on_reply is None or answer.status == ACCEPTED:
+            return done
+        if answer.event is None:
+            reason = self._reply_fault(answer)
+            if not reason:
+                return done
+            return AttemptResult(verdict=DeliveryAction.RETRY, status=JUNK_STATUS, reason=reason, answer=answer)
+        try:
+            puts = self._on_reply(entry, answer.event)
+        except Exception as error:  # noqa: BLE001 - foreign code; retried
+            _log.exception("queue %s: the reply to event %s could not be used", self._lane, entry.event.id[:64])
+            reason = shorten(f"its reply could not be used: {type(error).__name__}: {error}")
+            return AttemptResult(verdict=DeliveryAction.RETRY, status=500, reason=reason, answer=answer)
+        return AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer, puts=puts)
+
+    def _reply_fault(self, answer: SinkResponse) -> str:
+        """Why a success without a reply is a failure; empty when it isn't."""
+        if answer.fault:
+            return f"answered {answer.status} with a broken CloudEvent: {shorten(answer.fault)}"
+        if answer.body:
+            return (
+                f"answered {answer.status} with {len(answer.body)} bytes that are no CloudEvent; an answer to"
+                " `Prefer: reply` must be empty or a CloudEvent, a Knative broker makes it 502 and retries"
+            )
+        if self._reply_required:
+            return f"answered {answer.status} without a prediction; only 202 says that there is none"
+        return ""

@@ -1,0 +1,232 @@
+"""handler.py: the user's own way from bytes to the graph's input and from its outputs to the reply.
+
+It is code from the artifact, so only processes that run functions load it: `eaves verify --run-handler` and a
+conversion run it in a child process. It is loaded under a private module name, from exactly the bytes that the
+manifest's digest is of, and leaves no .pyc behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves.artifact import Artifact, Predict, TensorSpec
+from eaves.artifact.permitted_files import HANDLER
+from eaves.errors import ArtifactError, HandlerError, InputError
+from eaves.inference import json_values
+
+Tensor = npt.NDArray[Any]
+RESERVED = ("model", "version", "artifact", "timings_ms")
+"""Members of a reply that every task has."""
+FILTERED = ("label", "confidence")
+"""Members of a reply that are its extension attributes too, where they are strings: people filter by them."""
+MAX_ATTRIBUTE = 256
+
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{0,64}")
+_MEND = "mend handler.py and convert again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """What a handler.py defines; safe to call from many threads if the user's functions are.
+
+    Each call is checked. An InputError that the user's code raises blames what was sent; whatever else happens in it is
+    a HandlerError, with the user's own exception as its cause.
+
+    Attributes:
+        preprocess: What was sent > the graph's input for one example, without the batch dimension.
+        postprocess: The graph's outputs for one example > members of the reply.
+        content_types: Media types that it takes, or their beginnings up to the slash.
+    """
+
+    preprocess: Callable[[bytes], Tensor] | None = None
+    postprocess: Callable[[Mapping[str, Tensor]], Mapping[str, Any]] | None = None
+    content_types: tuple[str, ...] = ()
+
+    def accepts(self, content_type: str) -> bool:
+        """Whether `content_types` names this one."""
+        return any(
+            content_type.startswith(known) if known.endswith("/") else content_type == known
+            for known in self.content_types
+        )
+
+    def follow(self, predict: Predict) -> Predict:
+        """A session whose every answer is postprocessed too: what fails there is found before anybody asks."""
+        own = self.postprocess
+        if own is None:
+            return predict
+
+        def both(batch: Tensor) -> Mapping[str, Tensor]:
+            outputs = predict(batch)
+            own({name: output[0].copy() for name, output in outputs.items()})
+            return outputs
+
+        return both
+
+
+def attributes(members: Mapping[str, Any]) -> dict[str, str]:
+    """Extension attributes of a reply with these members."""
+    return {name: members[name] for name in FILTERED if isinstance(members.get(name), str)}
+
+
+def load_handler(artifact: Artifact) -> Handler:
+    """The artifact's handler; an empty one when it has none. Runs the module: never call it where verifying only.
+
+    Raises:
+        ArtifactError: When the file isn't the one the manifest lists.
+        HandlerError: When it can't be loaded or defines nothing known.
+    """
+    entry = artifact.manifest.files.get(HANDLER)
+    if entry is None:
+        return Handler()
+    path = artifact.path / HANDLER
+    source = _read(path)
+    if hashlib.sha256(source).hexdigest() != entry.sha256:
+        raise ArtifactError(f"{path} doesn't match its sha256 in the manifest", hint="convert the run again")
+    return open_handler(source, path, artifact.manifest.input)
+
+
+def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
+    """Run a handler's module.
+
+    Args:
+        source: Its content.
+        path: Where that was read from, for tracebacks.
+        spec: The graph's input.
+
+    Raises:
+        HandlerError: When it can't be loaded or defines nothing known.
+    """
+    module = types.ModuleType(f"eaves_handler_{hashlib.sha256(source).hexdigest()[:12]}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pickling look a class's module up there
+    try:
+        # Not by importlib: it would read the file again and write __pycache__ into the artifact.
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - running it is what a handler is for
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise HandlerError(f"{HANDLER} can't be loaded: {_last_line(error, path)}", hint=_MEND) from error
+    before, behind = (_function(module, name) for name in ("preprocess", "postprocess"))
+    if before is None and behind is None:
+        found = ", ".join(name for name in vars(module) if not name.startswith("__")) or "nothing"
+        raise HandlerError(f"{HANDLER} defines no function preprocess or postprocess; found: {found[:200]}")
+    return Handler(
+        preprocess=before and _Preprocess(before, path, spec),
+        postprocess=behind and _Postprocess(behind, path),
+        content_types=_content_types(module),
+    )
+
+
+class _Guarded:
+    """A function of the user's whose faults are HandlerErrors."""
+
+    def __init__(self, function: Callable[[Any], Any], path: Path) -> None:
+        self._function = function
+        self._path = path
+
+    def call(self, argument: Any, what: str) -> Any:
+        try:
+            return self._function(argument)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a handler must not end the process
+            if _blames_input(error):
+                raise
+            raise HandlerError(f"{HANDLER}: {what} failed: {_last_line(error, self._path)}", hint=_MEND) from error
+
+
+class _Preprocess(_Guarded):
+    def __init__(self, function: Callable[[Any], Any], path: Path, spec: TensorSpec) -> None:
+        super().__init__(function, path)
+        self._spec = spec
+
+    def __call__(self, data: bytes) -> Tensor:
+        made = self.call(data, "preprocess")
+        if not isinstance(made, np.ndarray):
+            raise HandlerError(f"{HANDLER}: preprocess returned {type(made).__name__}, not a numpy array")
+        tensor = made[0] if made.ndim == len(self._spec.shape) and made.shape[0] == 1 else made
+        if not self._spec.fits(tensor.shape) or tensor.dtype != self._spec.dtype:
+            raise HandlerError(
+                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, the graph takes "
+                f"{self._spec.dtype} {self._spec.shape[1:]}",
+                hint="return one example as the manifest's `input` says",
+            )
+        return tensor
+
+
+class _Postprocess(_Guarded):
+    def __call__(self, outputs: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        made = self.call(outputs, "postprocess")
+        if not isinstance(made, Mapping):
+            raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_MEND)
+        try:
+            members: dict[str, Any] = json_values.plain(made)
+        except Exception as error:  # its own kinds of values may fail in their own ways
+            raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_MEND) from error
+        for name in RESERVED:
+            if name in members:
+                raise HandlerError(
+                    f"{HANDLER}: postprocess returned {name!r}, which every reply has already",
+                    hint=f"call it otherwise; taken are {', '.join(RESERVED)}",
+                )
+        for name, text in attributes(members).items():
+            if not (0 < len(text) <= MAX_ATTRIBUTE and text.isprintable()):
+                raise HandlerError(
+                    f"{HANDLER}: postprocess returned the {name} {text[:40]!r}, which can't be an event's attribute",
+                    hint=f"1 to {MAX_ATTRIBUTE} printable characters can, and what is no string is none",
+                )
+        return members
+
+
+def _function(module: types.ModuleType, name: str) -> Callable[[Any], Any] | None:
+    found = getattr(module, name, None)
+    if found is not None and not callable(found):
+        raise HandlerError(f"{HANDLER}: {name} is a {type(found).__name__}, not a function", hint=_MEND)
+    return found
+
+
+def _content_types(module: types.ModuleType) -> tuple[str, ...]:
+    found = getattr(module, "content_types", ())
+    good = isinstance(found, list | tuple) and all(isinstance(one, str) and _MEDIA_TYPE.fullmatch(one) for one in found)
+    if not good:
+        raise HandlerError(
+            f"{HANDLER}: content_types is {found!r:.80}, not a tuple of media types in lower case",
+            hint='write for example content_types = ("image/", "application/x-scan")',
+        )
+    return tuple(found)
+
+
+def _blames_input(error: BaseException) -> bool:
+    """Whether it is the answer to a sender; a class of the user's own might have any status, or no message."""
+    return (
+        isinstance(error, InputError)
+        and 400 <= error.http_status < 500
+        and isinstance(getattr(error, "message", None), str)
+        and isinstance(getattr(error, "hint", None), str | None)
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} can't be read: {error.strerror}", hint="convert the run again") from error
+
+
+def _last_line(error: BaseException, path: Path) -> str:
+    """The last line of the traceback, and the line of the handler that it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    place = f" (line {lines[-1]})" if lines else ""
+    return traceback.format_exception_only(error)[-1].strip()[:256] + place

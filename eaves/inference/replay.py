@@ -1,0 +1,190 @@
+"""Replaying every golden case in a child process: `python -P -m eaves.inference.replay ARTIFACT`.
+
+The child is where a foreign graph runs, and handler.py when that is asked for: whatever they do to their process, the
+command that verifies only reads what the child says, for so long and so many bytes. It says one JSON object a line;
+whatever the handler prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from eaves import errors
+from eaves.artifact import Artifact, GoldenResult, load_golden, open_artifact, replay
+from eaves.artifact.permitted_files import MODEL
+from eaves.errors import ArtifactError, EavesError, HandlerError
+from eaves.inference.handler import Handler, load_handler
+from eaves.inference.session import open_session, pick_variant
+
+TIMEOUT_S = 600.0
+"""For all cases together; a graph or a handler that hangs must not hang its caller."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Of all a child says: 200 cases through two graphs are some 200 KB."""
+RUN_HANDLER = "--run-handler"
+
+_FIELDS = {field.name: {"str": str, "float": float}[str(field.type)] for field in fields(GoldenResult)}
+
+
+def graphs(artifact: Artifact) -> tuple[str, ...]:
+    """Which of an artifact's graphs are replayed here: the portable one, and the variant where this CPU has one.
+
+    The variant is what serves here; the portable one is what serves wherever else the artifact goes.
+    """
+    variant = pick_variant(artifact.manifest.variants)
+    return (MODEL,) if variant is None else (MODEL, variant.path)
+
+
+def replay_all(artifact: Artifact, *, run_handler: bool = False) -> Iterator[GoldenResult]:
+    """Replay every golden case through every graph for this CPU, in this very process.
+
+    Args:
+        artifact: Opened artifact.
+        run_handler: Whether handler.py makes the inputs, and takes the outputs; else the recipe makes them, or they are
+            the stored tensors.
+
+    Raises:
+        ArtifactError: When there are none, or onnxruntime refuses a graph.
+        HandlerError: When the handler fails.
+    """
+    handler = load_handler(artifact) if run_handler else Handler()
+    cases = load_golden(artifact)
+    chosen = graphs(artifact)
+    for graph in chosen:
+        session = open_session(artifact, portable=graph == MODEL)
+        for case in cases:
+            result = replay(artifact, handler.follow(session.attempt), case, prepare=handler.preprocess)
+            if result.fault and len(chosen) > 1:
+                result = replace(result, fault=f"{graph}: {result.fault}")
+            yield replace(result, graph=graph)
+
+
+def replay_in_child(
+    artifact: Artifact,
+    *,
+    run_handler: bool = False,
+    on_case: Callable[[int], object] = lambda count: None,
+    timeout_s: float = TIMEOUT_S,
+) -> tuple[GoldenResult, ...]:
+    """`replay_all` in a child process.
+
+    Args:
+        artifact: Opened artifact.
+        run_handler: As in `replay_all`.
+        on_case: Told how many more cases are through.
+        timeout_s: Seconds for all of it.
+
+    Raises:
+        HandlerError: When the handler is run and fails, ends the process or takes too long.
+        ArtifactError: When it isn't run and the graph does that; or as `replay_all`.
+        EavesError: Whatever else the child raised.
+    """
+    expected = [(graph, case.file) for graph in graphs(artifact) for case in load_golden(artifact)]
+    if not expected:
+        raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
+    command = [sys.executable, "-P", "-m", "eaves.inference.replay", str(artifact.path.absolute())]
+    # A session of its own: one signal ends whatever the handler started, too.
+    process = subprocess.Popen(
+        [*command, *([RUN_HANDLER] if run_handler else [])], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        said = _listen(process, time.monotonic() + timeout_s, on_case)
+    except TimeoutError as error:
+        raise _fault(artifact, f"took longer than {timeout_s:g} s", run_handler=run_handler) from error
+    except OverflowError as error:
+        raise _fault(artifact, f"said more than {MAX_ANSWER_BYTES} bytes", run_handler=run_handler) from error
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+    try:
+        results = tuple(_parse(line) for line in said.splitlines())
+    except (ValueError, TypeError, KeyError, RecursionError):
+        results = ()
+    if [(result.graph, result.file) for result in results] != expected:
+        what = f"ended the process that replays the goldens after {len(results)} of {len(expected)}"
+        raise _fault(artifact, f"{what} (exit {process.returncode})", run_handler=run_handler)
+    return results
+
+
+def main(path: str, *options: str) -> int:
+    """The child's work: each result, or the error, as JSON on the real stdout."""
+    run_handler = RUN_HANDLER in options
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answer:
+        os.dup2(2, 1)  # before the handler is loaded: what it prints is talk
+        try:
+            artifact = open_artifact(Path(path), level="full" if run_handler else "structure")
+            for result in replay_all(artifact, run_handler=run_handler):
+                answer.write(json.dumps({"result": asdict(result)}) + "\n")
+        except EavesError as error:
+            found = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+            answer.write(json.dumps({"error": found}) + "\n")
+            return error.exit_code
+    return 0
+
+
+def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable[[int], object]) -> bytes:
+    """What a child says until it ends.
+
+    Raises:
+        TimeoutError: When it doesn't in time.
+        OverflowError: When it says too much.
+    """
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while selector.select(max(0.0, deadline - time.monotonic())):
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                    return said
+                break
+            said += chunk
+            if len(said) > MAX_ANSWER_BYTES:
+                raise OverflowError
+            on_case(chunk.count(b"\n"))
+    raise TimeoutError
+
+
+def _parse(line: bytes) -> GoldenResult:
+    """A line of the child's, its types checked: a handler may have written it.
+
+    Raises:
+        EavesError: The one that the child raised.
+    """
+    said = json.loads(line)
+    if "error" in said:
+        raise _error(**said["error"])
+    values: dict[str, Any] = {name: kind(said["result"][name]) for name, kind in _FIELDS.items()}
+    return GoldenResult(**values)
+
+
+def _fault(artifact: Artifact, what: str, *, run_handler: bool) -> EavesError:
+    if run_handler:
+        return HandlerError(f"handler.py {what}", hint="mend handler.py")
+    return ArtifactError(f"{artifact.path}: its graph {what}", hint="convert the run again")
+
+
+def _error(kind: str, message: str, hint: str | None) -> EavesError:
+    found = getattr(errors, kind, HandlerError)
+    usable = isinstance(found, type) and issubclass(found, EavesError) and found is not errors.ConfigError
+    return (found if usable else HandlerError)(str(message), hint=hint and str(hint))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    sys.exit(main(*sys.argv[1:]))

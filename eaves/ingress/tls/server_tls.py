@@ -1,0 +1,136 @@
+"""TLS of a server whose certificate is renewed while it runs."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from eaves.base.clock import SYSTEM, Clock
+from eaves.credentials.folder import AUTHORITIES, CERTIFICATE, KEY, read_credentials
+from eaves.errors import ConfigError, Fault
+from eaves.ingress.tls.certificate_dates import read_validity
+
+LOOK_S = 1.0
+"""How often files are looked at for changes, seconds."""
+TELL_S = 86_400.0
+"""How often it is told that the certificate isn't valid, seconds."""
+
+_log = logging.getLogger(__name__)
+
+_Signature = tuple[tuple[int, int, int] | None, ...]
+
+
+class ServerTls:
+    """The certificate of a folder, and the authorities of its clients' certificates.
+
+    A changed file is used from the next connection on. One that can't be used, half of it written say, is logged, and
+    the certificate that was read before is used until it can.
+
+    Args:
+        folder: Holds `tls.crt` and `tls.key`; with `ca.crt` clients may show a certificate that it has signed.
+        clock: Time.
+
+    Raises:
+        ConfigError: When they can't be used now.
+    """
+
+    def __init__(self, folder: Path, *, clock: Clock = SYSTEM) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked_at = time.monotonic()
+        self._signature = self._sign()
+        self._context = build_context(folder)
+        self._tell_dates()
+
+    def context(self) -> ssl.SSLContext:
+        """What the next connection uses."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_at >= LOOK_S:
+                self._looked_at = now
+                self._reread()
+            if self._clock.monotonic() - self._told_at >= TELL_S:
+                self._tell_dates()
+            return self._context
+
+    def _tell_dates(self) -> None:
+        """Log, at the start and once a day, that nobody trusts the certificate any more, or not yet."""
+        self._told_at = self._clock.monotonic()
+        path = self._folder / CERTIFICATE
+        try:
+            validity = read_validity(path.read_text(errors="replace"))
+        except OSError:
+            return  # replaced just now
+        if validity is None:
+            return
+        now, (begin, end) = self._clock.now(), validity
+        if now > end:
+            _log.error("%s has expired on %s: nobody connects until it is renewed", path, _date(end))
+        elif now < begin:
+            _log.error(
+                "%s is valid from %s on only: nobody connects before, or this clock is wrong", path, _date(begin)
+            )
+
+    def _reread(self) -> None:
+        signature = self._sign()
+        if signature == self._signature:
+            return
+        try:
+            self._context = build_context(self._folder)
+        except ConfigError as error:
+            _log.error("%s; the certificate that was read before is used until it can", error.message)
+        else:
+            _log.info("the certificate in %s is read again", self._folder)
+            self._signature = signature
+            self._tell_dates()
+
+    def _sign(self) -> _Signature:
+        return tuple(_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES))
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def build_context(folder: Path) -> ssl.SSLContext:
+    """TLS with the files of a folder.
+
+    Raises:
+        ConfigError: When there is no certificate in it, or one that can't be used.
+    """
+    credentials = read_credentials(folder)
+    if credentials.certificate is None or credentials.key is None:
+        raise _fault(
+            folder, f"has no {CERTIFICATE} and {KEY}", "put the server's certificate and its key there, as PEM"
+        )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_cert_chain(credentials.certificate, credentials.key)
+        if credentials.authorities_pem:
+            context.load_verify_locations(cadata=credentials.authorities_pem)
+            context.verify_mode = ssl.CERT_OPTIONAL
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        told = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
+        raise _fault(folder, told, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
+    return context
+
+
+def _sign(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file, symbolic links followed; None when it isn't there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _fault(folder: Path, message: str, hint: str) -> ConfigError:
+    return ConfigError([Fault(origin="credentials", path=str(folder), message=message)], hint=hint)

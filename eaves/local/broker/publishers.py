@@ -1,0 +1,111 @@
+"""The sinks of triggers that publish to MQTT, and the connections that they share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from eaves.base.clock import SYSTEM, Clock
+from eaves.delivery import SinkResponse
+from eaves.delivery.mqtt.target import broker_url
+from eaves.errors import UnreachableError
+from eaves.events import Event
+from eaves.platform import AppSpec, TriggerSpec
+
+if TYPE_CHECKING:
+    from eaves.delivery.mqtt.broker_link import BrokerLink
+    from eaves.delivery.mqtt.sink import MqttSink
+
+Key = tuple[object, ...]
+"""What two triggers must have in common to share a connection."""
+
+
+class Publishers:
+    """The MQTT sinks of all apps. Safe for threads.
+
+    Triggers with the same broker and credentials share a connection. One that tells Home Assistant has its own: its
+    last will is that app's availability.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._closed = False
+        self._links: dict[Key, BrokerLink] = {}
+        self._sinks: dict[tuple[str, str], tuple[TriggerSpec, MqttSink]] = {}
+
+    def send(self, app: AppSpec, trigger: TriggerSpec, event: Event) -> SinkResponse:
+        """Publish one event of a trigger, and wait until its broker has acknowledged it.
+
+        Raises:
+            EventError: When the event can't be encoded; it never can.
+            DeliveryError: When the broker did not acknowledge it; UnreachableError when nothing was sent.
+        """
+        with self._lock:
+            if self._closed:
+                raise UnreachableError("publishing to MQTT has ended", hint="eaves up")
+            sink = self._open(app, trigger)
+        return sink.send(event, timeout_s=trigger.delivery.timeout_s)
+
+    def reconcile(self, apps: Iterable[AppSpec]) -> None:
+        """Connect to the brokers of these apps' triggers, and close every other connection."""
+        wanted = [(app, trigger) for app in apps for trigger in app.triggers if trigger.is_mqtt]
+        with self._lock:
+            if self._closed:
+                return
+            for app, trigger in wanted:
+                self._open(app, trigger)
+            names = {(app.function.name, trigger.name) for app, trigger in wanted}
+            self._sinks = {name: sink for name, sink in self._sinks.items() if name in names}
+            keys = {_key(app, trigger) for app, trigger in wanted}
+            leaving = [self._links.pop(key) for key in self._links.keys() - keys]
+        _close(leaving)
+
+    def close(self) -> None:
+        """Close every connection, after a moment for what is in flight."""
+        with self._lock:
+            self._closed = True
+            leaving = list(self._links.values())
+            self._links.clear()
+        _close(leaving)
+
+    def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
+        from eaves.delivery.mqtt.link_factory import (
+            build_link,  # paho: 0.1 s that `eaves up` pays with such a trigger only
+        )
+        from eaves.delivery.mqtt.sink import MqttSink
+
+        function = app.function
+        name = function.name, trigger.name
+        known, sink = self._sinks.get(name, (None, None))
+        key = _key(app, trigger)
+        if sink is not None and known == trigger and key in self._links:
+            return sink
+        if key not in self._links:
+            self._links[key] = build_link(
+                trigger.url, trigger.mqtt, site=function.site, app=function.name, clock=self._clock
+            )
+            self._links[key].start()
+        sink = MqttSink(trigger.name, trigger.url, trigger.mqtt, self._links[key], clock=self._clock)
+        self._sinks[name] = trigger, sink
+        return sink
+
+
+def _key(app: AppSpec, trigger: TriggerSpec) -> Key:
+    shared = (broker_url(trigger.url), trigger.mqtt.credentials, trigger.mqtt.version)
+    if not trigger.mqtt.home_assistant:
+        return shared
+    return (*shared, app.function.site, app.function.name, trigger.name, trigger.mqtt.discovery_prefix)
+
+
+def _close(links: Iterable[BrokerLink]) -> None:
+    """Close links side by side: each may take its moment."""
+    threads = [threading.Thread(target=link.close, name="mqtt-close", daemon=True) for link in links]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -1,0 +1,299 @@
+"""From zero and back.
+
+Holds a function's requests until a replica is ready, starts replicas as work comes and stops idle ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
+from eaves.delivery import HttpAnswer, SinkClient, SinkResponse
+from eaves.errors import OverloadedError, StartError
+from eaves.events import Event
+from eaves.local.processes.process import Child, Launch, Process
+from eaves.local.processes.replica import Replica, concurrency_of, probe, start_replica
+from eaves.local.state import StateDirectory
+from eaves.platform import FunctionSpec
+
+_log = logging.getLogger(__name__)
+
+POLL_S = 0.02
+"""How often the keeper looks whether a starting replica is ready, seconds."""
+KEEP_S = 0.25
+"""How often the keeper looks for dead and idle replicas, seconds."""
+REST_S = 60.0
+"""How long the keeper waits while there are no replicas and nobody asks for one; a request wakes it at once."""
+LEAVE_S = 30.0
+"""How long an idle replica may take to finish, seconds: a function drains for at most 25."""
+RESTART = Backoff(retry=None, first_s=1.0, cap_s=30.0)
+"""Pauses between attempts to start a replica that failed to."""
+
+
+class Activator:
+    """One function's replicas.
+
+    A function that can't start is tried again for ever, with growing pauses.
+
+    Args:
+        spec: The function as it is wanted.
+        state: State directory, which has the function's log.
+        inherit: Environment of the supervisor.
+        clock: Clock for pauses and deadlines.
+        launch: Starts a replica's process.
+    """
+
+    def __init__(
+        self,
+        spec: FunctionSpec,
+        state: StateDirectory,
+        *,
+        inherit: Mapping[str, str],
+        clock: Clock = SYSTEM,
+        launch: Launch = Process,
+    ) -> None:
+        self.spec = spec
+        self.concurrency = concurrency_of(spec)
+        self._log_file = state.log(spec.name)
+        self._inherit = inherit
+        self._clock = clock
+        self._launch = launch
+        self._client = SinkClient()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        self._freed = threading.Condition(lock)
+        self._replicas: list[Replica] = []
+        self._leaving: list[tuple[Child, float]] = []
+        self._waiting = 0
+        self._failures = 0
+        self._not_before = 0.0
+        self._stopping = False
+        self.reason = ""
+        self._keeper = threading.Thread(target=self._run_keeper, name=f"activator-{spec.name}", daemon=True)
+        self._keeper.start()
+
+    def state(self) -> tuple[str, int]:
+        """Its state as `eaves.platform.FunctionStatus` names it, and the replicas running."""
+        with self._changed:
+            replicas = len(self._replicas)
+            if any(replica.ready for replica in self._replicas):
+                return "ready", replicas
+            if self.reason:
+                return "failed", replicas
+            return ("starting" if replicas or self._waiting else "idle"), replicas
+
+    def send(
+        self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> SinkResponse:
+        """Have a replica answer one event, starting one when there is none.
+
+        Args:
+            event: The event.
+            timeout_s: For all of it, a start included.
+            headers: HTTP headers beside those of the event.
+
+        Raises:
+            StartError: When no replica becomes ready in time.
+            OverloadedError: When all stay busy that long.
+            DeliveryError: When the replica dies meanwhile.
+        """
+        deadline = self._clock.monotonic() + timeout_s
+        with self._slot(deadline) as replica:
+            return replica.client.post(
+                event, timeout_s=self._left(deadline), now=self._clock.now(), more_headers=headers
+            )
+
+    def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
+        """Pass one request as it is; otherwise as `send`."""
+        deadline = self._clock.monotonic() + timeout_s
+        with self._slot(deadline) as replica:
+            return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
+
+    def stop(self) -> None:
+        """Stop every replica, after what it has accepted."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            self._freed.notify_all()
+        self._keeper.join()
+        processes = [process for process, _ in self._leaving] + [replica.process for replica in self._replicas]
+        for replica in list(self._replicas):
+            self._drop(replica)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.stop()
+        self._client.close()
+
+    def _left(self, deadline: float) -> float:
+        return max(1.0, deadline - self._clock.monotonic())
+
+    @contextlib.contextmanager
+    def _slot(self, deadline: float) -> Iterator[Replica]:
+        replica = self._acquire(deadline)
+        try:
+            yield replica
+        finally:
+            with self._changed:
+                replica.inflight -= 1
+                replica.idle_since = self._clock.monotonic()
+                if self._waiting:
+                    self._freed.notify()
+
+    def _acquire(self, deadline: float) -> Replica:
+        """Take a place at a replica. The keeper is woken only when there is none: most requests find one."""
+        with self._changed:
+            if replica := self._take_place():
+                return replica
+            self._waiting += 1
+            self._changed.notify_all()
+            try:
+                while True:
+                    if replica := self._take_place():
+                        return replica
+                    self._refuse(deadline)
+                    self._clock.wait(self._freed, max(0.0, min(deadline - self._clock.monotonic(), 1.0)))
+            finally:
+                self._waiting -= 1
+
+    def _take_place(self) -> Replica | None:
+        """The least busy replica that is ready, with one request more; None when all are busy. Needs the lock."""
+        free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
+        if not free or self._stopping:
+            return None
+        replica = min(free, key=lambda candidate: candidate.inflight)
+        replica.inflight += 1
+        return replica
+
+    def _refuse(self, deadline: float) -> None:
+        """Why there is no point in waiting longer, when there isn't."""
+        hint = f"eaves logs {self.spec.name}"
+        if self._stopping:
+            raise StartError(f"function {self.spec.name} is being stopped", hint="send again later")
+        if self.reason and self._clock.monotonic() < self._not_before:
+            raise StartError(f"function {self.spec.name} doesn't start: {self.reason}", hint=hint)
+        if self._clock.monotonic() >= deadline:
+            if any(replica.ready for replica in self._replicas):
+                raise OverloadedError(
+                    f"every replica of {self.spec.name} stayed busy", hint="raise scale.max, or send less"
+                )
+            raise StartError(f"function {self.spec.name} did not become ready in time", hint=hint)
+
+    def _run_keeper(self) -> None:
+        """Run the keeper's thread: the only one that starts replicas, as the kernel ends them with it.
+
+        It ends for no exception, not even for one in what handles another: without it the function would never start
+        again.
+        """
+        while not self._stopping:
+            try:
+                self._reconcile_replicas()
+            except Exception as error:  # noqa: BLE001 - see above
+                with contextlib.suppress(Exception):
+                    self._note_defect(error)
+            with contextlib.suppress(Exception), self._changed:
+                if not self._stopping:
+                    self._clock.wait(self._changed, self._pause_s())
+
+    def _reconcile_replicas(self) -> None:
+        """Drop dead and idle replicas, and start one or see whether the starting one is ready."""
+        with self._changed:
+            self._reap()
+            start = self._wants_one() and self._clock.monotonic() >= self._not_before
+        if start:
+            self._start()
+        self._watch_start()
+        self._kill_stuck()
+
+    def _pause_s(self) -> float:
+        """Return how long the keeper may wait, seconds; called with the lock held."""
+        if any(not replica.ready for replica in self._replicas):
+            return POLL_S
+        if self._wants_one():
+            return max(POLL_S, self._not_before - self._clock.monotonic())
+        return KEEP_S if self._replicas or self._leaving else REST_S
+
+    def _note_defect(self, error: Exception) -> None:
+        with self._changed:
+            self._failed(f"{type(error).__name__}: {error}")
+        _log.error("function %s: unexpected error while its replicas were tended", self.spec.name, exc_info=error)
+
+    def _wants_one(self) -> bool:
+        running = len(self._replicas)
+        if running < self.spec.scale.min:
+            return True
+        if running >= self.spec.scale.max or any(not replica.ready for replica in self._replicas):
+            return False
+        return self._waiting > 0 and all(r.inflight >= self.concurrency for r in self._replicas)
+
+    def _start(self) -> None:
+        replica = start_replica(
+            self.spec, self._log_file, inherit=self._inherit, launch=self._launch, now=self._clock.monotonic()
+        )
+        with self._changed:
+            self._replicas.append(replica)
+        _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
+
+    def _watch_start(self) -> None:
+        """See whether starting replicas have become ready, failed, or take too long."""
+        for replica in [one for one in self._replicas if not one.ready and one.process.running]:
+            ready, reason = probe(self._client, replica)
+            late = self._clock.monotonic() - replica.started_at > self.spec.scale.start_timeout_s
+            if ready:
+                with self._changed:
+                    replica.ready, replica.idle_since = True, self._clock.monotonic()
+                    self._failures, self.reason = 0, ""
+                    self._freed.notify_all()
+            elif late or reason:
+                self._give_up(replica, reason or f"not ready after {self.spec.scale.start_timeout_s:.0f} s")
+
+    def _give_up(self, replica: Replica, reason: str) -> None:
+        replica.process.stop(timeout_s=2)
+        with self._changed:
+            if replica in self._replicas:
+                self._drop(replica)
+            self._failed(reason)
+
+    def _kill_stuck(self) -> None:
+        """Kill what was asked to finish and doesn't: it holds a model in memory."""
+        for process, since in self._leaving:
+            if self._clock.monotonic() - since > LEAVE_S:
+                _log.warning("function %s: pid %d did not finish in %.0f s", self.spec.name, process.pid, LEAVE_S)
+                process.stop(timeout_s=0)
+
+    def _drop(self, replica: Replica) -> None:
+        self._replicas.remove(replica)
+        replica.client.close()
+
+    def _failed(self, reason: str) -> None:
+        self._failures += 1
+        self.reason = reason
+        pause_s = RESTART.pause_s(self._failures)
+        self._not_before = self._clock.monotonic() + pause_s
+        _log.error("function %s: %s; next try in %.0f s", self.spec.name, reason, pause_s)
+        self._freed.notify_all()
+
+    def _reap(self) -> None:
+        """Drop replicas that died; stop idle ones down to scale.min. Called with the lock held."""
+        for replica in [candidate for candidate in self._replicas if not candidate.process.running]:
+            self._drop(replica)
+            code = replica.process.exit_code
+            if replica.ready:
+                _log.warning("function %s: a replica ended with %s", self.spec.name, code)
+            else:
+                self._failed(f"the process ended with exit code {code} before it was ready")
+        self._leaving = [(process, since) for process, since in self._leaving if process.running]
+        idle_s = self.spec.scale.idle_s
+        for replica in list(self._replicas):
+            if len(self._replicas) <= self.spec.scale.min or self._waiting:
+                break
+            if replica.ready and not replica.inflight and self._clock.monotonic() - replica.idle_since > idle_s:
+                self._drop(replica)
+                self._leaving.append((replica.process, self._clock.monotonic()))
+                replica.process.terminate()
+                _log.info("function %s: stopped an idle replica", self.spec.name)

@@ -1,0 +1,46 @@
+"""How often something failed in a row, and when it is tried again."""
+
+from __future__ import annotations
+
+from eaves.base.backoff import Backoff
+from eaves.base.clock import Clock
+
+
+class Failures:
+    """Failures of one part, with growing pauses between the attempts.
+
+    Attributes:
+        count: Failures in a row.
+        reason: What the last one said, empty without one.
+    """
+
+    def __init__(self, backoff: Backoff, clock: Clock) -> None:
+        self.count = 0
+        self.reason = ""
+        self._backoff = backoff
+        self._clock = clock
+        self._not_before = 0.0
+
+    def note(self, reason: str) -> float:
+        """Count a failure and return the seconds until the next attempt is due."""
+        self.count += 1
+        self.reason = reason
+        pause_s = self._backoff.pause_s(self.count)
+        self._not_before = self._clock.monotonic() + pause_s
+        return pause_s
+
+    def clear(self) -> None:
+        """Forget them: it worked."""
+        self.count, self.reason, self._not_before = 0, "", 0.0
+
+    def due(self) -> bool:
+        """Return whether the next attempt may be made."""
+        return not self.reason or self._clock.monotonic() >= self._not_before
+
+
+def describe_exception(error: Exception) -> str:
+    """Return what an exception says, for people; its type when it says nothing or can't be told."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - handling an error must not raise another
+        return type(error).__name__

@@ -1,0 +1,201 @@
+"""Processes of one kind, one for each app: started, watched, and started again with growing pauses when they end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from eaves.admin.client import list_hung_parts
+from eaves.base.backoff import Backoff
+from eaves.base.clock import SYSTEM, Clock
+from eaves.local.processes.failures import Failures, describe_exception
+from eaves.local.processes.process import Child, Launch, Process
+
+RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
+"""Pauses before a process that ended is started again."""
+LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
+"""Seconds between two questions whether a part of a process hangs, and for an answer."""
+STEADY_S = 600.0
+"""A process that ran for so long works: its next end counts as the first. Ten times the longest pause, so that one that
+ends every few minutes still gets growing pauses."""
+
+_log = logging.getLogger(__name__)
+
+
+class RestartCheck(Protocol):
+    """Asks a process whether it must be started again."""
+
+    def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
+        """Return the reasons; none when it needn't be, or doesn't answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessKind:
+    """What the processes of a group have in common.
+
+    Attributes:
+        name: What they are called, `agent`; an app's log is `APP.NAME`.
+        module: What is started, `python -P -m MODULE`.
+        log: The log file of an app's process.
+        socket: Where an app's process listens for questions about its queue.
+        prepare: Variables that are found anew at each start.
+    """
+
+    name: str
+    module: str
+    log: Callable[[str], Path]
+    socket: Callable[[str], Path]
+    prepare: Callable[[str], Mapping[str, str]]
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """The process of one app.
+
+    Attributes:
+        environ: What it is started with.
+        failures: Its ends in a row.
+        process: The process, running or ended; None before it could be started.
+        started_at: Start of the process, by the clock's monotonic seconds.
+        ended: Whether the end of the process was counted.
+        asked_at: When it was asked whether a part of it hangs, by the clock's monotonic seconds.
+    """
+
+    environ: Mapping[str, str]
+    failures: Failures
+    process: Child | None = None
+    started_at: float = 0.0
+    ended: bool = True
+    asked_at: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process was started and has not ended."""
+        return self.process is not None and self.process.running
+
+    def describe(self) -> str:
+        """Return the state of the process, for people."""
+        if self.process is None:
+            return f"can't be started: {self.failures.reason}" if self.failures.reason else "starting"
+        code = self.process.exit_code
+        return "running" if code is None else f"ended with {code}"
+
+
+class ProcessGroup:
+    """The processes of all apps. All calls but `member` and `failed` come from one thread, which must last.
+
+    The kernel ends children with the thread that started them.
+
+    Args:
+        kind: What they have in common.
+        inherit: Environment of the supervisor.
+        clock: Clock for pauses.
+        launch: Starts a process.
+        ask: Gives the reasons why the process at a socket must be started again.
+    """
+
+    def __init__(
+        self,
+        kind: ProcessKind,
+        *,
+        inherit: Mapping[str, str],
+        clock: Clock = SYSTEM,
+        launch: Launch = Process,
+        ask: RestartCheck = list_hung_parts,
+    ) -> None:
+        self._kind = kind
+        self._inherit = inherit
+        self._clock = clock
+        self._launch = launch
+        self._ask = ask
+        self._members: dict[str, Member] = {}
+
+    def reconcile(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
+        """Run exactly the processes of these apps; start those again that ended and whose pause is over.
+
+        Args:
+            wanted: By app the environment of its process.
+        """
+        for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:
+            member = self._members.pop(app)
+            if member.process is not None:
+                member.process.stop()
+        for app, environ in wanted.items():
+            if app not in self._members:
+                self._members[app] = Member(environ=environ, failures=Failures(RESTART, self._clock))
+            self._keep_running(app, self._members[app])
+
+    def member(self, app: str) -> Member | None:
+        """Return the process of an app; None when it is to have none."""
+        return self._members.get(app)
+
+    def failed(self) -> dict[str, str]:
+        """Return, by app, why its process can't be started."""
+        return {
+            app: f"the {self._kind.name} of {app} {member.describe()}"
+            for app, member in list(self._members.items())
+            if member.process is None and member.failures.reason
+        }
+
+    def terminate(self) -> None:
+        """Ask all of them to finish."""
+        for member in self._members.values():
+            if member.process is not None:
+                member.process.terminate()
+
+    def stop(self) -> None:
+        """Ask all of them to finish and wait until they have."""
+        self.terminate()
+        for member in self._members.values():
+            if member.process is not None:
+                member.process.stop()
+
+    def _keep_running(self, app: str, member: Member) -> None:
+        if member.process is not None and member.process.running:
+            if self._clock.monotonic() - member.started_at >= STEADY_S:
+                member.failures.clear()
+            self._end_if_hung(app, member, member.process)
+            return
+        if member.process is not None and not member.ended:
+            member.ended = True
+            code = member.process.exit_code
+            pause_s = member.failures.note(f"ended with {code}")
+            name = self._kind.name
+            _log.warning(
+                "the %s of %s ended with %s; it is started again in %.0f s, see its log: eaves logs %s.%s",
+                *(name, app, code, pause_s, app, name),
+            )
+        if member.failures.due():
+            self._start(app, member)
+
+    def _end_if_hung(self, app: str, member: Member, process: Child) -> None:
+        """End a process of which a part hangs, as nothing else ends that; it is started again."""
+        now = self._clock.monotonic()
+        if now - member.asked_at < LIVENESS_S:
+            return
+        member.asked_at = now
+        if reasons := self._ask(self._kind.socket(app), timeout_s=LIVENESS_TIMEOUT_S):
+            _log.warning("the %s of %s is started again: %s", self._kind.name, app, "; ".join(reasons))
+            process.stop()
+
+    def _start(self, app: str, member: Member) -> None:
+        kind = self._kind
+        try:
+            environ = {**member.environ, **kind.prepare(app)}
+            member.process = self._launch(kind.module, environ, kind.log(app), inherit=self._inherit)
+        except Exception as error:  # noqa: BLE001 - one process that can't be started must not stop the others
+            member.process = None
+            pause_s = member.failures.note(describe_exception(error))
+            _log.error(
+                "the %s of %s can't be started: %s; next try in %.0f s",
+                kind.name,
+                app,
+                describe_exception(error),
+                pause_s,
+            )
+        else:
+            member.started_at = member.asked_at = self._clock.monotonic()
+            member.ended = False

@@ -1,0 +1,186 @@
+"""HTTP to replicas on loopback: kept connections, without names to look up, proxies and TLS.
+
+Every event passes here, and `eaves.delivery.SinkClient`, which reaches any address, takes twice the processor time.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead
+from typing import cast
+
+from eaves.delivery import HttpAnswer, SinkResponse
+from eaves.delivery.client import CONNECT_TIMEOUT_S, build_message, no_answer, read_answer, read_body
+from eaves.errors import UnreachableError
+from eaves.events import Event
+from eaves.http_client.connection_errors import describe_os_error
+from eaves.local.processes.ports import HOST
+
+KEEP_S = 60.0
+"""How long a connection that nobody uses is kept. A function closes an idle one after
+`functions.http.connection.IDLE_S`, and a request that is sent at that moment has no answer: the side that sends closes
+first."""
+
+
+class ReplicaClient:
+    """Sends to one replica from many threads. No redirects, and no retries: the spool does those.
+
+    Args:
+        port: Port on loopback that the replica listens on.
+        keep_s: How long a connection that nobody uses is kept, seconds.
+    """
+
+    def __init__(self, port: int, *, keep_s: float = KEEP_S) -> None:
+        self.url = f"http://{HOST}:{port}/"
+        self._port = port
+        self._keep_s = keep_s
+        self._lock = threading.Lock()
+        self._kept: list[tuple[float, HTTPConnection]] = []
+        self._closed = False
+
+    def post(self, event: Event, *, timeout_s: float, now: float, more_headers: Mapping[str, str]) -> SinkResponse:
+        """Send one event in binary mode and read the answer, which may be a CloudEvent.
+
+        Args:
+            event: What to send.
+            timeout_s: For the exchange, see `exchange`.
+            now: Unix seconds.
+            more_headers: Beside those of the event.
+
+        Raises:
+            EventError: When the event can't be encoded; it never can.
+            UnreachableError: When nothing was sent.
+            DeliveryError: When there is no usable answer.
+        """
+        headers, body = build_message(event, prefer_reply=True, more_headers=more_headers)
+        return read_answer(self.exchange(headers, body, timeout_s=timeout_s), self.url, event, now=now)
+
+    def exchange(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
+        """POST one request as it is, and return its answer as it came.
+
+        Args:
+            headers: Of the request.
+            body: Of the request.
+            timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
+
+        Raises:
+            UnreachableError: When nothing was sent.
+            DeliveryError: When there is no usable answer.
+        """
+        started = time.monotonic()
+        connection = self._take() or self._connect(min(CONNECT_TIMEOUT_S, timeout_s))
+        try:
+            response = self._ask(connection, headers, body, timeout_s)
+            content = read_body(response, started + timeout_s)
+        except (HTTPException, OSError) as error:
+            connection.close()
+            raise no_answer(self.url, error) from error
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(connection, response)
+        return HttpAnswer(
+            status=response.status,
+            headers=_join_headers(response),
+            body=content,
+            latency_ms=(time.monotonic() - started) * 1000,
+        )
+
+    def close(self) -> None:
+        """Close the connections that nobody uses; each of the others is closed once its exchange is over."""
+        with self._lock:
+            self._closed = True
+            kept, self._kept = self._kept, []
+        for _, connection in kept:
+            connection.close()
+
+    def _take(self) -> HTTPConnection | None:
+        """The kept connection that was used last and that the replica has not closed; None when there is none."""
+        oldest = time.monotonic() - self._keep_s
+        with self._lock:
+            stale = [connection for since, connection in self._kept if since <= oldest]
+            self._kept = [(since, connection) for since, connection in self._kept if since > oldest]
+        for connection in stale:
+            connection.close()
+        while True:
+            with self._lock:
+                if not self._kept:
+                    return None
+                _, connection = self._kept.pop()
+            if not _is_readable(connection):
+                return connection
+            connection.close()
+
+    def _connect(self, timeout_s: float) -> HTTPConnection:
+        connection = HTTPConnection(HOST, self._port, timeout=timeout_s)
+        connection.response_class = ReplicaResponse
+        try:
+            connection.connect()
+        except OSError as error:
+            reason = f"it can't be reached: {describe_os_error(error)}"
+            raise UnreachableError(f"no connection to {self.url}: {reason}", hint="check that it runs") from error
+        return connection
+
+    def _ask(
+        self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, timeout_s: float
+    ) -> ReplicaResponse:
+        connection.sock.settimeout(timeout_s)
+        # A replica may refuse a body by its head, and close before it has read the body: its answer is there.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request("POST", "/", body, dict(headers))
+        return cast(ReplicaResponse, connection.getresponse())
+
+    def _give_back(self, connection: HTTPConnection, response: ReplicaResponse) -> None:
+        """Keep a connection for the next exchange, when its answer was read to the end."""
+        with self._lock:
+            keeps = response.is_whole and not response.will_close and not self._closed
+            if keeps:
+                self._kept.append((time.monotonic(), connection))
+        if not keeps:
+            connection.close()
+
+
+class ReplicaResponse(HTTPResponse):
+    """A response that tells when its body breaks off, and whether it was read to its end.
+
+    Attributes:
+        is_whole: Whether it was read to its end.
+    """
+
+    is_whole = False
+
+    def read1(self, n: int = -1, /) -> bytes:
+        """As the standard library's, which takes an early end of a body for its end.
+
+        Raises:
+            IncompleteRead: When the body ends before its Content-Length.
+        """
+        part = super().read1(n)
+        if not part and self.length:
+            raise IncompleteRead(b"", self.length)
+        return part
+
+    def release_conn(self) -> None:
+        """Note that it was read to its end; the connection stays open."""
+        self.is_whole = True
+        self.close()
+
+
+def _is_readable(connection: HTTPConnection) -> bool:
+    """Whether there is something to read where nothing was asked: the end of the connection, or junk."""
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _join_headers(response: HTTPResponse) -> dict[str, str]:
+    """The headers of a response, names in lower case; what is there several times is joined with a comma."""
+    found: dict[str, str] = {}
+    for name, value in response.getheaders():
+        key = name.lower()
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found

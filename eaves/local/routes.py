@@ -1,0 +1,140 @@
+"""What the local platform answers over HTTP: broker and functions on its ports, the rest on its Unix socket."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Protocol
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from eaves import events
+from eaves.admin import Queue, metrics
+from eaves.admin.metrics import render_metrics
+from eaves.delivery import HttpAnswer
+from eaves.errors import EavesError, ForbiddenError
+from eaves.local.access_token import UNAUTHORISED, AccessToken
+from eaves.local.broker import read_trace
+from eaves.local.queues import build_queue_routes
+from eaves.platform import FunctionStatus
+from eaves.web_origin import HINT, find_foreign, is_same_site
+from functions.http import problems
+
+MAX_BODY_BYTES = 32_000_000
+
+_log = logging.getLogger(__name__)
+
+
+class SupervisorView(Protocol):
+    """What the web needs of the supervisor."""
+
+    def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
+        """Hand an event to the broker, with its trace by HTTP header."""
+
+    def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
+        """Pass one request to a function."""
+
+    def status(self) -> list[FunctionStatus]:
+        """Every function."""
+
+    def reconcile(self) -> dict[str, str]:
+        """Look at the specs now; return by app why it isn't wholly taken up."""
+
+    @property
+    def queue(self) -> Queue:
+        """The broker's queue."""
+
+
+def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
+    """The WSGI application.
+
+    Args:
+        runtime: The supervisor.
+        control: Also answer live queries: only ever on a socket that belongs to this user.
+        token: What every request must bring where others than this machine's programs reach it.
+    """
+    app = Flask("eaves.local", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.register_error_handler(EavesError, _answer_error)
+    app.register_error_handler(Exception, _answer_fault)
+
+    if token is not None:
+        app.before_request(partial(_refuse_strangers, token))
+    elif not control:
+        app.before_request(_refuse_browsers)
+
+    @app.post("/")
+    def publish() -> Response:
+        headers = dict(request.headers.items())
+        runtime.accept(events.decode(headers, request.get_data()), read_trace(headers))
+        return Response(status=202)
+
+    @app.post("/functions/<name>")
+    def invoke(name: str) -> Response:
+        left_out = _HOP_BY_HOP | _CHECKED | ({"authorization"} if token is not None else set())
+        passed = {key: value for key, value in request.headers.items() if key.lower() not in left_out}
+        answer = runtime.forward(name, passed, request.get_data())
+        kept = {key: value for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP}
+        return Response(answer.body, status=answer.status, headers=kept)
+
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        return Response(render_metrics(runtime.queue.report()), content_type=metrics.CONTENT_TYPE)
+
+    if control:
+        app.register_blueprint(build_queue_routes(runtime.queue))
+
+        @app.get("/status")
+        def status() -> Response:
+            return jsonify([asdict(found) for found in runtime.status()])
+
+        @app.post("/reconcile")
+        def reconcile() -> Response:
+            return jsonify(failed=runtime.reconcile())
+
+    return app
+
+
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
+)
+_CHECKED = frozenset({"origin"})
+"""Headers that have done their work here: a function would look at them from its own address."""
+
+
+def _refuse_browsers() -> None:
+    """A page from elsewhere must not reach this, neither straight (Origin) nor by a name it rebinds (Host)."""
+    if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
+        raise ForbiddenError(reason, hint=HINT)
+
+
+def _refuse_strangers(token: AccessToken) -> Response | None:
+    """Off loopback a request must bring the token, and no page of another site may have sent it."""
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_same_site(request.headers.get("Host", ""), origin):
+        raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")
+    if token.is_in(request.headers.get("Authorization", "")):
+        return None
+    refused = problems.refusal_response(401, UNAUTHORISED)
+    refused.headers["WWW-Authenticate"] = "Bearer"
+    return refused
+
+
+def _answer_error(error: EavesError) -> Response:
+    document = {"title": type(error).__name__, "status": error.http_status, "detail": error.message, "hint": error.hint}
+    return Response(json.dumps(document), status=error.http_status, content_type="application/problem+json")
+
+
+def _answer_fault(error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return problems.http_error_response(error)
+    _log.error("unexpected error", exc_info=error)
+    return Response(
+        '{"status": 500, "detail": "unexpected error; see the log of eaves up"}',
+        500,
+        content_type="application/problem+json",
+    )

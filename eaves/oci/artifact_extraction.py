@@ -1,0 +1,87 @@
+"""A function's container image at a registry > the artifact in it, in a local folder again."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from eaves.artifact import Artifact, open_artifact
+from eaves.base.disk_errors import disk_errors
+from eaves.errors import OciError
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.layers.artifact_layers import BACKBONE, ROOT, TITLES
+from eaves.oci.layers.image import Image, load_images
+from eaves.oci.package import ARTIFACT_LABEL
+from eaves.oci.store.content_store import ContentSource
+from eaves.oci.store.layout import Layout
+
+MAX_FILES, MAX_BYTES = 10_000, 16 * 2**30
+"""Most files and bytes of one layer that are unpacked: more than any artifact has."""
+
+
+def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
+    """Digest of the artifact that a container image says it holds, `sha256:...`; empty when it says nothing."""
+    image = next(load_images(source, descriptor), None)
+    return image.labels.get(ARTIFACT_LABEL, "") if image else ""
+
+
+def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layout, folder: Path) -> Artifact:
+    """Fetch the layers of an artifact and put it together again.
+
+    Args:
+        source: Has the container image.
+        descriptor: Of it, or of an index whose platforms all hold this artifact.
+        layout: Keeps the layers, so that a link that breaks costs only what has not come.
+        folder: The artifact's directory; it must not exist.
+
+    Raises:
+        OciError: It is no function's, or its artifact is not the one that it names.
+        ArtifactError: The artifact is damaged.
+    """
+    image = next(load_images(source, descriptor), None)
+    wanted = image.labels.get(ARTIFACT_LABEL, "") if image else ""
+    if image is None or not wanted:
+        raise OciError(f"{descriptor.digest} is no function's container image", hint="eaves package makes them")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(folder.parent), tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as made:
+        for layer in _layers(image):
+            layout.write(layer, source)
+            _unpack(layout, layer, Path(made))
+        found = open_artifact(Path(made) / ROOT, level="full")
+        if f"sha256:{found.digest}" != wanted:
+            raise OciError(f"{descriptor.digest} holds another artifact than it says", hint="it was altered")
+        shutil.move(Path(made) / ROOT, folder)
+    return open_artifact(folder)
+
+
+def _layers(image: Image) -> Iterator[Descriptor]:
+    """The layers that `eaves package` made of an artifact, by what the config's history says of each."""
+    said = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
+    for layer, entry in zip(image.layers, said, strict=False):
+        title = str(entry.get("created_by", "")).rpartition("eaves package: ")[2]
+        if title in TITLES or PurePosixPath(title).name == BACKBONE:
+            yield layer
+
+
+def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
+    """The files below `ROOT` of one layer; nothing else of it is written.
+
+    Raises:
+        OciError: The layer is no tar, or has a file that leads elsewhere.
+    """
+    try:
+        with tarfile.open(layout.blob_path(layer.digest), mode="r:*") as tar:
+            size = 0
+            for number, member in enumerate(tar, 1):
+                size += member.size
+                if number > MAX_FILES or size > MAX_BYTES:
+                    raise OciError(
+                        f"{layer.digest} has more than {MAX_FILES} files or {MAX_BYTES} bytes", hint="it was altered"
+                    )
+                if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
+                    tar.extract(member, folder, filter="data")
+    except (tarfile.TarError, EOFError) as error:
+        raise OciError(f"{layer.digest} can't be unpacked: {error}", hint="it was altered or damaged") from error

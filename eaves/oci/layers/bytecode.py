@@ -1,0 +1,81 @@
+"""Byte code for a container's Python, by an interpreter of its version on this machine.
+
+It is never checked against its source: nothing changes in a container image, and a check costs a cold start. Compilers
+of one minor version write what all of it run, but patch releases differ in what they write.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.errors import OciError
+from eaves.oci.layers.subprocesses import run_child
+
+_TIMEOUT_S = 600.0
+_COMPILE = """
+import compileall, py_compile, sys
+good = compileall.compile_dir(
+    sys.argv[1], stripdir=sys.argv[1], prependdir="/", quiet=2, workers=1, maxlevels=50, force=True,
+    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+)
+sys.exit(0 if good else 1)
+"""
+_ASK = "import platform, sys; print(sys.implementation.cache_tag, platform.python_version())"
+_FIXED = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+"""All that the compiler's process gets: Python 3.13.0 writes some names in the order of their hashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiler:
+    """An interpreter that compiles.
+
+    Attributes:
+        program: Its path.
+        version: Whole, `3.13.5`.
+    """
+
+    program: str
+    version: str
+
+
+def find_compiler(python: str) -> Compiler:
+    """The interpreter for a version of Python, `3.13`: the one that runs this, else the one on the path.
+
+    Raises:
+        OciError: When there is none: no other can make the byte code.
+    """
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if own == python and sys.implementation.name == "cpython":
+        return Compiler(program=sys.executable, version=platform.python_version())
+    program = shutil.which(f"python{python}")
+    said = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
+    if program is None or len(said) != 2 or said[0] != f"cpython-{python.replace('.', '')}":
+        raise OciError(
+            f"the base has Python {python}, and none on the path can compile for it",
+            hint=f"install python{python}, or choose a base with Python {own}",
+        )
+    return Compiler(program=program, version=said[1])
+
+
+def compile_folder(compiler: Compiler, root: Path) -> None:
+    """Compile every source below a folder, as if it were the root; the same bytes wherever it lies.
+
+    Raises:
+        OciError: When that fails.
+    """
+    status, said = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
+    if status:
+        raise OciError(f"Python {compiler.version} could not compile the packages: {said[-300:]}")
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Status and what was said; without the settings of whoever starts this."""
+    try:
+        return run_child(command, _FIXED, _TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)

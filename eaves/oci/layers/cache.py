@@ -1,0 +1,61 @@
+"""Layers that take long to make, kept from one time to the next under a key of all that they are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from eaves.errors import OciError
+from eaves.oci.descriptor import parse_descriptor
+from eaves.oci.layers import layer as rules
+from eaves.oci.layers.layer import Layer, compressor
+from eaves.oci.store.content_store import verified
+from eaves.oci.store.layout import Layout
+
+
+def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[], Layer]) -> Layer:
+    """A layer out of the cache, else a new one into it.
+
+    Args:
+        cache: A layout, with a file for each key beside its content.
+        parts: All that the layer is made from; how a tar is written and compressed comes to it.
+        make: Makes the layer in the cache.
+
+    Raises:
+        OciError: When it can't be made.
+    """
+    key = _key(compressor(), Path(str(rules.__file__)).read_bytes(), *parts)
+    found = _find(cache, key)
+    if found is not None:
+        return found
+    made = make()
+    values = {"descriptor": made.descriptor.to_dict(), "diff_id": made.diff_id, "title": made.title}
+    cache.write_file(f"{key}.json", json.dumps(values).encode())
+    return made
+
+
+def _key(*parts: str | bytes) -> str:
+    seen = hashlib.sha256()
+    for part in parts:
+        content = part.encode() if isinstance(part, str) else part
+        seen.update(len(content).to_bytes(8, "big") + content)
+    return seen.hexdigest()
+
+
+def _find(cache: Layout, key: str) -> Layer | None:
+    """A layer that was made before; one that was damaged since counts as none."""
+    with suppress(OSError, ValueError, KeyError, TypeError, OciError):
+        values = json.loads((cache.path / f"{key}.json").read_bytes())
+        found = Layer(
+            descriptor=parse_descriptor(values["descriptor"]),
+            diff_id=str(values["diff_id"]),
+            title=str(values["title"]),
+        )
+        with cache.open(found.descriptor) as stream:
+            for _ in verified(stream, found.descriptor):
+                pass
+        return found
+    return None

@@ -1,0 +1,233 @@
+"""Base and layers > a container image: its config, its manifest, and an index over several platforms. Pure of time.
+
+Source: OCI image-spec, config.md, manifest.md, image-index.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from eaves.errors import OciError
+from eaves.oci.descriptor import (
+    CONFIG,
+    INDEX,
+    INDEXES,
+    MANIFEST,
+    MANIFESTS,
+    OF_DOCKER,
+    Descriptor,
+    ImagePlatform,
+    build_descriptor,
+    parse_descriptor,
+    parse_document,
+    render_document,
+)
+from eaves.oci.layers.layer import Layer
+from eaves.oci.store.content_store import ContentSource
+from eaves.oci.store.layout import Layout
+
+EPOCH = "1970-01-01T00:00:00Z"
+_OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")
+"""What a base says of its own program, in a config."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One container image for one platform, as its documents say.
+
+    Attributes:
+        descriptor: Of its manifest.
+        config: Descriptor of its config.
+        layers: From the base up.
+        values: The config.
+        annotations: Of the manifest.
+    """
+
+    descriptor: Descriptor
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    values: Mapping[str, Any]
+    annotations: Mapping[str, str]
+
+    @property
+    def platform(self) -> ImagePlatform:
+        """What it runs on."""
+        return ImagePlatform(
+            architecture=str(self.values.get("architecture", "")),
+            os=str(self.values.get("os", "")),
+            variant=str(self.values.get("variant", "")),
+        )
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What is said of it."""
+        return self.values.get("config", {}).get("Labels") or {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a container of it starts.
+
+    Attributes:
+        entrypoint: The command.
+        environment: Variables, added to those of the base.
+        user: Numeric, with its group: Kubernetes can prove runAsNonRoot only of a number.
+        port: TCP port that it listens on.
+        labels: Of the container image.
+    """
+
+    entrypoint: tuple[str, ...]
+    environment: Mapping[str, str]
+    user: str
+    port: int
+    labels: Mapping[str, str]
+
+
+def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image]:
+    """Every platform's container image under a manifest or index.
+
+    Raises:
+        OciError: When a document is missing or malformed.
+    """
+    return (load_image(source, entry) for entry in _entries(source, descriptor))
+
+
+def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descriptor]:
+    """Manifests of container images under a manifest or index, without what a builder attests of them."""
+    if descriptor.media_type not in INDEXES:
+        yield descriptor
+        return
+    entries = parse_document(source.read(descriptor)).get("manifests")
+    if not isinstance(entries, list):
+        raise OciError(f"the index {descriptor.digest} lists no manifests")
+    for entry in map(parse_descriptor, entries):
+        unknown = entry.platform is not None and entry.platform.os in ("", "unknown")
+        if entry.media_type in MANIFESTS and not unknown:
+            yield entry
+
+
+def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
+    """One platform's container image.
+
+    Raises:
+        OciError: When a document is missing or malformed.
+    """
+    if descriptor.media_type not in MANIFESTS:
+        raise OciError(f"{descriptor.digest} is a {descriptor.media_type[:80]}, not a container image's manifest")
+    manifest = parse_document(source.read(descriptor))
+    try:
+        config = parse_descriptor(manifest["config"])
+        if OF_DOCKER.get(config.media_type, config.media_type) != CONFIG:
+            raise OciError(f"{descriptor.digest} holds a {config.media_type[:80]}, not a container image")
+        layers = tuple(parse_descriptor(entry) for entry in manifest["layers"])
+        values = parse_document(source.read(config))
+        diff_ids = values["rootfs"]["diff_ids"]
+        if not isinstance(values.get("config", {}), dict) or not isinstance(diff_ids, list):
+            raise TypeError("config")
+    except (KeyError, TypeError) as error:
+        raise OciError(f"{descriptor.digest} is not a container image that runs: it lacks {error}") from error
+    if len(diff_ids) != len(layers):
+        raise OciError(f"{descriptor.digest} has {len(layers)} layers and {len(diff_ids)} diff ids")
+    return Image(
+        descriptor=descriptor,
+        config=config,
+        layers=layers,
+        values=values,
+        annotations=manifest.get("annotations") or {},
+    )
+
+
+def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePlatform) -> Image:
+    """The one for a platform; of the others not more is read than an index says.
+
+    Raises:
+        OciError: When there is none.
+    """
+    there = set()
+    for entry in _entries(source, descriptor):
+        if entry.platform is None or entry.platform.runs(platform):
+            image = load_image(source, entry)
+            if image.platform.runs(platform):
+                return image
+            there.add(str(image.platform))
+        else:
+            there.add(str(entry.platform))
+    raise OciError(
+        f"there is no container image for {platform}; there are: {', '.join(sorted(there)) or 'none'}",
+        hint="choose another base or platform",
+    )
+
+
+def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Start) -> Descriptor:
+    """Put layers on a base.
+
+    Args:
+        layout: Has the layers' content, and gets the config and the manifest.
+        base: What they go on; its own layers may be elsewhere.
+        layers: From below up.
+        start: How it starts.
+
+    Returns:
+        The descriptor of its manifest, with its platform.
+    """
+    values = _build_config(base, layers, start)
+    content = render_document(values)
+    config = build_descriptor(content, CONFIG)
+    layout.write_bytes(content, config)
+    below = [replace(layer, media_type=OF_DOCKER.get(layer.media_type, layer.media_type)) for layer in base.layers]
+    manifest = render_document(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config.to_dict(),
+            "layers": [layer.to_dict() for layer in [*below, *(layer.descriptor for layer in layers)]],
+            "annotations": dict(start.labels),
+        }
+    )
+    descriptor = replace(build_descriptor(manifest, MANIFEST), platform=base.platform)
+    layout.write_manifest(descriptor, manifest)
+    return descriptor
+
+
+def build_index(layout: Layout, manifests: Sequence[Descriptor], annotations: Mapping[str, str]) -> Descriptor:
+    """One name for several platforms."""
+    ordered = sorted(manifests, key=lambda one: str(one.platform))
+    content = render_document(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [one.to_dict() for one in ordered],
+            "annotations": dict(annotations),
+        }
+    )
+    descriptor = build_descriptor(content, INDEX)
+    layout.write_manifest(descriptor, content)
+    return descriptor
+
+
+def _build_config(base: Image, layers: Sequence[Layer], start: Start) -> dict[str, Any]:
+    values = copy.deepcopy(dict(base.values))
+    run = values.get("config") or {}
+    run = {key: value for key, value in run.items() if key not in _OF_THE_BASE}
+    environment = dict(entry.partition("=")[::2] for entry in run.get("Env") or []) | {**start.environment}
+    values["config"] = run | {
+        "Entrypoint": list(start.entrypoint),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "User": start.user,
+        "WorkingDir": "/",
+        "ExposedPorts": {f"{start.port}/tcp": {}},
+        "Labels": {**(run.get("Labels") or {}), **start.labels},
+    }
+    values["rootfs"] = {
+        "type": "layers",
+        "diff_ids": [*base.values["rootfs"]["diff_ids"], *(layer.diff_id for layer in layers)],
+    }
+    made = [{"created": EPOCH, "created_by": f"eaves package: {layer.title}"} for layer in layers]
+    values["history"] = [*(base.values.get("history") or []), *made]
+    values.setdefault("created", EPOCH)
+    for dead in ("container", "container_config", "docker_version", "id", "parent"):
+        values.pop(dead, None)
+    return values

@@ -1,0 +1,123 @@
+"""The wheels that a lock names, for another machine than this, got by pip and checked against the lock's digests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from eaves.errors import OciError, RegistryError
+from eaves.oci.descriptor import ImagePlatform
+from eaves.oci.layers.layer import LayerFile
+from eaves.oci.layers.subprocesses import run_child
+
+GLIBC = range(17, 41)
+"""Versions 2.17 to 2.40, the oldest first: which of them a base has nobody says here; Debian 12 has 2.36.
+
+pip takes the first that a wheel fits, among those that the lock's digests allow: the same wheel everywhere.
+"""
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Python's name of each architecture that the lock has wheels for."""
+LEGACY = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64": ("manylinux2014",)}
+_TESTS = frozenset({"tests", "test"})
+_SOURCES = frozenset({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pyi", ".a", ".lib", ".cmake"})
+_UNUSED = (
+    "onnxruntime/capi/libonnxruntime.so",  # 35 MB: the runtime once more, for programs in C
+    *(f"onnxruntime/{name}/" for name in ("backend", "datasets", "quantization", "tools", "transformers")),  # 9 MB
+    *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py", "_core/include/", "_core/lib/")),
+)
+"""Beginnings of paths that a function never reads; what it does read, starting one shows."""
+_RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
+_PIP = frozenset({
+    "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CACHE_DIR", "NO_CACHE_DIR",
+    "CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "DEFAULT_TIMEOUT", "TIMEOUT", "RETRIES",
+})  # fmt: skip
+"""Settings of pip's that say where wheels are; others, such as its target, would change what is got."""
+TIMEOUT_S = 600.0
+
+
+def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> list[Path]:
+    """Get every wheel of a lock.
+
+    Args:
+        lock: Pinned requirements with digests.
+        platform: Of the container.
+        python: Its Python, `3.13`.
+        folder: Gets them.
+
+    Returns:
+        The wheels, in order.
+
+    Raises:
+        OciError: When there is none for this platform, or pip isn't there; RegistryError when pip fails.
+    """
+    machine = MACHINES.get(platform.architecture)
+    if machine is None or platform.os != "linux":
+        raise OciError(f"there are no wheels for {platform}", hint=f"choose of linux/{', linux/'.join(MACHINES)}")
+    abi = f"cp{python.replace('.', '')}"
+    tags = [*(f"manylinux_2_{minor}" for minor in GLIBC), *LEGACY[machine], "linux"]
+    words = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--no-deps"]
+    words += ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    words += [word for one in (abi, "abi3", "none") for word in ("--abi", one)]
+    words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
+    command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
+    try:
+        status, told = run_child(command, _environment(), TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise RegistryError(
+            f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
+        ) from error
+    if status:
+        said = "\n".join(told.strip().splitlines()[-3:])[:500]
+        absent = "No module named pip" in told
+        hint = (
+            "install Eaves with its extra, eaves[oci]"
+            if absent
+            else "check the network and pip's index, then try again"
+        )
+        failure = OciError if absent else RegistryError  # pip doesn't tell a wrong lock from an index that is down
+        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
+    return sorted(folder.glob("*.whl"))
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name.removeprefix("PIP_") in {name, *_PIP}}
+    return {**kept, "PIP_REQUIRE_VIRTUALENV": "0"}  # a download installs nothing
+
+
+def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
+    """A wheel's files as they are installed, without what never runs: tests, sources, headers, scripts, records.
+
+    Args:
+        wheel: The file.
+        root: Where its packages go in the container.
+
+    Raises:
+        OciError: When it is damaged or holds a path that leads elsewhere.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for entry in archive.infolist():
+                path = None if entry.is_dir() else _place(PurePosixPath(entry.filename), wheel)
+                if path is not None:
+                    yield LayerFile(path=f"{root}/{path}", content=archive.read(entry))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise OciError(f"{wheel.name} can't be read: {error}", hint="delete the cache and try again") from error
+
+
+def _place(path: PurePosixPath, wheel: Path) -> PurePosixPath | None:
+    """Where a wheel's file goes, relative to the packages' root; None: nowhere. Source: PEP 427."""
+    if path.is_absolute() or ".." in path.parts:
+        raise OciError(f"{wheel.name} holds the path {str(path)[:80]!r}")
+    if path.parts[0].endswith(".data"):
+        if path.parts[1:2] not in (("purelib",), ("platlib",)):
+            return None
+        path = PurePosixPath(*path.parts[2:])
+    in_info = path.parts[0].endswith(".dist-info")
+    if in_info:
+        return None if path.name in _RECORDS else path
+    dead = _TESTS & {*path.parts[:-1]} or path.suffix in _SOURCES or str(path).startswith(_UNUSED)
+    return None if dead else path

@@ -1,0 +1,184 @@
+"""A blob as a stream that survives a link which doesn't: what broke off goes on at the byte where it stopped.
+
+Two limits end a download, and each byte that comes begins both anew: the attempts of every request, for a registry that
+answers without sending what it has, and a time for one that is out of reach, as it is while the link is away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import urllib3
+
+from eaves.base.backoff import Backoff
+from eaves.errors import RegistryError
+from eaves.oci.outage import DownloadError, describe_amount, describe_outage
+from eaves.oci.registry.transport import BusyError, OutOfReachError, RegistryTransport, is_passing
+
+PIECE_BYTES = 1 << 16
+"""Most that one read asks for. What has come is returned at once, so that a cut costs nothing that was here."""
+PAUSE_CAP_S = 5.0
+"""Longest pause between two attempts to reach the registry, so that a link that is up for ten seconds is used."""
+SLICE_S = 0.2
+"""Between two looks at whether the download is still wanted."""
+GATEWAY = frozenset({502, 503, 504})
+"""Answered by what stands before a registry that is out of reach. Source: RFC 9110, sections 15.6.3 to 15.6.5."""
+
+
+class Download:
+    """Content at a URL; whoever reads it verifies it.
+
+    Args:
+        transport: The way there.
+        url: Of it.
+        scope: What a token must allow.
+        what: It is, for errors.
+        size: Bytes that it has.
+        start: The byte to begin with.
+        poll: Called several times a second while nothing comes; what it raises ends the download.
+
+    Raises:
+        OciNotFoundError: When it isn't there.
+        RegistryError: When the registry fails.
+    """
+
+    def __init__(
+        self,
+        transport: RegistryTransport,
+        url: str,
+        scope: str,
+        what: str,
+        *,
+        size: int,
+        start: int = 0,
+        poll: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._transport = transport
+        self._url, self._scope, self._what = url, scope, what
+        self._got, self._size, self._poll = start, size, poll
+        self._backoff = Backoff(retry=None, first_s=transport.pause_s, cap_s=max(PAUSE_CAP_S, transport.pause_s))
+        self._failures = self._answered = 0
+        self._moved_at = time.monotonic()
+        self._response: urllib3.BaseHTTPResponse | None = None
+        transport.outage.begin(self, start, size)
+        try:
+            self._response = self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes more, as they come; none at the end.
+
+        Raises:
+            RegistryError: When the registry sends nothing more, or is out of reach for too long.
+        """
+        while True:
+            if self._response is None:
+                self._response = self._open()
+            try:
+                # As it is on the wire: a digest is of that, whatever encoding a cache claims for it.
+                piece = self._response.read1(min(size, PIECE_BYTES), decode_content=False)
+            except urllib3.exceptions.HTTPError as error:
+                self._drop()
+                if self._got == self._size:
+                    return b""
+                self._wait(error, answered=True)
+                continue
+            if piece:
+                self._got += len(piece)
+                self._failures, self._answered, self._moved_at = 0, 0, time.monotonic()
+                self._transport.outage.moved(self, self._got, self._size)
+            return piece
+
+    def close(self) -> None:
+        """Give the connection up, unless all of it was read."""
+        self._transport.outage.end(self)
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def _open(self) -> urllib3.BaseHTTPResponse:
+        """An answer that stands at the next byte, however long that takes."""
+        ranged = True
+        while True:
+            try:
+                headers = {"Range": f"bytes={self._got}-"} if self._got and ranged else {}
+                response = self._transport.stream(self._url, self._scope, headers, self._what)
+            except BusyError as error:
+                self._wait(error, answered=error.status not in GATEWAY, pause_s=error.wait_s)
+                continue
+            except RegistryError as error:
+                if not is_passing(error):
+                    raise
+                self._wait(error, answered=not isinstance(error, OutOfReachError))
+                continue
+            self._response = response
+            try:
+                if self._stands(response):
+                    return response
+                if not headers:
+                    raise RegistryError(
+                        f"{self._what}: the registry begins at another byte than asked", hint="try again"
+                    )
+                self._drop()
+                ranged = False  # it knows ranges, but not these: it sends all of it once more
+            except urllib3.exceptions.HTTPError as error:
+                self._drop()
+                self._wait(error, answered=True)
+
+    def _stands(self, response: urllib3.BaseHTTPResponse) -> bool:
+        """Whether an answer goes on at the next byte; one that begins anew is read up to there."""
+        if response.status == 206:
+            start = response.headers.get("Content-Range", "").partition("-")[0].strip()
+            return start == f"bytes {self._got}"
+        if response.status == 416:
+            return False
+        left = self._got
+        while left:
+            piece = response.read1(min(left, PIECE_BYTES), decode_content=False)
+            if not piece:
+                raise RegistryError(f"{self._what} is shorter than it was", hint="try again")
+            left -= len(piece)
+            self._poll()
+        return True
+
+    def _wait(self, error: Exception, *, answered: bool, pause_s: float = 0.0) -> None:
+        """Pause before the next attempt.
+
+        Args:
+            error: What failed.
+            answered: Whether the registry had answered, so that the link was there.
+            pause_s: What the registry asks for.
+
+        Raises:
+            DownloadError: When this was the last.
+        """
+        self._failures += 1
+        self._answered += answered
+        reason = describe_outage(error) if not isinstance(error, BusyError) else f"it answered {error.status}"
+        idle_s = time.monotonic() - self._moved_at
+        here = describe_amount(self._got, self._size)
+        if self._answered >= self._transport.attempts:
+            if isinstance(error, RegistryError):
+                raise error
+            raise DownloadError(f"{self._what} broke off at {here}, again and again: {error}"[:300], hint="try again")
+        left_s = self._transport.outage_s - idle_s
+        if left_s <= 0:
+            raise DownloadError(
+                f"{self._what}: no byte came for {_describe_time(idle_s)} ({reason}); {here} had come",
+                hint="try again once the registry is in reach",
+            ) from error
+        until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), pause_s), left_s)
+        while (rest_s := until - time.monotonic()) > 0:
+            self._transport.outage.wait(reason)
+            self._poll()
+            time.sleep(min(rest_s, SLICE_S))
+
+
+def _describe_time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,320 @@
+"""A registry over HTTP: a place to read container images from and write them to.
+
+oras, the Python library for this, reads each blob into memory, can't mount, can't go on with a broken upload and keeps
+one token for all repositories. So the requests are made here, over urllib3, which pools and waits.
+
+Source: OCI distribution-spec 1.1.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import BinaryIO, cast
+from urllib.parse import urlencode
+
+from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
+from eaves.oci.descriptor import INDEXES, MANIFESTS, MAX_DOCUMENT_BYTES, Descriptor, digest_of, parse_document
+from eaves.oci.reference import Reference
+from eaves.oci.registry.download import Download
+from eaves.oci.registry.response import RegistryResponse, require_status
+from eaves.oci.registry.transport import AGAIN, MAX_PAUSE_S, Access, RegistryTransport, follow
+from eaves.oci.store.content_store import ContentSource, Progress, verified
+
+__all__ = ["Access", "Registry"]
+UPLOAD_CHUNK_BYTES = 8 * 1024 * 1024
+TAGS_A_PAGE = 1000
+MAX_CHUNK_BYTES = 64 * 1024 * 1024
+_PULL, _PUSH = "pull", "pull,push"
+
+
+class Registry:
+    """One repository of a registry; a `ContentSource` and a `ContentTarget`, safe to use from many threads.
+
+    Args:
+        reference: Its host and repository.
+        access: How it is reached.
+
+    Raises:
+        OciError: When the certificate authorities can't be read.
+    """
+
+    def __init__(self, reference: Reference, access: Access) -> None:
+        self._reference = reference
+        self._transport = RegistryTransport(reference, access)
+        self._base = f"{self._transport.root}{reference.repository}/"
+
+    def resolve(self, name: str) -> Descriptor:
+        """The manifest or index that a tag or digest names.
+
+        Raises:
+            OciNotFoundError: When there is none.
+            OciError: When it is something else, or not what the digest says.
+            RegistryError: When the registry doesn't answer as it should.
+        """
+        content, media_type = self._manifest(name)
+        digest = digest_of(content)
+        if name.startswith("sha256:") and name != digest:
+            raise OciError(f"{self._where(name)}: the registry answers with other content", hint="it was altered")
+        return Descriptor(media_type=media_type, digest=digest, size=len(content))
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document, verified.
+
+        Raises:
+            OciError: When it isn't there or isn't what the descriptor says.
+        """
+        if descriptor.media_type in INDEXES | MANIFESTS:
+            content, media_type = self._manifest(descriptor.digest)
+            found = (digest_of(content), len(content), media_type)
+            if found != (descriptor.digest, descriptor.size, descriptor.media_type):
+                raise OciError(
+                    f"{self._where(descriptor.digest)}: the registry answers with other content", hint="it was altered"
+                )
+            return content
+        if descriptor.size > MAX_DOCUMENT_BYTES:
+            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
+        with self.open(descriptor) as stream:
+            return b"".join(verified(stream, descriptor))
+
+    @contextmanager
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> Iterator[BinaryIO]:
+        """A blob as a stream, which goes on where it broke off and waits while the registry is out of reach.
+
+        Args:
+            descriptor: Of it.
+            start: The byte to begin with.
+            poll: Called several times a second while nothing comes; what it raises ends the reading.
+
+        Raises:
+            OciNotFoundError: When it isn't there.
+            RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
+        """
+        url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
+        size, scope = descriptor.size, self._scope(_PULL)
+        with closing(Download(self._transport, url, scope, what, size=size, start=start, poll=poll)) as stream:
+            yield cast("BinaryIO", stream)
+
+    def tags(self) -> Iterator[str]:
+        """Every tag of the repository, page by page; none when there is no such repository yet.
+
+        Raises:
+            RegistryError: When the registry doesn't answer as it should.
+
+        Source: OCI distribution-spec, "Content Discovery".
+        """
+        last = ""
+        while True:
+            url = f"{self._base}tags/list?{urlencode({'n': TAGS_A_PAGE, **({'last': last} if last else {})})}"
+            answer = self._ask("GET", url, _PULL)
+            if answer.status == 404:
+                return
+            require_status(answer, {200}, self._where(""))
+            tags = parse_document(answer.content).get("tags") or []
+            if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+                raise RegistryError(f"{self._where('')}: the registry's list of tags holds something else")
+            yield from tags
+            if not tags or not answer.headers.get("Link") or tags[-1] == last:
+                return
+            last = tags[-1]
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether a blob is there.
+
+        Raises:
+            RegistryError: When the registry doesn't answer as it should.
+        """
+        # As whoever will write: of a repository that isn't there yet, some registries tell nobody else.
+        answer = self._ask("HEAD", f"{self._base}blobs/{descriptor.digest}", _PUSH)
+        if answer.status == 404:
+            return False
+        require_status(answer, {200}, self._where(descriptor.digest))
+        return True
+
+    def mount(self, descriptor: Descriptor, other: str) -> bool:
+        """Take a blob over from another repository of the same registry; whether that worked."""
+        url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
+        try:
+            answer = self._transport.send("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
+        except AccessError:
+            return False  # who may not read there may still write here
+        if answer.status == 202 and answer.headers.get("Location"):  # an upload that isn't wanted
+            with suppress(RegistryError):
+                self._transport.once("DELETE", self._place(answer, url), self._scope(_PUSH))
+        return answer.status == 201
+
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+        """Upload a blob in chunks; one that breaks off goes on where the registry says it stopped.
+
+        Raises:
+            OciError: When the source's content isn't what its descriptor says, or the registry refuses it.
+        """
+        for last, _ in self._transport.pauses():
+            counted = _Counted(progress)
+            try:
+                self._upload(descriptor, source, counted)
+            except _ForgottenError:  # docker-registry up to 2.8 forgets an upload whose chunk broke off
+                if last:
+                    raise
+                progress(-counted.bytes)
+            else:
+                return
+
+    def _upload(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+        place, chunk_bytes = self._begin()
+        with source.open(descriptor, poll=lambda: progress(0)) as stream:
+            sent = 0
+            for chunk in _chunks(verified(stream, descriptor), chunk_bytes):
+                place = self._send(place, chunk, sent, descriptor, progress)
+                sent += len(chunk)
+        mark = "&" if "?" in place else "?"
+        answer = self._ask("PUT", f"{place}{mark}{urlencode({'digest': descriptor.digest})}", _PUSH, body=b"")
+        if answer.status == 404 and self.has(descriptor):
+            return  # it was done, and only that answer was lost
+        require_status(answer, {201, 204}, f"the upload of {descriptor.digest}")
+
+    def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
+        """Put a manifest or index, by its digest or under a tag.
+
+        Raises:
+            RegistryError: When the registry refuses it.
+        """
+        url = f"{self._base}manifests/{name or descriptor.digest}"
+        answer = self._ask("PUT", url, _PUSH, body=content, headers={"Content-Type": descriptor.media_type})
+        require_status(answer, {201}, self._where(name or descriptor.digest))
+
+    def _manifest(self, name: str) -> tuple[bytes, str]:
+        """Content and media type, which header and content must agree on: else one is read as the other."""
+        accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
+        answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
+        require_status(answer, {200}, self._where(name))
+        said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if said not in INDEXES | MANIFESTS:
+            raise OciError(
+                f"{self._where(name)} is a {said[:80] or 'document of no type'}, not a container image",
+                hint="check its name; what only very old tools read must be pushed again with a new one",
+            )
+        values = parse_document(answer.content)
+        both = "manifests" in values and ("layers" in values or "config" in values)
+        if values.get("mediaType", said) != said or both or (said in INDEXES) != ("manifests" in values):
+            raise OciError(f"{self._where(name)} is said to be a {said}, and is something else")
+        return answer.content, said
+
+    def _begin(self) -> tuple[str, int]:
+        """Where an upload goes, and how large its chunks are."""
+        url = f"{self._base}blobs/uploads/"
+        answer = self._ask("POST", url, _PUSH, body=b"")
+        if answer.status == 404:
+            raise OciNotFoundError(
+                f"{self._where('')} takes no uploads",
+                hint="make the repository or its project there, or check the name",
+            )
+        require_status(answer, {202}, f"an upload to {self._where('')}")
+        if not answer.headers.get("Location"):
+            raise RegistryError(f"{self._where('')} began an upload without saying where", hint="try another registry")
+        least = answer.headers.get("OCI-Chunk-Min-Length", "")
+        wanted = int(least) if least.isascii() and least.isdecimal() and len(least) < 12 else 0
+        return self._place(answer, url), min(max(wanted, UPLOAD_CHUNK_BYTES), MAX_CHUNK_BYTES)
+
+    def _send(self, place: str, chunk: bytes, start: int, descriptor: Descriptor, progress: Progress) -> str:
+        """One chunk; where the next goes."""
+        done, fault = 0, ""
+        for _, pause_s in self._transport.pauses():
+            counted = _Counted(progress)
+            try:
+                answer = self._patch(place, chunk[done:], start + done, counted)
+            except RegistryError as error:
+                if isinstance(error, AccessError):
+                    raise
+                fault, wait_s = str(error), pause_s
+            else:
+                if answer.status in (202, 204):
+                    return self._place(answer, place)
+                if answer.status not in AGAIN | {416}:
+                    require_status(answer, {202}, f"a chunk of {descriptor.digest}")
+                fault, wait_s = f"the registry answered {answer.status}", answer.wait_s(pause_s)
+                if wait_s > MAX_PAUSE_S:
+                    break
+            time.sleep(wait_s)
+            place, got = self._received(place, start)
+            if not start <= got <= start + len(chunk):
+                raise _ForgottenError(
+                    f"the registry forgot what it had of {descriptor.digest} ({fault})"[:400], hint="push again"
+                )
+            kept, done = got - start - done, got - start
+            progress(kept - counted.bytes)
+            if done == len(chunk):
+                return place
+        raise RegistryError(
+            f"the upload of {descriptor.digest} stopped at byte {start + done}: {fault}"[:400],
+            hint="push again; what has arrived whole isn't sent again",
+        )
+
+    def _patch(self, place: str, content: bytes, start: int, progress: Progress) -> RegistryResponse:
+        headers = {
+            "Content-Range": f"{start}-{start + len(content) - 1}",
+            "Content-Type": "application/octet-stream",
+        }
+        return self._transport.once(
+            "PATCH", place, self._scope(_PUSH), body=content, headers=headers, progress=progress
+        )
+
+    def _received(self, place: str, start: int) -> tuple[str, int]:
+        """Where an upload goes on, and at which byte; -1 when it is gone."""
+        answer = self._ask("GET", place, _PUSH)
+        last = answer.headers.get("Range", "0-0").rpartition("-")[2]
+        known = answer.status == 204 and last.isascii() and last.isdecimal() and len(last) < 20
+        if start == 0 and (not known or last == "0"):  # `0-0` is said of one byte and of none: nothing is lost anew
+            return self._begin()[0], 0
+        if not known:
+            return place, -1
+        return self._place(answer, place), int(last) + 1
+
+    def _place(self, answer: RegistryResponse, url: str) -> str:
+        """Where an upload goes on: without a word of it, where it was."""
+        return follow(url, answer.headers.get("Location", ""))
+
+    def _scope(self, rights: str) -> str:
+        return f"repository:{self._reference.repository}:{rights}"
+
+    def _where(self, name: str) -> str:
+        mark = "@" if name.startswith("sha256:") else ":" if name else ""
+        return f"{self._reference.host}/{self._reference.repository}{mark}{name}"
+
+    def _ask(
+        self, method: str, url: str, rights: str, *, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> RegistryResponse:
+        return self._transport.send(method, url, self._scope(rights), body=body, headers=headers)
+
+
+class _ForgottenError(RegistryError):
+    """An upload that is to begin anew."""
+
+
+class _Counted:
+    """Progress, counted."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.bytes = 0
+
+    def __call__(self, size: int) -> None:
+        self.bytes += size
+        self._progress(size)
+
+
+def _chunks(pieces: Iterator[bytes], chunk_bytes: int) -> Iterator[bytes]:
+    """Pieces joined to the size of a chunk."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= chunk_bytes:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)

@@ -1,0 +1,90 @@
+"""What a registry answered, read within bounds, and what its statuses mean."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import urllib3
+
+from eaves.base.backoff import parse_retry_after
+from eaves.errors import AccessError, OciNotFoundError, RegistryError
+from eaves.oci.descriptor import MAX_DOCUMENT_BYTES
+
+_WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
+"""Of Go's server and of nginx, spoken to without TLS where they want it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryResponse:
+    """One answer, whole.
+
+    Attributes:
+        status: HTTP's.
+        headers: Whose names any case finds.
+        content: At most `MAX_DOCUMENT_BYTES`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def wait_s(self, default: float) -> float:
+        """Seconds that the registry asks to wait (Retry-After), or `default` when it doesn't say."""
+        asked_s = parse_retry_after(self.headers.get("Retry-After"), time.time())
+        return default if asked_s is None else asked_s
+
+
+def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
+    """Read an answer to its end, so that its connection serves again.
+
+    Raises:
+        RegistryError: When it is larger than any document.
+        urllib3.exceptions.HTTPError: When it breaks off.
+    """
+    try:
+        content = response.read(MAX_DOCUMENT_BYTES + 1)
+        if len(content) > MAX_DOCUMENT_BYTES:
+            response.close()
+            raise RegistryError(f"the registry answers with more than {MAX_DOCUMENT_BYTES} bytes where a document is")
+    finally:
+        response.release_conn()
+    return RegistryResponse(status=response.status, headers=response.headers, content=content)
+
+
+def require_status(answer: RegistryResponse, wanted: Collection[int], what: str) -> None:
+    """Raise unless the status is one of those.
+
+    Raises:
+        AccessError: 401, 403.
+        OciNotFoundError: 404.
+        RegistryError: Anything else.
+    """
+    if answer.status in wanted:
+        return
+    said = _said(answer)
+    if answer.status in (401, 403):
+        raise AccessError(f"{what}: not allowed ({answer.status}){said}", hint="log in with your container tool")
+    if answer.status == 404:
+        raise OciNotFoundError(f"{what} isn't there{said}", hint="check its name")
+    if answer.status == 413:
+        raise RegistryError(f"{what} is larger than the registry takes{said}", hint="raise its limit")
+    if answer.status == 429:
+        wait = f" for {answer.wait_s(0):.0f} s" if "Retry-After" in answer.headers else " for now"
+        raise RegistryError(f"{what}: the registry takes no more requests{wait}{said}", hint="try again later")
+    if any(phrase in answer.content for phrase in _WRONG_PROTOCOL):
+        raise RegistryError(f"{what}: the registry speaks TLS only", hint="leave out --plain-http")
+    hint = "try again later" if answer.status >= 500 else None
+    raise RegistryError(f"{what}: the registry answered {answer.status}{said}", hint=hint)
+
+
+def _said(answer: RegistryResponse) -> str:
+    """What the registry says of it. Source: distribution-spec, error codes."""
+    try:
+        errors = json.loads(answer.content)["errors"]
+        told = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return f": {told[:200]}" if told.isprintable() else ""

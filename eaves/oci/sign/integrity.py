@@ -1,0 +1,119 @@
+"""Every byte of a container image against what its documents say: manifests, configs, layers, and what these unpack to.
+
+A digest in a manifest names a layer as it travels, a diff id in a config what it unpacks to. Nodes check the first;
+few check the second.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from eaves.errors import OciError
+from eaves.oci.descriptor import LAYER, LAYER_GZIP, OF_DOCKER, Descriptor
+from eaves.oci.layers.image import Image, load_images
+from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What was found to be as it says.
+
+    Attributes:
+        images: One for each platform.
+        layers: Different ones, of all platforms.
+    """
+
+    images: tuple[Image, ...]
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers."""
+        return sum(layer.size for layer in self.layers)
+
+
+def check_content(
+    source: ContentSource,
+    descriptor: Descriptor,
+    progress: Callable[[Sequence[Descriptor]], Progress] = lambda layers: lambda size: None,
+) -> Checked:
+    """Read a container image whole.
+
+    Args:
+        source: Has it.
+        descriptor: Of its manifest or index.
+        progress: Called with the layers, for something to tell how much of them was read.
+
+    Raises:
+        OciError: When anything is missing, or isn't what it is said to be.
+    """
+    images = tuple(load_images(source, descriptor))
+    if not images:
+        raise OciError(f"{descriptor.digest} is an index of no container image")
+    wanted = {
+        (layer.digest, str(diff_id)): layer
+        for image in images
+        for layer, diff_id in zip(image.layers, image.values["rootfs"]["diff_ids"], strict=True)
+    }
+    layers = tuple(wanted.values())
+    tell = progress(layers)
+    for (_, diff_id), layer in wanted.items():
+        _check_layer(source, layer, diff_id, tell)
+    return Checked(images=images, layers=layers)
+
+
+def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progress: Progress) -> None:
+    kind = OF_DOCKER.get(layer.media_type, layer.media_type)
+    if kind not in (LAYER, LAYER_GZIP):
+        raise OciError(f"the layer {layer.digest} is a {kind[:80]}, which can't be unpacked here to be checked")
+    with source.open(layer) as stream:
+        wire = _Hashed(stream, layer.size, progress)
+        try:
+            plain = _digest(
+                cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", wire))) if kind == LAYER_GZIP else wire
+            )
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            plain = ""
+        while wire.read(CHUNK_BYTES):
+            pass
+    if (wire.digest, wire.size) != (layer.digest, layer.size):
+        raise OciError(
+            f"content of {layer.digest} has another digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
+            hint="it was altered or damaged: push it again",
+        )
+    if plain != diff_id:
+        raise OciError(f"the layer {layer.digest} unpacks to other content than its config says ({diff_id[:80]})")
+
+
+class _Hashed:
+    """A stream that hashes what is read of it, and ends where more comes than it should have."""
+
+    def __init__(self, stream: BinaryIO, limit: int, progress: Progress) -> None:
+        self._stream, self._limit, self._progress = stream, limit, progress
+        self._seen = hashlib.sha256()
+        self.size = 0
+
+    def read(self, size: int = CHUNK_BYTES) -> bytes:
+        if self.size > self._limit:
+            return b""
+        piece = self._stream.read(size)
+        self._seen.update(piece)
+        self.size += len(piece)
+        self._progress(len(piece))
+        return piece
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._seen.hexdigest()}"
+
+
+def _digest(stream: BinaryIO | _Hashed) -> str:
+    seen = hashlib.sha256()
+    while piece := stream.read(CHUNK_BYTES):
+        seen.update(piece)
+    return f"sha256:{seen.hexdigest()}"

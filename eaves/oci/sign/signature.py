@@ -1,0 +1,249 @@
+"""Signatures of container images, in cosign's format: a manifest under the tag `sha256-HEX.sig` beside what it signs.
+
+Each of its layers is a payload, which names the signed digest, and carries the signature of that payload as an
+annotation. There is no transparency log here: who has the public key needs nothing else to verify.
+
+Source: sigstore/cosign, specs/SIGNATURE_SPEC.md; containers/image, docs/containers-signature.5.md (simple signing).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol
+
+from eaves.errors import OciError, OciNotFoundError, SignatureError
+from eaves.oci.descriptor import (
+    CONFIG,
+    INDEXES,
+    MANIFEST,
+    Descriptor,
+    build_descriptor,
+    parse_descriptor,
+    parse_document,
+    render_document,
+)
+from eaves.oci.layers.image import load_images
+from eaves.oci.reference import DEFAULT_HOST, Reference, parse_reference
+from eaves.oci.sign.keys import PrivateKey, PublicKey
+from eaves.oci.store.content_store import ContentSource, ContentTarget
+
+PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
+ANNOTATION = "dev.cosignproject.cosign/signature"
+TYPE = "cosign container image signature"
+MAX_SIGNATURES = 100
+"""That are looked at, of one container image."""
+MAX_PAYLOAD_BYTES = 64 * 1024
+_ZERO_TIME = "0001-01-01T00:00:00Z"
+_COSIGN_HOST = "index.docker.io"
+"""What cosign calls Docker's own registry."""
+
+
+class SignatureRepository(ContentSource, ContentTarget, Protocol):
+    """A repository: what signs it reads and writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """What a signature says.
+
+    Attributes:
+        digest: Of what is signed.
+        repository: As which it was signed, HOST/REPOSITORY.
+        annotations: What the signer added.
+    """
+
+    digest: str
+    repository: str
+    annotations: Mapping[str, str]
+
+
+def sign(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> list[Descriptor]:
+    """Sign a container image: each platform's manifest, then the index over them.
+
+    A node checks the manifest of its own platform, an admission policy the digest that was deployed: both are signed.
+
+    Args:
+        store: Has it, and gets the signatures.
+        reference: Its host and repository, which become part of what is signed.
+        descriptor: Of its manifest or index.
+        key: Signs.
+
+    Returns:
+        What was signed now; what this key had signed already isn't.
+
+    Raises:
+        OciError: When it isn't there, or the store refuses the signature.
+    """
+    images = [image.descriptor for image in load_images(store, descriptor)]
+    wanted = images if descriptor.digest in {one.digest for one in images} else [*images, descriptor]
+    return [one for one in wanted if _sign_one(store, reference, one, key)]
+
+
+def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
+    """The signature of a container image by a key.
+
+    Args:
+        store: Has it.
+        descriptor: Of its manifest or index, by the digest that was resolved.
+        key: Who must have signed.
+        repository: As which it must have been signed: what was signed as one thing must not pass for another.
+
+    Raises:
+        SignatureError: When there is none.
+    """
+    entries = list(_entries(_listed(store, descriptor.digest)))
+    others = set()
+    for entry in entries:
+        payload, signature = _content(store, entry)
+        if not key.matches(payload, signature):
+            continue
+        signed = parse_payload(payload)
+        if signed.digest != descriptor.digest:
+            others.add(f"of {signed.digest[:80]!r}")
+        elif _named(signed.repository) != (repository.host, repository.repository):
+            others.add(f"as {signed.repository[:200]!r}")
+        else:
+            return signed
+    if not entries:
+        raise SignatureError(f"{descriptor.digest} is not signed", hint="eaves sign it")
+    if others:
+        raise SignatureError(
+            f"{descriptor.digest} has a signature by {key.id[:19]}, but {', '.join(sorted(others))}",
+            hint="sign it where it is; a mirror says what it mirrors with --signed-as",
+        )
+    raise SignatureError(f"{descriptor.digest} is signed, but not by {key.id}", hint="check the key")
+
+
+def build_payload(reference: Reference, digest: str) -> bytes:
+    """What is signed, in the bytes that cosign makes."""
+    host = _COSIGN_HOST if reference.host == DEFAULT_HOST else reference.host
+    values = {
+        "critical": {
+            "identity": {"docker-reference": f"{host}/{reference.repository}"},
+            "image": {"docker-manifest-digest": digest},
+            "type": TYPE,
+        },
+        "optional": None,
+    }
+    return json.dumps(values, separators=(",", ":")).encode()
+
+
+def parse_payload(payload: bytes) -> Signed:
+    """Read what a key signed.
+
+    Raises:
+        SignatureError: When it is no signature of a container image: keys sign other things too.
+    """
+    try:
+        values = json.loads(payload)
+        critical, optional = values["critical"], values.get("optional") or {}
+        digest, kind = critical["image"]["docker-manifest-digest"], critical["type"]
+        repository = critical["identity"]["docker-reference"]
+        if kind != TYPE or not isinstance(digest, str) or not isinstance(repository, str):
+            raise TypeError(kind)
+        annotations = {str(name): str(value) for name, value in optional.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SignatureError(f"the key signed something that is no container image: {error}"[:200]) from error
+    return Signed(digest=digest, repository=repository, annotations=annotations)
+
+
+def signature_tag(digest: str) -> str:
+    """Where the signatures of a digest are."""
+    return f"{digest.replace(':', '-')}.sig"
+
+
+def _sign_one(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> bool:
+    before = _listed(store, descriptor.digest)
+    payload = build_payload(reference, descriptor.digest)
+    for entry in _entries(before):
+        found, signature = _content(store, entry)
+        if found == payload and key.public.matches(found, signature):
+            return False
+    if len(before) >= MAX_SIGNATURES:
+        raise OciError(f"{descriptor.digest} has {len(before)} signatures already", hint="remove some")
+    made = build_descriptor(payload, PAYLOAD, **{ANNOTATION: base64.b64encode(key.sign(payload)).decode()})
+    layers = [*before, made.to_dict()]
+    content = render_document(_build_config(layers))
+    config = build_descriptor(content, CONFIG)
+    for blob, data in ((made, payload), (config, content)):
+        if not store.has(blob):
+            store.write(blob, _Memory(data), lambda size: None)
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_dict(), "layers": layers}
+    manifest = render_document(document)
+    store.write_manifest(build_descriptor(manifest, MANIFEST), manifest, signature_tag(descriptor.digest))
+    return True
+
+
+def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """As cosign writes it, which says nothing."""
+    return {
+        "architecture": "",
+        "created": _ZERO_TIME,
+        "history": [{"created": _ZERO_TIME} for _ in layers],
+        "os": "",
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+        "config": {},
+    }
+
+
+def _listed(store: ContentSource, digest: str) -> list[dict[str, Any]]:
+    """The signatures of a digest, as their manifest lists them."""
+    try:
+        found = store.resolve(signature_tag(digest))
+    except OciNotFoundError:
+        return []
+    layers = parse_document(store.read(found)).get("layers")
+    if found.media_type in INDEXES or not isinstance(layers, list):
+        raise SignatureError(f"what is under {signature_tag(digest)} are no signatures", hint="remove that tag")
+    return layers
+
+
+def _entries(layers: list[dict[str, Any]]) -> Iterator[Descriptor]:
+    for layer in layers[:MAX_SIGNATURES]:
+        entry = parse_descriptor(layer)
+        if entry.media_type == PAYLOAD:
+            yield entry
+
+
+def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
+    """Payload, verified against its digest, and signature; nothing that matches any key when there is none."""
+    if entry.size > MAX_PAYLOAD_BYTES:
+        raise SignatureError(f"the signature's payload {entry.digest} has {entry.size} bytes, too many")
+    try:
+        signature = base64.b64decode(entry.annotations.get(ANNOTATION, ""), validate=True)
+    except (binascii.Error, ValueError):
+        signature = b""
+    return store.read(entry), signature
+
+
+def _named(repository: str) -> tuple[str, str]:
+    """Host and repository; a name by tag or digest counts as its repository."""
+    try:
+        reference = parse_reference(repository)
+    except OciError:
+        return "", ""
+    return reference.host, reference.repository
+
+
+class _Memory:
+    """Content in memory, as a source."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def resolve(self, name: str) -> Descriptor:
+        raise OciNotFoundError(name)
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        return self._content
+
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> AbstractContextManager[BinaryIO]:
+        return nullcontext(io.BytesIO(self._content[start:]))

@@ -1,0 +1,43 @@
+"""A layout as one tar (`oci-archive`), which podman, ctr and skopeo read."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from eaves.errors import OciError
+from eaves.oci.store.layout import Layout
+
+
+def write_archive(layout: Layout, path: Path) -> None:
+    """Write a layout's files, in order, with no times and owners; whole or not at all.
+
+    Raises:
+        OciError: When it can't be written.
+    """
+    files = sorted(file for file in layout.path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with (
+            os.fdopen(handle, "wb") as stream,
+            tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for folder in sorted({parent for file in files for parent in file.relative_to(layout.path).parents[:-1]}):
+                info = tarfile.TarInfo(folder.as_posix())
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+            for file in files:
+                info = tarfile.TarInfo(file.relative_to(layout.path).as_posix())
+                info.size, info.mode = file.stat().st_size, 0o644
+                with file.open("rb") as content:
+                    tar.addfile(info, content)
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)  # noqa: PTH105
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise OciError(f"{path} can't be written: {error.strerror}", hint="free some space") from error

@@ -1,0 +1,332 @@
+"""An OCI layout: content by digest in a directory, and names. Source: OCI image-spec, image-layout.md."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from eaves.errors import OciError, OciNotFoundError
+from eaves.oci.descriptor import (
+    INDEX,
+    INDEXES,
+    MANIFESTS,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+    parse_descriptor,
+    parse_document,
+    render_document,
+)
+from eaves.oci.outage import DownloadError
+from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress, verified
+from eaves.oci.store.partial import Partial, open_partial, sweep_partials
+
+NAME = "org.opencontainers.image.ref.name"
+_BLOBS = "blobs/sha256"
+_INDEX = "index.json"
+_LAYOUT = "oci-layout"
+_TEMPORARY = ".new-"
+_SWEEP_S = 24 * 3600
+
+
+class Layout:
+    """One layout directory.
+
+    Args:
+        path: The directory; see `open_layout` and `create_layout`.
+        say: Told while content that is to be written here is fetched by another process, a line each time.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], object] = lambda text: None) -> None:
+        self.path = path
+        self._say = say
+
+    def blob_path(self, digest: str) -> Path:
+        """Where content of this digest lies."""
+        return self.path / _BLOBS / digest.removeprefix("sha256:")
+
+    def entries(self) -> list[Descriptor]:
+        """What is named here.
+
+        Raises:
+            OciError: When index.json can't be read.
+        """
+        values = parse_document(_read(self.path / _INDEX, MAX_DOCUMENT_BYTES))
+        found = values.get("manifests", [])
+        if not isinstance(found, list):
+            raise OciError(f"{self.path / _INDEX}: manifests must be a list")
+        return [parse_descriptor(entry) for entry in found]
+
+    def resolve(self, name: str) -> Descriptor:
+        """The entry of a tag, a digest, or of the only one when the name is empty.
+
+        Raises:
+            OciNotFoundError: When there is none, or more than one.
+        """
+        entries = self.entries()
+        found = [entry for entry in entries if not name or name in (entry.digest, entry.annotations.get(NAME))]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(sorted(entry.annotations.get(NAME, entry.digest) for entry in entries)) or "nothing"
+        raise OciNotFoundError(f"{self.path} has no {name or 'single entry'}; there: {names[:300]}")
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether content of this digest and size is here."""
+        with suppress(OSError):
+            return self.blob_path(descriptor.digest).stat().st_size == descriptor.size
+        return False
+
+    def mount(self, descriptor: Descriptor, other: str) -> bool:
+        """Whether it is here: a layout has no repositories."""
+        return self.has(descriptor)
+
+    @contextmanager
+    def open(
+        self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
+    ) -> Iterator[BinaryIO]:
+        """Content as a stream.
+
+        Args:
+            descriptor: Of it.
+            start: The byte to begin with.
+            poll: Is never called: a disk has no outages.
+
+        Raises:
+            OciNotFoundError: When it isn't here.
+        """
+        try:
+            stream = self.blob_path(descriptor.digest).open("rb")
+        except OSError as error:
+            raise OciNotFoundError(f"{self.path} lacks {descriptor.digest}: {error.strerror}") from error
+        with stream:
+            stream.seek(start)
+            yield stream
+
+    def read(self, descriptor: Descriptor) -> bytes:
+        """A document, verified.
+
+        Raises:
+            OciError: When it isn't here or isn't what the descriptor says.
+        """
+        if descriptor.size > MAX_DOCUMENT_BYTES:
+            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
+        with self.open(descriptor) as stream:
+            return b"".join(verified(stream, descriptor))
+
+    def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress = lambda size: None) -> None:
+        """Take content in from elsewhere, verified before it gets its name.
+
+        What has come stays in a partial file when this fails or is killed, and the next one goes on from there.
+
+        Args:
+            descriptor: Of it.
+            source: Has it.
+            progress: Told of each piece, of what an earlier one had left, and of nothing (0) while it waits; what it
+                raises ends the writing.
+
+        Raises:
+            OciError: When it isn't what the descriptor says, or the disk is full.
+        """
+        target = self.blob_path(descriptor.digest)
+        _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
+
+    def _fetch(self, target: Path, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+        with open_partial(target, descriptor, lambda: self.has(descriptor), lambda: progress(0), self._say) as partial:
+            if partial is None:
+                progress(descriptor.size)
+                return
+            progress(partial.size)
+            resumed = partial.size > 0
+            while True:
+                _require_space(target.parent, descriptor.size - partial.size)
+                _receive(partial, descriptor, source, progress)
+                if partial.is_whole:
+                    partial.place(target)
+                    return
+                found, size = partial.digest, partial.size
+                partial.clear()
+                if not resumed:
+                    raise OciError(
+                        f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
+                        hint="it was altered or damaged: fetch or build it again",
+                    )
+                progress(-size)
+                resumed = False  # what an earlier one had left was damaged: once more, from the first byte
+
+    def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
+        """Take in content that is in memory."""
+        self._place(self.blob_path(descriptor.digest), lambda target: target.write(content))
+
+    def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
+        """Take in a manifest or index; with a name it takes the place of what had that name.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        if descriptor.media_type not in INDEXES | MANIFESTS:
+            raise OciError(f"{descriptor.media_type} is neither a manifest nor an index")
+        self.write_bytes(content, descriptor)
+        if name is None:
+            return
+        with self._alone():
+            kept = [entry for entry in self.entries() if entry.annotations.get(NAME) != name]
+            named = {**descriptor.to_dict(), "annotations": {**descriptor.annotations, NAME: name}}
+            self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write one of the files beside the content, whole or not at all.
+
+        Raises:
+            OciError: When the disk is full.
+        """
+        self._place(self.path / name, lambda target: target.write(content))
+
+    def adopt(self, path: Path, descriptor: Descriptor) -> None:
+        """Take in a file of this layout's `new_file` under its digest."""
+        target = self.blob_path(descriptor.digest)
+        _guarded(target, lambda: path.replace(target))
+
+    def new_file(self) -> Path:
+        """A new empty file on the layout's own file system; `adopt` it or remove it."""
+        folder = self.path / _BLOBS
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
+        os.close(handle)
+        return Path(name)
+
+    def _place(self, target: Path, fill: Callable[[BinaryIO], object]) -> None:
+        """Write a file whole or not at all."""
+
+        def write() -> None:
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    fill(stream)
+                os.chmod(name, 0o644)  # noqa: PTH101
+                os.replace(name, target)  # noqa: PTH105
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(name)  # noqa: PTH108
+                raise
+
+        _guarded(target, write)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process changes the names meanwhile."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
+    """Read what a partial file lacks."""
+    if partial.size == descriptor.size:
+        return
+    try:
+        with source.open(descriptor, start=partial.size, poll=lambda: progress(0)) as stream:
+            while partial.size <= descriptor.size and (piece := stream.read(CHUNK_BYTES)):
+                partial.append(piece)
+                progress(len(piece))
+    except DownloadError as error:
+        if partial.size:
+            error.hint = "run it again once the registry is in reach; it goes on from there"
+        raise
+
+
+def _require_space(folder: Path, size: int) -> None:
+    """Look before anything is fetched, not when it has come in vain.
+
+    Raises:
+        OciError: When the disk has no room for it.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OciError(
+            f"{folder} has {free / 1e6:.1f} MB free, and {size / 1e6:.1f} MB are to come",
+            hint="free some space, or choose another place",
+        )
+
+
+def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
+    """A layout at `path`: the one that is there, or a new one.
+
+    Args:
+        path: The directory.
+        say: See `Layout`.
+
+    Raises:
+        OciError: When something else is there, or it can't be written.
+    """
+    if not path.exists():
+        _guarded(path, lambda: path.mkdir(parents=True, exist_ok=True))
+    layout = Layout(path)
+    if path.is_dir():
+        with layout._alone():  # noqa: SLF001 - another process may be making the same one
+            there = {entry.name for entry in path.iterdir() if not entry.name.startswith(_TEMPORARY)}
+            if there <= {"blobs", _INDEX}:  # empty, or what a killed process left
+                _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
+                if _INDEX not in there:
+                    layout.write_file(_INDEX, _render_index([]))
+                layout.write_file(_LAYOUT, json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+            _sweep(path)
+    return open_layout(path, say)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers that were killed have left; one that is at work is younger."""
+    for left in (*path.glob(f"{_TEMPORARY}*"), *(path / "blobs").rglob(f"{_TEMPORARY}*")):
+        with suppress(OSError):
+            if left.stat().st_mtime < time.time() - _SWEEP_S:
+                left.unlink()
+    sweep_partials(path / _BLOBS)
+
+
+def _render_index(entries: list[dict[str, Any]]) -> bytes:
+    ordered = sorted(entries, key=lambda entry: entry.get("annotations", {}).get(NAME, entry["digest"]))
+    return render_document({"schemaVersion": 2, "mediaType": INDEX, "manifests": ordered})
+
+
+def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
+    """The layout at `path`.
+
+    Args:
+        path: The directory.
+        say: See `Layout`.
+
+    Raises:
+        OciError: When there is none.
+    """
+    version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
+    if version != "1.0.0":
+        raise OciError(f"{path} has the layout version {version!r:.40}, this Eaves reads 1.0.0")
+    return Layout(path, say)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(max_bytes + 1)
+    except OSError as error:
+        raise OciNotFoundError(f"{path.parent} is not an OCI layout: {path.name}: {error.strerror}") from error
+    if len(content) > max_bytes:
+        raise OciError(f"{path} has more than {max_bytes} bytes")
+    return content
+
+
+def _guarded(path: Path, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except OSError as error:
+        raise OciError(
+            f"{path} can't be written: {error.strerror}", hint="free some space, or choose another place"
+        ) from error

@@ -1,0 +1,188 @@
+"""What an answer or a failure means for the entries of a request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from eaves.delivery.response_rules import NO_ANSWER
+from eaves.errors import SpoolFullError
+from eaves.link import BatchAnswer, RefusedEvent
+from eaves.relay.entry_selection import EntrySelector
+from eaves.relay.foreign_entries import prefix_of, prefixes
+from eaves.relay.link_state import LinkState
+from eaves.relay.requests.request_failure import FailureAction, RequestFailure
+from eaves.relay.requests.sender import Sender
+from eaves.relay.requests.traffic import Traffic
+from eaves.spool import Entry, Spool
+
+TRIES_ALONE = 3
+"""Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
+FOREIGN = 403
+"""Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
+then, and the site has another name now. It is kept until the name or the token is mended."""
+
+_log = logging.getLogger(__name__)
+
+
+class Settlement:
+    """Releases entries, gives them up, or leaves them queued. For the forwarder's thread alone.
+
+    Args:
+        spool: Holds the entries.
+        sender: Makes the requests.
+        turns: Chooses what is sent.
+        traffic: Counts what was sent; guarded by `state`.
+        link_state: Whether the link is up; guarded by `state`.
+        state: The forwarder's lock.
+        hold: Pauses the forwarder for a reason on this machine.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        sender: Sender,
+        turns: EntrySelector,
+        traffic: Traffic,
+        link_state: LinkState,
+        *,
+        state: threading.Condition,
+        hold: Callable[[str], None],
+    ) -> None:
+        self._spool = spool
+        self._sender = sender
+        self._turns = turns
+        self._traffic = traffic
+        self._link_state = link_state
+        self._state = state
+        self._hold = hold
+        self._alone = (0, 0)
+        self._doubted = 0
+
+    def succeeded(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer | None) -> str:
+        """A request got through: release what the receiver has, and set apart what it never takes.
+
+        Args:
+            lane: Its class.
+            entries: What was in it, or a part of it.
+            answer: What became of them; None after a part, when more is to come.
+
+        Returns:
+            Why every one of them is refused as another site's; empty when one isn't.
+
+        Raises:
+            SpoolError: When it can't be written.
+        """
+        self._alone = (0, 0)
+        self._turns.got_through(lane, entries if answer is not None else ())
+        return "" if answer is None else self._settle(lane, entries, answer)
+
+    def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:
+        """A request failed: wait, send less, or give up on the one event that is at fault.
+
+        Args:
+            lane: Its class.
+            entries: What was in it, or a part of it.
+            failure: Why.
+
+        Raises:
+            SpoolError: When it can't be written.
+        """
+        entry, alone = entries[0], len(entries) == 1
+        again = alone and entry.attempts > 0
+        with self._state:
+            resized = not again or self._sender.is_under_way(entry)
+            self._traffic.failed(
+                lane, entries, failure, attempted_bytes=self._sender.attempted_bytes, is_resized=resized
+            )
+            if failure.next is FailureAction.WAIT:
+                self._link_state.send_failed(failure.reason, failure.status, asked_s=failure.asked_s)
+            elif failure.next in (FailureAction.SUSPECT, FailureAction.GIVE_UP):
+                event = entry.event
+                named = f"event {event.id[:64]} of {event.source[:128]}: " if alone else ""
+                self._link_state.event_failed(f"{named}{failure.reason}", failure.status, again=again)
+            hangs = self._hangs_alone(entries, failure)
+            at_fault = alone and self._is_at_fault(lane, entry, failure)
+        if failure.next is FailureAction.AS_BATCH:
+            self._sender.prefer_batch(entry)
+        elif at_fault:
+            self._give_up(lane, entry, RefusedEvent(index=0, status=failure.status, detail=failure.reason))
+        elif hangs or (alone and failure.next is FailureAction.SUSPECT):
+            self._set_aside(lane, entry, failure.reason)
+
+    def _settle(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer) -> str:
+        refused = {one.index: one for one in answer.refused}
+        self._spool.ack_many([entry for index, entry in enumerate(entries) if index not in refused])
+        foreign = {index: one for index, one in refused.items() if one.status == FOREIGN}
+        taken = [entry for index, entry in enumerate(entries) if index not in foreign]
+        known = prefixes(taken)
+        self._turns.foreign.release(lane, taken)
+        held = []
+        for index, one in refused.items():
+            entry = entries[index]
+            if index not in foreign:
+                self._give_up(lane, entry, one)
+            elif entry.attempts or prefix_of(entry.event.source) in known:  # not for the name of its site
+                self._set_aside(lane, entry, f"the receiver refuses it (403): {one.detail}")
+            else:
+                held.append(entry)
+        if held:
+            self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
+        if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
+            return ""
+        told = f"what waits is of another site than its token: {refused[0].detail}"
+        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
+
+    def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
+        """Whether an event that was refused alone is to be given up on."""
+        if failure.next is FailureAction.GIVE_UP:
+            again, self._doubted = self._doubted == entry.seq, entry.seq
+            return again
+        return failure.next is FailureAction.SUSPECT and self._traffic.is_at_fault(lane, entry)
+
+    def _hangs_alone(self, entries: Sequence[Entry], failure: RequestFailure) -> bool:
+        """Whether one event gets no answer again and again, each time right after a good probe.
+
+        Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
+        It is never given up on, and others pass.
+        """
+        seq, tries = entries[0].seq, self._alone[1]
+        if len(entries) > 1 or failure.next is not FailureAction.WAIT or failure.status != NO_ANSWER or failure.refused:
+            self._alone = (0, 0)
+            return False
+        self._alone = (seq, tries + 1 if self._alone[0] == seq else 1)
+        most = TRIES_ALONE if not entries[0].attempts or self._sender.is_under_way(entries[0]) else 1
+        return self._alone[1] >= most
+
+    def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
+        self._sender.put_off(entry)
+        event = entry.event
+        reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
+        try:
+            self._spool.dead_letter(entry, reason, refusal.status)
+        except SpoolFullError as error:
+            self._set_aside(lane, entry, error.message)
+            self._hold(error.message)
+            return
+        self._turns.gave_up(lane, entry)
+        with self._state:
+            self._traffic.gave_up(lane)
+        told = {"event_id": event.id, "source": event.source}
+        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
+
+    def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
+        """Have entries wait together until the receiver takes the first of them."""
+        for entry in entries:
+            self._sender.put_off(entry)
+        self._turns.foreign.refused(lane, entries, reason)
+        with self._state:
+            for _ in entries:
+                self._traffic.set_aside(lane)
+
+    def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
+        """Let the others pass for a while."""
+        self._sender.put_off(entry)
+        self._turns.set_aside(lane, entry, reason)
+        with self._state:
+            self._traffic.set_aside(lane)

@@ -1,0 +1,144 @@
+"""What was sent and what came of it: how much is sent next, how fast, and which event is at fault."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from eaves.delivery.refusal_history import RefusalHistory
+from eaves.delivery.response_rules import NO_ANSWER
+from eaves.relay.link_report import ForwardedCounts
+from eaves.relay.requests.batch_size import TARGET_S, BatchSize
+from eaves.relay.requests.request_failure import FailureAction, RequestFailure
+from eaves.relay.requests.sender import SentRequest
+from eaves.relay.requests.throughput import Throughput, ThroughputSample
+from eaves.spool import Entry
+
+
+class Traffic:
+    """The requests of a forwarder. Not safe for threads: its caller holds a lock.
+
+    Args:
+        classes: Lanes of the spool.
+        rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
+        began_at: Now, on the monotonic clock.
+
+    Attributes:
+        counts: What was forwarded.
+        sendable_at: When the rate lets the next request be sent, on the monotonic clock.
+    """
+
+    def __init__(self, classes: Sequence[str], *, rate_bytes: int, began_at: float) -> None:
+        self.counts = ForwardedCounts()
+        self.sendable_at = began_at
+        self._rate_bytes = rate_bytes
+        self._throughput = Throughput()
+        self._sizes = {lane: BatchSize() for lane in classes}
+        self._evidence = {lane: RefusalHistory() for lane in classes}
+        self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
+
+    def limit(self, lane: str) -> tuple[int, int]:
+        """Most events and most bytes of the next request of a class."""
+        size = self._sizes[lane]
+        if not self._rate_bytes:
+            return size.max_events, size.max_bytes
+        return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
+
+    def sends_ahead(self, lane: str) -> bool:
+        """Whether the next request of a class may be begun while one is under way."""
+        return not self._rate_bytes and self._sizes[lane].is_quick
+
+    def limit_s(self, wire_bytes: int) -> float:
+        """How long a request of so many bytes may take before the link is held to be silent, seconds."""
+        return self._throughput.limit_s(wire_bytes)
+
+    def rates(self) -> tuple[float, float, float] | None:
+        """Events, stored bytes and bytes on the wire a second; None before the first request."""
+        return self._throughput.rates()
+
+    def attempts(self) -> Mapping[str, Mapping[str, int]]:
+        """Lane to `delivered`, `retried` and `dead` to their counts."""
+        return {lane: dict(counted) for lane, counted in self._attempts.items()}
+
+    def succeeded(self, lane: str, entries: Sequence[Entry], sent: SentRequest, *, took_s: float, now: float) -> None:
+        """A request got through, and the spool knows of it.
+
+        Args:
+            lane: Its class.
+            entries: What was in it, or a part of it.
+            sent: What was sent, and what became of it.
+            took_s: How long it took with packing and releasing, seconds.
+            now: When it ended, on the monotonic clock.
+        """
+        wire_bytes, is_part = sent.wire_bytes, sent.answer is None or not sent.wire_bytes
+        stored_bytes = wire_bytes if is_part else sum(map(entry_bytes, entries))
+        events = 0 if sent.answer is None else len(entries)
+        self._sizes[lane].succeeded(took_s, len(entries), stored_bytes)
+        self._throughput.add(
+            ThroughputSample(
+                ended_at=now, took_s=took_s, events=events, stored_bytes=stored_bytes, wire_bytes=wire_bytes
+            )
+        )
+        self.counts.bytes_sent += wire_bytes
+        if self._rate_bytes:
+            self.sendable_at = max(self.sendable_at, now - took_s) + wire_bytes / self._rate_bytes
+        if sent.answer is None:
+            return
+        done = events - len(sent.answer.refused)
+        self.counts.forwarded += done
+        self.counts.repeated += sent.answer.repeated
+        self._attempts[lane]["delivered"] += done
+        passed = self._evidence[lane].passed
+        for entry in entries:
+            passed(entry.seq)
+
+    def failed(
+        self,
+        lane: str,
+        entries: Sequence[Entry],
+        failure: RequestFailure,
+        *,
+        attempted_bytes: int,
+        is_resized: bool = True,
+    ) -> None:
+        """A request got no usable answer: the next one is smaller, unless the receiver is busy.
+
+        Args:
+            lane: Its class.
+            entries: What was in it, or a part of it.
+            failure: Why.
+            attempted_bytes: Its body.
+            is_resized: Whether the next one is smaller; what a known entry meets says nothing about the others' size.
+        """
+        self.counts.failed += 1
+        if failure.status == NO_ANSWER:
+            self._throughput.stalled()
+        if not is_resized or failure.next is FailureAction.AS_BATCH:
+            return
+        size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
+        if len(entries) == 1:  # perhaps a part of it only
+            stored_bytes = min(stored_bytes, max(attempted_bytes, 1))
+        if failure.next is FailureAction.SPLIT:
+            size.too_large(len(entries), stored_bytes)
+        elif (
+            failure.next is not FailureAction.WAIT or failure.status == NO_ANSWER
+        ):  # a busy receiver asks for no smaller ones
+            size.failed(len(entries), stored_bytes)
+
+    def is_at_fault(self, lane: str, entry: Entry) -> bool:
+        """Whether an event that was refused alone is at fault, by how the others of its class fared."""
+        return self._evidence[lane].refused(entry.seq)
+
+    def gave_up(self, lane: str) -> None:
+        """An event became a dead letter."""
+        self.counts.refused += 1
+        self._attempts[lane]["dead"] += 1
+
+    def set_aside(self, lane: str) -> None:
+        """An event lets the others pass for a while."""
+        self._attempts[lane]["retried"] += 1
+
+
+def entry_bytes(entry: Entry) -> int:
+    """Bytes of an entry's data and attributes, about as the queue counts them."""
+    return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

@@ -1,0 +1,90 @@
+"""What empties an agent's spool: images to the function, predictions to the sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eaves.base.backoff import Backoff
+from eaves.credentials.redact import redact
+from eaves.delivery import AttemptResult, Deliverer, SinkClient, SinkResponse
+from eaves.delivery.rejection import build_refusal
+from eaves.errors import ConfigError, UnreachableError
+from eaves.events import Event
+from eaves.link.credentialed import CredentialedClient
+from eaves.sources.lanes import IMAGES, REPLIES
+from eaves.sources.settings import AgentSettings
+from eaves.spool import Entry, Puts, Spool
+
+OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
+"""How often a function behind the link is tried: as a relay tries its receiver, so that a link that is up for ten
+seconds of every thirty is used."""
+NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+LOW = "low"
+"""Value of the extension `confidence` of a prediction that the function isn't sure of."""
+
+
+def build_deliverers(
+    settings: AgentSettings,
+    spool: Spool,
+    client: SinkClient,
+    overrides: Mapping[str, str],
+    function_client: CredentialedClient | None = None,
+) -> list[Deliverer]:
+    """What empties the spool: images to the function, whose predictions go to the sink; without one, images there.
+
+    An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
+    In the commit that makes a dead letter of an image the sink's queue gets the event that says so: the image stays
+    here, and nobody else would hear of it.
+
+    Args:
+        settings: The agent's.
+        spool: Its queue.
+        client: Sends to the sink, and to a function that asks for no credentials.
+        overrides: Extension attributes for every event that goes to the sink.
+        function_client: Sends to a function that asks for credentials.
+    """
+
+    def to_sink(event: Event) -> SinkResponse:
+        if not settings.sink:
+            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
+        return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
+
+    def to_function(event: Event) -> SinkResponse:
+        if function_client is None:
+            return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
+        try:
+            own, headers = function_client.current()
+        except ConfigError as error:  # a Secret that is renewed, say
+            raise UnreachableError(error.message, hint=error.hint) from error
+        return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
+
+    def keep(entry: Entry, reply: Event) -> Puts:
+        kept = [(reply.with_extensions(**overrides), (REPLIES,))]
+        if _goes_along(settings.forward_images, reply):
+            kept.append((entry.event, (REPLIES,)))
+        return kept
+
+    def tell(entry: Entry, judged: AttemptResult) -> Puts:
+        by, status, reason = redact(settings.function), judged.status, judged.reason
+        refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
+        return [(refused.with_extensions(**overrides), (REPLIES,))]
+
+    patience = Backoff(retry=None, first_s=0.5, cap_s=30.0)
+    images = Deliverer(
+        spool,
+        IMAGES,
+        to_function if settings.function else to_sink,
+        backoff=patience if function_client is None else OVER_LINK,
+        parallel=settings.parallel,
+        on_reply=keep if settings.function else None,
+        reply_required=bool(settings.function),
+        tell_dead=tell if settings.function else None,
+        lease=spool.lease(IMAGES),
+    )
+    replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
+    return [images, replies]
+
+
+def _goes_along(forward_images: str, reply: Event) -> bool:
+    """Whether an image goes to the sink beside its prediction."""
+    return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

@@ -1,0 +1,327 @@
+"""The file: how it is opened, written with group commit, read and watched.
+
+Calls that several threads make at the same moment share one commit: while one thread commits, the changes of the others
+gather, and the first of those threads to wake commits all of them.
+
+Source: SQLite's write-ahead log (sqlite.org/wal.html) and `PRAGMA synchronous` (sqlite.org/pragma.html): WAL with FULL
+syncs the log at every commit, so a commit survives power loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from eaves.base.clock import SYSTEM, Clock
+from eaves.base.files import make_directory, sync_directory
+from eaves.errors import SpoolDamagedError, SpoolError
+from eaves.spool.file import schema, write_ahead_log
+from eaves.spool.file.lease import Lease
+from eaves.spool.file.sqlite_errors import FOREIGN, SALVAGE_HINT, spool_error, translated
+from eaves.spool.ledger import schema as ledger_schema
+
+T = TypeVar("T")
+Version = tuple[str, int, int]
+"""A mark of what a lane holds: while two are equal, nothing has come to it in between."""
+
+POLL_S = 1.0
+"""How often one of the waiting threads looks for what other processes wrote; what this process writes wakes at once."""
+BUSY_TIMEOUT_S = 30.0
+READER_CACHE_KB = 512
+"""Pages that the connection for reading keeps, in KiB; SQLite's default is 2,000. Each commit, which another connection
+makes, empties it, so that more would only take memory. Source: sqlite.org/pragma.html, `cache_size`."""
+WAL_LIMIT_BYTES = 64 << 20
+"""What the log shrinks to after a burst."""
+
+ERASE = "FAST"
+"""Deleted content is overwritten where that writes no page more. With SQLite's ON, the default of Debian's build, a
+released image is written once more, as zeros. Source: sqlite.org/pragma.html, secure_delete."""
+
+
+@dataclass(slots=True)
+class _Change(Generic[T]):
+    """A change that waits for a commit, and what came of it."""
+
+    apply: Callable[[sqlite3.Connection], T]
+    lanes: Collection[str]
+    done: bool = False
+    result: T | None = None
+    error: Exception | None = None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with explicit transactions, usable from every thread."""
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    db.text_factory = lambda text: text.decode(errors="replace")  # text that damage has made none fails no whole query
+    return db
+
+
+class Database:
+    """One spool file, one connection to write and one to read. For many threads and processes; not across a fork.
+
+    Attributes:
+        path: The file.
+        damaged: Whether SQLite has found the file damaged; nothing is written to it any more.
+        has_ledger: Whether the file has a ledger.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[Path], sqlite3.Connection] = connect,
+        *,
+        clock: Clock = SYSTEM,
+        ledger: bool = False,
+        ignored_lanes: Collection[str] | None = None,
+    ) -> None:
+        self.path = path
+        self.damaged = False
+        self._clock = clock
+        self._pending: list[_Change[Any]] = []
+        self._committing = False
+        self._turn = threading.Condition()
+        self._read_lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._lane_changes: dict[str, int] = {}
+        self._all_changes = 0
+        self._polled_at = float("-inf")
+        self._closed = False
+        self._users = users_lease(path)
+        with translated(path), contextlib.ExitStack() as opened:
+            make_directory(path.parent)
+            # One opener at a time: turning a new file into WAL needs it to itself, and SQLite doesn't wait for that.
+            with open_lease(path):
+                if complete_path(path).exists():
+                    raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                opened.callback(self._users.release)
+                self._users.acquire(blocking=True, shared=True)
+                self._mend_log()
+                make_file(path)
+                self._writer = opened.enter_context(contextlib.closing(connect(path)))
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA synchronous = FULL")
+                self._writer.execute(f"PRAGMA secure_delete = {ERASE}")
+                self._writer.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+                schema.ensure(self._writer, path)
+                if ledger:
+                    ledger_schema.ensure(self._writer, ignored_lanes)
+                self.has_ledger = ledger_schema.exists(self._writer)
+                self._inode = path.stat().st_ino
+                self._reader = opened.enter_context(contextlib.closing(connect(path)))
+                self._reader.execute("PRAGMA query_only = ON")
+                self._reader.execute(f"PRAGMA cache_size = -{READER_CACHE_KB}")
+                self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
+            opened.pop_all()
+
+    def _mend_log(self) -> None:
+        """Mend the log when nobody else has the file open: SQLite reads it at the first open after a crash only.
+
+        Nobody opens the file meanwhile, as `open_lease` is held.
+
+        Raises:
+            SpoolDamagedError: When not all of it can be mended.
+        """
+        self._users.release()
+        if self._users.acquire() and write_ahead_log.mend(self.path):
+            raise SpoolDamagedError(f"the log of {self.path} is damaged")
+        self._users.release()
+        self._users.acquire(blocking=True, shared=True)
+
+    def close(self) -> None:
+        """Close the file after what is under way; everything later raises SpoolError."""
+        with self._turn:
+            self._turn.wait_for(lambda: not self._committing)
+            with self._read_lock:
+                if self._closed:
+                    return
+                self._closed = True
+                self._reader.close()
+                self._writer.close()
+                self._users.release()
+        self.wake()
+
+    def is_replaced(self) -> bool:
+        """Whether another process has put a new file in the place of this one."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except OSError:
+            return False
+
+    def commit(self, change: Callable[[sqlite3.Connection], T], lanes: Collection[str] = ()) -> T:
+        """Apply a change; it is on disk when this returns. Whatever it raises is raised here and leaves no trace.
+
+        Args:
+            change: What to do within the transaction.
+            lanes: Those to which it brings something to deliver: who waits for one of them wakes.
+
+        Raises:
+            SpoolError: When it, or the commit it shared, can't be written.
+        """
+        waiting = _Change(change, lanes)
+        with self._turn:
+            self._pending.append(waiting)
+            self._turn.wait_for(lambda: waiting.done or not self._committing)
+            group: list[_Change[Any]] = []
+            if not waiting.done:
+                group, self._pending = self._pending, []
+                self._committing = True
+        if group:
+            self._commit_group(group)
+        if isinstance(waiting.error, FOREIGN):
+            raise self._translated(waiting.error) from waiting.error
+        if waiting.error is not None:
+            raise waiting.error
+        return cast(T, waiting.result)
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The rows of a query.
+
+        Raises:
+            SpoolError: When the file can't be read.
+        """
+        with self._read_lock:
+            self._check_open()
+            try:
+                return self._reader.execute(sql, values).fetchall()
+            except FOREIGN as error:
+                raise self._translated(error) from error
+
+    def report_damage(self, what: str) -> SpoolDamagedError:
+        """Have the file replaced for what SQLite itself doesn't notice; returns the error to raise."""
+        self.damaged = True
+        return SpoolDamagedError(f"spool {self.path}: {what}", hint=SALVAGE_HINT)
+
+    def version(self, lane: str) -> Version:
+        """The mark of what a lane holds now."""
+        with self._changed:
+            return lane, self._lane_changes.get(lane, 0), self._all_changes
+
+    def wait(self, version: Version, timeout_s: float) -> bool:
+        """Wait until something may have come to a lane since `version`; False when time ran out first."""
+        deadline = self._clock.monotonic() + timeout_s
+        while self.version(version[0]) == version:
+            left_s = deadline - self._clock.monotonic()
+            if left_s <= 0:
+                return False
+            self._poll()
+            with self._changed:
+                mark = version[0], self._lane_changes.get(version[0], 0), self._all_changes
+                if mark == version:
+                    self._clock.wait(self._changed, min(POLL_S, left_s))
+        return True
+
+    def wake(self, lane: str | None = None) -> None:
+        """End every `wait` in this process, or those for one lane."""
+        with self._changed:
+            if lane is None:
+                self._all_changes += 1
+            else:
+                self._lane_changes[lane] = self._lane_changes.get(lane, 0) + 1
+            self._changed.notify_all()
+
+    def _poll(self) -> None:
+        """Look whether another process has written; one look in `POLL_S` serves all threads that wait.
+
+        Source: `PRAGMA data_version` sees the commits of every other connection, our own writer's among them.
+        """
+        with self._changed:
+            now = self._clock.monotonic()
+            if now - self._polled_at < POLL_S:
+                return
+            self._polled_at = now
+        seen = int(self.read("PRAGMA data_version")[0][0])
+        with self._changed:
+            before, self._polled = self._polled, seen
+        if seen != before:
+            self.wake()
+
+    def _commit_group(self, group: list[_Change[Any]]) -> None:
+        """Apply all of it in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
+        failure: Exception | None = SpoolError(f"writing {self.path} was interrupted")
+        try:
+            self._check_open()
+            self._writer.execute("BEGIN IMMEDIATE")
+            if len(group) == 1:
+                # Without a savepoint, for which SQLite would copy each page that a statement changes into a file.
+                group[0].result = group[0].apply(self._writer)
+            else:
+                for change in group:
+                    _apply(self._writer, change)
+            self._writer.execute("COMMIT")
+            failure = None
+        except Exception as error:  # noqa: BLE001 - every caller that waits raises it
+            failure = error
+        finally:
+            if failure is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+            with self._turn:
+                for change in group:
+                    change.error = failure or change.error
+                    change.done = True
+                self._committing = False
+                self._turn.notify_all()
+        if failure is None:
+            self._tell(group)
+
+    def _tell(self, group: list[_Change[Any]]) -> None:
+        with self._changed:
+            lanes = {lane for change in group for lane in change.lanes}
+            for lane in lanes:
+                self._lane_changes[lane] = self._lane_changes.get(lane, 0) + 1
+            if lanes:
+                self._changed.notify_all()
+
+    def _translated(self, error: Exception) -> SpoolError:
+        found = spool_error(self.path, error)
+        self.damaged = self.damaged or isinstance(found, SpoolDamagedError)
+        return found
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SpoolError(f"{self.path} is closed")
+
+
+def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
+    """Apply one change of a group; its failure is its own unless it ended the transaction of all."""
+    db.execute("SAVEPOINT change")
+    try:
+        change.result = change.apply(db)
+    except Exception as error:
+        if not db.in_transaction:
+            raise
+        db.execute("ROLLBACK TO change")
+        change.error = error
+    db.execute("RELEASE change")
+
+
+def open_lease(path: Path) -> Lease:
+    """Held while a file is opened, made or replaced."""
+    return Lease(path.with_name(f"{path.name}.open.lease"))
+
+
+def complete_path(path: Path) -> Path:
+    """Where the file that is to replace a damaged one lies, once it is complete."""
+    return path.with_name(f"{path.name}.salvaged")
+
+
+def users_lease(path: Path) -> Lease:
+    """Held shared by everyone that has the file open, so that nobody replaces it under another."""
+    return Lease(path.with_name(f"{path.name}.users.lease"))
+
+
+def make_file(path: Path) -> None:
+    """Make an empty file for its owner alone, its name on disk.
+
+    Never opens an existing one: closing it again would drop the locks this process holds on it.
+    Source: sqlite.org/howtocorrupt.html, section 2.2.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        sync_directory(path.parent)

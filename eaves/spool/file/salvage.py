@@ -1,0 +1,291 @@
+"""A damaged file: what can be read of it is carried into a new one, and the damaged one is kept beside it.
+
+SQLite finds damage only where it looks, and a page that a power cut has torn may be any page. So tables are read in
+pieces, the pieces that fail are stepped over, and every event that carries the digest of its data is checked against
+it. The new file is complete and on disk before anything is moved; a process that is killed while it moves leaves a
+state from which the next one goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.base.files import sync_directory
+from eaves.errors import SpoolError
+from eaves.spool import retention
+from eaves.spool.entry import crc, to_event
+from eaves.spool.file import schema
+from eaves.spool.file.damaged_file import open_damaged, read_rows, remove_database
+from eaves.spool.file.database import complete_path, make_file, open_lease, users_lease
+from eaves.spool.file.sqlite_errors import UNREADABLE, translated
+from eaves.spool.ledger.salvage import carry_ledger
+
+LOST_LANE = "salvaged"
+"""Lane of dead letters for events whose own lane can't be read any more."""
+KEPT_FILES = 2
+"""Damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill."""
+_LOOK_BYTES = 64 << 20
+_DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
+_EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"
+_PUT_EVENT = f"INSERT INTO events({_EVENT}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+_OURS = (b"CREATE TABLE deliveries", b"dev.eaves.")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Count:
+    """What was carried over.
+
+    Attributes:
+        entries: Entries, queued and dead.
+        lost: Entries whose event couldn't be read, as far as they are known.
+        orphans: Events without a lane, kept as dead letters.
+    """
+
+    entries: int = 0
+    lost: int = 0
+    orphans: int = 0
+
+
+def replace_damaged(path: Path, *, ledger: bool = False) -> None:
+    """Put a new file in place of a damaged one.
+
+    Args:
+        path: The file.
+        ledger: Whether it had a ledger, as far as the caller knows; asked where the file doesn't tell any more.
+
+    Raises:
+        SpoolError: When another process has it open, when it isn't a spool, or when the new file can't be written.
+            The damaged file is then left as it is.
+    """
+    with translated(path), open_lease(path):
+        users = users_lease(path)
+        if not users.acquire():
+            raise SpoolError(f"{path} is damaged, and another process has it open", hint="stop that process")
+        try:
+            if not complete_path(path).exists():
+                if not _is_ours(path):
+                    raise SpoolError(f"spool {path}: file is not a database", hint="use another file for the spool")
+                _carry(path, ledger=ledger)
+            _swap(path)
+        finally:
+            users.release()
+
+
+def _carry(path: Path, *, ledger: bool = False) -> None:
+    """Write all that can be read into a file of its own, whole or not at all."""
+    part = path.with_name(f"{path.name}.salvage")
+    remove_database(part)
+    count = Count()
+    try:
+        make_file(part)
+        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as new:
+            schema.ensure(new, part)
+            new.execute("BEGIN IMMEDIATE")
+            with open_damaged(path, ledger=ledger) as old:
+                copied = _copy_deliveries(old, new, count)
+                _copy_orphans(old, new, copied, count)
+                _copy_seen(old, new)
+                carry_ledger(old, new, read_rows)
+            new.execute("COMMIT")
+    except BaseException:
+        remove_database(part)  # on a full disk it would keep all others from writing
+        raise
+    fd = os.open(part, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    part.rename(complete_path(path))
+    sync_directory(path.parent)
+    _log.error(
+        "spool %s is damaged: %d entries were carried into a new file, %d are known to be lost, %d events without a"
+        " queue are kept as dead letters of the queue %r",
+        path,
+        count.entries,
+        count.lost,
+        count.orphans,
+        LOST_LANE,
+    )
+
+
+def _swap(path: Path) -> None:
+    """Set the damaged file aside and put the complete one in its place; can be repeated from any line."""
+    complete = complete_path(path)
+    aside = path.with_name(
+        f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(complete.stat().st_mtime))}"
+    )
+    for end in ("", "-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(f"{path.name}{end}").rename(aside.with_name(f"{aside.name}{end}"))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    complete.rename(path)
+    sync_directory(path.parent)
+    _log.error("the damaged spool is kept as %s", aside)
+    kept = sorted(file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith("-wal"))
+    older = [file for file in kept if file != aside]  # by their names: the clock may have been set back since
+    for old in older[: max(0, len(older) - KEPT_FILES + 1)]:
+        old.with_name(f"{old.name}-wal").unlink(missing_ok=True)
+        old.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content or its log does.
+
+    A young spool is in its log alone.
+    Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    return _looks_ours(path) or (log.exists() and _looks_ours(log))
+
+
+def _looks_ours(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(100)
+        if head[:16] == b"SQLite format 3\0" and head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
+            return True
+        before, looked = head, len(head)
+        while looked < _LOOK_BYTES and (piece := stream.read(1 << 20)):
+            if any(sign in before[-64:] + piece for sign in _OURS):
+                return True
+            before, looked = piece, looked + len(piece)
+    return False
+
+
+def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Count) -> set[int]:
+    """Copy every entry whose event can be read; returns the events copied."""
+    copied: set[int] = set()
+    for row in read_rows(old, "deliveries", "seq", _DELIVERY):
+        seq, lane, eid, state, *rest = row
+        if not isinstance(lane, str) or not isinstance(eid, int):
+            continue  # its event, if there is one, counts among those without a lane
+        if eid not in copied:
+            event = _event(old, eid)
+            if event is None:
+                count.lost += 1
+                continue
+            new.execute(_PUT_EVENT, event)
+            copied.add(eid)
+        if state not in (schema.QUEUED, schema.DEAD):
+            state = schema.DEAD
+        if not _is_sound(rest):
+            rest = [0, 0.0, 0, "what was known of its attempts was on a damaged page", time.time()]
+        new.execute("INSERT INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
+        new.execute(
+            "UPDATE deliveries SET state = ?, attempts = ?, not_before = ?, status = ?, reason = ?, died_at = ?"
+            " WHERE seq = ?",
+            (state, *rest, seq),
+        )
+        count.entries += 1
+    return copied
+
+
+def _is_sound(values: Sequence[Any]) -> bool:
+    """Whether attempts, not_before, status, reason and died_at are what a spool writes."""
+    attempts, not_before, status, reason, died_at = values
+    numbers = isinstance(attempts, int) and isinstance(status, int) and isinstance(not_before, float)
+    return numbers and isinstance(died_at, float) and isinstance(reason, str) and attempts >= 0 and not_before >= 0
+
+
+def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[int], count: Count) -> None:
+    """Copy events whose entry can't be read: where the indexes have their lane, as entries of it.
+
+    The rest is queued again where there was one lane only, and kept as dead letters otherwise.
+    """
+    places: dict[int, tuple[str, str]] | None = None
+    lost = []
+    for (eid,) in read_rows(old, "events", "eid", "eid"):
+        if eid in copied or (event := _event(old, eid)) is None:
+            continue
+        if places is None:
+            places = _read_places(old)
+        known = [(seq, *places[seq]) for seq in _read_seqs(old, eid) if seq in places]
+        new.execute(_PUT_EVENT, event)
+        for seq, lane, state in known:
+            new.execute("INSERT OR IGNORE INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
+            if state == schema.DEAD:
+                retention.make_dead(new, seq, "its record was on a damaged page", 0, time.time())
+            count.entries += 1
+        if not known:
+            lost.append(eid)
+    _copy_lost(old, new, lost, count)
+
+
+def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
+    found: dict[int, tuple[str, str]] = {}
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(*UNREADABLE):
+            rows = old.execute(
+                "SELECT seq, lane, state FROM deliveries INDEXED BY by_due WHERE lane >= ''"  # noqa: S608 - constants
+                f" ORDER BY lane {order}, state {order}, not_before {order}, seq {order}"
+            )
+            for seq, lane, state in rows:
+                if isinstance(lane, str):
+                    found[seq] = lane, state
+            break
+    return found
+
+
+def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
+    """Sequence numbers of an event, from the index alone."""
+    with contextlib.suppress(*UNREADABLE):
+        return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
+    return []
+
+
+def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
+    """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
+    lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
+    with contextlib.suppress(*UNREADABLE):
+        lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
+    only = lanes.pop() if len(lanes) == 1 else None
+    for eid in eids:
+        seq = new.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (only or LOST_LANE, eid)).lastrowid
+        if only is None:
+            retention.make_dead(new, seq or 0, "its place in the queue was on a damaged page", 0, time.time())
+            count.orphans += 1
+        else:
+            count.entries += 1
+
+
+def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Copy the ids remembered, from both ends up to what can't be read; an id that is lost is sent once more."""
+    for order in ("ASC", "DESC"):
+        with contextlib.suppress(*UNREADABLE):
+            rows = old.execute(f"SELECT key, at FROM seen ORDER BY key {order}")  # noqa: S608 - constants
+            for key, at in rows:
+                new.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, at))
+            return
+
+
+def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
+    """An event's row when it can be read and is what was put."""
+    try:
+        columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
+        row: Sequence[Any] | None = old.execute(
+            f"SELECT {columns} FROM events NOT INDEXED WHERE eid = ?",  # noqa: S608 - constants
+            (eid,),
+        ).fetchone()
+        if row is None:
+            return None
+        event = to_event(row[3], row[6])
+    except (*UNREADABLE, ValueError, KeyError, TypeError):
+        return None
+    digest = event.extensions.get("datadigest", "")
+    if digest.startswith("sha256:") and digest != f"sha256:{hashlib.sha256(event.data).hexdigest()}":
+        return None
+    if row[7] is not None and row[7] != crc(row[3], row[6]):
+        return None
+    sound = len(row[3]) + len(row[6]) == row[4] and (event.source, event.id) == (row[1], row[2])
+    return row if sound and isinstance(row[5], float) else None

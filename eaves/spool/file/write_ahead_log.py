@@ -1,0 +1,281 @@
+"""SQLite's log after a crash: a damaged place in it must not cost everything that was committed after that place.
+
+SQLite reads the log up to the first frame whose checksum is wrong and drops the rest without a word. That is right for
+the last transaction, which a power cut may have left half written and which nobody was told of. A transaction that
+another one follows was synced before the other was begun, so a wrong checksum there is damage. A single byte that was
+changed is set right by the checksum. What can't be set right stays as it is, the frames after it get new checksums, and
+the file is salvaged, which checks each entry.
+
+Source: sqlite.org/fileformat.html, section 4, the write-ahead log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import struct
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from eaves.base.files import sync_directory
+from eaves.spool.file.frame_checksum import Sum, checksum, correct, join, split
+
+_HEADER, _FRAME_HEADER = 32, 24
+_ORDERS = {0x377F0682: "<", 0x377F0683: ">"}
+"""Byte order of the words that are summed, by the magic number."""
+_REBUILT = struct.pack(">4I", 0x377F0682, 3_007_000, 4_096, 0)
+"""Head of a log whose own is destroyed: magic number, format, page size of every spool, checkpoints."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFrame:
+    """One page in the log.
+
+    Attributes:
+        head: Number of the page, and the file's size in pages when the frame ends a transaction: 8 bytes.
+        salts: They mark the frames of one generation of the log: 8 bytes.
+        stored: Its checksum, which goes on from that of the frame before.
+        page: The page.
+    """
+
+    head: bytes
+    salts: bytes
+    stored: Sum
+    page: bytes
+
+    @property
+    def number(self) -> int:
+        """Number of the page, from 1; a frame with 0 was never written."""
+        return int.from_bytes(self.head[:4], "big")
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends a transaction."""
+        return self.head[4:] != bytes(4)
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What a log is found to hold.
+
+    Attributes:
+        repaired: Frames that were set right, by number.
+        damaged: Frames that could not be, by number: whether their own head can be trusted.
+        ends: Frames that end a transaction, ascending.
+        last_good: The last frame whose checksum is right, or was set right.
+    """
+
+    repaired: dict[int, LogFrame] = field(default_factory=dict)
+    damaged: dict[int, bool] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    last_good: int = -1
+
+    def add(self, number: int, frame: LogFrame, known: LogFrame | None, *, salts: bytes) -> Sum:
+        """Note a frame: as it is, set right, or damaged. Returns the checksum that the next one goes on from."""
+        is_ours = frame.salts == salts and frame.number > 0
+        if known is None:
+            self.damaged[number] = is_ours
+        else:
+            self.last_good = number
+            if known is not frame:
+                self.repaired[number] = known
+        if (known or frame).ends and (is_ours or known):
+            self.ends.append(number)
+        return (known or frame).stored
+
+    def count_durable(self) -> int:
+        """Frames up to the end of the last transaction of which it is sure that it was written as a whole."""
+        if not self.ends:
+            return 0
+        before = self.ends[-2] if len(self.ends) > 1 else -1
+        if self.last_good <= self.ends[-1] and any(before < number <= self.ends[-1] for number in self.damaged):
+            return before + 1
+        return self.ends[-1] + 1
+
+
+class _Log:
+    """A log's frames by number, and its header, set right."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        found, salts = stream.read(_HEADER), stream.read(_FRAME_HEADER)[8:16]
+        self.header = _mend_header(found, salts)
+        self.is_mended = self.header != found
+        self.order = _ORDERS[int.from_bytes(self.header[:4], "big")]
+        self.salts = self.header[16:24]
+        self.start = split(self.header[24:32])
+        self._page_size = int.from_bytes(self.header[8:12], "big")
+        size = os.fstat(stream.fileno()).st_size
+        self.count = max(0, size - _HEADER) // (_FRAME_HEADER + self._page_size)
+
+    def read(self, number: int) -> LogFrame:
+        """The frame of a number, from 0."""
+        self._stream.seek(_HEADER + number * (_FRAME_HEADER + self._page_size))
+        head = self._stream.read(_FRAME_HEADER)
+        page = self._stream.read(self._page_size)
+        return LogFrame(head=head[:8], salts=head[8:16], stored=split(head[16:24]), page=page)
+
+    def examine(self) -> _Findings:
+        """Look at every frame. One that fails is judged by what the next one goes on from."""
+        found, before = _Findings(), self.start
+        failed: tuple[Sum, LogFrame] | None = None
+        for number in range(self.count):
+            frame = self.read(number)
+            if failed is not None:
+                before = found.add(number - 1, failed[1], self._judge(*failed, frame), salts=self.salts)
+                failed = None
+            if frame.number and frame.salts == self.salts and self._sum(before, frame) == frame.stored:
+                before = found.add(number, frame, frame, salts=self.salts)
+            else:
+                failed = (before, frame)
+        if failed is not None:
+            found.add(self.count - 1, failed[1], self._judge(*failed, None), salts=self.salts)
+        return found
+
+    def write(self, found: _Findings, count: int, new: BinaryIO) -> None:
+        """Write the log up to a number of frames, with checksums that fit."""
+        new.write(self.header)
+        running, last = self.start, self.read(0)
+        for number in range(count):
+            frame = found.repaired.get(number) or self.read(number)
+            if found.damaged.get(number) is False:  # nobody knows which page it is: the one before stands in for it
+                frame = replace(last, head=last.head[:4] + bytes(4))
+            running = self._sum(running, frame)
+            new.write(frame.head + self.salts + join(running) + frame.page)
+            last = frame
+
+    def _sum(self, before: Sum, frame: LogFrame) -> Sum:
+        return checksum(frame.head + frame.page, self.order, before)
+
+    def _judge(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
+        """As `_resolve`; what has no page number can't be set right."""
+        known = self._resolve(before, frame, after)
+        return known if known is not None and known.number else None
+
+    def _resolve(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
+        """A frame that fails, set right where one byte of it is wrong; None when more is.
+
+        Args:
+            before: The checksum that it goes on from.
+            frame: The frame.
+            after: The next one, which goes on from this one's true checksum.
+        """
+        is_ours = frame.salts == self.salts
+        follows = after is not None and after.salts == self.salts
+        if not is_ours and not follows:
+            return None  # of an earlier generation
+        fixed, summed = replace(frame, salts=self.salts), self._sum(before, frame)
+        if after is not None and follows:
+            if self._sum(frame.stored, after) == after.stored:
+                return fixed if summed == frame.stored else self._correct(before, fixed)
+            if self._sum(summed, after) == after.stored:
+                return replace(fixed, stored=summed)
+        if _is_one_byte(summed, frame.stored):
+            return replace(fixed, stored=summed)
+        return self._correct(before, fixed) if is_ours else None
+
+    def _correct(self, before: Sum, frame: LogFrame) -> LogFrame | None:
+        fixed = correct(frame.head + frame.page, self.order, before, frame.stored)
+        return None if fixed is None else replace(frame, head=fixed[:8], page=fixed[8:])
+
+
+def mend(database: Path) -> bool:
+    """Set right, as far as it goes, what is damaged in the log of a database that nobody has open.
+
+    Args:
+        database: Its log is the file of the same name with `-wal`.
+
+    Returns:
+        Whether something could not be set right, so that the database is to be salvaged.
+
+    Raises:
+        OSError: When the log can't be read or written; it is left as it was.
+    """
+    path = _log_path(database)
+    if not path.exists() or path.stat().st_size <= _HEADER + _FRAME_HEADER:
+        return False
+    with path.open("rb") as stream:
+        log = _Log(stream)
+        found = log.examine()
+        count = found.count_durable()
+        repaired = sum(number < count for number in found.repaired) + log.is_mended
+        damaged = sum(number < count for number in found.damaged)
+        if not count or not repaired + damaged:
+            return False
+        _replace(path, log, found, count)
+    _log.error("%s was damaged: %d places were set right, %d pages could not be", path, repaired, damaged)
+    return damaged > 0
+
+
+def apply(database: Path, copy: Path) -> None:
+    """Write what the log of a database holds into a copy of it, without SQLite, which needs a schema for that.
+
+    Args:
+        database: Nobody has it open for writing, and its log was mended.
+        copy: A copy of its file.
+
+    Raises:
+        OSError: When a file can't be read or written.
+    """
+    path = _log_path(database)
+    if not path.exists() or path.stat().st_size <= _HEADER + _FRAME_HEADER:
+        return
+    with path.open("rb") as stream, copy.open("r+b") as target:
+        log = _Log(stream)
+        found = log.examine()
+        for number in range(found.count_durable()):
+            frame = found.repaired.get(number) or log.read(number)
+            if number not in found.damaged:
+                target.seek((frame.number - 1) * len(frame.page))
+                target.write(frame.page)
+
+
+def _log_path(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
+
+
+def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:
+    """Put a log without damage in the place of one; a process that is killed here leaves one or the other."""
+    mended = path.with_name(f"{path.name}.mended")
+    try:
+        with mended.open("wb") as new:
+            os.fchmod(new.fileno(), 0o600)
+            log.write(found, count, new)
+            new.flush()
+            os.fsync(new.fileno())
+        mended.rename(path)
+    except OSError:
+        mended.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def _mend_header(found: bytes, salts: bytes) -> bytes:
+    """The log's header with a checksum that fits.
+
+    Args:
+        found: What the file begins with.
+        salts: Those of the first frame.
+    """
+    head, stored = found[:24], split(found[24:32])
+    for number, order in _ORDERS.items():
+        summed = checksum(head, order)
+        known = head if summed == stored or _is_one_byte(summed, stored) else correct(head, order, (0, 0), stored)
+        if known is None or int.from_bytes(known[:4], "big") != number:
+            continue
+        if known[16:24] == salts:
+            return known + join(checksum(known, order))
+        if summed == stored:
+            return found  # the first frame's salts are what is damaged, or the log was begun anew
+    magic = _ORDERS.get(int.from_bytes(head[:4], "big"))
+    if magic is None or head[8:12] != _REBUILT[8:12] or head[16:24] != salts:
+        head, magic = _REBUILT + salts, "<"
+    return head + join(checksum(head, magic))
+
+
+def _is_one_byte(summed: Sum, stored: Sum) -> bool:
+    """Whether a checksum and the stored one differ in one byte, so that the stored one is what is damaged."""
+    return sum(one != two for one, two in zip(join(summed), join(stored), strict=True)) == 1

@@ -1,0 +1,91 @@
+"""Entries that wait together and count no attempt, so that they are let go in the order they were put."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from eaves.spool.entry import Entry
+from eaves.spool.file.schema import FREED
+from eaves.spool.queue import Spool
+from eaves.spool.retention import BATCH
+
+_HELD = "state = 'queued' AND attempts = 0 AND not_before > 0"
+_HOLD = (
+    "UPDATE deliveries SET not_before = max(?1, ?2), reason = ?3"
+    " WHERE state = 'queued' AND attempts = 0 AND seq IN (SELECT value FROM json_each(?4))"
+)
+_LET_GO = f"UPDATE deliveries SET not_before = 0, reason = '' WHERE {_HELD} AND seq IN (SELECT value FROM json_each(?))"  # noqa: S608 - constants
+_OF_PREFIX = "lane = ?1 AND substr(source, 1, length(?2)) = ?2"
+_FREE = (
+    "SELECT seq FROM deliveries JOIN events USING(eid) WHERE lane = ?1 AND state = 'queued' AND attempts = 0"  # noqa: S608 - constants
+    f" AND not_before = 0 AND seq > ?3 AND {_OF_PREFIX} ORDER BY seq LIMIT ?4"
+)
+_OF_HELD = f"SELECT seq FROM deliveries JOIN events USING(eid) WHERE {_HELD} AND {_OF_PREFIX} ORDER BY seq LIMIT ?3"  # noqa: S608 - constants
+_SOURCES = f"SELECT DISTINCT source FROM deliveries JOIN events USING(eid) WHERE lane = ? AND {_HELD}"  # noqa: S608 - constants
+
+
+def hold(spool: Spool, entries: Sequence[Entry], until: float, reason: str) -> None:
+    """Hold entries that never failed; no attempt is counted.
+
+    Args:
+        spool: Holds them.
+        entries: Those that failed before are left alone.
+        until: When they are looked at again, Unix seconds, for people: only `let_go` makes them due.
+        reason: Why.
+
+    Raises:
+        SpoolError: When it can't be written.
+    """
+    _change(spool, _HOLD, [entry.seq for entry in entries], until, FREED + 1, reason)
+
+
+def hold_all(spool: Spool, lane: str, prefix: str, until: float, reason: str) -> None:
+    """Hold every entry of a lane that never failed and whose source begins so; see `hold`.
+
+    Raises:
+        SpoolError: When it can't be written.
+    """
+    after = 0
+    while seqs := _select(spool, _FREE, (lane, prefix, after, BATCH)):
+        _change(spool, _HOLD, seqs, until, FREED + 1, reason)
+        after = seqs[-1]
+
+
+def let_go(spool: Spool, lane: str, prefix: str) -> int:
+    """Make the held entries of a lane whose source begins so due again, as if nothing had been; returns how many.
+
+    Raises:
+        SpoolError: When it can't be written.
+    """
+    count = 0
+    while seqs := _select(spool, _OF_HELD, (lane, prefix, BATCH)):
+        _change(spool, _LET_GO, seqs)
+        count += len(seqs)
+    return count
+
+
+def first_held(spool: Spool, lane: str, prefix: str) -> Entry | None:
+    """The first held entry of a lane whose source begins so; None when there is none."""
+    seqs = _select(spool, _OF_HELD, (lane, prefix, 1))
+    return spool.get_queued(seqs[0]) if seqs else None
+
+
+def held_sources(spool: Spool, lane: str) -> list[str]:
+    """The sources of the held entries of a lane."""
+    return [str(source) for (source,) in spool.database().read(_SOURCES, (lane,))]
+
+
+def _select(spool: Spool, sql: str, values: tuple[Any, ...]) -> list[int]:
+    return [seq for (seq,) in spool.database().read(sql, values)]
+
+
+def _change(spool: Spool, sql: str, seqs: Sequence[int], *values: Any) -> None:
+    text = json.dumps(seqs)
+
+    def change(db: sqlite3.Connection) -> None:
+        db.execute(sql, (*values, text))
+
+    spool.database().commit(change)

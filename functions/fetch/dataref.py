@@ -1,0 +1,253 @@
+"""The claim check: data that an event only refers to (`dataref`), fetched so that no event can make us reach elsewhere.
+
+A host's addresses are resolved once and checked, and the connection goes to the checked address itself: a name that
+resolves to another one a moment later gains nothing. Each redirect passes the same checks; bytes and time are bounded.
+Where a proxy leads out, the tunnel through it leads to the checked address too (`functions.fetch.proxy_tunnel`).
+
+Source: CloudEvents extension dataref (extensions/dataref.md).
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, UnreachableError
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy
+from eaves.http_client.trust import build_tls_context
+from functions.fetch.proxy_tunnel import open_tunnel
+from functions.fetch.url_policy import PORTS, IpAddress, UrlPolicy
+
+MAX_REDIRECTS = 3
+CHUNK_BYTES = 1 << 16
+LATER = "send again later"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_RETRIED = frozenset({408, 409, 425, 429})
+"""Of a store's 4xx: what a moment mends."""
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""Addresses of a host, as text."""
+Take = Callable[[int], None]
+"""Asks for memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedData:
+    """What a reference led to."""
+
+    data: bytes
+    content_type: str
+
+
+def resolve_host(host: str, port: int) -> list[str]:
+    """The host's addresses, as the system tells them."""
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+class DatarefFetcher:
+    """Fetches what events refer to; safe to use from many threads.
+
+    Args:
+        reach: What may be fetched.
+        max_bytes: Largest data.
+        timeout_s: Longest time for all of one fetch, its redirects included.
+        resolve: Tells a host's addresses.
+        context: Of TLS; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
+        proxies: Proxies of the process, reached without TLS.
+    """
+
+    def __init__(
+        self,
+        reach: UrlPolicy,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        resolve: Resolve = resolve_host,
+        context: ssl.SSLContext | None = None,
+        proxies: Proxies = DIRECT,
+    ) -> None:
+        self._reach = reach
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._resolve = resolve
+        self._context = context
+        self._proxies = proxies
+
+    def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
+        """Get what a dataref refers to.
+
+        Args:
+            reference: The URL.
+            take: Called with each number of bytes before they are kept; what it raises ends the fetch.
+
+        Raises:
+            ClaimError: When it may not be fetched, or isn't there.
+            ClaimTooLargeError: When it is larger than allowed.
+            UnreachableError: When its host can't be reached.
+            DeliveryError: When it doesn't come in time, or its host fails.
+        """
+        end, url = time.monotonic() + self._timeout_s, reference
+        for _ in range(MAX_REDIRECTS + 1):
+            found = self._get(url, end, take)
+            if isinstance(found, FetchedData):
+                return found
+            url = _follow(url, found)
+        raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
+
+    def _get(self, url: str, end: float, take: Take) -> FetchedData | str:
+        """The data, or where a redirect leads."""
+        parts = self._reach.check_url(url)
+        host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
+        with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
+            connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
+            connection.sock = sock
+            connection.auto_open = 0  # it would connect by the name, to an address that nobody checked
+            try:
+                if isinstance(sock, ssl.SSLSocket):
+                    sock.do_handshake()
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+                connection.request("GET", target, headers={"Accept-Encoding": "identity", "User-Agent": "eaves"})
+                with connection.getresponse() as response:
+                    if response.status in _REDIRECTS:
+                        return response.headers.get("Location", "")
+                    found = self._read(response, take)
+                    left = response.length
+            except (OSError, http.client.HTTPException) as error:
+                self._left_s(end)
+                what = str(error) or type(error).__name__
+                raise DeliveryError(f"the data of a dataref did not come: {what[:200]}", hint=LATER) from error
+        self._left_s(end)  # a connection that was cut looks as if it had ended
+        if left:
+            raise DeliveryError("the data of a dataref ended early", hint=LATER)
+        return found
+
+    def _left_s(self, end: float) -> float:
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            raise DeliveryError(f"the data of a dataref did not come within {self._timeout_s:g} s", hint=LATER)
+        return left_s
+
+    @contextmanager
+    def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
+        """A connection that is cut when time is up, however slowly bytes still come."""
+        addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
+        sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
+        timer = _cutting_timer(sock, end)
+        try:
+            if scheme == "https":
+                sock = self._secure(sock, host)
+            sock.settimeout(self._left_s(end))
+            timer.start()
+            yield sock
+        finally:
+            timer.cancel()
+            sock.close()
+
+    def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
+        """TLS, whose handshake is still to come."""
+        if self._context is None:
+            self._context = build_tls_context()  # once: it reads every authority's certificate
+        try:
+            return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        except OSError as error:
+            raise DeliveryError(f"the host {host[:80]!r} of a dataref hung up: {error}", hint=LATER) from error
+
+    def _connect(self, host: str, addresses: Sequence[IpAddress], port: int, end: float) -> socket.socket:
+        fault: OSError | None = None
+        for address in addresses:
+            try:
+                return socket.create_connection((str(address), port), timeout=self._left_s(end))
+            except OSError as error:
+                fault = error
+        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
+
+    def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
+        """A connection through a proxy to the first of these addresses that the proxy connects to.
+
+        The proxy's own address is not checked: whoever runs the function chose it, not the event.
+        """
+        own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
+        fault: Exception | None = None
+        for address in addresses:
+            sock = self._connect(proxy.host, own, proxy.port, end)
+            timer = _cutting_timer(sock, end)
+            timer.start()
+            try:
+                sock.settimeout(self._left_s(end))
+                open_tunnel(sock, proxy, address, port)
+            except (UnreachableError, OSError, http.client.HTTPException) as error:
+                sock.close()
+                fault = error
+            else:
+                return sock
+            finally:
+                timer.cancel()
+        self._left_s(end)
+        raise UnreachableError(
+            f"the host {host[:80]!r} of a dataref can't be reached through the proxy: {fault}", hint=LATER
+        ) from fault
+
+    def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
+        """A look-up that ends in time; the system's own takes as long as it likes."""
+        answer: list[Sequence[str]] = []
+        fault: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                answer.append(self._resolve(host, port))
+            except (OSError, UnicodeError) as error:
+                fault.append(error)
+
+        thread = threading.Thread(target=ask, daemon=True, name="resolve")
+        thread.start()
+        thread.join(self._left_s(end))
+        if answer:
+            return answer[0]
+        why = fault[0] if fault else "no answer in time"
+        raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be resolved: {why}", hint=LATER)
+
+    def _read(self, response: http.client.HTTPResponse, take: Take) -> FetchedData:
+        if response.status >= 500 or response.status in _RETRIED:
+            raise DeliveryError(f"the host of a dataref answered {response.status}", hint=LATER)
+        if response.status != 200:
+            raise ClaimError(f"the host of a dataref answered {response.status}", hint="send the data itself")
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise ClaimError("the data of a dataref came compressed, though it was asked for as it is")
+        too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
+        if (response.length or 0) > self._max_bytes:
+            raise too_large
+        whole = io.BytesIO()  # whose value is no second copy
+        while chunk := response.read1(CHUNK_BYTES):
+            if whole.tell() + len(chunk) > self._max_bytes:
+                raise too_large
+            take(len(chunk))
+            whole.write(chunk)
+        return FetchedData(data=whole.getvalue(), content_type=response.headers.get("Content-Type", ""))
+
+
+def _follow(url: str, place: str) -> str:
+    try:
+        return urljoin(url, place)
+    except ValueError as error:
+        raise ClaimError("the dataref redirects to what is no URL") from error
+
+
+def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
+    """A timer, not started yet, that cuts a connection when time is up."""
+    timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
+    timer.daemon = True
+    return timer
+
+
+def _cut(sock: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not ssl's own, which changes what another thread reads from

@@ -1,0 +1,123 @@
+"""Which URLs and addresses a function may reach on an event's behalf. Pure rules; `functions.fetch.dataref` fetches.
+
+Source: OWASP Server-Side Request Forgery Prevention; RFC 6890 (special-purpose addresses), RFC 6052 (NAT64).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from eaves.errors import ClaimError
+
+PORTS = {"http": 80, "https": 443}
+MAX_URL = 2048
+MAX_HOST = 253
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+"""A name as DNS has it; others make the resolver fail in its own ways. Source: RFC 1035, section 2.3.4."""
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out; Python calls the rest global too. Source: IANA, IPv6 address space."""
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class UrlPolicy:
+    """What is allowed.
+
+    Args:
+        hosts: `store.example`, `*.store.example`, with a port where it isn't the scheme's own.
+        schemes: Of `http` and `https`.
+        networks: Networks that may be reached though they aren't public, such as `10.0.0.0/8`.
+    """
+
+    def __init__(
+        self, *, hosts: Sequence[str], schemes: Sequence[str] = ("https",), networks: Sequence[str] = ()
+    ) -> None:
+        self._hosts = [host.lower() for host in hosts]
+        self._schemes = frozenset(schemes) & PORTS.keys()
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+
+    def check_url(self, url: str) -> SplitResult:
+        """The parts of a URL that may be fetched.
+
+        Raises:
+            ClaimError: When it may not.
+        """
+        hint = "allow it with dataref_hosts and dataref_schemes, or send the data itself"
+        if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or {" ", "\\"} & set(url):
+            raise ClaimError(f"the dataref is not a URL of at most {MAX_URL} printable ASCII characters")
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise ClaimError("the dataref is not a URL") from error  # its words quote what may be a password
+        if parts.scheme not in self._schemes:
+            raise ClaimError(f"datarefs of the scheme {parts.scheme[:16]!r} are not taken", hint=hint)
+        if "@" in parts.netloc:
+            raise ClaimError("the dataref holds a user name or password", hint="use a URL signed in its query")
+        port = port or PORTS[parts.scheme]
+        if not _is_name(host) or not any(_matches(one, host, port, parts.scheme) for one in self._hosts):
+            raise ClaimError(f"datarefs to the host {parts.netloc[:80]!r} are not taken", hint=hint)
+        return parts
+
+    def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
+        """Those of a host's addresses that may be reached.
+
+        Raises:
+            ClaimError: When there is none.
+        """
+        parsed = [ipaddress.ip_address(text.partition("%")[0]) for text in addresses]
+        allowed = [address for address in parsed if self._allows(address)]
+        if not allowed:
+            raise ClaimError(
+                f"the host {host[:80]!r} of a dataref has no address that may be reached",
+                hint="allow its network with dataref_networks",
+            )
+        return allowed
+
+    def _allows(self, address: IpAddress) -> bool:
+        """Whether it is public, or in an allowed network. An IPv4 address within an IPv6 one counts as itself."""
+        real = _embedded(address) or address
+        if any(real in network for network in self._networks):
+            return True
+        given_out = isinstance(real, ipaddress.IPv4Address) or real in _UNICAST
+        return given_out and real.is_global and not real.is_multicast
+
+
+def is_host(pattern: str) -> bool:
+    """Whether a text can stand in `hosts`."""
+    name, colon, port = pattern.partition(":")
+    good_port = not colon or (port.isdecimal() and 0 < int(port) < 65536)
+    return good_port and _is_name(name.removeprefix("*.").lower())
+
+
+def is_network(text: str) -> bool:
+    """Whether a text can stand in `networks`."""
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= MAX_HOST and _HOST.fullmatch(host) is not None
+
+
+def _matches(pattern: str, host: str, port: int, scheme: str) -> bool:
+    name, _, own_port = pattern.partition(":")
+    named = host.endswith(name[1:]) if name.startswith("*.") else host == name
+    return named and port == (int(own_port) if own_port else PORTS[scheme])
+
+
+def _embedded(address: IpAddress) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for: mapped, compatible, 6to4, or NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

@@ -1,0 +1,214 @@
+"""One connection: read within bounds of time and memory, and closed so that its last answer arrives."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import BadRequest, Error
+
+from eaves.errors import OverloadedError
+from functions.http import problems
+from functions.http.request_parser import Parser
+
+IDLE_S = 120.0
+"""An idle connection is closed after it. Go's clients (Knative's proxies) close theirs after 90 s: the side that knows
+whether it is about to send should be the first. Source: net/http, DefaultTransport.IdleConnTimeout."""
+STALLED_S = 2.0
+"""A sender that has been silent for longer makes room for others, and a process that ends doesn't wait for it."""
+LINGER_S = 30.0
+"""Longest that what a refused sender still sends is thrown away, so that it reads its answer: closing at once would
+reset the connection under it, and it would take that for an outage and retry. Source: RFC 9112, section 9.6."""
+FRAMING_BYTES = 65_536
+"""Of a chunked body, what may be anything but data; beyond it, at most half of what was received."""
+
+
+class RequestTimeout(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
+    """A request that doesn't arrive in time."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class TooMuchAtOnce(Error):  # type: ignore[misc]  # noqa: N818
+    """A body for which there is no memory now."""
+
+    code = 429
+    reason = "Too Many Requests"
+
+
+class ApplicationResponse(WSGITask):  # type: ignore[misc]
+    """The application's answer."""
+
+    def build_response_header(self) -> bytes:
+        """Once the process ends, close the connection, so that its sender goes elsewhere with the next request."""
+        if self.channel.server.draining:
+            self.request.headers["CONNECTION"] = "close"
+        header: bytes = super().build_response_header()
+        return header
+
+
+class RefusedRequest(ErrorTask):  # type: ignore[misc]
+    """A request refused before the application sees it (400, 408, 413, 429, 431), as a problem document."""
+
+    def execute(self) -> None:
+        """Answer and close the connection."""
+        error, path = self.request.error, getattr(self.request, "path", "")  # there is none of a head without an end
+        if isinstance(error, TooMuchAtOnce):
+            response = problems.error_response(OverloadedError(error.body, hint="send again later"), path=path)
+        else:
+            response = problems.refusal_response(error.code, str(error.body), path=path)
+        self.channel.server.refused(error.code, problems.problem_type(response))
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [item for item in response.headers.items() if item[0] != "Content-Length"]
+        self.set_close_on_finish()
+        self.channel.refused = True
+        body = response.get_data()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class HttpConnection(HTTPChannel):  # type: ignore[misc]
+    """One connection; its methods run in the server's loop unless they say otherwise.
+
+    Attributes:
+        heard: When its sender last did anything, by the monotonic clock; waitress's own `last_activity` jumps with the
+            machine's time.
+        refused: Whether it closes with bytes of its sender perhaps still under way.
+    """
+
+    parser_class = Parser
+    task_class = ApplicationResponse
+    error_task_class = RefusedRequest
+    request: Any = None
+    refused = False
+    _began = 0.0
+    _taken_bytes = 0
+    _lingers_since: float | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self.heard = time.monotonic()
+        super().__init__(*arguments, **named)
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that its requests take, whole or still arriving."""
+        return sum(len(one.header_plus) + len(one.body_rcv or b"") for one in self._unanswered())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is in work: closing it loses no request that was accepted."""
+        return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is in work, or moves: a sender or reader that has stalled is not waited for."""
+        moving = time.monotonic() - self.heard < STALLED_S
+        return bool(self.requests or (moving and (self.total_outbufs_len or self.request is not None)))
+
+    def received(self, data: bytes) -> bool:
+        """Take in what has arrived, as far as time and memory for it are left."""
+        self.heard = time.monotonic()
+        if self._lingers_since is not None:
+            return False
+        before = self.request
+        super().received(data)
+        if self.request is None:
+            return True
+        if self.request is not before:
+            self._began, self._taken_bytes = self.heard, 0
+        self._taken_bytes += len(data)
+        if _is_mostly_framing(self.request):
+            self.refuse(BadRequest("the chunks are too small"))
+        elif not self.server.has_room(self):
+            self.refuse(TooMuchAtOnce("the bodies under way take all the memory there is for them"))
+        return True
+
+    def send_continue(self) -> None:
+        """Ask for the body, unless there is none or it is refused already; waitress would wait for it even so."""
+        if not self.request.completed:
+            super().send_continue()
+
+    def handle_write(self) -> None:
+        """Send what is left, and close when that was the last; after a refusal, not before its sender has read it."""
+        unsent = self.total_outbufs_len
+        if self.refused and not self.will_close:
+            self._flush_exception(self._flush_some_if_lockable)
+            if self.close_when_flushed and self.connected and not (self.total_outbufs_len or self.will_close):
+                self._linger()
+        else:
+            super().handle_write()
+        if self.total_outbufs_len < unsent:
+            self.heard = time.monotonic()
+
+    def service(self) -> None:
+        """Answer one request, in a thread of its own."""
+        super().service()
+        self.heard = time.monotonic()
+
+    def refuse(self, error: Error) -> None:
+        """End the request that is being read with an answer; its body is let go at once."""
+        with self.requests_lock:
+            request, self.request = self.request, None
+            if request is None:
+                return
+            request.close()
+            request.error, request.completed = error, True
+            self.requests.append(request)
+            if len(self.requests) == 1:
+                self.server.add_task(self)
+
+    def expire(self, now: float, *, timeout_s: float, min_rate_bytes_s: float) -> None:
+        """End what takes too long.
+
+        A request has the timeout for its first byte to its last, and more for what has arrived at the least rate: a
+        sender that drips is cut as one that stalls is.
+
+        Args:
+            now: By the monotonic clock.
+            timeout_s: Seconds of silence within a request or an answer that end it.
+            min_rate_bytes_s: Bytes that give a sender one more second.
+
+        Source: Apache's mod_reqtimeout, `body=20,MinRate=500`.
+        """
+        silent_s = now - self.heard
+        if self.requests:
+            self._began = self.heard = now  # we keep it waiting, not it us
+        elif self._lingers_since is not None:
+            self._close_if(silent_s > STALLED_S or now - self._lingers_since > LINGER_S)
+        elif self.total_outbufs_len:
+            self._close_if(silent_s > timeout_s)
+        elif self.request is None:
+            self._close_if(silent_s > IDLE_S)
+        elif silent_s > timeout_s or now - self._began > timeout_s + self._taken_bytes / min_rate_bytes_s:
+            self.refuse(RequestTimeout(f"{self._taken_bytes} bytes of the request came in time, the rest did not"))
+
+    def _unanswered(self) -> Iterator[Any]:
+        yield from list(self.requests)
+        if self.request is not None:
+            yield self.request
+
+    def _close_if(self, due: bool) -> None:
+        """Close at once: waitress's `will_close` waits until the socket takes more, for ever if nobody reads."""
+        if due:
+            self.handle_close()
+
+    def _linger(self) -> None:
+        self.close_when_flushed = False
+        self._lingers_since = time.monotonic()
+        with suppress(OSError):  # it has gone; the next read says so
+            self.socket.shutdown(socket.SHUT_WR)
+
+
+def _is_mostly_framing(request: Any) -> bool:
+    """Whether a chunked body costs more to read than it brings: endless chunk sizes, extensions, trailers."""
+    return bool(
+        request.chunked
+        and request.body_bytes_received > FRAMING_BYTES
+        and 2 * len(request.body_rcv) < request.body_bytes_received
+    )

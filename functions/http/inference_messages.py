@@ -1,0 +1,293 @@
+"""The Open Inference Protocol v2's messages: requests of tensors to arrays, arrays to responses. Pure; no Flask.
+
+JSON tensors, flat or nested, and the binary extension: JSON of `Inference-Header-Content-Length` bytes, then each
+binary tensor's bytes in order. An element of BYTES in JSON is base64, since an image is no text.
+
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md and extension_binary_data.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves.artifact import TensorSpec
+from eaves.base.strict_json import narrow
+from eaves.errors import InputError, TensorError
+
+Array = npt.NDArray[Any]
+
+DATATYPES = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    "object": "BYTES",
+}
+"""The protocol's name of each of numpy's types."""
+MAX_EXAMPLES = 64
+"""Of one request: each takes a turn's time, and the request keeps its place meanwhile."""
+MAX_VALUES, MAX_MARKS = 600_000, 250_000
+"""Of one JSON text: commas; brackets and quotes. Parsed, a number takes ten times its bytes, a list of two bytes forty
+times. Two images of Inception V3's size, nested, stay below; a binary tensor knows no such limit."""
+MAX_ID = 256
+MAX_SIZE = 2**31 - 1
+"""Of one axis. JSON holds numbers of so many digits that Python refuses to print their product."""
+_HEADER_BYTES = 4
+_BINARY = "use the binary extension"
+_KINDS: Mapping[str, set[type]] = {"b": {bool}}
+"""What JSON's values may be, by numpy's kind, where they aren't numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferRequest:
+    """A request that was read.
+
+    Attributes:
+        id: The client's own; empty when it gave none.
+        examples: Encoded ones as bytes, or arrays without the batch dimension.
+        outputs: Names of the outputs to answer, in order.
+        binary: Which of them go as bytes after the JSON.
+    """
+
+    id: str
+    examples: Sequence[bytes | Array]
+    outputs: tuple[str, ...]
+    binary: frozenset[str]
+
+
+def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs: Sequence[str]) -> InferRequest:
+    """Read a request.
+
+    Args:
+        body: All of it.
+        json_bytes: How much of it is JSON, as the header says; None: all.
+        spec: The one input: its tensor form; BYTES are taken too.
+        outputs: Names of the outputs there are, in the model's order.
+
+    Raises:
+        InputError: When it can't be answered; the message says what was expected.
+    """
+    if json_bytes is not None and not 0 <= json_bytes <= len(body):
+        raise InputError(f"Inference-Header-Content-Length is {json_bytes}, of a body of {len(body)} bytes")
+    fields = _parse_json(body[:json_bytes])
+    tensors = fields.get("inputs")
+    if not isinstance(tensors, list) or len(tensors) != 1 or not isinstance(tensors[0], dict):
+        raise InputError(f"the request must have exactly one input, {spec.name!r}")
+    (tensor,) = tensors
+    if tensor.get("name") != spec.name:
+        raise InputError(f"the input's name must be {spec.name!r}, not {str(tensor.get('name'))[:40]!r}")
+    rest = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
+    chosen, binary = _outputs(fields, outputs)
+    return InferRequest(id=_id(fields), examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
+
+
+def build_response(
+    request: InferRequest, results: Sequence[Mapping[str, Array]], model: str, version: str
+) -> tuple[bytes, int | None]:
+    """The answer to a request.
+
+    Args:
+        request: What was asked.
+        results: Outputs by name of each example.
+        model: Its name.
+        version: Its version.
+
+    Returns:
+        body: JSON, then the bytes of binary outputs.
+        json_bytes: How much of it is JSON; None: all.
+
+    Raises:
+        TensorError: When the model's answers can't be told in the form that was asked for.
+    """
+    described, parts = [], []
+    for name in request.outputs:
+        array = _stack(name, [result[name] for result in results])
+        output: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype.name], "shape": list(array.shape)}
+        if name in request.binary:
+            content = _to_bytes(array)
+            output["parameters"] = {"binary_data_size": len(content)}
+            parts.append(content)
+        elif array.dtype.kind == "f" and not np.all(np.isfinite(array)):
+            raise TensorError(f"not all numbers of {name!r:.60} are finite, and JSON has no others", hint=_BINARY)
+        else:
+            output["data"] = [_number(value) for value in array.ravel().tolist()]
+        described.append(output)
+    document = {"model_name": model, "model_version": version, "outputs": described}
+    head = json.dumps({"id": request.id, **document} if request.id else document).encode()
+    return head + b"".join(parts), len(head) if parts else None
+
+
+def describe_model(spec: TensorSpec) -> dict[str, Any]:
+    """A tensor as the model's metadata name it."""
+    return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
+
+
+def _stack(name: str, arrays: Sequence[Array]) -> Array:
+    if len({array.shape for array in arrays}) > 1:
+        raise TensorError(f"the output {name!r:.60} has another shape for each example", hint="send one in a request")
+    return np.stack(arrays)
+
+
+def _parse_json(text: bytes) -> dict[str, Any]:
+    if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
+        raise InputError(f"more than {MAX_VALUES} values or {MAX_MARKS} lists in JSON", hint=_BINARY)
+    try:
+        fields = json.loads(narrow(text), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the request is not JSON: {str(error)[:100]}") from error
+    if not isinstance(fields, dict):
+        raise InputError("the request must be a JSON object")
+    return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _id(fields: Mapping[str, Any]) -> str:
+    found = fields.get("id")
+    text = "" if found is None else str(found) if type(found) is int else found
+    if not isinstance(text, str) or len(text) > MAX_ID:
+        raise InputError(f"the request's id must be a string of at most {MAX_ID} characters")
+    return text
+
+
+def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Which outputs are asked for, and which of them as bytes."""
+    entries = fields.get("outputs") or [{"name": name} for name in known]
+    if not isinstance(entries, list) or len(entries) > len(known) or not all(isinstance(one, dict) for one in entries):
+        raise InputError(f"`outputs` must be a list of objects, of the names {', '.join(known)}")
+    names = tuple(str(entry.get("name")) for entry in entries)
+    if not set(names) <= set(known):
+        asked = ", ".join(name[:40] for name in names)
+        raise InputError(f"the outputs are {', '.join(known)}; asked for: {asked}")
+    every = bool(_parameters(fields).get("binary_data_output", False))
+    chosen = [name for name, entry in zip(names, entries, strict=True) if _parameters(entry).get("binary_data", every)]
+    return names, frozenset(chosen)
+
+
+def _parameters(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = fields.get("parameters") or {}
+    if not isinstance(found, dict):
+        raise InputError("`parameters` must be an object")
+    return found
+
+
+def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> Sequence[bytes | Array]:
+    datatype, shape = tensor.get("datatype"), tensor.get("shape")
+    wanted = DATATYPES[spec.dtype]
+    if datatype not in ("BYTES", wanted):
+        raise InputError(f"the input's datatype must be BYTES or {wanted}, not {str(datatype)[:20]!r}")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 < size <= MAX_SIZE for size in shape):
+        raise InputError(f"the input's shape must be a list of integers from 1 to {MAX_SIZE}")
+    if (datatype == "BYTES" and len(shape) not in (1, 2)) or (shape[1:] not in ([], [1]) and datatype == "BYTES"):
+        raise InputError(f"the shape of BYTES must be [n], not {shape}")
+    if datatype != "BYTES" and not (len(shape) == len(spec.shape) and spec.fits(tuple(shape[1:]))):
+        raise InputError(f"the input's shape must be {_shape(spec)}, not {shape}")
+    if shape[0] > MAX_EXAMPLES:
+        raise InputError(
+            f"at most {MAX_EXAMPLES} examples in one request, not {shape[0]}", hint="send several requests"
+        )
+    size = _parameters(tensor).get("binary_data_size")
+    if size is None:
+        values = tensor.get("data")
+        if not isinstance(values, list):
+            raise InputError("the input has neither `data` nor a `binary_data_size`")
+        return _from_base64(values, shape) if datatype == "BYTES" else list(_from_values(values, shape, spec))
+    if type(size) is not int or size != len(rest):
+        raise InputError(f"binary_data_size is {str(size)[:20]}, but {len(rest)} bytes follow the JSON")
+    return list(_from_elements(rest, shape[0])) if datatype == "BYTES" else list(_from_buffer(rest, shape, spec))
+
+
+def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
+    if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
+        raise InputError(f"the data must be {shape[0]} strings of base64, one an example")
+    try:
+        return [base64.b64decode(value, validate=True) for value in values]
+    except (binascii.Error, ValueError) as error:
+        raise InputError(f"the data is not base64: {error}", hint="send images as base64, or in binary") from error
+
+
+def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
+    """Nested or flat numbers as an array of the spec's type; nothing is rounded or wrapped round in between.
+
+    Looked through before numpy sees them: it would give every element the room of the longest string among them.
+    """
+    numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
+    if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
+        raise InputError(f"the data must be {math.prod(shape)} numbers, as the shape says, nested like it or flat")
+    with np.errstate(all="ignore"):
+        array = np.array(numbers)
+        made = array.astype(dtype) if array.dtype.kind in "iufb" else None  # integers of any length are objects
+    exact = made is not None and (np.all(np.isfinite(made)) if dtype.kind == "f" else np.array_equal(made, array))
+    if made is None or not exact:
+        raise InputError(f"the data holds numbers that are not {DATATYPES[spec.dtype]}")
+    return made.reshape(shape)
+
+
+def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
+    """Lists within lists as the shape says, as one; anything else as it is."""
+    if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
+        return values
+    for size in shape[1:]:
+        if not all(isinstance(one, list) and len(one) == size for one in values):
+            return ()
+        values = list(chain.from_iterable(values))
+    return values
+
+
+def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
+    """BYTES in binary: each element's length, 4 bytes little-endian, and the element."""
+    position = 0
+    for _ in range(count):
+        if position + _HEADER_BYTES > len(content):
+            raise InputError(f"the binary data ends before the last of {count} elements")
+        (size,) = struct.unpack_from("<I", content, position)
+        position += _HEADER_BYTES + size
+        if position > len(content):
+            raise InputError("an element of the binary data is longer than what is left")
+        yield bytes(content[position - size : position])
+    if position != len(content):
+        raise InputError(f"{len(content) - position} bytes follow the last element of the binary data")
+
+
+def _from_buffer(content: memoryview, shape: Sequence[int], spec: TensorSpec) -> Array:
+    dtype = np.dtype(spec.dtype).newbyteorder("<")
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise InputError(f"a tensor of {list(shape)} has {math.prod(shape) * dtype.itemsize} bytes, not {len(content)}")
+    return np.frombuffer(content, dtype).reshape(shape).astype(spec.dtype, copy=False)
+
+
+def _to_bytes(array: Array) -> bytes:
+    if array.dtype.kind != "O":
+        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    elements = [str(value).encode() for value in array.flat]
+    return b"".join(struct.pack("<I", len(element)) + element for element in elements)
+
+
+def _number(value: Any) -> Any:
+    """Nine digits bring every float32 back."""
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "[" + ", ".join("n" if size == -1 else str(size) for size in spec.shape) + "]"

@@ -1,0 +1,53 @@
+"""The task `classify`: from an image to labels with scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eaves.artifact import Artifact, TensorSpec
+from eaves.events import IMAGE_CLASSIFIED
+from eaves.inference.handler import Handler
+from eaves.inference.session import OUTPUTS, Session
+from functions.model.pipeline import ImagePipeline
+from functions.model.predictor import Array
+from functions.settings import ServeSettings
+
+
+class Classifier(ImagePipeline):
+    """The best labels of an image, each with its score: the probability that the graph has calibrated itself."""
+
+    reply_type = IMAGE_CLASSIFIED
+
+    def __init__(
+        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+    ) -> None:
+        super().__init__(artifact, session, settings, handler=handler)
+        self._labels = artifact.manifest.labels
+        width = len(self._labels)
+        self.outputs = (
+            TensorSpec(name="label", dtype="object", shape=(-1,)),
+            *(TensorSpec(name=name, shape=(-1, width)) for name in reversed(OUTPUTS)),
+        )
+        self._top_k = min(settings.top_k, width)
+        self._threshold = settings.threshold
+        self._high_confidence = settings.high_confidence
+
+    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+        """Label, probabilities and logits of one image: encoded, or (H, W, 3) uint8, RGB."""
+        outputs = super().run(example)
+        label = self._labels[int(np.argmax(outputs["probabilities"]))]
+        return {"label": np.array(label, object), **outputs}
+
+    def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Labels from the threshold on; `confidence` tells of the best score even where it is below."""
+        probabilities = outputs["probabilities"]
+        order = np.argsort(-probabilities, kind="stable")[: self._top_k]
+        scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]
+        attributes = {"confidence": "high" if scored[0][1] >= self._high_confidence else "low"}
+        kept = [(label, score) for label, score in scored if score >= self._threshold]
+        if kept:
+            attributes["label"] = kept[0][0]
+        return {"predictions": [{"label": label, "score": score} for label, score in kept]}, attributes

@@ -1,0 +1,149 @@
+"""The model while it loads: opened, checked against its golden images, then ready; or failed, with the reason."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.errors import ArtifactError, EavesError, HandlerError, LoadingError, StoppedError
+from eaves.inference.handler import load_handler
+from eaves.inference.session import open_session
+from functions.model.predictor import Predictor
+from functions.model.tasks import open_predictor
+from functions.settings import FunctionSettings
+from functions.start_timing import StartTiming
+
+_log = logging.getLogger(__name__)
+
+
+class LoadingModel:
+    """Loads in a thread of its own, so that the server's imports and the weights' pages come in at the same time.
+
+    Args:
+        settings: The function's settings.
+        timing: Of this process's start.
+
+    Attributes:
+        failure: Why it will never be ready; None while loading and when ready.
+        draining: Whether the process is ending: it still answers, but should be sent nothing more.
+        ready_at: When it became ready, Unix time; 0 before.
+    """
+
+    def __init__(self, settings: FunctionSettings, timing: StartTiming) -> None:
+        self._settings = settings
+        self._timing = timing
+        self._predictor: Predictor | None = None
+        self._opened = threading.Event()
+        self._done = threading.Event()
+        self.failure: EavesError | None = None
+        self.draining = False
+        self.ready_at = 0.0
+
+    def start(self) -> None:
+        """Begin to load."""
+        threading.Thread(target=self._load, name="model", daemon=True).start()
+
+    def drain(self) -> None:
+        """Stop being ready."""
+        self.draining = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is loaded and proven."""
+        return self._done.is_set() and self.failure is None
+
+    @property
+    def proven(self) -> Predictor | None:
+        """What answers, also while the process ends; None before, and when it failed."""
+        return self._predictor if self.ready else None
+
+    def require_ready(self) -> Predictor:
+        """What answers.
+
+        Raises:
+            EavesError: Why it doesn't, not yet, or should be sent nothing more.
+        """
+        if self.draining:
+            raise StoppedError("the process is ending", hint="send to another replica")
+        if (predictor := self.proven) is None:
+            raise self._why_not("loading")
+        return predictor
+
+    @contextmanager
+    def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
+        """What answers; waits while it loads: a cold start costs the first sender time, not an error.
+
+        Who comes during the golden check works beside it, and leaves only once it has passed: the check costs the first
+        answer next to nothing, and still nobody is answered by an unproven model.
+
+        Raises:
+            ArtifactError: When it failed.
+            LoadingError: When it doesn't come up in time.
+        """
+        deadline = time.monotonic() + wait_s
+        self._opened.wait(wait_s)
+        if self._predictor is None:
+            raise self._why_not("loading")
+        try:
+            yield self._predictor
+        finally:  # an error is the sender's or the graph's, and only a proven graph tells which
+            self._done.wait(max(0.0, deadline - time.monotonic()))
+            if not self.ready:
+                raise self._why_not("being checked")
+            if self._settings.timing:
+                self._timing.log_once("first prediction")
+
+    def _why_not(self, state: str) -> EavesError:
+        """An error of its own for each who asks: one raised again would keep every request that it ever met."""
+        if self.failure is not None:
+            return copy.copy(self.failure)
+        return LoadingError(f"the model is still {state}", hint="send again in a moment")
+
+    def _load(self) -> None:
+        start = time.perf_counter()
+        try:
+            artifact = self._open()
+            self.ready_at = time.time()
+            duration_ms = (time.perf_counter() - start) * 1000
+            digest = artifact.digest[:12]
+            _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
+        except EavesError as error:
+            # A handler that can't be loaded, or a golden that can't be read, makes an artifact that can't be served:
+            # 503, not the 500 or 4xx of a request, which a broker would take for the end of every image.
+            served = isinstance(error, ArtifactError)
+            self.failure = copy.copy(error) if served else ArtifactError(error.message, hint=error.hint)
+            hint = f" (try: {error.hint})" if error.hint else ""
+            _log.error(
+                "never ready: %s%s", error.message, hint, exc_info=error if isinstance(error, HandlerError) else None
+            )
+        except Exception as error:  # noqa: BLE001 - a thread that dies silently would leave the probe at "loading"
+            self.failure = ArtifactError(f"the model can't be loaded: {type(error).__name__}")
+            _log.exception("never ready")
+        finally:
+            self._done.set()
+            self._opened.set()
+
+    def _open(self) -> Artifact:
+        artifact = open_artifact(self._settings.artifact)
+        if self._settings.artifact_digest not in ("", artifact.digest):
+            raise ArtifactError(
+                f"{artifact.path} is {artifact.digest[:12]}, but {self._settings.artifact_digest[:12]} was deployed",
+                hint="deploy it again, or put back what was deployed",
+            )
+        self._timing.mark("open artifact")
+        session = open_session(artifact)
+        handler = load_handler(artifact)
+        self._predictor = open_predictor(artifact, session, self._settings, handler)
+        self._opened.set()
+        self._timing.mark("open session")
+        if self._settings.self_test != "none":
+            cases = load_golden(artifact)
+            chosen = cases[:1] if self._settings.self_test == "first" else cases
+            check(artifact, handler.follow(session.attempt), chosen, prepare=handler.preprocess)
+            self._timing.mark("golden check")
+        return artifact

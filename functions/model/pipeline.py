@@ -1,0 +1,150 @@
+"""What every task does with one example: prepare it, run the session, say what came out; where handler.py steps in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from eaves.artifact import Artifact, TensorSpec
+from eaves.errors import TensorError
+from eaves.images import decoder
+from eaves.inference import handler as handlers
+from eaves.inference.handler import Handler
+from eaves.inference.session import Session
+from functions.model.predictor import Array, Prediction
+from functions.settings import ServeSettings
+
+
+class Pipeline(ABC):
+    """A predictor but for what differs between tasks; safe to call from many threads.
+
+    Args:
+        artifact: Opened artifact.
+        session: Its session.
+        handler: Its handler; an empty one changes nothing.
+    """
+
+    reply_type: str
+    content_types: tuple[str, ...]
+
+    def __init__(self, artifact: Artifact, session: Session, handler: Handler | None = None) -> None:
+        self.artifact = artifact
+        self.input = artifact.manifest.input
+        self.outputs = artifact.manifest.outputs
+        self._session = session
+        self._handler = handler or Handler()
+        if self._handler.content_types:
+            self.content_types = self._handler.content_types
+
+    def accepts(self, content_type: str) -> bool:
+        """What the handler says, else what the task takes."""
+        return self._handler.accepts(content_type) if self._handler.content_types else self._takes(content_type)
+
+    def predict(self, data: bytes) -> Prediction:
+        """Answer one example as it was sent.
+
+        Raises:
+            InputError: When it can't be read, or the handler blames it.
+            HandlerError: When the artifact's handler fails.
+        """
+        timings_ms: dict[str, float] = {}
+        tensor = self._tensor(data, timings_ms)
+        start = time.perf_counter()
+        outputs = self._session.answer(tensor[np.newaxis])
+        ran = time.perf_counter()
+        timings_ms["infer"] = elapsed_ms(start, ran)
+        one = {name: output[0] for name, output in outputs.items()}
+        if self._handler.postprocess is None:
+            members, attributes = self._present(one)
+        else:
+            members = self._handler.postprocess(one)
+            attributes = handlers.attributes(members)
+            timings_ms["postprocess"] = elapsed_ms(ran, time.perf_counter())
+        return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms)
+
+    def run(self, example: bytes | Array) -> Mapping[str, Array]:
+        """The graph's outputs of one example: as it is sent, or as a tensor of `input`."""
+        tensor = self._tensor(example, {}) if isinstance(example, bytes) else self._example(example)
+        outputs = self._session.answer(tensor[np.newaxis])
+        return {name: output[0] for name, output in outputs.items()}
+
+    def _tensor(self, data: bytes, timings_ms: dict[str, float]) -> Array:
+        if self._handler.preprocess is None:
+            return self._prepare(data, timings_ms)
+        start = time.perf_counter()
+        tensor = self._handler.preprocess(data)  # it decodes too
+        timings_ms["preprocess"] = elapsed_ms(start, time.perf_counter())
+        return tensor
+
+    def _example(self, example: Array) -> Array:
+        """One tensor of `input`, which is the graph's own, as the graph takes it.
+
+        Raises:
+            TensorError: When it doesn't.
+        """
+        if not self.input.fits(example.shape) or example.dtype != self.input.dtype:
+            raise TensorError(
+                f"the example is {example.dtype} {example.shape}, the model takes "
+                f"{self.input.dtype} {self.input.shape[1:]}"
+            )
+        return example
+
+    @abstractmethod
+    def _takes(self, content_type: str) -> bool:
+        """Whether the task takes this media type."""
+
+    @abstractmethod
+    def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
+        """What was sent to one example in the graph's dtype; adds what each stage took."""
+
+    @abstractmethod
+    def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Members of the reply and its extension attributes."""
+
+
+class ImagePipeline(Pipeline):
+    """A pipeline that starts with the recipe: encoded images, or pixels of any size, uint8 RGB."""
+
+    content_types: tuple[str, ...] = ("image/*",)
+
+    def __init__(
+        self, artifact: Artifact, session: Session, settings: ServeSettings, *, handler: Handler | None = None
+    ) -> None:
+        super().__init__(artifact, session, handler)
+        self._max_pixels = settings.max_pixels
+        self._large = threading.Lock()  # large frames take turns: in memory there is one, whatever the concurrency
+        self._recipe = artifact.manifest.image_recipe
+        if self._handler.preprocess is None:
+            self.input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
+
+    def _takes(self, content_type: str) -> bool:
+        """Any picture; which of them can be decoded, the bytes tell."""
+        return content_type.startswith("image/")
+
+    def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
+        start = time.perf_counter()
+        image = decoder.load(
+            data,
+            at_least=(self._recipe.height, self._recipe.width),
+            max_pixels=self._max_pixels,
+            large=self._large,
+        )
+        decoded = time.perf_counter()
+        tensor = self._recipe.prepare(image)
+        timings_ms["decode"] = elapsed_ms(start, decoded)
+        timings_ms["preprocess"] = elapsed_ms(decoded, time.perf_counter())
+        return tensor
+
+    def _example(self, example: Array) -> Array:
+        checked = super()._example(example)
+        return checked if self._handler.preprocess else self._recipe.apply(checked)
+
+
+def elapsed_ms(start: float, end: float) -> float:
+    """Between two readings of `perf_counter`."""
+    return round((end - start) * 1000, 3)

@@ -1,0 +1,213 @@
+"""What an API server answers when it doesn't do what it was asked: its Status as one of our errors, with a remedy.
+
+Source: metav1.Status in k8s.io/apimachinery; which status stands for what: its pkg/api/errors; the wording of denials:
+k8s.io/apiserver, pkg/endpoints/handlers/responsewriters/errors.go and pkg/admission/plugin/webhook/errors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from eaves.delivery.response_rules import shorten
+from eaves.errors import (
+    AbsentError,
+    ClusterError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    UnreachableClusterError,
+)
+
+MAX_MESSAGE = 1000
+"""Characters of an API server's own message that are passed on: webhooks list every fault."""
+
+_MANAGER = re.compile(r'conflict with ("(?:[^"\\]|\\.)*")')
+_RIGHT = re.compile(
+    r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"/]+)(?:/(?P<sub>[^"]+))?"'
+    r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
+)
+_UNDECLARED = ("failed to create typed patch object", "field not declared in schema", "duplicate entries for key")
+"""Server-side apply says 500 about a patch that no schema fits. Source: kubernetes/kubernetes#139253, open."""
+
+
+class ExpiredError(ClusterError):
+    """The resourceVersion or continue token is older than what the API server remembers (410)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCall:
+    """A request as messages and remedies name it.
+
+    Attributes:
+        context: The kube context; empty within the cluster.
+        server: URL of the API server.
+        verb: As in RBAC: `get`, `list`, `watch`, `patch`, `create`, `delete`.
+        resource: With its group, `services.serving.knative.dev`; empty when it is about none.
+        subresource: Such as `log`.
+        name: Of the object.
+        namespace: Of the object; empty: all, or none.
+    """
+
+    context: str
+    server: str
+    verb: str = "get"
+    resource: str = ""
+    subresource: str = ""
+    name: str = ""
+    namespace: str = ""
+
+    @property
+    def where(self) -> str:
+        """The cluster, as messages begin with it."""
+        return self.context or "this cluster"
+
+    @property
+    def what(self) -> str:
+        """What it is about."""
+        named = " ".join(part for part in (self.resource, self.name) if part) or "the API server"
+        return f"{named} in namespace {self.namespace}" if self.namespace else named
+
+    def kubectl(self, text: str, *, namespaced: bool = False) -> str:
+        """A kubectl command for the same cluster, ready to paste."""
+        words = ["kubectl", *(["--context", self.context] if self.context else []), *shlex.split(text)]
+        return shlex.join([*words, *(["-n", self.namespace] if namespaced and self.namespace else [])])
+
+
+def parse_status(body: bytes) -> dict[str, Any] | None:
+    """A Status of the API server; None when the body is something else."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return None
+    known = isinstance(value, dict) and value.get("kind") == "Status" and value.get("apiVersion") == "v1"
+    return value if known else None
+
+
+def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | None = None) -> ClusterError:
+    """The error that stands for an answer that isn't a success.
+
+    Args:
+        code: HTTP status.
+        body: Its body, mostly a Status.
+        call: What was asked.
+        wait_s: When the server wants to be asked again.
+    """
+    status = parse_status(body)
+    said = shorten(str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE)
+    found = (status or {}).get("details")
+    details: dict[str, Any] = found if isinstance(found, dict) else {}
+    message = f"{call.where}: {said}" if said else f"{call.where}: answered {code} about {call.what}"
+    if code == 401:
+        return _not_logged_in(said, call)
+    if code == 403:
+        return _forbidden(said, message, details, call)
+    if code == 404:
+        return _absent(message, details, call, known=status is not None)
+    if code == 409:
+        return _conflict(message, details, call)
+    if code == 410:
+        return ExpiredError(message, hint="list again")
+    if 400 <= code < 500 and code != 429:
+        return InvalidError(message)
+    return _failed(code, said, message, call, wait_s)
+
+
+def _not_logged_in(said: str, call: ApiCall) -> DeniedError:
+    return DeniedError(
+        f"{call.where}: not logged in at {call.server}: {said or 'Unauthorized'}",
+        hint=f"log in again, until this works: {call.kubectl('get namespaces')}",
+    )
+
+
+def _forbidden(said: str, message: str, details: dict[str, Any], call: ApiCall) -> ClusterError:
+    right = _RIGHT.search(said)
+    if right and right["user"] == "system:anonymous":
+        return _not_logged_in(said, call)
+    if right is None and any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(details)):
+        command = call.kubectl(f"wait --for=delete namespace/{call.namespace} --timeout=5m")
+        return ClusterError(message, hint=f"wait until it is gone: {command}")
+    if right is None and "exceeded quota" in said:
+        return InvalidError(message, hint=call.kubectl("describe resourcequota", namespaced=True))
+    if right is None and said:  # admission's word (Pod Security, a webhook): about the object, not about who asks
+        return InvalidError(message)
+    verb, resource = call.verb, call.resource
+    if right:
+        verb, resource = right["verb"], right["resource"] + (f".{right['group']}" if right["group"] else "")
+    tail = (right["sub"] if right else call.subresource) or ""
+    scope = f"namespace {call.namespace}" if call.namespace else "the whole cluster"
+    asked = f"auth can-i {verb} {resource}" + (f" --subresource={tail}" if tail else "")
+    return DeniedError(
+        f"{call.where}: {right['user'] if right else 'this user'} may not {verb} "
+        f"{resource}{f'/{tail}' if tail else ''} in {scope}",
+        hint=f"have this answer yes: {call.kubectl(asked, namespaced=True)}",
+    )
+
+
+def _absent(message: str, details: dict[str, Any], call: ApiCall, *, known: bool) -> AbsentError:
+    if details.get("kind") == "namespaces" and not call.resource.startswith("namespaces"):
+        name = str(details.get("name") or call.namespace)
+        hint = call.kubectl(f"create namespace {shlex.quote(name)}")
+        return AbsentError(f"{call.where}: there is no namespace {name}", hint=hint)
+    if not known:
+        group = call.resource.partition(".")[2]
+        return AbsentError(
+            f"{call.where}: this cluster has no {call.resource or 'such path'}",
+            hint=f"see what it has, and install what is missing: {call.kubectl(f'api-resources --api-group={group}')}",
+        )
+    return AbsentError(message, hint=call.kubectl(f"get {call.resource}", namespaced=True) if call.resource else None)
+
+
+def _conflict(message: str, details: dict[str, Any], call: ApiCall) -> ConflictError:
+    causes = tuple(
+        (_manager(str(cause.get("message"))), str(cause.get("field", "")))
+        for cause in _causes(details)
+        if cause.get("reason") == "FieldManagerConflict"
+    )
+    if not causes:
+        return ConflictError(message, hint="it was changed meanwhile: read it again, then try again")
+    owners = ", ".join(sorted({manager for manager, _ in causes}))
+    listed = ", ".join(field for _, field in causes[:5]) + (", ..." if len(causes) > 5 else "")
+    see = call.kubectl(f"get {call.resource} {call.name} -o yaml --show-managed-fields", namespaced=True)
+    return ConflictError(
+        f"{call.where}: {call.what} has fields that {owners} set: {listed}",
+        hint=f"leave them to it, or take them over on purpose; see them: {see}",
+        causes=causes,
+    )
+
+
+def _failed(code: int, said: str, message: str, call: ApiCall, wait_s: float | None) -> ClusterError:
+    if code == 500 and any(text in said for text in _UNDECLARED):
+        return InvalidError(message)
+    if "failed calling webhook" in said:
+        command = call.kubectl("get pods --all-namespaces --field-selector=status.phase!=Running")
+        return ClusterError(message, hint=f"a webhook doesn't answer: {command}")
+    if code == 429:
+        again = f"try again in {wait_s:g} s" if wait_s else "try again later"
+        return ClusterError(f"{call.where}: the API server is overloaded: {said or 'Too Many Requests'}", hint=again)
+    hint = f"when this says ok, try again: {call.kubectl('get --raw /readyz')}"
+    if code in {502, 503, 504}:
+        return UnreachableClusterError(f"{call.where}: {call.server} answered {code}: {said}", hint=hint)
+    if code < 400:
+        return ClusterError(
+            f"{call.where}: {call.server} answered {code}, as no API server does",
+            hint=f"check the server in the kubeconfig: {call.kubectl('config view --minify')}",
+        )
+    return ClusterError(message, hint=hint)
+
+
+def _manager(text: str) -> str:
+    """Who owns the field, from `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`."""
+    match = _MANAGER.search(text)
+    try:
+        return str(json.loads(match[1])) if match else "?"
+    except ValueError:  # Go quotes some control characters in its own way
+        return match[1].strip('"') if match else "?"
+
+
+def _causes(details: dict[str, Any]) -> list[dict[str, Any]]:
+    causes = details.get("causes")
+    return [cause for cause in causes if isinstance(cause, dict)] if isinstance(causes, list) else []

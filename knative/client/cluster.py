@@ -1,0 +1,321 @@
+"""A cluster: reads, applies, deletes and watches objects, reads logs, reaches pods through its API server.
+
+The official client's DynamicClient is not used: it asks for the kinds with three requests a group and keeps the answers
+in a temporary file by host and port, where another cluster may answer tomorrow; `knative.client.kinds` has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from eaves.errors import ClusterError
+from knative.client.api_errors import ApiCall
+from knative.client.kinds import ObjectKind, kind_of
+from knative.client.login.kubeconfig import connect_inside, find_context, inside_namespace
+from knative.client.pods import Pods
+from knative.client.transport import ApiRequest, ApiTransport, parse_object
+from knative.client.watch import Change, parse_events, watch_objects
+
+PAGE = 500
+"""Objects asked for at once. Source: kubectl's --chunk-size."""
+WATCH_S = 240
+"""How long one watch is asked for; it is then taken up again, where a dead connection would never end."""
+_JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
+_APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
+_MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
+_POST = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+
+
+Objects = list[dict[str, Any]]
+
+
+class Cluster(Pods):
+    """One API server as one user; safe to use from many threads, and every call has a time limit.
+
+    Args:
+        name: The kube context.
+        namespace: Default namespace of calls.
+        transport: To its API server.
+    """
+
+    def apply(
+        self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Server-side apply: make the object, or make what the manifest sets so.
+
+        Args:
+            manifest: What the manager wants; fields it no longer sets vanish. A metadata.resourceVersion makes it fail
+                when the object changed since.
+            manager: Field manager.
+            force: Take over fields of other managers.
+            dry_run: Check and answer, change nothing.
+
+        Returns:
+            The object as it now is.
+
+        Raises:
+            ConflictError: When other managers own fields of it (`causes`), or it changed since.
+            InvalidError: When the server or a webhook refuses it.
+            ClusterError: When it can't be applied for another reason.
+        """
+        kind, metadata = kind_of(manifest), manifest["metadata"]
+        namespace = str(metadata.get("namespace", "")) or self.namespace
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query |= ({"force": "true"} if force else {}) | ({"dryRun": "All"} if dry_run else {})
+        request = ApiRequest(
+            call=self._call("patch", kind, namespace, metadata["name"]),
+            method="PATCH",
+            path=kind.path(namespace, metadata["name"]),
+            query=query,
+            headers=_APPLY,
+            body=json.dumps(manifest).encode(),
+            repeatable="resourceVersion" not in metadata,  # the second attempt would be refused for the first's sake
+        )
+        return self._transport.json(request)
+
+    def patch(
+        self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
+    ) -> dict[str, Any]:
+        """Change some fields of an object that somebody else makes; `apply` is for our own.
+
+        Source: RFC 7386, JSON Merge Patch.
+
+        Args:
+            kind: Kind of the object.
+            name: Name of the object.
+            change: The fields as they are to be; None: the field goes. A metadata.resourceVersion makes it fail when
+                the object changed since.
+            manager: Field manager.
+            namespace: Namespace of the object; None: the cluster's default.
+
+        Returns:
+            The object as it now is.
+
+        Raises:
+            AbsentError: When there is no such object.
+            ConflictError: When it changed since.
+            ClusterError: When it can't be changed for another reason.
+        """
+        space = self.namespace if namespace is None else namespace
+        request = ApiRequest(
+            call=self._call("patch", kind, space, name),
+            method="PATCH",
+            path=kind.path(space, name),
+            query={"fieldManager": manager},
+            headers=_MERGE,
+            body=json.dumps({"apiVersion": kind.api_version, "kind": kind.kind, **change}).encode(),
+            repeatable="resourceVersion" not in change.get("metadata", {}),
+        )
+        return self._transport.json(request)
+
+    def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
+        """An object; None when it isn't there.
+
+        Raises:
+            ClusterError: When it can't be read.
+        """
+        space = self.namespace if namespace is None else namespace
+        call = self._call("get", kind, space, name)
+        answer = self._transport.send(ApiRequest(call=call, path=kind.path(space, name), headers=_JSON))
+        return None if answer.status == 404 else parse_object(call, answer)
+
+    def list(self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
+        """Objects; none of a kind that the cluster doesn't have.
+
+        Args:
+            kind: Of the objects.
+            namespace: Theirs; empty: all.
+            selector: By labels.
+            fields: By fields.
+
+        Raises:
+            ClusterError: When they can't be read.
+        """
+        return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
+
+    def delete(
+        self,
+        kind: ObjectKind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        dry_run: bool = False,
+        uid: str = "",
+        version: str = "",
+    ) -> bool:
+        """Delete an object and, in the background, what it owns; False when it wasn't there.
+
+        Args:
+            kind: Kind of the object.
+            name: Name of the object.
+            namespace: Namespace of the object; None: the cluster's default.
+            dry_run: Check and answer, change nothing.
+            uid: UID that the object must have; empty: any.
+            version: resourceVersion that the object must have; empty: any.
+
+        Raises:
+            ConflictError: When the object of that name has another UID or resourceVersion.
+            ClusterError: When it can't be deleted.
+        """
+        space = self.namespace if namespace is None else namespace
+        call = self._call("delete", kind, space, name)
+        required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
+        # The server reads options from the query only where there is no body.
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
+        answer = self._transport.send(
+            ApiRequest(
+                call=call,
+                method="DELETE",
+                path=kind.path(space, name),
+                headers=_POST,
+                body=json.dumps(options).encode(),
+            )
+        )
+        if answer.status == 404:
+            return False
+        parse_object(call, answer)
+        return True
+
+    def watch(
+        self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
+    ) -> Iterator[Change]:
+        """What is there as ADDED, then what changes, until time is over; broken connections are taken up again.
+
+        Raises:
+            AbsentError: When the cluster has no such kind.
+            ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
+        """
+        space = self.namespace if namespace is None else namespace
+        call, path = self._call("watch", kind, space), kind.path(space)
+
+        def streaming(version: str, left_s: float) -> Iterator[Change]:
+            query = _selectors(selector, fields) | {"watch": "true", "allowWatchBookmarks": "true"}
+            query |= {"resourceVersion": version, "timeoutSeconds": str(max(1, min(WATCH_S, round(left_s))))}
+            request = ApiRequest(call=call, path=path, query=query, headers={"Accept": "application/json"})
+            return parse_events(self._transport.stream(request, min(left_s, WATCH_S + 10.0)), call)
+
+        return watch_objects(
+            lambda: self._listed(kind, space, selector, fields, must_exist=True), streaming, timeout_s=timeout_s
+        )
+
+    def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
+        """Whether the current user may do this.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        space = self.namespace if namespace is None else namespace
+        asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
+        asked |= {"namespace": space} if kind.namespaced else {}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
+        body = json.dumps(review).encode()
+        told = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
+        return bool(told.get("status", {}).get("allowed"))
+
+    def reach(self, timeout_s: float) -> None:
+        """Ask for something small: of many clusters, one that is silent is to be told before it is given real work.
+
+        Raises:
+            UnreachableClusterError: When nothing is answered.
+        """
+        self._transport.send(self._version(), timeout_s=timeout_s)
+
+    def version(self) -> str:
+        """Of Kubernetes, `v1.36.2`.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        return str(self._transport.json(self._version()).get("gitVersion", ""))
+
+    def serves(self, api_version: str) -> bool:
+        """Whether the cluster has an API, such as `serving.knative.dev/v1`.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))
+        return answer.status != 404 and bool(parse_object(self._common(), answer))
+
+    def clock(self) -> float:
+        """The server's clock, unix seconds; it tells whole ones.
+
+        Raises:
+            ClusterError: When the server doesn't say.
+        """
+        answer = self._transport.send(self._version())
+        try:
+            return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+        except ValueError as error:
+            raise ClusterError(f"{self.name}: the API server doesn't say what time it is") from error
+
+    def _listed(
+        self, kind: ObjectKind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
+    ) -> tuple[Objects, str]:
+        """All pages, and the list's resourceVersion."""
+        call, path = self._call("list", kind, namespace), kind.path(namespace)
+        page = {"limit": str(PAGE)}
+        items: Objects = []
+        while True:
+            query = _selectors(selector, fields) | page
+            answer = self._transport.send(ApiRequest(call=call, path=path, query=query, headers=_JSON))
+            if answer.status == 404 and not must_exist:
+                return [], ""
+            if answer.status == 410 and page:  # too many changes between two pages: all at once
+                page, items = {}, []
+                continue
+            value = parse_object(call, answer)
+            # Kubernetes' own kinds say what they are once, for the whole list.
+            named = {"apiVersion": kind.api_version, "kind": kind.kind}
+            items += [named | item for item in value.get("items") or []]
+            metadata = value.get("metadata", {})
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion", ""))
+            page = {"limit": str(PAGE), "continue": metadata["continue"]}
+
+    def _version(self) -> ApiRequest:
+        return ApiRequest(call=self._common(), path="/version", headers=_JSON)
+
+    def _call(self, verb: str, kind: ObjectKind, namespace: str, name: str = "") -> ApiCall:
+        resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        return self._common(verb=verb, resource=resource, name=name, namespace=namespace if kind.namespaced else "")
+
+
+def _selectors(selector: str, fields: str) -> dict[str, str]:
+    return ({"labelSelector": selector} if selector else {}) | ({"fieldSelector": fields} if fields else {})
+
+
+def open_cluster(
+    *, kubeconfig: Path | None = None, context: str = "", namespace: str = "", timeout_s: float = 30.0
+) -> Cluster:
+    """A cluster by a context of a kubeconfig. Nothing is asked of it yet.
+
+    Args:
+        kubeconfig: The file, or several with `:` between them; None: kubectl's own, or the cluster this runs in.
+        context: Empty: the current one.
+        namespace: Default namespace of calls; empty: the context's.
+        timeout_s: Most seconds for a call.
+
+    Raises:
+        ConfigError: When there is no usable kubeconfig, or no such context.
+        DeniedError: When its login plugin fails.
+    """
+    found = find_context(kubeconfig, context)
+    if found is None:
+        transport = ApiTransport(ApiCall(context="", server=""), connect_inside, timeout_s=timeout_s)
+        return Cluster("in-cluster", namespace or inside_namespace(), transport)
+    transport = ApiTransport(ApiCall(context=found.name, server=""), found.connect, timeout_s=timeout_s)
+    return Cluster(found.name, namespace or found.namespace, transport)

@@ -1,0 +1,74 @@
+"""No answer of an API server, or one that isn't an API server's: the exceptions of urllib3 as our errors.
+
+Source: which exceptions urllib3 2 raises when it is told not to retry.
+"""
+
+from __future__ import annotations
+
+import re
+
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
+
+from eaves.delivery.response_rules import shorten
+from eaves.errors import ClusterError, UnreachableClusterError
+from knative.client.api_errors import ApiCall
+
+
+class BrokenConnectionError(UnreachableClusterError):
+    """A connection that was there and broke; whether the server did what it was asked isn't known."""
+
+
+def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> UnreachableClusterError:
+    """The error that stands for an exception of urllib3 or of a socket.
+
+    Args:
+        error: What it raised.
+        call: What was asked.
+        limit_s: Seconds that there were for it.
+    """
+    if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
+        return build_broken_error(error, call)
+    what = f"no connection to {call.server}: {_reason(error)}"
+    ready = call.kubectl("get --raw /readyz")
+    hint = f"check the link; when this says ok, try again: {ready}"
+    if isinstance(error, NameResolutionError):
+        what = f"{call.server}: its name doesn't resolve"
+    elif isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        what = f"no connection to {call.server} in time"
+    elif isinstance(error, ReadTimeoutError | TimeoutError):
+        what = f"no answer from {call.server} within {limit_s:.3g} s"
+    elif isinstance(error, SSLError):
+        what = f"no trust in {call.server}: {_reason(error)}"
+        hint = f"renew the kubeconfig, check this machine's clock: {call.kubectl('config view --minify')}"
+    return UnreachableClusterError(f"{call.where}: {what}", hint=hint)
+
+
+def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError:
+    """The error that stands for a connection that broke."""
+    return BrokenConnectionError(
+        f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
+        hint=f"when this says ok, try again: {call.kubectl('get --raw /readyz')}",
+    )
+
+
+def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
+    """The error that stands for a success that no API server sent: a login page, some other server."""
+    said = shorten(body[:400].decode("utf-8", "replace"), 100)
+    return ClusterError(
+        f"{call.where}: {call.server} answers, but not as an API server does: {said}",
+        hint=f"check the server in the kubeconfig: {call.kubectl('config view --minify')}",
+    )
+
+
+def _reason(error: Exception) -> str:
+    """What an exception of urllib3 is about, without the objects it prints."""
+    text = str(error.original_error if isinstance(error, ProxyError) else error)
+    return shorten(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)

@@ -1,0 +1,188 @@
+"""Following what changes on an API server and what containers write, over connections that break. No I/O of its own.
+
+The official client's watch ends without a word when its connection is cut, and doesn't list again when its
+resourceVersion is too old.
+
+Source: "Efficient detection of changes" in Kubernetes' API concepts; client-go, tools/cache/reflector.go.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from eaves.base.backoff import Backoff
+from eaves.errors import AbsentError, ClusterError, DeniedError, InvalidError, UnreachableClusterError
+from knative.client.api_errors import ApiCall, ExpiredError, build_api_error
+
+Change = tuple[str, dict[str, Any]]
+_PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
+
+
+class KnownObjects:
+    """The objects that were told of, by namespace and name."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def listed(self, items: Iterable[dict[str, Any]]) -> Iterator[Change]:
+        """What a list says that wasn't known."""
+        present = {_key(item): item for item in items}
+        for key in [key for key in self._objects if key not in present]:
+            yield "DELETED", self._objects.pop(key)
+        for item in present.values():
+            yield from self.update("MODIFIED", item)
+
+    def update(self, kind: str, item: dict[str, Any]) -> Iterator[Change]:
+        """What an event says that wasn't known."""
+        key = _key(item)
+        known = self._objects.get(key)
+        if kind == "DELETED":
+            if self._objects.pop(key, None) is not None:
+                yield "DELETED", item
+            return
+        self._objects[key] = item
+        if known is None:
+            yield "ADDED", item
+        elif known["metadata"].get("uid") != item["metadata"].get("uid"):  # deleted and made anew meanwhile
+            yield "DELETED", known
+            yield "ADDED", item
+        elif known["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
+            yield "MODIFIED", item
+
+
+def watch_objects(
+    listing: Callable[[], tuple[list[dict[str, Any]], str]],
+    streaming: Callable[[str, float], Iterator[Change]],
+    *,
+    timeout_s: float,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    chance: Callable[[], float] = random.random,
+) -> Iterator[Change]:
+    """What is there, then what changes, until time is over.
+
+    Args:
+        listing: All objects, and the resourceVersion of that list.
+        streaming: Events since a resourceVersion, for so many seconds at most; its first element is the event's type.
+        timeout_s: How long.
+        sleep: Waits.
+        clock: Monotonic seconds.
+        chance: Random numbers in [0, 1), for pauses.
+
+    Raises:
+        ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
+    """
+    deadline, known, failures = clock() + timeout_s, KnownObjects(), 0
+    fault: ClusterError | None = None
+    items, version = listing()
+    yield from known.listed(items)
+    while (left_s := deadline - clock()) > 0:
+        heard = False
+        try:
+            if not version:
+                items, version = listing()
+                yield from known.listed(items)
+            for kind, item in streaming(version, left_s):
+                heard = True
+                version = item["metadata"]["resourceVersion"]
+                if kind != "BOOKMARK":
+                    yield from known.update(kind, item)
+            fault = None
+        except ExpiredError:
+            version = ""
+        except (AbsentError, DeniedError, InvalidError):
+            raise
+        except ClusterError as error:
+            fault = error
+        # A server that ends or refuses every stream at once isn't asked in a tight loop.
+        failures = 0 if heard else failures + 1
+        if failures:
+            pause_s = _PAUSES.pause_s(failures, jitter=chance())
+            sleep(max(0.0, min(pause_s, deadline - clock())))
+    if fault is not None:
+        raise fault
+
+
+def parse_events(chunks: Iterable[bytes], call: ApiCall) -> Iterator[Change]:
+    """The events of a watch.
+
+    Raises:
+        ExpiredError: When the API server no longer knows the resourceVersion.
+        ClusterError: When it ends the watch for another reason, or breaks off within an event.
+    """
+    for line in split_lines(chunks):
+        try:
+            event = json.loads(line)
+            kind, item = str(event["type"]), event["object"]
+            version = "" if kind == "ERROR" else item["metadata"]["resourceVersion"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnreachableClusterError(f"{call.where}: a watch of {call.what} broke off within an event") from error
+        if not version:
+            raise build_api_error(int(item.get("code") or 500), json.dumps(item).encode(), call)
+        yield kind, item
+
+
+def follow_log(
+    streaming: Callable[[dict[str, str], float], Iterable[bytes]],
+    *,
+    timeout_s: float,
+    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    chance: Callable[[], float] = random.random,
+) -> Iterator[str]:
+    """The lines of a log with timestamps, without them, until it ends or time is over; goes on where it broke off.
+
+    Args:
+        streaming: The log from where a query says (empty: as the caller likes), for so many seconds at most.
+        timeout_s: How long.
+        sleep: Waits.
+        clock: Monotonic seconds.
+        chance: Random numbers in [0, 1), for pauses.
+
+    Raises:
+        ClusterError: When it can't be followed from the start, when a right is missing, or when there is no connection
+            at the end.
+    """
+    deadline, last, failures = clock() + timeout_s, "", 0
+    while True:
+        told, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
+        try:
+            for line in split_lines(streaming(query, deadline - clock())):
+                stamp, _, text = line.decode("utf-8", "replace").partition(" ")
+                failures = 0
+                if stamp > told:  # sinceTime knows whole seconds only
+                    last = stamp
+                    yield text
+        except (DeniedError, InvalidError):
+            raise
+        except AbsentError:
+            if not last:
+                raise
+            return  # the pod has gone, and its log with it
+        except ClusterError:
+            failures += 1
+            pause_s = _PAUSES.pause_s(failures, jitter=chance())
+            if (not last and failures > 1) or clock() + pause_s >= deadline:
+                raise
+            sleep(pause_s)
+        else:
+            return
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines without their ends; the last one may lack its end."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _key(item: dict[str, Any]) -> tuple[str, str]:
+    return item["metadata"].get("namespace", ""), item["metadata"]["name"]

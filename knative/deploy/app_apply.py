@@ -1,0 +1,188 @@
+"""Objects into a cluster: applied in order, those no longer wanted removed, conflicts shown and never forced.
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, InvalidError
+from knative.client.kinds import BROKER, DAEMON_SET, NAMESPACE, STATEFUL_SET, TRIGGER, kind_of
+from knative.deploy.diff import content
+from knative.deploy.handover import end_predecessors
+from knative.deploy.objects.apply_result import ADOPTED, CHANGED, CREATED, UNCHANGED, UNJUDGED, ApplyResult
+from knative.deploy.objects.brokers import is_doomed, keep_broker
+from knative.deploy.objects.inventory import Inventory, InventoryItem
+from knative.deploy.objects.labelled_objects import AppOwner, Key, key_of
+from knative.deploy.objects.name_conflicts import is_satisfied, refuse_foreign_objects
+from knative.deploy.objects.ownership import (
+    OwnedObjects,
+    delete_item,
+    find_holdings,
+    record,
+    record_intended,
+    with_uids,
+)
+from knative.deploy.objects.subscriptions import mark_trigger, mend_subscriptions
+from knative.diagnosis import explain_denial
+from knative.resources.fields.labels import MANAGER
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Object = Mapping[str, Any]
+_IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
+"""Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation."""
+
+
+def apply_app(
+    cluster: Cluster,
+    manifests: Sequence[Object],
+    owner: AppOwner,
+    *,
+    inventory: Inventory | None = None,
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
+    adopt: bool = False,
+    dry_run: bool = False,
+    show: Callable[[ApplyResult], object] = lambda applied: None,
+) -> list[ApplyResult]:
+    """Apply every object of an app, then remove those of its own that are no longer rendered.
+
+    Killed at any point, the next call goes on: each object is applied as a whole, what is there already stays, and the
+    inventory lists each object before it is made. Only what the inventory lists is removed, by its UID. The inventory
+    is written before the first object is applied and before any is removed, also when nothing of it is new, since the
+    API server then says whether somebody else has changed it since.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        manifests: What `render_app` returned.
+        owner: The app.
+        inventory: Its inventory, where it was read or written already; None: it is read.
+        needed: Whether an object of the inventory stays though it isn't rendered.
+        adopt: Take over objects that others made, and fields that other managers own.
+        dry_run: Let the server and its webhooks judge, and change nothing.
+        show: Told each outcome.
+
+    Raises:
+        ConflictError: When others made an object of that name, before anything is applied; or when other managers own
+            fields, and nothing after it is applied. Neither when `adopt` is said. Also when somebody else deploys or
+            removes the app meanwhile; then nothing is removed.
+        InvalidError: When the cluster refuses an object; the hint mends it.
+        ClusterError: When the cluster refuses or fails.
+    """
+    holdings = find_holdings(cluster, manifests, owner, inventory=inventory, needed=needed)
+    if not adopt:
+        refuse_foreign_objects(cluster, manifests, holdings.others, owner)
+    written = holdings.inventory if dry_run else record_intended(cluster, holdings, manifests)
+    done: list[ApplyResult] = []
+    answers: dict[Key, Object] = {}
+    for applied in _apply_all(cluster, manifests, holdings, answers, owner, adopt=adopt, dry_run=dry_run):
+        done.append(applied)
+        show(applied)
+    if not dry_run:
+        _keep_brokers(cluster, manifests, answers, done)
+        mend_subscriptions(cluster, manifests, answers)
+        applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
+        written = record(cluster, written, applied_uids, always=True)
+    for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
+        done.append(applied)
+        show(applied)
+    if not dry_run:
+        record(cluster, written, lambda items: [one for one in items if one not in holdings.left])
+    return done
+
+
+def _keep_brokers(
+    cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[ApplyResult]
+) -> None:
+    """Let the Broker stay for Triggers that are new, and for all of them where somebody is about to delete it."""
+    new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
+    for manifest in manifests:
+        if kind_of(manifest) is BROKER and (new or is_doomed(answers[key_of(manifest, cluster)])):
+            keep_broker(cluster, manifest)
+
+
+def _prune(cluster: Cluster, left: Sequence[InventoryItem], app: str, *, dry_run: bool) -> Iterator[ApplyResult]:
+    """Delete what is no longer wanted; what is gone already is told by nobody."""
+    for item in left:
+        outcome = delete_item(cluster, item, app, dry_run=dry_run)
+        if outcome:
+            yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
+
+
+def _apply_all(
+    cluster: Cluster,
+    manifests: Sequence[Object],
+    holdings: OwnedObjects,
+    answers: dict[Key, Object],
+    owner: AppOwner,
+    *,
+    adopt: bool,
+    dry_run: bool,
+) -> Iterator[ApplyResult]:
+    """Apply each object; what the server answers about it is put into `answers`."""
+    absent: set[str] = set()  # namespaces that a dry run doesn't make
+    for manifest in manifests:
+        kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
+        before = holdings.known.get(key)
+        if manifest["metadata"].get("namespace") in absent:
+            outcome = UNJUDGED
+        elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
+            outcome = UNCHANGED  # nothing is asked, for which a right might lack
+        else:
+            if kind is DAEMON_SET and not dry_run:
+                yield from end_predecessors(cluster, manifest, holdings.left, owner.app)
+            wanted = mark_trigger(manifest, before) if kind is TRIGGER and not dry_run else manifest
+            outcome, answers[key] = _apply(cluster, wanted, before, adopt=adopt, dry_run=dry_run)
+            absent |= {name} if kind is NAMESPACE and dry_run and before is None else set()
+        yield ApplyResult(kind=kind.kind, name=name, outcome=outcome)
+
+
+def _apply(
+    cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
+) -> tuple[str, Object]:
+    """Apply one object; its outcome, and the object as it is now."""
+    kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
+    outcome = CREATED if before is None else CHANGED
+    try:
+        after = cluster.apply(manifest, manager=MANAGER, dry_run=dry_run)
+    except InvalidError as error:
+        raise _explained(error, cluster, manifest) from error
+    except ConflictError as error:
+        if not error.causes:
+            raise
+        if not adopt:
+            raise ConflictError(
+                f"{cluster.name}: {kind.kind} {name} is not ours alone: {_owners(error)}",
+                hint="`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes it over",
+                causes=error.causes,
+            ) from error
+        after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
+    unchanged = before is not None and content(before) == content(after)
+    return UNCHANGED if unchanged else outcome, after
+
+
+def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
+    """The same refusal with what mends it, where that is known."""
+    kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
+    found = explain_denial(error.message)
+    if found is not None:
+        return InvalidError(f"{cluster.name}: {kind.kind} {name} is refused: {found.message}", hint=found.fix)
+    if any(text in error.message for text in _IMMUTABLE):
+        kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
+        full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+        delete = f"kubectl --context {cluster.name} -n {namespace} delete {full} {name}{kept}"
+        return InvalidError(
+            f"{error.message} ({kind.kind} {name})", hint=f"it must be made anew: {delete}; then deploy again"
+        )
+    return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
+
+
+def _owners(error: ConflictError) -> str:
+    by_manager: dict[str, list[str]] = {}
+    for manager, field in error.causes:
+        by_manager.setdefault(manager, []).append(field)
+    return "; ".join(f"{manager} owns {', '.join(fields)}" for manager, fields in by_manager.items())

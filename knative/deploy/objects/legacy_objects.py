@@ -1,0 +1,114 @@
+"""Objects of versions of Eaves that kept no inventory: found by labels, and by who applied them.
+
+Their agents on nodes were called after the site, in a namespace that apps of several namespaces share, and nothing but
+where their events go says which namespace an agent belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from eaves.errors import ConflictError, DeniedError
+from knative.client.kinds import DAEMON_SET, SERVICE_ACCOUNT, SINK_BINDING, ObjectKind
+from knative.deploy.objects.labelled_objects import AppOwner, is_applied_by_eaves, is_training
+from knative.resources.fields.labels import APP_LABEL, NAMESPACE_LABEL, SITE_LABEL
+from knative.settings import KnativeSettings
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Object = Mapping[str, Any]
+_SOURCE_LABEL = "eaves.dev/source"
+_FUNCTION = "EAVES_FUNCTION_URL"
+
+
+def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Object]) -> list[Object]:
+    """The objects of an app that Eaves applied without an inventory.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        labelled: The objects with the app's labels that are known already.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    known = [one for one in labelled if is_applied_by_eaves(one) and not is_training(one)]
+    return [*known, *_find_agents(cluster, owner)]
+
+
+def refuse_former_sites(
+    cluster: Cluster, owner: AppOwner, former: Sequence[Object], manifests: Sequence[Object]
+) -> None:
+    """Refuse to end an agent on nodes whose queue the new one would not find.
+
+    Earlier versions named an agent's spool after its site, and the new agent looks for that of the site as it is called
+    now.
+
+    Raises:
+        ConflictError: When an agent of a former site still runs a source that is deployed.
+    """
+    wanted = {_label(one, _SOURCE_LABEL) for one in manifests if one["kind"] == DAEMON_SET.kind}
+    for one in former:
+        site, metadata = _label(one, SITE_LABEL), one["metadata"]
+        agent = one["kind"] == DAEMON_SET.kind and not _label(one, NAMESPACE_LABEL)
+        if agent and _label(one, _SOURCE_LABEL) in wanted - {""} and site != owner.site:
+            where = f"--context {cluster.name} -n {metadata['namespace']}"
+            raise ConflictError(
+                f"{cluster.name}: the agent {metadata['name']} still runs for the site {site}, which is now called "
+                f"{owner.site}; the images in its queue would stay on the nodes",
+                hint=f"deploy once under the name {site}, which takes its queue over; or, when its queue is empty, "
+                f"kubectl {where} delete daemonset,sinkbinding {metadata['name']}",
+            )
+
+
+def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
+    """Agents on nodes, their bindings, and their accounts where no agent of another namespace uses them."""
+    bindings = {_place(one): one for one in _list(cluster, SINK_BINDING, owner)}
+    agents = _list(cluster, DAEMON_SET, owner)
+    homes = {_place(one): _home(one, bindings.get(_place(one))) for one in agents}
+    ours = [one for one in agents if homes[_place(one)] == cluster.namespace]
+    yield from ours
+    yield from (bindings[_place(one)] for one in ours if _place(one) in bindings)
+    used = {_account(one) for one in agents if homes[_place(one)] != cluster.namespace}
+    free = {_account(one) for one in ours} - used
+    yield from (one for one in _list(cluster, SERVICE_ACCOUNT, owner) if _place(one) in free)
+
+
+def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str, Any]]:
+    """Those outside the app's own namespace, wherever they may be looked for."""
+    selector = f"{APP_LABEL}={owner.app},!{NAMESPACE_LABEL}"
+    try:
+        found = cluster.list(kind, namespace="", selector=selector)
+    except DeniedError:
+        found = []
+        for namespace in dict.fromkeys((owner.agents, KnativeSettings().agent_namespace)):
+            try:
+                found += cluster.list(kind, namespace=namespace, selector=selector) if namespace else []
+            except DeniedError:
+                continue
+    return [one for one in found if _place(one)[0] != cluster.namespace and is_applied_by_eaves(one)]
+
+
+def _home(agent: Object, binding: Object | None) -> str:
+    """The namespace whose function an agent asks, or whose Broker its events go to."""
+    for container in agent["spec"]["template"]["spec"]["containers"]:
+        for entry in container.get("env") or ():
+            if entry["name"] == _FUNCTION and entry.get("value"):
+                host = urlsplit(str(entry["value"])).hostname or ""
+                return host.split(".")[1] if host.count(".") > 1 else ""
+    return str((binding or {}).get("spec", {}).get("sink", {}).get("ref", {}).get("namespace", ""))
+
+
+def _account(agent: Object) -> tuple[str, str]:
+    return str(agent["metadata"]["namespace"]), str(agent["spec"]["template"]["spec"].get("serviceAccountName", ""))
+
+
+def _place(one: Object) -> tuple[str, str]:
+    return str(one["metadata"]["namespace"]), str(one["metadata"]["name"])
+
+
+def _label(one: Object, name: str) -> str:
+    return str((one["metadata"].get("labels") or {}).get(name, ""))

@@ -1,0 +1,106 @@
+"""What others made under a name that an app wants: seen before anything is applied, and never taken over unasked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, DeniedError, InvalidError
+from knative.client.kinds import BROKER, NAMESPACE, kind_of
+from knative.deploy.objects.labelled_objects import AppOwner, Key, is_ours, is_shared, key_of
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGER, SITE_LABEL
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Object = Mapping[str, Any]
+
+
+def find_foreign_objects(
+    cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
+) -> dict[Key, Object]:
+    """What is there under the names of manifests beside what is known already, whoever made it.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    found: dict[Key, Object] = {}
+    for manifest in manifests:
+        key = key_of(manifest, cluster)
+        one = None if key in there else _read(cluster, manifest)
+        if one is not None:
+            found[key] = one
+    return found
+
+
+def refuse_foreign_objects(
+    cluster: Cluster, manifests: Sequence[Object], others: Mapping[Key, Object], owner: AppOwner
+) -> None:
+    """Refuse names that others use.
+
+    Raises:
+        ConflictError: With the fields that would be taken from their managers, for the first of them.
+        ClusterError: When the cluster refuses or fails.
+    """
+    for manifest in manifests:
+        one = others.get(key_of(manifest, cluster))
+        if one is not None and not _is_known(manifest, one, owner, cluster.namespace):
+            kind, name = kind_of(manifest), manifest["metadata"]["name"]
+            raise ConflictError(
+                f"{cluster.name}: {kind.kind} {name} is there and not ours: {_whose(one)}",
+                hint=_remedy(manifest),
+                causes=_causes(cluster, manifest),
+            )
+
+
+def is_satisfied(manifest: Object, namespace: Object) -> bool:
+    """Whether a namespace, whoever made it, has what agents need."""
+    wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
+    return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
+
+
+def _read(cluster: Cluster, manifest: Object) -> Object | None:
+    kind, metadata = kind_of(manifest), manifest["metadata"]
+    try:
+        return cluster.get(kind, metadata["name"], namespace=metadata.get("namespace"))
+    except DeniedError:
+        if kind is not NAMESPACE:
+            raise
+        return manifest  # who may not see namespaces can't make any; what is missing will be said for what goes into it
+
+
+def _is_known(manifest: Object, one: Object, owner: AppOwner, home: str) -> bool:
+    if kind_of(manifest) is NAMESPACE:
+        return is_ours(one) or is_satisfied(manifest, one)
+    return is_ours(one) if is_shared(manifest) else owner.owns(one, home)
+
+
+def _whose(one: Object) -> str:
+    labels = one["metadata"].get("labels") or {}
+    if labels.get(APP_LABEL):
+        return f"it belongs to the app {labels[APP_LABEL]} of the site {labels.get(SITE_LABEL, '?')}"
+    entries = one["metadata"].get("managedFields") or ()
+    managers = dict.fromkeys(str(entry.get("manager")) for entry in entries if not entry.get("subresource"))
+    return f"{', '.join(managers) or 'somebody'} made it"
+
+
+def _remedy(manifest: Object) -> str:
+    kind, metadata = kind_of(manifest), manifest["metadata"]
+    adopt = "`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes it over"
+    if kind is BROKER:
+        return f"to use it as it is, set knative.create_broker: no in eaves.yaml; {adopt}"
+    if kind is NAMESPACE:
+        wanted = " ".join(f"{name}={value}" for name, value in metadata["labels"].items() if name != MANAGED_LABEL)
+        return f"kubectl label namespace {metadata['name']} {wanted}; or name another in knative.agent_namespace"
+    return adopt
+
+
+def _causes(cluster: Cluster, manifest: Object) -> tuple[tuple[str, str], ...]:
+    """What would be taken from whom."""
+    try:
+        cluster.apply(manifest, manager=MANAGER, dry_run=True)
+    except ConflictError as error:
+        return error.causes
+    except (DeniedError, InvalidError):
+        return ()
+    return ()

@@ -1,0 +1,235 @@
+"""Which objects of a cluster are an app's own: those that its inventory lists, by UID."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, InvalidError
+from knative.client.kinds import ObjectKind, kind_of
+from knative.deploy.objects.apply_result import LEFT, REMOVED
+from knative.deploy.objects.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
+from knative.deploy.objects.labelled_objects import (
+    AT_HOME,
+    AppOwner,
+    Key,
+    find_listed,
+    find_owned,
+    is_applied_by_eaves,
+    is_shared,
+    key_of,
+)
+from knative.deploy.objects.legacy_objects import find_legacy_objects, refuse_former_sites
+from knative.deploy.objects.name_conflicts import find_foreign_objects
+from knative.resources.fields.labels import APP_LABEL
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Object = Mapping[str, Any]
+Change = Callable[[Sequence[InventoryItem]], Iterable[InventoryItem]]
+ATTEMPTS = 5
+"""Of storing the list of objects while others who act for the same deployment change it."""
+_KINDS = {item_kind(kind): kind for kind in AT_HOME}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedObjects:
+    """What a deploy finds.
+
+    Attributes:
+        inventory: The app's inventory, as it was read.
+        known: The objects that are there under the rendered names, whoever made them.
+        others: Those among them that don't carry the app's labels.
+        items: The app's own objects, those of earlier versions among them.
+        left: Those of its own that are no longer rendered and no longer needed.
+    """
+
+    inventory: Inventory
+    known: Mapping[Key, Object]
+    others: Mapping[Key, Object]
+    items: tuple[InventoryItem, ...]
+    left: tuple[InventoryItem, ...]
+
+
+def find_holdings(
+    cluster: Cluster,
+    manifests: Sequence[Object],
+    owner: AppOwner,
+    *,
+    inventory: Inventory | None = None,
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
+) -> OwnedObjects:
+    """Look at what an app has in a cluster. Nothing is changed.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        manifests: What the app is rendered to.
+        owner: The app.
+        inventory: Its inventory, where it was read already.
+        needed: Whether an object stays though it isn't rendered.
+
+    Raises:
+        ConflictError: When agents on nodes still run under a former name of the site.
+        InvalidError: When the inventory is damaged.
+        ClusterError: When the cluster refuses or fails.
+    """
+    found = read_inventory(cluster, owner.app) if inventory is None else inventory
+    labelled = _find_known(cluster, owner, found, manifests) if found.items else find_owned(cluster, owner)
+    there = {key_of(one, cluster): one for one in labelled}
+    items = {_key(item): item for item in found.items}
+    if not items and there:  # an inventory that lists nothing was begun by a deploy that did no more
+        former = find_legacy_objects(cluster, owner, list(there.values()))
+        refuse_former_sites(cluster, owner, former, manifests)
+        items = {key_of(one, cluster): build_item(one, cluster) for one in former}
+    others = find_foreign_objects(cluster, manifests, there)
+
+    def stays(item: InventoryItem) -> bool:
+        # Whoever removed one that isn't there may have been stopped before that was noted.
+        return needed(item) and (not there or _key(item) in there)
+
+    left = no_longer_wanted(cluster, list(items.values()), manifests, needed=stays)
+    return OwnedObjects(
+        inventory=found, known={**others, **there}, others=others, items=tuple(items.values()), left=tuple(left)
+    )
+
+
+def _find_known(
+    cluster: Cluster, owner: AppOwner, inventory: Inventory, manifests: Sequence[Object]
+) -> list[dict[str, Any]]:
+    """Objects of the kinds, and in the namespaces, that are rendered or listed: no others are looked at."""
+    places = {(kind_named(item), item.namespace) for item in inventory.items}
+    for manifest in manifests:
+        kind, (_, _, namespace) = kind_of(manifest), key_of(manifest, cluster)
+        places |= {(kind, namespace)} if kind in AT_HOME else set()
+    return find_listed(cluster, owner, places)
+
+
+def no_longer_wanted(
+    cluster: Cluster,
+    items: Iterable[InventoryItem],
+    manifests: Sequence[Object],
+    *,
+    needed: Callable[[InventoryItem], bool] = lambda item: False,
+) -> list[InventoryItem]:
+    """The listed objects that are neither rendered nor needed any more, in the order they are to go."""
+    wanted = {key_of(one, cluster) for one in manifests}
+    return order_removal(item for item in items if _key(item) not in wanted and not needed(item))
+
+
+def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
+    """Objects in the order they are to go: those first that others depend on least."""
+    return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
+
+
+def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequence[Object]) -> Inventory:
+    """List what is about to be applied, so that whoever is killed on the way leaves nothing unlisted.
+
+    What isn't there, or has another UID than it is listed with, gets none: it is the app's own once it is applied.
+
+    Raises:
+        ConflictError: When somebody else deploys or removes the app.
+        ClusterError: When the cluster refuses or fails.
+    """
+    uids = {key: str(one["metadata"].get("uid", "")) for key, one in holdings.known.items()}
+
+    def change(items: Sequence[InventoryItem]) -> Iterable[InventoryItem]:
+        listed = {_key(item): item for item in items or holdings.items}
+        for manifest in manifests:
+            key = key_of(manifest, cluster)
+            if not is_shared(manifest) and (key not in listed or listed[key].uid != uids.get(key)):
+                listed[key] = build_item(manifest, cluster)
+        return listed.values()
+
+    return record(cluster, holdings.inventory, change, always=True)
+
+
+def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bool = False) -> Inventory:
+    """Change the list of an app's objects.
+
+    Others who act for the same deployment may do so at the same time: a pin goes while a deploy applies, or two
+    reconcile. What they change stays.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        inventory: The inventory as it was read or written last.
+        change: Returns the app's objects, from those that are listed; called again when somebody else was faster.
+        always: Ask the API server even if nothing is new, to see whether somebody else changed the inventory.
+
+    Raises:
+        ConflictError: When somebody else deployed or removed the app since the inventory was read.
+        ClusterError: When the cluster refuses or fails.
+    """
+    for attempt in range(ATTEMPTS):
+        new = tuple(sorted(change(inventory.items), key=lambda item: (item.namespace, item.kind, item.name)))
+        if new == inventory.items and not always:
+            break
+        try:
+            return write_inventory(cluster, replace(inventory, items=new))
+        except ConflictError:
+            last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
+            if last is None or inventory.deployment != last or attempt == ATTEMPTS - 1:
+                raise
+    return inventory
+
+
+def with_uids(
+    cluster: Cluster, items: Iterable[InventoryItem], manifests: Sequence[Object], applied: Mapping[Key, Object]
+) -> list[InventoryItem]:
+    """The objects of an app with the UIDs that the API server told, what was applied among them."""
+    listed = {_key(item): item for item in items}
+    for manifest in manifests:
+        key = key_of(manifest, cluster)
+        if key in applied and not is_shared(manifest):
+            listed[key] = build_item(applied[key], cluster)
+    return list(listed.values())
+
+
+def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> str:
+    """Delete one of an app's own objects, and never another one of the same name.
+
+    Returns:
+        `removed`, `left` when the object of that name is somebody else's, or empty when there is none.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    kind, uid = kind_named(item), item.uid
+    if not uid:
+        one = cluster.get(kind, item.name, namespace=item.namespace)
+        if one is None:
+            return ""
+        if not (is_applied_by_eaves(one) and one["metadata"]["labels"].get(APP_LABEL) == app):
+            return LEFT
+        uid = str(one["metadata"]["uid"])
+    try:
+        there = cluster.delete(kind, item.name, namespace=item.namespace, dry_run=dry_run, uid=uid)
+    except ConflictError:
+        return LEFT
+    return REMOVED if there else ""
+
+
+def build_item(one: Object, cluster: Cluster) -> InventoryItem:
+    """An object as an inventory lists it; a manifest has no UID."""
+    kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
+    return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
+
+
+def kind_named(item: InventoryItem) -> ObjectKind:
+    """The kind of a listed object.
+
+    Raises:
+        InvalidError: When it is none that a deploy makes.
+    """
+    if item.kind not in _KINDS:
+        raise InvalidError(
+            f"the inventory lists {item.kind} {item.name} in {item.namespace}, and Eaves makes no {item.kind}",
+            hint="use the version of Eaves that deployed it",
+        )
+    return _KINDS[item.kind]
+
+
+def _key(item: InventoryItem) -> Key:
+    kind = kind_named(item)
+    return f"{kind.group}/{kind.kind}", item.name, item.namespace if kind.namespaced else ""

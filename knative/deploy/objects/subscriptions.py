@@ -1,0 +1,155 @@
+"""Settings of a Trigger's delivery that are taken away: taken from its Subscription too, where Knative leaves them.
+
+Knative keeps a Subscription for each Trigger and makes it anew when the Trigger's delivery asks for another value. It
+compares them by DeepDerivative, for which a field that is unset or zero in the Trigger equals whatever the Subscription
+has. A dead letter sink that is taken away, or `retry: 0`, so never reaches the Subscription: its dead letters still go
+to the old sink, and once that one has gone the Subscription, and the Trigger, are never ready.
+
+The Subscription is changed and never deleted: events that come while there is none are lost. The Trigger is marked by
+the same request that changes it, and the mark goes last, so whoever is killed in between goes on the next time.
+
+Source: knative/eventing 1.22, pkg/reconciler/broker/trigger/trigger.go (reconcileSubscription);
+pkg/apis/messaging/v1/subscription_validation.go (CheckImmutableFields: `delivery` may change).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import AbsentError, ConflictError
+from knative.client.kinds import SUBSCRIPTION, TRIGGER, kind_of
+from knative.deploy.objects.labelled_objects import Key, key_of
+from knative.deploy.objects.ownership import ATTEMPTS
+from knative.diagnosis.evidence import condition
+from knative.resources.fields.labels import DELIVERY_ANNOTATION, MANAGER
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Object = Mapping[str, Any]
+TRIGGER_LABEL = "eventing.knative.dev/trigger"
+"""Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
+OBSERVED_S = 60.0
+"""Longest wait until Knative has seen a changed Trigger; it takes a second or two."""
+POLL_S = 0.5
+"""Pause between two looks at it."""
+
+_log = logging.getLogger(__name__)
+
+
+def find_hidden(wanted: Object, actual: Object) -> dict[str, Any]:
+    """What Knative leaves of a delivery, as a merge patch that mends it: fields that are gone, or zero.
+
+    Fields with other values are left to Knative, which then makes the Subscription anew.
+
+    Args:
+        wanted: Delivery of the Trigger.
+        actual: Delivery of the Subscription.
+    """
+    found: dict[str, Any] = {}
+    for name, value in actual.items():
+        if name not in wanted:
+            found[name] = None
+        elif not wanted[name] and value:
+            found[name] = wanted[name]
+    return found
+
+
+def mark_trigger(manifest: Object, before: Object | None) -> Object:
+    """A Trigger as it is to be applied: marked where its Subscription may keep what it no longer asks for.
+
+    Args:
+        manifest: The Trigger as it is rendered.
+        before: The Trigger as it is in the cluster; None when there is none.
+    """
+    if before is None or not _may_be_left(manifest, before):
+        return manifest
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), DELIVERY_ANNOTATION: "yes"}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def mend_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: Mapping[Key, Object]) -> None:
+    """Take from Subscriptions what their marked Triggers no longer ask for, then take the marks away.
+
+    Nothing is asked of the cluster where no Trigger is marked.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        manifests: What the app is rendered to.
+        applied: What the API server answered about each object.
+
+    Raises:
+        ClusterError: When the cluster refuses or fails.
+    """
+    for manifest in manifests:
+        key = key_of(manifest, cluster)
+        if kind_of(manifest) is TRIGGER and key in applied and _is_marked(applied[key]):
+            observed = _wait_observed(cluster, applied[key], namespace=key[2])
+            if observed and _mend(cluster, applied[key], namespace=key[2]):
+                cluster.apply(manifest, manager=MANAGER)
+            else:
+                _log.warning("the Trigger %s has changed and Knative has not taken that up; deploy again later", key[1])
+
+
+def _may_be_left(manifest: Object, before: Object) -> bool:
+    wanted = manifest["spec"].get("delivery") or {}
+    if _is_marked(before):
+        return True
+    said = condition(before, "SubscriptionReady")
+    if said.get("status") == "False" and "spec.delivery.deadLetterSink" in said.get("message", ""):
+        return "deadLetterSink" not in wanted  # a deploy before this one took it away
+    actual, ours = before["spec"].get("delivery") or {}, set(_list_ours(before))
+    return bool(find_hidden(wanted, {name: value for name, value in actual.items() if name in ours}))
+
+
+def _list_ours(trigger: Object) -> Iterator[str]:
+    """Fields of a Trigger's delivery that Eaves applied: those of others stay when they are not rendered."""
+    for entry in trigger["metadata"].get("managedFields") or ():
+        if (entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply"):
+            fields = (entry.get("fieldsV1") or {}).get("f:spec", {}).get("f:delivery", {})
+            yield from (name.removeprefix("f:") for name in fields)
+
+
+def _is_marked(trigger: Object) -> bool:
+    return DELIVERY_ANNOTATION in (trigger["metadata"].get("annotations") or {})
+
+
+def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
+    """Wait until Knative has seen a Trigger: from an older one it would make the Subscription as it was."""
+    metadata, deadline = trigger["metadata"], time.monotonic() + OBSERVED_S
+    name, found = str(metadata["name"]), trigger
+    while True:
+        if found.get("status", {}).get("observedGeneration", 0) >= metadata["generation"]:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+        there = cluster.get(TRIGGER, name, namespace=namespace)
+        if there is None or there["metadata"]["uid"] != metadata["uid"]:
+            return False
+        found = there
+
+
+def _mend(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
+    """Take from a Trigger's Subscription what the Trigger doesn't have; False when it changes again and again."""
+    name, uid = str(trigger["metadata"]["name"]), trigger["metadata"]["uid"]
+    wanted = trigger["spec"].get("delivery") or {}
+    for _ in range(ATTEMPTS):
+        listed = cluster.list(SUBSCRIPTION, namespace=namespace, selector=f"{TRIGGER_LABEL}={name}")
+        try:
+            for one in listed:
+                owners = {owner.get("uid") for owner in one["metadata"].get("ownerReferences") or ()}
+                hidden = find_hidden(wanted, one["spec"].get("delivery") or {})
+                if uid in owners and hidden:
+                    version = {"resourceVersion": one["metadata"]["resourceVersion"]}
+                    change = {"metadata": version, "spec": {"delivery": hidden}}
+                    subscription = str(one["metadata"]["name"])
+                    cluster.patch(SUBSCRIPTION, subscription, change, manager=MANAGER, namespace=namespace)
+        except (AbsentError, ConflictError):  # Knative wrote its status, or made it anew
+            continue
+        return True
+    return False

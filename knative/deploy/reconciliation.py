@@ -1,0 +1,117 @@
+"""One site taken one step towards what is wanted: what the cluster's record says, wherever this runs.
+
+Safe to be called by a clock, from several places at once and beside a deploy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from eaves.errors import ConflictError, EavesError, NotFoundError
+from knative import rollout
+from knative.deploy.deploy_sequence import ATTEMPTS, DeploymentHold, Manifests, image_of, is_rendered_alike, take_number
+from knative.deploy.function_image import FunctionImage
+from knative.deploy.objects.inventory import DeploymentRecord, Inventory, read_inventory
+from knative.deploy.reconcile_decision import (
+    ReconcileAction,
+    ReconcileDecision,
+    WantedDeployment,
+    decide_differing,
+    decide_reconcile,
+)
+from knative.deploy.rollout_advance import prune_after
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, apply_held, read_image
+from knative.render.rendering import render_app
+from knative.settings import SiteSettings
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Build = Callable[[FunctionImage], SiteDeployment]
+Agreed = Callable[[DeploymentRecord], object]
+
+
+def reconcile_site(
+    cluster: Cluster,
+    site: SiteSettings,
+    app: str,
+    wish: WantedDeployment,
+    build: Build,
+    *,
+    agreed: Agreed = lambda last: None,
+) -> SiteUpdate:
+    """Bring what the cluster wants, put right what has drifted, and advance the rollout by one step.
+
+    Args:
+        cluster: Connection to the site's cluster.
+        site: The site.
+        app: Name of the app.
+        wish: What this workspace wants there.
+        build: What the site is to have, with a container image.
+        agreed: Told the deployment that this workspace and the cluster both want.
+
+    Raises:
+        ConfigError: When eaves.yaml lacks what a cluster needs.
+        ConflictError: When others own what would be changed.
+        ClusterError: When the cluster refuses or fails.
+    """
+    for _ in range(ATTEMPTS):
+        inventory = read_inventory(cluster, app)
+        try:
+            return _step(cluster, site, inventory, wish, build, agreed)
+        except ConflictError as error:
+            if error.causes or read_inventory(cluster, app).deployment == inventory.deployment:
+                raise
+    raise ConflictError(
+        f"{cluster.name}: {app} is deployed again and again at this moment; nothing was applied",
+        hint=f"eaves reconcile --site {site.name}   # once they are done",
+    )
+
+
+def _step(
+    cluster: Cluster, site: SiteSettings, inventory: Inventory, wish: WantedDeployment, build: Build, agreed: Agreed
+) -> SiteUpdate:
+    app, last = inventory.app, inventory.deployment
+    decision = decide_reconcile(last, read_image(cluster, app) if last is None else "", wish)
+    if decision.verb is ReconcileAction.KEEP and last is not None:
+        wanted = build(image_of(last))
+        manifests = render_app(wanted.app, wanted.knative, site)
+        if is_rendered_alike(last, manifests):
+            if decision.agreed:
+                agreed(last)
+            hold = DeploymentHold(app=app, site=site.name, deployment=last, inventory=inventory)
+            return _apply(cluster, wanted, manifests, hold, decision)
+        if decision.agreed:
+            decision = decide_differing(last, image_of(last), wish)
+    if decision.verb is not ReconcileAction.BRING or decision.image is None:
+        return SiteUpdate(applied=(), outcome=_advance_if_there(cluster, app), note=decision.reason)
+    wanted = build(decision.image)
+    manifests = render_app(wanted.app, wanted.knative, site)
+    hold = take_number(cluster, app, wanted.intent(manifests), seen=inventory)
+    agreed(hold.deployment)
+    return _apply(cluster, wanted, manifests, hold, decision)
+
+
+def _apply(
+    cluster: Cluster, wanted: SiteDeployment, manifests: Manifests, hold: DeploymentHold, decision: ReconcileDecision
+) -> SiteUpdate:
+    name = wanted.app.function.name
+    try:
+        applied = apply_held(cluster, manifests, wanted, hold)
+    except EavesError:
+        with suppress(EavesError):  # what serves is judged on, whatever keeps the rest from being applied
+            rollout.advance_rollout(cluster, name)
+        raise
+    outcome = rollout.advance_rollout(cluster, name, settings=wanted.rollout)
+    return SiteUpdate(applied=(*applied, *prune_after(cluster, outcome)), outcome=outcome, note=decision.reason)
+
+
+def _advance_if_there(cluster: Cluster, app: str) -> rollout.RolloutOutcome | None:
+    try:
+        outcome = rollout.advance_rollout(cluster, app)
+    except NotFoundError:
+        return None
+    prune_after(cluster, outcome)
+    return outcome

@@ -1,0 +1,141 @@
+"""An app's objects out of a cluster: those that its inventory lists, and the Broker that nothing uses any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConflictError, NotFoundError
+from knative.client.kinds import CONFIG_MAP, KSERVICE, SERVICE_ACCOUNT
+from knative.deploy.objects.apply_result import ApplyResult
+from knative.deploy.objects.brokers import remove_unused_brokers
+from knative.deploy.objects.inventory import Inventory, InventoryItem, inventory_name, read_inventory
+from knative.deploy.objects.labelled_objects import AppOwner, find_owned, is_applied_by_eaves, is_ours, is_training
+from knative.deploy.objects.legacy_objects import find_legacy_objects
+from knative.deploy.objects.ownership import ATTEMPTS, build_item, delete_item, order_removal
+from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+_OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
+
+
+def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
+    """Delete every object of an app, and Brokers that we made once no Trigger is left on them.
+
+    Killed at any point, the next call goes on. Volumes with images that the broker hasn't taken yet stay, as Kubernetes
+    leaves a StatefulSet's.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        adopt: Delete also what `eaves render` rendered and somebody else applied.
+
+    Raises:
+        ConflictError: When `deploy` applied none of what is there, or somebody deploys the app meanwhile.
+        NotFoundError: When nothing of it is there.
+        ClusterError: When the cluster refuses or fails.
+    """
+    inventory = read_inventory(cluster, owner.app)
+    items = find_removable(cluster, owner, inventory, adopt=adopt)
+    if not items and not inventory.version:
+        services = cluster.list(KSERVICE, selector=_OURS)
+        known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
+        raise NotFoundError(
+            f"no function {owner.app!r} in {cluster.namespace} of {cluster.name} (there are: {known})",
+            hint="eaves status --on knative",
+        )
+    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
+    others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
+    removed = [
+        *_delete(cluster, others, inventory),
+        *remove_unused_brokers(cluster),
+        *_delete(cluster, accounts, inventory),
+    ]
+    return [*removed, *_delete_inventory(cluster, inventory, items)]
+
+
+def find_removable(
+    cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
+) -> list[InventoryItem]:
+    """What `remove_app` deletes, in its order.
+
+    It is what the inventory lists, and what trains the app. Where an earlier version of Eaves deployed the app, which
+    kept no inventory, it is what that applied.
+
+    Args:
+        cluster: The cluster, in the app's namespace.
+        owner: The app.
+        inventory: Its inventory, where it was read already.
+        adopt: What `eaves render` rendered and somebody else applied, too.
+
+    Raises:
+        ConflictError: When `deploy` applied none of what is there.
+        ClusterError: When the cluster refuses or fails.
+    """
+    inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
+    labelled = find_owned(cluster, owner, thorough=True)
+    found = {(item.kind, item.namespace, item.name): item for item in inventory.items}
+    chosen: list[Mapping[str, Any]] = [one for one in labelled if is_training(one) and is_applied_by_eaves(one)]
+    if not inventory.items:
+        former = find_legacy_objects(cluster, owner, labelled)
+        chosen += former
+        rest = [one for one in labelled if not is_training(one)]
+        if rest and not former and not adopt:
+            raise _not_deployed(cluster, owner, rest)
+    if adopt:
+        chosen += [one for one in labelled if is_ours(one) and _is_named_after(one, owner.app)]
+    for one in chosen:
+        item = build_item(one, cluster)
+        found.setdefault((item.kind, item.namespace, item.name), item)
+    return order_removal(found.values())
+
+
+def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
+    """Delete objects one by one, as long as nobody deploys the app, which applies what is gone already again."""
+    for item in items:
+        if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
+            raise _overtaken(cluster, inventory.app)
+        outcome = delete_item(cluster, item, inventory.app)
+        if outcome:
+            yield ApplyResult(kind=item.kind.rpartition("/")[2], name=item.name, outcome=outcome)
+
+
+def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
+    """Delete the inventory as it was read; what somebody listed in it meanwhile, without a deploy, goes first."""
+    for _ in range(ATTEMPTS):
+        if not inventory.version:
+            return
+        with suppress(ConflictError):
+            cluster.delete(CONFIG_MAP, inventory_name(inventory.app), version=inventory.version)
+            return
+        last, inventory = inventory.deployment, read_inventory(cluster, inventory.app)
+        if inventory.version and inventory.deployment != last:
+            break
+        yield from _delete(cluster, order_removal(item for item in inventory.items if item not in done), inventory)
+    raise _overtaken(cluster, inventory.app)
+
+
+def _overtaken(cluster: Cluster, app: str) -> ConflictError:
+    return ConflictError(
+        f"{cluster.name}: {app} was deployed by somebody else while it was removed",
+        hint="eaves status --on knative shows what is there now",
+    )
+
+
+def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
+    """Whether an object has a name that `eaves render` gives."""
+    name = str(one["metadata"]["name"])
+    return name == app or name.startswith(f"{app}-")
+
+
+def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
+    listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
+    return ConflictError(
+        f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves can't tell "
+        f"which of these are its objects: {listed}",
+        hint=f"remove them where they were applied from (kubectl delete -f, Git); or `eaves remove {owner.app} "
+        "--adopt`, which shows what it deletes",
+    )

@@ -1,0 +1,195 @@
+"""Reading from a cluster what a diagnosis is made of: as few requests as the state allows, no denied one twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from eaves.errors import ClusterError, DeniedError, NotFoundError
+from knative.client.kinds import DEPLOYMENT, EVENT, KSERVICE, POD, REPLICA_SET, REVISION
+from knative.diagnosis.crashes import ended_state
+from knative.diagnosis.diagnosis import is_ready
+from knative.diagnosis.evidence import SIDECAR, FunctionEvidence, Object, condition, containers, is_alive, name_of
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+REVISION_LABEL = "serving.knative.dev/revision"
+READINESS_PATH = "/health/readiness"
+_PORT = 8080
+_LOG_LINES = 20
+_PROBE_TIMEOUT_S = 5.0
+_MOST_PODS = 3
+"""Pods that are asked about themselves; the others of a Revision fail the same way."""
+T = TypeVar("T")
+
+
+def collect_evidence(
+    cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0
+) -> FunctionEvidence:
+    """Everything about a Knative Service that tells why it isn't ready.
+
+    Args:
+        cluster: Where.
+        name: Of the Service, in the cluster's namespace.
+        service: The Service when it was read already.
+        now: The server's clock, Unix seconds; 0: it isn't known.
+
+    Raises:
+        NotFoundError: When there is no such Service.
+        ClusterError: When the cluster fails; what may not be read is left out.
+    """
+    return EvidenceReader(cluster).collect(name, service=service, now=now)
+
+
+class EvidenceReader:
+    """Collects again and again, and remembers what it may not read."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._denied: set[str] = set()
+
+    def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> FunctionEvidence:
+        """As the function.
+
+        Raises:
+            NotFoundError: When there is no such Service.
+            ClusterError: When the cluster fails.
+        """
+        service = service or self._cluster.get(KSERVICE, name)
+        if service is None:
+            raise NotFoundError(f"there is no function {name!r} in {self._cluster.namespace}", hint="eaves deploy")
+        created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
+        if not created:
+            return FunctionEvidence(service=service, now=now)
+        pods = self._list(POD, created)
+        if is_ready(service):
+            return FunctionEvidence(service=service, pods=pods, now=now)
+        revision = self._try("revision", lambda: self._cluster.get(REVISION, created), None)
+        if condition(revision, "Ready").get("status") == "True":
+            return FunctionEvidence(service=service, revision=revision, pods=pods, now=now)
+        deployments = self._list(DEPLOYMENT, created)
+        asked = [pod for pod in pods if is_alive(pod)][:_MOST_PODS]
+        readiness = {name_of(pod): problem for pod in asked if (problem := self._ask(pod)) is not None}
+        return FunctionEvidence(
+            service=service,
+            revision=revision,
+            deployment=deployments[0] if deployments else None,
+            replica_sets=[] if pods else self._list(REPLICA_SET, created),
+            pods=pods,
+            events=self._events(asked),
+            readiness=readiness,
+            logs={name_of(pod): lines for pod in asked if (lines := self._logs(pod, readiness))},
+            now=now,
+        )
+
+    def read_pod_details(
+        self, pods: Sequence[Object], namespace: str, owner: str = ""
+    ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+        """Events about pods that aren't ready, and the last lines of those that ended, by pod.
+
+        Args:
+            pods: The pods; the first few are asked, as others of a workload fail the same way.
+            namespace: Their namespace.
+            owner: Name of what should have pods and has none: Events about it; empty: there are pods.
+
+        Raises:
+            ClusterError: When the cluster fails; what may not be read is left out.
+        """
+        asked = [pod for pod in pods if is_alive(pod)][:_MOST_PODS]
+        names = [name_of(pod) for pod in asked if _waits(pod)] or ([owner] if owner else [])
+        events = [
+            event for name in names for event in self._warnings(f"involvedObject.name={name}", namespace=namespace)
+        ]
+        return events, {name_of(pod): lines for pod in asked if (lines := self._logs(pod, {}, namespace=namespace))}
+
+    def _list(self, kind: Any, revision: str) -> list[dict[str, Any]]:
+        selector = f"{REVISION_LABEL}={revision}"
+        return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
+
+    def _events(self, pods: Sequence[Object]) -> list[dict[str, Any]]:
+        """About pods that wait; where no pod is left, all warnings there are."""
+        if pods and not any(_waits(pod) for pod in pods):
+            return []
+        names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
+        return [event for fields in names for event in self._warnings(fields)]
+
+    def _warnings(self, fields: str, *, namespace: str | None = None) -> list[dict[str, Any]]:
+        return self._try(
+            f"events {namespace}", lambda: self._cluster.list(EVENT, fields=fields, namespace=namespace), []
+        )
+
+    def _ask(self, pod: Object) -> Mapping[str, Any] | None:
+        """The problem document with which a process that runs answers its readiness probe."""
+        if not _runs_unready(pod):
+            return None
+        name = name_of(pod)
+        answer = self._try(
+            "proxy",
+            lambda: self._cluster.ask_pod(name, _PORT, READINESS_PATH, timeout_s=_PROBE_TIMEOUT_S),
+            None,
+            failing=True,
+        )
+        if answer is None or answer.status < 400:
+            return None
+        try:
+            document = json.loads(answer.body)
+        except ValueError:
+            return None
+        # The API server answers for a pod that it doesn't reach, with a Status of its own.
+        return (
+            document if isinstance(document, dict) and str(document.get("type", "")).startswith("urn:eaves:") else None
+        )
+
+    def _logs(self, pod: Object, readiness: Mapping[str, Any], *, namespace: str | None = None) -> list[str]:
+        """What a container wrote before it ended, or while it runs and doesn't answer."""
+        for status in _own(pod):
+            looping = namespace is not None  # whoever looks into a pod that is ready knows that it ends again and again
+            ended = bool(ended_state(status)) and (looping or not status.get("ready"))
+            if not ended and (not _runs_unready(pod) or name_of(pod) in readiness):
+                continue
+            previous = ended and not (status.get("state") or {}).get("terminated")
+            return self._tail(name_of(pod), str(status.get("name", "")), previous=previous, namespace=namespace)
+        return []
+
+    def _tail(self, pod: str, container: str, *, previous: bool, namespace: str | None) -> list[str]:
+        def read() -> list[str]:
+            return self._cluster.logs(
+                pod, container=container, lines=_LOG_LINES, previous=previous, namespace=namespace
+            )
+
+        return self._try(f"logs {namespace}", read, [], failing=True)
+
+    def _try(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
+        """What is read, unless it may not be, or, of what a pod that comes and goes tells, fails."""
+        if what in self._denied:
+            return otherwise
+        try:
+            return read()
+        except DeniedError:
+            self._denied.add(what)
+            return otherwise
+        except ClusterError:
+            if failing:
+                return otherwise
+            raise
+
+
+def _own(pod: Object) -> Iterator[Object]:
+    """The statuses of a pod's containers but Knative's."""
+    yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
+
+
+def _runs_unready(pod: Object) -> bool:
+    """Whether the function's process runs and its pod isn't ready.
+
+    Knative's sidecar asks the function whether it is ready; to the kubelet the function's own container always is.
+    Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go (makeContainer takes the probe away).
+    """
+    ready = condition(pod, "Ready").get("status") == "True"
+    return not ready and any((status.get("state") or {}).get("running") for status in _own(pod))
+
+
+def _waits(pod: Object) -> bool:
+    return any((status.get("state") or {}).get("waiting") for status in containers(pod))

@@ -1,0 +1,156 @@
+"""Whether container images arrive: what can be told from outside of who reaches which registry.
+
+Nodes and Knative's controller fetch by themselves, from where they are; nobody else can try it for them. Told is what
+they said of what they tried before.
+
+Source: Knative Serving, pkg/reconciler/revision/resolve.go: a reference by digest is not looked up.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from eaves.errors import OciError
+from eaves.oci.reference import parse_reference
+from knative.client.kinds import POD, REVISION, SECRET
+from knative.diagnosis.evidence import condition, containers
+from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+
+_DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
+
+
+def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """The registry of the function's container image."""
+    image = subject.image
+    if not image:
+        yield note(
+            "registry",
+            "no container image is named yet, so nothing is known about its registry",
+            "eaves package ARTIFACT -t REFERENCE --base BASE, then set knative.image in eaves.yaml to what it prints",
+        )
+        return
+    host = _host(image)
+    skipped = {
+        one.strip()
+        for one in subject.config("config-deployment").get("registries-skipping-tag-resolving", "").split(",")
+    }
+    why = "it is named by digest" if "@sha256:" in image else f"{host} is among registries-skipping-tag-resolving"
+    if "@sha256:" in image or host in skipped:
+        yield ok("registry", f"Knative's controller doesn't ask the registry {host} for {image}: {why}")
+    else:
+        yield note("registry", f"Knative's controller has to reach the registry {host}; from here that can't be told")
+    failures = dict(_failures(subject, host))
+    for message, fix in failures.items():
+        yield warning("registry", f"in {subject.namespace}, {message}", fix)
+    if not failures:
+        seen = (
+            "a pod here runs a container image of it" if _runs(subject, host) else "no pod here ever tried, nor failed"
+        )
+        yield note("registry", f"whether the nodes reach {host} can't be seen from here: {seen}")
+
+
+def _failures(subject: ExaminedSite, host: str) -> Iterator[tuple[str, str]]:
+    """What pods and revisions say that didn't get a container image of that registry."""
+    for pod in subject.cluster.list(POD, namespace=subject.namespace):
+        for status in containers(pod):
+            waiting = (status.get("state") or {}).get("waiting") or {}
+            if waiting.get("reason") in REASONS and _host(str(status.get("image", ""))) == host:
+                node = str(pod.get("spec", {}).get("nodeName", ""))
+                found = explain_pull(_pull(subject, str(status["image"]), waiting, node=node))
+                yield found.message, found.fix
+    for revision in subject.cluster.list(REVISION, namespace=subject.namespace):
+        state = condition(revision, "ContainerHealthy")
+        wanted: list[dict[str, Any]] = revision.get("spec", {}).get("containers", [])
+        image = str(wanted[0].get("image", "")) if wanted else ""
+        if state.get("reason") == "ContainerMissing" and _host(image) == host:
+            found = explain_pull(_pull(subject, image, state))
+            yield found.message, found.fix
+
+
+def _pull(subject: ExaminedSite, image: str, state: Mapping[str, Any], *, node: str = "") -> ImagePull:
+    secret = subject.settings.pull_secret
+    return ImagePull(
+        image=image,
+        reason=str(state.get("reason", "")),
+        message=str(state.get("message", "")),
+        namespace=subject.namespace,
+        secrets=[secret] if secret else [],
+        node=node,
+    )
+
+
+def _runs(subject: ExaminedSite, host: str) -> bool:
+    """What a node fetched by digest has its name in `imageID`, `image` is a bare digest then; Docker's has a scheme."""
+    pods = subject.cluster.list(POD, namespace=subject.namespace)
+    return any(
+        status.get("imageID")
+        and host in (_host(str(status.get("image", ""))), _host(str(status["imageID"]).rpartition("://")[2]))
+        for pod in pods
+        for status in containers(pod)
+    )
+
+
+def check_pull_secret(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """The Secret by which nodes fetch; only the names of registries in it are looked at."""
+    name = subject.settings.pull_secret
+    if not name:
+        return
+    for namespace in sorted({made.namespace for made in subject.pods()} or {subject.namespace}):
+        secret = subject.cluster.get(SECRET, name, namespace=namespace)
+        create = (
+            f"kubectl -n {namespace} create secret docker-registry {name} "
+            f"--docker-server={_host(subject.image)} "
+            "--docker-username=USER --docker-password=PASSWORD"
+        )
+        if secret is None:
+            yield error("pull-secret", f"the Secret {name} (knative.pull_secret) is not in {namespace}", create)
+            continue
+        if secret.get("type") != _DOCKER_CONFIG:
+            yield error(
+                "pull-secret",
+                f"the Secret {name} in {namespace} is of type {secret.get('type')}, not {_DOCKER_CONFIG}",
+                f"kubectl -n {namespace} delete secret {name} && {create}",
+            )
+            continue
+        yield _check_hosts(subject, name, namespace, _hosts(secret))
+
+
+def _check_hosts(subject: ExaminedSite, name: str, namespace: str, hosts: set[str]) -> DoctorFinding:
+    host = _host(subject.image)
+    if host and host not in hosts:
+        known = ", ".join(sorted(hosts)) or "none"
+        return warning(
+            "pull-secret",
+            f"the Secret {name} in {namespace} has no entry for {host} (it has {known})",
+            f"kubectl -n {namespace} create secret docker-registry OTHER --docker-server={host} --docker-username=USER "
+            "--docker-password=PASSWORD, then set knative.pull_secret in eaves.yaml to OTHER",
+        )
+    return ok("pull-secret", f"the Secret {name} is in {namespace}")
+
+
+def _hosts(secret: Mapping[str, Any]) -> set[str]:
+    try:
+        config = json.loads(base64.b64decode((secret.get("data") or {}).get(".dockerconfigjson", "")))
+        return {_server(str(server)) for server in config["auths"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
+def _server(text: str) -> str:
+    """A registry as Docker's configuration names it: `https://index.docker.io/v1/`."""
+    host = text.partition("://")[2] or text
+    return _host(f"{host.partition('/')[0]}/x")
+
+
+def _host(image: str) -> str:
+    if not image:
+        return ""
+    try:
+        return parse_reference(image).host
+    except OciError:
+        return image.partition("/")[0]

@@ -1,0 +1,119 @@
+"""On which side of the link the site's control plane is, and whether clocks agree.
+
+Nobody says where a cluster is; cloud providers leave their marks on nodes, and distance shows in time. What is told is
+a guess, with its reasons. Why it matters: a site predicts while the link is down only if its control plane, Serving
+and Eventing are on its own side of it.
+
+Source: Node.spec.providerID (`aws:///...`), set by cloud-controller-managers; k3s sets `k3s://NAME`. A Lease's
+managedFields have the server's time, its renewTime the kubelet's (Kubernetes, pkg/kubelet/nodelease).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from knative.client.kinds import LEASE
+from knative.diagnosis.evidence import name_of, parse_time
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+
+CLOUDS = frozenset({
+    "alicloud", "aws", "azure", "digitalocean", "exoscale", "gce", "hcloud", "ibm", "linode", "oci", "openstack", "ovh",
+    "scaleway", "vultr",
+})  # fmt: skip
+"""Schemes of Node.spec.providerID."""
+_NEAR_S = 0.02
+"""A round trip within one place; across an access link it is longer."""
+_ASKED = 3
+SKEW_S, BROKEN_S = 5.0, 300.0
+"""From when events' times mislead, and from when certificates and tokens fail."""
+_LEASES = "kube-node-lease"
+_DATE_S = 1.0
+"""A Date header counts whole seconds."""
+
+
+def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """Where the control plane is, as far as can be told."""
+    round_trip_s = min(_time(subject) for _ in range(_ASKED))
+    told = f"its API server answers in {round_trip_s * 1000:.0f} ms"
+    clouds = Counter(scheme for node in subject.nodes if (scheme := _provider(node)) in CLOUDS)
+    if subject.site.selector:
+        yield warning(
+            "link",
+            f"the site is part of a larger cluster, its nodes chosen by selector ({told}): while the link to them is "
+            "down, nothing there is placed, scaled or started again; what runs goes on, so one replica is kept running",
+            "give the place a cluster of its own, a single-node k3s for instance, and name its context in sites of "
+            "eaves.yaml",
+        )
+    elif clouds:
+        cloud, count = clouds.most_common(1)[0]
+        yield warning(
+            "link",
+            f"{count} of {len(subject.nodes)} nodes are in a cloud ({cloud}), and the site has no selector: functions "
+            "run there, and images have to cross the link to be predicted",
+            "set selector of the site in eaves.yaml to the labels of the nodes at the edge, or use a cluster at the "
+            "edge",
+        )
+    elif round_trip_s > _NEAR_S:
+        yield note(
+            "link",
+            f"{told}: it may be at the edge and we away from it, or the other way round; only where its control plane "
+            "is at the edge does the site keep working while the link is down",
+        )
+    else:
+        yield ok("link", f"a cluster without a cloud's marks, and near: {told}")
+
+
+def _time(subject: ExaminedSite) -> float:
+    start = time.perf_counter()
+    subject.cluster.version()
+    return time.perf_counter() - start
+
+
+def _provider(node: object) -> str:
+    spec = node.get("spec", {}) if isinstance(node, dict) else {}
+    return str(spec.get("providerID", "")).partition("://")[0]
+
+
+def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """The server's clock against ours."""
+    before = subject.clock()
+    server = subject.cluster.clock()
+    after = subject.clock()
+    apart = server - (before + after) / 2
+    unsure = (after - before) / 2 + _DATE_S
+    yield _judge("this machine's clock and the API server's", apart, unsure, "timedatectl set-ntp true")
+
+
+def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """Each node's clock against the server's: a lease has both."""
+    skews = {}
+    for lease in subject.cluster.list(LEASE, namespace=_LEASES):
+        written = [
+            parse_time(entry.get("time"))
+            for entry in lease["metadata"].get("managedFields") or ()
+            if entry.get("manager") == "kubelet"
+        ]
+        renewed = parse_time((lease.get("spec") or {}).get("renewTime"))
+        times = [at for at in written if at is not None]
+        if times and renewed is not None:
+            skews[name_of(lease)] = max(times) - renewed
+    if not skews:
+        yield note("clock", "the nodes' clocks can't be seen: their leases don't say when they were written")
+        return
+    name, apart = max(skews.items(), key=lambda found: abs(found[1]))
+    what = f"the clocks of {len(skews)} nodes" if len(skews) > 1 else f"the clock of node {name}"
+    if abs(apart) > SKEW_S:
+        what = f"the clock of node {name}"
+    yield _judge(f"{what} and the API server's", apart, _DATE_S, f"on {name}: timedatectl set-ntp true")
+
+
+def _judge(what: str, apart: float, unsure: float, fix: str) -> DoctorFinding:
+    seconds = max(0.0, abs(apart) - unsure)
+    if seconds > BROKEN_S:
+        return error("clock", f"{what} are {seconds:.0f} s apart: certificates and tokens fail", fix)
+    if seconds > SKEW_S:
+        return warning("clock", f"{what} are {seconds:.0f} s apart: events carry wrong times", fix)
+    return ok("clock", f"{what} agree within {max(unsure, abs(apart)):.0f} s")

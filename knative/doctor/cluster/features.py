@@ -1,0 +1,49 @@
+"""Knative's feature flags: those that this app needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from knative.diagnosis.feature_flags import CONFIG_MAP, FIELDS, FeatureFlag, enable_command, is_on, warn_lasting
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, error, note, ok
+
+_SOURCES = ("emptyDir", "image", "hostPath", "csi", "ephemeral", "persistentVolumeClaim")
+
+
+def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """Each flag that a field of the Knative Service asks."""
+    values = subject.config(CONFIG_MAP)
+    needed = {field: flag for made in subject.pods() if made.knative for field, flag in needed_flags(made.spec).items()}
+    missing = {field: flag for field, flag in needed.items() if not is_on(flag, values)}
+    for field, flag in needed.items():
+        if field in missing:
+            lasting = warn_lasting(flag)
+            yield error(
+                "features",
+                f"{_why(field)} needs Knative's feature flag {flag.key}, which is off"
+                + (f"; it {lasting.removeprefix(flag.key).strip()}" if lasting else ""),
+                enable_command(flag),
+            )
+        elif flag.lasting:
+            yield note("features", f"{flag.key} is on, and {_why(field)} needs it: it cannot safely be disabled again")
+    if not missing:
+        told = ", ".join(flag.key for flag in needed.values())
+        yield ok(
+            "features", f"every feature flag that is needed is on ({told})" if told else "no feature flag is needed"
+        )
+
+
+def needed_flags(spec: Mapping[str, Any]) -> dict[str, FeatureFlag]:
+    """Field of a Knative Service's pod to the flag that allows it."""
+    found = {field: flag for field, flag in FIELDS.items() if field in spec and field not in _SOURCES}
+    for volume in spec.get("volumes", ()):
+        found |= {field: FIELDS[field] for field in _SOURCES if field in volume}
+    return found
+
+
+def _why(field: str) -> str:
+    return {"nodeSelector": "selector of the site in eaves.yaml", "emptyDir": "the function's own /tmp"}.get(
+        field, field
+    )

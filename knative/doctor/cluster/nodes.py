@@ -1,0 +1,118 @@
+"""The nodes that would run the function: whether there are any, how they are, and whether there is room."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eaves.platform.quantities import parse_quantity
+from knative.diagnosis.evidence import condition, name_of
+from knative.doctor.context import ExaminedSite, PlannedPod
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.resources.fields.quantities import show_cpu, show_memory
+
+_SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
+"""What Knative's own container asks for; the annotations of our Knative Service say so."""
+_PRESSURES = {
+    "DiskPressure": "its disk is nearly full",
+    "MemoryPressure": "its memory is",
+    "PIDPressure": "its PIDs are",
+}
+
+
+def check_nodes(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """Nodes by selector, their state, kind of processor and size."""
+    selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
+    chosen = subject.edge
+    if not chosen:
+        what = f"no node has the labels {selector} of the site's selector" if selector else "the cluster has no node"
+        yield error(
+            "nodes",
+            f"{what}, of {len(subject.nodes)}",
+            f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes",
+        )
+        return
+    usable = [node for node in chosen if _is_ready(node) and not node["spec"].get("unschedulable")]
+    if not usable:
+        yield error("nodes", f"none of {len(chosen)} nodes is ready and takes pods", "kubectl get nodes")
+        return
+    yield from _check_state(chosen)
+    of = f" of {len(subject.nodes)} in the cluster, by {selector}" if selector else ""
+    yield ok("nodes", f"{len(usable)} of {len(chosen)} nodes ready{of}: {_kinds(usable)}")
+    kinds = sorted({_arch(node) for node in usable})
+    if len(kinds) > 1:
+        platforms = " ".join(f"--platform linux/{kind}" for kind in kinds)
+        yield note(
+            "nodes",
+            f"nodes of several kinds of processor ({', '.join(kinds)}): the container image must have a variant for "
+            "each",
+            f"eaves package ARTIFACT -t REFERENCE --base BASE {platforms}",
+        )
+    yield from _check_room(subject, usable)
+
+
+def _is_ready(node: Mapping[str, Any]) -> bool:
+    return condition(node, "Ready").get("status") == "True"
+
+
+def _arch(node: Mapping[str, Any]) -> str:
+    return str((node["metadata"].get("labels") or {}).get("kubernetes.io/arch", "unknown"))
+
+
+def _kinds(nodes: Sequence[Mapping[str, Any]]) -> str:
+    counts = Counter(_arch(node) for node in nodes)
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+
+
+def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
+    for node in nodes:
+        name = name_of(node)
+        if not _is_ready(node):
+            yield warning(
+                "nodes",
+                f"node {name} is not ready: {condition(node, 'Ready').get('message', 'it says nothing')}",
+                f"kubectl describe node {name}",
+            )
+            continue
+        for kind, text in _PRESSURES.items():
+            if condition(node, kind).get("status") == "True":
+                yield warning(
+                    "nodes",
+                    f"node {name} is under {kind}: {text}; it puts pods out and deletes container images that nothing "
+                    "uses",
+                    f"kubectl describe node {name}",
+                )
+        if node["spec"].get("unschedulable"):
+            yield note("nodes", f"node {name} takes no new pods", f"kubectl uncordon {name}")
+
+
+def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
+    """Whether the function fits an empty node; what else runs there is only known when it is placed."""
+    made = next((made for made in subject.pods() if made.knative), None)
+    if made is None:
+        return
+    wanted = requests_of(made)
+    for resource, show in (("cpu", show_cpu), ("memory", show_memory)):
+        largest = max(_allocatable(node, resource) for node in nodes)
+        if wanted[resource] > largest:
+            yield error(
+                "nodes",
+                f"a replica asks for {show(wanted[resource])} {resource}, Knative's sidecar included, and the largest "
+                f"node has {show(largest)}",
+                f"set knative.{resource} in eaves.yaml to less",
+            )
+
+
+def requests_of(made: PlannedPod) -> dict[str, float]:
+    """Processors and bytes that a pod asks for, Knative's sidecar included."""
+    total = dict(_SIDECAR) if made.knative else dict.fromkeys(_SIDECAR, 0.0)
+    for container in made.spec.get("containers", ()):
+        asked = (container.get("resources") or {}).get("requests") or {}
+        for resource in total:
+            total[resource] += parse_quantity(asked.get(resource, 0)) or 0.0
+    return total
+
+
+def _allocatable(node: Mapping[str, Any], resource: str) -> float:
+    return parse_quantity((node.get("status", {}).get("allocatable") or {}).get(resource, 0)) or 0.0

@@ -1,0 +1,166 @@
+"""What is examined: a cluster, and what an app would put into it. Everything is read once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ConfigError, Fault
+from eaves.platform import AppSpec
+from knative.client.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, ObjectKind, kind_of
+from knative.render.rendering import render_app
+from knative.resources.app.destinations import Destination, find_destinations
+from knative.settings import KnativeSettings, SiteSettings
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
+_ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
+"""Stands in for a container image that isn't there yet, so that the rest can be looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedPod:
+    """A pod that would be made.
+
+    Attributes:
+        by: Kind and name of what makes it.
+        namespace: Where.
+        spec: Of the pod.
+        knative: Knative adds its sidecar.
+    """
+
+    by: str
+    namespace: str
+    spec: Mapping[str, Any]
+    knative: bool = False
+
+
+class ExaminedSite:
+    """One site's cluster and one app.
+
+    Args:
+        cluster: The site's.
+        app: What would be deployed.
+        settings: How it would stand there.
+        site: Which place it is.
+        clock: This machine's, Unix seconds.
+        may_probe: Whether a pod may be made that tries addresses.
+        probe_wait_s: Longest wait for that pod, seconds: to be scheduled, its container image fetched, and its attempts
+            made.
+        trains_in: Namespace of this cluster where trainings run; empty: none run in it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        app: AppSpec,
+        settings: KnativeSettings,
+        site: SiteSettings,
+        *,
+        clock: Callable[[], float] = time.time,
+        may_probe: bool = True,
+        probe_wait_s: float = 60.0,
+        trains_in: str = "",
+    ) -> None:
+        self.cluster, self.app, self.settings, self.clock = cluster, app, settings, clock
+        self.may_probe, self.probe_wait_s, self.trains_in = may_probe, probe_wait_s, trains_in
+        self.namespace = site.namespace or cluster.namespace
+        self.site = replace(site, namespace=self.namespace)
+        self._configs: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._deployments: dict[str, list[dict[str, Any]]] = {}
+
+    def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
+        """The values of a ConfigMap; empty when it isn't there.
+
+        Raises:
+            ClusterError: When it can't be read.
+        """
+        key = (namespace, name)
+        if key not in self._configs:
+            self._configs[key] = self.cluster.get(CONFIG_MAP, name, namespace=namespace)
+        return (self._configs[key] or {}).get("data") or {}
+
+    def deployments(self, namespace: str) -> list[dict[str, Any]]:
+        """Of a namespace.
+
+        Raises:
+            ClusterError: When they can't be read.
+        """
+        if namespace not in self._deployments:
+            self._deployments[namespace] = self.cluster.list(DEPLOYMENT, namespace=namespace)
+        return self._deployments[namespace]
+
+    @cached_property
+    def nodes(self) -> list[dict[str, Any]]:
+        """Of the cluster.
+
+        Raises:
+            ClusterError: When they can't be read.
+        """
+        return self.cluster.list(NODE, namespace="")
+
+    @cached_property
+    def edge(self) -> list[dict[str, Any]]:
+        """The nodes that may run the function."""
+        wanted = self.site.selector.items()
+        return [node for node in self.nodes if wanted <= (node["metadata"].get("labels") or {}).items()]
+
+    @cached_property
+    def image(self) -> str:
+        """The function's container image: the one that would be deployed, else the one that is; empty: none yet.
+
+        Raises:
+            ClusterError: When the cluster can't be asked.
+        """
+        if self.app.function.image:
+            return self.app.function.image
+        there = self.cluster.get(KSERVICE, self.app.function.name, namespace=self.namespace) or {}
+        containers = there.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
+        return str(containers[0].get("image", ""))
+
+    @cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """What eaves.yaml lacks for a cluster; the container image may still be to come."""
+        return self._rendered[1]
+
+    @cached_property
+    def manifests(self) -> tuple[dict[str, Any], ...]:
+        """Every object that `deploy` would apply; none when eaves.yaml has faults."""
+        return self._rendered[0]
+
+    @cached_property
+    def destinations(self) -> tuple[Destination, ...]:
+        """Every address that its sources and MQTT triggers connect to."""
+        return tuple(dict.fromkeys(find_destinations(self.app)))
+
+    @cached_property
+    def _rendered(self) -> tuple[tuple[dict[str, Any], ...], tuple[Fault, ...]]:
+        function = self.app.function
+        app = self.app if function.image else replace(self.app, function=replace(function, image=_ANY_IMAGE))
+        try:
+            return render_app(app, self.settings, self.site), ()
+        except ConfigError as found:
+            return (), found.faults
+
+    def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
+        """Each kind that would be applied, with where."""
+        seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
+        yield from sorted(
+            ((kind, (namespace or self.namespace) if kind.namespaced else "") for kind, namespace in seen),
+            key=lambda found: (found[1], found[0].plural),
+        )
+
+    def pods(self) -> Iterator[PlannedPod]:
+        """Every pod that would be made."""
+        for one in self.manifests:
+            spec = one.get("spec", {}).get("template", {}).get("spec")
+            if spec:
+                namespace = str(one["metadata"].get("namespace") or self.namespace)
+                by = f"{one['kind']} {one['metadata']['name']}"
+                knative = str(one["apiVersion"]).startswith("serving.knative.dev/")
+                yield PlannedPod(by=by, namespace=namespace, spec=spec, knative=knative)

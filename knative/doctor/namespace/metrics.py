@@ -1,0 +1,67 @@
+"""Whether the metrics that a rollout is judged by can be read: a real port-forward to one pod of the app.
+
+It ends inside the pod, so it shows what no look at policies shows: that the way is open on the pod's own node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eaves.errors import ClusterError
+from knative.client.kinds import POD
+from knative.client.port_forward import ForwardDeniedError, NoForwardError
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, note, ok, warning
+from knative.doctor.namespace.permissions import grant
+from knative.resources import publisher, relay
+from knative.resources.agent import METRICS_PORT, PART
+from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+
+CHECK = "metrics"
+FUNCTION_PORT = 8080
+TIMEOUT_S = 5.0
+_OTHER_WAY = (
+    "metrics are read through the API server's pod proxy instead, which reaches no pod on another node where the "
+    "network enforces NetworkPolicies: an automatic rollout then holds"
+)
+
+
+def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """One pod that runs, of the function if it has one, else an agent, a publisher or the relay."""
+    found = next(_running(subject), None)
+    if found is None:
+        yield note(CHECK, f"no pod of {subject.app.function.name} runs that metrics could be read from yet")
+        return
+    pod, port = found
+    try:
+        answer = subject.cluster.forward(pod, port, "/metrics", timeout_s=TIMEOUT_S, namespace=subject.namespace)
+    except ForwardDeniedError as denied:
+        yield warning(
+            CHECK,
+            f"{denied.message}: {_OTHER_WAY}",
+            grant("status", subject.namespace, ("get", "create"), ["pods/portforward"]),
+        )
+    except NoForwardError as swallowed:
+        fix = f"let WebSockets through to {subject.cluster.name}'s API server: kubectl port-forward needs them too"
+        yield warning(CHECK, f"{swallowed.message}: {_OTHER_WAY}", fix)
+    except ClusterError as failed:
+        yield warning(CHECK, f"the metrics of {pod} can't be read: {failed.message}", failed.hint or "eaves status")
+    else:
+        if answer.status == 200:
+            yield ok(CHECK, f"the metrics of {pod} are read by port-forward")
+        else:
+            fix = f"kubectl -n {subject.namespace} logs {pod}"
+            yield warning(CHECK, f"{pod} answers {answer.status} when its metrics are asked for", fix)
+
+
+def _running(subject: ExaminedSite) -> Iterator[tuple[str, int]]:
+    """Pods that run, with the port of their metrics."""
+    name = subject.app.function.name
+    for selector, port in (
+        (f"serving.knative.dev/service={name}", FUNCTION_PORT),
+        (f"{APP_LABEL}={name},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})", METRICS_PORT),
+    ):
+        for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=selector):
+            ending = pod["metadata"].get("deletionTimestamp")
+            if pod.get("status", {}).get("phase") == "Running" and not ending:
+                yield str(pod["metadata"]["name"]), port

@@ -1,0 +1,166 @@
+"""What the current user may do, asked of the API server itself (SelfSubjectAccessReview)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from knative.client.kinds import (
+    CONFIG_MAP,
+    EVENT,
+    JOB,
+    KSERVICE,
+    POD,
+    POD_AUTOSCALER,
+    REVISION,
+    SECRET,
+    SERVICE,
+    SUBSCRIPTION,
+    ObjectKind,
+)
+from knative.deploy.objects.labelled_objects import AT_HOME
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, error, ok, warning
+from knative.resources.app.sources import SourceRunner, find_runner
+
+APPLY = ("get", "list", "create", "patch", "delete")
+"""Server-side apply is a PATCH, and `create` too where the object isn't there yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeededPermission:
+    """What a command asks of the cluster.
+
+    Attributes:
+        command: That asks it.
+        kind: Of objects.
+        verbs: On them.
+        subresource: Of them; empty: themselves.
+        namespace: Where; empty: in the whole cluster.
+        hard: Without it the command can't do its work at all.
+    """
+
+    command: str
+    kind: ObjectKind
+    verbs: Sequence[str]
+    subresource: str = ""
+    namespace: str
+    hard: bool = True
+
+    @property
+    def resource(self) -> str:
+        """As kubectl names it."""
+        group = f".{self.kind.group}" if self.kind.group else ""
+        return f"{self.kind.plural}{group}" + (f"/{self.subresource}" if self.subresource else "")
+
+
+def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
+    """Everything that deploying, rolling out, asking, removing and training this app takes."""
+    here = subject.namespace
+    for kind, namespace in subject.kinds():
+        verbs = APPLY if kind.namespaced else ("get", "create", "patch")  # the agents' namespace is left by `remove`
+        yield NeededPermission(
+            command="deploy, remove" if kind.namespaced else "deploy", kind=kind, verbs=verbs, namespace=namespace
+        )
+    yield NeededPermission(
+        command="deploy, remove", kind=CONFIG_MAP, verbs=APPLY, namespace=here
+    )  # the app's inventory
+    applied = {kind for kind, namespace in subject.kinds() if namespace == here}
+    for kind in AT_HOME:  # what an earlier deploy may have left is looked for; who may not see Services has none
+        if kind not in applied and kind is not SERVICE:
+            yield NeededPermission(command="deploy, remove", kind=kind, verbs=("list",), namespace=here)
+    yield NeededPermission(
+        command="deploy", kind=REVISION, verbs=("delete",), namespace=here, hard=False
+    )  # one that was given up
+    if subject.app.triggers:  # what a trigger's delivery no longer has is taken from its Subscription
+        yield NeededPermission(command="deploy", kind=SUBSCRIPTION, verbs=("list", "patch"), namespace=here, hard=False)
+    yield NeededPermission(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
+    for kind in (REVISION, POD, POD_AUTOSCALER):
+        yield NeededPermission(command="status, rollout", kind=kind, verbs=("get", "list"), namespace=here)
+    yield NeededPermission(command="deploy --wait", kind=EVENT, verbs=("list",), namespace=here, hard=False)
+    yield NeededPermission(command="logs", kind=POD, verbs=("get",), subresource="log", namespace=here, hard=False)
+    yield _forwards("status, rollout", here)
+    yield from _agent_needs(subject)
+    yield from _training_needs(subject)
+    gateway = subject.settings.gateway_namespace
+    yield NeededPermission(
+        command="send", kind=SERVICE, verbs=("create",), subresource="proxy", namespace=gateway, hard=False
+    )
+
+
+def _agent_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
+    """What showing and changing the queues of agents takes."""
+    kinds = {find_runner(source) for source in subject.app.sources}
+    here = bool(kinds - {SourceRunner.NODE}) or any(trigger.is_mqtt for trigger in subject.app.triggers)
+    places = [subject.namespace] * here + [subject.settings.agent_namespace] * (SourceRunner.NODE in kinds)
+    for place in dict.fromkeys(places):
+        if place != subject.namespace:
+            yield NeededPermission(
+                command="status, queue", kind=POD, verbs=("get", "list"), namespace=place, hard=False
+            )
+            yield _forwards("status", place)
+        # kubectl asks by GET where the server takes WebSockets, and by POST elsewhere.
+        yield NeededPermission(
+            command="queue", kind=POD, verbs=("get", "create"), subresource="exec", namespace=place, hard=False
+        )
+
+
+def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
+    """What training takes, where trainings run in this cluster.
+
+    A run on a volume, or where only pods have the credentials, is read through a pod with a Secret that holds its
+    token; pod and Secret are then deleted.
+    """
+    where = subject.trains_in
+    if not where:
+        return
+    yield NeededPermission(command="train", kind=JOB, verbs=APPLY, namespace=where, hard=False)
+    yield NeededPermission(command="train", kind=POD, verbs=APPLY, namespace=where, hard=False)
+    yield NeededPermission(command="train", kind=POD, verbs=("get",), subresource="log", namespace=where, hard=False)
+    yield NeededPermission(
+        command="train", kind=SECRET, verbs=("create", "patch", "delete"), namespace=where, hard=False
+    )
+    yield _forwards("train", where)
+
+
+def _forwards(command: str, namespace: str) -> NeededPermission:
+    """What reading a pod's metrics takes. A WebSocket is opened by GET; servers from 1.35 on ask for `create` too."""
+    verbs = ("get", "create")
+    return NeededPermission(
+        command=command, kind=POD, verbs=verbs, subresource="portforward", namespace=namespace, hard=False
+    )
+
+
+def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """What of it is denied, and the line that grants it: one for each command, namespace and set of verbs."""
+    missing: dict[tuple[str, str, bool, tuple[str, ...]], list[str]] = {}
+    for need in list_needed(subject):
+        if verbs := _denied(subject, need):
+            missing.setdefault((need.command, need.namespace, need.hard, verbs), []).append(need.resource)
+    if not missing:
+        yield ok("permissions", f"the current user may deploy, roll out, ask and remove in {subject.namespace}")
+    for (command, namespace, hard, verbs), resources in missing.items():
+        where = f"in {namespace}" if namespace else "in the whole cluster"
+        message = f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}: eaves {command}"
+        yield (error if hard else warning)("permissions", message, grant(command, namespace, verbs, resources))
+
+
+def _denied(subject: ExaminedSite, need: NeededPermission) -> tuple[str, ...]:
+    """An administrator has all verbs at once: one question a kind instead of five."""
+    everything = len(need.verbs) > 1 and _may(subject, "*", need)
+    return () if everything else tuple(verb for verb in need.verbs if not _may(subject, verb, need))
+
+
+def _may(subject: ExaminedSite, verb: str, need: NeededPermission) -> bool:
+    return subject.cluster.allowed(verb, need.kind, subresource=need.subresource, namespace=need.namespace)
+
+
+def grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
+    """The line by which an administrator grants a user what a command takes."""
+    parts = {resource.partition("/")[2] for resource in resources}
+    name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
+    kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")
+    return (
+        f"kubectl {scope}create {kind} {name} --verb={','.join(verbs)} --resource={','.join(resources)} && "
+        f"kubectl {scope}create {kind}binding {name} --{kind}={name} --user=USER"
+    )

@@ -1,0 +1,142 @@
+"""Whether what sources, MQTT triggers and the relay name can be reached from inside the cluster.
+
+Only a pod sees what an agent would see: the cluster's DNS, its network policies, its routes. So this check alone makes
+something, a pod that tries the addresses, sends nothing and is deleted in any case; apps that name no address get none.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from eaves.credentials.folder import AUTHORITIES, TOKEN
+from eaves.errors import DeniedError
+from eaves.platform import RELAY
+from eaves.reachability import Reached, parse_report
+from knative.client.kinds import POD
+from knative.diagnosis.evidence import parse_time
+from knative.doctor.context import ExaminedSite
+from knative.doctor.finding import DoctorFinding, error, note, ok, warning
+from knative.resources.app.destinations import Destination
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
+from knative.resources.probe import LIFE_S, PART, build_probe
+from knative.training.job_follower import find_waiting_reason
+
+CHECK = "reachability"
+POLL_S = 0.5
+ENDED = ("Succeeded", "Failed")
+"""Source: Kubernetes, PodPhase."""
+
+
+def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
+    """Each address, tried from a pod."""
+    wanted = subject.destinations
+    if not wanted:
+        return
+    if not subject.settings.agent_image:
+        yield note(CHECK, f"{_named(wanted)} can't be tried without the agents' container image", _SET_IMAGE)
+        return
+    if not subject.may_probe:
+        yield note(CHECK, f"{_named(wanted)} was not tried, as --no-pod says", "eaves doctor")
+        return
+    name = f"{subject.app.function.name}-doctor-{secrets.token_hex(3)}"
+    try:
+        subject.cluster.apply(build_probe(name, wanted, subject.app, subject.settings, subject.site), manager=MANAGER)
+    except DeniedError as denied:
+        yield note(CHECK, f"{_named(wanted)} can't be tried from inside the cluster: {denied.message}", _grant(subject))
+        return
+    try:
+        pod = _wait(subject, name)
+        _clear(subject)
+    finally:
+        subject.cluster.delete(POD, name, namespace=subject.namespace)
+    yield from _judge(subject, wanted, pod)
+
+
+def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
+    """The pod, once it has ended or the time for it is over."""
+    deadline = time.monotonic() + subject.probe_wait_s
+    while True:
+        pod = subject.cluster.get(POD, name, namespace=subject.namespace) or {}
+        if pod.get("status", {}).get("phase") in ENDED or time.monotonic() > deadline:
+            return pod
+        time.sleep(POLL_S)
+
+
+def _clear(subject: ExaminedSite) -> None:
+    """Delete what a doctor left that was killed. The pod of one that runs now is younger."""
+    ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
+    for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
+        made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0
+        if pod.get("status", {}).get("phase") in ENDED and subject.clock() - made_at > 2 * LIFE_S:
+            subject.cluster.delete(POD, str(pod["metadata"]["name"]), namespace=subject.namespace)
+
+
+def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[str, Any]) -> Iterator[DoctorFinding]:
+    phase = pod.get("status", {}).get("phase", "")
+    if phase != "Succeeded":
+        why = (
+            find_waiting_reason(pod)
+            if phase in ("", "Pending")
+            else f"it is {phase}: {_said(pod)[:200]}".removesuffix(": ")
+        )
+        fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
+        if "No module named" in why:
+            fix = "set knative.agent_image in eaves.yaml to one of this version: that one is older"
+        yield warning(CHECK, f"{_named(wanted)} could not be tried: the pod that tries it did not run: {why}", fix)
+        return
+    for one, reached in zip_longest(wanted, parse_report(_said(pod))[: len(wanted)]):  # in the order of the attempts
+        if reached is None:
+            yield note(CHECK, f"whether the {one.by} reaches {one.address} isn't known: the report was cut short")
+        elif not reached.failed:
+            yield ok(CHECK, f"the {one.by} reaches {one.address}")
+        else:
+            message = f"the {one.by} doesn't reach {one.address} from inside the cluster: {reached.message}"
+            yield error(CHECK, message, _fix(subject, one, reached))
+
+
+def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
+    host = one.address.rpartition(":")[0].removeprefix("tls://")
+    if reached.failed == "name":
+        return (
+            f"use a name that the cluster's DNS knows instead of {host}: an IP address, or SERVICE.NAMESPACE.svc; a "
+            "name that ends with .local is known to mDNS only"
+        )
+    if reached.failed == "certificate":
+        secret = one.secret or "NAME"
+        token = f"--from-file={TOKEN}=FILE " if one.by == RELAY else ""
+        name_it = "" if one.secret else f", then set {one.setting} of the {one.by} in eaves.yaml to {secret}"
+        return (
+            f"put the authority that signed its certificate into the Secret: kubectl -n {subject.namespace} create "
+            f"secret generic {secret} {token}--from-file={AUTHORITIES}=FILE{name_it}"
+        )
+    if reached.failed == "tls":
+        return f"set the address of the {one.by} in eaves.yaml to its port for TLS, or to a scheme without TLS"
+    return (
+        f"check that it runs and listens there, and what lets pods out: kubectl -n {subject.namespace} get "
+        "networkpolicies, and the firewall between the nodes and it"
+    )
+
+
+def _said(pod: Mapping[str, Any]) -> str:
+    statuses = pod.get("status", {}).get("containerStatuses") or [{}]
+    terminated = (statuses[0].get("state") or {}).get("terminated") or {}
+    return str(terminated.get("message") or terminated.get("reason") or "")
+
+
+def _named(wanted: Sequence[Destination]) -> str:
+    return ", ".join(dict.fromkeys(one.address for one in wanted))
+
+
+_SET_IMAGE = "set knative.agent_image in eaves.yaml (Dockerfile, target agent)"
+
+
+def _grant(subject: ExaminedSite) -> str:
+    where = f"kubectl -n {subject.namespace} create"
+    return (
+        f"{where} role eaves-doctor --verb=create,patch,get,list,delete --resource=pods && "
+        f"{where} rolebinding eaves-doctor --role=eaves-doctor --user=USER"
+    )

@@ -1,0 +1,74 @@
+"""Pins in a folder of rendered files: a container image's file stays while the Service's file names a revision of it.
+
+A file of a pin carries the names of the revisions that it was rendered for, as nothing else in the folder connects an
+older revision with its container image. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from knative.deploy.pins import find_served
+from knative.resources.fields.labels import REVISIONS_ANNOTATION
+from knative.resources.pin import is_pin
+from knative.rollout.rollout_status import parse_rollout_status
+
+Manifest = Mapping[str, Any]
+
+
+def keep_pins(
+    manifests: Sequence[Manifest], service: Manifest, before: Sequence[Manifest], served: Manifest | None
+) -> list[Manifest]:
+    """The objects of an app, with the pins in the folder that are still needed.
+
+    Args:
+        manifests: What is to be written.
+        service: The Knative Service among them, which names its revision and the shares.
+        before: Objects of the folder as they are.
+        served: The Knative Service among those; None when there is none.
+
+    Returns:
+        The same objects in the same order, the pins of older revisions last.
+    """
+    if not any(is_pin(one) for one in manifests):
+        return list(manifests)
+    new = _revision(service)
+    needed = _needed(service) | {new}
+    known = {str(one["metadata"]["name"]): _revisions(one, served) & needed for one in before if is_pin(one)}
+    rendered = [
+        _name_revisions(one, known.pop(str(one["metadata"]["name"]), set()) | {new}) if is_pin(one) else one
+        for one in manifests
+    ]
+    kept = (one for one in before if is_pin(one) and known.get(str(one["metadata"]["name"])))
+    return [*rendered, *(_name_revisions(one, known[str(one["metadata"]["name"])]) for one in kept)]
+
+
+def _needed(service: Manifest) -> set[str]:
+    """Revisions that the file of a Service serves, or that `rollback` makes it serve."""
+    new = _revision(service)
+    status = {"latestCreatedRevisionName": new, "latestReadyRevisionName": new}
+    return find_served(parse_rollout_status({**service, "status": status}))
+
+
+def _revision(service: Manifest) -> str:
+    return str(service["spec"]["template"]["metadata"]["name"])
+
+
+def _revisions(pin: Manifest, served: Manifest | None) -> set[str]:
+    """What a pin was rendered for; of an older Eaves' pin, what the file of the Service then named."""
+    told = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
+    if told is not None:
+        return set(str(told).split(","))
+    same = served is not None and _image(served) == _image(pin)
+    return {_revision(served)} if same and served is not None else set()
+
+
+def _image(one: Manifest) -> str:
+    return str(one["spec"]["template"]["spec"]["containers"][0].get("image", ""))
+
+
+def _name_revisions(pin: Manifest, revisions: set[str]) -> dict[str, Any]:
+    metadata = dict(pin["metadata"])
+    annotations = {**(metadata.get("annotations") or {}), REVISIONS_ANNOTATION: ",".join(sorted(revisions))}
+    return {**pin, "metadata": {**metadata, "annotations": annotations}}

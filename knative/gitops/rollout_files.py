@@ -1,0 +1,133 @@
+"""Rollouts in a file: the same words as on a cluster, for whoever lets Argo CD or Flux apply what is in Git. Pure.
+
+A file names its revision (`spec.template.metadata.name`, of what `render` writes for GitOps), so the shares can name it
+before the cluster has made it. What was served before is on record in the file's annotation, as on a cluster. Nothing
+in a file goes on by itself: `advance` leaves such a Service alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from eaves.errors import InputError
+from knative.resources.fields.labels import ROLLOUT_ANNOTATION
+from knative.rollout.annotation import render_state
+from knative.rollout.plan import Plan, plan_percent, plan_promote, plan_rollback
+from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.rollout.rollout_status import RolloutStatus, parse_annotation
+from knative.rollout.traffic import LATEST, Traffic, build_traffic, parse_preview, parse_traffic, resolve_latest
+
+Manifest = Mapping[str, Any]
+
+
+def with_traffic(manifest: Manifest, traffic: Traffic, *, preview: str = "") -> dict[str, Any]:
+    """A Service with other shares.
+
+    Args:
+        manifest: The Service; it isn't changed.
+        traffic: Revision to percent.
+        preview: A revision at 0 % that gets an address of its own, `next-NAME`.
+
+    Raises:
+        InputError: When the shares aren't 100 % together.
+    """
+    changed = copy.deepcopy(dict(manifest))
+    changed.setdefault("spec", {})["traffic"] = build_traffic(traffic, preview=preview)
+    return changed
+
+
+def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
+    """A newly rendered Service that leaves everything with the revision the old file serves; its own is at 0 %.
+
+    Args:
+        old: What the file said; None: there was no file, so the new revision gets everything.
+        new: What it is to say.
+
+    Raises:
+        InputError: When a file doesn't name its revision.
+    """
+    name = _revision(new)
+    if old is None:
+        state = RolloutState(old="", new=name, phase=RolloutPhase.DONE, traffic={name: 100}, served=True)
+        return _written(new, Plan(state=state, traffic=state.traffic))
+    before = _standing(old)
+    if before.newest == name:  # the same revision, rendered again
+        kept = with_traffic(new, before.traffic if before.pinned else before.shares, preview=before.preview)
+        annotation = (old.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
+        return _annotated(kept, annotation) if annotation else kept
+    serving = replace(before, newest=name).other
+    state = RolloutState(
+        old=serving, new=name, phase=RolloutPhase.HELD, traffic={serving: 100}, reason="a file waits for a word"
+    )
+    return _written(new, Plan(state=state, traffic=state.traffic, preview=name))
+
+
+def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
+    """As `knative.rollout.set_percent`, in a file.
+
+    Raises:
+        InputError: When it is no share, or the file doesn't name its revision.
+        NotFoundError: When there is no other revision to take the rest.
+    """
+    return _written(manifest, plan_percent(_standing(manifest), percent, 0.0))
+
+
+def promote(manifest: Manifest) -> dict[str, Any]:
+    """As `knative.rollout.promote`, in a file.
+
+    Raises:
+        InputError: When the file doesn't name its revision.
+    """
+    return _written(manifest, plan_promote(_standing(manifest), 0.0))
+
+
+def rollback(manifest: Manifest, *, undo: bool = True) -> dict[str, Any]:
+    """As `knative.rollout.rollback`, in a file.
+
+    Raises:
+        InputError: When the file doesn't name its revision.
+        NotFoundError: When there is nothing before it.
+    """
+    return _written(manifest, plan_rollback(_standing(manifest), 0.0, undo=undo))
+
+
+def _standing(manifest: Manifest) -> RolloutStatus:
+    name, entries = _revision(manifest), manifest.get("spec", {}).get("traffic")
+    traffic = parse_traffic(entries) or {LATEST: 100}
+    state, fault = parse_annotation(manifest)
+    return RolloutStatus(
+        name=str(manifest.get("metadata", {}).get("name", "")),
+        newest=name,
+        traffic=traffic,
+        shares=resolve_latest(traffic, name),
+        preview=parse_preview(entries),
+        state=state,
+        fault=fault,
+    )
+
+
+def _revision(manifest: Manifest) -> str:
+    name = manifest.get("spec", {}).get("template", {}).get("metadata", {}).get("name")
+    if not name:
+        raise InputError(
+            "the file doesn't name its revision (spec.template.metadata.name), so no share can",
+            hint="render it for GitOps",
+        )
+    return str(name)
+
+
+def _written(manifest: Manifest, plan: Plan | None) -> dict[str, Any]:
+    """The file with a plan in it. Of its history Git tells, and when; so the same words make the same file."""
+    if plan is None or plan.traffic is None:
+        return copy.deepcopy(dict(manifest))
+    changed = with_traffic(manifest, plan.traffic, preview=plan.preview)
+    return _annotated(changed, render_state(replace(plan.state, history=(), since=0.0)))
+
+
+def _annotated(manifest: dict[str, Any], annotation: str) -> dict[str, Any]:
+    metadata = manifest.setdefault("metadata", {})
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), ROLLOUT_ANNOTATION: annotation}
+    return manifest

@@ -1,0 +1,285 @@
+"""Waiting until what was deployed is ready, telling what goes on meanwhile, and giving up when it can't be.
+
+`wait_ready` waits for the function alone, `wait_whole` for every part of the app as well.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import StartError, UnreachableClusterError
+from knative.client.kinds import KSERVICE
+from knative.diagnosis import Diagnosis, diagnose_function, is_ready, observed
+from knative.diagnosis.evidence import Object, condition
+from knative.diagnosis.evidence_reader import EvidenceReader
+from knative.diagnosis.routing import leads_nowhere
+from knative.readiness.part_reader import Key, PartReader, wanted_parts
+from knative.readiness.parts import READY, UNKNOWN, AppPart
+from knative.readiness.progress import DeploymentProgress, build_progress
+from knative.readiness.sink_bindings import BindingToucher
+from knative.readiness.wait_limit import PATIENCE_S, WaitLimit
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+ROUTED_S = 30.0
+"""A gateway takes up new shares within a second or two."""
+LOOK_S = 2.0
+"""How often pods are looked at: most of what goes wrong with them never shows in the Service before its deadline."""
+
+
+def wait_ready(
+    cluster: Cluster,
+    name: str,
+    *,
+    timeout_s: float,
+    show: Callable[[DeploymentProgress], None] = lambda _: None,
+    look_s: float = LOOK_S,
+) -> None:
+    """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
+
+    Traffic that leads to a revision that has gone is not waited for: `promote` mends it.
+
+    What may still come right is shown and waited for; what can't ends it before the time is over. A link that is down
+    meanwhile is waited for too.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        timeout_s: Seconds to wait at most.
+        show: Called after every look, from this thread.
+        look_s: Seconds between two looks; changes of the Service itself are seen at once.
+
+    Raises:
+        StartError: It doesn't become ready; the message says why, the hint mends it.
+        UnreachableClusterError: The cluster didn't answer when the time was over.
+        ClusterError: The cluster refuses what is asked.
+    """
+    waiting = _Waiting(cluster, name, timeout_s=timeout_s, look_s=look_s, show=show)
+    while True:
+        try:
+            if waiting.check_function():
+                return
+        except UnreachableClusterError as error:
+            waiting.report_silence(error)
+
+
+def wait_whole(
+    cluster: Cluster,
+    name: str,
+    manifests: Iterable[Mapping[str, Any]],
+    *,
+    timeout_s: float,
+    show: Callable[[DeploymentProgress], None] = lambda _: None,
+    look_s: float = LOOK_S,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Wait until the function is ready and so is every other part of its app.
+
+    What keeps container images on nodes is not waited for, as nodes may be away for long. A SinkBinding that says its
+    sink can't be resolved although its Broker is ready is touched, so that Knative looks at it again.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        manifests: Every object of the app as it was applied.
+        timeout_s: Seconds to wait at most, for all together.
+        show: Called after every look, from this thread.
+        look_s: Seconds between two looks.
+        patience_s: Seconds that a part may be wrong for the same cause once the function is ready.
+
+    Raises:
+        StartError: The app doesn't become whole; the message says which part isn't ready and why, the hint mends it.
+        UnreachableClusterError: The cluster didn't answer when the time was over.
+        ClusterError: The cluster refuses what is asked.
+    """
+    wanted = wanted_parts(manifests, cluster.namespace)
+    waiting = _Waiting(
+        cluster, name, timeout_s=timeout_s, look_s=look_s, show=show, wanted=wanted, patience_s=patience_s
+    )
+    while True:
+        try:
+            ready = waiting.check_function()
+            if waiting.check_parts(function_ready=ready):
+                return
+        except UnreachableClusterError as error:
+            waiting.report_silence(error)
+
+
+def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
+    """Wait until the gateway sends requests where the Service says; False when it didn't in time.
+
+    Whatever becomes of the newest revision: after a rollback that one may be failing for ever.
+
+    Source: knative/serving, pkg/reconciler/route: RoutesReady once every gateway pod answers for the new shares.
+
+    Args:
+        cluster: Where.
+        name: Of the Knative Service, in the cluster's namespace.
+        timeout_s: Seconds to wait at most.
+
+    Raises:
+        ClusterError: The cluster refuses what is asked.
+    """
+    for event, service in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=timeout_s):
+        if event == "DELETED":
+            return False
+        if observed(service) and condition(service, "RoutesReady").get("status") == "True":
+            return True
+    return False
+
+
+class _Waiting:
+    """One wait: what was seen last, and since when."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        timeout_s: float,
+        look_s: float,
+        show: Callable[[DeploymentProgress], None],
+        wanted: Sequence[Key] = (),
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._cluster, self._name, self._show, self._look_s = cluster, name, show, look_s
+        self._reader = EvidenceReader(cluster)
+        self._began, self._timeout_s = time.monotonic(), timeout_s
+        self._ahead_s: float | None = None
+        self._seen = DeploymentProgress(name=name)
+        self._last: Diagnosis | None = None
+        self._certain: tuple[str, float] | None = None
+        self._wanted, self._part_reader, self._toucher = wanted, PartReader(cluster), BindingToucher(cluster)
+        self._patience = WaitLimit(certain_s=look_s / 2, patience_s=patience_s)
+
+    @property
+    def _left_s(self) -> float:
+        return self._began + self._timeout_s - time.monotonic()
+
+    def check_function(self) -> bool:
+        """Look now, and then at every change until the next look is due; whether it is ready."""
+        there = False
+        fields = f"metadata.name={self._name}"
+        seconds = max(0.05, min(self._look_s, self._left_s))
+        for event, service in self._cluster.watch(KSERVICE, fields=fields, timeout_s=seconds):
+            there = event != "DELETED"
+            if there and self._judge(service):
+                return True
+        if not there:
+            raise StartError(
+                f"the function {self._name} is no longer in {self._cluster.namespace}: somebody removed it",
+                hint="eaves deploy --on knative",
+            )
+        if self._left_s <= 0:
+            raise self._late()
+        return False
+
+    def check_parts(self, *, function_ready: bool) -> bool:
+        """Look at the other parts of the app; whether all of it is ready. Waits until the next look is due if not.
+
+        Raises:
+            StartError: When a part never will be ready, or the time is over.
+        """
+        parts = self._part_reader.read(self._wanted, now=self._now())
+        self._seen = replace(self._seen, parts=parts)
+        self._report()
+        left = [part for part in parts if part.state not in {READY, UNKNOWN}]
+        if function_ready and not left:
+            return True
+        self._toucher.touch(left)
+        self._judge_parts(left, function_ready=function_ready)
+        if self._left_s <= 0:
+            raise self._late_parts(left) if function_ready else self._late()
+        if function_ready:
+            time.sleep(max(0.0, min(self._look_s, self._left_s)))
+        return False
+
+    def report_silence(self, error: UnreachableClusterError) -> None:
+        """Show that the cluster doesn't answer, and wait a little.
+
+        Raises:
+            UnreachableClusterError: When the time is over.
+        """
+        if self._left_s <= 0:
+            raise error
+        self._report(unreachable=error.message)
+        time.sleep(max(0.0, min(self._look_s, self._left_s)))
+
+    def _judge(self, service: Object) -> bool:
+        """Show what is seen; whether it is ready.
+
+        Raises:
+            StartError: When it never will be.
+        """
+        evidence = self._reader.collect(self._name, service=service, now=self._now())
+        found = diagnose_function(evidence)
+        self._seen = build_progress(evidence, found)
+        self._report()
+        if is_ready(service) or (found is not None and leads_nowhere(service)):
+            return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
+        self._last = found or self._last
+        if found is not None and self._is_certain(found):
+            raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
+        return False
+
+    def _judge_parts(self, left: Sequence[AppPart], *, function_ready: bool) -> None:
+        """End the wait for a part that can't become ready any more.
+
+        Raises:
+            StartError: When there is one.
+        """
+        hopeless = self._patience.find_hopeless(left, time.monotonic(), function_ready=function_ready)
+        if hopeless is not None and hopeless.diagnosis is not None:
+            text = _name_parts([hopeless, *(part for part in left if part is not hopeless)])
+            raise StartError(f"{self._name} is not ready as a whole: {text}", hint=hopeless.diagnosis.fix)
+
+    def _late_parts(self, left: Sequence[AppPart]) -> StartError:
+        wrong = [part for part in left if part.diagnosis is not None]
+        hint = wrong[0].diagnosis.fix if wrong and wrong[0].diagnosis is not None else None
+        ordered = [*wrong, *(part for part in left if part.diagnosis is None)]
+        return StartError(
+            f"{self._name} was not ready within {self._timeout_s:g} s: {_name_parts(ordered)}",
+            hint=hint or "eaves status --on knative",
+        )
+
+    def _is_certain(self, found: Diagnosis) -> bool:
+        """Whether a final cause was there at the last look already: one look may see what is just being replaced."""
+        now = time.monotonic()
+        if not found.final:
+            self._certain = None
+            return False
+        if self._certain is None or self._certain[0] != found.cause:
+            self._certain = found.cause, now
+        return now - self._certain[1] >= self._look_s / 2
+
+    def _report(self, *, unreachable: str = "") -> None:
+        waited_s = time.monotonic() - self._began
+        self._show(replace(self._seen, waited_s=waited_s, unreachable=unreachable))
+
+    def _now(self) -> float:
+        """The server's clock; asked for once."""
+        if self._ahead_s is None:
+            self._ahead_s = self._cluster.clock() - time.time()
+        return time.time() + self._ahead_s
+
+    def _late(self) -> StartError:
+        waited = f"{self._name} was not ready within {self._timeout_s:g} s"
+        if self._last is not None:
+            return StartError(f"{waited}: {self._last.message}", hint=self._last.fix)
+        seen = self._seen
+        pods = "; ".join(f"{pod.name} {pod.state} {pod.ready}" for pod in seen.pods) or "no pods"
+        return StartError(
+            f"{waited}; last seen: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
+            hint=f"eaves logs {self._name} --on knative",
+        )
+
+
+def _name_parts(parts: Sequence[AppPart]) -> str:
+    """The first part with its reason, and the names of the others."""
+    first, *others = parts
+    text = f"{first.title}: {first.reason}"
+    return f"{text}; also not ready: {', '.join(part.title for part in others)}" if others else text

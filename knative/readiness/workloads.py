@@ -1,0 +1,267 @@
+"""Parts that run pods: agents of sources, publishers, the relay, and what keeps container images on nodes.
+
+Agents have no readiness probe, so a pod that ends again and again counts as ready between two ends. It counts here
+once it has run for a while.
+
+Source: Kubernetes 1.36, StatefulSetStatus and DaemonSetStatus of apps/v1; pkg/controller/statefulset/
+stateful_set_control.go (an OrderedReady set replaces no pod while one isn't ready); pkg/kubelet/kubelet.go (the pauses
+between restarts begin anew after 10 minutes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
+from knative.diagnosis.admission import explain_refusal
+from knative.diagnosis.crashes import ended_state, explain_crash
+from knative.diagnosis.evidence import (
+    Diagnosis,
+    FunctionEvidence,
+    Object,
+    PartEvidence,
+    PartReadiness,
+    condition,
+    containers,
+    is_alive,
+    last_applied,
+    name_of,
+    parse_time,
+    seen_at,
+)
+from knative.diagnosis.pods import explain_pod
+from knative.readiness.conditions import judge_conditions
+from knative.resources import pin, publisher, relay
+from knative.resources.agent import SOURCE_LABEL
+from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+
+WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
+"""Kinds that run pods."""
+STEADY_S = 10.0
+"""How long a pod without a readiness probe has to run before it counts as ready."""
+LOOPING_S = 600.0
+"""After an end, for so long a container that has ended three times counts as one that ends again and again."""
+_LOOPING = 3
+_REVISION_LABEL = "controller-revision-hash"
+
+_ROOM = "kubectl -n {namespace} describe pods -l {pods}; kubectl describe nodes | grep -A8 'Allocated resources'"
+_AGENT_FIXES = {
+    "knative.image": "set knative.agent_image in eaves.yaml to a container image that is there and is for the nodes' "
+    "processor, by digest (Dockerfile, target agent)",
+    "knative.memory_limit": "lower max_bytes of the source in eaves.yaml: an agent's limit grows with it",
+    "knative.memory": _ROOM,
+    "knative.cpu": _ROOM,
+}
+"""What a fix for a function sets, to what mends an agent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counts:
+    """Pods of a workload: how many are wanted, ready, and of the version that was applied last."""
+
+    wanted: int
+    ready: int
+    updated: int
+
+
+def judge_workload(evidence: PartEvidence) -> PartReadiness:
+    """Whether enough pods of a workload are ready, are of the version applied last, and stay so."""
+    value = evidence.value
+    pods = [pod for pod in evidence.pods if is_alive(pod)]
+    counts = _count(value, pods)
+    shown = f"{counts.ready}/{counts.wanted}"
+    since = _since(value, pods)
+    if (found := _explain(evidence, pods)) is not None:
+        return PartReadiness(diagnosis=found, since=since, pods=shown)
+    if str(value["kind"]) == CONTAINER_SOURCE.kind and not (verdict := judge_conditions(value)).ready:
+        return replace(verdict, pods=shown)
+    if not counts.wanted and _component(value) != pin.PART:
+        return PartReadiness(diagnosis=_placed_nowhere(value), since=last_applied(value), pods=shown)
+    if text := _say(counts, pods, evidence):
+        return PartReadiness(said=text, since=since, pods=shown)
+    return PartReadiness(pods=shown)
+
+
+def pod_labels(value: Object) -> Mapping[str, str]:
+    """Labels that the pods of a workload have."""
+    spec = value.get("spec", {})
+    selector: Mapping[str, str] = spec.get("selector", {}).get("matchLabels") or {}
+    return selector or spec.get("template", {}).get("metadata", {}).get("labels") or {}
+
+
+def agent_of(value: Object) -> str:
+    """What commands call the process in a workload's pods, `FUNCTION.SOURCE`; empty of a pin."""
+    labels: Mapping[str, str] = value.get("metadata", {}).get("labels") or {}
+    component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
+    if component == publisher.PART:
+        name = f"{labels.get(publisher.TRIGGER_LABEL, '')}-mqtt"
+    elif component == relay.PART:
+        name = relay.PART
+    return f"{labels.get(APP_LABEL, '')}.{name}" if name else ""
+
+
+def run_age_s(pod: Object, now: float) -> float | None:
+    """Seconds since the youngest container of a pod was started; None when none runs or the clock isn't known."""
+    started = [
+        at
+        for status in containers(pod)
+        if (at := parse_time(((status.get("state") or {}).get("running") or {}).get("startedAt"))) is not None
+    ]
+    return now - max(started) if started and now else None
+
+
+def ends_again(pod: Object, now: float) -> Object | None:
+    """The status of a container that is ready just now and ends again and again; None when there is none."""
+    for status in containers(pod):
+        restarts = int(status.get("restartCount") or 0)
+        ended = parse_time(ended_state(status).get("finishedAt"))
+        if not restarts or ended is None or not now:
+            continue
+        age_s = run_age_s(pod, now)
+        young = age_s is not None and 0 <= age_s < STEADY_S
+        if young or (restarts >= _LOOPING and now - ended < LOOPING_S):
+            return status
+    return None
+
+
+def is_of_version(value: Object, pod: Object) -> bool:
+    """Whether a pod is of the version that was applied last, as far as that can be told."""
+    wanted = value.get("status", {}).get("updateRevision")
+    has = (pod.get("metadata", {}).get("labels") or {}).get(_REVISION_LABEL)
+    return not wanted or not has or wanted == has
+
+
+def _count(value: Object, pods: Sequence[Object]) -> _Counts:
+    status, kind = value.get("status", {}), str(value["kind"])
+    if kind == DAEMON_SET.kind:
+        wanted = int(status.get("desiredNumberScheduled") or 0)
+        updated = int(status.get("updatedNumberScheduled") or 0)
+        return _Counts(wanted=wanted, ready=int(status.get("numberReady") or 0), updated=updated)
+    if kind == STATEFUL_SET.kind:
+        wanted = int(value.get("spec", {}).get("replicas", 1))
+        replacing = status.get("updateRevision") != status.get("currentRevision")
+        updated = int(status.get("updatedReplicas") or 0) if replacing else wanted
+        return _Counts(wanted=wanted, ready=int(status.get("readyReplicas") or 0), updated=updated)
+    ready = sum(condition(pod, "Ready").get("status") == "True" for pod in pods) if pods else 0
+    running = condition(value, "Ready").get("status") == "True"
+    return _Counts(wanted=1, ready=ready if pods else int(running), updated=1)
+
+
+def _say(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
+    """What is missing; empty when nothing is."""
+    if counts.updated < counts.wanted:
+        return f"{counts.updated} of {counts.wanted} pods are of the version that was deployed last"
+    if counts.ready < counts.wanted:
+        nodes = sorted({str(pod.get("spec", {}).get("nodeName") or "") for pod in pods if not _is_ready(pod)} - {""})
+        where = f", not on {', '.join(nodes[:3])}" + ("..." if len(nodes) > 3 else "") if nodes else ""
+        return f"{counts.ready} of {counts.wanted} pods are ready{where}"
+    if any(name_of(pod) not in evidence.steady for pod in pods):
+        return f"its pod has run for less than {STEADY_S:.0f} s"
+    return ""
+
+
+def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None:
+    """What is wrong with the pods: what can't come right by itself first."""
+    value = evidence.value
+    found = [one for pod in pods if (one := _explain_pod(evidence, pod)) is not None]
+    if found:
+        return min(found, key=lambda one: not one.final)
+    if pods:
+        return None
+    refused = [event for event in evidence.events if event.get("reason") == "FailedCreate"]
+    if not refused:
+        return None
+    latest = max(refused, key=seen_at)
+    namespace = str(value["metadata"].get("namespace", ""))
+    return _mend(explain_refusal(str(latest.get("message", "")), namespace=namespace), value)
+
+
+def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
+    value, name = evidence.value, name_of(pod)
+    spec = pod.get("spec", {})
+    if _is_ready(pod):
+        status = ends_again(pod, evidence.now)
+        wanted: Object = next(
+            (one for one in spec.get("containers") or () if status and one["name"] == status["name"]), {}
+        )
+        found = explain_crash(status, wanted, evidence.logs.get(name, ()), name) if status else None
+    else:
+        metadata = {"name": name_of(value), "namespace": value["metadata"].get("namespace", "")}
+        seen = FunctionEvidence(
+            service={"metadata": metadata},
+            revision={"spec": spec},
+            pods=[pod],
+            events=evidence.events,
+            logs=evidence.logs,
+            now=evidence.now,
+        )
+        found = explain_pod(seen, pod)
+    if found is None:
+        return None
+    if not is_of_version(value, pod):
+        return _stuck(found, value, pod)
+    return _mend(found, value)
+
+
+def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
+    """A pod of the version before may be in the way of its own replacement."""
+    return replace(
+        found,
+        message=f"{found.message}; this pod is of the version before, and Kubernetes may wait for it to become ready",
+        fix=f"kubectl -n {value['metadata'].get('namespace')} delete pod {name_of(pod)}",
+        final=False,
+    )
+
+
+def _mend(found: Diagnosis, value: Object) -> Diagnosis:
+    """The same diagnosis with what mends an agent, whose container image and memory are set elsewhere."""
+    agent = agent_of(value)
+    if not agent:
+        return found
+    if found.cause == "crash":
+        return replace(found, fix=f"eaves logs {agent} --on knative")
+    fix = next((fix for setting, fix in _AGENT_FIXES.items() if setting in found.fix), "")
+    where = {"namespace": value["metadata"].get("namespace"), "pods": _selector(value)}
+    return replace(found, fix=fix.format(**where)) if fix else found
+
+
+def _placed_nowhere(value: Object) -> Diagnosis:
+    selector = value.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
+    labels = ",".join(f"{key}={label}" for key, label in selector.items())
+    return Diagnosis(
+        cause="unschedulable",
+        message="no node takes its pod" + (f": none has the labels {labels}" if labels else ""),
+        fix=f"kubectl get nodes -l {labels}; change selector of the site in eaves.yaml"
+        if labels
+        else "kubectl get nodes",
+        final=False,
+    )
+
+
+def _since(value: Object, pods: Sequence[Object]) -> float | None:
+    """Since when the first of the pods isn't ready; without pods, since it was applied."""
+    if not pods:
+        return last_applied(value)
+    times = []
+    for pod in pods:
+        unready = condition(pod, "PodScheduled")
+        if unready.get("status") != "False":
+            unready = condition(pod, "Ready")
+        if unready.get("status") == "False":
+            times.append(parse_time(unready.get("lastTransitionTime")))
+        else:
+            times += [parse_time(ended_state(status).get("finishedAt")) for status in containers(pod)]
+    return min((at for at in times if at is not None), default=None)
+
+
+def _is_ready(pod: Object) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def _component(value: Object) -> str:
+    return str((value.get("metadata", {}).get("labels") or {}).get(PART_LABEL, ""))
+
+
+def _selector(value: Object) -> str:
+    return ",".join(f"{key}={label}" for key, label in pod_labels(value).items())

@@ -1,0 +1,61 @@
+"""What eaves.yaml lacks for a relay in a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from eaves.http_client.proxies import is_loopback
+from eaves.platform import AppSpec, RelaySpec
+from eaves.platform.relay import CLOUD, LOW
+from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
+from knative.resources.fields.spool_volume import find_size_fault
+from knative.settings import SiteSettings
+
+
+def find_relay_faults(app: AppSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
+    """Path and text of everything that keeps the relay of an app from being rendered; nothing when there is none."""
+    relay = app.relay
+    if not relay.enabled:
+        return
+    if is_loopback(urlsplit(relay.to).hostname or ""):
+        yield "relay.to", f"must be an address that pods reach: {relay.to} is the pod's own"
+    if relay.credentials and not relay.secret:
+        yield "relay.secret", advise_secret(site, "relay", "relay.credentials", relay.credentials)
+    elif not relay.secret:
+        create = f"{show_kubectl(site)} create secret generic relay --from-file=token=FILE --from-file=ca.crt=FILE"
+        yield "relay.secret", f"must name the Secret with the site's token, by which the receiver knows it: {create}"
+    if fault := find_size_fault(relay.spool_size, RelaySettings().max_bytes, ATTRIBUTES_BYTES, "events"):
+        yield "relay.spool_size", fault
+    for index, source in enumerate(app.sources):
+        if source.through == "broker" and app.through == CLOUD:
+            yield f"sources[{index}].through", "must be function where `through` is cloud: its agent asks it"
+        elif source.through == "broker" and relay.images == LOW:
+            yield (
+                f"sources[{index}].through",
+                "must be function where relay.images is low: only its agent has the image and the prediction together",
+            )
+
+
+def advise_relay_secret(relay: RelaySpec, site: SiteSettings) -> str:
+    """The command that makes the Secret with the site's token, in a sentence."""
+    files = (
+        f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
+    )
+    return (
+        f"the token of site {site.name} for the relay: "
+        f"{show_kubectl(site)} create secret generic {relay.secret} {files}"
+    )
+
+
+def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
+    """What to do about a folder of credentials that pods don't see."""
+    return (
+        f"must name a Secret, as pods don't see the folder {setting}: "
+        f"{show_kubectl(site)} create secret generic {name} --from-file={folder}"
+    )
+
+
+def show_kubectl(site: SiteSettings) -> str:
+    """The beginning of a command for a site's namespace."""
+    return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"

@@ -1,0 +1,105 @@
+"""An app at a site > every object it takes, in the order they are applied; and the same as commented YAML files.
+
+What this returns is what `deploy` applies, no more and no less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eaves.errors import ConfigError, StorageError
+from eaves.platform import AppSpec
+from knative.render.faults import find_faults
+from knative.render.field_comments import annotate
+from knative.resources.access import build_account, build_network_policy
+from knative.resources.agent import build_agents
+from knative.resources.eventing import build_broker, build_event_types, build_triggers
+from knative.resources.fields.labels import PART_LABEL
+from knative.resources.function import build_function
+from knative.resources.pin import build_pin
+from knative.resources.publisher import build_publishers
+from knative.resources.relay import build_relay, build_relay_triggers
+from knative.settings import KnativeSettings, SiteSettings
+
+HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
+
+
+def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
+    """Every object of an app at a site, in the order they are applied.
+
+    Raises:
+        ConfigError: With everything that stands in the way.
+    """
+    faults = list(find_faults(app, settings, site))
+    if faults:
+        raise ConfigError(faults)
+    return tuple(sorted(_objects(app, settings, site), key=lambda one: one["kind"] != "Namespace"))
+
+
+def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+    yield build_account(app, site)
+    if settings.network_policy:
+        yield build_network_policy(app, settings, site)
+    if settings.create_broker:
+        yield build_broker(app, settings, site)
+    yield from build_event_types(app, settings, site)
+    if settings.pin:
+        yield build_pin(app, settings, site)
+    yield build_function(app, settings, site)
+    yield from build_publishers(app, settings, site)
+    yield from build_relay(app, settings, site)
+    yield from build_triggers(app, settings, site)
+    yield from build_relay_triggers(app, settings, site)
+    yield from build_agents(app, settings, site)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice, without anchors, and a text of several lines as a block of lines."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Always."""
+        return True
+
+
+def _represent_text(dumper: _Plain, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Plain.add_representer(str, _represent_text)
+
+
+def to_yaml(manifest: Mapping[str, Any]) -> str:
+    """An object as YAML, with comments where a field isn't obvious."""
+    text = yaml.dump(dict(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
+    part = (manifest["metadata"].get("labels") or {}).get(PART_LABEL, "")
+    return annotate(text, str(manifest["kind"]), part)
+
+
+def file_name(position: int, manifest: Mapping[str, Any]) -> str:
+    """Of an object: files are applied by name, so what others need comes first."""
+    return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
+
+
+def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """One file an object. Files that an earlier rendering left and that are no longer wanted are removed.
+
+    Raises:
+        StorageError: When the folder can't be written.
+    """
+    wanted = {file_name(10 + index, manifest): manifest for index, manifest in enumerate(manifests)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("*.yaml"):
+            if path.name not in wanted and path.read_text(encoding="utf-8").startswith(HEAD):
+                path.unlink()
+        for name, manifest in wanted.items():
+            staging = folder / f".{name}.tmp"
+            staging.write_text(HEAD + to_yaml(manifest), encoding="utf-8")
+            staging.rename(folder / name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{folder} can't be written: {error}", hint="choose another with --output") from error
+    return [folder / name for name in wanted]

@@ -1,0 +1,59 @@
+"""What an app's sources, MQTT triggers and relay connect to: addresses beyond the cluster, most often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from eaves.delivery.mqtt.target import broker_url
+from eaves.mqtt.address import parse_address
+from eaves.platform import AppSpec, TriggerSpec
+from eaves.reachability import TLS
+from knative.resources.app.sources import source_addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """An address that something connects to.
+
+    Attributes:
+        by: What connects to it: `source gate`, `trigger out`, `relay`.
+        address: `HOST:PORT`, or `tls://HOST:PORT`.
+        secret: The Secret with its credentials; empty: it needs none.
+        setting: Where eaves.yaml names that Secret, within the source or the trigger.
+    """
+
+    by: str
+    address: str
+    secret: str = ""
+    setting: str = "secret"
+
+
+def find_destinations(app: AppSpec) -> Iterator[Destination]:
+    """Every address of an app, in the order of eaves.yaml."""
+    for source in app.sources:
+        for address in source_addresses(source):
+            yield Destination(by=f"source {source.name}", address=address, secret=source.secret)
+    for trigger in app.triggers:
+        if trigger.is_mqtt:
+            yield Destination(
+                by=f"trigger {trigger.name}",
+                address=_broker_address(trigger),
+                secret=trigger.mqtt.secret,
+                setting="mqtt.secret",
+            )
+    if app.relay.enabled:
+        yield Destination(by="relay", address=_receiver_address(app.relay.to), secret=app.relay.secret)
+
+
+def _receiver_address(url: str) -> str:
+    parts = urlsplit(url)
+    tls = parts.scheme == "https"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{TLS if tls else ''}{host}:{parts.port or (443 if tls else 80)}"
+
+
+def _broker_address(trigger: TriggerSpec) -> str:
+    broker = parse_address(broker_url(trigger.url))
+    return f"{TLS}{broker.endpoint}" if broker.tls else broker.endpoint

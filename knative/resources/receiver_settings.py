@@ -1,0 +1,93 @@
+"""How a receiver stands in a cluster: what `eaves receiver render` is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eaves.base.names import NAME_PATTERN
+from eaves.config import setting
+from eaves.platform.objects import find_object_fault
+from eaves.platform.quantities import QUANTITY_PATTERN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverDeployment:
+    """One receiver in a namespace of a cluster."""
+
+    name: str = setting("receiver", "Name of its objects; others reach it at https://NAME.NAMESPACE.svc.")
+    namespace: str = setting("", "Namespace; empty: none is written, and kubectl's `-n` decides.")
+    image: str = setting("", "The agents' container image by digest (Dockerfile, target `agent`).")
+    pull_secret: str = setting("", "Secret by which nodes fetch the container image; empty: none is needed.")
+    tls_secret: str = setting(
+        "receiver-tls",
+        "Secret with the server's certificate, `tls.crt` and `tls.key`; cert-manager keeps such a one. A renewed "
+        "certificate is used from the next connection on.",
+    )
+    client_ca_secret: str = setting(
+        "",
+        "Secret whose `ca.crt` holds the authorities that sign sites' certificates; empty: sites have tokens. The "
+        "`ca.crt` of `tls_secret` is never used for that.",
+    )
+    sites_secret: str = setting(
+        "receiver-sites",
+        "Secret with a key for each site, named like the site; each line of it is a token of the site. An "
+        "empty one is a site that shows a certificate.",
+    )
+    broker: str = setting("", "The Broker of the namespace that received events go to.")
+    sink: str = setting("", "The http(s) address that they go to, instead of a Broker.")
+    folder_size: str = setting(
+        "", "Size of a volume where they are written to files, instead of a Broker or an address."
+    )
+    functions: tuple[str, ...] = setting(
+        (), "Functions that sites with `through: cloud` may ask, NAME=ADDRESS each, separated by commas."
+    )
+    function_timeout_s: float = setting(
+        120.0, "Seconds that a function may take, its cold start included.", minimum=1, maximum=600
+    )
+    spool_size: str = setting(
+        "5Gi", "Size of the volume for what was received and not passed on yet, and for the ids that were received."
+    )
+    service_type: str = setting(
+        "ClusterIP",
+        "How it is reached: `ClusterIP`, from within the cluster or by a gateway that passes TLS through; `NodePort` "
+        "or `LoadBalancer`, from outside.",
+        choices=("ClusterIP", "NodePort", "LoadBalancer"),
+    )
+
+    def addresses(self) -> dict[str, str]:
+        """Name to address of each function."""
+        return {name: url for name, _, url in (one.partition("=") for one in self.functions)}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        for path, value in (("name", self.name), ("namespace", self.namespace or "x")):
+            if not NAME_PATTERN.fullmatch(value):
+                yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
+        if "@sha256:" not in self.image:
+            yield "image", f"must name the agents' container image by digest (got {self.image!r})"
+        yield from self._object_faults()
+        yield from self._destination_faults()
+
+    def _object_faults(self) -> Iterator[tuple[str, str]]:
+        for path in ("pull_secret", "tls_secret", "client_ca_secret", "sites_secret", "broker"):
+            if fault := find_object_fault(getattr(self, path)):
+                yield path, fault
+        for path in ("tls_secret", "sites_secret"):
+            if not getattr(self, path):
+                yield path, "must name a Secret"
+        for path in ("spool_size", "folder_size"):
+            value = getattr(self, path)
+            if not QUANTITY_PATTERN.fullmatch(value) and (value or path == "spool_size"):
+                yield path, f"must be a quantity such as 5Gi (got {value!r})"
+
+    def _destination_faults(self) -> Iterator[tuple[str, str]]:
+        given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
+        if len(given) != 1:
+            told = f"{' and '.join(given)} are" if given else "none is"
+            yield "broker", f"one of broker, sink and folder_size must be given ({told})"
+        if self.sink and not self.sink.startswith(("http://", "https://")):
+            yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
+        for name, url in self.addresses().items():
+            if not NAME_PATTERN.fullmatch(name) or not url.startswith(("http://", "https://")):
+                yield "functions", f"must be NAME=ADDRESS, such as flowers=http://flowers.cloud.svc (got {name}={url})"

@@ -1,0 +1,120 @@
+"""Whether the new revision fails more often than the old one. Pure.
+
+Only requests of the same time are compared: what the old revision answered before the step says what was normal then,
+and a camera that sends broken images since, or a disk that fills, would be held against the new one.
+"""
+
+from __future__ import annotations
+
+import math
+
+from knative.rollout.analysis.assessment import MISSED, Assessment, AssessmentResult, false_alarm
+from knative.rollout.analysis.sequential_tests import chance_of_split, evidence_of_no_worse
+from knative.rollout.metrics.counters import RequestCounters
+from knative.rollout.rollout_state import RolloutState
+
+FAILURE_LIMIT = 10
+"""First requests of a step of which none was answered that end a rollout at once. Argo Rollouts ends an analysis after
+4 errors in a row and Flagger after `threshold` failed checks; those are checks of many requests, these are requests.
+
+Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `consecutiveErrorLimit`); fluxcd/flagger,
+docs/gitbook/usage/how-it-works.md (`threshold`)."""
+SUSPICION = 0.05
+"""Chance at which a step isn't passed, although it is far from rolled back."""
+GROSS_INCREASE = 0.1
+"""Increase above which a step isn't passed, whatever its share and however suddenly the requests failed.
+
+The failures of one moment don't roll a revision back, and they don't let it pass either."""
+LEAST_MARGIN = 0.001
+"""Smallest increase that is told from none; `max_error_increase: 0` would need endlessly many requests."""
+
+
+def judge_errors(state: RolloutState) -> Assessment:
+    """Compare failed requests of the present step."""
+    settings, counts = state.settings, state.counts
+    new, old = counts.step(state.new), counts.step(state.old)
+    steady = counts.steady(state.new, state.old, apart_from=state.new)
+    evidence = _evidence(new, old, new.failed - steady[0].failed)
+    if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= old.failed:
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="it has answered nothing")
+    if new.judged < settings.min_requests:
+        why = f"too few requests: {new.judged} of {settings.min_requests}"
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+    chance = _chance(*steady, settings.max_error_increase)
+    odds = f"chance alone shows that in fewer than 1 of {_whole(1 / max(chance, 1e-9)):,} steps"
+    if chance <= false_alarm(state, judges=2):
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why=f"it fails more often ({odds})")
+    if chance <= SUSPICION:
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=f"it may fail more often ({odds})")
+    if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
+        why = "not enough to tell whether it goes on failing"
+        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+    calm = counts.steady(state.new, state.old, apart_from=state.old)
+    if (missing := _missing(*calm, _margin(state))) <= 0:
+        return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
+    why = f"not enough to tell: {_requests_missing(*calm, _margin(state), missing)}"
+    return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
+
+
+def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
+    sudden = new.answered and together > max(2, new.failed / 2)
+    said = f", {together:,} of them at one moment or two" if sudden else ""
+    return f"{new.failed:,} of {new.judged:,} requests failed{said} (before: {old.failed:,} of {old.judged:,})"
+
+
+def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
+    """How likely chance alone shows that the new revision fails so much more often; 1: it doesn't.
+
+    Args:
+        new: Requests without the windows in which most of the new revision's failed: one event never decides.
+        old: The same of the old revision.
+        allowed: Increase that is none of a problem.
+    """
+    if new.error_rate <= old.error_rate + allowed:
+        return 1.0
+    return chance_of_split(new.failed, new.judged, old.failed, old.judged)
+
+
+def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: float = 0.0) -> float:
+    """How much evidence is missing to rule an increase by `margin` out; 0 and less: none.
+
+    Args:
+        new: Requests without the windows in which most of the old revision's failed: one event makes it no worse.
+        old: The same of the old revision.
+        margin: The increase.
+        more: Further requests, as a multiple of these; both then fail as often as both together have until now.
+    """
+    rate = (new.failed + old.failed) / max(1, new.judged + old.judged)
+    evidence = evidence_of_no_worse(
+        new.failed + more * new.judged * rate,
+        new.judged * (1 + more),
+        old.failed + more * old.judged * rate,
+        old.judged * (1 + more),
+        margin,
+    )
+    return -math.log(MISSED) - evidence
+
+
+def _margin(state: RolloutState) -> float:
+    """The increase that the step must rule out.
+
+    Before the last step the one that would raise the errors of all requests together, at the share that the new
+    revision has now, by `max_error_increase`: a small share limits what a bad revision can do, so it needs less proof.
+    """
+    least = max(LEAST_MARGIN, state.settings.max_error_increase)
+    last = all(step <= state.percent for step in state.settings.percents()[:-1])
+    return least if last else least * 100 / state.percent
+
+
+def _requests_missing(new: RequestCounters, old: RequestCounters, margin: float, missing: float) -> str:
+    after_as_many = _missing(new, old, margin, more=1.0)
+    if after_as_many >= missing:
+        return "more requests like these would not decide"
+    number = _whole(new.judged * missing / (missing - after_as_many), up=True)
+    return f"about {number:,} more requests if it is as good as the old one"
+
+
+def _whole(number: float, *, up: bool = False) -> int:
+    """With one digit that isn't 0, rounded down or up."""
+    unit: int = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
+    return (math.ceil(number / unit) if up else math.floor(number / unit)) * unit

@@ -1,0 +1,112 @@
+"""A function's /metrics as a tally: the little of Prometheus' text format that it takes. Pure.
+
+Source: Prometheus exposition formats, text format 0.0.4.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from knative.rollout.metrics.counters import RequestCounters
+
+REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
+KINDS = ("predict", "tensor")
+NOT_ITS_OWN = ("loading", "stopped")
+"""Problems of a replica that starts or ends: any revision's do, and the sender tries again."""
+IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
+TENSOR_STAGES = ("tensor",)
+
+_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
+"""Name of a metric to its series, each with labels and value."""
+
+
+def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
+    """What a process has counted, and about what the slowest prediction took.
+
+    A prediction's time is what was done for it: decoding, preparing, the model, what comes after. Not `queue`, which
+    tells how busy a replica is (the old revision's have more to do), nor `fetch` and `request`, which tell of others.
+    """
+    samples = parse_metrics(text)
+    answered = failed = refused = 0
+    for labels, value in samples.get(REQUESTS, []):
+        status, problem = labels.get("status", ""), labels.get("problem", "")
+        if labels.get("kind") not in KINDS or problem in NOT_ITS_OWN:
+            continue
+        # 202 answers an event that is our own reply; nothing was predicted.
+        answered += int(value) if status.startswith("2") and status != "202" else 0
+        failed += int(value) if status.startswith("5") else 0
+        refused += int(value) if status.startswith("4") else 0
+    counted, slowest = RequestCounters(answered=answered, failed=failed, refused=refused), RequestCounters()
+    for stages in (IMAGE_STAGES, TENSOR_STAGES):
+        histograms = [_histogram(samples, stage) for stage in stages]
+        timed = max(histogram.count for histogram in histograms)
+        counted += RequestCounters(timed=timed, seconds=sum(histogram.sum_s for histogram in histograms))
+        slowest += RequestCounters(timed=min(1, timed), seconds=sum(histogram.slowest_s for histogram in histograms))
+    return counted, slowest
+
+
+def parse_metrics(text: str) -> Samples:
+    """Every series with a value that a count or a time can have; lines that can't be read are passed over."""
+    samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+    for line in text.split("\n"):
+        matched = _LINE.match(line)
+        if matched is None:
+            continue
+        try:
+            value = float(matched[3])
+        except ValueError:
+            continue
+        if math.isfinite(value) and value >= 0:
+            labels = {name: _unescape(said) for name, said in _LABEL.findall(matched[2] or "")}
+            samples.setdefault(matched[1], []).append((labels, value))
+    return samples
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Histogram:
+    count: int
+    sum_s: float
+    slowest_s: float
+
+
+def _histogram(samples: Samples, stage: str) -> _Histogram:
+    """One stage's times, with the slowest one's: half-way between the least and the most that it can have been."""
+    count = int(_value(samples, f"{STAGES}_count", stage))
+    sum_s = _value(samples, f"{STAGES}_sum", stage)
+    bounds = sorted(
+        (_bound(labels.get("le", "")), value)
+        for labels, value in samples.get(f"{STAGES}_bucket", [])
+        if labels.get("stage") == stage
+    )
+    buckets = [(low, high, more - fewer) for (low, fewer), (high, more) in pairwise([(0.0, 0.0), *bounds])]
+    filled = [bucket for bucket in buckets if bucket[2] > 0]
+    if not filled:
+        return _Histogram(count=count, sum_s=sum_s, slowest_s=sum_s / count if count else 0.0)
+    low, high, inside = filled[-1]
+    others = [*filled[:-1], (low, high, inside - 1)]
+    least = max(low, sum_s - sum(bucket[1] * bucket[2] for bucket in others if bucket[2] > 0))
+    most = min(high, sum_s - sum(bucket[0] * bucket[2] for bucket in others))
+    return _Histogram(count=count, sum_s=sum_s, slowest_s=min(sum_s, max(0.0, (least + most) / 2)))
+
+
+def _value(samples: Samples, name: str, stage: str) -> float:
+    return sum(value for labels, value in samples.get(name, []) if labels.get("stage") == stage)
+
+
+def _bound(text: str) -> float:
+    try:
+        bound = float(text)
+    except ValueError:
+        return math.inf
+    return bound if bound >= 0 else math.inf
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], text)

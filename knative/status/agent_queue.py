@@ -1,0 +1,157 @@
+"""The queue of an agent in a pod, by `kubectl exec` of the module that the agent's container image has for it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eaves.admin.options import to_arguments
+from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
+from eaves.admin.report import QueueReport, parse_report
+from eaves.admin.selector import Selector
+from eaves.delivery.response_rules import shorten
+from eaves.errors import ClusterError, DeniedError, EavesError, InputError, NotFoundError, PlatformError
+from eaves.link.ledger_lines import parse_line
+from eaves.spool import LedgerLine
+from knative.resources.agent import CONTAINER
+
+MODULE = ("python", "-P", "-m", "eaves.sources.queue")
+TIMEOUT_S = 120.0
+"""For one command; purging a million entries takes about a minute."""
+_REMOTE = re.compile(r"command terminated with exit code (\d+)")
+"""What kubectl adds when the command in the container failed, not kubectl itself."""
+_ERRORS: Mapping[int, type[EavesError]] = {InputError.exit_code: InputError, NotFoundError.exit_code: NotFoundError}
+ROLE_HINT = "the right to create pods/exec is missing: docs/10-knative.md has the Role that grants it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kubectl:
+    """How kubectl reaches the same cluster.
+
+    Attributes:
+        program: Its name or path.
+        kubeconfig: The file of contexts, or several with `:` between them; None: kubectl's own choice.
+        context: Context of it; empty: the current one.
+    """
+
+    program: str = "kubectl"
+    kubeconfig: Path | None = None
+    context: str = ""
+
+    def build_exec(self, namespace: str, pod: str, command: Sequence[str], *, container: str = CONTAINER) -> list[str]:
+        """The arguments that run a command in a container, an agent's unless another is named."""
+        variables = ["env", f"KUBECONFIG={self.kubeconfig}"] if self.kubeconfig is not None else []
+        context = ["--context", self.context] if self.context else []
+        where = ["--namespace", namespace, "exec", pod, "--container", container, "--"]
+        return [*variables, self.program, *context, *where, *command]
+
+
+class PodQueue:
+    """Implements `eaves.admin.Queue` on the agent of one pod.
+
+    Args:
+        kubectl: How to reach the cluster.
+        namespace: Of the pod.
+        pod: Its name.
+        container: Its container with the queue.
+    """
+
+    def __init__(self, kubectl: Kubectl, namespace: str, pod: str, *, container: str = CONTAINER) -> None:
+        self._kubectl = kubectl
+        self._namespace = namespace
+        self._pod = pod
+        self._container = container
+
+    def report(self) -> QueueReport:
+        """What each lane holds and whether it is delivered.
+
+        Raises:
+            ClusterError: When kubectl is not there, or can't run the command in the pod.
+            DeniedError: When the current user may not.
+        """
+        return parse_report(self._run("status"))
+
+    def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
+        """The chosen entries without their data."""
+        found: list[dict[str, Any]] = self._run("list", f"--limit={limit}", *to_arguments(chosen))
+        return found
+
+    def entry(self, seq: int) -> EntryContent:
+        """One entry with its data.
+
+        Raises:
+            NotFoundError: When there is none of that number.
+        """
+        found = self._run("show", str(seq))
+        data = base64.b64decode(found["data_base64"])
+        return EntryContent(entry=found["entry"], attributes=found["attributes"], data=data)
+
+    def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
+        """Do something with the chosen entries, or only count them.
+
+        Raises:
+            InputError: When nothing says which entries are meant.
+        """
+        flags = ["--all"] * everything + ["--dry-run"] * dry_run
+        return Changed(**self._run(action.value, *flags, *to_arguments(chosen)))
+
+    def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
+        """Lines of its ledger.
+
+        Raises:
+            NotFoundError: When it keeps none.
+        """
+        return [parse_line(values) for values in self._run("ledger", f"--after={after}", f"--limit={limit}")]
+
+    def _run(self, *arguments: str) -> Any:
+        words = [*MODULE, *arguments]
+        command = self._kubectl.build_exec(self._namespace, self._pod, words, container=self._container)
+        if shutil.which(self._kubectl.program) is None:
+            raise ClusterError(
+                f"{self._kubectl.program} is not installed here, and only it reaches the queue of {self._pod}",
+                hint=f"install it, or run this where it is: {shlex.join(command)}",
+            )
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ClusterError(
+                f"{self._pod} gave no answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
+            ) from error
+        said = done.stderr.decode(errors="replace")
+        if done.returncode != 0:
+            raise _failure(self._pod, said, shlex.join(command))
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            raise ClusterError(
+                f"{self._pod} answered {len(done.stdout)} bytes that are not JSON", hint=shlex.join(command)
+            ) from error
+
+
+def _failure(pod: str, said: str, command: str) -> EavesError:
+    """The error that what a failed command wrote stands for."""
+    remote = _REMOTE.search(said)
+    if remote is None:
+        denied = "forbidden" in said.lower()
+        kind = DeniedError if denied else ClusterError
+        return kind(f"{pod}: kubectl exec failed: {shorten(said)}", hint=ROLE_HINT if denied else command)
+    if "No module named" in said:
+        return PlatformError(
+            f"{pod}: the agent's container image has no eaves.sources.queue: it is of an older version",
+            hint="set knative.agent_image to one of this version, and deploy",
+        )
+    lines = said.splitlines()
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
+    failed = _ERRORS.get(int(remote[1]), PlatformError)
+    return failed(f"{pod}: {shorten(' '.join(told) or said)}", hint=hints[0] if hints else None)

@@ -1,0 +1,287 @@
+"""A training as a Job: once for each identity, resumed where a pod was lost, never repeated where that can't help.
+
+Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/; podFailurePolicy is stable since 1.31.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from converters.gate.settings import PipelineSettings
+from converters.settings import ConvertSettings
+from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.config.complete import FLAG, collect_settings, render_complete
+from eaves.errors import Fault
+from knative.client.kinds import JOB, ObjectKind
+from knative.resources.fields.labels import RUN_LABEL, labels
+from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
+from knative.settings import KnativeSettings
+from knative.training.job_settings import JobSettings
+from trainer.data.remote import redact_uri
+from trainer.lifecycle import ENDINGS
+from trainer.settings import DataSettings, TrainSettings
+from trainer.storage import is_uri
+
+PART = "training"
+CONTAINER = "trainer"
+COMMAND = ("python", "-P", "-m", "trainer")
+DATA, RUNS, WORK = "/data", "/runs", "/scratch"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
+CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
+"""Of a Job's spec, what the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
+DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
+"""Variables that take precedence over what a Job tells; a Secret may hold them."""
+_NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
+_HASH = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """What is trained, and how.
+
+    Attributes:
+        name: Of the model and the app.
+        site: Of its labels, and of the source of its events.
+        namespace: Of its objects; empty: kubectl's `-n` decides.
+        data: Where the images are.
+        train: How it is trained.
+        convert: How a pipeline converts it.
+        pipeline: When a pipeline publishes it.
+        job: How that runs in a cluster.
+        knative: The trainer's container image and how it is fetched; the Broker.
+        run: Name of the run, where somebody chose one: another name is another training of the same things.
+    """
+
+    name: str
+    site: str
+    data: DataSettings
+    train: TrainSettings
+    job: JobSettings
+    knative: KnativeSettings
+    convert: ConvertSettings = field(default_factory=ConvertSettings)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
+    namespace: str = ""
+    run: str = ""
+
+    @property
+    def images(self) -> str:
+        """Where pods find the images."""
+        if self.job.data_claim:
+            return f"{DATA}/{self.job.data.strip('/')}".rstrip("/")
+        return self.job.data or str(self.data.path)
+
+    @property
+    def place(self) -> str:
+        """Below which runs go, for pods. Pods that share out the work need a URI, which a shared volume has too."""
+        if not self.job.output_claim:
+            return self.job.output.rstrip("/")
+        return f"file://{RUNS}" if self.job.shards > 1 else RUNS
+
+    @property
+    def run_name(self) -> str:
+        """Of the run: the same for the same training, also when its pods get more memory."""
+        settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
+        later = {"near_copies": "exact", "group_by": "", "split": ""}  # at their defaults they change no name of before
+        deciding = {
+            key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
+        }
+        parts = [self.images, self.data.balance, deciding, self.knative.trainer_image, self.place, self.run]
+        return f"{self.run or self.name}-{_digest([*parts, self.job.output_claim, self.job.data_claim])}"
+
+    @property
+    def output(self) -> str:
+        """Where its run goes."""
+        return f"{self.place}/{self.run_name}"
+
+
+def training_faults(training: TrainingJob) -> Iterator[Fault]:
+    """What eaves.yaml lacks for a training in a cluster."""
+
+    def fault(path: str, message: str) -> Fault:
+        return Fault(origin="eaves.yaml", path=path, message=message)
+
+    job = training.job
+    if not training.knative.trainer_image:
+        yield fault("knative.trainer_image", "must name the trainer's container image by digest")
+    if not job.output and not job.output_claim:
+        yield fault("job.output", "must say where runs go: a URI, or `output_claim` a volume")
+    if not job.data_claim and not is_uri(training.images):
+        yield fault(
+            "job.data", f"must be a URI, or `data_claim` a volume: {training.images!r} is a path on this machine"
+        )
+    secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
+    for path, uri, variable in secret:
+        if redact_uri(uri) != uri:
+            told = f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
+            yield fault(path, f"{told}; give the whole address as {variable} in the Secret that job.secret names")
+    weights = training.train.weights
+    if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
+        told = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
+        yield fault("train.weights", told)
+
+
+def build_job(training: TrainingJob) -> dict[str, Any]:
+    """The Job that trains. Applied twice it is one Job; what it asks for decides its name.
+
+    The same run may be asked for by two Jobs, of which one has more memory: run one at a time.
+    """
+    told = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
+    container = build_container(training, COMMAND, told)
+    spec = build_spec(training, PART, container, codes=failing_codes())
+    return name_job(training, PART, spec)
+
+
+def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A Job named by what can't be changed of it: another wish is another Job, the same one the same."""
+    fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
+    short = {PART: "train"}.get(part, part)
+    made = build_metadata(JOB, f"{training.name}-{short}-{_digest(fixed)}", training, part)
+    made["metadata"]["labels"] |= job_labels(training) | {RUN_LABEL: training.run_name}
+    return {**made, "spec": dict(spec)}
+
+
+def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str) -> dict[str, Any]:
+    """An object without its spec."""
+    metadata: dict[str, Any] = {"name": name}
+    if training.namespace:
+        metadata["namespace"] = training.namespace
+    metadata["labels"] = labels(training.name, training.site, part)
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def job_labels(training: TrainingJob) -> dict[str, str]:
+    """Of a Job itself, besides its app's."""
+    return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
+
+
+def build_spec(
+    training: TrainingJob, part: str, container: Mapping[str, Any], *, codes: Sequence[int]
+) -> dict[str, Any]:
+    """A Job's spec around one container.
+
+    Args:
+        training: Whose.
+        part: What it is there for, `knative.resources.fields.labels.PART_LABEL`.
+        container: What runs.
+        codes: Exit codes after which another pod would fare the same.
+    """
+    job = training.job
+    spec: dict[str, Any] = {
+        "backoffLimit": job.retries,
+        "ttlSecondsAfterFinished": job.ttl_s,
+        "podFailurePolicy": {"rules": _failure_rules(codes)},
+    }
+    if job.deadline_s:
+        spec["activeDeadlineSeconds"] = job.deadline_s
+    if job.shards > 1:
+        spec |= {"completionMode": "Indexed", "completions": job.shards, "parallelism": job.shards}
+    template = {
+        "metadata": {"labels": labels(training.name, training.site, part)},
+        "spec": _pod(training, container),
+    }
+    return {**spec, "template": template}
+
+
+def failing_codes() -> list[int]:
+    """The trainer's exit codes after which it is not started again."""
+    return [ending.code for ending in ENDINGS if ending.action == "FailJob"]
+
+
+def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
+    """The first that fits decides. What no rule names counts against `backoffLimit`, as `Count` does."""
+    stopped = [ending.code for ending in ENDINGS if ending.action == "Ignore"]
+
+    def on(action: str, values: Sequence[int]) -> dict[str, Any]:
+        return {"action": action, "onExitCodes": {"operator": "In", "values": sorted(values)}}
+
+    drained = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    return [drained, on("Ignore", stopped), on("FailJob", codes)]
+
+
+def build_container(
+    training: TrainingJob, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The one container of a Job's pods, with volumes by the names that `_volumes` gives them."""
+    job = training.job
+    shared = {"JOB_COMPLETIONS": str(job.shards)} if job.shards > 1 else {}
+    places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": training.knative.trainer_image,
+        "command": list(command),
+        "args": list(told),
+        "env": build_env({**TELEMETRY_OFF, **places, **shared, **env}),
+    }
+    if job.secret:
+        container["envFrom"] = [{"secretRef": {"name": job.secret}}]
+    resources: dict[str, Any] = {"requests": {"cpu": job.cpu, "memory": job.memory}}
+    if job.memory_limit:
+        resources["limits"] = {"memory": job.memory_limit}
+    mounts = [mount for _, mount in _volumes(training)]
+    return {**container, "resources": resources, "securityContext": build_security(), "volumeMounts": mounts}
+
+
+def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
+    """The option that tells the complete settings of a training, as one argument.
+
+    It is an argument and no variable: a trainer that does not know it ends with a code after which it is not started
+    again, where it would ignore a variable and train with its own defaults.
+
+    Args:
+        training: Whose.
+        by_event: Whether an event names the images.
+    """
+    return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
+
+
+def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
+    """Name to settings of the sections that a training reads."""
+    data = replace(
+        training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
+    )
+    without = ("path",) if by_event else ()
+    return {"data": collect_settings(data, without=without), "train": collect_settings(training.train)}
+
+
+def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
+    job = training.job
+    pod: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": job.grace_s,
+        **build_pull_secrets(training.knative),
+    }
+    if job.service_account:
+        pod["serviceAccountName"] = job.service_account
+    if job.output_claim or job.work_claim:
+        pod["securityContext"] = {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"}
+    return {**pod, "containers": [dict(container)], "volumes": [volume for volume, _ in _volumes(training)]}
+
+
+def _volumes(training: TrainingJob) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """(volume, its mount) of each place that a pod reads or writes; its root is read-only."""
+    job = training.job
+    yield build_temporary(job.work_size)
+    room = {"emptyDir": {"sizeLimit": job.work_size}}
+    yield {"name": "work", **(_claim(job.work_claim) if job.work_claim else room)}, {"name": "work", "mountPath": WORK}
+    if job.data_claim:
+        mount = {"name": "data", "mountPath": DATA, "readOnly": True}
+        yield {"name": "data", **_claim(job.data_claim, read_only=True)}, mount
+    if job.output_claim:
+        yield {"name": "runs", **_claim(job.output_claim)}, {"name": "runs", "mountPath": RUNS}
+
+
+def _claim(name: str, *, read_only: bool = False) -> dict[str, Any]:
+    return {"persistentVolumeClaim": {"claimName": name, **({"readOnly": True} if read_only else {})}}
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH]

@@ -1,0 +1,71 @@
+"""Why a training's Job failed, as an error of ours: the exit code's meaning, its last words, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import (
+    ClusterError,
+    ConfigError,
+    EavesError,
+    Fault,
+    InputError,
+    PlatformError,
+    StoppedError,
+    StorageError,
+)
+from knative.training.job import CONTAINER
+from knative.training.job_follower import condition, find_exit, last_failed, pods_of
+from knative.training.job_log import find_last_words
+from trainer.lifecycle import ENDINGS
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+LINES = 40
+AGAIN = "eaves train --on knative --again"
+_CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75: StoppedError}
+
+
+def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
+    """The error that a failed Job stands for; its exit code is the trainer's own where there is one.
+
+    Raises:
+        ClusterError: When the cluster can't be asked.
+    """
+    name, told = job["metadata"]["name"], condition(job)
+    pod = last_failed(pods_of(cluster, job))
+    if pod is None or told.get("reason") == "DeadlineExceeded":
+        return PlatformError(f"{name} failed: {_reason(told)}", hint=_hint(str(told.get("reason", "")), name, cluster))
+    end, advice = find_exit(pod), ""
+    try:
+        raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
+        words, advice = find_last_words(raw)
+    except ClusterError as error:
+        words = [f"its log can't be read: {error.message}"]
+    code = int(end["exitCode"])
+    meaning = _meaning(code, end)
+    message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod['metadata']['name']})", *words])
+    hint = "; ".join(text for text in (advice, _hint(str(end.get("reason", "")), name, cluster)) if text)
+    if code in (2, 78):
+        return ConfigError([Fault(origin="training", path="", message=message)], hint=hint)
+    return _CLASSES.get(code, PlatformError)(message, hint=hint)
+
+
+def _meaning(code: int, end: Mapping[str, Any]) -> str:
+    if end.get("reason") == "OOMKilled":
+        return "it took more memory than it may have"
+    return next((ending.meaning for ending in ENDINGS if ending.code == code), "for a reason that nobody told")
+
+
+def _reason(told: Mapping[str, Any]) -> str:
+    return ": ".join(str(part) for part in (told.get("reason"), told.get("message")) if part) or "nobody told why"
+
+
+def _hint(reason: str, name: str, cluster: Cluster) -> str:
+    if reason == "OOMKilled":
+        return "raise job.memory and job.memory_limit in eaves.yaml, then the same command"
+    if reason == "DeadlineExceeded":
+        return f"raise job.deadline_s in eaves.yaml, then: {AGAIN}"
+    return f"all of its log: kubectl logs job/{name} -n {cluster.namespace}; once it is mended: {AGAIN}"

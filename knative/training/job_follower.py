@@ -1,0 +1,252 @@
+"""A training in a cluster, followed from here: made once, watched while there is a link, told how it ended.
+
+The Job needs nobody who watches. Its name says what it trains, so the same wish from anywhere leads to the same Job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from eaves.errors import ClusterError, ConflictError, DeniedError, NotFoundError, UnreachableClusterError
+from knative.client.kinds import JOB, POD
+from knative.resources.fields.labels import MANAGER, RUN_LABEL
+from knative.training.job import CONTAINER
+from knative.training.job_log import LogLine, parse_line
+
+if TYPE_CHECKING:
+    from knative.client.cluster import Cluster
+
+Say = Callable[[str], object]
+POLL_S = 1.0
+FOLLOW_S = 15.0
+"""After which the Job and its pods are looked at again, also while a log goes on or its link is down."""
+PATIENCE_S = 900.0
+"""Without a link, before giving up watching; the Job goes on."""
+GONE_S = 120.0
+_INDEX = "batch.kubernetes.io/job-completion-index"
+_OWNER = "batch.kubernetes.io/controller-uid"
+"""Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
+_KEPT_LINES = 5000
+
+
+def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
+    """Let there be the Job; what is there already is left alone.
+
+    Args:
+        cluster: Where.
+        manifest: From `knative.training.job`.
+        again: Make a Job that has ended anew.
+        say: Told which it was.
+
+    Raises:
+        ConflictError: Another Job makes the same run.
+        ClusterError: When the cluster refuses or fails.
+    """
+    name = manifest["metadata"]["name"]
+    found = cluster.get(JOB, name)
+    if found is not None and again and find_ending(found):
+        _remove(cluster, name)
+        found = None
+    if found is not None:
+        say(f"{name} is there already: it {'has ended' if find_ending(found) else 'goes on'}")
+        return
+    run = manifest["metadata"]["labels"][RUN_LABEL]
+    for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
+        if not find_ending(other):
+            stands = other["metadata"]["name"]
+            raise ConflictError(
+                f"the Job {stands} makes the run {run} with other resources, and two would write it at once",
+                hint=f"wait for it, or: kubectl delete job {stands} -n {cluster.namespace}",
+            )
+    cluster.apply(manifest, manager=MANAGER)
+    say(f"{name} is made, in {cluster.namespace} of {cluster.name}")
+
+
+def _remove(cluster: Cluster, name: str) -> None:
+    cluster.delete(JOB, name)
+    deadline = time.monotonic() + GONE_S
+    while cluster.get(JOB, name) is not None:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"the Job {name} is not gone after {GONE_S:g} s", hint="look at its finalizers")
+        time.sleep(POLL_S)
+
+
+def find_ending(job: Mapping[str, Any]) -> str:
+    """`Complete` or `Failed`; empty while it goes on."""
+    return str(condition(job).get("type", ""))
+
+
+def condition(job: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Job ended with; empty while it goes on."""
+    found = job.get("status", {}).get("conditions") or ()
+    return next((dict(one) for one in found if one["type"] in ("Complete", "Failed") and one["status"] == "True"), {})
+
+
+def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A Job's pods, the oldest first; none of a Job of that name that was before it."""
+    found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
+    return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
+
+
+def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """How a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it goes on, or nobody knows."""
+    for status in pod.get("status", {}).get("containerStatuses") or ():
+        if status["name"] == CONTAINER:
+            return dict(status.get("state", {}).get("terminated") or {})
+    return {}
+
+
+def find_waiting_reason(pod: Mapping[str, Any]) -> str:
+    """Why a pod hasn't started, as the cluster says it."""
+    status = pod.get("status", {})
+    for one in status.get("containerStatuses") or ():
+        waiting = one.get("state", {}).get("waiting") or {}
+        if waiting.get("reason"):
+            return ": ".join(str(part) for part in (waiting["reason"], waiting.get("message")) if part)
+    for one in status.get("conditions") or ():
+        if one["type"] == "PodScheduled" and one["status"] == "False":
+            return f"{one.get('reason', '')}: {one.get('message', '')}"
+    return "the pod waits for its node"
+
+
+def follow_job(
+    cluster: Cluster,
+    name: str,
+    *,
+    on_line: Callable[[LogLine], object],
+    say: Say,
+    patience_s: float = PATIENCE_S,
+    follow_s: float = FOLLOW_S,
+) -> dict[str, Any]:
+    """The Job, once it has ended; until then what it writes and what happens to it.
+
+    Args:
+        cluster: Where it is.
+        name: Of it.
+        on_line: Gets each line that the training writes, of an Indexed Job index 0's.
+        say: Told what happens to the Job.
+        patience_s: How long a link may be down.
+        follow_s: How long its log is followed before it is looked at itself.
+
+    Raises:
+        NotFoundError: Somebody removed it.
+        UnreachableClusterError: No link for too long.
+        ClusterError: The cluster refuses.
+    """
+    return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s).run()
+
+
+class _Follower:
+    """Follows one Job to its end: its log, its pods as they come and go, links that break."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        on_line: Callable[[LogLine], object],
+        say: Say,
+        patience_s: float,
+        follow_s: float,
+    ) -> None:
+        self._cluster, self._name = cluster, name
+        self._on_line, self._say, self._patience_s = on_line, say, patience_s
+        self._follow_s = follow_s
+        self._pod = self._said = ""
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._heard: float | None = None
+        self._readable = True
+
+    def run(self) -> dict[str, Any]:
+        """Until it has ended."""
+        lost: float | None = None
+        while True:
+            try:
+                job = self._look()  # reads what there is of the log too
+                lost = None
+                if find_ending(job):
+                    return job
+            except UnreachableClusterError as error:
+                lost = time.monotonic() if lost is None else lost
+                if time.monotonic() - lost > self._patience_s:
+                    raise
+                self._tell(f"no link to the cluster, trying again; {self._name} goes on ({error.message})")
+            time.sleep(POLL_S)
+
+    def _look(self) -> dict[str, Any]:
+        job = self._cluster.get(JOB, self._name)
+        if job is None:
+            hint = "the same command makes it again; it goes on from its last checkpoint"
+            raise NotFoundError(f"the Job {self._name} was removed", hint=hint)
+        pods = [pod for pod in pods_of(self._cluster, job) if _index(pod) == "0"]
+        if pods:
+            self._change(pods)
+            self._read(pods[-1])
+        elif job["spec"].get("suspend"):
+            self._tell(f"{self._name} is held back: a queue lets it in when there is room")
+        return job
+
+    def _change(self, pods: list[dict[str, Any]]) -> None:
+        """Another pod took over: say what became of the one before."""
+        names = [pod["metadata"]["name"] for pod in pods]
+        if self._pod and self._pod != names[-1]:
+            before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)
+            self._tell(f"{self._pod} {_end(before)}; {names[-1]} goes on")
+        if self._pod != names[-1]:
+            self._pod, self._heard = names[-1], None
+            self._lines.clear()
+
+    def _read(self, pod: Mapping[str, Any]) -> None:
+        if pod.get("status", {}).get("phase", "Pending") == "Pending":
+            self._tell(f"{self._pod}: {find_waiting_reason(pod)}")
+            return
+        if not self._readable:
+            return
+        known = set(self._lines)
+        # Seconds before now, so that neither clock matters; what comes twice is known.
+        since_s = None if self._heard is None else int(time.monotonic() - self._heard) + 10
+        try:
+            for line in self._cluster.follow_logs(
+                self._pod, container=CONTAINER, since_s=since_s, timeout_s=self._follow_s
+            ):
+                if line not in known:
+                    self._lines.append(line)
+                    self._on_line(parse_line(line))
+                self._heard = time.monotonic()
+        except DeniedError as error:
+            self._readable = False
+            self._tell(f"its log can't be read, only how it ends: {error.message}")
+        except UnreachableClusterError:
+            raise
+        except ClusterError as error:  # a pod that goes just now has no log; the next look tells
+            self._tell(f"{self._pod}: {error.message}")
+
+    def _tell(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            self._say(text)
+
+
+def _index(pod: Mapping[str, Any]) -> str:
+    """Of an Indexed Job's pod; all others are the first."""
+    metadata = pod["metadata"]
+    return str((metadata.get("labels") or {}).get(_INDEX) or (metadata.get("annotations") or {}).get(_INDEX) or "0")
+
+
+def _end(pod: Mapping[str, Any] | None) -> str:
+    from trainer.lifecycle import ENDINGS
+
+    code = find_exit(pod).get("exitCode") if pod else None
+    if code is None:
+        return "is gone"
+    meaning = next((ending.meaning for ending in ENDINGS if ending.code == code), "unknown")
+    return f"ended with {code} ({meaning})"
+
+
+def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of a Job's pods the one that failed last and of which it is known how."""
+    failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
+    return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)

@@ -1,0 +1,79 @@
+"""What starts a training when a data set has changed: a JobSink, and the Trigger that feeds it.
+
+Its Job is a pipeline where the settings say where to push, else a training alone. The event names the data, the run
+goes to OUTPUT/IDENTITY: an event that comes again after its Job was cleared away finds its run and does nothing twice.
+
+The webhook creates the Job as a strict dry run, so it must be whole without what JobSink adds later, to `containers`
+only and never to `initContainers`: K_EVENT_PATH and the volume `jobsink-event`, a Secret of a megabyte at most.
+
+Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from eaves.errors import Fault
+from eaves.events import DATASET_UPDATED
+from eaves.platform import DeliverySettings
+from knative.client.kinds import JOB_SINK, TRIGGER
+from knative.resources.eventing import build_delivery
+from knative.resources.fields.labels import PART_LABEL
+from knative.resources.fields.metadata import reference
+from knative.training import pipeline
+from knative.training.job import (
+    COMMAND,
+    PART,
+    TrainingJob,
+    build_container,
+    build_metadata,
+    build_spec,
+    failing_codes,
+    job_labels,
+    settings_option,
+    training_faults,
+)
+
+ACCEPT_S = 30.0
+"""A JobSink answers once the Job and the event's Secret are made."""
+
+
+def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
+    """What eaves.yaml lacks for trainings that events start."""
+    by_event = ("job.data", "data.path")  # the event names them
+    faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
+    yield from (fault for fault in faults if fault.path not in by_event)
+    if not training.data.allowed_prefixes:
+        message = "must name the URIs below which an event may name images, such as s3://photos"
+        yield Fault(origin="eaves.yaml", path="data.allowed_prefixes", message=message)
+
+
+def build_jobsink(training: TrainingJob) -> dict[str, Any]:
+    """The JobSink: each event of a changed data set becomes a Job."""
+    place = f"{training.place}/{training.name}"
+    if training.job.repository:
+        part, spec = pipeline.PART, pipeline.build_spec_for(training, place, by_event=True)
+    else:
+        told = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        container = build_container(training, COMMAND, told)
+        part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
+    made = build_metadata(JOB_SINK, _name(training), training, PART)
+    labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}
+    return {**made, "spec": {"job": {"metadata": {"labels": labels}, "spec": spec}}}
+
+
+def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
+    """The Trigger: of all that goes through the Broker, `dataset.updated` goes to the JobSink."""
+    made = build_metadata(TRIGGER, _name(training), training, PART)
+    spec = {
+        "broker": training.knative.broker,
+        "filter": {"attributes": {"type": DATASET_UPDATED}},
+        "subscriber": {"ref": reference(JOB_SINK, _name(training), training.namespace)},
+        "delivery": build_delivery(DeliverySettings(timeout_s=ACCEPT_S), training.knative.dead_letter_sink),
+    }
+    return {**made, "spec": spec}
+
+
+def _name(training: TrainingJob) -> str:
+    return f"{training.name}-dataset"

@@ -1,0 +1,115 @@
+"""Images > a published model in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
+
+One container that runs the steps as processes of its own (`eaves pipeline`), not init containers: of these, JobSink
+gives none the event. Every step may be repeated: a finished run is found, a finished artifact too where
+`job.work_claim` keeps it, a push moves nothing that is there, and the event carries the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from eaves.config.complete import FLAG, collect_settings, render_complete
+from eaves.errors import Fault, RefusedModelError
+from knative.client.kinds import BROKER, JOB, SINK_BINDING
+from knative.resources.fields.labels import APP_LABEL, PART_LABEL
+from knative.resources.fields.metadata import reference
+from knative.training.job import (
+    DATA,
+    WORK,
+    TrainingJob,
+    build_container,
+    build_metadata,
+    build_spec,
+    complete_sections,
+    failing_codes,
+    name_job,
+    training_faults,
+)
+
+PART = "pipeline"
+COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
+DOCKER = "/docker"
+FAILING = (66, 77, RefusedModelError.exit_code)
+"""Exit codes after which another pod would fare the same, beside the trainer's: no such base, not let in at a registry,
+a model that is not good enough.
+A failed conversion (70) is tried again: images that can't be had just now are among its causes, and the run stands."""
+
+
+def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
+    """What eaves.yaml lacks for a pipeline."""
+    yield from training_faults(training)
+
+    def fault(path: str, message: str) -> Fault:
+        return Fault(origin="eaves.yaml", path=path, message=message)
+
+    job = training.job
+    if not job.repository:
+        yield fault("job.repository", "must say where the function's container image goes: HOST/REPOSITORY")
+    if not job.base:
+        yield fault("job.base", "must name the plain Python that container image is built on")
+    if job.shards > 1:
+        yield fault("job.shards", f"must be 1 in a pipeline: one pod goes on after the training (got {job.shards})")
+    if "@" in urlsplit(job.sink).netloc:
+        yield fault("job.sink", "must have no password: whoever may read Jobs reads it")
+    if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):
+        told = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
+        yield fault("convert.handler", told)
+
+
+def build_pipeline(training: TrainingJob) -> dict[str, Any]:
+    """The Job. Applied twice it is one Job."""
+    spec = build_spec_for(training, training.output)
+    return name_job(training, PART, spec)
+
+
+def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
+    """The spec of a pipeline's Job, whatever names its data.
+
+    Args:
+        training: Whose.
+        output: Where runs go.
+        by_event: Whether an event names the images.
+    """
+    job = training.job
+    told = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
+    told += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
+    told += [f"--platform={platform}" for platform in job.platforms]
+    told += ["--plain-http"] if job.plain_http else []
+    told += ["--allow-handler"] if training.convert.handler else []
+    told += [f"--published-to={job.sink}"] if job.sink else []
+    sections = complete_sections(training, by_event=by_event) | {
+        "convert": collect_settings(training.convert),
+        "pipeline": collect_settings(training.pipeline),
+    }
+    told += [f"{FLAG}={render_complete(sections)}"]
+    places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
+    container = build_container(training, COMMAND, told, places)
+    spec = build_spec(training, PART, container, codes=[*failing_codes(), *FAILING])
+    if job.push_secret:
+        pod = spec["template"]["spec"]
+        items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+        pod["volumes"].append({"name": "docker", "secret": {"secretName": job.push_secret, "items": items}})
+        pod["containers"][0]["volumeMounts"].append({"name": "docker", "mountPath": DOCKER, "readOnly": True})
+    return spec
+
+
+def build_binding(training: TrainingJob) -> dict[str, Any]:
+    """Tells the pipeline's Jobs where their event goes (K_SINK); not needed where `job.sink` does.
+
+    It must be ready before a Job is made: what a Job's pods are told can't be changed later.
+    """
+    made = build_metadata(SINK_BINDING, f"{training.name}-{PART}", training, PART)
+    chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PART}}
+    subject: dict[str, Any] = {"apiVersion": JOB.api_version, "kind": JOB.kind}
+    if training.namespace:
+        subject["namespace"] = training.namespace
+    sink = {"ref": reference(BROKER, training.knative.broker, training.namespace)}
+    return {**made, "spec": {"subject": {**subject, "selector": chosen}, "sink": sink}}
+
+
+def _target(repository: str) -> str:
+    """With the model's version for its tag, unless it has one."""
+    return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"

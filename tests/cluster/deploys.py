@@ -1,0 +1,72 @@
+"""Deploys in the tests: apps of tests/cluster/apps.py applied to a simulated cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eaves.platform import AppSpec
+from knative.client.cluster import Cluster
+from knative.deploy.app_apply import apply_app
+from knative.deploy.objects.apply_result import ApplyResult
+from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.pins import keep_pins
+from knative.render.rendering import render_app
+from knative.resources.fields.labels import APP_LABEL
+from knative.settings import KnativeSettings, SiteSettings
+from tests.cluster.apps import NAME
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+HOME, AGENTS = "cams", "eaves-agents"
+SITE = SiteSettings(name="barn", namespace=HOME)
+OWNER = AppOwner(app=NAME, site="barn", agents=AGENTS)
+OWN_KINDS = (
+    *("v1/ServiceAccount", "networking.k8s.io/v1/NetworkPolicy", "eventing.knative.dev/v1beta3/EventType"),
+    *("eventing.knative.dev/v1/Broker", "eventing.knative.dev/v1/Trigger", "serving.knative.dev/v1/Service"),
+    *("apps/v1/DaemonSet", "apps/v1/StatefulSet", "sources.knative.dev/v1/SinkBinding"),
+    *("sources.knative.dev/v1/ContainerSource", "sinks.knative.dev/v1alpha1/JobSink", "v1/Service"),
+)
+
+
+def render(
+    app: AppSpec, settings: KnativeSettings | None = None, site: SiteSettings = SITE
+) -> tuple[dict[str, Any], ...]:
+    """An app's objects."""
+    return render_app(app, settings or KnativeSettings(), site)
+
+
+def deploy(
+    cluster: Cluster,
+    app: AppSpec,
+    settings: KnativeSettings | None = None,
+    *,
+    owner: AppOwner = OWNER,
+    adopt: bool = False,
+    dry_run: bool = False,
+    show: Callable[[ApplyResult], object] = lambda applied: None,
+) -> list[ApplyResult]:
+    """Apply an app; what became of each object."""
+    manifests = render(app, settings, SiteSettings(name=owner.site, namespace=cluster.namespace))
+    needed = keep_pins(app.function.name, manifests)
+    return apply_app(cluster, manifests, owner, needed=needed, adopt=adopt, dry_run=dry_run, show=show)
+
+
+def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
+    """Outcome to the objects it happened to, `Trigger/flowers`."""
+    found: dict[str, set[str]] = {}
+    for one in done:
+        found.setdefault(one.outcome, set()).add(f"{one.kind}/{one.name}")
+    return found
+
+
+def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:
+    """Every object of the kinds that deploys make, by `NAMESPACE/KIND/NAME`, as somebody wants it to be."""
+    found = {}
+    for kind in OWN_KINDS:
+        for one in server.all(kind):
+            metadata = one["metadata"]
+            if kind == "v1/Service" and APP_LABEL not in metadata.get("labels", {}):
+                continue  # Knative's for its own, and the gateway's
+            place = f"{metadata['namespace']}/{one['kind']}/{metadata['name']}"
+            found[place] = {"labels": metadata.get("labels"), "spec": one.get("spec")}
+    return found

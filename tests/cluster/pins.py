@@ -1,0 +1,60 @@
+"""Deploys with pins in the tests: container images one after the other, and which of them the nodes hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from knative.client.cluster import Cluster
+from knative.client.kinds import DAEMON_SET
+from knative.deploy.objects.inventory import InventoryItem, item_kind, read_inventory
+from knative.deploy.objects.ownership import build_item, record
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from tests.cluster.apps import IMAGE, NAME, plain_app
+from tests.cluster.deploys import HOME, SITE
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60.0, deadline_s=600.0, min_requests=4)
+IMAGES = [IMAGE, *("registry.example/barn/flowers@sha256:" + f"{number:08x}" + "e" * 56 for number in range(1, 25))]
+PIN_KIND = "apps/v1/DaemonSet"
+
+
+def update(
+    cluster: Cluster,
+    image: str = IMAGE,
+    *,
+    ready_s: float = 10.0,
+    pin: bool = True,
+    site: SiteSettings = SITE,
+    env: dict[str, str] | None = None,
+) -> SiteUpdate:
+    """Deploy a container image."""
+    app = plain_app(image=image, env=env or {})
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(pin=pin), rollout=SETTINGS, ready_s=ready_s)
+    return update_site(cluster, site, wanted)
+
+
+def list_pin(cluster: Cluster, pin: Mapping[str, Any]) -> None:
+    """Put a pin into the inventory in place of all others, as if a deploy had applied it."""
+
+    def change(items: Sequence[InventoryItem]) -> list[InventoryItem]:
+        others = [item for item in items if item.kind != item_kind(DAEMON_SET)]
+        return [*others, build_item(pin, cluster)]
+
+    record(cluster, read_inventory(cluster, NAME), change)
+
+
+def pinned(server: FakeCluster) -> set[str]:
+    """Container images that pins hold on the nodes."""
+    return {image_of(one) for one in server.all(PIN_KIND, namespace=HOME)}
+
+
+def image_of(pin: dict[str, Any]) -> str:
+    """Container image that a pin holds."""
+    return str(pin["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def names(server: FakeCluster) -> set[str]:
+    """Names of the pins."""
+    return {one["metadata"]["name"] for one in server.all(PIN_KIND, namespace=HOME)}

@@ -1,0 +1,60 @@
+"""The Roles that docs/10-knative.md hands to administrators, and what they grant on a simulated API server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PAGE = Path(__file__).parents[2] / "docs" / "10-knative.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """One Role, bound in one namespace.
+
+    Attributes:
+        rules: As RBAC has them.
+        namespace: Where it is bound.
+    """
+
+    rules: list[dict[str, Any]]
+    namespace: str
+
+    def __call__(self, verb: str, resource: str, namespace: str, name: str) -> bool:
+        """Whether it grants a verb on a resource, `pods/log` or `services.serving.knative.dev`."""
+        return namespace == self.namespace and any(_covers(rule, verb, resource, name) for rule in self.rules)
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Each (verb, resource) that it grants."""
+        for rule in self.rules:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    for verb in rule["verbs"]:
+                        yield verb, _full(group, resource)
+
+
+def read_roles(namespace: str) -> dict[str, Role]:
+    """The Roles of the page by name, bound in a namespace."""
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    documents = [one for block in blocks for one in yaml.safe_load_all(block) if isinstance(one, dict)]
+    return {
+        one["metadata"]["name"]: Role(rules=one["rules"], namespace=namespace)
+        for one in documents
+        if one.get("kind") == "Role"
+    }
+
+
+def _covers(rule: dict[str, Any], verb: str, resource: str, name: str) -> bool:
+    named = name in rule.get("resourceNames", [name])
+    resources = {_full(group, one) for group in rule["apiGroups"] for one in rule["resources"]}
+    return named and resource in resources and verb in rule["verbs"]
+
+
+def _full(group: str, resource: str) -> str:
+    plural, slash, sub = resource.partition("/")
+    return plural + (f".{group}" if group else "") + slash + sub

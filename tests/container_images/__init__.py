@@ -1,0 +1,1 @@
+"""Container images in the tests: made, unpacked and started, and kept at a registry."""

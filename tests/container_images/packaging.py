@@ -1,0 +1,135 @@
+"""A base for container images, made of the Python that runs the tests: no registry is asked for one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from platform import python_version
+
+import pytest
+
+import eaves
+from eaves.oci.descriptor import CONFIG, MANIFEST, ImagePlatform, build_descriptor, render_document
+from eaves.oci.layers.layer import LayerFile, write_layer
+from eaves.oci.store.layout import Layout, create_layout
+
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
+"""What wheels need of a base."""
+
+
+def build_base(folder: Path, *, architecture: str = "", plain: bool = False, python: str | None = None) -> Layout:
+    """A layout with one container image, `base`.
+
+    Args:
+        folder: The layout's.
+        architecture: What it says it is for; this machine's.
+        plain: Whether it holds Python for real, about 40 MB; else one small file.
+        python: The version that it says it has; empty: it says none. This process's.
+    """
+    layout = create_layout(folder)
+    files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
+    layer = write_layer(layout, files, "base")
+    said = python_version() if python is None else python
+    environment = ["PATH=/usr/local/bin:/usr/bin:/bin", *([f"PYTHON_VERSION={said}"] if said else [])]
+    values = {
+        "architecture": architecture or this_platform().architecture,
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "config": {"Env": environment, "Cmd": ["python3"]},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+        "history": [{"created_by": "the tests"}],
+    }
+    content = render_document(values)
+    config = build_descriptor(content, CONFIG)
+    layout.write_bytes(content, config)
+    document = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config.to_dict()}
+    manifest = render_document({**document, "layers": [layer.descriptor.to_dict()]})
+    layout.write_manifest(build_descriptor(manifest, MANIFEST), manifest, "base")
+    return layout
+
+
+def run_package(
+    cache: Path, *words: str | Path, cwd: Path | None = None, ok: bool = True, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """`eaves package` as a process, with a cache of the tests' own and no logins."""
+    done = subprocess.run(
+        package_command(*words), env=package_environment(cache, **environ), cwd=cwd, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode == 0) == ok, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def package_command(*words: str | Path) -> list[str]:
+    """The words of `eaves package`."""
+    return [sys.executable, "-P", "-m", "eaves.cli", "package", *map(str, words)]
+
+
+def package_environment(cache: Path, **environ: str) -> dict[str, str]:
+    """What such a process gets."""
+    ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "XDG_CACHE_HOME": str(cache)}
+    return {**os.environ, **ours, "DOCKER_CONFIG": str(cache / "no-logins"), **environ}
+
+
+def need(*commands: str) -> str:
+    """Path of the first of these commands; the test is skipped, visibly, where one isn't installed."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    found = [shutil.which(command, path=path) for command in commands]
+    for command, program in zip(commands, found, strict=True):
+        if program is None:
+            pytest.skip(f"{command} is not installed")
+    return str(found[0])
+
+
+def this_platform() -> ImagePlatform:
+    """The machine's that runs the tests."""
+    machine = sysconfig.get_platform().rpartition("-")[2]
+    return ImagePlatform(architecture={"x86_64": "amd64", "aarch64": "arm64"}[machine])
+
+
+def _python_files() -> Iterator[LayerFile]:
+    """The interpreter, its standard library and the shared libraries of both, at their own places."""
+    program = Path(sys.base_prefix) / "bin" / f"python{VERSION}"
+    stdlib = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix}))
+    shared = [program.resolve()]
+    found: dict[str, Path] = {}
+    for path in sorted(stdlib.rglob("*")):
+        parts = path.relative_to(stdlib).parts
+        if path.is_file() and not {"site-packages", "test", "tests", "__pycache__", "idlelib", "ensurepip"} & {*parts}:
+            found[_inside(path)] = path
+            if path.suffix == ".so":
+                shared.append(path)
+    for library in _libraries(shared):
+        found[_inside(library)] = library.resolve()
+    for name in ("python", "python3", f"python{VERSION}"):
+        found[f"usr/local/bin/{name}"] = program.resolve()
+    for place, source in found.items():
+        yield LayerFile(path=place, content=source, executable="/bin/" in place or ".so" in place)
+
+
+def _inside(path: Path) -> str:
+    return str(path.absolute()).removeprefix("/")
+
+
+def _libraries(files: list[Path]) -> set[Path]:
+    """Shared libraries that these need, as ldd finds them, the loader too."""
+    said = subprocess.run(["ldd", *map(str, files)], capture_output=True, text=True, check=False).stdout
+    found = {Path(path) for path in re.findall(r"(/\S+\.so\S*) \(0x", said)}
+    known = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    for name in EXTRA:
+        match = re.search(
+            rf"^\s*{re.escape(name)} .*x86-64.* => (\S+)$|^\s*{re.escape(name)} .*AArch64.* => (\S+)$",
+            known,
+            re.MULTILINE,
+        )
+        if match:
+            found.add(Path(match[1] or match[2]))
+    return found

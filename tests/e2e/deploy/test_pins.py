@@ -1,0 +1,105 @@
+"""Two revisions share the requests while the registry is away and nodes have deleted what nothing uses."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import StartError
+from eaves.events import Event
+from knative import rollout
+from knative.client.kinds import LIMIT_RANGE, POD
+from knative.resources.fields.pod import build_security
+from tests.e2e.conftest import PutImage, copy_as
+from tests.e2e.harness import MANAGER
+from tests.e2e.outages import is_pinned, lists_image
+from tests.e2e.places import NAME, Place
+from tests.e2e.stream import ask_version
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(1800)
+FIRST, SECOND = f"{NAME}-00001", f"{NAME}-00002"
+NO_PINS = {
+    "apiVersion": "v1",
+    "kind": "LimitRange",
+    "metadata": {"name": "no-pins"},
+    "spec": {"limits": [{"type": "Container", "min": {"memory": "16Mi"}}]},
+}
+"""New pods of a pin, which ask for 12Mi, are refused; those that run stay."""
+FUNCTION_PODS = f"serving.knative.dev/service={NAME}"
+
+
+@pytest.fixture
+def images(put_image: PutImage, tiny_artifact: Path, tmp_path: Path) -> dict[str, str]:
+    """Container images that no other test uses, by the version of their model: two to deploy, and one that isn't."""
+    tag = secrets.token_hex(3)
+    return {
+        name: put_image(copy_as(tiny_artifact, tmp_path / name, version=f"{name}-{tag}"))
+        for name in ("first", "second", "unused")
+    }
+
+
+def run_unused(place: Place, image: str) -> dict[str, Any]:
+    """A pod that does nothing in a container image; gone already when it was there before."""
+    container = {"name": "unused", "image": image, "command": ["python", "-c", ""], "securityContext": build_security()}
+    spec = {"containers": [container], "restartPolicy": "Never", "automountServiceAccountToken": False}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "unused"}, "spec": spec}
+    return place.cluster.apply(pod, manager=MANAGER)
+
+
+def state_of_unused(place: Place) -> dict[str, Any]:
+    """How that pod's container is."""
+    (status,) = (place.cluster.get(POD, "unused") or {}).get("status", {}).get("containerStatuses") or [{}]
+    return dict(status.get("state") or {})
+
+
+def delete_unused(place: Place) -> None:
+    place.cluster.delete(POD, "unused")
+    wait_until(lambda: place.cluster.get(POD, "unused") is None, 60, pause_s=0.5, what="the end of the pod")
+
+
+def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
+    place: Place, make_event: Callable[..., Event], registry_down: Callable[[], AbstractContextManager[None]],
+    collect_images: Callable[[Place, list[str]], list[str]], images: dict[str, str],
+) -> None:  # fmt: skip
+    place.configure(rollout={"steps": ["10"], "step_s": 86400, "deadline_s": 86400})
+    place.eaves("deploy", images["first"], "--plain-http")
+    wait_until(lambda: is_pinned(place, images["first"]), 60, pause_s=0.5, what="the first pin")
+
+    place.cluster.apply(NO_PINS, manager=MANAGER)
+    place.eaves("deploy", images["second"], "--plain-http")
+    (row,) = json.loads(place.eaves("reconcile", "-o", "json").stdout)
+    assert f"{SECOND} waits for its container image: it is pinned on 0 of 1 nodes" in row["what"]
+    with pytest.raises(StartError, match="pinned on 0 of 1 nodes"):
+        rollout.set_percent(place.cluster, NAME, 10, pin_wait_s=1)
+    assert place.status().traffic == (f"{FIRST} 100 %",)
+
+    place.cluster.delete(LIMIT_RANGE, "no-pins")
+    wait_until(lambda: is_pinned(place, images["second"]), 180, pause_s=1, what="the second pin")
+    place.eaves("reconcile")
+    assert place.status().traffic == (f"{FIRST} 90 %", f"{SECOND} 10 %")
+
+    run_unused(place, images["unused"])
+    wait_until(lambda: "terminated" in state_of_unused(place), 120, pause_s=0.5, what="the pod that uses the third")
+    delete_unused(place)
+    wait_until(lambda: not place.cluster.list(POD, selector=FUNCTION_PODS), 240, pause_s=0.5, what="zero replicas")
+    wait_until(lambda: all(lists_image(place, one) for one in images.values()), 120, pause_s=1, what="all at the node")
+    with registry_down():
+        assert collect_images(place, list(images.values())) == [images["unused"]]
+        run_unused(place, images["unused"])
+        wait_until(lambda: "waiting" in state_of_unused(place), 60, pause_s=0.5, what="a pull that fails")
+        wait_until(lambda: "ImagePull" in str(state_of_unused(place)), 60, pause_s=0.5, what="a pull that fails")
+        answers = Counter(ask_version(place.platform, NAME, make_event(f"cut-off-{n}.png")) for n in range(150))
+        assert {answer.partition("-")[0] for answer in answers} == {"first", "second"}, answers
+        assert answers.most_common()[0][0].startswith("first")
+        place.eaves("rollback", NAME)
+        wait_until(lambda: not place.cluster.list(POD, selector=FUNCTION_PODS), 240, pause_s=0.5, what="zero replicas")
+        assert collect_images(place, list(images.values())) == [images["unused"]]
+        assert ask_version(place.platform, NAME, make_event("rolled-back.png")).startswith("first")

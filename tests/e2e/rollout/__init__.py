@@ -1,0 +1,1 @@
+"""Tests of `rollout` on a real cluster."""

@@ -1,0 +1,1 @@
+"""Tests of `sources` on a real cluster."""

@@ -1,0 +1,118 @@
+"""An agent at a site whose function refuses one image and whose Broker is gone: seen and mended by commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from knative.client import kinds
+from knative.client.cluster import Cluster
+from knative.client.kinds import BROKER, STATEFUL_SET
+from knative.resources.agent import METRICS_PORT
+from knative.rollout.metrics.prometheus_text import parse_metrics
+from tests.container_images.packaging import need
+from tests.e2e.harness import KnativeSink, is_pod_ready
+from tests.e2e.places import NAME, Place
+from tests.e2e.sources.test_volumes import CLAIMED, configure, pictures, wait_for
+from tests.e2e.volumes import claimed, make_claim, put_files
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(1800)
+AGENT, POD = f"{NAME}.inbox", f"{NAME}-inbox-0"
+BROKEN = b"not an image at all"
+
+
+def listed(place: Place, *filters: str) -> list[dict[str, Any]]:
+    """Entries of the agent's queue; none while its pod is replaced."""
+    words = ("queue", "list", "--on", "knative", "--agent", AGENT, "-o", "json", *filters)
+    done = place.eaves(*words, codes=(0, 66, 69))
+    found: list[dict[str, Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+    return found
+
+
+def told(place: Place) -> dict[str, Any]:
+    """What `eaves status` says of the agent; of none while its pod is replaced."""
+    (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+    return dict(row["agents"][0]) if row["agents"] else {"dead": None, "pauses": []}
+
+
+def measure(cluster: Cluster, name: str, **labels: str) -> float:
+    """One metric of the agent, read through the API server as a Prometheus reads the pod."""
+    answer = cluster.proxy(f"pods/{POD}:{METRICS_PORT}", "/metrics")
+    assert answer.status == 200, answer.body
+    (value,) = [value for found, value in parse_metrics(answer.body.decode())[name] if labels.items() <= found.items()]
+    return value
+
+
+def is_bound(cluster: Cluster) -> bool:
+    """Whether the agent's pod is the one that has the Broker's address: Knative replaces one that started before."""
+    pod = cluster.get(kinds.POD, POD) or {"metadata": {}, "spec": {"containers": []}}
+    given = {one["name"] for container in pod["spec"]["containers"] for one in container.get("env", ())}
+    return "K_SINK" in given and "deletionTimestamp" not in pod["metadata"] and is_pod_ready(pod)
+
+
+def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
+    place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
+) -> None:
+    need("kubectl")
+    make_claim(place.cluster, CLAIMED)
+    configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
+    place.eaves("deploy", image, "--plain-http")
+    wait_until(place.delivers, 180, pause_s=0.5, what="the Broker and its Triggers")
+    wait_until(lambda: is_bound(place.cluster), 180, pause_s=0.5, what="the pod that keeps its counters")
+    put_files(place.cluster, claimed(CLAIMED), {**pictures(tiny_artifact, "a.png"), "bad.png": BROKEN}, image)
+    wait_for(outside, "a.png")
+
+    # The function refuses one image.
+    wait_until(lambda: told(place)["dead"] == 1, 120, pause_s=1, what="the dead letter in status")
+    (dead,) = listed(place, "--dead")
+    assert (dead["pod"], dead["subject"], dead["lane"]) == (POD, "bad.png", "sink")
+    assert dead["reason"].startswith("answered 4")
+    saved = place.folder / "saved.png"
+    where = ("--on", "knative", "--agent", AGENT)
+    shown = place.eaves("queue", "show", str(dead["seq"]), *where, "--save", saved, "-o", "json")
+    assert saved.read_bytes() == BROKEN
+    assert json.loads(shown.stdout)["attributes"]["source"] == "/eaves/test/inbox"
+    assert measure(place.cluster, "eaves_dead_letters", lane="sink") == 1
+    assert measure(place.cluster, "eaves_captured_total", source="inbox") == 2
+    place.eaves("queue", "retry", str(dead["seq"]), *where)
+    wait_until(lambda: listed(place, "--dead"), 120, pause_s=1, what="the image, refused again")
+    assert place.eaves("queue", "drop", "--reason", "answered", *where, codes=(2,)).stderr.count("--yes") == 1
+    assert place.eaves("queue", "drop", "--reason", "answered", *where, "--yes").stderr == "1 deleted\n"
+    wait_until(lambda: listed(place) == [], 60, pause_s=1, what="an empty queue, once the refusal is told")
+
+    # The Broker is gone: Knative takes the sink from the agent and replaces its pod.
+    place.cluster.delete(BROKER, "eaves")
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "b.png", "c.png"), image)
+    wait_until(lambda: told(place)["pauses"], 180, pause_s=1, what="the pause in status")
+    (pause,) = told(place)["pauses"]
+    assert pause["lane"] == "replies"
+    assert "K_SINK is not set" in pause["reason"]
+    wait_until(lambda: len(listed(place, "--lane", "replies")) == 2, 120, pause_s=1, what="two predictions")
+    table = place.eaves("status").stdout
+    assert "replies is paused for" in table
+    assert measure(place.cluster, "eaves_queue_entries", lane="replies") == 2
+    health = place.cluster.proxy(f"pods/{POD}:{METRICS_PORT}", "/health")
+    assert (health.status, json.loads(health.body)["reasons"][0].startswith("lane replies is paused")) == (503, True)
+    pod = place.cluster.get(STATEFUL_SET, f"{NAME}-inbox")
+    assert pod is not None
+    assert pod["status"].get("readyReplicas") == 1, "a paused lane makes nobody restart it"
+
+    # Nothing is deleted unasked, and all goes on when the Broker is back.
+    place.eaves("queue", "purge", "replies", *where, codes=(2,))
+    assert len(listed(place, "--lane", "replies")) == 2, "it asks first"
+    place.eaves("deploy", image, "--plain-http")
+    wait_until(place.delivers, 120, pause_s=0.5, what="the Broker and its Triggers")
+    place.eaves("queue", "retry", "--all", *where)
+    wait_for(outside, "a.png", "b.png", "c.png")
+
+    # What is left of a lane is purged.
+    place.cluster.delete(BROKER, "eaves")
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "d.png"), image)
+    wait_until(lambda: len(listed(place, "--lane", "replies")) == 1, 180, pause_s=1, what="a prediction that waits")
+    assert place.eaves("queue", "purge", "replies", *where, "--yes").stderr == "1 deleted\n"
+    assert listed(place) == []
+    place.eaves("remove", NAME)

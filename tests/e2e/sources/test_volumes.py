@@ -1,0 +1,153 @@
+"""Agents in a cluster: what lies in a volume, or in a folder of a node, becomes predictions at a subscriber."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED
+from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import CLAIM, CONTAINER_SOURCE, DAEMON_SET, NAMESPACE, POD, STATEFUL_SET
+from knative.resources.agent import NODE_SPOOLS, SOURCE_LABEL
+from tests.contract.sinks import of, subjects
+from tests.e2e.harness import KnativeSink
+from tests.e2e.places import NAME, SITE, Namespaces, Place
+from tests.e2e.volumes import claimed, clear_node, make_claim, on_node, put_files
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+CLAIMED = "photos"
+NODE_FOLDERS = "/var/tmp"
+
+
+def configure(place: Place, outside: KnativeSink, agent_image: str, source: dict[str, Any], **knative: str) -> None:
+    """One source; predictions go to the subscriber."""
+    triggers = [{"name": "out", "filter": {"type": IMAGE_CLASSIFIED}, "url": outside.url}]
+    place.configure(sources=[source], triggers=triggers, knative={"agent_image": agent_image, **knative})
+
+
+def pictures(tiny_artifact: Path, *names: str) -> dict[str, bytes]:
+    """Image files by path."""
+    content = [path.read_bytes() for path in sorted((tiny_artifact / "golden").glob("*.png"))]
+    return {name: content[number % len(content)] for number, name in enumerate(names)}
+
+
+def wait_for(outside: KnativeSink, *names: str) -> None:
+    """Until each has its prediction."""
+    wait_until(lambda: subjects(outside) >= set(names), 180, pause_s=0.5, what=f"predictions of {', '.join(names)}")
+    assert {event.type for event in outside.received} == {IMAGE_CLASSIFIED}
+
+
+def check_queue(place: Place, source: str) -> None:
+    """Its agent's queue is asked by kubectl exec in its pod; its report comes by the pod proxy. Both are soon empty.
+
+    The Broker answers once it has delivered, so an image is in the queue for a moment longer than on its way; and an
+    agent without memory sends it again when its first pod is replaced.
+    """
+
+    def told() -> list[dict[str, Any]]:
+        (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
+        return [agent for agent in row["agents"] if agent["name"] == f"{NAME}.{source}" and agent["queued"] == 0]
+
+    (status,) = wait_until(told, 60, pause_s=1, what="an empty queue in status")
+    assert (status["state"], status["dead"], [one["name"] for one in status["sources"]]) == ("running", 0, [source])
+    words = ("queue", "list", "--on", "knative", "--agent", f"{NAME}.{source}", "-o", "json")
+    if shutil.which("kubectl"):
+        wait_until(lambda: json.loads(place.eaves(*words).stdout) == [], 60, pause_s=1, what="an empty queue by exec")
+
+
+def restart(cluster: Cluster, source: str) -> None:
+    """End a source's pod and wait for the next one."""
+    selector = f"{SOURCE_LABEL}={source}"
+
+    def staying() -> list[dict[str, Any]]:
+        """Without the one that a newer template has replaced and that is on its way out."""
+        return [one for one in cluster.list(POD, selector=selector) if "deletionTimestamp" not in one["metadata"]]
+
+    wait_until(lambda: len(staying()) == 1, 120, pause_s=0.5, what="one agent")
+    (before,) = staying()
+    cluster.delete(POD, before["metadata"]["name"])
+
+    def replaced() -> bool:
+        return any(
+            one["metadata"]["uid"] != before["metadata"]["uid"] and one["status"]["phase"] == "Running"
+            for one in cluster.list(POD, selector=selector)
+        )
+
+    wait_until(replaced, 120, pause_s=0.5, what="the next agent")
+
+
+def test_images_in_a_volume_are_predicted_once_and_those_that_come_after_a_restart_too(
+    place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
+) -> None:
+    make_claim(place.cluster, CLAIMED)
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "a.png", "deep/b.png"), image)
+    configure(place, outside, agent_image, {"name": "inbox", "claim": CLAIMED, "spool_size": "100Mi"})
+    place.eaves("deploy", image, "--plain-http")
+    wait_for(outside, "a.png", "deep/b.png")
+    assert place.status().sources == ("inbox running (1/1)",)
+    restart(place.cluster, "inbox")
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "c.png"), image)
+    wait_for(outside, "c.png")
+    assert [len(of(outside, name)) for name in ("a.png", "deep/b.png", "c.png")] == [1, 1, 1]
+    assert of(outside, "a.png")[0].extensions["causesource"] == "/eaves/test/inbox"
+    place.eaves("remove", NAME)
+    assert place.cluster.list(STATEFUL_SET) == []
+    claims = {one["metadata"]["name"] for one in place.cluster.list(CLAIM)}
+    assert claims == {CLAIMED, f"spool-{NAME}-inbox-0"}  # images that nobody has predicted yet are kept
+
+
+def test_images_of_a_source_that_goes_through_the_broker_are_seen_by_other_triggers_too(
+    place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
+) -> None:
+    make_claim(place.cluster, CLAIMED)
+    place.configure(
+        sources=[{"name": "archive", "agent": "reader", "claim": CLAIMED, "through": "broker"}],
+        triggers=[{"name": "all", "url": outside.url}],
+        knative={"agent_image": agent_image},
+    )
+    place.eaves("deploy", image, "--plain-http")
+    wait_until(place.delivers, 60, pause_s=0.2, what="the Broker and its Triggers")
+    put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "a.png"), image)
+    wait_until(
+        lambda: {event.type for event in of(outside, "a.png")} == {IMAGE_CAPTURED, IMAGE_CLASSIFIED},
+        180,
+        pause_s=0.5,
+        what="the image and its prediction",
+    )
+    first = {event.id for event in of(outside, "a.png")}
+    check_queue(place, "archive")
+    restart(place.cluster, "archive")
+    wait_until(lambda: len(of(outside, "a.png")) >= 4, 120, pause_s=0.5, what="the same once more")
+    assert {event.id for event in of(outside, "a.png")} == first
+    place.eaves("remove", NAME)
+    assert place.cluster.list(CONTAINER_SOURCE) == []
+
+
+def test_images_in_a_folder_of_the_node_are_predicted(
+    namespaces: Namespaces, place: Place, outside: KnativeSink, image: str, agent_image: str, tiny_artifact: Path
+) -> None:
+    source, agents = f"camera-{secrets.token_hex(3)}", namespaces.name("agents")
+    folder = f"{NODE_FOLDERS}/{namespaces.prefix}"
+    configure(place, outside, agent_image, {"name": source, "agent": "node", "path": folder}, agent_namespace=agents)
+    place.eaves("deploy", image, "--plain-http")
+    there = open_cluster(kubeconfig=namespaces.kubeconfig, namespace=agents)
+    try:
+        put_files(there, on_node(folder), pictures(tiny_artifact, "a.png", "b.png"), image)
+        wait_for(outside, "a.png", "b.png")
+        (status,) = json.loads(place.eaves("status", "-o", "json").stdout)
+        assert status["sources"] == [f"{source} running (1/1)"]
+        check_queue(place, source)
+        place.eaves("remove", NAME)
+        assert there.list(DAEMON_SET) == []
+        wait_until(lambda: not there.list(POD, selector=f"{SOURCE_LABEL}={source}"), 60, pause_s=0.5, what="no agent")
+        assert there.get(NAMESPACE, agents) is not None  # others' agents may be in it
+    finally:
+        clear_node(there, NODE_FOLDERS, [namespaces.prefix], image)
+        clear_node(there, NODE_SPOOLS, [f"{NAME}-{SITE}-{source}", place.cluster.namespace], image)
+        there.delete(NAMESPACE, agents)

@@ -1,0 +1,1 @@
+"""What controllers do on a simulated cluster: Knative Serving and Eventing, Jobs."""

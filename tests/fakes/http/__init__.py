@@ -1,0 +1,1 @@
+"""HTTP servers that answer as a test says: cameras, proxies, receivers, registries."""

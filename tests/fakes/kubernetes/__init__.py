@@ -1,0 +1,1 @@
+"""A simulated API server over HTTP: objects, field owners, watches, logs, port-forwards."""

@@ -1,0 +1,1 @@
+"""Models, artifacts and graphs that need no training."""

@@ -1,0 +1,51 @@
+"""A function process whose model knows colours, and answers only while a file exists: `python -m
+tests.fakes.models.function`.
+
+The sockets, the HTTP contract and the settings are the real ones; nothing is trained, so it starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+from eaves import logs
+from eaves.artifact import Artifact, open_artifact
+from eaves.inference.session import Session
+from eaves.options import build_settings
+from functions.http.app import create_app
+from functions.http.server import Server
+from functions.model.classifier import Classifier
+from functions.model.predictor import Prediction
+from functions.settings import FunctionSettings, ServeSettings
+from tests.fakes.models.artifact import ColourSession
+from tests.fakes.models.model import FakeModel
+from tests.waiting import wait_until
+
+
+class GatedClassifier(Classifier):
+    """Answers while the gate is open: while its file is there."""
+
+    def __init__(self, artifact: Artifact, gate: Path) -> None:
+        super().__init__(artifact, cast(Session, ColourSession()), ServeSettings())
+        self._gate = gate
+
+    def predict(self, data: bytes) -> Prediction:
+        """As the colours' own, later."""
+        wait_until(self._gate.exists, 60)
+        return super().predict(data)
+
+
+def main() -> None:
+    """Serve."""
+    settings = build_settings(FunctionSettings, {})
+    logs.configure(as_json=True)
+    artifact = open_artifact(settings.artifact)
+    model = FakeModel(GatedClassifier(artifact, Path(os.environ["GATE"])))
+    app = create_app(model, settings, concurrency=settings.concurrency)
+    Server(app, settings, concurrency=settings.concurrency, on_stop=model.drain).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""A model in any state, without a thread that loads it."""
+
+from __future__ import annotations
+
+from contextlib import _GeneratorContextManager
+from typing import cast
+
+import numpy as np
+
+from eaves.artifact import Artifact
+from eaves.errors import EavesError
+from eaves.inference.session import Session
+from functions.model.classifier import Classifier
+from functions.model.model_loading import LoadingModel
+from functions.model.predictor import Prediction, Predictor
+from functions.settings import FunctionSettings, ServeSettings
+from functions.start_timing import StartTiming
+from tests.fakes.models.artifact import ColourSession
+
+
+class FakeModel(LoadingModel):
+    """Loading when it has neither predictor nor failure.
+
+    Args:
+        predictor: What answers.
+        failure: Why it never will.
+        checking: Whether the golden check is still under way.
+    """
+
+    def __init__(
+        self, predictor: Predictor | None = None, failure: EavesError | None = None, *, checking: bool = False
+    ) -> None:
+        super().__init__(FunctionSettings(), StartTiming())
+        self._predictor = predictor
+        if (predictor or failure) and not checking:
+            self.finish(failure)
+
+    def finish(self, failure: EavesError | None = None) -> None:
+        """End the golden check."""
+        self.failure = failure
+        self._done.set()
+
+    def use(self, *, wait_s: float = 0.0) -> _GeneratorContextManager[Predictor]:
+        """As the real one, that never waits."""
+        return super().use(wait_s=0.0)
+
+
+def build_classifier(artifact: Artifact, settings: ServeSettings | None = None) -> Classifier:
+    """A real classifier over the session that knows colours."""
+    return Classifier(artifact, cast(Session, ColourSession()), settings or ServeSettings())
+
+
+class BrokenClassifier(Classifier):
+    """Raises what no one expects, with the payload in its message."""
+
+    def predict(self, data: bytes) -> Prediction:
+        """Always fails."""
+        raise ZeroDivisionError(f"secret {np.frombuffer(data[:4], np.uint8).tolist()}")

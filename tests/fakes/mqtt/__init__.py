@@ -1,0 +1,1 @@
+"""MQTT brokers and links that misbehave, and listeners beside them."""

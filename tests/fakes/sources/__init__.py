@@ -1,0 +1,1 @@
+"""An agent as one source sees it."""

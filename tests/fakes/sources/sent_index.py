@@ -1,0 +1,59 @@
+"""A memory of what was sent, as the spool keeps it, in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from eaves.base.clock import SYSTEM, Clock
+
+
+class DictIndex:
+    """Implements `eaves.sources.index.SentIndex`.
+
+    Attributes:
+        times: Event id to when it was put or touched last, Unix seconds.
+        asked: Ids that `seen` was asked for, in order.
+        batches: How many ids each call of `touch` named.
+        forgotten: How often `forget` was called.
+        error: Raised by `remember` while it is set.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.times: dict[str, float] = {}
+        self.asked: list[str] = []
+        self.batches: list[int] = []
+        self.forgotten = 0
+        self.error: Exception | None = None
+        self._added = 0
+        self._clock = clock
+
+    @property
+    def added(self) -> int:
+        return self._added
+
+    def put(self, event_id: str) -> None:
+        self._added += event_id not in self.times
+        self.times[event_id] = self._clock.now()
+
+    def seen(self, source: str, event_id: str) -> bool:
+        self.asked.append(event_id)
+        return event_id in self.times
+
+    def remember(self, source: str, event_ids: Collection[str]) -> None:
+        if self.error is not None:
+            raise self.error
+        for event_id in event_ids:
+            self.put(event_id)
+
+    def touch(self, source: str, event_ids: Collection[str]) -> int:
+        self.batches.append(len(event_ids))
+        known = [one for one in event_ids if one in self.times]
+        self.times.update(dict.fromkeys(known, self._clock.now()))
+        return len(known)
+
+    def forget(self, before: float) -> int:
+        self.forgotten += 1
+        old = [one for one, at in self.times.items() if at < before]
+        for one in old:
+            del self.times[one]
+        return len(old)

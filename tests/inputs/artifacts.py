@@ -1,0 +1,114 @@
+"""A real, tiny artifact: digits trained and converted once per run, for every suite that serves something."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from eaves.config import SettingsLayer, build
+from tests.once import build_once
+
+CLASSES = 4
+PER_CLASS = 18
+
+
+def build_tiny_dataset(root: Path) -> Path:
+    """Write scikit-learn's digits 0 to 3, 18 of each, as PNGs in a folder per class; returns `root`."""
+    from sklearn.datasets import load_digits
+
+    digits, count = load_digits(), Counter[int]()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        if label < CLASSES and count[label] < PER_CLASS:
+            count[label] += 1
+            (root / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(root / str(label) / f"{number:04d}.png")
+    return root
+
+
+def build_run(root: Path) -> Path:
+    """Train a small network for a few epochs; returns the run, `root`/run."""
+    from trainer.settings import DataSettings, TrainSettings
+    from trainer.train import train
+
+    values = {"arch": "small_cnn", "epochs": 12, "image_size": 16, "batch_size": 8, "variants": 1}
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return train(DataSettings(path=build_tiny_dataset(root / "digits")), settings, root / "run", name="digits").path
+
+
+def strip_split(run: Path, target: Path) -> Path:
+    """A copy of a run as an earlier Eaves left it: without the split in it."""
+    from trainer.data.split.stored_split import SPLIT_FILE
+    from trainer.run.run import MANIFEST, write_json
+
+    shutil.copytree(run, target)
+    (target / SPLIT_FILE).unlink()
+    manifest = json.loads((target / MANIFEST).read_text())
+    del manifest["files"][SPLIT_FILE]
+    write_json(target / MANIFEST, manifest)
+    return target
+
+
+def build_artifact(root: Path) -> Path:
+    """Train and convert; returns the artifact, `root`/artifact."""
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+
+    return convert(build_run(root), root / "artifact", ConvertSettings(precision="fp32")).path
+
+
+def build_graph(run: Path, root: Path) -> tuple[Path, Path]:
+    """A run's graph as exported, declared as a model that others made: it converts in seconds, without TensorFlow.
+
+    Returns:
+        model: `root`/exported.onnx.
+        declaration: `root`/model.yaml, with the run's held-out images as samples.
+    """
+    from converters.export import export
+    from converters.settings import ConvertSettings
+    from converters.source.model_source import open_source
+
+    source = open_source(run)
+    root.mkdir(parents=True, exist_ok=True)
+    export(source, root / "exported.onnx", ConvertSettings())
+    for path in (run.parent / "digits").glob("*/*.png"):
+        (root / "samples" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (root / "samples" / path.parent.name / path.name).write_bytes(path.read_bytes())
+    declared = {"name": "digits", "labels": list(source.labels), "samples": "samples", "logits": "logits"}
+    size = {"height": source.recipe.height, "width": source.recipe.width}
+    (root / "model.yaml").write_text(yaml.safe_dump({**declared, **size}), encoding="utf-8")
+    return root / "exported.onnx", root / "model.yaml"
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fp32 artifact's directory; copy it before changing anything."""
+    return build_once(tmp_path_factory, "tiny", build_artifact)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_artifact: Path) -> Path:
+    """The run that the tiny artifact was converted from; copy it before changing anything."""
+    return tiny_artifact.parent / "run"
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's exported graph, with all labelled images in `samples` and a declaration beside it."""
+    return build_once(tmp_path_factory, "graph", lambda folder: build_graph(tiny_run, folder)[0])
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An int8 artifact of that graph; copy it before changing anything."""
+    from converters.convert import convert
+    from converters.settings import ConvertSettings
+
+    settings = ConvertSettings(precision="int8")
+    return build_once(tmp_path_factory, "int8", lambda folder: convert(tiny_graph, folder / "artifact", settings).path)

@@ -1,0 +1,102 @@
+"""Full disks, really full: a conversion and a training end with 74 and say which disk it is; a spool stays whole."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.disks import run_on_disk
+from tests.fakes.models.sensors import write_sensors
+from tests.inputs.parts import write_parts
+
+STARTED_S = 300
+"""Importing TensorFlow takes minutes while others train on the same two cores."""
+
+
+@pytest.mark.parametrize("left_kb", [0, 8, 24])
+def test_a_conversion_on_a_full_disk(tmp_path: Path, left_kb: int) -> None:
+    model = write_sensors(tmp_path / "model")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    eaves = shlex.join([sys.executable, "-P", "-m", "eaves.cli"])
+    before = (
+        f"{eaves} init --name air && dd if=/dev/zero of=left bs=1k count={left_kb} && "
+        "(dd if=/dev/zero of=filler bs=1k; rm left)"
+    )
+    command = ["-m", "eaves.cli", "convert", str(model), "--artifact", "a"]
+    done = run_on_disk(command, disk, before=before, timeout_s=100)
+    assert done.returncode == 74, done.stderr
+    assert "error: the disk that holds" in done.stderr
+    assert "is full" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FILL = """
+import os
+from pathlib import Path
+from eaves.events import Event
+from eaves.spool import Spool
+
+with Spool(Path("former.db")) as former:
+    for number in range(10):
+        event = Event(id=str(number), source="/s", type="t", data=os.urandom(900_000))
+        former.put(event, lanes=("images",), once=True)
+"""
+EMPTY = """
+with Spool(Path("former.db")) as former:
+    for entry in former.peek("images", limit=10, now=2e9):
+        former.ack(entry)
+Path("former.db").rename("new.db")
+"""
+TAKE_OVER = """
+from pathlib import Path
+from eaves.errors import SpoolError
+from eaves.spool import Spool
+from eaves.spool.takeover import take_over
+
+with Spool(Path("new.db")) as spool:
+    try:
+        take_over(spool, Path("former.db"))
+    except SpoolError as error:
+        print(error.message)
+    print(spool.depth())
+with Spool(Path("former.db")) as former:
+    print(former.depth())
+"""
+
+
+@pytest.mark.parametrize("disk_kb", [14_500, 19_000])
+def test_a_spool_that_the_disk_has_no_room_for_twice_is_left_as_it_is(tmp_path: Path, disk_kb: int) -> None:
+    before = shlex.join([sys.executable, "-P", "-c", FILL])
+    done = run_on_disk(["-c", TAKE_OVER], tmp_path, size_kb=disk_kb, before=before)
+    message, moved, left = done.stdout.splitlines()
+    assert (moved, left) == ("0", "10"), done.stdout + done.stderr
+    assert "MB are needed to move" in message
+
+
+def test_room_in_the_file_counts_as_free(tmp_path: Path) -> None:
+    """What was delivered leaves room in the file, which never shrinks."""
+    before = shlex.join([sys.executable, "-P", "-c", FILL + EMPTY + FILL])
+    done = run_on_disk(["-c", TAKE_OVER], tmp_path, size_kb=35_000, before=before)
+    assert done.stdout.splitlines() == ["10", "0"], done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("size_kb", [1024, 3300])
+def test_a_training_on_a_full_disk(tmp_path: Path, size_kb: int) -> None:
+    """The smaller disk has no room for a checkpoint, the larger one none for the model."""
+    write_parts(tmp_path / "photos" / "train", 4, side=32)
+    write_parts(tmp_path / "photos" / "val", 2, seed=1, side=32)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    options = ["--arch", "small_cnn", "--epochs", "1", "--image-size", "16", "--output", "run"]
+    command = ["-m", "trainer", "--path", str(tmp_path / "photos"), *options]
+    done = run_on_disk(command, disk, size_kb=size_kb, timeout_s=STARTED_S)
+    assert done.returncode == 74, done.stderr
+    assert "error: the disk that holds" in done.stderr
+    assert "is full" in done.stderr
+    assert "Traceback" not in done.stderr

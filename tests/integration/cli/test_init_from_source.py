@@ -1,0 +1,235 @@
+"""`eaves init --from-source`: what is collected is, byte for byte, what an agent would send."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from paho.mqtt import client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from PIL import Image
+
+from eaves.cli import cli
+from eaves.cli.app.project import load_workspace
+from eaves.errors import ConfigError
+from eaves.images.pixels import decode
+from tests.contract.sinks import open_sink
+from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
+from tests.inputs.hostile import encode
+from tests.processes.agents import AgentProcess
+from tests.processes.mosquitto import run_mosquitto
+from tests.waiting import wait_until
+
+
+def picture(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    return encode(Image.fromarray(pixels), "JPEG")
+
+
+def numbered() -> Callable[[Asked], bytes]:
+    numbers = itertools.count()
+    return lambda _: respond(body=picture(next(numbers)))
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="eaves")
+
+
+def collected(project: Path) -> list[Path]:
+    return sorted((project / "photos-unsorted").glob("*.*"))
+
+
+def init(project: Path, camera: FakeCamera, images: int, *more: str) -> Result:
+    every = ("--every", "0.05", "--images", str(images), "--crop", "0.2,0.1,0.6,0.8", "--max-side", "50")
+    return eaves("init", project, "--name", "gate", "--from-source", f"{camera.url}/snap.jpg", *every, *more)
+
+
+def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
+    project = tmp_path / "gate"
+    with open_camera(numbered()) as camera:
+        result = init(project, camera, 4)
+        assert result.exit_code == 0, result.output
+        assert "sort the images of photos-unsorted into one folder for each class, photos/CLASS/" in result.stderr
+        workspace = load_workspace(project / "eaves.yaml")
+        (source,) = workspace.project.sources
+        assert source.settings == {
+            "name": "camera",
+            "kind": "http",
+            "url": f"{camera.url}/snap.jpg",
+            "every_s": "0.05",
+            "crop": "0.2,0.1,0.6,0.8",
+            "max_side": "50",
+        }
+        assert "\n4 of 4 images collected\n" in result.stderr
+        assert result.stderr.endswith(f"these paths start there: cd {project}\n")
+        files = collected(project)
+        assert len(files) == 4
+        assert all(re.fullmatch(r"\d{8}T\d{9}Z-[0-9a-f]{16}\.jpg", file.name) for file in files)
+        assert decode(files[0].read_bytes()).shape == (50, 50, 3)
+        camera.answer = numbered()
+        with open_sink() as sink:
+            agent = AgentProcess(tmp_path / "agent", sink.url, EAVES_SOURCES=json.dumps([source.settings]))
+            agent.start()
+            try:
+                wait_until(lambda: len(sink.received) >= 6, 60)  # two deliveries at a time: not in order
+            finally:
+                agent.stop()
+        assert {file.read_bytes() for file in files} <= {event.data for event in sink.received}
+        assert sink.received[0].extensions["crop"] == "24,9,72,72"
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    with open_camera(numbered()) as camera:
+        command = [sys.executable, "-P", "-m", "eaves.cli", "init", str(tmp_path), "--name", "gate"]
+        command += ["--from-source", camera.url, "--every", "0.05", "--images"]
+        process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: len(collected(tmp_path)) >= 3, 60)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == 75, told
+        assert "of 100000 images are in" in told
+        assert "the same command goes on from there" in told
+        before = collected(tmp_path)
+        (tmp_path / "photos" / "open").mkdir(parents=True)
+        before[0].rename(tmp_path / "photos" / "open" / before[0].name)  # sorted meanwhile, and still counted
+        wanted = len(before) + 3
+        done = subprocess.run([*command, str(wanted)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert len(collected(tmp_path)) == wanted - 1
+        assert set(before[1:]) < set(collected(tmp_path))
+        again = subprocess.run([*command, str(wanted)], capture_output=True, text=True, timeout=60, check=False)
+        assert again.returncode == 0, again.stderr
+        assert len(collected(tmp_path)) == wanted - 1
+
+
+def test_a_camera_that_gives_no_picture_is_said_once(tmp_path: Path) -> None:
+    answers = itertools.chain([respond(404)] * 2, (respond(body=picture(number)) for number in itertools.count()))
+    with open_camera(lambda _: next(answers)) as camera:
+        result = init(tmp_path, camera, 2)
+    assert result.exit_code == 0
+    assert result.stderr.count("answers with status 404") == 1
+
+
+@pytest.mark.parametrize("form", ["mapping", "file", "folder"])
+def test_a_source_may_be_a_mapping_a_file_or_a_folder(form: str, tmp_path: Path) -> None:
+    inbox, project = tmp_path / "inbox", tmp_path / "project"
+    inbox.mkdir()
+    for number in range(3):
+        (inbox / f"{number}.jpg").write_bytes(picture(number))
+    text = f"{{name: belt, kind: replay, path: {inbox}, every_s: 0, crop: [0, 0, 60, 90]}}"
+    if form == "file":
+        (tmp_path / "source.yaml").write_text(text)
+        text = str(tmp_path / "source.yaml")
+    elif form == "folder":
+        text = str(inbox)
+    result = eaves("init", project, "--from-source", text, "--images", "3")
+    assert result.exit_code == 0, result.output
+    assert len(collected(project)) == 3
+    (source,) = load_workspace(project / "eaves.yaml").project.sources
+    assert (source.name, source.kind) == (("camera", "folder") if form == "folder" else ("belt", "replay"))
+
+
+def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
+    """Under a client id of its own: the agent's would be thrown off, or get later what the broker kept meanwhile."""
+    stop, numbers = threading.Event(), itertools.count()
+    with run_mosquitto(tmp_path / "broker") as broker:
+        publisher = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        publisher.connect("127.0.0.1", broker.port)
+        publisher.loop_start()
+
+        def publish() -> None:
+            while not stop.wait(0.05):
+                publisher.publish("cameras/gate/image", picture(next(numbers)), qos=1)
+
+        thread = threading.Thread(target=publish)
+        thread.start()
+        try:
+            text = f"{{kind: mqtt, url: '{broker.url}', topics: [cameras/+/image], crop: [0, 0, 60, 90]}}"
+            result = eaves("init", tmp_path / "project", "--name", "gate", "--from-source", text, "--images", "3")
+        finally:
+            stop.set()
+            thread.join()
+            publisher.loop_stop()
+        log = broker.log.read_text()
+    assert result.exit_code == 0, result.output
+    assert {decode(file.read_bytes()).shape for file in collected(tmp_path / "project")} == {(90, 60, 3)}
+    assert len(collected(tmp_path / "project")) == 3
+    assert "eaves-init-home-camera" in log
+    assert "eaves-home-camera" not in log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--from-source", "http://cam/", "--crop", "1,2"), "--from-source: crop: must be left, top, width, height"),
+        (("--from-source", "http://cam/", "--rate", "fast"), "--from-source: rate: must be frames in a time"),
+        (("--from-source", "{kind: htp}"), "did you mean http?"),
+        (("--from-source", "{kind: http, ulr: 'http://cam/'}"), "did you mean url?"),
+        (("--from-source", "nothing"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "rtsp://admin:hunter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "rtsp://admin:hun/ter2@cam/1"), "rtsp:// isn't supported yet"),
+        (("--from-source", "{url: http://admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http//admin:hunter2@cam/"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http://cam/", "--data", "https://u:hunter2@host/a"), "must be a folder here"),
+        (("--from-source", "{a: [}"), "must be a URL, a folder, a .yaml file, or a mapping"),
+        (("--from-source", "http://cam/", "--data", "s3://bucket/photos"), "must be a folder here"),
+        (("--crop", "0,0,1,1"), "--crop: is for --from-source only"),
+    ],
+)
+def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    result = eaves("init", tmp_path / "project", "--name", "gate", *arguments)
+    assert isinstance(result.exception, ConfigError), result.output
+    assert told in str(result.exception)
+    assert "hun" not in f"{result.exception} {result.exception.hint}"
+    assert not (tmp_path / "project").exists()
+
+
+def test_another_source_replaces_no_file(tmp_path: Path) -> None:
+    with open_camera(numbered()) as camera:
+        assert init(tmp_path, camera, 1).exit_code == 0
+        other = init(tmp_path, camera, 1, "--unchanged", "2")
+        assert "exists already" in str(other.exception)
+        assert init(tmp_path, camera, 1, "--unchanged", "2", "--force").exit_code == 0
+
+
+def test_a_password_in_the_address_is_warned_of(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> bytes:
+        return respond(body=picture(0)) if "authorization" in asked.headers else respond(401, WWW_Authenticate="Basic")
+
+    with open_camera(answer) as camera:
+        url = camera.url.replace("//", "//viewer:hunter2@")
+        result = eaves("init", tmp_path, "--name", "gate", "--from-source", url, "--images", "1")
+    assert result.exit_code == 0, result.output
+    assert "holds a password or token" in result.stderr
+    assert "hunter2" not in result.stderr
+    assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_without_a_password_is_for_everybody_who_may_read_the_folder(tmp_path: Path) -> None:
+    with open_camera(numbered()) as camera:
+        assert init(tmp_path, camera, 1).exit_code == 0
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "eaves.yaml").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("data", ["photos", ".", "../elsewhere"])
+def test_images_that_wait_to_be_sorted_are_no_class(data: str, tmp_path: Path) -> None:
+    """They are outside the labelled folder, wherever that is."""
+    project = tmp_path / "project"
+    with open_camera(numbered()) as camera:
+        assert init(project, camera, 1, "--data", data).exit_code == 0
+    (image,) = tmp_path.rglob("*.jpg")
+    labelled = (project / data).resolve()
+    assert image.parent == labelled.with_name(f"{labelled.name}-unsorted")

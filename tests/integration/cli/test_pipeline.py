@@ -1,0 +1,180 @@
+"""`eaves pipeline` as its Job runs it: images in, a container image and an event out, and all of it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+import eaves
+from eaves.events import MODEL_PUBLISHED, Event, decode
+from tests.container_images.packaging import build_base
+from tests.container_images.registries import LocalRegistry
+from tests.inputs.artifacts import build_tiny_dataset
+from tests.waiting import wait_until
+from trainer.run.run import open_run
+
+SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8", "VARIANTS": "1"}
+"""As tests.inputs.artifacts trains."""
+
+
+class Sink:
+    """An HTTP server that takes events: of those that come, it answers the first with 503."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        sink, attempts = self, iter([503])
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                sink.events.append(decode(dict(self.headers.items()), body))
+                self.send_response(next(attempts, 202))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+                """Says nothing."""
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Sink:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    with Sink() as running:
+        yield running
+
+
+class Pipeline:
+    """The command, with what its Job sets.
+
+    Args:
+        work: EAVES_WORK.
+        cache: XDG_CACHE_HOME.
+        words: More of the command line.
+    """
+
+    def __init__(self, work: Path, cache: Path, *words: str) -> None:
+        self.work, self._cache, self._words = work, cache, words
+
+    def start(self, data: Path, output: Path, **environ: str) -> subprocess.Popen[str]:
+        told = {f"EAVES_TRAIN_{name}": value for name, value in SETTINGS.items()}
+        places = {"EAVES_WORK": str(self.work), "XDG_CACHE_HOME": str(self._cache), "EAVES_DATA_PATH": str(data)}
+        ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "EAVES_CONVERT_PRECISION": "fp32"}
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "eaves.cli", "pipeline", f"--output={output}", "--name=digits", *self._words],
+            env={**os.environ, **told, **places, **ours, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def run(self, data: Path, output: Path, **environ: str) -> tuple[int, str]:
+        process = self.start(data, output, **environ)
+        _, stderr = process.communicate(timeout=300)
+        return process.returncode, stderr
+
+
+@pytest.fixture
+def pipeline(registry: LocalRegistry, oci_cache: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Pipeline:
+    build_base(tmp_path / "base")
+    tag = f"{registry.host}/{request.node.name.lower().replace('_', '-')[:60].strip('-')}:{{version}}"
+    words = [f"--tag={tag}", f"--base=oci:{tmp_path}/base", "--plain-http", "--site=lab"]
+    return Pipeline(tmp_path / "work", oci_cache, *words)
+
+
+def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
+    pipeline: Pipeline, sink: Sink, tiny_run: Path, tiny_artifact: Path
+) -> None:
+    """A pod that was lost after the push: its successor finds the run, and the artifact where the volume kept it."""
+    version = open_run(tiny_run).version
+    shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / version)
+    for _ in range(2):
+        code, stderr = pipeline.run(tiny_run.parent / "digits", tiny_run, K_SINK=sink.url)
+        assert code == 0, stderr
+        assert "convert begins" not in stderr
+    refused, taken, again = sink.events
+    assert refused == taken == again
+    assert (again.type, again.source) == (MODEL_PUBLISHED, "/eaves/lab/digits")
+    assert again.json()["version"] == version
+    assert "@sha256:" in again.json()["image"]
+    assert f":{version}@" not in again.json()["image"], "a digest needs no tag beside it"
+
+
+def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, tmp_path: Path) -> None:
+    code, stderr = pipeline.run(tiny_run.parent / "digits", tmp_path / "run", K_SINK="")
+    assert code == 78
+    assert "try: a SinkBinding sets K_SINK when a Job is made" in stderr
+    assert not (tmp_path / "run").exists()
+    assert not pipeline.work.exists()
+
+
+def test_a_model_below_the_floor_is_not_published(
+    registry: LocalRegistry, sink: Sink, tiny_run: Path, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    tag = f"--tag={registry.host}/below-the-floor:{{version}}"
+    pipeline = Pipeline(tmp_path / "work", tmp_path / "cache", tag, "--base=oci:nowhere", "--plain-http")
+    shutil.copytree(tiny_artifact, pipeline.work / "artifacts/digits" / open_run(tiny_run).version)
+    code, stderr = pipeline.run(tiny_run.parent / "digits", tiny_run, K_SINK=sink.url, EAVES_PIPELINE_FLOOR="1")
+    assert code == 79, stderr
+    assert "error: the model is not published: accuracy" in stderr
+    assert "publish begins" not in stderr
+    assert sink.events == []
+    assert registry.tags("below-the-floor") == set()
+
+
+def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
+    code, stderr = pipeline.run(tmp_path / "nothing", tmp_path / "run", K_SINK=sink.url)
+    assert code == 65
+    assert '"message": "train ended with 65"' in stderr
+    assert sink.events == []
+
+
+@pytest.mark.slow
+def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
+    pipeline: Pipeline, sink: Sink, tmp_path: Path
+) -> None:
+    data = build_tiny_dataset(tmp_path / "digits")
+    event = {
+        "specversion": "1.0", "id": "7", "source": "/eaves/lab/photos", "type": "dev.eaves.dataset.updated.v1",
+        "data": {"dataset": data.as_uri()},
+    }  # fmt: skip
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted/event").write_text(json.dumps(event))
+    told = {"K_EVENT_PATH": str(tmp_path / "mounted"), "EAVES_DATA_ALLOWED_PREFIXES": tmp_path.as_uri()}
+    code, stderr = pipeline.run(data, tmp_path / "runs", K_SINK=sink.url, **told)
+    assert code == 0, stderr
+    (run,) = (tmp_path / "runs").glob("[!.]*")
+    assert sink.events[-1].json()["version"] == open_run(run).version
+    assert len(run.name) == 64, "the event's identity"
+
+
+@pytest.mark.slow
+def test_a_pipeline_that_must_make_room_leaves_a_checkpoint(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
+    data = build_tiny_dataset(tmp_path / "digits")
+    process = pipeline.start(data, tmp_path / "run", K_SINK=sink.url, EAVES_TRAIN_EPOCHS="100000")
+    assert process.stderr is not None
+    wait_until(lambda: "Training" in (process.stderr.readline() if process.stderr else ""), 100)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 75, stderr
+    assert "error: stopped at: train" in stderr
+    assert list((tmp_path / ".run.unfinished/checkpoints").iterdir())

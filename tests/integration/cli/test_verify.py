@@ -1,0 +1,397 @@
+"""`eaves verify` and `eaves deploy` over real graphs and real handlers: what they run, and what they never run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper
+
+from eaves.artifact import TARGETS, Artifact, Variant, open_artifact
+from eaves.artifact.golden import INDEX
+from eaves.artifact.permitted_files import HANDLER, MODEL
+from eaves.artifact.targets import detect_cpu
+from eaves.cli import cli
+from eaves.errors import ArtifactError, EavesError, GoldenError, HandlerError, ImageError
+from eaves.inference.handler import load_handler
+from eaves.inference.replay import replay_in_child
+from eaves.inference.session import open_session
+from functions.model.classifier import Classifier
+from functions.settings import ServeSettings
+from tests.fakes.models.artifact import COLOURS, RECIPE, encode_png
+from tests.fakes.models.graph import build_graph, save, write_graph_artifact
+from tests.waiting import wait_until
+
+HANDLER_SOURCE = """
+import io
+import numpy as np
+from PIL import Image
+
+print("a handler may print")
+
+def preprocess(data):
+    image = Image.open(io.BytesIO(data)).convert("RGB").resize((8, 8))
+    return np.asarray(image, dtype=np.uint8)
+"""
+
+
+def with_handler(source: str) -> Callable[[Path], None]:
+    """A change of a staging directory: handler.py, and the tensors of the goldens stored."""
+
+    def change(at: Path) -> None:
+        (at / HANDLER).write_text(source)
+        entries = json.loads((at / INDEX).read_text())
+        for entry in entries:
+            entry["tensor"] = entry["file"].replace(".png", ".npy")
+            np.save(at / entry["tensor"], RECIPE.tensor((at / entry["file"]).read_bytes()))
+        (at / INDEX).write_text(json.dumps(entries))
+
+    return change
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="eaves")
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_graph_artifact(tmp_path / "artifact")
+
+
+def test_what_is_whole_is_verified_and_shown(artifact: Artifact) -> None:
+    result = eaves("verify", artifact.path)
+    assert result.exit_code == 0
+    rows = [line.split() for line in result.stdout.splitlines() if "golden/" in line]
+    assert [row[:2] for row in rows] == [[f"golden/00{number}.png", label] for number, label in enumerate(COLOURS)]
+    assert all(row[-1] == "yes" and row[3] == "1.0e-03" for row in rows)
+    assert "verified: 7 digests, 3 golden images reproduced" in result.stderr
+
+
+def test_json_tells_everything(artifact: Artifact) -> None:
+    verdict = json.loads(eaves("verify", artifact.path, "-o", "json").stdout)
+    assert verdict["ok"] is True
+    assert verdict["digest"] == f"sha256:{artifact.digest}"
+    assert verdict["handler"] == "none"
+    assert [case["label"] for case in verdict["cases"]] == list(COLOURS)
+    assert all(case["logits"] < 1e-4 and case["probabilities"] < 1e-4 for case in verdict["cases"])
+
+
+def change_golden(key: str, value: Any) -> Callable[[Path], None]:
+    def change(at: Path) -> None:
+        entries = json.loads((at / INDEX).read_text())
+        entries[1][key] = value
+        (at / INDEX).write_text(json.dumps(entries))
+
+    return change
+
+
+FAULTS = {
+    "logits": (change_golden("logits", [0, 0, 0]), "golden/001.png: logits differ by"),
+    "probabilities": (change_golden("probabilities", [0, 0, 0.5]), "golden/001.png: probabilities differ by"),
+    "input": (change_golden("tensor_sha256", "0" * 64), "golden/001.png: this machine makes another input tensor"),
+    "number": (change_golden("logits", [0, 0]), "golden/001.png: logits of another number"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_what_differs_is_named_and_the_other_cases_are_still_shown(tmp_path: Path, case: str) -> None:
+    change, message = FAULTS[case]
+    path = write_graph_artifact(tmp_path / "a", change=change).path
+    result = eaves("verify", path)
+    assert isinstance(result.exception, GoldenError)
+    assert message in result.exception.message
+    assert [line.split()[-1] for line in result.stdout.splitlines() if "golden/" in line] == [
+        *("yes", "no", "yes"),
+    ]
+    cases = json.loads(eaves("verify", path, "-o", "json").stdout)["cases"]
+    assert [entry["ok"] for entry in cases] == [True, False, True]
+
+
+def test_a_flipped_bit_is_found_before_anything_is_loaded(artifact: Artifact) -> None:
+    (artifact.path / "weights/backbone.bin").write_bytes(bytes(36))
+    assert "doesn't match its sha256" in str(eaves("verify", artifact.path).exception)
+
+
+def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
+    trap = f"import pathlib\npathlib.Path({str(tmp_path / 'sprung')!r}).touch()\nimport sys\nsys.exit(3)\n"
+    path = write_graph_artifact(tmp_path / "a", change=with_handler(trap)).path
+    before = set(sys.modules)
+    result = eaves("verify", path)
+    assert (result.exit_code, (tmp_path / "sprung").exists()) == (0, False)
+    assert "handler.py itself was not run" in result.stderr
+    assert not [name for name in set(sys.modules) - before if "handler_" in name]
+    failed = eaves("verify", path, "--run-handler").exception
+    assert isinstance(failed, HandlerError)
+    assert "SystemExit: 3 (line 4)" in failed.message
+    assert (tmp_path / "sprung").exists()
+
+
+def test_a_good_handler_reproduces_the_goldens_from_encoded_bytes(tmp_path: Path) -> None:
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
+    before = set(sys.modules)
+    result = eaves("verify", artifact.path, "--run-handler", "-o", "json")
+    verdict = json.loads(result.stdout)
+    assert (verdict["ok"], verdict["handler"], len(verdict["cases"])) == (True, "run", 3)
+    open_artifact(artifact.path, level="full")  # no __pycache__ was left behind
+    assert not [name for name in set(sys.modules) - before if name.startswith("eaves_handler_")]
+
+
+BAD_HANDLERS = {
+    "syntax": (
+        "def preprocess(data:\n",
+        r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
+    ),
+    "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+    "nothing": ("def prepare(data): pass\n", r"defines no function preprocess or postprocess; found: prepare"),
+    "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
+    "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
+    "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
+    "another type": ("import numpy\ndef preprocess(data): return numpy.zeros((8, 8, 3), 'float32')\n", r"float32"),
+    "the end": ("import os\ndef preprocess(data): os._exit(0)\n", r"ended the process"),
+    "an end with words": ("import os\nos.write(1, b'{}')\nos._exit(0)\n", r"ended the process"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_HANDLERS)
+def test_a_handlers_fault_is_its_own_error(tmp_path: Path, case: str) -> None:
+    source, message = BAD_HANDLERS[case]
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    with pytest.raises(HandlerError, match=message) as caught:
+        replay_in_child(artifact, run_handler=True)
+    assert (caught.value.exit_code, caught.value.http_status) == (70, 500)
+
+
+SAY = """
+import json, os
+
+def say(text):
+    for handle in range(3, 64):  # whichever is the one that is listened to
+        try:
+            os.write(handle, text)
+        except OSError:
+            pass
+    os._exit(0)
+"""
+GOOD = {"label": "", "logits": 0, "probabilities": 0, "allowed_logits": 1, "allowed_probabilities": 1, "fault": ""}
+FORGED = {
+    "no results": '{"results": []}',
+    "no result at all": "",
+    "one result": json.dumps({"result": {**GOOD, "file": "golden/000.png", "hint": "", "graph": "model.onnx"}}),
+    "results of other images": "\n".join(
+        json.dumps({"result": {**GOOD, "file": f"golden/{number}.png", "hint": "", "graph": "model.onnx"}})
+        for number in range(3)
+    ),
+    "no numbers": json.dumps({"result": {**GOOD, "logits": [], "file": "golden/000.png", "hint": "", "graph": ""}}),
+    "no object": "3",
+    "brackets": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", FORGED)
+def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case: str) -> None:
+    source = f"{SAY}say({FORGED[case].encode()!r} + b'\\n')\n"
+    path = write_graph_artifact(tmp_path / "a", change=with_handler(source)).path
+    error = eaves("verify", path, "--run-handler").exception
+    assert isinstance(error, HandlerError)
+    heard = {"one result": 1, "results of other images": 3}.get(case, 0)
+    assert f"ended the process that replays the goldens after {heard} of 3" in error.message
+
+
+def test_what_a_handler_says_is_bounded(tmp_path: Path) -> None:
+    source = f"{SAY}while True: os.write(HANDLE, b'x' * 65536)\n".replace("HANDLE", "next_handle()")
+    source = source.replace(
+        "while True",
+        "def next_handle():\n"
+        "    import stat\n"
+        "    return next(h for h in range(3, 64) if os.path.exists(f'/proc/self/fd/{h}')"
+        " and stat.S_ISFIFO(os.fstat(h).st_mode))\n"
+        "while True",
+    )
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    with pytest.raises(HandlerError, match="said more than 4194304 bytes"):
+        replay_in_child(artifact, run_handler=True, timeout_s=60)
+
+
+def test_what_a_handler_started_ends_with_it(tmp_path: Path) -> None:
+    source = (
+        "import pathlib, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(child.pid))\n"
+        "while True: pass\n"
+    )
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    with pytest.raises(HandlerError, match="took longer"):
+        replay_in_child(artifact, run_handler=True, timeout_s=4)
+    started = Path("/proc") / (tmp_path / "pid").read_text() / "stat"
+    wait_until(lambda: not started.exists() or started.read_text().split()[2] == "Z", 10, what="the end of it")
+
+
+def hanging() -> onnx.ModelProto:
+    """The colours' graph behind a loop that takes centuries."""
+    model = build_graph()
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["going"], ["goes_on"]),
+            helper.make_node("Sin", ["kept"], ["keeps"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("kept", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("goes_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("keeps", TensorProto.FLOAT, None),
+        ],
+    )
+    for name, kind, value in (("rounds", TensorProto.INT64, 2**62), ("yes", TensorProto.BOOL, 1)):
+        model.graph.initializer.append(helper.make_tensor(name, kind, [], [value]))
+    loop = helper.make_node("Loop", ["rounds", "yes", "pixels"], ["looped"], body=body)
+    model.graph.node.insert(1, loop)
+    model.graph.node[2].input[0] = "looped"
+    return model
+
+
+def test_a_graph_that_never_answers_is_ended(tmp_path: Path) -> None:
+    artifact = write_graph_artifact(tmp_path / "a", change=lambda at: save(hanging(), at / MODEL))
+    with pytest.raises(ArtifactError, match="its graph took longer than 4 s"):
+        replay_in_child(artifact, timeout_s=4)
+
+
+def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> None:
+    code = (
+        "import sys, onnxruntime\nfrom eaves.cli import cli\n"
+        "onnxruntime.InferenceSession = lambda *args, **options: sys.exit('a graph was loaded')\n"
+        f"cli(['verify', {str(artifact.path)!r}])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert "3 golden images reproduced" in done.stderr
+
+
+def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
+    here = [name for name in TARGETS if TARGETS[name].layout == detect_cpu().layout and detect_cpu().runs(name)]
+    if not here:
+        pytest.skip("no variant fits this CPU")
+    name = f"variants/{here[0]}/model.onnx"
+    fields = {"targets": (here[0],), "variants": (Variant(path=name, target=here[0]),)}
+
+    def artifact(at: str, *, portable: float, variant: float) -> Path:
+        def add(staging: Path) -> None:
+            save(build_graph(location="", scale=portable), staging / MODEL)
+            save(build_graph(location="", scale=variant), staging / name)
+
+        return write_graph_artifact(tmp_path / at, change=add, **fields).path
+
+    good = eaves("verify", artifact("good", portable=1, variant=1))
+    assert good.exit_code == 0
+    assert f"3 golden images reproduced by each of model.onnx and {name}" in good.stderr
+    for at, scales, blamed in (("a", (2, 1), "model.onnx"), ("b", (1, 2), name)):
+        path = artifact(at, portable=scales[0], variant=scales[1])
+        error = eaves("verify", path).exception
+        assert isinstance(error, GoldenError)
+        assert error.message.startswith(f"{blamed}: golden image golden/000.png: logits differ")
+        rows = json.loads(eaves("verify", path, "-o", "json").stdout)["cases"]
+        assert [row["graph"] for row in rows if not row["ok"]] == [blamed] * 3
+
+
+STORED = {
+    3: "the inputs are the stored ones",
+    0: "the recipe made the inputs",
+    1: "1 inputs are stored ones, the recipe",
+}
+
+
+@pytest.mark.parametrize("number", STORED)
+def test_where_the_inputs_came_from_is_told(tmp_path: Path, number: int) -> None:
+    def change(at: Path) -> None:
+        with_handler(HANDLER_SOURCE)(at)
+        entries = json.loads((at / INDEX).read_text())
+        (at / INDEX).write_text(json.dumps([*entries[:number], *({**one, "tensor": ""} for one in entries[number:])]))
+
+    result = eaves("verify", write_graph_artifact(tmp_path / "a", change=change).path)
+    assert result.exit_code == 0
+    assert f"handler.py itself was not run: {STORED[number]}" in result.stderr
+
+
+def test_a_handler_that_hangs_is_ended(tmp_path: Path) -> None:
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler("while True: pass\n"))
+    with pytest.raises(HandlerError, match="took longer than 2 s"):
+        replay_in_child(artifact, run_handler=True, timeout_s=2)
+
+
+def test_a_handler_that_prepares_differently_is_found(tmp_path: Path) -> None:
+    source = HANDLER_SOURCE.replace("return np", "return 255 - np")
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    results = replay_in_child(artifact, run_handler=True)
+    assert [result.ok for result in results] == [False] * 3
+    assert "another input tensor" in results[0].fault
+
+
+def test_what_is_served_is_what_was_verified(tmp_path: Path) -> None:
+    source = HANDLER_SOURCE.replace("return np.asarray(image", "return np.asarray(image.transpose(0)")
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    classifier = Classifier(artifact, open_session(artifact), ServeSettings(), handler=load_handler(artifact))
+    prediction = classifier.predict(encode_png(COLOURS["green"]))
+    assert prediction.attributes["label"] == "green"
+    assert set(prediction.timings_ms) == {"preprocess", "infer"}
+
+
+def test_a_handler_may_blame_what_was_sent(tmp_path: Path) -> None:
+    source = "from eaves.errors import ImageError\ndef preprocess(data): raise ImageError('not a scan')\n"
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    handler = load_handler(artifact)
+    assert handler.preprocess is not None
+    with pytest.raises(ImageError, match="not a scan"):
+        handler.preprocess(b"")
+
+
+def test_one_example_may_come_as_a_batch_of_one(tmp_path: Path) -> None:
+    source = HANDLER_SOURCE.replace("dtype=np.uint8)", "dtype=np.uint8)[np.newaxis]")
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
+    assert all(result.ok for result in replay_in_child(artifact, run_handler=True))
+
+
+def test_a_handler_that_was_exchanged_is_never_run(tmp_path: Path) -> None:
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
+    (artifact.path / HANDLER).write_text("raise SystemExit('ran')\n")
+    with pytest.raises(ArtifactError, match="doesn't match its sha256"):
+        load_handler(artifact)
+
+
+def test_a_module_of_the_handlers_name_is_not_taken_from_its_folder(tmp_path: Path) -> None:
+    """A user's json.py beside handler.py must not replace the standard library's: the child runs with -P."""
+    artifact = write_graph_artifact(tmp_path / "a", change=with_handler(HANDLER_SOURCE))
+    (tmp_path / "json.py").write_text("raise SystemExit('shadowed')\n")
+    assert all(result.ok for result in replay_in_child(artifact, run_handler=True))
+
+
+def test_deploy_replays_every_golden(tmp_path: Path) -> None:
+    assert eaves("init", tmp_path, "--name", "colours").exit_code == 0
+    options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
+    good = write_graph_artifact(tmp_path / "good")
+    assert eaves("deploy", good.path, *options).stdout == "colours\n"
+    bad = write_graph_artifact(tmp_path / "bad", change=FAULTS["logits"][0])
+    error = eaves("deploy", bad.path, *options).exception
+    assert isinstance(error, GoldenError)
+    assert "golden/001.png" in error.message
+
+
+def test_an_int8_model_that_this_cpu_can_not_reproduce_is_told_apart(tmp_path: Path) -> None:
+    def manifest(at: Artifact) -> dict[str, Any]:
+        return {"precision": "int8", "quantisation": replace(at.manifest.quantisation, shipped=True)}
+
+    plain = write_graph_artifact(tmp_path / "plain")
+    int8 = write_graph_artifact(tmp_path / "a", change=FAULTS["logits"][0], **manifest(plain))
+    error = eaves("verify", int8.path).exception
+    assert isinstance(error, EavesError)
+    assert "convert with precision fp32" in (error.hint or "")

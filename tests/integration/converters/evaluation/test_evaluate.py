@@ -1,0 +1,219 @@
+"""`eaves evaluate`, typed: on a real run, its artifact, and a function that serves it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, cast
+
+import pytest
+from click.testing import CliRunner, Result
+
+from eaves.cli import cli
+from eaves.errors import ArtifactError, DatasetError, DeliveryError, EavesError
+from tests.inputs.artifacts import build_tiny_dataset, strip_split
+from tests.page import Page, assert_self_contained
+from tests.processes.function import Function
+from tests.waiting import wait_until
+from trainer.run.run import load_trained_on, open_run
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def read(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_dataset(tmp_path_factory.mktemp("digits"))
+
+
+def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits: Path) -> None:
+    told = read(eaves("evaluate", tiny_run, digits, "-o", "json"))
+    (model,) = told["models"]
+    run = open_run(tiny_run)
+    assert told["trained_on_left_out"] == len(load_trained_on(tiny_run)) > 0
+    assert model["images"] == run.metrics()["val_images"]
+    assert model["accuracy"] == run.val_accuracy
+    assert model["confusion"] == run.metrics()["confusion"]
+    assert model["time_ms"]["median"] > 0
+
+
+def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    told = read(eaves("evaluate", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
+    assert [model["kind"] for model in told["models"]] == ["run", "artifact"]
+    assert told["pairing"]["differing"] == []
+    assert told["pairing"]["mcnemar_p"] == 1.0
+    assert told["pairing"]["images"] == told["models"][0]["images"]
+    assert_self_contained(page.read_text())
+
+
+def test_an_artifact_alone_sees_all_images_unless_a_run_is_named(
+    tiny_run: Path, tiny_artifact: Path, digits: Path
+) -> None:
+    everything = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))
+    assert everything["models"][0]["images"] == 72
+    held_out = read(eaves("evaluate", tiny_artifact, digits, "--held-out-of", tiny_run, "-o", "json"))
+    assert held_out["models"][0]["images"] == open_run(tiny_run).metrics()["val_images"]
+
+
+def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
+    tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path
+) -> None:
+    old = strip_split(tiny_run, tmp_path / "old")
+    page = tmp_path / "page.html"
+    seen = eaves("evaluate", old, digits, "--page", page)
+    reason = (
+        "does not tell which images it was trained on (it has no split.jsonl, as runs of an earlier Eaves, and its "
+        "images have changed): all images are used, and its accuracy is overestimated if it was trained on some of "
+        "them; train it again, or give images that it has not seen"
+    )
+    assert "note: run old (digits" in seen.stderr
+    assert reason in seen.stderr
+    assert reason in Page(page.read_text()).words
+    (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_notes"]
+    assert "only a run does" in line
+    assert "name its run (--held-out-of RUN)" in line
+    for quiet in ((tiny_run, digits), (tiny_artifact, digits, "--held-out-of", tiny_run)):
+        assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_notes"] == []
+    refused = CliRunner().invoke(cli, ["evaluate", str(tiny_artifact), str(digits), "--held-out-of", str(old)])
+    assert "does not tell which images it was trained on" in str(refused.exception)
+
+
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_an_archive_is_taken_as_training_takes_it(
+    tiny_run: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_uri: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "digits"), "zip", digits)
+    place = Path(archive).as_uri() if as_uri else "digits.zip"
+    (model,) = read(eaves("evaluate", tiny_run, place, "-o", "json"))["models"]
+    assert model["accuracy"] == open_run(tiny_run).val_accuracy
+    assert model["images"] == open_run(tiny_run).metrics()["val_images"]
+    assert [entry.name for entry in (tmp_path / "runs" / ".cache").iterdir()] == ["unpacked"]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("nowhere", "can't read the folder nowhere"),
+        ("nowhere.zip", "can't read the archive nowhere.zip"),
+        ("ftp://host/photos", "data can't be read from ftp://host/photos"),
+    ],
+)
+def test_data_that_are_not_there_are_an_error_with_a_hint(tiny_run: Path, place: str, message: str) -> None:
+    result = CliRunner().invoke(cli, ["evaluate", str(tiny_run), place])
+    assert isinstance(result.exception, DatasetError)
+    assert result.exception.message.startswith(message)
+    assert result.exception.hint
+
+
+def test_a_running_function_answers_as_its_artifact_does(
+    tiny_artifact: Path, digits: Path, start: Callable[..., Function]
+) -> None:
+    function = start()
+    url = f"http://127.0.0.1:{wait_until(function.port, 30)}/"
+    told = read(eaves("evaluate", url, tiny_artifact, digits, "-o", "json"))
+    assert told["models"][0]["kind"] == "function"
+    assert told["models"][0]["accuracy"] == told["models"][1]["accuracy"]
+    assert told["pairing"]["differing"] == []
+
+
+def test_a_function_that_is_not_there_is_an_error(digits: Path) -> None:
+    result = CliRunner().invoke(cli, ["evaluate", "http://127.0.0.1:1/", str(digits)])
+    assert result.exit_code == 1
+    assert "no connection to http://127.0.0.1:1/" in str(result.exception)
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers every request with its server's status and body."""
+
+    def do_POST(self) -> None:
+        status, body = cast(tuple[int, bytes], self.server.answer)  # type: ignore[attr-defined]
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """URL of a server that answers so."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+        server.answer = status, body  # type: ignore[attr-defined]
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "message"),
+    [
+        (200, b'{"predictions": [{"label": "1", "score": NaN}]}', ArtifactError, "with the score nan"),
+        (200, b'{"predictions": ' + b"[" * 200_000, ArtifactError, "holds no predictions"),
+        (400, b"[" * 60_000, DatasetError, "none of the 72 images can be read"),
+        (500, b"[" * 60_000, DeliveryError, "answered 500"),
+    ],
+    ids=["nan", "nested", "nested reason of a refusal", "nested reason of a failure"],
+)
+def test_an_answer_that_makes_no_sense_is_an_error(
+    digits: Path, status: int, body: bytes, error: type[EavesError], message: str
+) -> None:
+    with answering(status, body) as url:
+        result = CliRunner().invoke(cli, ["evaluate", url, str(digits)])
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+
+
+def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
+    result = eaves("evaluate", tiny_artifact, digits)
+    assert result.exit_code == 0
+    headline = "accuracy 1.000 (0.949 to 1.000 with 95 % confidence) on 72 images"
+    for part in (headline, "calibration error", "ms an image", "RECALL"):
+        assert part in result.stdout
+
+
+def test_what_is_told_of_two_models_fits_a_terminal_of_80_columns(
+    tiny_run: Path, tiny_artifact: Path, digits: Path
+) -> None:
+    result = eaves("evaluate", tiny_run, tiny_artifact, digits)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert "the second differs by +0.0 points" in result.stdout
+    assert [line for line in lines if len(line) > 80] == []
+    heading = next(line for line in lines if line.lstrip().startswith("CLASS"))
+    assert len(heading.rstrip()) <= 68, "names of classes as long as `sunflowers` would not fit"
+
+
+def test_min_accuracy_decides_by_the_lower_end(tiny_artifact: Path, digits: Path) -> None:
+    accuracy, low = (
+        read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["models"][0][name]
+        for name in ("accuracy", "accuracy_interval_95")
+    )
+    assert eaves("evaluate", tiny_artifact, digits, "--min-accuracy", low[0] - 0.001).exit_code == 0
+    failed = eaves("evaluate", tiny_artifact, digits, "--min-accuracy", (low[0] + accuracy) / 2)
+    assert failed.exit_code == 1
+    assert "below --min-accuracy" in failed.stderr
+
+
+def test_three_models_and_no_model_are_refused(tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
+    for arguments in ([tiny_artifact] * 3, [tmp_path]):
+        result = CliRunner().invoke(cli, ["evaluate", *map(str, arguments), str(digits)])
+        assert result.exit_code != 0

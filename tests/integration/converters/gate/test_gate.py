@@ -1,0 +1,177 @@
+"""A model before it is published: judged on what its run held out, beside the one that is at the registry."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from converters.gate.publication_check import check_publication
+from converters.gate.published_model import find_published
+from converters.gate.settings import PipelineSettings
+from eaves.artifact import Artifact, open_artifact, write_artifact
+from eaves.artifact.permitted_files import HANDLER, LABELS
+from eaves.artifact.store import file_entries
+from eaves.errors import OciError, RefusedModelError
+from eaves.oci.copy import Overlay, copy_image
+from eaves.oci.image_location import open_location
+from eaves.oci.layers.artifact_layers import artifact_parts, part_files
+from eaves.oci.layers.image import Start, build_image, load_image
+from eaves.oci.layers.layer import write_layer
+from eaves.oci.package import ARTIFACT_LABEL
+from eaves.oci.registry.registry import Access
+from eaves.oci.store.layout import create_layout
+from tests.container_images.packaging import build_base
+from tests.container_images.registries import LocalRegistry
+from trainer.progress import SilentProgress
+from trainer.run.run_location import RunLocation, build_location
+from trainer.settings import DataSettings
+
+ACCESS = Access(plain_http=True)
+EARLIER, LATER = "20200101-000000-00000000", "20990101-000000-00000000"
+LOOSE = PipelineSettings(max_accuracy_drop=40.0)
+"""For 16 held-out images, on which two models that never differ are at most 17 points apart."""
+
+
+def altered(artifact: Path, target: Path, *, version: str, swapped: bool = False, handler: str = "") -> Artifact:
+    """A copy of an artifact that is another model: of another version, its classes in another order, with a handler."""
+    shutil.copytree(artifact, target / "staging", ignore=shutil.ignore_patterns("manifest.json"))
+    manifest = open_artifact(artifact).manifest
+    labels = manifest.labels[1:] + manifest.labels[:1] if swapped else manifest.labels
+    (target / "staging" / LABELS).write_text("".join(f"{label}\n" for label in labels))
+    if handler:
+        (target / "staging" / HANDLER).write_text(handler)
+    files = file_entries(target / "staging")
+    return write_artifact(
+        target / "staging", target / version, replace(manifest, version=version, labels=labels, files=files)
+    )
+
+
+def push(artifact: Artifact, name: str, folder: Path, *, says: str = "") -> None:
+    """Put a container image that holds an artifact, and nothing that runs it, at a registry."""
+    layout, base = create_layout(folder / "layout"), build_base(folder / "base")
+    parts = artifact_parts(artifact, allow_handler=True)
+    layers = [write_layer(layout, part_files(artifact, part), part.title) for part in parts]
+    labels = {ARTIFACT_LABEL: says or f"sha256:{artifact.digest}"}
+    start = Start(entrypoint=("true",), environment={}, user="1:1", port=8080, labels=labels)
+    made = build_image(layout, load_image(base, base.resolve("base")), layers, start)
+    copy_image(Overlay([layout], base), open_location(name, ACCESS).store, made, name=name.rpartition(":")[2])
+
+
+class Gate:
+    """A run with its artifact, and a repository."""
+
+    def __init__(self, run: Path, artifact: Path, repository: str, folder: Path) -> None:
+        self.folder, self.repository = folder, repository
+        self.place: RunLocation = build_location(run, folder / "work")
+        self.data = DataSettings(path=run.parent / "digits")
+        self.artifacts = folder / "artifacts"
+        self.artifacts.mkdir()
+        self.path = shutil.copytree(artifact, self.artifacts / open_artifact(artifact).manifest.version)
+
+    def judge(self, settings: PipelineSettings = LOOSE, *, path: Path | None = None, tag: str = "{version}") -> str:
+        named = f"{self.repository}:{tag}"
+        lines = check_publication(
+            path or self.path, self.place, self.data, named, settings, access=ACCESS, progress=SilentProgress()
+        )
+        return "\n".join(lines)
+
+    def publish(
+        self, version: str, *, tag: str = "", says: str = "", swapped: bool = False, handler: str = ""
+    ) -> Artifact:
+        made = altered(self.path, self.folder / f"made-{version}", version=version, swapped=swapped, handler=handler)
+        push(made, f"{self.repository}:{tag or version}", self.folder / f"push-{version}", says=says)
+        return made
+
+
+@pytest.fixture
+def gate(
+    registry: LocalRegistry, tiny_run: Path, tiny_artifact: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Gate:
+    name = request.node.name.lower().replace("_", "-")[:60].strip("-")
+    return Gate(tiny_run, tiny_artifact, f"{registry.host}/{name}", tmp_path)
+
+
+def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
+    told = gate.judge()
+    assert "on 16 held-out images" in told
+    assert "nothing was published here before" in told
+    with pytest.raises(RefusedModelError, match=r"pipeline\.floor, 0\.99"):
+        gate.judge(PipelineSettings(floor=0.99))
+
+
+def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
+    gate.publish(EARLIER, swapped=True)  # all of its answers are wrong
+    gate.publish("20200102-000000-00000000")  # answers the same
+    told = gate.judge()
+    assert "0 are right that" in told
+    assert "20200102-000000-00000000 had wrong, and 0 are wrong" in told
+    with pytest.raises(RefusedModelError, match=r"max_accuracy_drop allows 5; .*its run is not beside this one"):
+        gate.judge(PipelineSettings())
+
+
+def test_a_worse_model_than_the_one_that_serves_is_refused(gate: Gate) -> None:
+    """Its classes are in another order: an accuracy near 0 is below guessing, so the floor alone would refuse it."""
+    gate.publish(EARLIER)
+    worse = altered(gate.path, gate.folder / "worse", version=LATER, swapped=True)
+    with pytest.raises(RefusedModelError, match="always answering"):
+        gate.judge(path=worse.path)
+
+
+def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
+    own = open_artifact(gate.path)
+    push(own, f"{gate.repository}:{own.manifest.version}", gate.folder / "own")
+    assert "is this model" in gate.judge(PipelineSettings(floor=1.0))
+
+
+def test_a_tag_that_stays_names_the_model_before(gate: Gate) -> None:
+    gate.publish(LATER, tag="stable")
+    assert f"{gate.repository}:stable had wrong" in gate.judge(tag="stable")
+
+
+def test_an_artifact_that_is_still_here_is_not_fetched(gate: Gate, registry: LocalRegistry) -> None:
+    before = gate.publish(EARLIER)
+    shutil.copytree(before.path, gate.artifacts / EARLIER)
+    gate.judge()
+    fetched = [line for line in registry.log.read_text().splitlines() if "GET" in line and "/blobs/" in line]
+    repository = gate.repository.rpartition("/")[2]
+    assert sum(repository in line for line in fetched) == 1, "the config, which names the artifact"
+
+
+def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, tiny_run: Path) -> None:
+    gate.publish(EARLIER)
+    runs = gate.folder / "runs"
+    shutil.copytree(tiny_run, runs / "new")
+    shutil.copytree(tiny_run, runs / "before")
+    manifest = json.loads((runs / "before/run.json").read_text())
+    (runs / "before/run.json").write_text(json.dumps(manifest | {"version": EARLIER}))
+    gate.place = build_location(runs / "new", gate.folder / "work")
+    assert "may have seen" not in gate.judge()
+    lines = [json.loads(line) for line in (runs / "before/split.jsonl").read_text().splitlines()]
+    trained = "".join(json.dumps(line | {"split": "train"}) + "\n" for line in lines)
+    (runs / "before/split.jsonl").write_text(trained)
+    with pytest.raises(RefusedModelError, match="was trained on every held-out image"):
+        gate.judge()
+
+
+def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_believed(gate: Gate) -> None:
+    gate.publish(EARLIER, says="sha256:" + "0" * 64)
+    with pytest.raises(OciError, match="another artifact than it says"):
+        gate.judge()
+
+
+def test_a_handler_out_of_the_registry_is_not_run_unless_it_is_ones_own(gate: Gate) -> None:
+    marker = gate.folder / "ran"
+    gate.publish(EARLIER, handler=f"open({str(marker)!r}, 'w').close()\n")
+    with pytest.raises(RefusedModelError, match=r"has another handler\.py, which is not run here"):
+        gate.judge()
+    assert not marker.exists()
+
+
+def test_tags_that_are_no_versions_dont_count(gate: Gate) -> None:
+    gate.publish(EARLIER, tag="latest")
+    assert find_published(f"{gate.repository}:{{version}}", LATER, ACCESS) == (None, None)
+    assert find_published(f"{gate.repository}-nothing:{{version}}", LATER, ACCESS) == (None, None)

@@ -1,0 +1,105 @@
+"""Two heads on one frozen backbone: their temperatures travel with the head's weights, and scores obey them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, check, open_artifact
+from eaves.config import SettingsLayer, build
+from eaves.inference.session import open_session
+from tests.inputs.artifacts import CLASSES, PER_CLASS, build_tiny_dataset
+from trainer.evaluation.calibration import softmax
+from trainer.run.run import Run
+from trainer.settings import DataSettings, TrainSettings
+from trainer.train import train
+
+
+def write_digits(root: Path) -> Path:
+    """Digits to train on and others held out, of which every third has a wrong label: heads are too sure of them."""
+    build_tiny_dataset(root / "train")
+    digits, count = load_digits(), Counter[int]()
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        count[label] += 1
+        if label < CLASSES and PER_CLASS < count[label] <= 2 * PER_CLASS:
+            named = (label + (count[label] % 3 == 0)) % CLASSES
+            (root / "val" / str(named)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(root / "val" / str(named) / f"{number:04d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Run, Artifact]]:
+    """Two runs whose penalties, and so whose heads and temperatures, differ."""
+    root = tmp_path_factory.mktemp("heads")
+    data, made = DataSettings(path=write_digits(root / "digits")), []
+    for number, head_l2 in enumerate((20.0, 1.0)):
+        values = {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen", "image_size": 32, "epochs": 5}
+        settings = build(TrainSettings, SettingsLayer(origin="test", values={**values, "head_l2": head_l2}))
+        run = train(data, settings, root / f"run{number}", name="digits")
+        made.append((run, convert(run.path, root / f"artifact{number}", ConvertSettings(precision="fp32"))))
+    return made
+
+
+def test_another_head_and_temperature_change_the_heads_file_alone(pair: list[tuple[Run, Artifact]]) -> None:
+    (_, first), (_, second) = pair
+    assert first.manifest.temperature != second.manifest.temperature
+    for name in ("model.onnx", "weights/backbone.bin"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
+    assert (first.path / "weights/head.bin").read_bytes() != (second.path / "weights/head.bin").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def int8_pair(pair: list[tuple[Run, Artifact]], tmp_path_factory: pytest.TempPathFactory) -> list[Artifact]:
+    """The same two runs as int8, each on its own: neither sees the other's artifact."""
+    root = tmp_path_factory.mktemp("int8")
+    # A head on a backbone that was never trained: it may lose anything here.
+    settings = ConvertSettings(precision="int8", max_accuracy_drop=100.0, tolerance_int8=1.0, agreement_int8=0.0)
+    return [convert(run.path, root / str(number) / "artifact", settings) for number, (run, _) in enumerate(pair)]
+
+
+def test_so_they_do_in_int8(int8_pair: list[Artifact]) -> None:
+    """How the backbone is rounded depends on nothing of the head, and the head isn't rounded."""
+    first, second = int8_pair
+    operators = [node.op_type for node in onnx.load(str(first.model_path), load_external_data=False).graph.node]
+    assert operators.count("QLinearConv") > 20
+    for name in ("model.onnx", "weights/backbone.bin"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes(), name
+    head = [(artifact.path / "weights/head.bin").read_bytes() for artifact in int8_pair]
+    assert head[0] != head[1]
+    assert len(head[0]) < 20_000
+    keys = [artifact.manifest.quantisation.calibration_key for artifact in int8_pair]
+    assert keys[0] == keys[1]
+    for artifact in int8_pair:
+        assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
+
+
+def test_scores_are_divided_by_the_temperature_and_logits_are_not(pair: list[tuple[Run, Artifact]]) -> None:
+    for run, artifact in pair:
+        temperature = artifact.manifest.temperature
+        assert temperature == run.metrics()["temperature"] != 1.0
+        batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
+        logits, probabilities = open_session(artifact).run(batch)
+        assert np.allclose(probabilities, softmax(logits, temperature), atol=1e-5)
+        serve = tf.saved_model.load(str(run.saved_model)).signatures["serving_default"]
+        assert np.allclose(serve(image=tf.constant(batch))["logits"], logits, atol=1e-4)
+        assert artifact.manifest.parity.max_abs_error_probabilities <= 1e-4
+
+
+def test_keras_opens_its_file_without_our_code(pair: list[tuple[Run, Artifact]]) -> None:
+    run, _ = pair[0]
+    model = keras.models.load_model(run.path / "model.keras")
+    assert {type(layer).__module__.partition(".")[0] for layer in model.layers} == {"keras"}
+    batch = np.stack([run.recipe.tensor(sample.path.read_bytes()) for sample in run.samples()])
+    answer = model.predict_on_batch(batch)
+    assert np.allclose(answer["probabilities"], softmax(answer["logits"], run.metrics()["temperature"]), atol=1e-5)

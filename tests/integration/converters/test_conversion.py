@@ -1,0 +1,131 @@
+"""Run > artifact with the real tf2onnx, TensorFlow and onnxruntime."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.convert import convert
+from converters.proof.parity import ParityTolerance, prove_parity
+from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.settings import ConvertSettings
+from eaves.artifact import check, load_golden, open_artifact
+from eaves.errors import ArtifactError, ConversionError, ParityError, RunError
+from eaves.inference.session import open_session
+from trainer.evaluation.calibration import softmax
+from trainer.progress import Step
+from trainer.run.run import open_run
+
+
+class Followed:
+    """Progress that remembers: the phases in their order, and those that ended with steps left or too many."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.unfinished: set[str] = set()
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        done = 0
+
+        def step(count: int = 1, note: str = "") -> None:
+            nonlocal done
+            done += count
+
+        self.phases.append(title)
+        yield step
+        if done != total:
+            self.unfinished.add(title)
+
+
+def test_the_artifact_is_whole_proven_and_described(tiny_artifact: Path, tiny_run: Path) -> None:
+    artifact, run = open_artifact(tiny_artifact, level="full"), open_run(tiny_run)
+    manifest = artifact.manifest
+    assert manifest.labels == run.labels == ("0", "1", "2", "3")
+    assert (tiny_artifact / "labels.txt").read_text() == "0\n1\n2\n3\n"
+    assert (manifest.name, manifest.version, manifest.image_recipe) == (run.name, run.version, run.recipe)
+    assert manifest.parity.passed
+    assert manifest.parity.images == len(run.samples())
+    assert manifest.parity.max_abs_error <= 1e-4
+    assert manifest.parity.max_abs_error_probabilities <= 1e-4
+    assert manifest.temperature == run.metrics()["temperature"]
+    assert manifest.parity.top1_agreement == 1.0
+    assert (manifest.input.name, manifest.input.dtype, manifest.input.shape) == ("image", "uint8", (-1, 16, 16, 3))
+    assert {output.name: output.shape for output in manifest.outputs} == {"logits": (-1, 4), "probabilities": (-1, 4)}
+    assert {path.name for path in tiny_artifact.parent.iterdir()} == {"digits", "run", "artifact"}
+
+
+def test_its_session_takes_batches_and_reproduces_every_golden_image(tiny_artifact: Path) -> None:
+    artifact = open_artifact(tiny_artifact)
+    session = open_session(artifact)
+    assert check(artifact, session.answer) == 4
+    batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    logits, probabilities = session.run(batch)
+    assert logits.shape == probabilities.shape == (3, 4)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert np.allclose(session.run(batch[1:2])[0], logits[1:2], atol=1e-5)
+
+
+def test_converting_again_gives_the_same_bytes(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
+    followed = Followed()
+    again = convert(tiny_run, tmp_path / "deep" / "again", ConvertSettings(precision="fp32"), progress=followed)
+    assert again.digest == open_artifact(tiny_artifact).digest
+    assert followed.phases == ["Checking the model", "Exporting to ONNX", "Preparing the graph", "Proving parity"]
+    assert followed.unfinished == set()
+    assert [path.name for path in again.path.parent.iterdir()] == ["again"]
+
+
+@pytest.mark.parametrize("change", [{"resize": "crop"}, {"filter": "bicubic"}, {"filter": "lanczos"}])
+def test_one_changed_line_of_the_recipe_turns_parity_red(tiny_artifact: Path, change: dict[str, Any]) -> None:
+    """The goldens hold what TensorFlow answered, so they are a truth to prove against."""
+    artifact = open_artifact(tiny_artifact)
+    cases, session = load_golden(artifact), open_session(artifact)
+    # A golden image is 8x8: seen as a part of a wider one, so that cropping differs from stretching.
+    recipe = replace(artifact.manifest.image_recipe, height=16, width=12)
+    paths = [tiny_artifact / case.file for case in cases]
+    logits = np.array([case.logits for case in cases], np.float32)
+    truth = ReferenceOutputs(
+        logits=logits,
+        probabilities=softmax(logits, artifact.manifest.temperature).astype(np.float32),
+        tensor_sha256=tuple(case.tensor_sha256 for case in cases),
+    )
+    demand = ParityTolerance(probabilities=1e-3, logits=1e-3)
+    assert prove_parity(session, artifact.manifest.image_recipe, paths, truth, demand).passed
+    changed = replace(recipe if "resize" in change else artifact.manifest.image_recipe, **change)
+    with pytest.raises(ParityError, match="different input tensors"):
+        prove_parity(session, changed, paths, truth, demand)
+
+
+@pytest.mark.parametrize("name", ["model/saved_model.pb", "labels.txt", "samples.json"])
+def test_a_tampered_run_is_refused(tiny_run: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    with (tmp_path / "run" / name).open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(RunError, match=name):
+        convert(tmp_path / "run", tmp_path / "artifact", ConvertSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_output_that_exists_is_left_alone(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="exists already"):
+        convert(tiny_run, tmp_path, ConvertSettings())
+
+
+def test_a_crash_of_tf2onnx_is_told_with_its_last_words_and_leaves_nothing(tiny_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/model")
+    (tmp_path / "run/model").mkdir()
+    about = json.loads((tmp_path / "run/run.json").read_text())
+    about["files"] = {name: entry for name, entry in about["files"].items() if not name.startswith("model/")}
+    (tmp_path / "run/run.json").write_text(json.dumps(about))
+    with pytest.raises(ConversionError, match=r"tf2onnx failed with exit code 1; its last words:\n[\s\S]*SavedModel"):
+        convert(tmp_path / "run", tmp_path / "artifact", ConvertSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

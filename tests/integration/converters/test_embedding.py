@@ -1,0 +1,134 @@
+"""The task `embed`: features out of a run of ours and out of a declared model, served by a real process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, check, load_golden, open_artifact
+from eaves.artifact.golden import INDEX
+from eaves.errors import ConversionError, GoldenError
+from eaves.events import Event, decode, encode_binary
+from eaves.inference.replay import replay_in_child
+from eaves.inference.session import open_session
+from eaves.schemas import SCHEMAS
+from tests.processes.function import Function
+
+EMBED = ConvertSettings(task="embed", precision="auto")
+
+
+@pytest.fixture(scope="module")
+def embedding(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return convert(tiny_run, tmp_path_factory.mktemp("embed") / "a", EMBED)
+
+
+def features_of(run: Path, images: np.ndarray) -> np.ndarray:
+    """What the trained model's head reads, by Keras itself."""
+    import keras
+
+    model = keras.saving.load_model(run / "model.keras", compile=False)
+    return np.asarray(keras.Model(model.inputs[0], model.get_layer("head").input)(images))
+
+
+def test_features_are_what_the_trained_head_reads(embedding: Artifact, tiny_artifact: Path, tiny_run: Path) -> None:
+    manifest, plain = embedding.manifest, open_artifact(tiny_artifact).manifest
+    assert (manifest.task, manifest.precision, plain.task) == ("embed", "fp32", "classify")
+    assert "features" in manifest.quantisation.reason
+    assert manifest.files["weights/backbone.bin"] == plain.files["weights/backbone.bin"]
+    paths = [embedding.path / case.file for case in load_golden(embedding)]
+    tensors = np.asarray([manifest.image_recipe.tensor(path.read_bytes()) for path in paths])
+    outputs = open_session(embedding).answer(tensors)
+    assert set(outputs) == {"features", "logits", "probabilities"}
+    np.testing.assert_allclose(outputs["features"], features_of(tiny_run, tensors), atol=1e-4)
+    expected = open_session(open_artifact(tiny_artifact)).answer(tensors)
+    np.testing.assert_allclose(outputs["logits"], expected["logits"], atol=1e-4)
+
+
+def test_goldens_hold_the_features_too(embedding: Artifact, tmp_path: Path) -> None:
+    assert all(result.ok for result in replay_in_child(embedding))
+    changed = tmp_path / "changed"
+    shutil.copytree(embedding.path, changed)
+    entries = json.loads((changed / INDEX).read_text())
+    entries[0]["outputs"]["features"][3] += 0.5
+    (changed / INDEX).write_text(json.dumps(entries))
+    other = replace(embedding, path=changed)
+    with pytest.raises(GoldenError, match=r"golden/000.png: logits differ by"):
+        check(other, open_session(other).attempt)
+
+
+def test_int8_is_refused_with_the_reason(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="it is judged by labels, which say nothing of features"):
+        convert(tiny_run, tmp_path / "a", replace(EMBED, precision="int8"))
+
+
+@pytest.fixture(scope="module")
+def declared(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The graph as others might have made it: features as an output of any rank, called by their own name."""
+    folder = tmp_path_factory.mktemp("declared")
+    shutil.copytree(tiny_graph.parent, folder, dirs_exist_ok=True)
+    model = onnx.load(str(folder / tiny_graph.name))
+    head = next(node for node in model.graph.node if node.op_type == "MatMul")
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    model.graph.initializer.append(axes)
+    model.graph.node.append(helper.make_node("Unsqueeze", [head.input[0], "axes"], ["pooled"]))
+    model.graph.output.append(helper.make_tensor_value_info("pooled", TensorProto.FLOAT, ["n", "d", 1, 1]))
+    for file in folder.glob("exported.onnx*"):
+        file.unlink()
+    onnx.save(model, str(folder / tiny_graph.name))
+    values = yaml.safe_load((folder / "model.yaml").read_text())
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, "task": "embed", "features": "pooled"}))
+    return folder / tiny_graph.name
+
+
+def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Artifact, tmp_path: Path) -> None:
+    made = convert(declared, tmp_path / "a", ConvertSettings())
+    assert made.manifest.task == "embed"
+    image = (embedding.path / "golden/000.png").read_bytes()
+    tensor = made.manifest.image_recipe.tensor(image)[np.newaxis]
+    np.testing.assert_allclose(
+        open_session(made).answer(tensor)["features"], open_session(embedding).answer(tensor)["features"], atol=1e-4
+    )
+    assert open_session(made).answer(np.concatenate([tensor, tensor]))["features"].shape[0] == 2
+
+
+def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="isn't declared which output holds the features"):
+        convert(tiny_graph, tmp_path / "a", EMBED)
+
+
+@pytest.fixture
+def function(embedding: Artifact, tmp_path: Path) -> Iterator[Function]:
+    started = Function(embedding.path, tmp_path, EAVES_SELF_TEST="all")
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+def test_a_process_answers_an_event_with_the_vector(function: Function, embedding: Artifact) -> None:
+    case = load_golden(embedding)[0]
+    data = (embedding.path / case.file).read_bytes()
+    cause = Event(id="1", source="/x", type="dev.eaves.image.captured.v1", datacontenttype="image/png", data=data)
+    headers, body = encode_binary(cause)
+    status, answered, content = function.request("POST", "/", body, **headers)
+    assert status == 200, content
+    reply = decode(answered, content)
+    document = reply.json()
+    jsonschema.validate(reply.json(), SCHEMAS[reply.type])
+    assert reply.type == "dev.eaves.image.embedded.v1"
+    assert not {"label", "confidence"} & set(reply.extensions)
+    assert document["dimensions"] == len(document["embedding"]) == len(case.outputs["features"])
+    np.testing.assert_allclose(document["embedding"], case.outputs["features"], rtol=1e-3, atol=1e-3)
+    again = function.request("POST", "/", content, **answered)
+    assert (again[0], again[2]) == (202, b"")

@@ -1,0 +1,298 @@
+"""Which precision ships, decided by measuring: on the tiny run's graph, converted as a model that others made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, Evidence, check, load_golden, open_artifact, write_artifact
+from eaves.artifact.golden import INDEX
+from eaves.artifact.store import file_entries
+from eaves.base.statistics import paired_drop_bound
+from eaves.cli import cli
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConversionError, GoldenError
+from eaves.inference.session import open_session
+from trainer.progress import Step
+from trainer.run.run import open_run
+
+PARTS = {"model.onnx", "weights/backbone.bin", "labels.txt", "golden/golden.json"}
+
+
+def settings(**values: Any) -> ConvertSettings:
+    return build(ConvertSettings, SettingsLayer(origin="test", values=values))
+
+
+def content(artifact: Artifact) -> dict[str, bytes]:
+    root = artifact.path
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def operators(artifact: Artifact) -> Counter[str]:
+    graph = onnx.load(str(artifact.model_path), load_external_data=False).graph
+    return Counter(node.op_type for node in graph.node)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Followed:
+    """A progress that keeps title and length of every phase."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int]] = []
+
+    @contextmanager
+    def phase(self, title: str, total: int) -> Iterator[Step]:
+        """Keep it."""
+        self.phases.append((title, total))
+        yield lambda count=1, note="": None
+
+
+# A run, with TensorFlow.
+
+
+def test_a_run_with_16_held_out_images_ships_fp32_unless_int8_is_asked_for(tiny_run: Path, tmp_path: Path) -> None:
+    artifact = convert(tiny_run, tmp_path / "auto", settings())
+    found = artifact.manifest.quantisation
+    assert (artifact.manifest.precision, found.trials, found.evidence) == ("fp32", (), Evidence())
+    assert "16 labelled images that were held out can't show that it loses at most 3 points" in found.reason
+    assert "at least 99 can, or 500 photos with or without labels (convert.unlabelled)" in found.reason
+    artifact = convert(tiny_run, tmp_path / "artifact", settings(precision="int8"), page=True)
+    manifest, found = artifact.manifest, artifact.manifest.quantisation
+    assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("int8", "int8", True, False)
+    assert found.reason.startswith("int8 was asked for, and the evidence doesn't suffice by itself: int8 ")
+    evidence, shipped = found.evidence, found.trials[-1]
+    assert (evidence.kind, evidence.passed, evidence.labelled_images, evidence.images) == ("labels", False, 16, 16)
+    assert evidence.drop_bound_95 > 0.15 > found.max_accuracy_drop == 0.03
+    assert shipped.judged
+    assert shipped.accuracy == pytest.approx(found.accuracy_fp32 - shipped.drop)
+    assert shipped.interval_95[0] <= shipped.accuracy <= shipped.interval_95[1]
+    assert shipped.size_bytes < found.size_bytes_fp32 / 2
+    run = open_run(tiny_run)
+    assert (found.images, found.calibration_images, found.picking_images) == (16, 56, 56)
+    assert found.reduce_range
+    assert manifest.parity.passed
+    assert manifest.parity.images == len(run.samples())
+    assert check(open_artifact(artifact.path, level="full"), open_session(artifact).answer) == 4
+    page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
+    assert "Read this before deploying" in page
+    assert f"{shipped.accuracy:.3f} against fp32" in page
+    assert left(tmp_path) == ["artifact", "artifact.html", "auto"]
+
+
+# The same graph, without.
+
+
+def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny_artifact: Path) -> None:
+    int8, fp32 = open_artifact(tiny_int8, level="full"), open_artifact(tiny_artifact)
+    assert operators(int8)["QLinearConv"] >= 3
+    assert not {"FusedConv", "Conv", "Cast"} & set(operators(int8))
+    batch = np.stack(
+        [fp32.manifest.image_recipe.tensor((tiny_artifact / case.file).read_bytes()) for case in load_golden(fp32)]
+    )
+    (_, scores), (_, exact) = (open_session(artifact).run(batch) for artifact in (int8, fp32))
+    assert scores.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
+    assert 0 < np.max(np.abs(scores - exact)) < 0.1
+
+
+def test_verify_and_inspect_take_an_int8_artifact(tiny_int8: Path) -> None:
+    done = CliRunner().invoke(cli, ["verify", str(tiny_int8)])
+    assert done.exit_code == 0, done.output
+    told = CliRunner().invoke(cli, ["inspect", str(tiny_int8)])
+    assert told.exit_code == 0, told.output
+    assert "int8" in told.output
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_converting_again_gives_the_same_bytes(tiny_graph: Path, tmp_path: Path, precision: str) -> None:
+    first, second = (
+        convert(tiny_graph, tmp_path / name / "artifact", settings(precision=precision)) for name in ("a", "b")
+    )
+    assert content(first) == content(second)
+    assert set(content(first)) >= PARTS
+
+
+def test_an_update_of_the_same_model_takes_the_previous_backbone_and_goldens(tiny_graph: Path, tmp_path: Path) -> None:
+    first = convert(tiny_graph, tmp_path / "first", settings(precision="int8"))
+    second = convert(tiny_graph, tmp_path / "second", settings(precision="int8"))
+    assert content(second) == content(first)
+
+
+def test_int8_that_answers_too_differently_fails_with_its_numbers_and_leaves_nothing(
+    tiny_graph: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConversionError) as caught:
+        convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", tolerance_int8=0.0), page=True)
+    assert caught.value.message.startswith("int8 can't ship: int8 answered too differently: the same label on ")
+    assert "(0 allowed)" in caught.value.message
+    assert caught.value.hint is not None
+    assert "precision fp32" in caught.value.hint
+    assert left(tmp_path) == []
+
+
+def test_auto_then_ships_fp32_with_the_table_and_the_reason(
+    tiny_graph: Path, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    asked = settings(tolerance_int8=0.0, max_accuracy_drop=20)
+    artifact = convert(tiny_graph, tmp_path / "artifact", asked, page=True)
+    manifest, found = artifact.manifest, artifact.manifest.quantisation
+    assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("fp32", "auto", False, True)
+    assert "answered too differently" in found.reason
+    assert len(found.trials) >= 2
+    assert [trial.judged for trial in found.trials] == [False] * (len(found.trials) - 1) + [True]
+    assert {0} < {len(trial.kept_fp32) for trial in found.trials}
+    assert manifest.parity.max_abs_error < 1e-4
+    names = ("model.onnx", "weights/backbone.bin")
+    fp32 = convert(tiny_graph, tmp_path / "fp32" / "artifact", settings(precision="fp32"))
+    assert [content(artifact)[name] for name in names] == [content(fp32)[name] for name in names]
+    page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
+    assert "answered too differently" in page
+
+
+def test_no_further_int8_graph_is_made_when_the_time_is_over(tiny_graph: Path, tmp_path: Path) -> None:
+    asked = settings(tolerance_int8=0.0, max_accuracy_drop=20, int8_time_limit_s=0)
+    (trial,) = convert(tiny_graph, tmp_path / "artifact", asked).manifest.quantisation.trials
+    assert trial.judged
+    assert trial.kept_fp32 == ()
+
+
+# By labels and by agreement.
+
+
+def write_noisy(folder: Path, count: int, *, noise: float) -> Path:
+    """Digits 0 to 3 under noise, without labels, all different."""
+    digits, random = load_digits(), np.random.default_rng(0)
+    images = digits.images[digits.target < 4]
+    folder.mkdir()
+    for number in range(count):
+        pixels = images[number % len(images)] * 255 / 16 + random.normal(0, noise, (8, 8))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    return folder
+
+
+def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph: Path, tmp_path: Path) -> None:
+    digits, samples = load_digits(), tmp_path / "samples"
+    for number, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        if label < 4 and number < 900:
+            (samples / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels * 255 / 16).astype(np.uint8)).save(samples / str(label) / f"{number:04d}.png")
+    followed = Followed()
+    artifact = convert(
+        tiny_graph,
+        tmp_path / "artifact",
+        settings(),
+        declaration=declare(tiny_graph, tmp_path / "declared", samples),
+        progress=followed,
+    )
+    found, evidence = artifact.manifest.quantisation, artifact.manifest.quantisation.evidence
+    assert (artifact.manifest.precision, evidence.kind, evidence.passed) == ("int8", "labels", True)
+    assert evidence.labelled_images >= 99
+    assert evidence.drop_bound_95 == paired_drop_bound(evidence.lost, evidence.gained, evidence.labelled_images) <= 0.03
+    assert "with 95 % confidence, on " in found.reason
+    looks = [total for title, total in followed.phases if title.startswith("Looking at int8")]
+    assert set(looks) == {found.picking_images}, "candidates are picked on the training side's images"
+    judged = [total for title, total in followed.phases if title == "Judging int8"]
+    assert judged == [found.images], "one candidate is judged, once"
+
+
+@pytest.mark.parametrize(("wanted", "precision"), [(0.9, "int8"), (0.9999, "fp32")])
+def test_photos_without_labels_decide_by_agreement(
+    tiny_graph: Path, tmp_path: Path, wanted: float, precision: str
+) -> None:
+    photos, followed = write_noisy(tmp_path / "photos", 520, noise=40), Followed()
+    asked = settings(unlabelled=str(photos), min_agreement=wanted)
+    artifact = convert(tiny_graph, tmp_path / "artifact", asked, progress=followed, page=True)
+    found, evidence = artifact.manifest.quantisation, artifact.manifest.quantisation.evidence
+    assert (artifact.manifest.precision, evidence.kind, evidence.images) == (precision, "agreement", 554)
+    assert evidence.passed == found.shipped == (precision == "int8")
+    assert 0.9 < evidence.agreement_bound_95 < evidence.agreement
+    assert found.reason.startswith(
+        "int8 agrees with fp32: on " if found.shipped else "int8 agrees too little with fp32"
+    )
+    assert [total for title, total in followed.phases if title == "Judging int8"] == [34, 520]
+    told = CliRunner().invoke(cli, ["inspect", str(artifact.path)])
+    assert "of 554 images" in told.output
+    assert "agree" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
+
+
+def test_photos_suffice_where_the_labelled_images_are_out_of_reach(tiny_graph: Path, tmp_path: Path) -> None:
+    photos = write_noisy(tmp_path / "photos", 720, noise=30)
+    asked = settings(data=str(tmp_path / "gone"), unlabelled=str(photos), min_agreement=0.9, calibration_images=10)
+    artifact = convert(tiny_graph, tmp_path / "artifact", asked)
+    evidence = artifact.manifest.quantisation.evidence
+    assert (artifact.manifest.precision, evidence.kind, evidence.labelled_images) == ("int8", "agreement", 0)
+    assert evidence.images == 720 - 210
+
+
+def declare(graph: Path, folder: Path, samples: Path) -> Path:
+    """Another declaration of the graph, with samples elsewhere."""
+    values = yaml.safe_load((graph.parent / "model.yaml").read_text(encoding="utf-8"))
+    folder.mkdir(exist_ok=True)
+    (folder / "model.yaml").write_text(yaml.safe_dump({**values, "samples": str(samples)}), encoding="utf-8")
+    return folder / "model.yaml"
+
+
+def test_data_out_of_reach_ships_fp32_and_says_that_int8_was_not_tried(tiny_graph: Path, tmp_path: Path) -> None:
+    artifact = convert(tiny_graph, tmp_path / "artifact", settings(data=str(tmp_path / "gone")), page=True)
+    found = artifact.manifest.quantisation
+    assert (artifact.manifest.precision, found.asked, found.trials) == ("fp32", "auto", ())
+    assert found.reason.startswith("int8 was not tried: the labelled images can't be read: ")
+    assert "int8 was not tried" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
+
+
+def test_data_out_of_reach_is_an_error_when_int8_is_asked_for(tiny_graph: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="the labelled images can't be read") as caught:
+        convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", data=str(tmp_path / "gone")))
+    assert caught.value.hint == "give the labelled images: convert.data"
+    assert left(tmp_path) == []
+
+
+def test_data_of_other_classes_is_never_judged_on(tiny_graph: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_graph.parent / "samples", tmp_path / "data")
+    (tmp_path / "data/3").rename(tmp_path / "data/4")
+    artifact = convert(tiny_graph, tmp_path / "artifact", settings(data=str(tmp_path / "data")))
+    assert artifact.manifest.precision == "fp32"
+    assert "the classes 0, 1, 2, 4, the model 0, 1, 2, 3" in artifact.manifest.quantisation.reason
+
+
+def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
+    tiny_artifact: Path, tiny_graph: Path, tmp_path: Path
+) -> None:
+    """The operators of an fp32 artifact are onnxruntime's own; it converts again, as fp32."""
+    declaration = declare(tiny_graph, tmp_path / "declared", tiny_graph.parent / "samples")
+    artifact = convert(tiny_artifact / "model.onnx", tmp_path / "artifact", settings(), declaration=declaration)
+    assert artifact.manifest.precision == "fp32"
+    assert "int8 was not tried: the model has no convolutions" in artifact.manifest.quantisation.reason
+
+
+def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_path: Path) -> None:
+    """As one whose int8 sums saturate: the recorded logits are off."""
+    shutil.copytree(tiny_int8, tmp_path / "staging")
+    (tmp_path / "staging/manifest.json").unlink()
+    entries = json.loads((tmp_path / "staging" / INDEX).read_text())
+    entries[1]["logits"][0] += 0.5
+    (tmp_path / "staging" / INDEX).write_text(json.dumps(entries))
+    manifest = replace(open_artifact(tiny_int8).manifest, files=file_entries(tmp_path / "staging"))
+    artifact = write_artifact(tmp_path / "staging", tmp_path / "artifact", manifest)
+    with pytest.raises(GoldenError, match=r"logits differ by 5\.0") as caught:
+        check(artifact, open_session(artifact).answer)
+    assert caught.value.hint is not None
+    assert "convert with precision fp32" in caught.value.hint

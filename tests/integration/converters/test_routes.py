@@ -1,0 +1,295 @@
+"""Every route into an artifact, with real small models; and what stops a child process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.child_process import ChildLimits, run_child
+from converters.convert import convert
+from converters.export import export
+from converters.proof.parity import ParityTolerance, prove_parity
+from converters.proof.reference_tensorflow import run_reference
+from converters.settings import ConvertSettings
+from converters.source.model_source import open_source
+from converters.tensorflow import tensorflow_export
+from converters.tensorflow.tensorflow_model import open_model
+from eaves.artifact import Artifact, open_artifact
+from eaves.errors import ConversionError, ParityError
+from eaves.inference.session import Session, open_session
+from tests.waiting import wait_until
+from trainer.run.run import open_run
+
+LIMITS = ChildLimits(timeout_s=60)
+FP32 = ConvertSettings(precision="fp32")
+
+
+def declare(folder: Path, run: Path, **changes: Any) -> Path:
+    """A declaration with the run's own images and recipe, beside the model."""
+    opened = open_run(run)
+    for sample in opened.samples():
+        (folder / "samples" / sample.label).mkdir(parents=True, exist_ok=True)
+        (folder / "samples" / sample.label / sample.path.name).write_bytes(sample.path.read_bytes())
+    values = {"name": "foreign", "labels": list(opened.labels), "height": 16, "width": 16, "samples": "samples"}
+    (folder / "declared.yaml").write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
+    return folder / "declared.yaml"
+
+
+def logits(artifact: Artifact) -> Any:
+    return answers(open_session(artifact))
+
+
+def answers(session: Session) -> Any:
+    batch = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    return session.run(batch)[0]
+
+
+@pytest.mark.parametrize("name", ["model", "model.keras"])
+def test_a_runs_models_convert_as_if_others_had_made_them(
+    tiny_artifact: Path, tiny_run: Path, tmp_path: Path, name: str
+) -> None:
+    declaration = declare(tmp_path, tiny_run)
+    artifact = convert(tiny_run / name, tmp_path / "artifact", FP32, declaration=declaration)
+    assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
+    assert artifact.manifest.parity.max_abs_error < 1e-4
+    assert artifact.manifest.version == f"0-{artifact.manifest.source.digest[:8]}"
+
+
+def test_a_keras_file_converts_with_its_graph_frozen_too(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
+    source = open_source(tiny_run / "model.keras", declare(tmp_path, tiny_run))
+    opened, job = open_model(source.job()), {**source.job(), "opset": 17}
+    model = tensorflow_export._freeze(opened.function, opened.names, job)
+    onnx.save(model, str(tmp_path / "frozen.onnx"))
+    assert np.allclose(answers(Session(tmp_path / "frozen.onnx")), logits(open_artifact(tiny_artifact)), atol=1e-5)
+
+
+def test_an_artifacts_graph_converts_again(tiny_artifact: Path, tiny_run: Path, tmp_path: Path) -> None:
+    """Its weights are external data in a folder beside it."""
+    declaration = declare(tmp_path, tiny_run, logits="logits")
+    path = tiny_artifact / "model.onnx"
+    artifact = convert(path, tmp_path / "artifact", FP32, declaration=declaration)
+    assert np.allclose(logits(artifact), logits(open_artifact(tiny_artifact)), atol=1e-5)
+
+
+def build_torch_like(path: Path, *, batch: str | int = "batch", flat: int = -1, opset: int = 13) -> Path:
+    """What PyTorch writes: NCHW floats, normalised by ImageNet's mean and deviation, logits only, an old opset."""
+    rng = np.random.default_rng(0)
+    weights: dict[str, Any] = {
+        "conv.weight": rng.normal(size=(8, 3, 3, 3)).astype(np.float32) / 5,
+        "fc.weight": rng.normal(size=(4, 8)).astype(np.float32),
+        "fc.bias": rng.normal(size=4).astype(np.float32),
+        "shape": np.array([flat, 8], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["input.1", "conv.weight"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Reshape", ["c", "shape"], ["d"]),
+        helper.make_node("Gemm", ["d", "fc.weight", "fc.bias"], ["191"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "torch_jit",
+        [helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [batch, 3, 16, 16])],
+        [helper.make_tensor_value_info("191", TensorProto.FLOAT, [batch, 4])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+IMAGENET = {
+    "layout": "NCHW",
+    "multiply": [1 / (255 * deviation) for deviation in (0.229, 0.224, 0.225)],
+    "add": [-mean / deviation for mean, deviation in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))],
+    "output_is": "logits",
+}
+
+
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_a_graph_as_pytorch_writes_it_converts(tiny_run: Path, tmp_path: Path, batch: str | int) -> None:
+    """A batch of 1 in the file becomes any, when nothing in the graph holds on to it."""
+    path = build_torch_like(tmp_path / "net.onnx", batch=batch)
+    artifact = convert(
+        path, tmp_path / "artifact", ConvertSettings(), declaration=declare(tmp_path, tiny_run, **IMAGENET)
+    )
+    assert logits(artifact).shape == (3, 4)
+    assert (artifact.manifest.opset, artifact.manifest.input.shape) == (17, (-1, 16, 16, 3))
+    again = convert(path, tmp_path / "again", ConvertSettings(), declaration=declare(tmp_path, tiny_run, **IMAGENET))
+    assert again.digest == artifact.digest
+
+
+def test_a_batch_size_that_the_graph_holds_on_to_is_an_error(tiny_run: Path, tmp_path: Path) -> None:
+    path = build_torch_like(tmp_path / "net.onnx", batch=1, flat=1)
+    source = open_source(path, declare(tmp_path, tiny_run, **IMAGENET))
+    with pytest.raises(ConversionError, match="two images at once") as caught:
+        export(source, tmp_path / "out.onnx", ConvertSettings())
+    assert caught.value.hint is not None
+    assert "dynamic batch" in caught.value.hint
+
+
+def test_a_graph_that_scales_otherwise_turns_parity_red(tiny_run: Path, tmp_path: Path) -> None:
+    """The truth's scaling is NumPy's, on the file as it came."""
+    source = open_source(build_torch_like(tmp_path / "net.onnx"), declare(tmp_path, tiny_run, **IMAGENET))
+    images = [sample.path for sample in source.samples]
+    truth = run_reference(source, images, timeout_s=60)
+    for add, passes in ((source.interface.add, True), ((0.0,), False)):
+        changed = replace(source, interface=replace(source.interface, add=add))
+        export(changed, tmp_path / "out.onnx", ConvertSettings())
+        with nullcontext() if passes else pytest.raises(ParityError, match="differs"):
+            prove_parity(
+                Session(tmp_path / "out.onnx"),
+                source.recipe,
+                images,
+                truth,
+                ParityTolerance(probabilities=1e-3, logits=1e-3),
+            )
+
+
+def test_a_keras_file_that_holds_code_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    import keras
+
+    layers = [keras.layers.Lambda(lambda x: x / 2), keras.layers.Flatten(), keras.layers.Dense(4)]
+    keras.Sequential([keras.Input((16, 16, 3)), *layers]).save(tmp_path / "lambda.keras")
+    source = open_source(tmp_path / "lambda.keras", declare(tmp_path, tiny_run, output_is="logits"))
+    with pytest.raises(ConversionError, match=r"holds Python code \(a Lambda\)") as caught:
+        open_model(source.job())
+    assert caught.value.hint is not None
+    assert "model.export" in caught.value.hint
+
+
+def save_gathering(path: Path) -> Path:
+    """A SavedModel that gathers from a variable, with a signature and names of its own."""
+    import tensorflow as tf
+
+    net = tf.Module()
+    net.kernel = tf.Variable(tf.random.stateless_normal((3, 5000), (1, 2)))
+    net.head = tf.Variable(tf.random.stateless_normal((5000, 4), (3, 4)) / 50)
+
+    def score(picture: Any) -> dict[str, Any]:
+        kernel = tf.gather(net.kernel, [0, 1, 2])
+        return {"scores": tf.reduce_mean(picture, axis=[1, 2]) @ kernel @ net.head}
+
+    spec = tf.TensorSpec((None, 16, 16, 3), tf.float32, name="picture")
+    tf.saved_model.save(net, str(path), signatures={"score": tf.function(score, input_signature=[spec])})
+    return path
+
+
+def test_a_graph_the_low_memory_way_cannot_take_is_frozen_and_says_so(tiny_run: Path, tmp_path: Path) -> None:
+    declaration = declare(tmp_path, tiny_run, signature="score", output_is="logits", multiply=0.01)
+    source = open_source(save_gathering(tmp_path / "net"), declaration)
+    exported = export(source, tmp_path / "out.onnx", ConvertSettings())
+    assert not exported.low_memory
+    assert any("weights in the graph" in warning for warning in exported.warnings)
+    with pytest.raises(ConversionError, match="no signature serving_default; it has score"):
+        open_model(replace(source, signature="serving_default").job())
+
+
+def test_a_limit_of_memory_is_an_error_that_says_so(tiny_run: Path, tmp_path: Path) -> None:
+    settings = ConvertSettings(memory_limit_mb=100)
+    with pytest.raises(ConversionError, match=r"reached \d+ MB of memory, and convert\.memory_limit_mb is 100"):
+        export(open_source(tiny_run), tmp_path / "out.onnx", settings)
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A child that does what its job says."""
+    text = (
+        "import os, sys, time\nfrom converters.child_process import run_child_main\n"
+        "def work(job):\n    print('last words', file=sys.stderr, flush=True)\n    exec(job['code'])\n    return {}\n"
+        "run_child_main(work)\n"
+    )
+    (tmp_path / "obedient_child.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    return "obedient_child"
+
+
+def run(module: str, code: str, facts: Path, limits: ChildLimits = LIMITS) -> dict[str, Any]:
+    return run_child(module, {"code": code}, facts, what="it", limits=limits)
+
+
+def test_a_childs_end_is_told(module: str, tmp_path: Path) -> None:
+    facts = tmp_path / "facts.json"
+    with pytest.raises(ConversionError, match="it was killed by signal 11; its last words:\nlast words"):
+        run(module, "os.kill(os.getpid(), 11)", facts)
+    with pytest.raises(ConversionError, match=r"it failed with exit code 1; its last words:\n[\s\S]*KeyError"):
+        run(module, "{}['x']", facts)
+    with pytest.raises(ConversionError, match="no such layer") as caught:
+        run(module, "from eaves.errors import ConversionError; raise ConversionError('no such layer', hint='H')", facts)
+    assert caught.value.hint == "H"
+    with pytest.raises(ConversionError, match="took longer than 1 s"):
+        run(module, "time.sleep(60)", facts, ChildLimits(timeout_s=1))
+    assert run(module, "pass", facts)["peak_bytes"] > 1e6
+
+
+def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
+    """Even a parent that is killed leaves none behind."""
+    code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = (
+        "import sys; from pathlib import Path; from converters.child_process import *\n"
+        f"run_child({module!r}, {{'code': {code!r}}}, Path({str(tmp_path / 'f')!r}), what='it', "
+        "limits=Limits(timeout_s=60))"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent]) as process:
+        wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text() != "")
+        pid = int((tmp_path / "pid").read_text())
+        process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not _runs(pid))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("arch", ["inception_v3"])
+def test_a_large_model_converts_in_less_memory_than_training_took(tmp_path: Path, arch: str) -> None:
+    """1.0 GB, of which TensorFlow itself is half; 6 GB when its graph was frozen first."""
+    subprocess.run([sys.executable, "-c", FRESH, arch, str(tmp_path / "model")], check=True, capture_output=True)
+    facts = tmp_path / "facts.json"
+    job: dict[str, Any] = {
+        "route": "saved_model",
+        "model": str(tmp_path / "model"),
+        "signature": "serving_default",
+        "layout": "NHWC",
+    }
+    job |= {"height": 299, "width": 299, "opset": 17, "output": str(tmp_path / "out.onnx")}
+    said = run_child(
+        "converters.tensorflow.tensorflow_export", job, facts, what="tf2onnx", limits=ChildLimits(timeout_s=500)
+    )
+    assert said["low_memory"]
+    assert said["warnings"] == []
+    assert said["peak_bytes"] < 1.5e9
+    operators = Counter(node.op_type for node in onnx.load(str(tmp_path / "out.onnx")).graph.node)
+    assert operators["Transpose"] == 1
+    assert operators["BatchNormalization"] == 0
+
+
+FRESH = """
+import sys
+from pathlib import Path
+from eaves.config import SettingsLayer, build
+from trainer.model.keras_model import build_model, save_saved_model
+from trainer.settings import TrainSettings
+values = {"arch": sys.argv[1], "weights": "none", "scale": "unit", "image_size": 299}
+settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+save_saved_model(build_model(settings, settings.own_scale, 5), Path(sys.argv[2]))
+"""

@@ -1,0 +1,280 @@
+"""The task `tensor`: a foreign ONNX file of numbers > artifact > a process that answers numbers with numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import TensorProto, helper
+
+from converters.convert import convert
+from converters.settings import ConvertSettings
+from eaves.artifact import Artifact, load_golden, open_artifact
+from eaves.artifact.golden import INDEX
+from eaves.cli import cli
+from eaves.errors import ConfigError, ConversionError, EavesError, GoldenError
+from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_structured
+from eaves.inference.handler import load_handler
+from eaves.inference.replay import replay_in_child
+from eaves.inference.session import open_session
+from eaves.schemas import SCHEMAS
+from functions.model.tasks import open_predictor
+from functions.settings import ServeSettings
+from tests.fakes.models.sensors import LABELS, build_sensor_graph, write_sensors
+from tests.processes.function import Function
+
+SETTINGS = ConvertSettings()
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    folder = tmp_path_factory.mktemp("air")
+    return convert(write_sensors(folder / "model"), folder / "a", SETTINGS)
+
+
+def example(artifact: Artifact) -> tuple[bytes, dict[str, Any]]:
+    case = load_golden(artifact)[0]
+    return (artifact.path / case.file).read_bytes(), dict(case.outputs)
+
+
+def test_the_artifact_says_what_it_is(artifact: Artifact) -> None:
+    manifest = open_artifact(artifact.path, level="full").manifest
+    assert (manifest.task, manifest.recipe, manifest.labels, manifest.precision) == ("tensor", None, LABELS, "fp32")
+    assert (manifest.input.name, manifest.input.shape) == ("window", (-1, 4, 3))
+    assert [(spec.name, spec.dtype, spec.shape) for spec in manifest.outputs] == [
+        ("index", "int64", (-1,)),
+        ("level", "float32", (-1, 3)),
+    ]
+    assert manifest.parity.images == 11
+    assert len(load_golden(artifact)) == SETTINGS.golden
+
+
+def test_the_same_again_is_the_same_bytes(artifact: Artifact, tmp_path: Path) -> None:
+    assert convert(write_sensors(tmp_path / "m"), tmp_path / "a", SETTINGS).digest == artifact.digest
+
+
+def test_it_is_verified_inspected_and_deployed_like_any_other(artifact: Artifact, tmp_path: Path) -> None:
+    def eaves(*arguments: str | Path) -> Any:
+        result = CliRunner().invoke(cli, [str(one) for one in arguments], prog_name="eaves")
+        assert result.exit_code == 0, result.output
+        return result
+
+    assert "10 golden images reproduced" in eaves("verify", artifact.path).output
+    told = eaves("inspect", artifact.path).output
+    assert "the numbers are sent as the model takes them" in told
+    assert "tensor, 3 labels" in told
+    eaves("init", tmp_path, "--name", "air")
+    options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
+    assert eaves("deploy", artifact.path, *options).stdout == "air\n"
+    made = eaves("convert", write_sensors(tmp_path / "m"), "--artifact", tmp_path / "a", *options[:2])
+    assert "of the largest on 11 samples" in made.output
+    assert open_artifact(tmp_path / "a").digest == artifact.digest
+
+
+def test_outputs_are_asked_for_by_names_of_any_length(tmp_path: Path) -> None:
+    """TensorFlow's exporters write such names, and two of a model may differ behind the fortieth character only."""
+    long = "StatefulPartitionedCall/model/predictions/Softmax:0", "StatefulPartitionedCall/model/predictions/Softmax:1"
+    graph = build_sensor_graph()
+    renamed = dict(zip(("level", "index"), long, strict=True))
+    for output in graph.graph.output:
+        output.name = renamed[output.name]
+    for node in graph.graph.node:
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    made = convert(write_sensors(tmp_path / "model", graph), tmp_path / "a", SETTINGS)
+    function = Function(made.path, tmp_path)
+    try:
+        function.wait_ready()
+        tensor = {"name": "window", "datatype": "FP32", "shape": [1, 4, 3], "data": [1.0] * 12}
+        for asked in ([], [long[0]], [long[1]], list(long)):
+            request = {"inputs": [tensor], **({"outputs": [{"name": name} for name in asked]} if asked else {})}
+            status, _, body = function.request("POST", "/v2/models/air/infer", json.dumps(request).encode())
+            assert status == 200, body
+            assert {one["name"] for one in json.loads(body)["outputs"]} == set(asked or long)
+    finally:
+        function.stop()
+
+
+def test_goldens_that_differ_are_found(artifact: Artifact, tmp_path: Path) -> None:
+    for name, change in (("level", 0.5), ("index", 1)):
+        entries = json.loads((artifact.path / INDEX).read_text())
+        entries[3]["outputs"][name][0] += change
+        copy = tmp_path / name
+        copy.mkdir()
+        for path in artifact.path.rglob("*"):
+            if path.is_file():
+                (copy / path.relative_to(artifact.path)).parent.mkdir(parents=True, exist_ok=True)
+                (copy / path.relative_to(artifact.path)).write_bytes(path.read_bytes())
+        (copy / INDEX).write_text(json.dumps(entries))
+        manifest = artifact.manifest
+        size = (copy / INDEX).stat().st_size
+        files = {**manifest.files, INDEX: replace(manifest.files[INDEX], size_bytes=size)}
+        (copy / "manifest.json").write_bytes(replace(manifest, files=files).to_json())
+        results = replay_in_child(open_artifact(copy))
+        assert [result.ok for result in results].count(False) == 1
+        with pytest.raises(GoldenError, match=r"golden/003.json"):
+            results[3].require()
+
+
+def test_a_free_axis_takes_windows_of_any_length(tmp_path: Path) -> None:
+    path = write_sensors(tmp_path / "m", build_sensor_graph(steps="steps"))
+    (tmp_path / "m/samples/00.json").write_text("[[1, 2, 3], [4, 5, 6]]")
+    made = convert(path, tmp_path / "a", SETTINGS)
+    predictor = open_predictor(made, open_session(made), ServeSettings(), load_handler(made))
+    for steps in (1, 7):
+        outputs = predictor.predict(json.dumps([[1, 2, 3]] * steps).encode()).payload["outputs"]
+        assert len(outputs["level"]) == 3
+    assert predictor.run(np.ones((2, 3), np.float32))["index"].shape == ()
+
+
+def two_inputs() -> onnx.ModelProto:
+    model = build_sensor_graph()
+    model.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, ["n", 1]))
+    model.graph.node.append(helper.make_node("Identity", ["more"], ["same"]))
+    model.graph.output.append(helper.make_tensor_value_info("same", TensorProto.FLOAT, ["n", 1]))
+    return model
+
+
+def renamed(name: str) -> onnx.ModelProto:
+    model = build_sensor_graph()
+    model.graph.node.append(helper.make_node("Identity", ["level"], [name]))
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]))
+    return model
+
+
+def strings() -> onnx.ModelProto:
+    model = build_sensor_graph()
+    model.graph.node.append(helper.make_node("Cast", ["index"], ["word"], to=TensorProto.STRING))
+    model.graph.output.append(helper.make_tensor_value_info("word", TensorProto.STRING, ["n"]))
+    return model
+
+
+REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = {
+    "two inputs": (two_inputs, {}, "must take one input; it has window, more"),
+    "no batch": (lambda: build_sensor_graph(batch=5), {}, "its first axis must be the batch"),
+    "words": (strings, {}, "word is "),
+    "a name of ours": (lambda: renamed("t0001"), {}, "the name 't0001' can't be kept"),
+    "labels of two outputs": (lambda: renamed("again"), {}, "3 labels, and 2 outputs of as many numbers"),
+    "labels of none": (build_sensor_graph, {"labels": ["a", "b"]}, "2 labels, and 0 outputs"),
+    "another size": (lambda: build_sensor_graph(steps=9), {}, "00.json: there are 4 values on axis 0"),
+    "a height": (build_sensor_graph, {"height": 3}, "unknown setting"),
+    "no samples": (build_sensor_graph, {"samples": "."}, "has no .json files"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_not_be_served_is_refused(tmp_path: Path, case: str) -> None:
+    build, declared, message = REFUSED[case]
+    with pytest.raises((ConversionError, ConfigError), match=message):
+        convert(write_sensors(tmp_path / "m", build(), **declared), tmp_path / "a", SETTINGS)
+    assert not (tmp_path / "a").exists()
+
+
+def test_int8_and_other_tasks_are_refused(tmp_path: Path) -> None:
+    path = write_sensors(tmp_path / "m")
+    for settings in (ConvertSettings(precision="int8"), ConvertSettings(task="embed")):
+        with pytest.raises(EavesError, match="it has no other, and precision fp32 only"):
+            convert(path, tmp_path / "a", settings)
+
+
+def test_a_batch_of_one_in_the_graph_and_no_labels_will_do(tmp_path: Path) -> None:
+    made = convert(write_sensors(tmp_path / "m", build_sensor_graph(batch=1), labels=[]), tmp_path / "a", SETTINGS)
+    predictor = open_predictor(made, open_session(made), ServeSettings(), load_handler(made))
+    prediction = predictor.predict(example(made)[0])
+    assert (set(prediction.payload), prediction.attributes) == ({"outputs"}, {})
+
+
+HANDLER = """
+import numpy as np
+content_types = ("text/csv",)
+def preprocess(data):
+    return np.array([line.split(",") for line in data.decode().split()], np.float32)
+def postprocess(outputs):
+    return {"level": outputs["level"].max(), "label": "bad" if outputs["index"] == 2 else "ok"}
+"""
+
+
+def test_a_handler_reads_what_the_sensor_writes(tmp_path: Path) -> None:
+    path = write_sensors(tmp_path / "m")
+    for sample in (tmp_path / "m/samples").iterdir():
+        rows = json.loads(sample.read_text())["values"]
+        sample.with_suffix(".csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+        sample.unlink()
+    (tmp_path / "handler.py").write_text(HANDLER)
+    made = convert(path, tmp_path / "a", ConvertSettings(handler=str(tmp_path / "handler.py")))
+    predictor = open_predictor(made, open_session(made), ServeSettings(), load_handler(made))
+    prediction = predictor.predict(example(made)[0])
+    assert prediction.attributes == {"label": prediction.payload["label"]}
+    assert predictor.accepts("text/csv")
+    for run_handler in (True, False):
+        assert all(result.ok for result in replay_in_child(made, run_handler=run_handler))
+
+
+@pytest.fixture(scope="module")
+def function(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    started = Function(artifact.path, tmp_path_factory.mktemp("function"), EAVES_SELF_TEST="all")
+    try:
+        started.wait_ready()
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
+def test_an_event_of_numbers_gets_an_event_of_numbers(
+    function: Function, artifact: Artifact, encode: Callable[[Event], tuple[dict[str, str], bytes]]
+) -> None:
+    data, expected = example(artifact)
+    cause = Event(id="1", source="/roof", type=TENSOR_CAPTURED, datacontenttype="application/json", data=data)
+    headers, body = encode(cause)
+    status, answered, content = function.request("POST", "/", body, **headers)
+    assert status == 200, content
+    reply = decode(answered, content)
+    jsonschema.validate(reply.json(), SCHEMAS[reply.type])
+    document = reply.json()
+    assert reply.type == "dev.eaves.tensor.predicted.v1"
+    assert document["label"] == reply.extensions["label"] == LABELS[document["outputs"]["index"]]
+    np.testing.assert_allclose(document["outputs"]["level"], expected["level"], rtol=1e-4)
+    assert function.request("POST", "/", content, **answered)[0] == 202
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "status"),
+    [
+        (b"[[1, 2], [3]]", "application/json", 422),
+        (b"[[NaN]]", "application/json; charset=utf-8", 422),
+        (b"{", "application/json", 422),
+        (b"[" * 50_000, "application/json", 422),
+        (b"[]" + b" " * 90_000, "application/json", 422),
+        (b"[[1, 2, 3]]", "image/png", 415),
+    ],
+)
+def test_bad_numbers_are_the_senders(function: Function, data: bytes, content_type: str, status: int) -> None:
+    found, headers, body = function.request("POST", "/", data, Content_Type=content_type)
+    assert (found, headers["Content-Type"]) == (status, "application/problem+json"), body
+    if status == 422:
+        assert json.loads(body)["type"] == "urn:eaves:problem:tensor"
+        assert "4 x 3" in json.loads(body)["detail"]
+
+
+def test_tensors_by_the_open_inference_protocol(function: Function, artifact: Artifact) -> None:
+    data, expected = example(artifact)
+    window = json.loads(data)["values"]
+    asked = {"name": "window", "datatype": "FP32", "shape": [2, 4, 3], "data": [window, window]}
+    headers = {"Content_Type": "application/json"}
+    status, _, body = function.request(
+        "POST", "/v2/models/digits/infer", json.dumps({"inputs": [asked]}).encode(), **headers
+    )
+    assert status == 200, body
+    outputs = {output["name"]: output for output in json.loads(body)["outputs"]}
+    assert (outputs["index"]["datatype"], outputs["index"]["shape"]) == ("INT64", [2])
+    np.testing.assert_allclose(outputs["level"]["data"][3:], expected["level"], rtol=1e-4)

@@ -1,0 +1,262 @@
+"""The HTTP client and a deliverer against real servers: waitress, and sockets that break off."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response, request
+from waitress import wasyncore
+from waitress.server import create_server
+
+from eaves.base.backoff import Backoff
+from eaves.delivery import Deliverer, SinkClient, SinkResponse
+from eaves.errors import DeliveryError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event, decode, encode_binary, encode_structured
+from eaves.spool import Entry, Puts, Spool
+from tests.waiting import wait_until
+
+IMAGE = Event(
+    id="1",
+    source="/eaves/site/camera",
+    type=IMAGE_CAPTURED,
+    data=bytes(range(256)) * 8,
+    datacontenttype="image/jpeg",
+    subject="hall/ümlaut 1.jpg",
+    time="2026-11-24T15:40:00Z",
+    extensions={"partitionkey": "camera-1"},
+)
+REPLY = Event(
+    id="2",
+    source="/eaves/site/function",
+    type=IMAGE_CLASSIFIED,
+    data=b'{"label": "cat"}',
+    datacontenttype="application/json",
+)
+
+
+@dataclass
+class Sink:
+    """A server that answers as told and remembers what it got."""
+
+    url: str = ""
+    answer: Callable[[], Response] = field(default=lambda: Response(status=202))
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    ports: set[str] = field(default_factory=set)
+
+    def events(self) -> list[Event]:
+        return [decode(headers, body) for headers, body in self.got]
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    state, app, sockets = Sink(), Flask(__name__), {}  # type: ignore[var-annotated]
+
+    @app.route("/", methods=["GET", "POST"])
+    def receive() -> Response:
+        state.got.append((dict(request.headers), request.get_data()))
+        state.ports.add(str(request.environ["REMOTE_PORT"]))
+        return state.answer()
+
+    server = create_server(app, host="127.0.0.1", port=0, threads=4, map=sockets, outbuf_overflow=64 << 20)
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            wasyncore.loop(timeout=0.02, map=sockets, count=1)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.effective_port}/"
+    try:
+        yield state
+    finally:
+        stop.set()
+        thread.join()
+        server.task_dispatcher.shutdown()
+        wasyncore.close_all(sockets)
+
+
+@pytest.fixture
+def client() -> Iterator[SinkClient]:
+    with SinkClient() as opened:
+        yield opened
+
+
+@contextmanager
+def raw_server(*parts: bytes, hold: bool = False) -> Iterator[str]:
+    """One connection that gets these bytes and is then closed, or kept open without another byte."""
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                received = b""
+                while not received.endswith(IMAGE.data):  # closing with some of it unread would reset the connection
+                    received += connection.recv(65536)
+                for part in parts:
+                    connection.sendall(part)
+                if hold:
+                    done.wait(10)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            done.set()
+            thread.join()
+
+
+def as_response(encoded: tuple[dict[str, str], bytes], status: int = 200) -> Response:
+    headers, body = encoded
+    return Response(body, status=status, headers=headers)
+
+
+def test_an_event_arrives_as_it_was_sent(sink: Sink, client: SinkClient) -> None:
+    answer = client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10)
+    assert (answer.status, answer.event, answer.body, answer.retry_after_s) == (202, None, b"", None)
+    assert answer.latency_ms > 0
+    assert sink.events() == [IMAGE]
+    assert "Prefer" not in sink.got[0][0]
+    assert sink.got[0][1] == IMAGE.data, "binary mode: the body is the data"
+
+
+@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
+def test_a_reply_is_decoded_in_either_mode(
+    sink: Sink, client: SinkClient, encode: Callable[[Event], tuple[dict[str, str], bytes]]
+) -> None:
+    sink.answer = lambda: as_response(encode(REPLY))
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert answer.event is not None
+    assert answer.event.json() == {"label": "cat"}
+    assert (answer.event.id, answer.event.type, answer.body) == (REPLY.id, REPLY.type, b"")
+    assert answer.fault == ""
+    assert sink.got[0][0]["Prefer"] == "reply"
+
+
+def test_a_reply_with_202_or_an_error_is_no_reply(sink: Sink, client: SinkClient) -> None:
+    for status in (202, 500):
+        sink.answer = lambda status=status: as_response(encode_binary(REPLY), status)  # type: ignore[misc]
+        answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+        assert (answer.status, answer.event, answer.body) == (status, None, REPLY.data)
+
+
+def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest.LogCaptureFixture) -> None:
+    sink.answer = lambda: Response(b"{", content_type="application/cloudevents+json")
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert (answer.status, answer.event, answer.body) == (200, None, b"{")
+    assert answer.fault.startswith("the body is not JSON")
+    assert "broken CloudEvent" in caplog.text
+
+
+def test_a_reply_without_its_attributes_and_without_a_body_has_a_fault(sink: Sink, client: SinkClient) -> None:
+    sink.answer = lambda: Response(headers={"ce-specversion": "1.0"})
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert (answer.status, answer.event, answer.body) == (200, None, b"")
+    assert answer.fault == "missing required attribute(s): id, source, type"
+
+
+def test_connections_are_kept(sink: Sink, client: SinkClient) -> None:
+    sink.answer = lambda: Response(b"busy", status=429, headers={"Retry-After": "7"})
+    answers = [client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10) for _ in range(3)]
+    assert [answer.retry_after_s for answer in answers] == [7.0] * 3
+    assert len(sink.ports) == 1
+
+
+def test_a_redirect_is_not_followed(sink: Sink, client: SinkClient) -> None:
+    sink.answer = lambda: Response(status=308, headers={"Location": sink.url})
+    assert client.post(sink.url, IMAGE, prefer_reply=False, timeout_s=10).status == 308
+    assert len(sink.got) == 1
+
+
+def test_an_answer_too_large_is_cut_off(sink: Sink, client: SinkClient) -> None:
+    big = b"x" * (17 << 20)
+    sink.answer = lambda: Response(big)
+    with pytest.raises(DeliveryError, match="larger than 16777216 bytes"):
+        client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=30)
+    sink.answer = lambda: Response(big, status=400)
+    answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=30)
+    assert (answer.status, len(answer.body)) == (400, 64 << 10), "a refusal stays a refusal, however long"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [b"HTTP/1.1 200 OK\r\n"],
+        [b"HTTP/1.1 200 OK\r\nContent-Le"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", b"half"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf"],
+        [b"SSH-2.0-OpenSSH_10.0\r\n"],
+    ],
+    ids=["nothing", "no headers", "half a header", "half a body", "half a chunk", "another protocol"],
+)
+def test_an_answer_that_breaks_off_is_no_answer(client: SinkClient, parts: Sequence[bytes]) -> None:
+    with raw_server(*parts) as url, pytest.raises(DeliveryError, match="no answer from"):
+        client.post(url, IMAGE, prefer_reply=True, timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(b"HTTP/1.0 200 OK\r\nServer: simple\r\n\r\n", b"OK"), (b"HTTP/1.1 204 No Content\r\n\r\n", b"")],
+    ids=["HTTP/1.0 ends with the connection", "204 has no body"],
+)
+def test_an_answer_that_needs_no_length_is_taken(client: SinkClient, head: bytes, body: bytes) -> None:
+    with raw_server(head + body) as url:
+        assert client.post(url, IMAGE, prefer_reply=True, timeout_s=10).body == body
+
+
+@pytest.mark.parametrize("parts", [[], [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"]])
+def test_a_sink_that_says_no_more_is_given_up_in_time(client: SinkClient, parts: Sequence[bytes]) -> None:
+    with raw_server(*parts, hold=True) as url, pytest.raises(DeliveryError, match="timed out"):
+        client.post(url, IMAGE, prefer_reply=True, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://host.invalid/"])
+def test_a_sink_that_is_not_there_was_sent_nothing(client: SinkClient, url: str) -> None:
+    with pytest.raises(UnreachableError, match="no connection to") as error:
+        client.post(url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert error.value.hint is not None
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "http://[::1"])
+def test_an_address_that_is_none_is_a_delivery_error(client: SinkClient, url: str) -> None:
+    with pytest.raises(DeliveryError, match="no answer from") as error:
+        client.post(url, IMAGE, prefer_reply=True, timeout_s=10)
+    assert error.value.hint is not None
+
+
+def test_from_spool_to_sink_and_back_over_a_sink_that_is_first_down(
+    sink: Sink, client: SinkClient, tmp_path: Path
+) -> None:
+    script = iter([503, 500])
+
+    def answer() -> Response:
+        status = next(script, 200)
+        return as_response(encode_binary(REPLY)) if status == 200 else Response(status=status)
+
+    def send(event: Event) -> SinkResponse:
+        return client.post(sink.url, event, prefer_reply=True, timeout_s=10)
+
+    def keep(entry: Entry, reply: Event) -> Puts:
+        return [(reply.with_extensions(causeid=entry.event.id), ("forward",))]
+
+    sink.answer = answer
+    with Spool(tmp_path / "spool.db") as spool:
+        backoff = Backoff(retry=None, first_s=0.01, cap_s=0.05)
+        deliverer = Deliverer(spool, "in", send, backoff=backoff, parallel=2, on_reply=keep)
+        deliverer.start()
+        spool.put(IMAGE, lanes=("in",))
+        wait_until(lambda: spool.depth("forward") == 1)
+        assert deliverer.stop(10)
+        assert spool.counts() == {"forward": (1, 0)}
+        [entry] = spool.peek("forward", now=0)
+        assert entry.event == REPLY.with_extensions(causeid="1")
+    assert sink.events() == [IMAGE] * 3

@@ -1,0 +1,333 @@
+"""References to data, fetched from real servers on this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import ClaimError, ClaimTooLargeError, DeliveryError, EavesError, UnreachableError
+from eaves.http_client.proxies import DIRECT, Proxies, Proxy, parse_proxies
+from functions.fetch.dataref import MAX_REDIRECTS, DatarefFetcher, FetchedData
+from functions.fetch.proxy_tunnel import open_tunnel
+from functions.fetch.url_policy import UrlPolicy
+from tests.fakes.http.proxy import FakeProxy, open_proxy
+from tests.inputs.certificates import build_server_context, make_certificate
+
+MAX_BYTES = 100_000
+HOST = "store.example"
+Act = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Store(ThreadingHTTPServer):
+    """A store that does what a test says with each path."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.acts: dict[str, Act] = {}
+        self.seen: list[str] = []
+        self.done = threading.Event()
+        store = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                store.seen.append(self.path)
+                store.acts[self.path](self)
+
+            def do_CONNECT(self) -> None:
+                store.acts["CONNECT"](self)
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """What a client cuts short is what these tests are about."""
+
+    def url(self, path: str, *, host: str = HOST, scheme: str = "http") -> str:
+        return f"{scheme}://{host}:{self.server_port}{path}"
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store() as made:
+        thread = threading.Thread(target=made.serve_forever, args=[0.01])
+        thread.start()
+        yield made
+        made.done.set()
+        made.shutdown()
+        thread.join()
+
+
+def desk(store: Store, **changes: object) -> DatarefFetcher:
+    values = {"hosts": [f"{HOST}:{store.server_port}"], "schemes": ["http"], "networks": ["127.0.0.0/8"]} | changes
+    reach = UrlPolicy(hosts=values["hosts"], schemes=values["schemes"], networks=values["networks"])  # type: ignore[arg-type]
+    timeout_s = float(values.get("timeout_s", 20.0))  # type: ignore[arg-type]
+    context = values.get("context")
+    assert context is None or isinstance(context, ssl.SSLContext)
+    proxies = values.get("proxies", DIRECT)
+    assert isinstance(proxies, Proxies)
+    return DatarefFetcher(
+        reach,
+        max_bytes=MAX_BYTES,
+        timeout_s=timeout_s,
+        resolve=lambda host, port: ["127.0.0.1"],
+        context=context,
+        proxies=proxies,
+    )
+
+
+def answer(body: bytes, status: int = 200, **headers: str) -> Act:
+    def act(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in {"Content-Length": str(len(body)), "Content-Type": "image/png", **given}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return act
+
+
+def test_data_is_fetched_with_its_type(store: Store) -> None:
+    store.acts["/a%20b.png?x=1"] = answer(b"x" * MAX_BYTES)
+    assert desk(store).fetch(store.url("/a%20b.png?x=1")) == FetchedData(
+        data=b"x" * MAX_BYTES, content_type="image/png"
+    )
+
+
+def test_chunked_data_and_data_that_ends_with_the_connection(store: Store) -> None:
+    def chunked(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+
+    def closed(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nabcde")
+        handler.close_connection = True
+
+    store.acts.update({"/chunked": chunked, "/closed": closed})
+    assert [desk(store).fetch(store.url(path)).data for path in ("/chunked", "/closed")] == [b"abcde"] * 2
+
+
+def test_a_redirect_passes_the_same_checks(store: Store) -> None:
+    store.acts.update({"/a": answer(b"", 302, Location="/b"), "/b": answer(b"data")})
+    assert desk(store).fetch(store.url("/a")).data == b"data"
+    for place in (
+        "http://169.254.169.254/latest",
+        store.url("/b", host="localhost"),
+        "file:///etc/passwd",
+        "//[x",
+        "https://x:y/",
+        "",
+    ):
+        store.acts["/a"] = answer(b"", 307, Location=place)
+        with pytest.raises(ClaimError):
+            desk(store).fetch(store.url("/a"))
+
+
+def test_redirects_end(store: Store) -> None:
+    store.acts["/a"] = answer(b"", 301, Location="/a")
+    with pytest.raises(ClaimError, match="redirects"):
+        desk(store).fetch(store.url("/a"))
+    assert len(store.seen) == MAX_REDIRECTS + 1
+
+
+def test_an_allowed_name_that_leads_to_a_private_address_is_not_asked(store: Store) -> None:
+    store.acts["/a"] = answer(b"secret")
+    with pytest.raises(ClaimError, match="no address"):
+        desk(store, networks=[]).fetch(store.url("/a"))
+    assert store.seen == []
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+    while True:
+        handler.wfile.write(bytes(65536))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [answer(bytes(MAX_BYTES + 1)), answer(b"", Content_Length=str(10**12)), endless],
+    ids=["all", "said", "endless"],
+)
+def test_more_bytes_than_allowed_are_not_read(store: Store, act: Act) -> None:
+    store.acts["/a"] = act
+    with pytest.raises(ClaimTooLargeError) as caught:
+        desk(store).fetch(store.url("/a"))
+    assert caught.value.http_status == 413
+
+
+def hang(handler: BaseHTTPRequestHandler) -> None:
+    assert isinstance(handler.server, Store)
+    handler.server.done.wait(30)
+
+
+def drip(start: bytes) -> Act:
+    def act(handler: BaseHTTPRequestHandler) -> None:
+        assert isinstance(handler.server, Store)
+        handler.wfile.write(start)
+        while not handler.server.done.wait(0.02):
+            handler.wfile.write(b"x")
+
+    return act
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        hang,
+        drip(b"HTTP/1.0 200 OK\r\nX: "),
+        drip(b"HTTP/1.0 200 OK\r\n\r\n"),
+        drip(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"),
+    ],
+    ids=["silent", "slow headers", "slow data", "slow data of a length"],
+)
+def test_slow_answers_end_in_time(store: Store, act: Act) -> None:
+    store.acts["/a"] = act
+    with pytest.raises(DeliveryError, match=r"within 0\.3 s") as caught:
+        desk(store, timeout_s=0.3).fetch(store.url("/a"))
+    assert caught.value.http_status == 503
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "status"),
+    [
+        (answer(b"", 404), ClaimError, 422),
+        (answer(b"", 403), ClaimError, 422),
+        (answer(b"", 204), ClaimError, 422),
+        (answer(b"", 503), DeliveryError, 503),
+        (answer(b"", 429), DeliveryError, 503),
+        (answer(b"x", Content_Encoding="gzip"), ClaimError, 422),
+        (answer(b"x", Content_Length="5", Connection="close"), DeliveryError, 503),
+        (lambda handler: handler.wfile.write(b"nonsense\r\n\r\n"), DeliveryError, 503),
+        (lambda handler: None, DeliveryError, 503),
+    ],
+    ids=["gone", "forbidden", "nothing", "down", "busy", "compressed", "cut short", "no HTTP", "closed"],
+)
+def test_what_goes_wrong_there_says_whether_to_send_again(
+    store: Store, act: Act, error: type[EavesError], status: int
+) -> None:
+    def acted(handler: BaseHTTPRequestHandler) -> None:
+        act(handler)
+        handler.close_connection = True
+
+    store.acts["/a"] = acted
+    with pytest.raises(error) as caught:
+        desk(store).fetch(store.url("/a"))
+    assert caught.value.http_status == status
+
+
+def test_who_can_not_be_reached_or_resolved_may_be_later(store: Store) -> None:
+    def unknown(host: str, port: int) -> list[str]:
+        raise OSError("no such name")
+
+    reach = UrlPolicy(hosts=[f"{HOST}:1"], schemes=["http"], networks=["127.0.0.0/8"])
+    for resolve in (unknown, lambda host, port: ["127.0.0.1"]):
+        with pytest.raises(UnreachableError):
+            DatarefFetcher(reach, max_bytes=1, timeout_s=5, resolve=resolve).fetch(f"http://{HOST}:1/")
+
+
+@pytest.mark.parametrize(("name", "good"), [(HOST, True), ("other.example", False)])
+def test_over_tls_the_hosts_certificate_must_be_its_own(store: Store, tmp_path: Path, name: str, good: bool) -> None:
+    certificate = make_certificate(tmp_path / "tls", name)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts["/a"] = answer(b"data")
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    made = desk(store, schemes=["https"], context=trusting)
+    if good:
+        assert made.fetch(store.url("/a", scheme="https")).data == b"data"
+    else:
+        with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
+            made.fetch(store.url("/a", scheme="https"))
+
+
+@pytest.fixture
+def proxy(store: Store) -> Iterator[FakeProxy]:
+    """A proxy that lets through to the store's address."""
+    with open_proxy() as opened:
+        opened.routes[f"127.0.0.1:{store.server_port}"] = store.server_port
+        yield opened
+
+
+def through(proxy: FakeProxy, **environ: str) -> Proxies:
+    return parse_proxies({"ALL_PROXY": f"http://user:secret@{proxy.host}", **environ})
+
+
+def test_through_a_proxy_goes_the_checked_address_and_never_the_name(store: Store, proxy: FakeProxy) -> None:
+    """The proxy would resolve a name itself, and an allowed name could lead into the proxy's own network."""
+    store.acts.update({"/a": answer(b"", 302, Location="/b"), "/b": answer(b"data")})
+    proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
+    assert desk(store, proxies=through(proxy)).fetch(store.url("/a")).data == b"data"
+    assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"] * 2
+    assert HOST not in str(proxy.asked)
+
+
+def test_an_address_that_may_not_be_reached_is_not_asked_for_through_a_proxy(store: Store, proxy: FakeProxy) -> None:
+    store.acts["/a"] = answer(b"secret")
+    with pytest.raises(ClaimError, match="no address"):
+        desk(store, networks=[], proxies=through(proxy)).fetch(store.url("/a"))
+    store.acts["/a"] = answer(b"", 307, Location="http://169.254.169.254/latest")
+    with pytest.raises(ClaimError, match="are not taken"):
+        desk(store, proxies=through(proxy)).fetch(store.url("/a"))
+    assert proxy.targets() == [f"CONNECT 127.0.0.1:{store.server_port}"]
+
+
+def test_no_proxy_names_hosts_that_are_fetched_directly(store: Store, proxy: FakeProxy) -> None:
+    store.acts["/a"] = answer(b"data")
+    assert desk(store, proxies=through(proxy, NO_PROXY=".example")).fetch(store.url("/a")).data == b"data"
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+def test_a_proxy_that_refuses_is_named_without_its_password(store: Store, proxy: FakeProxy, status: int) -> None:
+    proxy.status = status
+    with pytest.raises(UnreachableError, match=f"through the proxy: .*answered {status}") as caught:
+        desk(store, proxies=through(proxy)).fetch(store.url("/a"))
+    assert "secret" not in f"{caught.value.message}{caught.value.hint}"
+    assert store.seen == []
+
+
+def test_a_proxy_that_hangs_up_or_is_not_there_may_be_there_later(store: Store, proxy: FakeProxy) -> None:
+    proxy.status = -1
+    for found in (through(proxy), parse_proxies({"ALL_PROXY": "http://127.0.0.1:1"})):
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            desk(store, proxies=found).fetch(store.url("/a"))
+
+
+@pytest.mark.parametrize("act", [hang, drip(b"HTTP/1.1 200 OK\r\nX: ")], ids=["silent", "slow"])
+def test_a_slow_proxy_ends_in_time(store: Store, act: Act) -> None:
+    """The store itself stands for a proxy here: one that takes its time over CONNECT."""
+    store.acts["CONNECT"] = act
+    found = parse_proxies({"ALL_PROXY": f"http://127.0.0.1:{store.server_port}"})
+    with pytest.raises(DeliveryError, match=r"within 0\.3 s"):
+        desk(store, timeout_s=0.3, proxies=found).fetch(store.url("/a"))
+
+
+def test_tls_through_a_proxy_ends_at_the_host(store: Store, proxy: FakeProxy, tmp_path: Path) -> None:
+    certificate = make_certificate(tmp_path / "tls", HOST)
+    store.socket = build_server_context(certificate).wrap_socket(store.socket, server_side=True)
+    store.acts["/a"] = answer(b"data")
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    made = desk(store, schemes=["https"], context=trusting, proxies=through(proxy))
+    assert made.fetch(store.url("/a", scheme="https")).data == b"data"
+    with pytest.raises(DeliveryError, match="CERTIFICATE_VERIFY_FAILED"):
+        desk(store, schemes=["https"], proxies=through(proxy)).fetch(store.url("/a", scheme="https"))
+
+
+def test_an_ipv6_address_is_bracketed_in_a_tunnel() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        open_tunnel(ours, Proxy(host="p", port=1), ipaddress.IPv6Address("2001:db8::1"), 443)
+        assert theirs.recv(1000) == b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n\r\n"

@@ -1,0 +1,382 @@
+"""What no sender should send, against a real process: each is refused for good, at once, in little memory."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.http.problems import MAX_BYTES
+from tests.inputs import hostile
+from tests.processes.function import Function
+
+MAX_SECONDS, MAX_MEMORY = 0.5, 64e6
+ATTEMPTS = 3
+"""Another process may have had the CPU in between: the best of so many counts."""
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+BODY_LIMIT = 20_000_000
+
+EVENT = {
+    "Content-Type": "image/png",
+    "ce-specversion": "1.0",
+    "ce-id": "1",
+    "ce-source": "/eaves/barn/camera",
+    "ce-type": "dev.eaves.image.captured.v1",
+}
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+FIELDS = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "datacontenttype": "image/png"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+    cpu_s: float
+    memory: float  # bytes more than before, at the most
+
+
+class Target(Function):
+    """A function whose time and memory are watched."""
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_S
+
+    def memory(self, name: str) -> float:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return float(status.partition(f"{name}:")[2].split()[0]) * 1024
+
+    def send(self, message: bytes) -> Answer:
+        """Send bytes over a socket of their own, and read one answer."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")  # the peak starts anew; see proc_pid_clear_refs(5)
+        resting, cpu, start = self.memory("VmRSS"), self.cpu_s(), time.perf_counter()
+        with self.connect() as sender:
+            try:
+                sender.sendall(message)
+                sender.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # it has answered and closed before everything was sent
+            response = HTTPResponse(sender)
+            response.begin()
+            body = response.read()
+        return Answer(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.getheaders()},
+            body=body,
+            seconds=time.perf_counter() - start,
+            cpu_s=self.cpu_s() - cpu,
+            memory=self.memory("VmHWM") - resting,
+        )
+
+    def send_patiently(self, message: bytes) -> Answer:
+        answers = []
+        for _ in range(ATTEMPTS):
+            answers.append(self.send(message))
+            if answers[-1].seconds <= MAX_SECONDS and answers[-1].memory <= MAX_MEMORY:
+                break
+        return min(answers, key=lambda answer: (answer.seconds > MAX_SECONDS, answer.memory))
+
+
+@pytest.fixture(scope="module")
+def target(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    function = Target(
+        tiny_artifact,
+        tmp_path_factory.mktemp("hostile"),
+        EAVES_CONCURRENCY="2",
+        EAVES_MAX_BODY_BYTES=str(BODY_LIMIT),
+    )
+    try:
+        function.wait_ready()
+        for kind in hostile.KINDS:  # what is loaded once is at rest
+            assert function.send(request(hostile.good(kind), {"Content-Type": f"image/{kind.lower()}"})).status == 200
+        yield function
+    finally:
+        function.process.kill()
+        function.process.wait()
+    assert "Traceback" not in function.log
+    assert all(json.loads(line) for line in function.log.splitlines())  # nothing but log lines
+
+
+def request(
+    body: bytes = b"", headers: dict[str, str] | None = None, *, method: str = "POST", path: str = "/"
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def raw(*lines: bytes, body: bytes = b"") -> bytes:
+    return b"\r\n".join([*lines, b"", b""]) + body
+
+
+def event(body: bytes | None = None, /, **changes: str) -> bytes:
+    """A binary event, changed."""
+    headers = {**EVENT, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    return request(hostile.good("PNG") if body is None else body, headers)
+
+
+def structured(body: bytes | None = None, /, **changes: Any) -> bytes:
+    """A structured event, changed; or any body that says it is one."""
+    picture = base64.b64encode(hostile.good("PNG")).decode()
+    fields = {**FIELDS, "data_base64": picture, **changes}
+    return request(json.dumps(fields).encode() if body is None else body, STRUCTURED)
+
+
+def check(target: Target, message: bytes, status: int, slug: str) -> None:
+    answer = target.send_patiently(message)
+    assert answer.status == status, answer.body
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(answer.body) <= MAX_BYTES
+    document = json.loads(answer.body)
+    assert document["type"] == f"urn:eaves:problem:{slug}"
+    assert document["status"] == status
+    assert b"Traceback" not in answer.body
+    assert b".py" not in answer.body
+    assert not [name for name in answer.headers if name.startswith(("ce-", "x-"))]
+    assert answer.memory <= MAX_MEMORY
+    assert min(answer.seconds, answer.cpu_s) <= MAX_SECONDS
+    assert target.send(event()).status == 200
+
+
+@pytest.mark.parametrize("name", hostile.CORRUPT)
+def test_what_is_no_picture_is_unprocessable(target: Target, name: str) -> None:
+    check(target, request(hostile.CORRUPT[name](), {"Content-Type": "image/jpeg"}), 422, "image")
+
+
+@pytest.mark.parametrize("name", hostile.TOO_LARGE)
+def test_what_claims_too_many_pixels_is_too_large(target: Target, name: str) -> None:
+    check(target, request(hostile.TOO_LARGE[name](), {"Content-Type": "image/png"}), 413, "image-too-large")
+
+
+@pytest.mark.parametrize("name", hostile.HARMLESS)
+def test_what_lies_beside_a_picture_costs_nothing(target: Target, name: str) -> None:
+    answer = target.send_patiently(request(hostile.HARMLESS[name](), {"Content-Type": "image/png"}))
+    assert answer.status == 200
+    assert answer.memory <= MAX_MEMORY
+    assert min(answer.seconds, answer.cpu_s) <= MAX_SECONDS
+
+
+EVENTS: dict[str, tuple[Callable[[], bytes], int, str]] = {
+    "no body": (lambda: event(b""), 422, "image"),
+    "no id": (lambda: event(ce_id=""), 400, "event"),
+    "no source": (lambda: event(ce_source=""), 400, "event"),
+    "no type": (lambda: event(ce_type=""), 400, "event"),
+    "no version": (lambda: event(ce_specversion=""), 400, "event"),
+    "another version": (lambda: event(ce_specversion="0.3"), 400, "event"),
+    "a version with a NUL": (lambda: event(ce_specversion="1.0%00"), 400, "event"),
+    "no content type": (lambda: event(Content_Type=""), 415, "unsupported-content"),
+    "text": (lambda: event(Content_Type="text/plain"), 415, "unsupported-content"),
+    "a content type of 60 KB": (lambda: event(Content_Type="image/" + "x" * 60_000), 400, "event"),
+    "a content type that looks like another": (
+        lambda: event(Content_Type="application/image/png"),
+        415,
+        "unsupported-content",
+    ),
+    "an id of 100 KB": (lambda: event(ce_id="x" * 100_000), 431, "http-431"),
+    "a header of 1 MB": (lambda: event(ce_id="x" * 1_000_000), 431, "http-431"),
+    "an extension of 50 KB": (lambda: event(ce_partitionkey="x" * 50_000), 400, "event"),
+    "an extension's name of 10 KB": (lambda: event(**{"ce_" + "x" * 10_000: "x"}), 400, "event"),
+    "3,000 extensions": (lambda: event(**{f"ce_x{number}": "x" for number in range(3_000)}), 400, "event"),
+    "percent-encoding that is not UTF-8": (lambda: event(ce_subject="%ff%fe"), 400, "event"),
+    "overlong UTF-8": (lambda: event(ce_subject="%c0%af%e0%80%af"), 400, "event"),
+    "half a character": (lambda: event(ce_subject="%ed%a0%80"), 400, "event"),
+    "raw bytes that are not UTF-8": (lambda: event(ce_subject="\xff\xfe"), 400, "event"),
+    "line breaks to come": (lambda: event(ce_subject="a%0D%0AX-Injected:%201"), 400, "event"),
+    "a line break alone": (lambda: event(ce_id="a%0Ab"), 400, "event"),
+    "a NUL": (lambda: event(ce_id="a%00b"), 400, "event"),
+    "a C1 control character": (lambda: event(ce_partitionkey="a%C2%85b"), 400, "event"),
+    "a name with a dash": (lambda: event(ce_content_length="7"), 400, "event"),
+    "a reserved name": (lambda: event(ce_data="x"), 400, "event"),
+    "an id twice": (lambda: event().replace(b"ce-id: 1", b"ce-id: 1\r\nCE-ID: 2"), 400, "http-400"),
+    "a content type twice": (lambda: event().replace(b"ce-id: 1", b"ce-id: 1\r\ncontent-type: a/b"), 400, "http-400"),
+    "a time that is none": (lambda: event(ce_time="yesterday"), 400, "event"),
+    "a time before the calendar": (lambda: event(ce_time="0000-01-01T00:00:00Z"), 400, "event"),
+    "a time after the calendar": (lambda: event(ce_time="99999-01-01T00:00:00Z"), 400, "event"),
+    "a time in a zone of a week": (lambda: event(ce_time="2026-01-01T00:00:00+99:99"), 400, "event"),
+    "structured: nothing": (lambda: structured(b""), 400, "event"),
+    "structured: half": (
+        lambda: structured()[:-20].replace(b"Content-Length: ", b"X: 1\r\nContent-Length: 9\r\nX-Was: "),
+        400,
+        "event",
+    ),
+    "structured: NUL bytes": (lambda: structured(bytes(1000)), 400, "event"),
+    "structured: an id twice": (lambda: structured(b'{"id": "1", ' + json.dumps(FIELDS).encode()[1:]), 400, "event"),
+    "structured: UTF-16": (lambda: structured('{"id": "\ud83d"}'.encode("utf-16", "surrogatepass")), 400, "event"),
+    "structured: a list": (lambda: structured(b"[]"), 400, "event"),
+    "structured: 10 MB of brackets": (lambda: structured(b"[" * 10_000_000), 400, "event"),
+    "structured: 100,000 brackets": (lambda: structured(b'{"a":' * 100_000), 400, "event"),
+    "structured: 5 million empty lists": (lambda: structured(b"[" + b"[]," * 5_000_000 + b"0]"), 400, "event"),
+    "structured: an exponent": (lambda: structured(b'{"id": 1e999999999}'), 400, "event"),
+    "structured: a number of a million digits": (
+        lambda: structured(b'{"id": ' + b"9" * 1_000_000 + b"}"),
+        400,
+        "event",
+    ),
+    "structured: an id of 1 MB": (lambda: structured(id="x" * 1_000_000), 400, "event"),
+    "structured: an id with a line break": (lambda: structured(id="1\r\nX-Injected: 1"), 400, "event"),
+    "structured: a subject with a NUL": (lambda: structured(subject="a\0b"), 400, "event"),
+    "structured: half a character": (lambda: structured(subject="\ud800"), 400, "event"),
+    "structured: a name with a line break": (lambda: structured(**{"a\r\nb": "x"}), 400, "event"),
+    "structured: 200,000 extensions": (
+        lambda: structured(**{f"x{number}": 1 for number in range(200_000)}),
+        400,
+        "event",
+    ),
+    "structured: an object as id": (lambda: structured(id={"a": 1}), 400, "event"),
+    "structured: base64 that is none": (lambda: structured(data_base64="%%%"), 400, "event"),
+    "structured: a lone surrogate as data": (lambda: structured(data_base64="\ud800"), 400, "event"),
+    "structured: data twice": (lambda: structured(data="x"), 400, "event"),
+    "structured: 9 MB that are no picture": (lambda: structured(data_base64="A" * 12_000_000), 422, "image"),
+    "structured: text in place of a picture": (lambda: structured(data_base64="aGVsbG8="), 422, "image"),
+    "a batch": (
+        lambda: request(b"[]", {"Content-Type": "application/cloudevents-batch+json"}),
+        415,
+        "unsupported-content",
+    ),
+    "structured: XML": (
+        lambda: request(b"<e/>", {"Content-Type": "application/cloudevents+xml"}),
+        415,
+        "unsupported-content",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_malformed_event_is_refused(target: Target, name: str) -> None:
+    make, status, slug = EVENTS[name]
+    check(target, make(), status, slug)
+
+
+PICTURE = {"Content-Type": "image/png"}
+HTTP: dict[str, tuple[Callable[[], bytes], int, str]] = {
+    "30 MB": (lambda: request(bytes(30_000_000), PICTURE), 413, "http-413"),
+    "a length of 10^18": (lambda: raw(b"POST / HTTP/1.1", b"Content-Length: 1000000000000000000"), 413, "http-413"),
+    "a length of 5,000 digits": (lambda: raw(b"POST / HTTP/1.1", b"Content-Length: " + b"9" * 5_000), 400, "http-400"),
+    "a negative length": (lambda: raw(b"POST / HTTP/1.1", b"Content-Length: -1"), 400, "http-400"),
+    "two lengths": (
+        lambda: raw(b"POST / HTTP/1.1", b"Content-Length: 5", b"Content-Length: 6", body=b"hello!"),
+        400,
+        "http-400",
+    ),
+    "a length and chunks": (
+        lambda: raw(b"POST / HTTP/1.1", b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        400,
+        "http-400",
+    ),
+    "chunks in HTTP/1.0": (
+        lambda: raw(b"POST / HTTP/1.0", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+        400,
+        "http-400",
+    ),
+    "chunks without end": (
+        lambda: raw(
+            b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=(b"10000\r\n" + bytes(65_536) + b"\r\n") * 320
+        ),
+        413,
+        "http-413",
+    ),
+    "a chunk of no size": (
+        lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"zz\r\n"),
+        400,
+        "http-400",
+    ),
+    "a chunk's header without end": (
+        lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"1;" + b"x" * 2_000_000),
+        400,
+        "http-400",
+    ),
+    "chunks of one byte": (
+        lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked", body=b"1\r\nx\r\n" * 1_000_000),
+        400,
+        "http-400",
+    ),
+    "an encoding unheard of": (lambda: raw(b"POST / HTTP/1.1", b"Transfer-Encoding: gzip, chunked"), 400, "http-400"),
+    "HTTP/0.9": (lambda: b"GET /\r\n\r\n", 400, "http-400"),
+    "HTTP/2": (lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http-400"),
+    "TLS": (lambda: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\r\n\r\n", 400, "http-400"),
+    "no HTTP": (lambda: b"nonsense\r\n\r\n", 400, "http-400"),
+    "a method in lower case": (lambda: request(method="post"), 400, "http-400"),
+    "a method unheard of": (lambda: request(method="BREW"), 405, "http-405"),
+    "another method": (lambda: request(method="DELETE"), 405, "http-405"),
+    "another path": (lambda: request(path="/../../etc/passwd"), 404, "http-404"),
+    "a path of NUL": (lambda: request(path="/%00%0d%0aX-Injected:1"), 404, "http-404"),
+    "a path that is no UTF-8": (lambda: request(path="/%ff%fe"), 404, "http-404"),
+    "half an address": (lambda: request(path="http://[::1"), 400, "http-400"),
+    "a query of 300 KB": (lambda: request(path="/?" + "x" * 300_000), 431, "http-431"),
+    "a query of 50 KB": (lambda: request(path="/nowhere?" + "x&" * 25_000), 404, "http-404"),
+    "a header without a name": (lambda: raw(b"POST / HTTP/1.1", b": x"), 400, "http-400"),
+    "a header with a bare line feed": (lambda: raw(b"POST / HTTP/1.1", b"A: x\nB: y"), 400, "http-400"),
+    "a header with a NUL": (lambda: raw(b"POST / HTTP/1.1", b"A: x\0y"), 400, "http-400"),
+    "a form of a thousand fields": (
+        lambda: request(b"a=1&" * 1000, {"Content-Type": "application/x-www-form-urlencoded"}),
+        415,
+        "unsupported-content",
+    ),
+    "a form in parts": (
+        lambda: request(b"--b\r\n" * 100_000, {"Content-Type": "multipart/form-data; boundary=b"}),
+        415,
+        "unsupported-content",
+    ),
+    "no content type at all": (lambda: request(hostile.good("PNG")), 415, "unsupported-content"),
+    "an image of nothing": (lambda: request(b"", PICTURE), 422, "image"),
+}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_a_malformed_request_is_refused(target: Target, name: str) -> None:
+    make, status, slug = HTTP[name]
+    check(target, make(), status, slug)
+
+
+def test_the_answers_header_holds_only_what_was_asked(target: Target) -> None:
+    """Names that look like HTTP's own, and text that means something in a header, stay attributes."""
+    answer = target.send(event(ce_contentlength="7", ce_setcookie="a=b", ce_subject="a,%20b;c%22d%25", ce_sequence="x"))
+    assert answer.status == 200
+    assert answer.headers["ce-subject"] == "a,%20b;c%22d%25"
+    assert "set-cookie" not in answer.headers
+    assert int(answer.headers["content-length"]) == len(answer.body)
+
+
+def test_the_longest_attributes_come_back(target: Target) -> None:
+    """Each character of three bytes takes nine in a header."""
+    longest = "%E2%82%AC" * 1365
+    answer = target.send(event(ce_id=longest, ce_subject=longest, ce_source=longest, ce_partitionkey=longest))
+    assert answer.status == 200
+    assert answer.headers["ce-causeid"] == answer.headers["ce-subject"] == longest
+
+
+def test_a_large_valid_frame_takes_what_its_pixels_take(target: Target) -> None:
+    """A grey PNG of 12 megapixels: 12 MB as it is, 48 MB as RGB."""
+    frame = hostile.png(4000, 3000, hostile.png_chunk(b"IDAT", zlib.compress(bytes(3000 * 4001))), colour=0)
+    answer = target.send(request(frame, PICTURE))
+    assert answer.status == 200
+    assert answer.memory <= 80e6
+
+
+def test_sixty_senders_at_once_are_all_refused(target: Target) -> None:
+    messages = [request(hostile.CORRUPT["a BMP of 7000x7000 without pixels"](), PICTURE) for _ in range(60)]
+    resting = target.memory("VmRSS")
+    senders = [target.connect() for _ in messages]
+    statuses = []
+    for sender, message in zip(senders, messages, strict=True):
+        sender.sendall(message)
+    for sender in senders:
+        with sender:
+            response = HTTPResponse(sender)
+            response.begin()
+            statuses.append(response.status)
+            response.read()
+    assert set(statuses) <= {422, 429}
+    assert target.memory("VmRSS") - resting <= MAX_MEMORY

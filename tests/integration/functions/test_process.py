@@ -1,0 +1,246 @@
+"""A function as a platform starts it: a process of its own, spoken to over sockets, stopped by SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eaves.artifact import load_golden, open_artifact
+from eaves.events import Event, decode, encode_binary, encode_structured, reply_id
+from tests.processes.function import MAX_BODY, Function, Start, raw_request, read_answer
+from tests.waiting import wait_until
+
+
+def test_a_plain_image_gets_plain_json(shared_function: Function, image: bytes, tiny_artifact: Path) -> None:
+    status, headers, body = shared_function.request("POST", "/", image, Content_Type="image/png")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    document = json.loads(body)
+    assert document["artifact"] == f"sha256:{open_artifact(tiny_artifact).digest}"
+    assert sorted(entry["label"] for entry in document["predictions"]) == ["0", "1", "2", "3"]
+
+
+def test_an_int8_artifact_is_served_alike(start: Start, tiny_int8: Path) -> None:
+    function = start(artifact=tiny_int8, EAVES_SELF_TEST="all")
+    function.wait_ready()
+    artifact = open_artifact(tiny_int8)
+    for case in load_golden(artifact):
+        status, _, body = function.request("POST", "/", (tiny_int8 / case.file).read_bytes(), Content_Type="image/png")
+        best, *_ = json.loads(body)["predictions"]
+        assert (status, best["label"]) == (200, artifact.manifest.labels[int(np.argmax(case.probabilities))])
+        assert best["score"] == pytest.approx(max(case.probabilities), abs=0.05)
+
+
+@pytest.mark.parametrize("encode", [encode_binary, encode_structured])
+def test_an_event_gets_an_event(
+    shared_function: Function,
+    image: bytes,
+    tiny_artifact: Path,
+    encode: Callable[[Event], tuple[dict[str, str], bytes]],
+) -> None:
+    cause = Event(
+        id="1",
+        source="/eaves/barn/camera",
+        type="dev.eaves.image.captured.v1",
+        subject="Tür 100%/1.png",
+        time="2026-11-24T12:00:00Z",
+        datacontenttype="image/png",
+        data=image,
+        extensions={"partitionkey": "camera"},
+    )
+    headers, body = encode(cause)
+    status, answered, content = shared_function.request("POST", "/", body, **headers)
+    assert status == 200
+    reply = decode(answered, content)
+    assert reply.id == reply_id(cause, open_artifact(tiny_artifact).digest)
+    assert (reply.source, reply.subject, reply.time) == ("/eaves/barn/digits", cause.subject, cause.time)
+    assert reply.extensions["causeid"] == "1"
+    assert reply.extensions["label"] == reply.json()["predictions"][0]["label"]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1), 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + bytes(0x4000) + b"\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 300_000 + b"\r\n\r\n", 431),
+    ],
+    ids=["declared too large", "chunks without end", "broken chunk", "negative length", "no HTTP", "header too large"],
+)
+def test_what_the_server_itself_refuses_is_a_problem_document_too(
+    shared_function: Function, image: bytes, request_bytes: bytes, status: int
+) -> None:
+    with shared_function.connect() as sender:
+        sender.sendall(request_bytes)
+        if b"4000\r\n" in request_bytes:
+            for _ in range(MAX_BODY // 0x4000):
+                sender.sendall(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+        response, document = read_answer(sender)
+    assert response.status == document["status"] == status
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert document["type"] == f"urn:eaves:problem:http-{status}"
+    assert shared_function.request("POST", "/", image, Content_Type="image/png")[0] == 200
+
+
+def test_a_body_of_the_largest_size_is_taken(shared_function: Function, image: bytes) -> None:
+    padded = image + bytes(MAX_BODY - len(image))
+    assert shared_function.request("POST", "/", padded, Content_Type="image/png")[0] == 200
+
+
+def test_everything_sent_before_sigterm_is_answered(start: Start, image: bytes) -> None:
+    """The process is held still meanwhile, so that it finds connections not accepted and requests not read."""
+    function = start()
+    function.wait_ready()
+    idle, *senders = [function.connect() for _ in range(5)]  # kept alive; of the idle one nothing more comes
+    for sender in (idle, *senders):
+        sender.sendall(raw_request(image))
+        assert read_answer(sender)[0].status == 200
+    function.process.send_signal(signal.SIGSTOP)
+    senders += [function.connect() for _ in range(4)]
+    for sender in senders:
+        sender.sendall(raw_request(image))
+    function.process.send_signal(signal.SIGTERM)
+    function.process.send_signal(signal.SIGCONT)
+    for sender in senders:
+        assert read_answer(sender)[0].status == 200
+        sender.close()
+    assert function.process.wait(15) == 0, function.log
+    idle.close()
+
+
+def test_a_request_half_sent_at_sigterm_is_answered_and_its_connection_closed(start: Start, image: bytes) -> None:
+    function = start()
+    function.wait_ready()
+    whole = raw_request(image)
+    with function.connect() as sender:
+        sender.sendall(whole[:-20])
+        function.process.send_signal(signal.SIGTERM)
+        wait_until(function.refuses, what="the end of listening")
+        sender.sendall(whole[-20:])
+        response, document = read_answer(sender)
+        assert response.status == 200
+        assert response.headers["Connection"] == "close"
+        assert document["predictions"]
+    assert function.process.wait(15) == 0, function.log
+
+
+def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image: bytes) -> None:
+    function = start()
+    function.wait_ready()
+    with function.connect() as sender:
+        sender.sendall(raw_request(image)[:-20])
+        assert function.stop() == 0
+
+
+def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
+    function = start(EAVES_TIMING="true")
+    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
+    (told,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
+    stages = told["start_ms"]
+    assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
+    assert list(stages)[-1] == "first prediction" in told["message"]
+
+
+def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
+    function = start("--top-k", "1", "--no-log-json", EAVES_LOG_JSON="true", EAVES_TOP_K="3")
+    wait_until(lambda: "listening on" in function.log, 30)
+    port = int(function.log.partition("listening on 127.0.0.1:")[2].split()[0])
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/", image, {"Content-Type": "image/png"})
+    assert len(json.loads(connection.getresponse().read())["predictions"]) == 1
+    connection.close()
+
+
+def test_sigterm_while_loading_is_no_failure(start: Start) -> None:
+    function = start()
+    wait_until(function.port, 30)
+    assert function.stop() == 0
+
+
+def copy_artifact(source: Path, target: Path) -> Path:
+    shutil.copytree(source, target)
+    return target
+
+
+def flip(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0x40
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "reason"),
+    [("golden/000.png", 60, "golden image golden/000.png"), ("weights/backbone.bin", 3, "logits")],
+)
+def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says_why(
+    start: Start, tiny_artifact: Path, tmp_path: Path, image: bytes, name: str, position: int, reason: str
+) -> None:
+    artifact = copy_artifact(tiny_artifact, tmp_path / "damaged")
+    flip(artifact / name, position)
+    function = start(artifact=artifact)
+
+    def failure() -> Any:
+        status, _, body = function.request("GET", "/health/readiness")
+        assert status == 503
+        document = json.loads(body)
+        return document if document["type"] != "urn:eaves:problem:loading" else None
+
+    document = wait_until(failure, 30)
+    assert document["type"] == "urn:eaves:problem:golden"
+    assert reason in document["detail"]
+    assert function.request("POST", "/", image, Content_Type="image/png")[0] == 503
+    assert function.request("GET", "/health/liveness")[0] == 200
+    assert "never ready" in function.log
+    assert function.stop() == 0
+
+
+def test_a_missing_artifact_is_told_on_readiness(start: Start, tmp_path: Path) -> None:
+    function = start(artifact=tmp_path / "nowhere")
+
+    def failure() -> str:
+        status, _, body = function.request("GET", "/health/readiness")
+        assert status == 503
+        return str(json.loads(body)["detail"]) if b"not an artifact" in body else ""
+
+    assert str(tmp_path / "nowhere") in wait_until(failure, 30)
+
+
+def test_an_unknown_flag_ends_it_at_once(start: Start) -> None:
+    function = start("--artefact", "x")
+    assert function.process.wait(15) == 2
+    assert "No such option" in function.log
+
+
+def test_bad_settings_are_reported_together(start: Start) -> None:
+    function = start("--top-k", "0", EAVES_QUEUE="-1")
+    assert function.process.wait(15) == 78
+    assert "error: environment variable EAVES_QUEUE: queue: must be >= 0" in function.log
+    assert "error: --top-k: top_k: must be >= 1" in function.log
+
+
+def test_a_taken_port_is_an_error_with_a_remedy(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        function = start(PORT=str(taken.getsockname()[1]))
+        assert function.process.wait(15) == 69
+    assert "error: can't listen on 127.0.0.1" in function.log
+    assert "try: choose another" in function.log
+
+
+def test_sigterm_before_it_listens_ends_it_at_once(start: Start) -> None:
+    """By a handler of its own: as process 1 of a container it would not be ended by the signal itself."""
+    function = start()
+    status = Path(f"/proc/{function.process.pid}/status")
+    caught = lambda: int(status.read_text().partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1  # noqa: E731
+    wait_until(caught, 30, what="a handler of SIGTERM")
+    assert function.stop() == 0

@@ -1,0 +1,164 @@
+"""Events that only refer to their data, over the whole application: fetched, checked, kept within bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from eaves.errors import ConfigError
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.inference.session import Session
+from functions.http.app import create_app
+from functions.model.classifier import Classifier
+from functions.model.predictor import Prediction
+from functions.settings import FunctionSettings, ServeSettings
+from tests.fakes.http.proxy import open_proxy
+from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
+from tests.fakes.models.model import FakeModel, build_classifier
+
+RED, GREEN = encode_png(COLOURS["red"]), encode_png(COLOURS["green"])
+EVENT = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED, datacontenttype="image/png")
+SECRET = "X-Signature=hunter2"
+
+
+class Store(ThreadingHTTPServer):
+    """Gives one picture."""
+
+    daemon_threads = True
+    data = RED
+
+    def __init__(self) -> None:
+        store = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status = 404 if self.path.startswith("/gone") else 200
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(store.data)
+
+            def log_message(self, *arguments: object) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store() as made:
+        thread = threading.Thread(target=made.serve_forever, args=[0.01])
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(store: Store, tmp_path: Path) -> FlaskClient:
+    return serve(store, tmp_path)
+
+
+class Held(Classifier):
+    """Holds still until it is told to go on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.entered, self.go = threading.Event(), threading.Event()
+
+    def predict(self, data: bytes) -> Prediction:
+        """As the real one."""
+        self.entered.set()
+        assert self.go.wait(20)
+        return super().predict(data)
+
+
+def serve(store: Store, folder: Path, classifier: Classifier | None = None, **settings: int) -> FlaskClient:
+    chosen = FunctionSettings(
+        dataref_hosts=(f"127.0.0.1:{store.server_port}",),
+        dataref_schemes=("http",),
+        dataref_networks=("127.0.0.0/8",),
+        **settings,  # type: ignore[arg-type]
+    )
+    model = FakeModel(classifier or build_classifier(write_colours(folder / "artifact")))
+    return create_app(model, chosen, concurrency=2).test_client()
+
+
+def send(client: FlaskClient, store: Store, path: str = "/a.png", **extensions: str) -> TestResponse:
+    reference = f"http://127.0.0.1:{store.server_port}{path}?{SECRET}"
+    headers, body = encode_binary(replace(EVENT, id=path).with_extensions(dataref=reference, **extensions))
+    return client.post("/", data=body, headers=headers)
+
+
+def digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_what_is_referred_to_is_predicted(client: FlaskClient, store: Store) -> None:
+    assert send(client, store).headers["ce-label"] == "red"
+
+
+def test_it_is_fetched_through_the_proxy_of_the_process(store: Store, tmp_path: Path) -> None:
+    place = "192.0.2.7"  # an address for documentation, which only the proxy leads to
+    settings = FunctionSettings(
+        dataref_hosts=(place,), dataref_schemes=("http",), dataref_networks=(f"{place}/32",), dataref_timeout_s=20
+    )
+    model = FakeModel(build_classifier(write_colours(tmp_path / "artifact")))
+    with open_proxy() as proxy:
+        proxy.routes[f"{place}:80"] = store.server_port
+        app = create_app(model, settings, concurrency=1, environ={"http_proxy": f"http://{proxy.host}"})
+        headers, body = encode_binary(EVENT.with_extensions(dataref=f"http://{place}/a.png"))
+        assert app.test_client().post("/", data=body, headers=headers).headers["ce-label"] == "red"
+    assert proxy.targets() == [f"CONNECT {place}:80"]
+
+
+def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) -> None:
+    model, environ = FakeModel(), {"HTTPS_PROXY": "https://proxy.example"}
+    create_app(model, FunctionSettings(), concurrency=1, environ=environ)  # without datarefs it matters to nobody
+    with pytest.raises(ConfigError, match="must be an http:// address"):
+        create_app(model, FunctionSettings(dataref_hosts=("store.example",)), concurrency=1, environ=environ)
+
+
+@pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 422), ("sha256:abc", 422), ("md5:abc", 422)])
+def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store, said: str, status: int) -> None:
+    told = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
+    assert send(client, store, datadigest=told).status_code == status
+
+
+def test_another_digest_is_another_event(client: FlaskClient, store: Store) -> None:
+    """Its data was replaced meanwhile: the reply to the old picture would be wrong."""
+    assert send(client, store, datadigest=digest(RED)).headers["ce-label"] == "red"
+    store.data = GREEN
+    assert send(client, store, datadigest=digest(GREEN)).headers["ce-label"] == "green"
+
+
+@pytest.mark.parametrize("path", ["/gone", "/a.png"])
+def test_a_signed_url_is_neither_answered_nor_logged(
+    client: FlaskClient, store: Store, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("DEBUG"):
+        response = send(client, store, path)
+    assert "hunter2" not in response.text + str(response.headers) + caplog.text + str([vars(r) for r in caplog.records])
+
+
+def test_all_that_is_held_at_once_fits_into_memory(store: Store, tmp_path: Path) -> None:
+    """Each is small enough; the second has no room while the first is predicted, and may come again."""
+    classifier = Held(write_colours(tmp_path / "artifact"), cast(Session, ColourSession()), ServeSettings())
+    client = serve(store, tmp_path, classifier, max_body_bytes=1024, max_buffered_bytes=1024)
+    store.data = RED + bytes(900)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(send, client.application.test_client(), store, "/first")
+        assert classifier.entered.wait(20)
+        refused = send(client, store, "/second")
+        classifier.go.set()
+        assert first.result(20).status_code == 200
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert send(client, store, "/second").status_code == 200

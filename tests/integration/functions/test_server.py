@@ -1,0 +1,286 @@
+"""The sockets of a function: slow senders, bounded memory, bounded connections, probes beside work, leaving."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from functions.http.connection import STALLED_S
+from functions.http.server import CONNECTIONS
+from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
+from tests.processes.function import MAX_BODY, Function, raw_request, read_answer
+from tests.waiting import wait_until
+
+RED = encode_png(COLOURS["red"])
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+LARGE = RED + bytes(MAX_BODY - len(RED))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gated:
+    """A function that predicts while its gate is open."""
+
+    function: Function
+    gate: Path
+
+    def post(self, body: bytes = RED) -> int:
+        return self.function.request("POST", "/", body, Content_Type="image/png")[0]
+
+    def readiness(self) -> tuple[int, str]:
+        status, _, body = self.function.request("GET", "/health/readiness")
+        return status, json.loads(body).get("type", "")
+
+
+StartGated = Callable[..., Gated]
+
+
+@pytest.fixture
+def start_gated(tmp_path: Path) -> Iterator[StartGated]:
+    artifact = write_colours(tmp_path / "artifact").path
+    started: list[Function] = []
+
+    def run(*, opened: bool = True, **environ: str) -> Gated:
+        gate = tmp_path / "gate"
+        if opened:
+            gate.touch()
+        function = Function(artifact, tmp_path, module="tests.fakes.models.function", GATE=str(gate), **environ)
+        started.append(function)
+        function.wait_ready()
+        return Gated(function=function, gate=gate)
+
+    yield run
+    for function in started:
+        function.process.kill()
+        function.process.wait()
+
+
+def test_what_is_refused_before_the_application_is_counted_and_told_in_its_protocol(start_gated: StartGated) -> None:
+    gated = start_gated()
+    status, _, body = gated.function.request("POST", "/v2/models/digits/infer", bytes(MAX_BODY + 1))
+    assert (status, json.loads(body)["type"]) == (413, "urn:eaves:problem:http-413")
+    assert json.loads(body)["error"]
+    _, _, metrics = gated.function.request("GET", "/metrics")
+    assert b'eaves_requests_total{kind="refused",status="413",problem="http-413"} 1' in metrics
+
+
+def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
+    return bool(select.select([sender], [], [], timeout_s)[0])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"P",
+        HEAD,
+        HEAD + b"Content-Length: 50\r\n\r\n" + RED[:20],
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n32\r\nabc",
+    ],
+    ids=["first byte", "header", "body", "chunk"],
+)
+@pytest.mark.parametrize("drip", [b"", b"x"], ids=["stalls", "drips"])
+def test_a_slow_sender_is_told_and_cut_and_others_are_served(start_gated: StartGated, part: bytes, drip: bytes) -> None:
+    gated = start_gated(EAVES_READ_TIMEOUT_S="1")
+    with gated.function.connect() as sender:
+        sender.sendall(part)
+        assert gated.post() == 200
+
+        def answered() -> bool:
+            if drip and not has_answer(sender, 0.2):
+                sender.sendall(drip)
+            return has_answer(sender)
+
+        wait_until(answered, 20, what="the end of its patience")
+        response, document = read_answer(sender)
+        assert response.status == document["status"] == 408
+        assert response.headers["Connection"] == "close"
+        assert document["type"] == "urn:eaves:problem:http-408"
+        assert sender.recv(1) == b""
+    assert gated.post() == 200
+
+
+def test_a_sender_that_keeps_up_the_least_rate_has_all_the_time_it_needs(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_READ_TIMEOUT_S="1", EAVES_MIN_RATE_BYTES_S="1000")
+    whole = raw_request(LARGE[: len(RED) + 6000])
+    pieces = [whole[at : at + 400] for at in range(0, len(whole), 400)]
+    with gated.function.connect() as sender:
+        for piece in pieces:
+            sender.sendall(piece)
+            assert not has_answer(sender, 0.2 if piece is not pieces[-1] else 0)
+        assert read_answer(sender)[0].status == 200
+
+
+def test_a_sender_that_reads_no_answers_holds_no_thread_and_is_cut(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_READ_TIMEOUT_S="1")
+    with gated.function.connect() as sender:
+        sender.settimeout(0.5)
+
+        def is_cut() -> bool:
+            try:
+                sender.sendall(b"GET /health/liveness HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+            except TimeoutError:
+                assert gated.post() == 200
+            except ConnectionError:
+                return True
+            return False
+
+        wait_until(is_cut, 60)
+    assert gated.post() == 200
+
+
+def test_all_bodies_together_have_bounded_memory(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_MAX_BUFFERED_BYTES=str(3 * MAX_BODY))
+    whole = raw_request(LARGE)
+    with ExitStack() as stack:
+        senders = [stack.enter_context(gated.function.connect()) for _ in range(3)]
+        for sender in senders:
+            sender.sendall(whole[:-10])
+        late = stack.enter_context(gated.function.connect())
+        late.sendall(whole)
+        response, document = read_answer(late)
+        assert (response.status, response.headers["Retry-After"]) == (429, "1")
+        assert document["type"] == "urn:eaves:problem:overloaded"
+        for sender in senders:
+            sender.sendall(whole[-10:])
+            assert read_answer(sender)[0].status == 200
+    assert gated.post() == 200
+
+
+def test_a_stalled_sender_makes_room_for_one_that_sends(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_MAX_BUFFERED_BYTES=str(3 * MAX_BODY))
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(gated.function.connect()) for _ in range(3)]
+        for sender in stalled:
+            sender.sendall(raw_request(LARGE)[:-10])
+        wait_until(lambda: gated.post(LARGE) == 200, STALLED_S + 15, what="room")
+        answered = [sender for sender in stalled if has_answer(sender, 0.2)]
+        assert [read_answer(sender)[0].status for sender in answered] == [429]
+
+
+def test_no_number_of_connections_locks_a_probe_out(start_gated: StartGated) -> None:
+    gated = start_gated()
+    with ExitStack() as stack:
+        for number in range(CONNECTIONS + 50):
+            sender = stack.enter_context(gated.function.connect())
+            sender.sendall(HEAD if number % 2 else b"")
+        assert gated.readiness() == (200, "")
+        assert gated.post() == 200
+
+
+def test_a_body_is_asked_for(start_gated: StartGated) -> None:
+    gated = start_gated()
+    with gated.function.connect() as sender:
+        sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(RED))
+        assert sender.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sender.sendall(RED)
+        assert read_answer(sender)[0].status == 200
+
+
+@pytest.mark.parametrize(("length", "status"), [(MAX_BODY + 1, 413), (0, 422)])
+def test_a_body_that_is_not_wanted_is_not_asked_for(start_gated: StartGated, length: int, status: int) -> None:
+    gated = start_gated()
+    with gated.function.connect() as sender:
+        sender.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length)
+        assert sender.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 %d" % status
+        assert read_answer(sender)[0].status == status
+
+
+def test_a_sender_that_reads_only_when_it_has_sent_everything_gets_its_refusal(start_gated: StartGated) -> None:
+    """Closing at once would reset the connection, and it would take a refusal for an outage."""
+    gated = start_gated()
+    status, headers, body = gated.function.request("POST", "/", bytes(30_000_000), Content_Type="image/png")
+    assert (status, headers["Connection"]) == (413, "close")
+    assert json.loads(body)["type"] == "urn:eaves:problem:http-413"
+
+
+def test_a_body_that_is_mostly_framing_is_refused(start_gated: StartGated) -> None:
+    gated = start_gated()
+    with gated.function.connect() as sender:
+        sender.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 15_000)
+        assert read_answer(sender)[0].status == 400
+    with gated.function.connect() as sender:
+        sender.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 90_000)
+        assert read_answer(sender)[0].status == 400
+    assert gated.post() == 200
+
+
+def test_probes_are_answered_while_every_place_is_taken(start_gated: StartGated) -> None:
+    gated = start_gated(opened=False, EAVES_QUEUE="2")
+    with ExitStack() as stack:
+        senders = [stack.enter_context(gated.function.connect()) for _ in range(20)]
+        for sender in senders:
+            sender.sendall(raw_request(RED))
+        wait_until(lambda: sum(map(has_answer, senders)) == 17, what="the refusals")
+        assert gated.readiness() == (200, "")
+        assert gated.function.request("GET", "/health/liveness")[0] == 200
+        gated.gate.touch()
+        answers = [read_answer(sender)[0] for sender in senders]
+    assert sorted(answer.status for answer in answers) == [200] * 3 + [429] * 17
+    assert {answer.headers["Retry-After"] for answer in answers if answer.status == 429} == {"1"}
+    assert "Task queue depth" not in gated.function.log
+
+
+def test_eight_times_as_many_as_it_takes_get_an_answer_each(start_gated: StartGated) -> None:
+    gated = start_gated(EAVES_QUEUE="1", EAVES_CONCURRENCY="2")
+
+    def send(_: int) -> list[int]:
+        with gated.function.connect() as sender:
+            statuses = []
+            for _ in range(20):
+                sender.sendall(raw_request(RED))
+                statuses.append(read_answer(sender)[0].status)
+            return statuses
+
+    with ThreadPoolExecutor(24) as pool:
+        statuses = [status for each in pool.map(send, range(24)) for status in each]
+    assert len(statuses) == 24 * 20
+    assert set(statuses) <= {200, 429}
+    assert statuses.count(200) >= 20
+    assert gated.post() == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_while_it_ends_it_says_so_and_finishes_what_it_has(start_gated: StartGated, number: signal.Signals) -> None:
+    gated = start_gated(opened=False)
+    with gated.function.connect() as sender, gated.function.connect() as kept:
+        kept.sendall(b"GET /health/readiness HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_answer(kept)[0].status == 200
+        sender.sendall(raw_request(RED))
+        gated.function.process.send_signal(number)
+        wait_until(lambda: gated.readiness() == (503, "urn:eaves:problem:stopped"), what="the end of readiness")
+        gated.function.process.send_signal(number)
+        kept.sendall(raw_request(RED))
+        assert gated.function.process.poll() is None
+        gated.gate.touch()
+        answers: list[HTTPResponse] = [read_answer(one)[0] for one in (sender, kept)]
+    assert [answer.status for answer in answers] == [200, 200]
+    assert {answer.headers["Connection"] for answer in answers} == {"close"}
+    assert gated.function.process.wait(15) == 0, gated.function.log
+    assert "Traceback" not in gated.function.log
+
+
+def test_events_that_wait_for_their_first_are_answered_before_it_ends(start_gated: StartGated) -> None:
+    """With every thread but the first's waiting for it."""
+    gated, copies = start_gated(opened=False, EAVES_QUEUE="4"), 5
+    named = {"Content_Type": "image/png", "ce_specversion": "1.0", "ce_id": "1", "ce_source": "/s", "ce_type": "t"}
+    with ThreadPoolExecutor(copies) as pool:
+        pending = [pool.submit(gated.function.request, "POST", "/", RED, **named) for _ in range(copies)]
+        all_in = f"eaves_in_work {copies}".encode()
+        wait_until(lambda: all_in in gated.function.request("GET", "/metrics")[2], what="all of them")
+        assert gated.post() == 429
+        gated.function.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: gated.readiness()[0] == 503, what="the end of readiness")
+        gated.gate.touch()
+        answers = [one.result(20) for one in pending]
+    assert {status for status, _, _ in answers} == {200}
+    assert len({body for _, _, body in answers}) == 1
+    assert gated.function.process.wait(15) == 0, gated.function.log

@@ -1,0 +1,198 @@
+"""A cluster through its API server: the official client's connections against a server that keeps state."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+
+from eaves.errors import AbsentError, ConflictError, DeniedError, InvalidError
+from knative.client.cluster import PAGE, Cluster
+from knative.client.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, POD, REVISION
+from tests.cluster.simulated import config_map, pod, service
+from tests.fakes.kubernetes.apiserver import FakeCluster, Request
+
+
+def test_an_object_is_made_and_changed_by_applying_it(cluster: Cluster, apiserver: FakeCluster) -> None:
+    made = cluster.apply(service(), manager="eaves")
+    assert (made["metadata"]["namespace"], made["metadata"]["generation"]) == ("cams", 1)
+    changed = cluster.apply(service("r/f@sha256:2"), manager="eaves")
+    assert changed["metadata"]["generation"] == 2
+    found = cluster.get(KSERVICE, "flowers")
+    assert found is not None
+    assert found["spec"]["template"]["spec"]["containers"] == [{"image": "r/f@sha256:2"}]
+    assert apiserver.asked("PATCH", fieldValidation="Strict", fieldManager="eaves")
+
+
+def test_applying_the_same_again_changes_nothing(cluster: Cluster) -> None:
+    first = cluster.apply(service(), manager="eaves")
+    assert cluster.apply(service(), manager="eaves") == first
+
+
+def test_a_field_that_its_only_owner_drops_vanishes(cluster: Cluster) -> None:
+    cluster.apply(config_map("settings", a="1", b="2"), manager="eaves")
+    cluster.apply(config_map("settings", a="1"), manager="somebody")
+    after = cluster.apply(config_map("settings"), manager="eaves")
+    assert after["data"] == {"a": "1"}
+
+
+def test_traffic_belongs_to_another_manager(cluster: Cluster) -> None:
+    cluster.apply(service(), manager="eaves")
+    traffic = {**service(), "spec": {"traffic": [{"revisionName": "flowers-00001", "percent": 100}]}}
+    cluster.apply(traffic, manager="eaves-rollout")
+    after = cluster.apply(service("r/f@sha256:2"), manager="eaves")
+    assert after["spec"]["traffic"] == [{"revisionName": "flowers-00001", "percent": 100}]
+
+
+def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(service(), manager="kn", namespace="cams")
+    with pytest.raises(
+        ConflictError, match=r"edge: services\.serving\.knative\.dev flowers .* fields that kn set"
+    ) as caught:
+        cluster.apply(service("r/f@sha256:2"), manager="eaves")
+    assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
+    assert "--show-managed-fields" in str(caught.value.hint)
+
+
+def test_a_conflict_over_a_list_with_keys_names_the_item(cluster: Cluster, apiserver: FakeCluster) -> None:
+    def deployment(image: str) -> dict[str, Any]:
+        containers = [{"name": "app", "image": image}]
+        spec = {"template": {"spec": {"containers": containers}}}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "agent"}, "spec": spec}
+
+    cluster.apply(deployment("a"), manager='Helm "3"')
+    with pytest.raises(ConflictError) as caught:
+        cluster.apply(deployment("b"), manager="eaves")
+    assert caught.value.causes == (('Helm "3"', '.spec.template.spec.containers[name="app"].image'),)
+    assert cluster.get(DEPLOYMENT, "agent") is not None
+
+
+def test_a_forced_apply_takes_fields_over(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(service(), manager="kn", namespace="cams")
+    cluster.apply(service("r/f@sha256:2"), manager="eaves", force=True)
+    assert cluster.apply(service("r/f@sha256:3"), manager="eaves")["metadata"]["generation"] == 3
+
+
+def test_a_dry_run_answers_and_changes_nothing(cluster: Cluster) -> None:
+    assert cluster.apply(service(), manager="eaves", dry_run=True)["spec"] == service()["spec"]
+    assert cluster.get(KSERVICE, "flowers") is None
+    cluster.apply(service(), manager="eaves")
+    assert cluster.delete(KSERVICE, "flowers", dry_run=True)
+    assert cluster.get(KSERVICE, "flowers") is not None
+
+
+def test_an_apply_over_an_older_version_is_a_conflict(cluster: Cluster) -> None:
+    version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
+    cluster.apply(service("r/f@sha256:2"), manager="eaves")
+    late = service("r/f@sha256:3")
+    late["metadata"]["resourceVersion"] = version
+    with pytest.raises(ConflictError, match="the object has been modified") as caught:
+        cluster.apply(late, manager="eaves")
+    assert caught.value.causes == ()
+
+
+def test_what_may_not_be_done_names_verb_resource_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.denied.add(("patch", "services.serving.knative.dev"))
+    message = r"edge: jane may not patch services\.serving\.knative\.dev in namespace cams"
+    with pytest.raises(DeniedError, match=message) as caught:
+        cluster.apply(service(), manager="eaves")
+    assert "kubectl --context edge auth can-i patch services.serving.knative.dev -n cams" in str(caught.value.hint)
+
+
+def test_what_a_webhook_denies_is_said_in_its_words(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.admit = lambda manifest: (
+        "validation failed: expected 0 <= -1 <= 1000: spec.template.spec.containerConcurrency"
+    )
+    with pytest.raises(InvalidError, match=r"denied the request: validation failed: expected 0 <= -1 <= 1000: spec\."):
+        cluster.apply(service(), manager="eaves")
+
+
+def test_a_namespace_that_is_missing_comes_with_the_command_that_makes_it(
+    cluster: Cluster, apiserver: FakeCluster
+) -> None:
+    apiserver.remove("Namespace", "cams")
+    with pytest.raises(AbsentError, match="edge: there is no namespace cams") as caught:
+        cluster.apply(service(), manager="eaves")
+    assert caught.value.hint == "kubectl --context edge create namespace cams"
+
+
+def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.unserved.add("serving.knative.dev/v1")
+    with pytest.raises(AbsentError, match=r"no services\.serving\.knative\.dev"):
+        cluster.apply(service(), manager="eaves")
+    assert cluster.get(KSERVICE, "flowers") is None
+    assert cluster.list(KSERVICE) == []
+    assert cluster.delete(KSERVICE, "flowers") is False
+    assert (cluster.serves("serving.knative.dev/v1"), cluster.serves("apps/v1"), cluster.serves("v1")) == (
+        False,
+        True,
+        True,
+    )
+
+
+def test_deleting_takes_along_what_the_object_owns(cluster: Cluster, apiserver: FakeCluster) -> None:
+    uid = cluster.apply(service(), manager="eaves")["metadata"]["uid"]
+    owner = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "flowers", "uid": uid}
+    metadata = {"name": "flowers-00001", "namespace": "cams", "ownerReferences": [owner]}
+    apiserver.put({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "metadata": metadata})
+    assert cluster.delete(KSERVICE, "flowers") is True
+    assert cluster.list(REVISION) == []
+    assert cluster.delete(KSERVICE, "flowers") is False
+
+
+def test_a_list_has_all_pages(cluster: Cluster, apiserver: FakeCluster) -> None:
+    for number in range(PAGE + 1):
+        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
+    found = cluster.list(CONFIG_MAP)
+    assert [one["metadata"]["name"] for one in found] == [f"m{number:04}" for number in range(PAGE + 1)]
+    assert {(one["apiVersion"], one["kind"]) for one in found} == {("v1", "ConfigMap")}
+    assert len(apiserver.asked("GET", "/configmaps")) == 2
+
+
+def test_a_list_whose_next_page_has_expired_is_asked_for_at_once(cluster: Cluster, apiserver: FakeCluster) -> None:
+    for number in range(PAGE + 1):
+        apiserver.put(config_map(f"m{number:04}"), namespace="cams")
+
+    def fault(request: Request) -> None:
+        if "continue" in request.query:
+            apiserver.put(config_map("late"), namespace="cams")
+            apiserver.objects.compact()
+
+    apiserver.fault = fault
+    assert len(cluster.list(CONFIG_MAP)) == PAGE + 2
+
+
+def test_a_list_is_by_labels_fields_and_namespace(cluster: Cluster, apiserver: FakeCluster) -> None:
+    for name, space, app in (("a", "cams", "x"), ("b", "cams", "y"), ("c", "other", "x")):
+        apiserver.put(pod(name, space, app=app))
+
+    def names(**options: str) -> list[str]:
+        return [one["metadata"]["name"] for one in cluster.list(POD, **options)]
+
+    assert names() == ["a", "b"]
+    assert names(selector="app=x") == ["a"]
+    assert names(fields="metadata.name=b") == ["b"]
+    assert names(namespace="", selector="app in (x,z)") == ["a", "c"]
+    assert cluster.list(NODE) == []
+
+
+def test_warnings_of_the_server_are_logged_and_never_printed(
+    cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    apiserver.warnings = ['would violate PodSecurity \\"restricted:latest\\"']
+    with caplog.at_level(logging.INFO, "knative"):
+        cluster.apply(service(), manager="eaves")
+    assert "would violate PodSecurity" in caplog.text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rights_versions_and_the_clock_are_the_servers(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.denied.add(("get", "pods/log"))
+    assert cluster.allowed("patch", KSERVICE)
+    assert cluster.allowed("get", POD)
+    assert not cluster.allowed("get", POD, subresource="log")
+    assert cluster.version() == "v1.36.2"
+    apiserver.skew_s = 300
+    assert cluster.clock() - time.time() == pytest.approx(300, abs=5)

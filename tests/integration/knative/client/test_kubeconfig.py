@@ -1,0 +1,393 @@
+"""Kubeconfigs as people have them: several files, several contexts, login plugins, and what can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from base64 import b64encode
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import urllib3
+import yaml
+
+from eaves.errors import ConfigError, DeniedError, UnreachableClusterError
+from knative.client.cluster import Cluster, open_cluster
+from knative.client.login import kubeconfig
+from knative.client.login.login_plugin import PluginError, run_plugin
+from tests.fakes.http.proxy import open_proxy
+from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiservers, write_kubeconfig
+from tests.inputs.certificates import make_certificate
+
+
+def plugin(tmp_path: Path, text: str) -> dict[str, Any]:
+    """A user whose login plugin is a script of Python."""
+    script = tmp_path / "plugin.py"
+    script.write_text(text)
+    api = "client.authentication.k8s.io/v1"
+    return {"exec": {"apiVersion": api, "command": sys.executable, "args": [str(script)], "interactiveMode": "Never"}}
+
+
+def credential(**status: str) -> str:
+    value = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
+    return f"print({json.dumps(json.dumps(value))})"
+
+
+def headers(cluster: Cluster, apiserver: FakeCluster) -> Any:
+    cluster.version()
+    return apiserver.log[-1].headers
+
+
+def test_a_context_is_chosen_by_name_and_brings_its_namespace(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", contexts=["barn", "mill"])
+    cluster = open_cluster(kubeconfig=file, context="mill")
+    assert (cluster.name, cluster.namespace) == ("mill", "cams")
+    assert open_cluster(kubeconfig=file).name == "barn"
+    assert open_cluster(kubeconfig=file, namespace="other").namespace == "other"
+
+
+def test_several_files_are_one_as_for_kubectl(apiserver: FakeCluster, tmp_path: Path) -> None:
+    apiserver.kubeconfig(tmp_path / "a", contexts=["barn"])
+    apiserver.kubeconfig(tmp_path / "b", contexts=["mill"])
+    several = Path(os.pathsep.join(str(tmp_path / name) for name in ("a", "missing", "b")))
+    assert open_cluster(kubeconfig=several, context="mill").version() == "v1.36.2"
+
+
+def test_without_a_file_it_is_kubectls_own(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"{tmp_path}/.kube/config: no such kubeconfig"):
+        open_cluster()
+    (tmp_path / ".kube").mkdir()
+    apiserver.kubeconfig(tmp_path / ".kube" / "config")
+    assert open_cluster().version() == "v1.36.2"
+
+
+def test_a_request_says_who_asks(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"token": "abc"})
+    sent = headers(open_cluster(kubeconfig=file), apiserver)
+    assert sent["Authorization"] == "Bearer abc"
+    assert sent["User-Agent"].startswith("eaves/")
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"username": "jane", "password": "x"})
+    assert headers(open_cluster(kubeconfig=file), apiserver)["Authorization"].startswith("Basic ")
+
+
+def test_a_token_in_a_file_is_read_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first")
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"tokenFile": str(tmp_path / "token")})
+    cluster = open_cluster(kubeconfig=file)
+    assert headers(cluster, apiserver)["Authorization"] == "Bearer first"
+    (tmp_path / "token").write_text("second")
+    apiserver.tokens = {"second"}
+    assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
+
+
+def test_the_token_of_an_identity_provider_is_sent(apiserver: FakeCluster, tmp_path: Path) -> None:
+    payload = b64encode(json.dumps({"sub": "jane"}).encode()).decode().rstrip("=")
+    token = f"e30.{payload}.c2ln"  # no expiry
+    user = {"auth-provider": {"name": "oidc", "config": {"id-token": token}}}
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    before = file.read_bytes()
+    assert headers(open_cluster(kubeconfig=file), apiserver)["Authorization"] == f"Bearer {token}"
+    assert file.read_bytes() == before
+
+
+def test_a_login_plugin_is_asked_for_a_token_and_again_when_it_expires(apiserver: FakeCluster, tmp_path: Path) -> None:
+    user = plugin(tmp_path, credential(token="first"))
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
+    assert headers(cluster, apiserver)["Authorization"] == "Bearer first"
+    plugin(tmp_path, credential(token="second"))
+    apiserver.tokens = {"second"}
+    assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
+
+
+def test_a_login_plugin_is_asked_before_its_token_runs_out(apiserver: FakeCluster, tmp_path: Path) -> None:
+    user = plugin(tmp_path, credential(token="first", expirationTimestamp="2020-01-01T00:00:00Z"))
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
+    plugin(tmp_path, credential(token="second", expirationTimestamp="2020-01-01T00:00:00Z"))
+    apiserver.tokens = {"second"}
+    assert headers(cluster, apiserver)["Authorization"] == "Bearer second"
+    assert len(apiserver.log) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import sys; sys.exit('session expired, run sso-login')", "session expired, run sso-login"),
+        ("print('no json')", "failed to decode process output"),
+        (credential(), "neither a token nor a certificate"),
+        (credential().replace("{}", "null"), "neither a token nor a certificate"),
+        (credential().replace("{}", "7"), "it is no ExecCredential"),
+    ],
+)
+def test_a_login_plugin_that_fails_is_quoted(
+    apiserver: FakeCluster, tmp_path: Path, text: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, text))
+    with pytest.raises(DeniedError, match=f"edge: can't log in: .*{said}") as caught:
+        open_cluster(kubeconfig=file)
+    assert "kubectl --context edge get namespaces" in str(caught.value.hint)
+    assert caplog.text == ""
+
+
+def test_a_login_plugin_that_is_not_installed_is_named(apiserver: FakeCluster, tmp_path: Path) -> None:
+    user = plugin(tmp_path, "")
+    user["exec"]["command"] = "no-such-login"
+    with pytest.raises(DeniedError, match=r"can't log in: .*no-such-login"):
+        open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user))
+
+
+def test_a_login_plugin_that_hangs_is_given_up_and_ended(tmp_path: Path) -> None:
+    """A process that it started may go on and keep its output open."""
+    mark = tmp_path / "pid"
+    script = f"""
+import os, subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
+open({str(mark)!r}, "w").write(str(os.getpid()))
+time.sleep(60)
+"""
+    with pytest.raises(PluginError, match=r"gave nothing within 2 s"):
+        run_plugin(plugin(tmp_path, script)["exec"], {}, timeout_s=2)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+def test_a_login_plugin_is_told_its_environment_and_its_cluster(apiserver: FakeCluster, tmp_path: Path) -> None:
+    script = """
+import json, os
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+cluster = info["spec"]["cluster"]
+token = "-".join([os.environ["ROLE"], str(info["spec"]["interactive"]), cluster["config"]["id"]])
+token += "-" + cluster["server"].rpartition("/")[2]
+print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}))
+"""
+    user = plugin(tmp_path, script)
+    user["exec"] |= {"provideClusterInfo": True, "env": [{"name": "ROLE", "value": "viewer"}]}
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    config = yaml.safe_load(file.read_text())
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"id": "7"}}
+    config["clusters"][0]["cluster"]["extensions"] = [extension]
+    file.write_text(yaml.safe_dump(config))
+    sent = headers(open_cluster(kubeconfig=file), apiserver)
+    assert sent["Authorization"] == "Bearer viewer-False-7-edge"
+
+
+@dataclass
+class Started:
+    """Arguments of processes that this one starts, while it is open: what `ps` shows of them.
+
+    Attributes:
+        arguments: Of each process.
+        open: Whether they are kept.
+    """
+
+    arguments: list[list[str]] = field(default_factory=list)
+    open: bool = True
+
+    def __call__(self, event: str, given: tuple[Any, ...]) -> None:
+        if self.open and event == "subprocess.Popen":
+            self.arguments.append([str(word) for word in given[1]])
+
+
+def test_values_for_a_login_plugin_are_in_no_arguments_and_the_rest_of_the_environment_is_kept(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGIN_PROFILE", "viewer")
+    script = """
+import json, os
+status = {"token": os.environ["LOGIN_PROFILE"] + "-" + os.environ["CLIENT_SECRET"]}
+api = "client.authentication.k8s.io/v1"
+print(json.dumps({"apiVersion": api, "kind": "ExecCredential", "status": status}))
+"""
+    user = plugin(tmp_path, script)
+    user["exec"]["env"] = [{"name": "CLIENT_SECRET", "value": "t0p-secret"}]
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)
+    started = Started()
+    sys.addaudithook(started)
+    try:
+        sent = headers(open_cluster(kubeconfig=file), apiserver)
+    finally:
+        started.open = False  # a hook stays as long as the process
+    assert sent["Authorization"] == "Bearer viewer-t0p-secret"
+    assert [words[0] for words in started.arguments] == [sys.executable]
+    assert "t0p-secret" not in str(started.arguments)
+
+
+def test_a_login_plugin_of_another_version_is_refused(tmp_path: Path) -> None:
+    user = plugin(tmp_path, credential(token="a").replace("/v1", "/v1beta1"))
+    with pytest.raises(PluginError, match=r"answers in version client.*/v1beta1, not in"):
+        run_plugin(user["exec"], {})
+
+
+def test_a_login_plugin_beside_the_kubeconfig_is_found_from_any_folder(apiserver: FakeCluster, tmp_path: Path) -> None:
+    script = tmp_path / "login"
+    script.write_text(f"#!{sys.executable}\n{credential(token='near')}\n")
+    script.chmod(0o755)
+    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "./login"}}
+    sent = headers(open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", user=user)), apiserver)
+    assert sent["Authorization"] == "Bearer near"
+
+
+def test_a_login_plugin_may_give_a_certificate(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path / "tls")
+    printed = credential(clientCertificateData=certificate.read_text(), clientKeyData=key.read_text())
+    with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
+        file = server.kubeconfig(tmp_path / "kubeconfig", user=plugin(tmp_path, printed))
+        config = yaml.safe_load(file.read_text())
+        config["clusters"][0]["cluster"]["certificate-authority"] = "tls/certificate.pem"
+        file.write_text(yaml.safe_dump(config))
+        assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+
+
+def test_of_several_files_the_first_that_names_something_wins(apiserver: FakeCluster, tmp_path: Path) -> None:
+    """As kubectl does it; `a` beside it has no current context."""
+    first, second = tmp_path / "a", tmp_path / "b"
+    apiserver.kubeconfig(first, contexts=["barn"], user={"token": "first"})
+    apiserver.kubeconfig(second, contexts=["mill", "barn"], user={"token": "second"})
+    several = Path(f"{first}:{second}")
+    assert open_cluster(kubeconfig=several).name == "barn"
+    assert headers(open_cluster(kubeconfig=several), apiserver)["Authorization"] == "Bearer first"
+
+
+def test_certificates_of_the_kubeconfig_are_used_on_both_sides(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path / "tls")
+    with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
+        file = server.kubeconfig(tmp_path / "kubeconfig", user={"client-certificate": "tls/certificate.pem"})
+        config = yaml.safe_load(file.read_text())
+        with pytest.raises(UnreachableClusterError, match="no trust in https"):
+            open_cluster(kubeconfig=file).version()
+        config["clusters"][0]["cluster"]["certificate-authority-data"] = b64encode(certificate.read_bytes()).decode()
+        config["users"][0]["user"]["client-key-data"] = b64encode(key.read_bytes()).decode()
+        file.write_text(yaml.safe_dump(config))
+        assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+
+
+def test_a_cluster_on_this_machine_is_reached_without_the_proxy(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_proxy() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
+        assert open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig")).version() == "v1.36.2"
+        assert proxy.asked == []
+
+
+@pytest.mark.parametrize("no_proxy", ["", "10.0.0.0/8", "198.51.100.0/24"])
+def test_a_cluster_elsewhere_is_reached_through_the_proxy_unless_no_proxy_covers_it(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_proxy: str
+) -> None:
+    place = "198.51.100.7:6443"  # an address for documentation
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": f"http://{place}/clusters/edge"})
+    with open_proxy() as proxy:
+        proxy.routes[place] = urlsplit(apiserver.url).port or 0
+        proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
+        monkeypatch.setenv("http_proxy", f"http://user:secret@{proxy.host}")
+        monkeypatch.setenv("no_proxy", no_proxy)
+        context = kubeconfig.find_context(file, "")
+        assert context is not None
+        proxied = isinstance(context.connect().pool, urllib3.ProxyManager)
+        assert proxied != no_proxy.startswith("198")
+        if proxied:
+            assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+            assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
+
+
+def test_the_proxy_of_a_kubeconfig_is_used_for_any_server(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server at 127.0.0.1 may be one at the other end of a tunnel. As kubectl does."""
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig")
+    with open_proxy() as proxy:
+        place = urlsplit(apiserver.url).netloc
+        proxy.routes[place] = urlsplit(apiserver.url).port or 0
+        config = yaml.safe_load(file.read_text())
+        config["clusters"][0]["cluster"]["proxy-url"] = f"http://{proxy.host}"
+        file.write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("NO_PROXY", "*")
+        assert open_cluster(kubeconfig=file).version() == "v1.36.2"
+        assert proxy.targets() == [f"GET http://{place}/clusters/edge/version"]
+
+
+def test_a_kubeconfig_that_is_missing_says_where_it_is_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path}/none: no such kubeconfig") as caught:
+        open_cluster(kubeconfig=tmp_path / "none")
+    assert "KUBECONFIG" in str(caught.value.hint)
+
+
+def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", contexts=["barn", "mill"])
+    with pytest.raises(ConfigError, match=r"there is no context 'barm' \(there is: barn, mill\)") as caught:
+        open_cluster(kubeconfig=file, context="barm")
+    assert caught.value.hint == "kubectl config use-context barn"
+
+
+def test_a_kubeconfig_without_a_current_context_says_so(tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": "https://127.0.0.1:1"})
+    file.write_text(file.read_text().replace("current-context: barn", "current-context: ''"))
+    with pytest.raises(ConfigError, match=r"no context is the current one \(there is: barn\)"):
+        open_cluster(kubeconfig=file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "- a\n- b",
+        "\x00",
+        "contexts: 3\ncurrent-context: a",
+        "apiVersion: v1\ncontexts: [{name: x}]\ncurrent-context: x",
+    ],
+    ids=["empty", "broken", "list", "binary", "number", "incomplete"],
+)
+def test_what_is_no_kubeconfig_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(ConfigError, match=f"{tmp_path}/kubeconfig: ") as caught:
+        open_cluster(kubeconfig=tmp_path / "kubeconfig")
+    assert caught.value.hint
+
+
+def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig", user={"token": "s3cret"})
+    config = yaml.safe_load(file.read_text())
+    config["clusters"][0]["name"] = "other"
+    config["users"][0] = {"name": "jane", "token": "s3cret"}
+    file.write_text(yaml.safe_dump(config))
+    with pytest.raises(ConfigError, match="not a usable kubeconfig") as caught:
+        open_cluster(kubeconfig=file)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1:6443", "ftp://host", "https://"])
+def test_a_server_that_is_no_url_is_a_fault_of_the_kubeconfig(tmp_path: Path, server: str) -> None:
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": server})
+    with pytest.raises(ConfigError, match=r"clusters: server must be https://HOST"):
+        open_cluster(kubeconfig=file)
+
+
+def test_a_server_that_nobody_checks_is_warned_of_once(
+    apiserver: FakeCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = apiserver.kubeconfig(tmp_path / "kubeconfig")
+    config = yaml.safe_load(file.read_text())
+    config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
+    file.write_text(yaml.safe_dump(config))
+    with caplog.at_level(logging.WARNING, "knative"):
+        cluster = open_cluster(kubeconfig=file)
+        assert [cluster.version() for _ in range(2)]
+    assert caplog.text.count("insecure-skip-tls-verify") == 1
+
+
+def test_two_hundred_contexts_are_read_once(tmp_path: Path) -> None:
+    servers = {f"site-{number:03}": f"https://10.0.0.1:{6000 + number}" for number in range(200)}
+    file = write_kubeconfig(tmp_path / "kubeconfig", servers)
+    open_cluster(kubeconfig=file)
+    started = time.process_time()
+    assert [open_cluster(kubeconfig=file, context=name).name for name in servers] == list(servers)
+    assert time.process_time() - started < 2  # parsing it 200 times would take 15

@@ -1,0 +1,262 @@
+"""Requests to ports of pods by port-forward, where the network lets the API server's proxy in and where it doesn't."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from eaves.errors import AbsentError, ClusterError, DeniedError, UnreachableClusterError
+from knative.client.cluster import Cluster, open_cluster
+from knative.rollout.metrics.metrics_scrape import scrape_metrics
+from tests.cluster.rollouts import FIRST, SECOND, advance, begin_canary, shares
+from tests.cluster.simulated import pod
+from tests.fakes.controllers.serving import Serving
+from tests.fakes.http.proxy import open_proxy
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, open_apiservers, refusal, write_kubeconfig
+from tests.inputs.certificates import make_certificate
+
+FORWARD = ("get", "pods/portforward")
+
+
+@pytest.fixture(autouse=True)
+def a_pod(apiserver: FakeCluster) -> None:
+    apiserver.put(pod("f-1"))
+
+
+def test_a_pod_is_asked_by_port_forward(cluster: Cluster, apiserver: FakeCluster) -> None:
+    seen: list[Request] = []
+
+    def backend(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(status=503, headers={"Content-Type": "application/json"}, body=b'{"a":1}')
+
+    apiserver.backend = backend
+    answer = cluster.forward("f-1", 8080, "/metrics?a=b%20c", headers={"Accept": "text/plain"})
+    assert (answer.status, answer.headers["content-type"], answer.body) == (503, "application/json", b'{"a":1}')
+    assert answer.latency_ms > 0
+    (request,) = seen
+    assert (request.target, request.path, request.query) == ("pods/f-1:8080", "/metrics", {"a": "b c"})
+    assert request.headers["Accept"] == "text/plain"
+    assert apiserver.asked("GET", "/proxy/") == []
+
+
+def test_an_answer_of_many_frames_comes_whole(cluster: Cluster, apiserver: FakeCluster) -> None:
+    content = bytes(range(256)) * 4000
+    apiserver.backend = lambda request: Reply(body=content)
+    assert cluster.ask_pod("f-1", 8080, "/").body == content
+
+
+def test_a_port_where_nothing_listens_is_told(cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match=r"nothing answers at pods f-1 .*: port 8080 refuses connections") as caught:
+        cluster.ask_pod("f-1", 8080, "/")
+    assert caught.value.hint == "see what runs: kubectl --context edge describe pod f-1 -n cams"
+
+
+def test_a_pod_that_is_not_there_is_told_once(cluster: Cluster, apiserver: FakeCluster) -> None:
+    with pytest.raises(AbsentError, match='pods "nobody" not found'):
+        cluster.ask_pod("nobody", 8080, "/")
+    assert apiserver.asked("GET", "/proxy/") == []
+
+
+def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster) -> None:
+    waiting = threading.Event()
+
+    def backend(request: Request) -> Reply:
+        waiting.wait(20)
+        return Reply()
+
+    apiserver.backend = backend
+    started = time.monotonic()
+    try:
+        with pytest.raises(UnreachableClusterError, match=r"no answer from http.* within 0\.3 s"):
+            cluster.ask_pod("f-1", 8080, "/", timeout_s=0.3)
+    finally:
+        waiting.set()
+    assert time.monotonic() - started < 5
+
+
+def test_a_pod_that_goes_on_talking_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster) -> None:
+    def drops() -> Iterator[bytes]:
+        while not apiserver.closing.is_set():
+            yield b"x"
+
+    apiserver.backend = lambda request: Reply(stream=drops())
+    with pytest.raises(UnreachableClusterError, match=r"no answer from http.* within 0\.4 s"):
+        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.4)
+
+
+def test_an_api_server_that_says_nothing_costs_the_time_limit_too(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.hangs = True
+    with pytest.raises(UnreachableClusterError, match=r"no answer from http.* within 0\.3 s"):
+        cluster.ask_pod("f-1", 8080, "/", timeout_s=0.3)
+
+
+def test_a_connection_that_breaks_is_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.backend = lambda request: Reply(status=0)
+    with pytest.raises(UnreachableClusterError, match=r"the connection to http.* broke"):
+        cluster.ask_pod("f-1", 8080, "/")
+
+
+def test_an_api_server_that_is_down_is_told(tmp_path: Path) -> None:
+    cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"edge": "http://127.0.0.1:1"}))
+    with pytest.raises(UnreachableClusterError, match=r"no connection to http://127\.0\.0\.1:1: .*refused"):
+        cluster.ask_pod("f-1", 8080, "/", namespace="cams")
+
+
+def test_a_token_that_is_refused_is_renewed_once(apiserver: FakeCluster, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first")
+    user = {"tokenFile": str(tmp_path / "token")}
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user=user))
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    (tmp_path / "token").write_text("second")
+    apiserver.tokens = {"second"}
+    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
+    apiserver.tokens = set()
+    with pytest.raises(DeniedError, match="not logged in"):
+        cluster.ask_pod("f-1", 8080, "/")
+    assert len(apiserver.asked("GET", "/portforward")) == 4
+    assert apiserver.asked("GET", "/proxy/") == []
+
+
+@pytest.mark.parametrize("verb", ["get", "create"])
+def test_without_the_right_the_pod_proxy_is_asked_and_it_is_said_once(
+    cluster: Cluster, apiserver: FakeCluster, caplog: pytest.LogCaptureFixture, verb: str
+) -> None:
+    apiserver.denied = {(verb, "pods/portforward")}
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    assert [cluster.ask_pod("f-1", 8080, "/", headers={"X-A": "b"}).body for _ in range(2)] == [b"ok", b"ok"]
+    assert [one.headers["X-A"] for one in apiserver.asked("GET", "/proxy/")] == ["b", "b"]
+    assert len(apiserver.asked("GET", "/portforward")) == 1
+    assert caplog.text.count(f"may not {verb} pods/portforward in namespace cams; pods are asked through") == 1
+
+
+def test_a_right_that_lacks_in_one_namespace_is_that_ones(cluster: Cluster, apiserver: FakeCluster) -> None:
+    """A user may forward ports beside the functions and not beside the agents on nodes."""
+    apiserver.put(pod("agent", namespace="agents"))
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    apiserver.denied = {FORWARD}
+    assert cluster.ask_pod("agent", 8080, "/", namespace="agents").body == b"ok"
+    apiserver.denied = set()
+    apiserver.log.clear()
+    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
+    assert apiserver.asked("GET", "/proxy/") == []
+    cluster.ask_pod("agent", 8080, "/", namespace="agents")
+    assert len(apiserver.asked("GET", "/portforward")) == 1
+
+
+def test_where_neither_way_is_open_both_reasons_are_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.denied = {FORWARD}
+    apiserver.policies_enforced = True
+    apiserver.backend = lambda request: Reply()
+    with pytest.raises(ClusterError, match=r"i/o timeout; by port-forward: .*may not get pods/portforward") as caught:
+        cluster.ask_pod("f-1", 8080, "/")
+    assert "auth can-i get pods --subresource=portforward -n cams" in str(caught.value.hint)
+
+
+def test_where_something_swallows_websockets_the_pod_proxy_is_asked(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.takes_websockets = False
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(status=200, body=b"<html>"),
+        Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}),
+        Reply(status=405, body=b"no GET here"),
+    ],
+    ids=["page", "redirect", "method"],
+)
+def test_an_answer_that_is_no_upgrade_is_no_forward(cluster: Cluster, apiserver: FakeCluster, answer: Reply) -> None:
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    apiserver.fail(answer, path="/portforward")
+    assert cluster.ask_pod("f-1", 8080, "/").body == b"ok"
+    assert len(apiserver.asked("GET", "/proxy/")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusal(500, "InternalError", "container not running"), refusal(502, "BadGateway", "error dialing backend")],
+    ids=["pod", "node"],
+)
+def test_what_is_wrong_with_one_pod_or_node_says_nothing_of_the_others(
+    cluster: Cluster, apiserver: FakeCluster, answer: Reply
+) -> None:
+    apiserver.put(pod("f-2"))
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    apiserver.fault = lambda request: answer if "pods/f-1/" in request.path else None
+    with pytest.raises(ClusterError, match=r"container not running|error dialing backend"):
+        cluster.ask_pod("f-1", 8080, "/")
+    assert cluster.ask_pod("f-2", 8080, "/").body == b"ok"
+    assert apiserver.asked("GET", "/proxy/") == []
+
+
+def test_certificates_are_shown_and_checked(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path / "tls")
+    with open_apiservers(["edge"], certificate=(certificate, key)) as (server,):
+        server.backend = lambda request: Reply(body=b"ok")
+        server.put(pod("f-1"))
+        user = {"client-certificate": str(certificate), "client-key": str(key)}
+        file = server.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user=user)
+        with pytest.raises(UnreachableClusterError, match="no trust in https"):
+            open_cluster(kubeconfig=file).ask_pod("f-1", 8080, "/")
+        config = yaml.safe_load(file.read_text())
+        config["clusters"][0]["cluster"]["certificate-authority"] = str(certificate)
+        file.write_text(yaml.safe_dump(config))
+        assert open_cluster(kubeconfig=file).ask_pod("f-1", 8080, "/").body == b"ok"
+        assert server.asked("GET", "/proxy/") == []
+
+
+def test_a_proxy_is_used_as_for_any_request_and_the_environment_is_not_looked_at_again(
+    apiserver: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apiserver.backend = lambda request: Reply(body=b"ok")
+    place = "198.51.100.7:6443"  # an address for documentation
+    with open_proxy() as proxy:
+        proxy.routes[place] = urlsplit(apiserver.url).port or 0
+        proxy.authorization = "Basic dXNlcjpzZWNyZXQ="
+        monkeypatch.setenv("http_proxy", f"http://user:secret@{proxy.host}")
+        file = write_kubeconfig(tmp_path / "kubeconfig", {"edge": f"http://{place}/clusters/edge"}, namespace="cams")
+        assert open_cluster(kubeconfig=file).ask_pod("f-1", 8080, "/").body == b"ok"
+        assert proxy.targets() == [f"CONNECT {place}"]
+        here = apiserver.kubeconfig(tmp_path / "here", namespace="cams")
+        assert open_cluster(kubeconfig=here).ask_pod("f-1", 8080, "/").body == b"ok"
+        assert len(proxy.targets()) == 1, "this machine is reached without the proxy"
+
+
+# What it is for: a network that enforces the NetworkPolicy, with the API server on another node.
+
+
+def test_a_rollout_goes_on_where_a_policy_keeps_the_api_server_out(
+    cluster: Cluster, apiserver: FakeCluster, serving: Serving
+) -> None:
+    apiserver.policies_enforced = True
+    begin_canary(cluster, serving)
+    serving.pods["second"].serve(20)
+    outcome = advance(cluster, 61)
+    assert outcome.what == "advance", outcome.reason
+    assert shares(serving) == {FIRST: 50, SECOND: 50}
+
+
+def test_every_pod_of_a_revision_is_read_where_a_policy_keeps_the_api_server_out(
+    cluster: Cluster, apiserver: FakeCluster, serving: Serving
+) -> None:
+    apiserver.policies_enforced = True
+    begin_canary(cluster, serving)
+    seen = scrape_metrics(cluster, [FIRST, SECOND])
+    assert (sorted(one.pod for one in seen.readings), seen.unread) == (["first", "second"], {})
+
+
+def test_what_a_pod_says_is_no_json_is_its_own(cluster: Cluster, apiserver: FakeCluster) -> None:
+    """A Status in the pod's own answer isn't the API server's refusal."""
+    status = json.dumps({"kind": "Status", "apiVersion": "v1", "code": 403}).encode()
+    apiserver.backend = lambda request: Reply(status=403, body=status)
+    assert cluster.ask_pod("f-1", 8080, "/").status == 403

@@ -1,0 +1,194 @@
+"""A server that is slow, overloaded, down, or no longer knows us: every call ends in time, with what to do."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import AbsentError, ClusterError, ConflictError, DeniedError, InvalidError, UnreachableClusterError
+from knative.client.cluster import Cluster, open_cluster
+from knative.client.kinds import CONFIG_MAP, KSERVICE
+from tests.cluster.simulated import config_map, service
+from tests.fakes.kubernetes.apiserver import (
+    FakeCluster,
+    Reply,
+    open_apiservers,
+    refusal,
+    refusing_url,
+    write_kubeconfig,
+)
+
+
+def test_an_overloaded_server_is_asked_again_when_it_wants_to_be(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(refusal(429, "TooManyRequests", "slow down", Retry_After="1"), method="PATCH")
+    started = time.monotonic()
+    assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
+    assert time.monotonic() - started >= 1
+
+
+def test_a_server_that_wants_longer_than_there_is_time_is_given_up_at_once(
+    cluster: Cluster, apiserver: FakeCluster
+) -> None:
+    apiserver.fail(refusal(429, "TooManyRequests", "slow down", Retry_After="60"), times=9)
+    started = time.monotonic()
+    with pytest.raises(ClusterError, match="edge: the API server is overloaded: slow down") as caught:
+        cluster.list(CONFIG_MAP)
+    assert caught.value.hint == "try again in 60 s"
+    assert time.monotonic() - started < 5
+
+
+def test_the_number_of_retries_is_bounded(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(refusal(503, "ServiceUnavailable", "etcd is away"), times=99)
+    with pytest.raises(UnreachableClusterError, match="answered 503: etcd is away"):
+        cluster.get(CONFIG_MAP, "a")
+    assert len(apiserver.log) == 4
+
+
+def test_a_failure_of_the_server_is_its_own_word_and_not_repeated(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(refusal(500, "InternalError", "Internal error occurred: disk"), times=99)
+    with pytest.raises(ClusterError, match="edge: Internal error occurred: disk"):
+        cluster.get(CONFIG_MAP, "a")
+    assert len(apiserver.log) == 1
+
+
+def test_a_connection_that_breaks_is_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(Reply(status=0), times=2)
+    assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
+
+
+def test_an_apply_over_a_version_is_not_sent_twice(cluster: Cluster, apiserver: FakeCluster) -> None:
+    version = cluster.apply(service(), manager="eaves")["metadata"]["resourceVersion"]
+    apiserver.fail(Reply(status=0))
+    late = service("r/f@sha256:2")
+    late["metadata"]["resourceVersion"] = version
+    with pytest.raises(UnreachableClusterError, match="broke"):
+        cluster.apply(late, manager="eaves")
+
+
+def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeCluster, tmp_path: Path) -> None:
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig"), timeout_s=0.4)
+    apiserver.hangs = True
+    started = time.monotonic()
+    with pytest.raises(UnreachableClusterError, match=r"edge: no answer from http://\S+ within 0\.4 s") as caught:
+        cluster.get(CONFIG_MAP, "a")
+    assert time.monotonic() - started < 3
+    assert "kubectl --context edge get --raw /readyz" in str(caught.value.hint)
+
+
+def test_an_answer_that_trickles_costs_the_time_limit_and_little_more(apiserver: FakeCluster, tmp_path: Path) -> None:
+    cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig"), timeout_s=0.4)
+    trickle = ((apiserver.closing.wait(0.05) and b"") or b" " for _ in range(200))
+    apiserver.fail(Reply(stream=trickle))
+    started = time.monotonic()
+    with pytest.raises(UnreachableClusterError, match="no answer"):
+        cluster.get(CONFIG_MAP, "a")
+    assert time.monotonic() - started < 3
+
+
+def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None:
+    with refusing_url() as url:
+        cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"barn": url}))
+        with pytest.raises(UnreachableClusterError, match=rf"barn: no connection to {url}: .*[Cc]onnection refused"):
+            cluster.version()
+
+
+def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": "https://no-such-host.invalid:6443"})
+    with pytest.raises(UnreachableClusterError, match=r"no-such-host\.invalid:6443: its name doesn't resolve"):
+        open_cluster(kubeconfig=file, timeout_s=5).version()
+
+
+def test_a_server_without_tls_behind_https_is_not_trusted(apiserver: FakeCluster, tmp_path: Path) -> None:
+    file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": apiserver.url.replace("http:", "https:")})
+    with pytest.raises(UnreachableClusterError, match="barn: no trust in https"):
+        open_cluster(kubeconfig=file, timeout_s=5).version()
+
+
+def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
+    with pytest.raises(ClusterError, match="not as an API server does: <html>Welcome"):
+        cluster.version()
+    apiserver.fail(Reply(status=302, headers={"Location": "http://login.example/"}))
+    with pytest.raises(ClusterError, match="answered 302"):
+        cluster.version()
+
+
+def test_a_token_that_was_renewed_in_the_kubeconfig_is_taken(
+    cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    assert cluster.version()
+    apiserver.tokens = {"renewed"}
+    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
+    assert cluster.apply(service(), manager="eaves")["metadata"]["generation"] == 1
+    assert len([one for one in apiserver.log if one.headers["Authorization"] == "Bearer renewed"]) == 1
+
+
+def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.tokens = set()
+    with pytest.raises(DeniedError, match="edge: not logged in at http") as caught:
+        cluster.get(KSERVICE, "flowers")
+    assert "kubectl --context edge get namespaces" in str(caught.value.hint)
+    assert len(apiserver.log) == 2
+    with pytest.raises(DeniedError, match="not logged in"):
+        next(cluster.watch(KSERVICE, timeout_s=5))
+
+
+def test_a_watch_takes_a_renewed_token_too(cluster: Cluster, apiserver: FakeCluster, tmp_path: Path) -> None:
+    changes = cluster.watch(CONFIG_MAP, timeout_s=20)
+    apiserver.put(config_map("a"), namespace="cams")
+    assert next(changes)[0] == "ADDED"
+    apiserver.tokens = {"renewed"}
+    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
+    apiserver.put(config_map("b"), namespace="cams")
+    assert next(changes)[0] == "ADDED"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "message", "error"),
+    [
+        (403, "Forbidden", 'pods "a" is forbidden: exceeded quota: compute', InvalidError),
+        (403, "Forbidden", 'pods "a" is forbidden: violates PodSecurity "restricted:latest"', InvalidError),
+        (403, "Forbidden", 'User "system:anonymous" cannot get resource "configmaps" in API group ""', DeniedError),
+        (422, "Invalid", 'ConfigMap "a" is invalid: data: Too long', InvalidError),
+        (500, "", "failed to create typed patch object (x): .spec.y: field not declared in schema", InvalidError),
+        (409, "AlreadyExists", 'configmaps "a" already exists', ConflictError),
+        (404, "NotFound", 'namespaces "cams" not found', AbsentError),
+    ],
+)
+def test_a_refusal_is_the_error_that_it_stands_for(
+    cluster: Cluster, apiserver: FakeCluster, code: int, reason: str, message: str, error: type[ClusterError]
+) -> None:
+    apiserver.fail(refusal(code, reason, message))
+    with pytest.raises(error) as caught:
+        cluster.apply(config_map("a"), manager="eaves")
+    assert type(caught.value) is error
+
+
+def test_many_threads_share_a_cluster_whose_token_expires(
+    cluster: Cluster, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    apiserver.tokens = {"renewed"}
+    apiserver.kubeconfig(tmp_path / "kubeconfig", namespace="cams", user={"token": "renewed"})
+    with ThreadPoolExecutor(16) as pool:
+        done = list(pool.map(lambda n: cluster.apply(config_map(f"m{n}"), manager="eaves"), range(64)))
+    assert len(done) == len(cluster.list(CONFIG_MAP)) == 64
+
+
+def test_two_hundred_clusters_answer_in_one_process(tmp_path: Path) -> None:
+    with open_apiservers([f"site-{number:03}" for number in range(200)]) as servers:
+        file = write_kubeconfig(tmp_path / "kubeconfig", {server.name: server.url for server in servers})
+        servers[7].denied.add(("patch", "services.serving.knative.dev"))
+
+        def deploy(server: FakeCluster) -> str:
+            try:
+                open_cluster(kubeconfig=file, context=server.name).apply(service(), manager="eaves")
+            except DeniedError:
+                return "denied"
+            return "applied"
+
+        with ThreadPoolExecutor(32) as pool:
+            done = list(pool.map(deploy, servers))
+    assert (done.count("applied"), done[7]) == (199, "denied")

@@ -1,0 +1,111 @@
+"""What a registry tells of a function's container image before it is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError, OciNotFoundError, RegistryError, SignatureError
+from eaves.oci.copy import copy_image
+from eaves.oci.package import ARTIFACT_LABEL, TASK_LABEL
+from eaves.oci.reference import Reference
+from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.sign.keys import create_key_pair, load_private_key, load_public_key
+from eaves.oci.sign.signature import sign
+from knative.deploy.function_image import resolve_image, trust_image
+from tests.container_images.registries import small_index
+from tests.fakes.http.registry import FakeRegistry, serve_fake
+
+PLAIN = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.01)
+DIGEST, OTHER = "a" * 64, "c" * 64
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with serve_fake() as running:
+        yield running
+
+
+def told(digest: str = DIGEST, task: str = "classify") -> dict[str, str]:
+    return {ARTIFACT_LABEL: f"sha256:{digest}", TASK_LABEL: task}
+
+
+def push(registry: FakeRegistry, folder: Path, *labels: Mapping[str, str], tag: str = "v1") -> tuple[str, str]:
+    """Its tag, and its name by digest."""
+    layout, index = small_index(folder, labels=labels, architectures=("amd64", "arm64")[: max(1, len(labels))])
+    reference = Reference(host=registry.host, repository="barn/flowers", tag=tag)
+    copy_image(layout, Registry(reference, PLAIN), index, name=tag)
+    return str(reference), str(reference.pinned(index.digest))
+
+
+def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(registry: FakeRegistry, tmp_path: Path) -> None:
+    tag, name = push(registry, tmp_path, told(task="embed"))
+    found = resolve_image(tag, PLAIN)
+    assert (found.name, found.artifact_digest, found.task) == (name, DIGEST, "embed")
+    assert "@sha256:" in found.name
+    assert resolve_image(name, PLAIN) == found
+
+
+def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, tmp_path: Path) -> None:
+    tag, name = push(registry, tmp_path, told(), told())
+    assert resolve_image(tag, PLAIN).name == name
+
+
+def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:
+    tag, _ = push(registry, tmp_path, told(), told(OTHER))
+    with pytest.raises(OciError, match="holds another artifact on each platform"):
+        resolve_image(tag, PLAIN)
+
+
+@pytest.mark.parametrize(
+    "labels", [{"for": "tests"}, {ARTIFACT_LABEL: DIGEST}, {ARTIFACT_LABEL: f"sha256:{DIGEST}", TASK_LABEL: "fly"}]
+)
+def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry: FakeRegistry, tmp_path: Path) -> None:
+    tag, _ = push(registry, tmp_path, labels)
+    with pytest.raises(OciError, match="is no function's container image") as raised:
+        resolve_image(tag, PLAIN)
+    assert raised.value.hint == "eaves package makes them"
+
+
+def test_what_isnt_there_is_said(registry: FakeRegistry, tmp_path: Path) -> None:
+    push(registry, tmp_path, told())
+    with pytest.raises(OciNotFoundError):
+        resolve_image(f"{registry.host}/barn/flowers:v2", PLAIN)
+
+
+def test_a_registry_that_is_down_is_said(registry: FakeRegistry) -> None:
+    with serve_fake() as gone:
+        host = gone.host
+    with pytest.raises(RegistryError):
+        resolve_image(f"{host}/barn/flowers:v1", PLAIN)
+
+
+def test_a_folder_on_this_machine_is_where_no_node_can_fetch_it(tmp_path: Path) -> None:
+    small_index(tmp_path, architectures=("amd64",))
+    with pytest.raises(OciError, match="is not at a registry"):
+        resolve_image(f"oci:{tmp_path / 'layout'}", PLAIN)
+
+
+def test_only_what_the_key_has_signed_is_taken(registry: FakeRegistry, tmp_path: Path) -> None:
+    for name in ("mine", "theirs"):
+        create_key_pair(tmp_path / name, b"a word")
+    mine, theirs = (load_public_key(tmp_path / f"{name}.pub") for name in ("mine", "theirs"))
+    tag, name = push(registry, tmp_path / "image", told())
+    with pytest.raises(SignatureError):
+        resolve_image(tag, PLAIN, key=mine)
+    reference = Reference(host=registry.host, repository="barn/flowers", tag="v1")
+    store = Registry(reference, PLAIN)
+    sign(store, reference, store.resolve("v1"), load_private_key(tmp_path / "mine.key", lambda: b"a word"))
+    assert resolve_image(tag, PLAIN, key=mine).name == name
+    with pytest.raises(SignatureError):
+        resolve_image(tag, PLAIN, key=theirs)
+
+
+def test_a_digest_is_trusted_without_asking_and_a_tag_isnt() -> None:
+    name = f"registry.example/barn/flowers@sha256:{DIGEST}"
+    assert trust_image(name).name == name
+    assert trust_image(name).artifact_digest == ""
+    with pytest.raises(OciError, match="is a tag, and only the registry knows what it is"):
+        trust_image("registry.example/barn/flowers:v1")

@@ -1,0 +1,150 @@
+"""The inventory of an app: written whole, never over somebody else's, and told when it is damaged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
+from knative.client.cluster import Cluster
+from knative.client.kinds import DAEMON_SET, KSERVICE, SERVICE
+from knative.deploy.objects.inventory import (
+    DATA_KEY,
+    DeploymentRecord,
+    Inventory,
+    InventoryItem,
+    inventory_name,
+    item_kind,
+    read_inventory,
+    write_inventory,
+)
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+
+NAME = inventory_name("flowers")
+ITEM = InventoryItem(kind="DaemonSet", name="flowers-pin", namespace="cams", uid="u-1")
+DEPLOYMENT = DeploymentRecord(
+    sequence=3, at=1764126000.0, by="ann@barn", image="r/f@sha256:1", artifact="ab", declared="r/f:1", settings="{}"
+)
+
+
+def test_what_is_written_is_read(cluster: Cluster, apiserver: FakeCluster) -> None:
+    assert read_inventory(cluster, "flowers") == Inventory(app="flowers")
+    written = write_inventory(cluster, Inventory(app="flowers", items=(ITEM,), deployment=DEPLOYMENT))
+    assert written.version
+    assert read_inventory(cluster, "flowers") == written
+    found = apiserver.get("ConfigMap", NAME, namespace="cams")
+    assert found["metadata"]["labels"]["app.kubernetes.io/component"] == "inventory"
+    again = write_inventory(cluster, replace(written, items=()))
+    assert read_inventory(cluster, "flowers") == again != written
+
+
+def test_the_document_has_sorted_keys_and_items(cluster: Cluster, apiserver: FakeCluster) -> None:
+    early, late = replace(ITEM, namespace="agents"), replace(ITEM, name="flowers-pin-2")
+    write_inventory(cluster, Inventory(app="flowers", items=(late, ITEM, early)))
+    text = apiserver.get("ConfigMap", NAME, namespace="cams")["data"][DATA_KEY]
+    assert text == json.dumps(json.loads(text), sort_keys=True, indent=1)
+    assert read_inventory(cluster, "flowers").items == (early, ITEM, late)
+
+
+def test_a_lost_race_is_a_conflict_and_changes_nothing(cluster: Cluster) -> None:
+    read = write_inventory(cluster, Inventory(app="flowers"))
+    won = write_inventory(cluster, replace(read, deployment=DEPLOYMENT))
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        write_inventory(cluster, replace(read, deployment=replace(DEPLOYMENT, by="bob@mill")))
+    assert read_inventory(cluster, "flowers") == won
+
+
+def test_of_two_first_deploys_one_is_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+    """The other writes between the read and the write of the one, and between its two requests."""
+    won = write_inventory(cluster, Inventory(app="flowers", deployment=DEPLOYMENT))
+    with pytest.raises(ConflictError):
+        write_inventory(cluster, Inventory(app="flowers", items=(ITEM,)))
+    assert read_inventory(cluster, "flowers") == won
+    other: list[Inventory] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method == "PATCH" and "resourceVersion" in request.json["metadata"] and not other:
+            other.append(Inventory(app="roses"))
+            other[0] = write_inventory(cluster, Inventory(app="roses", items=(ITEM,)))
+        return None
+
+    apiserver.fault = fault
+    with pytest.raises(ConflictError):
+        write_inventory(cluster, Inventory(app="roses"))
+    assert read_inventory(cluster, "roses") == other[0]
+
+
+def test_whoever_is_killed_between_the_two_requests_leaves_an_empty_one(cluster: Cluster) -> None:
+    from knative.deploy.objects.inventory import CREATOR, _manifest
+
+    cluster.apply(_manifest("flowers"), manager=CREATOR)
+    read = read_inventory(cluster, "flowers")
+    assert (read.items, read.deployment) == ((), None)
+    assert read.version
+    write_inventory(cluster, replace(read, items=(ITEM,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: a item has the fields"),
+        ('{"layout": 1, "items": [], "deployment": {"sequence": 1}}', "damaged"),
+        (
+            '{"layout": 1, "items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
+            "kind is 1",
+        ),
+        ('{"layout": 2, "items": {}}', "layout 2"),
+    ],
+)
+def test_a_damaged_one_is_refused_with_a_remedy(text: str, said: str, cluster: Cluster, apiserver: FakeCluster) -> None:
+    write_inventory(cluster, Inventory(app="flowers", items=(ITEM,)))
+    found = apiserver.get("ConfigMap", NAME, namespace="cams")
+    del found["metadata"]["resourceVersion"]
+    apiserver.put({**found, "data": {DATA_KEY: text}}, namespace="cams")
+    with pytest.raises(InvalidError, match=said) as caught:
+        read_inventory(cluster, "flowers")
+    assert caught.value.hint
+
+
+def test_a_config_map_of_somebody_else_is_neither_read_nor_written(cluster: Cluster, apiserver: FakeCluster) -> None:
+    apiserver.put(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}, "data": {"x": "1"}}, namespace="cams"
+    )
+    with pytest.raises(ConflictError, match="are not those of an inventory"):
+        read_inventory(cluster, "flowers")
+    with pytest.raises(ConflictError):
+        write_inventory(cluster, Inventory(app="flowers", items=(ITEM,)))
+    assert apiserver.get("ConfigMap", NAME, namespace="cams")["data"] == {"x": "1"}
+
+
+def test_the_two_kinds_of_services_have_two_names() -> None:
+    assert [item_kind(kind) for kind in (DAEMON_SET, KSERVICE, SERVICE)] == ["DaemonSet", "Service", "v1/Service"]
+
+
+def test_a_write_whose_answer_was_lost_is_no_conflict(cluster: Cluster, apiserver: FakeCluster) -> None:
+    read = write_inventory(cluster, Inventory(app="flowers"))
+    lost: list[Request] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method == "PATCH" and not lost:
+            lost.append(request)
+            apiserver.answer(request)
+            return Reply(status=0)
+        return None
+
+    apiserver.fault = fault
+    written = write_inventory(cluster, replace(read, items=(ITEM,)))
+    assert lost
+    assert read_inventory(cluster, "flowers") == written
+
+
+def test_a_write_that_did_not_arrive_is_an_error(cluster: Cluster, apiserver: FakeCluster) -> None:
+    read = write_inventory(cluster, Inventory(app="flowers"))
+    apiserver.fail(Reply(status=0), method="PATCH", times=9)
+    with pytest.raises(UnreachableClusterError):
+        write_inventory(cluster, replace(read, items=(ITEM,)))
+    assert read_inventory(cluster, "flowers") == read

@@ -1,0 +1,223 @@
+"""The inventory while several write it: a deploy, a prune of pins, a removal, and whoever was stopped on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from eaves.errors import ConflictError, NotFoundError
+from eaves.platform import TriggerSpec
+from knative import rollout
+from knative.client.cluster import Cluster
+from knative.deploy.app_apply import apply_app
+from knative.deploy.deploy_sequence import note_removal
+from knative.deploy.objects.apply_result import ApplyResult
+from knative.deploy.objects.inventory import Inventory, inventory_name, read_inventory, write_inventory
+from knative.deploy.pins import prune_pins
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings, RolloutSettings
+from knative.status.function_status import read_status
+from tests.cluster.apps import IMAGE, NAME, plain_app
+from tests.cluster.deploys import HOME, OWNER, SITE, objects, render
+from tests.cluster.pins import IMAGES, PIN_KIND, pinned
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
+RECORD = inventory_name(NAME)
+TRIGGER = "eventing.knative.dev/v1/Trigger"
+KINDS = (
+    *("serving.knative.dev/v1/Service", TRIGGER, PIN_KIND, "v1/ServiceAccount"),
+    *("eventing.knative.dev/v1beta3/EventType", "networking.k8s.io/v1/NetworkPolicy"),
+)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Meanwhile:
+    """Does something once, before the answer to one request.
+
+    Attributes:
+        chosen: Whether it is that request.
+        action: What is done.
+    """
+
+    chosen: Callable[[Request], bool]
+    action: Callable[[], object]
+    done: bool = field(default=False, init=False)
+
+    def __call__(self, request: Request) -> Reply | None:
+        if not self.done and self.chosen(request):
+            self.done = True
+            self.action()
+        return None
+
+
+def patches(path: str) -> Callable[[Request], bool]:
+    return lambda request: request.method == "PATCH" and path in request.path
+
+
+def deploy(
+    cluster: Cluster, image: str = IMAGE, *, by: str = "jane@laptop", ready_s: float = 10, extra: str = ""
+) -> SiteUpdate:
+    app = plain_app(image=image)
+    if extra:
+        trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        app = replace(app, triggers=(*app.triggers, trigger))
+    wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
+    return update_site(cluster, SITE, wanted)
+
+
+def platform(cluster: Cluster) -> KnativePlatform:
+    return KnativePlatform(cluster, KnativeSettings(), SITE, by="bob@desk", ready_timeout_s=10)
+
+
+def listed(cluster: Cluster) -> set[tuple[str, str, str]]:
+    return {(item.kind, item.name, item.uid) for item in read_inventory(cluster, NAME).items}
+
+
+def there(apiserver: FakeCluster) -> set[tuple[str, str, str]]:
+    """What the app has in its namespace."""
+    found = [one for kind in KINDS for one in apiserver.all(kind, namespace=HOME)]
+    return {(one["kind"], one["metadata"]["name"], one["metadata"]["uid"]) for one in found}
+
+
+def leave_a_pin(cluster: Cluster) -> None:
+    """Three deploys, after which nobody removed the pin of the first one yet, which nothing needs any more."""
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    rollout.promote(cluster, NAME)
+    deploy(cluster, IMAGES[2], ready_s=0)
+    rollout.promote(cluster, NAME)
+
+
+@pytest.mark.parametrize("path", ["/serviceaccounts/", "/daemonsets/flowers-pin-00000002", "/triggers/"])
+def test_a_pin_that_others_remove_meanwhile_stops_no_deploy(
+    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    leave_a_pin(cluster)
+    apiserver.fault = Meanwhile(patches(path), lambda: prune_pins(cluster, NAME))
+    deploy(cluster, IMAGES[2], extra="alarm")
+    assert pinned(apiserver) == set(IMAGES[1:3])
+    assert listed(cluster) == there(apiserver)
+
+
+def test_a_prune_that_others_overtake_leaves_nothing_listed_that_has_gone(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    leave_a_pin(cluster)
+    inventory = read_inventory(cluster, NAME)
+    assert inventory.deployment is not None
+    later = replace(inventory, deployment=replace(inventory.deployment, sequence=9))
+    apiserver.fault = Meanwhile(patches(RECORD), lambda: write_inventory(cluster, later))
+    assert [one.name for one in prune_pins(cluster, NAME)] == ["flowers-pin-bbbbbbbb"]
+    assert listed(cluster) == there(apiserver)
+
+
+def test_what_a_killed_prune_left_listed_is_not_missing_for_ever(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    leave_a_pin(cluster)
+    apiserver.remove(PIN_KIND, "flowers-pin-bbbbbbbb", namespace=HOME)
+    deploy(cluster, IMAGES[2])
+    assert listed(cluster) == there(apiserver)
+    (status,) = read_status(cluster, OWNER)
+    assert [part.name for part in status.parts if part.state == "missing"] == []
+
+
+def test_a_pin_that_a_deploy_under_way_wants_again_is_not_removed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    leave_a_pin(cluster)
+    apiserver.fault = Meanwhile(patches("cams/services/flowers"), lambda: prune_pins(cluster, NAME))
+    deploy(cluster, IMAGE)
+    assert IMAGE in pinned(apiserver)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+
+
+def test_an_object_that_a_killed_deploy_made_anew_is_removed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """The list had the UID of the one that somebody deleted before."""
+    deploy(cluster)
+    apiserver.remove(TRIGGER, NAME, namespace=HOME)
+
+    def kill(applied: ApplyResult) -> None:
+        if applied.kind == "Trigger":
+            raise Killed
+
+    with pytest.raises(Killed):
+        apply_app(cluster, render(plain_app()), OWNER, show=kill)
+    platform(cluster).remove(NAME)
+    assert objects(apiserver) == {}
+
+
+def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
+    read = write_inventory(cluster, Inventory(app=NAME))
+    apiserver.remove("v1/ConfigMap", RECORD, namespace=HOME)
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        write_inventory(cluster, read)
+    assert read_inventory(cluster, NAME).version == ""
+
+
+@pytest.mark.parametrize("path", ["/serviceaccounts/", "/brokers/", "/daemonsets/", "/configmaps/"])
+def test_a_removal_stops_a_deploy_wherever_it_is(
+    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster)
+
+    apiserver.fault = Meanwhile(patches(path), lambda: platform(cluster).remove(NAME))
+    with pytest.raises(ConflictError, match=r"remove[ds]"):
+        deploy(cluster, IMAGES[1])
+    assert apiserver.all("serving.knative.dev/v1/Service", namespace=HOME) == []
+    with suppress(NotFoundError):
+        platform(cluster).remove(NAME)
+    assert set(objects(apiserver)) <= {"cams/Broker/eaves"}, "apps share it"
+
+
+@pytest.mark.parametrize("path", ["/triggers/", "/services/", "/networkpolicies/", "/serviceaccounts/"])
+def test_a_deploy_stops_a_removal_and_has_all_its_objects(
+    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster)
+    apiserver.fault = Meanwhile(
+        lambda request: request.method == "DELETE" and path in request.path,
+        lambda: deploy(cluster, IMAGES[1], by="jane@laptop", ready_s=0),
+    )
+    with pytest.raises(ConflictError, match="was deployed by somebody else while it was removed"):
+        platform(cluster).remove(NAME)
+    apiserver.fault = lambda request: None
+    missing = {(kind, name) for kind, name, _ in listed(cluster)} - {(kind, name) for kind, name, _ in there(apiserver)}
+    assert len(missing) <= 1, "the one whose deletion was under way"
+
+
+def unlist(cluster: Cluster, name: str) -> None:
+    """What a prune that had begun before does last."""
+    inventory = read_inventory(cluster, NAME)
+    write_inventory(cluster, replace(inventory, items=tuple(one for one in inventory.items if one.name != name)))
+
+
+def test_a_removal_beside_a_prune_ends(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    apiserver.fault = Meanwhile(
+        lambda request: request.method == "DELETE" and "/triggers/" in request.path,
+        lambda: unlist(cluster, "flowers-pin-bbbbbbbb"),
+    )
+    platform(cluster).remove(NAME)
+    assert objects(apiserver) == {}
+    assert read_inventory(cluster, NAME).version == ""
+
+
+def test_whoever_deploys_what_is_being_removed_is_told(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster)
+    note_removal(cluster, NAME, "bob@desk")
+    updated = deploy(cluster)
+    assert "bob@desk began to remove the function at " in updated.note

@@ -1,0 +1,112 @@
+"""Everything of an app out of a cluster, and nothing of anybody else."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.errors import NotFoundError, UnreachableClusterError
+from knative.client.cluster import Cluster
+from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.removal import remove_app
+from knative.resources.fields.labels import MANAGER
+from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.deploys import OWNER, deploy, objects, outcomes, render
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+
+ROSES = AppOwner(app="roses", site="barn", agents="eaves-agents")
+
+
+def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, full_app(), full_settings())
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    removed = {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+    assert removed == {
+        f"{one['kind']}/{one['metadata']['name']}"
+        for one in render(full_app(), full_settings())
+        if one["kind"] not in {"Broker", "Namespace"}
+    }
+    rendered = render(plain_app(name="roses"))
+    left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
+    assert set(objects(knative.server)) == left
+    remove_app(cluster, ROSES)
+    assert objects(knative.server) == {}
+
+
+def test_what_is_on_its_way_out_already_keeps_no_broker(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    trigger = apiserver.get("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
+    trigger["metadata"]["finalizers"] = ["triggers.eventing.knative.dev"]
+    apiserver.put(trigger, manager="controller", namespace="cams")
+    assert "Broker/eaves" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+
+
+def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    trigger = {"apiVersion": "eventing.knative.dev/v1", "kind": "Trigger", "metadata": {"name": "theirs"}}
+    apiserver.put({**trigger, "spec": {"broker": "eaves"}}, namespace="cams")
+    remove_app(cluster, OWNER)
+    assert set(objects(apiserver)) == {"cams/Broker/eaves", "cams/Trigger/theirs"}
+
+
+def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    labels = {
+        "app.kubernetes.io/managed-by": "eaves",
+        "app.kubernetes.io/component": "training",
+        "eaves.dev/app": "flowers",
+    }
+    sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
+    cluster.apply({**sink, "metadata": {"name": "flowers-dataset", "labels": labels}}, manager=MANAGER)
+    assert "JobSink/flowers-dataset" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+
+
+@pytest.mark.parametrize("deleted", [0, 1, 4, 6])
+def test_whoever_is_killed_on_the_way_goes_on_the_next_time(
+    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    served: list[Request] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method != "DELETE":
+            return None
+        served.append(request)
+        return refusal(503, "ServiceUnavailable", "etcd is away") if len(served) > deleted else None
+
+    apiserver.fault = fault
+    with pytest.raises(UnreachableClusterError):
+        remove_app(cluster, OWNER)
+    apiserver.fault = lambda request: None
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}
+
+
+def test_an_app_that_isnt_there_is_told_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, plain_app(name="roses"), owner=ROSES)
+    with pytest.raises(NotFoundError, match=r"no function 'flowers' in cams of edge \(there are: roses\)"):
+        remove_app(cluster, OWNER)
+
+
+def test_services_that_knative_makes_for_its_own_are_left_to_it(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """They carry the labels of the Knative Service, and would be gone at each deploy."""
+    deploy(cluster, plain_app())
+    route = {"apiVersion": "serving.knative.dev/v1", "kind": "Route", "name": "flowers", "uid": "1", "controller": True}
+    metadata = {"name": "flowers", "labels": {"eaves.dev/app": "flowers"}, "ownerReferences": [route]}
+    apiserver.put({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {}}, namespace="cams")
+    assert "removed" not in outcomes(deploy(cluster, plain_app()))
+    remove_app(cluster, OWNER)
+    assert apiserver.get("v1/Service", "flowers", namespace="cams")
+
+
+def test_who_may_not_see_services_deploys_and_removes_apps_that_have_none(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    apiserver.denied = {("list", "services")}
+    deploy(cluster, plain_app())
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}

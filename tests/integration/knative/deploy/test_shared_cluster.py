@@ -1,0 +1,318 @@
+"""Several namespaces, people and tools on one cluster: nobody's objects are taken, deleted or doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import ConflictError, UnreachableClusterError
+from eaves.platform import AppSpec, SourceSpec
+from knative.client.cluster import Cluster, open_cluster
+from knative.deploy.objects.apply_result import LEFT, REMOVED, UNCHANGED, ApplyResult
+from knative.deploy.objects.inventory import (
+    DeploymentRecord,
+    inventory_name,
+    list_inventories,
+    read_inventory,
+    write_inventory,
+)
+from knative.deploy.objects.labelled_objects import AppOwner
+from knative.deploy.removal import remove_app
+from knative.resources.fields.labels import MANAGER
+from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+
+CAMERA = (SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),)
+TRIGGER = "eventing.knative.dev/v1/Trigger"
+AUDIT: dict[str, Any] = {
+    "apiVersion": "eventing.knative.dev/v1",
+    "kind": "Trigger",
+    "metadata": {"name": "audit", "labels": {"eaves.dev/app": "flowers", "app.kubernetes.io/managed-by": "Helm"}},
+    "spec": {"broker": "eaves", "subscriber": {"uri": "http://audit.cams.svc/"}},
+}
+Open = Callable[[str], Cluster]
+
+
+@pytest.fixture
+def open_namespace(apiserver: FakeCluster, tmp_path: Path) -> Open:
+    """A client in a namespace of its own, with controllers."""
+    kubeconfig = apiserver.kubeconfig(tmp_path / "several", namespace="default")
+
+    def made(name: str) -> Cluster:
+        apiserver.objects.make_namespace(name)
+        Knative(apiserver, name)
+        return open_cluster(kubeconfig=kubeconfig, namespace=name, timeout_s=10)
+
+    return made
+
+
+def camera_app(site: str = "home") -> AppSpec:
+    """A function with a camera on each node."""
+    return replace(plain_app(site=site), sources=CAMERA)
+
+
+def owner(site: str = "home", agents: str = AGENTS) -> AppOwner:
+    return AppOwner(app="flowers", site=site, agents=agents)
+
+
+def cameras(server: FakeCluster) -> dict[str, str]:
+    """The function that each agent on nodes asks, by the agent's namespace and name."""
+    found = {}
+    for one in server.all("apps/v1/DaemonSet"):
+        if one["metadata"]["labels"].get("eaves.dev/source"):
+            (container,) = one["spec"]["template"]["spec"]["containers"]
+            env = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+            found[f"{one['metadata']['namespace']}/{one['metadata']['name']}"] = env["EAVES_FUNCTION_URL"]
+    return found
+
+
+def test_the_same_app_in_two_namespaces_has_two_agents_and_a_removal_takes_one(
+    open_namespace: Open, apiserver: FakeCluster
+) -> None:
+    prod, staging = open_namespace("prod"), open_namespace("staging")
+    deploy(prod, camera_app(), full_settings(), owner=owner())
+    before = cameras(apiserver)
+    deploy(staging, camera_app(), full_settings(), owner=owner())
+    assert sorted(cameras(apiserver).values()) == ["http://flowers.prod.svc/", "http://flowers.staging.svc/"]
+    assert outcomes(deploy(prod, camera_app(), full_settings(), owner=owner())).keys() == {UNCHANGED}
+    remove_app(staging, owner())
+    assert cameras(apiserver) == before
+    assert set(before.values()) == {"http://flowers.prod.svc/"}
+
+
+def test_a_site_that_is_renamed_keeps_its_one_agent(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, camera_app("barn"), full_settings(), owner=owner("barn"))
+    deploy(cluster, camera_app("stable"), full_settings(), owner=owner("stable"))
+    assert len(cameras(knative.server)) == 1
+    remove_app(cluster, owner("mill"))
+    assert cameras(knative.server) == {}
+
+
+def test_agents_that_get_another_namespace_leave_the_first(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, camera_app(), full_settings(), owner=owner())
+    done = deploy(cluster, camera_app(), full_settings(agent_namespace="two"), owner=owner(agents="two"))
+    (only,) = cameras(knative.server)
+    assert only.startswith("two/")
+    assert outcomes(done)[REMOVED] == {
+        "DaemonSet/flowers-cams-camera",
+        "SinkBinding/flowers-cams-camera",
+        "ServiceAccount/flowers-cams",
+    }
+
+
+def test_an_object_that_helm_labelled_like_the_app_is_neither_pruned_nor_removed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    apiserver.put(AUDIT, manager="helm", namespace="cams")
+    assert outcomes(deploy(cluster, plain_app())).keys() == {UNCHANGED}
+    remove_app(cluster, AppOwner(app="flowers", site="barn"))
+    assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["audit"]
+
+
+def test_what_is_listed_is_what_was_applied(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, full_app(), full_settings())
+    listed = {(one.kind, one.namespace, one.name): one.uid for one in read_inventory(cluster, "flowers").items}
+    rendered = [one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}]
+    assert len(listed) == len(rendered)
+    for one in rendered:
+        kind, metadata = f"{one['apiVersion']}/{one['kind']}", one["metadata"]
+        named = kind if kind == "v1/Service" else one["kind"]
+        there = apiserver.get(kind, metadata["name"], namespace=metadata["namespace"])
+        assert listed[named, metadata["namespace"], metadata["name"]] == there["metadata"]["uid"]
+
+
+def recreate(apiserver: FakeCluster, name: str) -> None:
+    """Somebody deletes a Trigger and makes one of their own with the same name and labels."""
+    theirs = {**AUDIT, "metadata": {**AUDIT["metadata"], "name": name}}
+    apiserver.remove(TRIGGER, name, namespace="cams")
+    apiserver.put(theirs, manager="helm", namespace="cams")
+
+
+def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_told(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, full_app(), full_settings())
+    recreate(apiserver, "flowers-alarm")
+    fewer = replace(full_app(), triggers=full_app().triggers[:1])
+    done = outcomes(deploy(cluster, fewer, full_settings()))
+    assert done[LEFT] == {"Trigger/flowers-alarm"}
+    assert "Trigger/flowers-gate" in done[REMOVED]
+    assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}, "it is told once"
+    recreate(apiserver, "flowers")
+    assert LEFT in {one.outcome for one in remove_app(cluster, OWNER)}
+    assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers", "flowers-alarm"]
+
+
+@pytest.mark.parametrize("after", range(0, 20, 3))
+def test_whoever_is_killed_between_two_objects_has_listed_what_there_is(
+    after: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(applied: ApplyResult) -> None:
+        done.append(applied)
+        if len(done) > after:
+            raise Killed
+
+    done: list[ApplyResult] = []
+    with pytest.raises(Killed):
+        deploy(cluster, full_app(), full_settings(), show=kill)
+    kinds = {one.kind for one in read_inventory(cluster, "flowers").items}
+    assert {place.split("/")[1] for place in objects(apiserver)} <= kinds | {"Broker"}
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}
+    assert read_inventory(cluster, "flowers").version == ""
+
+
+def test_a_name_that_was_taken_before_it_was_applied_is_not_removed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """Killed before its Trigger was applied; then Helm makes one of that name, with our label."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(applied: ApplyResult) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        deploy(cluster, plain_app(), show=kill)
+    apiserver.put({**AUDIT, "metadata": {**AUDIT["metadata"], "name": "flowers"}}, manager="helm", namespace="cams")
+    remove_app(cluster, OWNER)
+    assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers"]
+
+
+def test_of_two_who_deploy_at_once_the_first_removes_nothing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """The other deploys while the first one applies: what the first would remove may be what the other applied."""
+    deploy(cluster, full_app(), full_settings())
+    fewer = replace(full_app(), triggers=full_app().triggers[:1])
+    others: list[object] = []
+
+    def meanwhile(applied: ApplyResult) -> None:
+        if not others:
+            inventory = read_inventory(cluster, "flowers")
+            others.append(write_inventory(cluster, replace(inventory, items=inventory.items[1:])))
+
+    with pytest.raises(ConflictError, match="changed meanwhile"):
+        deploy(cluster, fewer, full_settings(), show=meanwhile)
+    assert "cams/Trigger/flowers-alarm" in objects(apiserver)
+
+
+def test_what_is_rendered_is_the_same_whatever_the_cluster_has(cluster: Cluster, knative: Knative) -> None:
+    before = render(full_app(), full_settings())
+    deploy(cluster, full_app(), full_settings())
+    assert render(full_app(), full_settings()) == before
+    assert not [one for one in before if one["kind"] == "ConfigMap"]
+
+
+def apply_by_kubectl(cluster: Cluster) -> None:
+    for manifest in render(plain_app()):
+        cluster.apply(manifest, manager="kubectl")
+
+
+def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_said(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    apply_by_kubectl(cluster)
+    apiserver.put(AUDIT, manager="helm", namespace="cams")
+    before = objects(apiserver)
+    assert list_inventories(cluster) == {}
+    with pytest.raises(ConflictError, match="was not deployed by `eaves deploy`") as raised:
+        remove_app(cluster, OWNER)
+    assert "--adopt" in str(raised.value.hint)
+    assert objects(apiserver) == before
+    removed = {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER, adopt=True)}
+    assert removed == {f"{one['kind']}/{one['metadata']['name']}" for one in render(plain_app())} - {"Broker/eaves"}
+    assert set(objects(apiserver)) == {"cams/Trigger/audit", "cams/Broker/eaves"}
+
+
+def test_what_kubectl_applied_is_listed_once_it_is_deployed(cluster: Cluster, knative: Knative) -> None:
+    apply_by_kubectl(cluster)
+    deploy(cluster, plain_app())
+    assert list_inventories(cluster) == {"flowers": read_inventory(cluster, "flowers")}
+    remove_app(cluster, OWNER)
+    assert objects(knative.server) == {}
+
+
+def test_an_inventory_that_cannot_be_read_is_listed_as_one(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    found = apiserver.get("ConfigMap", inventory_name("flowers"), namespace="cams")
+    del found["metadata"]["resourceVersion"]
+    apiserver.put({**found, "data": {"inventory.json": "{"}}, namespace="cams")
+    assert list_inventories(cluster) == {"flowers": None}
+
+
+@pytest.mark.parametrize("deleted", [0, 3, 6, 7])
+def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
+    deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    served: list[str] = []
+
+    def fault(request: Request) -> Reply | None:
+        served.extend([request.path] if request.method == "DELETE" else [])
+        return Reply(status=0) if len(served) > deleted else None
+
+    apiserver.fault = fault
+    with pytest.raises(UnreachableClusterError):
+        remove_app(cluster, OWNER)
+    apiserver.fault = lambda request: None
+    remove_app(cluster, OWNER)
+    assert objects(apiserver) == {}
+    assert read_inventory(cluster, "flowers").version == ""
+
+
+OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
+
+
+def test_a_deploy_during_a_removal_is_told(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    begun: list[Request] = []
+
+    def fault(request: Request) -> Reply | None:
+        if request.method == "DELETE" and not begun:
+            begun.append(request)
+            inventory = read_inventory(cluster, "flowers")
+            write_inventory(cluster, replace(inventory, deployment=OTHERS))
+        return None
+
+    apiserver.fault = fault
+    with pytest.raises(ConflictError, match="deployed by somebody else while it was removed"):
+        remove_app(cluster, OWNER)
+
+
+def test_a_broker_that_only_carries_our_label_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, plain_app())
+    labels = {"app.kubernetes.io/managed-by": "eaves"}
+    broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "b", "labels": labels}}
+    apiserver.put({**broker, "spec": {}}, manager="helm", namespace="cams")
+    remove_app(cluster, OWNER)
+    assert set(objects(apiserver)) == {"cams/Broker/b"}
+
+
+def test_an_object_of_a_training_that_somebody_labelled_stays(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, plain_app())
+    labels = {
+        "app.kubernetes.io/managed-by": "eaves",
+        "app.kubernetes.io/component": "training",
+        "eaves.dev/app": "flowers",
+    }
+    sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
+    cluster.apply({**sink, "metadata": {"name": "ours", "labels": labels}}, manager=MANAGER)
+    apiserver.put({**sink, "metadata": {"name": "theirs", "labels": labels}}, manager="helm", namespace="cams")
+    remove_app(cluster, OWNER)
+    assert set(objects(apiserver)) == {"cams/JobSink/theirs"}

@@ -1,0 +1,323 @@
+"""One site and two workspaces that deploy to it: a server whose cron reconciles, and a laptop."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import PlatformError, UnreachableClusterError
+from knative.client.cluster import Cluster, open_cluster
+from knative.deploy.objects.inventory import DeploymentRecord, inventory_name, read_inventory, write_inventory
+from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
+from tests.fakes.kubernetes.apiserver import Reply, Request, refusal, refusing_url
+from tests.waiting import wait_until
+
+FIRST, SECOND = "flowers-00001", "flowers-00002"
+THIRD_IMAGE = "registry.example/barn/flowers@sha256:" + "e" * 64
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Sites]:
+    """The workspace that a clock reconciles from."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with open_sites(folder, 1) as sites:
+        yield sites
+
+
+@pytest.fixture
+def laptop(server: Sites, tmp_path: Path) -> Sites:
+    """Another workspace of the same project."""
+    return clone(server, tmp_path / "laptop")
+
+
+def clone(sites: Sites, folder: Path) -> Sites:
+    folder.mkdir()
+    for file in ("eaves.yaml", "kubeconfig"):
+        shutil.copy(sites.folder / file, folder / file)
+    return replace(sites, folder=folder)
+
+
+def run(sites: Sites, *words: str) -> str:
+    """A command that does what it is asked; what it says."""
+    result = sites.run(*words)
+    assert result.exit_code == 0, (words, result.output, result.exception)
+    return result.stderr
+
+
+def deploy(sites: Sites, image: str = IMAGE, *more: str) -> str:
+    return run(sites, "deploy", image, "--offline", "--on", "knative", *more)
+
+
+def deployed(sites: Sites) -> str:
+    """The container image that the Service's newest revision runs."""
+    service = sites.knative["s000"].service()
+    return str(service["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def most_replicas(sites: Sites) -> str:
+    annotations = sites.knative["s000"].service()["spec"]["template"]["metadata"]["annotations"]
+    return str(annotations["autoscaling.knative.dev/max-scale"])
+
+
+def client(sites: Sites) -> Cluster:
+    return open_cluster(kubeconfig=sites.folder / "kubeconfig", context="s000", namespace="eaves")
+
+
+def last(sites: Sites) -> DeploymentRecord:
+    """The newest deployment by the cluster's record."""
+    deployment = read_inventory(client(sites), "flowers").deployment
+    assert deployment is not None
+    return deployment
+
+
+def record(sites: Sites, *, by: str) -> None:
+    """Let the newest deployment be somebody else's, who types on another machine."""
+    inventory = read_inventory(client(sites), "flowers")
+    assert inventory.deployment is not None
+    write_inventory(client(sites), replace(inventory, deployment=replace(inventory.deployment, by=by)))
+
+
+def forget_record(sites: Sites) -> None:
+    """Leave what Eaves made as an older version did, which kept no record."""
+    sites.clusters["s000"].remove("v1/ConfigMap", inventory_name("flowers"), namespace="eaves")
+
+
+@contextmanager
+def silent(sites: Sites) -> Iterator[None]:
+    """Let nobody listen at the site's address."""
+    with refusing_url() as url:
+        sites.refuse(sites.names, url)
+        yield
+    sites.refuse(sites.names, "")
+
+
+def is_apply(request: Request) -> bool:
+    """Whether a request applies an object of the app."""
+    return request.method == "PATCH" and "configmaps" not in request.path
+
+
+def newest(sites: Sites) -> str:
+    return str(sites.knative["s000"].service()["status"]["latestCreatedRevisionName"])
+
+
+def test_a_cron_elsewhere_never_takes_a_newer_deploy_back(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    deploy(laptop, OTHER)
+    run(laptop, "promote", "--on", "knative")
+    for _ in range(3):
+        run(server, "reconcile", "--all", "--offline")
+        run(laptop, "reconcile", "--all", "--offline")
+    assert deployed(server) == OTHER
+    assert newest(server) == SECOND
+    assert server.served("s000") == {SECOND: 100}
+
+
+def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    record(server, by="jane@laptop")
+    said = deploy(laptop, OTHER)
+    assert re.search(
+        rf"^jane@laptop deployed {IMAGE} at \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC by the site's clock; "
+        "this deploy replaces it$",
+        said,
+        re.MULTILINE,
+    )
+    assert "replaces" not in deploy(laptop, IMAGE)
+
+
+def test_what_rollback_took_back_stays_back_whoever_reconciles(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    deploy(laptop, OTHER)
+    run(laptop, "promote", "--on", "knative")
+    run(server, "rollback", "--on", "knative")
+    for _ in range(2):
+        run(server, "reconcile", "--all")
+        run(laptop, "reconcile", "--all")
+    assert (deployed(server), newest(server)) == (OTHER, SECOND)
+    assert server.served("s000") == {FIRST: 100}
+    said = run(laptop, "promote", "--on", "knative")
+    assert f"deployed {OTHER} at " in said
+    assert server.served("s000") == {SECOND: 100}
+
+
+def test_a_deploy_that_a_site_missed_is_brought_to_it(server: Sites) -> None:
+    deploy(server, IMAGE)
+    with silent(server):
+        assert isinstance(server.run("deploy", OTHER, "--offline", "--all").exception, UnreachableClusterError)
+    run(server, "reconcile", "--all")
+    assert deployed(server) == OTHER
+
+
+def test_a_deploy_that_a_site_missed_is_not_brought_over_a_newer_one(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    with silent(server):
+        server.run("deploy", OTHER, "--offline", "--all")
+    deploy(laptop, THIRD_IMAGE)
+    record(laptop, by="jane@laptop")
+    said = run(server, "reconcile", "--all")
+    assert f"jane@laptop deployed {THIRD_IMAGE} at " in said
+    assert f"(try: eaves deploy {OTHER} --site s000)" in said
+    assert (deployed(server), newest(server)) == (THIRD_IMAGE, SECOND)
+    deploy(server, OTHER)
+    assert deployed(server) == OTHER
+
+
+def test_a_deploy_to_a_silent_site_that_this_workspace_never_reached_leaves_what_is_there(
+    server: Sites, laptop: Sites
+) -> None:
+    deploy(server, IMAGE)
+    with silent(laptop):
+        laptop.run("deploy", OTHER, "--offline", "--all")
+    assert f"(try: eaves deploy {OTHER} --site s000)" in run(laptop, "reconcile", "--all")
+    assert deployed(server) == IMAGE
+
+
+def test_a_clock_that_jumps_years_back_changes_nothing(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    server.clusters["s000"].skew_s = -10 * 365 * 86400
+    deploy(laptop, OTHER)
+    server.clusters["s000"].skew_s = 10 * 365 * 86400
+    run(server, "reconcile", "--all")
+    assert (deployed(server), newest(server)) == (OTHER, SECOND)
+    with silent(laptop):
+        laptop.run("deploy", THIRD_IMAGE, "--offline", "--all")
+    server.clusters["s000"].skew_s = -20 * 365 * 86400
+    run(laptop, "reconcile", "--all")
+    assert deployed(server) == THIRD_IMAGE
+
+
+def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    laptop.write_project(scale={"max": 3})
+    deploy(laptop, IMAGE)
+    record(laptop, by="jane@laptop")
+    said = run(server, "reconcile", "--all")
+    assert said.startswith("nothing applied; ")
+    assert f"jane@laptop deployed {IMAGE} at " in said
+    assert "with another eaves.yaml or version of Eaves than here" in said
+    assert most_replicas(server) == "3"
+    server.write_project(scale={"max": 3})
+    assert "nothing applied" not in run(server, "reconcile", "--all")
+    server.write_project(scale={"max": 4})
+    run(server, "reconcile", "--all")
+    assert most_replicas(server) == "4", "it had agreed with the newest deploy, so what is changed since is newer"
+    assert f"deployed {IMAGE}" in run(laptop, "reconcile", "--all")
+    assert most_replicas(server) == "4"
+
+
+def test_what_an_older_eaves_deployed_is_taken_over_where_it_is_what_is_wanted(server: Sites) -> None:
+    deploy(server, IMAGE)
+    forget_record(server)
+    assert "unchanged" in run(server, "reconcile", "--all")
+    assert newest(server) == FIRST
+    assert last(server).sequence == 1
+
+
+def test_what_an_older_eaves_deployed_from_elsewhere_is_left(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    deploy(laptop, OTHER)
+    forget_record(server)
+    said = run(server, "reconcile", "--all")
+    assert f"{OTHER} was deployed by an older version of Eaves" in said
+    assert f"(try: eaves deploy {IMAGE} --site s000)" in said
+    assert (deployed(server), newest(server)) == (OTHER, SECOND)
+
+
+def test_a_note_of_an_older_eaves_is_read(server: Sites) -> None:
+    note = server.folder / ".eaves" / "wanted" / "flowers.json"
+    note.parent.mkdir(parents=True)
+    image = {"name": OTHER, "artifact_digest": "", "task": "classify"}
+    note.write_text(json.dumps({"image": image, "declared": ""}))
+    run(server, "reconcile", "--all")
+    assert deployed(server) == OTHER, "a site that has nothing gets what was deployed last"
+
+
+def test_a_function_that_was_removed_elsewhere_is_not_brought_back(server: Sites, laptop: Sites) -> None:
+    server.write_project(knative={"image": IMAGE})
+    deploy(server, IMAGE)
+    run(laptop, "remove", "flowers", "--all")
+    assert "the function was removed" in run(server, "reconcile", "--all", "--offline")
+    assert server.deployed() == []
+    deploy(server, IMAGE)
+    assert server.deployed() == ["s000"]
+
+
+def test_a_removal_that_was_stopped_is_not_undone(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    cluster = server.clusters["s000"]
+    cluster.fail(refusal(403, "Forbidden", "no"), times=100, method="DELETE")
+    assert laptop.run("remove", "flowers", "--all").exit_code != 0
+    cluster.remove("serving.knative.dev/v1/Service", "flowers", namespace="eaves")
+    assert "began to remove the function at " in run(server, "reconcile", "--all")
+    assert server.deployed() == []
+    cluster.fault = lambda request: None
+    run(laptop, "remove", "flowers", "--all")
+    assert cluster.all("v1/ConfigMap", namespace="eaves") == []
+
+
+def test_a_deployer_that_is_killed_before_it_applied_anything_is_gone_on_from(server: Sites, laptop: Sites) -> None:
+    deploy(server, IMAGE)
+    cluster = server.clusters["s000"]
+    held: list[Request] = []
+
+    def hold(request: Request) -> Reply | None:
+        held.extend([request] if is_apply(request) else [])
+        return Reply(status=0, delay_s=60) if held else None
+
+    cluster.fault = hold
+    process = laptop.start("deploy", OTHER, "--offline", "--on", "knative")
+    wait_until(lambda: held, 60, what="the first object")
+    process.kill()
+    process.communicate(timeout=20)
+    cluster.fault = lambda request: None
+    assert (deployed(server), last(server).image) == (IMAGE, OTHER)
+    run(server, "reconcile", "--all")
+    assert (deployed(server), last(server).sequence) == (OTHER, 2)
+    deploy(laptop, IMAGE)
+    assert last(server).sequence == 3
+
+
+def test_a_dry_run_takes_no_number_and_notes_nothing(server: Sites) -> None:
+    deploy(server, IMAGE, "--dry-run", "server")
+    assert server.clusters["s000"].all("v1/ConfigMap", namespace="eaves") == []
+    assert not (server.folder / ".eaves").exists()
+    deploy(server, IMAGE)
+    before = server.clusters["s000"].objects.version
+    note = (server.folder / ".eaves" / "wanted" / "flowers.json").read_text()
+    deploy(server, OTHER, "--dry-run", "server")
+    assert server.clusters["s000"].objects.version == before
+    assert (server.folder / ".eaves" / "wanted" / "flowers.json").read_text() == note
+
+
+def test_a_function_that_is_refused_is_told_and_the_others_go_on(server: Sites) -> None:
+    for name in ("aaa", "bbb"):
+        server.write_project(name=name)
+        for image in (IMAGE, OTHER):
+            assert server.run("deploy", image, "--offline", "--on", "knative").exit_code == 0
+    (server.folder / "eaves.yaml").unlink()
+    server.clusters["s000"].admit = lambda one: "not today" if one["metadata"]["name"] == "aaa" else ""
+    result = server.run("reconcile", "--namespace", "eaves")
+    assert isinstance(result.exception, PlatformError)
+    lines = str(result.exception).splitlines()
+    assert lines[0] == "1 of 2 rollouts can't be advanced:"
+    assert lines[1].startswith("aaa: ")
+    assert "not today" in lines[1]
+    assert lines[2:] == ["the others are advanced:", "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: it is ready"]
+
+
+def test_a_trigger_that_is_refused_does_not_keep_the_rollout_from_going_on(server: Sites) -> None:
+    deploy(server, IMAGE)
+    deploy(server, OTHER)
+    cluster = server.clusters["s000"]
+    cluster.remove("eventing.knative.dev/v1/Trigger", "flowers", namespace="eaves")
+    cluster.admit = lambda one: "not today" if one["kind"] == "Trigger" else ""
+    assert "not today" in str(server.run("reconcile", "--all").exception)
+    assert server.served("s000") == {FIRST: 90, SECOND: 10}

@@ -1,0 +1,204 @@
+"""What a trigger's delivery no longer has goes from its Subscription too, where Knative would leave it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eaves.errors import ClusterError, DeniedError
+from eaves.platform import AppSpec, DeliverySettings, RelaySpec
+from knative.client.cluster import Cluster
+from knative.deploy.objects.apply_result import CHANGED, UNCHANGED
+from knative.deploy.objects.subscriptions import find_hidden
+from knative.resources.fields.labels import DELIVERY_ANNOTATION
+from tests.cluster.apps import NAME, full_settings, plain_app, relayed_app
+from tests.cluster.deploys import HOME, deploy, outcomes
+from tests.fakes.controllers.knative import SUBSCRIPTION, TRIGGER, Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+
+SINK = "http://dead.barn.svc.cluster.local/"
+
+
+def app_with(**delivery: Any) -> AppSpec:
+    """An app whose trigger has this delivery."""
+    app = plain_app()
+    return replace(app, triggers=(replace(app.triggers[0], delivery=DeliverySettings(**delivery)),))
+
+
+def subscription(server: FakeCluster, trigger: str = NAME) -> dict[str, Any]:
+    (found,) = [
+        one
+        for one in server.all(SUBSCRIPTION, namespace=HOME)
+        if one["metadata"]["labels"]["eventing.knative.dev/trigger"] == trigger
+    ]
+    return found
+
+
+def delivery(server: FakeCluster, trigger: str = NAME) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = subscription(server, trigger)["spec"]["delivery"]
+    return found
+
+
+def is_marked(server: FakeCluster) -> bool:
+    trigger = server.get(TRIGGER, NAME, namespace=HOME)
+    return DELIVERY_ANNOTATION in (trigger["metadata"].get("annotations") or {})
+
+
+def test_a_dead_letter_sink_that_is_taken_away_goes_from_the_subscription(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK))
+    before = subscription(apiserver)
+    assert before["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
+    done = outcomes(deploy(cluster, app_with()))
+    assert done[CHANGED] == {f"Trigger/{NAME}"}
+    assert "deadLetterSink" not in delivery(apiserver)
+    uid = subscription(apiserver)["metadata"]["uid"]
+    assert uid == before["metadata"]["uid"], "events that come while there is no Subscription are lost"
+    assert not is_marked(apiserver)
+    assert outcomes(deploy(cluster, app_with())).keys() == {UNCHANGED}
+
+
+def test_a_number_of_retries_that_becomes_zero_reaches_the_subscription(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app_with(retry=3))
+    deploy(cluster, app_with(retry=0))
+    assert delivery(apiserver)["retry"] == 0
+    deploy(cluster, app_with(retry=3))
+    assert delivery(apiserver)["retry"] == 3
+
+
+def test_another_value_is_left_to_knative(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK, retry=3))
+    deploy(cluster, app_with(dead_letter_sink="http://other.barn.svc.cluster.local/", retry=4))
+    assert delivery(apiserver)["retry"] == 4
+    assert apiserver.asked("GET", "/subscriptions") == []
+
+
+def test_a_relay_leaves_the_subscription_before_its_service_goes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    app = relayed_app()
+    deploy(cluster, app, full_settings())
+    assert delivery(apiserver)["deadLetterSink"]["ref"]["name"] == f"{NAME}-relay"
+    before = len(apiserver.log)
+    deploy(cluster, replace(app, relay=RelaySpec()), full_settings())
+    assert "deadLetterSink" not in delivery(apiserver)
+    sent = [f"{one.method} {one.path}" for one in apiserver.log[before:]]
+    (patched,) = [index for index, one in enumerate(sent) if one.startswith("PATCH") and "/subscriptions/" in one]
+    assert patched < sent.index(f"DELETE /api/v1/namespaces/{HOME}/services/{NAME}-relay")
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_whoever_is_killed_before_the_subscription_is_changed_goes_on_the_next_time(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, method: str
+) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK))
+    apiserver.fail(Reply(status=500), times=100, method=method, path="/subscriptions")
+    with pytest.raises(ClusterError):
+        deploy(cluster, app_with())
+    assert delivery(apiserver)["deadLetterSink"] == {"uri": SINK}
+    assert is_marked(apiserver)
+    apiserver.fault = lambda request: None
+    deploy(cluster, app_with())
+    assert "deadLetterSink" not in delivery(apiserver)
+    assert not is_marked(apiserver)
+
+
+def test_what_an_earlier_eaves_left_is_mended_where_the_trigger_says_so(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK))
+    stuck = {"status": "False", "message": 'Failed to resolve spec.delivery.deadLetterSink: services "r" not found'}
+    trigger = apiserver.get(TRIGGER, NAME, namespace=HOME)
+    del trigger["spec"]["delivery"]["deadLetterSink"]
+    apiserver.put(trigger, manager="eaves", namespace=HOME)
+    conditions = [{"type": "SubscriptionReady", **stuck}]
+    told = {"observedGeneration": 99, "conditions": conditions}
+    apiserver.status(TRIGGER, NAME, told, namespace=HOME)
+    assert "deadLetterSink" in delivery(apiserver)
+    deploy(cluster, app_with())
+    assert "deadLetterSink" not in delivery(apiserver)
+
+
+def test_a_subscription_that_knative_writes_meanwhile_is_read_again(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK))
+    writes = [1]
+
+    def write_status(request: Request) -> Reply | None:
+        if request.method == "PATCH" and "/subscriptions/" in request.path and writes:
+            writes.pop()
+            name = subscription(apiserver)["metadata"]["name"]
+            apiserver.status(SUBSCRIPTION, name, {"observedGeneration": 1}, namespace=HOME)
+        return None
+
+    apiserver.fault = write_status
+    deploy(cluster, app_with())
+    assert "deadLetterSink" not in delivery(apiserver)
+    assert len(apiserver.asked("PATCH", "/subscriptions/")) == 2
+
+
+def test_the_subscription_is_changed_once_knative_has_seen_the_trigger(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app_with(dead_letter_sink=SINK))
+    knative.held.add("Trigger")
+    looks: list[int] = []
+
+    def observe(request: Request) -> Reply | None:
+        if request.method == "GET" and request.path.endswith(f"/triggers/{NAME}"):
+            assert not apiserver.asked("PATCH", "/subscriptions/")
+            looks.append(1)
+            if len(looks) == 2:
+                generation = apiserver.get(TRIGGER, NAME, namespace=HOME)["metadata"]["generation"]
+                apiserver.status(TRIGGER, NAME, {"observedGeneration": generation}, namespace=HOME)
+        return None
+
+    apiserver.fault = observe
+    deploy(cluster, app_with())
+    assert len(looks) == 2
+    assert "deadLetterSink" not in delivery(apiserver)
+
+
+def test_a_sink_that_somebody_else_set_is_theirs(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, app_with())
+    trigger = apiserver.get(TRIGGER, NAME, namespace=HOME)
+    trigger["spec"]["delivery"]["deadLetterSink"] = {"uri": SINK}
+    apiserver.put(trigger, manager="kubectl-edit", namespace=HOME)
+    apiserver.status(TRIGGER, NAME, {"observedGeneration": 99}, namespace=HOME)
+    deploy(cluster, app_with())
+    assert apiserver.asked("GET", "/subscriptions") == []
+    assert apiserver.get(TRIGGER, NAME, namespace=HOME)["spec"]["delivery"]["deadLetterSink"] == {"uri": SINK}
+
+
+def test_a_right_that_lacks_is_named_and_nothing_is_removed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    app = relayed_app()
+    deploy(cluster, app, full_settings())
+    apiserver.denied = {("patch", "subscriptions.messaging.knative.dev")}
+    with pytest.raises(DeniedError, match=r"subscriptions\.messaging\.knative\.dev"):
+        deploy(cluster, replace(app, relay=RelaySpec()), full_settings())
+    assert apiserver.get("v1/Service", f"{NAME}-relay", namespace=HOME)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "found"),
+    [
+        ({"retry": 3}, {"retry": 3, "deadLetterSink": {"uri": SINK}}, {"deadLetterSink": None}),
+        ({"retry": 0}, {"retry": 3}, {"retry": 0}),
+        ({"retry": 0}, {"retry": 0}, {}),
+        ({"retry": 4}, {"retry": 3}, {}),
+        ({"retry": 4, "timeout": "PT1S"}, {"retry": 3}, {}),
+    ],
+)
+def test_only_what_knative_cannot_see_is_hidden(
+    wanted: dict[str, Any], actual: dict[str, Any], found: dict[str, Any]
+) -> None:
+    assert find_hidden(wanted, actual) == found

@@ -1,0 +1,317 @@
+"""Two who deploy, promote or reconcile one app at the same time: one wins, the other is told who and when."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from eaves.errors import ConflictError, EavesError
+from eaves.platform import TriggerSpec
+from knative import rollout
+from knative.client.cluster import Cluster
+from knative.deploy.deploy_sequence import mark_of
+from knative.deploy.function_image import FunctionImage
+from knative.deploy.objects.inventory import DeploymentRecord, read_inventory
+from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
+from knative.deploy.reconciliation import reconcile_site
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings, RolloutSettings
+from tests.cluster.apps import IMAGE, NAME, plain_app
+from tests.cluster.deploys import HOME, SITE
+from tests.cluster.rollouts import FIRST, SECOND, shares
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+
+OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
+THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
+Tell = Callable[[str], object]
+
+
+def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> SiteDeployment:
+    app = plain_app(image=image)
+    if extra:
+        trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        app = replace(app, triggers=(*app.triggers, trigger))
+    return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
+
+
+def deploy(cluster: Cluster, image: str, *, by: str, tell: Tell = lambda text: None, **how: Any) -> SiteUpdate:
+    return update_site(cluster, SITE, wanted(image, by=by, **how), tell=tell, poll_s=0.01)
+
+
+def reconcile(
+    cluster: Cluster, image: str, *, known: DeploymentRecord | None = None, pending: bool = True
+) -> SiteUpdate:
+    chosen = FunctionImage(name=image, artifact_digest="a" * 64)
+    memory = WorkspaceMemory(known=None if known is None else mark_of(known), pending=chosen if pending else None)
+
+    def build(image: FunctionImage) -> SiteDeployment:
+        return wanted(image.name, by="cron@server")
+
+    return reconcile_site(cluster, SITE, NAME, WantedDeployment(site=SITE.name, image=chosen, memory=memory), build)
+
+
+def last(cluster: Cluster) -> DeploymentRecord:
+    deployment = read_inventory(cluster, NAME).deployment
+    assert deployment is not None
+    return deployment
+
+
+def deployed(knative: Knative) -> str:
+    return str(knative.service()["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+@dataclass
+class Meanwhile:
+    """Does something once, in the middle of somebody else's request.
+
+    Attributes:
+        path: In the path of the request.
+        method: Of the request.
+        action: What is done, before the request is answered.
+        after: How many such requests are let through first.
+    """
+
+    path: str
+    method: str
+    action: Callable[[], object]
+    after: int = 0
+    done: bool = field(default=False, init=False)
+
+    def __call__(self, request: Request) -> Reply | None:
+        if not self.done and request.method == self.method and self.path in request.path:
+            if self.after:
+                self.after -= 1
+                return None
+            self.done = True
+            self.action()
+        return None
+
+
+class Meeting:
+    """Two who are about to record a deployment go on together; whatever comes later passes."""
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2, timeout=30)
+        self._passed = threading.Event()
+
+    def __call__(self, request: Request) -> None:
+        records = request.method == "PATCH" and "configmaps" in request.path and b'\\"by\\"' in request.body
+        if records and not self._passed.is_set():
+            self._both.wait()
+            self._passed.set()
+
+
+def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    apiserver.fault = Meeting()
+    with ThreadPoolExecutor(2) as pool:
+        tries = [pool.submit(deploy, cluster, image, by=by) for image, by in ((OTHER, "bob@desk"), (THIRD, "eve@ci"))]
+        errors = [one.exception(60) for one in tries]
+    (lost,) = [error for error in errors if error is not None]
+    assert isinstance(lost, ConflictError)
+    winner = last(cluster)
+    assert f"{winner.by} deployed {winner.image} at 20" in lost.message
+    assert lost.message.endswith("at the same moment; nothing of this deploy was applied")
+    other = OTHER if winner.image == THIRD else THIRD
+    assert lost.hint == f"eaves deploy {other} --site barn   # to take over, once they are done"
+    assert (winner.sequence, deployed(knative)) == (2, winner.image)
+
+
+@pytest.mark.parametrize("path", ["/serviceaccounts/", "/brokers/", "/daemonsets/"])
+def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
+    path: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop", extra="old")
+    apiserver.fault = Meanwhile(path, "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
+    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*while this deploy was under way") as e:
+        deploy(cluster, OTHER, by="jane@laptop")
+    assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to take over, once they are done"
+    assert "the later one wins, and this one stopped before the rest was applied" in e.value.message
+    assert (deployed(knative), last(cluster).image) == (THIRD, THIRD)
+    assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME), "nothing was pruned"
+    assert shares(knative) == {FIRST: 100}
+
+
+def test_a_deploy_that_another_overtakes_removes_nothing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop", extra="old")
+    apiserver.fault = Meanwhile("/triggers/", "PATCH", lambda: deploy(cluster, OTHER, by="bob@desk", extra="old"))
+    with pytest.raises(ConflictError, match="stopped before anything was removed"):
+        deploy(cluster, OTHER, by="jane@laptop")
+    assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME)
+
+
+def test_a_late_apply_of_the_deploy_that_lost_is_put_right(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    apiserver.fault = Meanwhile(
+        "serving.knative.dev/v1/namespaces/cams/services/flowers",
+        "PATCH",
+        lambda: deploy(cluster, THIRD, by="bob@desk"),
+    )
+    with pytest.raises(ConflictError, match="bob@desk deployed"):
+        deploy(cluster, OTHER, by="jane@laptop")
+    assert deployed(knative) == OTHER, "its request was under way already"
+    reconcile(cluster, IMAGE, pending=False)
+    assert deployed(knative) == THIRD
+
+
+def test_the_deploy_that_wins_sees_a_late_apply_of_the_other_before_its_rollout_begins(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    late = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"name": NAME, "namespace": HOME, "labels": knative.service()["metadata"]["labels"]},
+        "spec": {"template": knative.service()["spec"]["template"]},
+    }
+
+    def show(progress: object) -> None:
+        if not done:
+            done.append(progress)
+            cluster.apply(late, manager="eaves")
+
+    done: list[object] = []
+    update_site(cluster, SITE, wanted(OTHER, by="bob@desk"), show=show)
+    assert done
+    assert deployed(knative) == OTHER
+    state = rollout.parse_rollout_status(knative.service()).state
+    assert state is not None
+    assert state.new == knative.service()["status"]["latestCreatedRevisionName"]
+
+
+def test_a_deploy_that_another_overtakes_while_it_waits_begins_no_rollout(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    done: list[object] = []
+
+    def show(progress: object) -> None:
+        if not done:
+            done.append(deploy(cluster, THIRD, by="bob@desk", ready_s=0))
+
+    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* stopped before its rollout began"):
+        update_site(cluster, SITE, wanted(OTHER, by="jane@laptop"), show=show)
+    assert shares(knative) == {FIRST: 100}
+    assert deployed(knative) == THIRD
+
+
+def test_a_rollout_that_is_followed_is_the_others_once_they_deployed(cluster: Cluster, knative: Knative) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    done: list[object] = []
+
+    def tell(text: str) -> None:
+        if f"{SECOND} 50 %" in text and not done:
+            done.append(deploy(cluster, THIRD, by="bob@desk", ready_s=0))
+
+    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* stopped before its rollout ended"):
+        deploy(cluster, OTHER, by="jane@laptop", follow=True, tell=tell)
+
+
+def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    deploy(cluster, OTHER, by="jane@laptop")
+    apiserver.fault = Meanwhile(
+        "/configmaps/", "GET", lambda: deploy(cluster, THIRD, by="bob@desk", ready_s=0), after=1
+    )
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
+    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* nothing was promoted") as e:
+        platform.promote(NAME)
+    assert e.value.hint == "eaves promote flowers --site barn   # for what is the newest now"
+    assert shares(knative) == {FIRST: 100}
+    platform.promote(NAME)
+    assert shares(knative) == {"flowers-00003": 100}
+
+
+def test_a_removal_stops_a_deploy_that_is_under_way(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="bob@desk")
+    apiserver.fault = Meanwhile("/brokers/", "PATCH", lambda: platform.remove(NAME))
+    with pytest.raises(ConflictError, match="somebody removed flowers while it was deployed"):
+        deploy(cluster, OTHER, by="jane@laptop")
+    assert apiserver.all("serving.knative.dev/v1/Service", namespace=HOME) == []
+
+
+def test_two_who_reconcile_at_once_deploy_what_a_site_missed_once(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    known = last(cluster)
+    apiserver.fault = Meeting()
+    with ThreadPoolExecutor(2) as pool:
+        tries = [pool.submit(reconcile, cluster, OTHER, known=known) for _ in range(2)]
+        updated = [one.result(60) for one in tries]
+    assert [one.note for one in updated] == ["", ""]
+    assert (last(cluster).sequence, deployed(knative)) == (2, OTHER)
+    assert knative.service()["status"]["latestCreatedRevisionName"] == SECOND
+
+
+def test_a_reconcile_that_a_deploy_overtakes_leaves_what_was_deployed(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    apiserver.remove("v1/ServiceAccount", NAME, namespace=HOME)  # it has drifted
+    apiserver.fault = Meanwhile("/serviceaccounts/", "PATCH", lambda: deploy(cluster, OTHER, by="bob@desk"))
+    updated = reconcile(cluster, IMAGE, known=last(cluster), pending=False)
+    assert updated.outcome is not None
+    assert (deployed(knative), last(cluster).image) == (OTHER, OTHER)
+
+
+def test_a_deploy_while_another_one_reconciles_what_it_missed_wins(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    apiserver.fault = Meanwhile("/brokers/", "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk"))
+    updated = reconcile(cluster, OTHER, known=last(cluster))
+    assert f"bob@desk deployed {THIRD} at " in updated.note
+    assert deployed(knative) == THIRD
+
+
+def test_a_record_that_changes_for_another_reason_costs_no_deploy(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """The list of objects is in the same ConfigMap."""
+    deploy(cluster, IMAGE, by="jane@laptop")
+
+    def touch() -> None:
+        found = apiserver.get("v1/ConfigMap", f"eaves-inventory-{NAME}", namespace=HOME)
+        found["metadata"]["annotations"] = {"touched": "yes"}
+        apiserver.put(found, manager="somebody", namespace=HOME)
+
+    apiserver.fault = Meanwhile("/configmaps/", "PATCH", touch)
+    deploy(cluster, OTHER, by="jane@laptop")
+    assert (last(cluster).sequence, deployed(knative)) == (2, OTHER)
+
+
+def test_a_damaged_record_is_an_error_with_a_remedy(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    found = apiserver.get("v1/ConfigMap", f"eaves-inventory-{NAME}", namespace=HOME)
+    found["data"] = {"inventory.json": "{"}
+    apiserver.put(found, manager="vandal", namespace=HOME)
+    with pytest.raises(EavesError, match="damaged") as e:
+        reconcile(cluster, OTHER)
+    assert "eaves deploy" in str(e.value.hint)
+    assert deployed(knative) == IMAGE
+
+
+def test_who_may_not_read_config_maps_may_still_promote(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, IMAGE, by="jane@laptop")
+    deploy(cluster, OTHER, by="jane@laptop")
+    apiserver.denied = {("get", "configmaps")}
+    KnativePlatform(cluster, KnativeSettings(), SITE).promote(NAME)
+    assert shares(knative) == {SECOND: 100}

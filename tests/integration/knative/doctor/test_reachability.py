@@ -1,0 +1,250 @@
+"""An examination over HTTP: addresses that a pod tries for the doctor, and the Secrets that go with them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
+from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
+from eaves.reachability import ReachabilityTarget, Reached
+from knative.client.cluster import Cluster
+from knative.doctor import ERROR, NOTE, OK, WARNING, DoctorFinding, examine
+from knative.resources.fields.labels import labels
+from knative.resources.probe import LIFE_S, PART
+from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+
+__all__ = ["cluster", "patient", "server"]
+
+PLAIN, TLS = "broker.lan:1883", "tls://broker.lan:8883"
+
+
+def publishing(url: str = "mqtt://broker.lan/gate", **mqtt: Any) -> AppSpec:
+    trigger = TriggerSpec(name="out", url=url, mqtt=MqttTriggerSettings(**mqtt))
+    return replace(APP, triggers=(*APP.triggers, trigger))
+
+
+def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", **status: Any) -> list[dict[str, Any]]:
+    """Let the doctor's pod end with these reports; the pods that were made."""
+    made: list[dict[str, Any]] = []
+    message = "".join(f"{json.dumps(asdict(one))}\n" for one in reports)
+    ended = [{"name": "probe", "state": {"terminated": {"exitCode": 0, "message": message}}}]
+
+    def run(manifest: dict[str, Any]) -> None:
+        if manifest["kind"] == "Pod":
+            made.append(manifest)
+            told = {"phase": phase, **({"containerStatuses": ended} if phase == "Succeeded" else {}), **status}
+            server.status("Pod", manifest["metadata"]["name"], told, namespace=HERE)
+
+    server.on_apply(run)
+    return made
+
+
+def look(cluster: Cluster, app: AppSpec, **more: Any) -> list[DoctorFinding]:
+    found = examine(cluster, app, SETTINGS, SITE, **more)
+    return [one for one in found if one.check == "reachability"]
+
+
+def test_an_address_that_is_reached(cluster: Cluster, server: FakeCluster) -> None:
+    play_pod(server, Reached(address=PLAIN))
+    (found,) = look(cluster, publishing())
+    assert (found.severity, found.message) == (OK, f"the trigger out reaches {PLAIN}")
+    assert server.all("Pod", namespace=HERE) == [], "its pod is gone"
+
+
+@pytest.mark.parametrize(
+    ("failed", "message", "fix"),
+    [
+        ("name", "Name or service not known", "use a name that the cluster's DNS knows instead of broker.lan"),
+        ("connection", "Connection refused", "kubectl -n barn get networkpolicies"),
+        ("certificate", "self-signed certificate", "create secret generic login --from-file=ca.crt=FILE"),
+        ("tls", "wrong version number", "to its port for TLS, or to a scheme without TLS"),
+    ],
+)
+def test_an_address_that_is_not_reached(
+    cluster: Cluster, server: FakeCluster, failed: str, message: str, fix: str
+) -> None:
+    play_pod(server, Reached(address=TLS, failed=failed, message=message))
+    (found,) = look(cluster, publishing("mqtts://broker.lan/gate", secret="login"))
+    assert found.severity == ERROR
+    assert found.message == f"the trigger out doesn't reach {TLS} from inside the cluster: {message}"
+    assert fix in found.fix
+
+
+def test_the_pod_may_do_nothing_and_sees_authorities_only(cluster: Cluster, server: FakeCluster) -> None:
+    pods = play_pod(server, Reached(address=TLS))
+    look(cluster, publishing("mqtts://broker.lan/gate", secret="login"))
+    (pod,) = pods
+    (template,) = pod_templates(pod)
+    assert restricted_faults(template) == []
+    validate({key: value for key, value in pod.items() if key != "status"})
+    spec = pod["spec"]
+    assert (spec["automountServiceAccountToken"], spec["activeDeadlineSeconds"]) == (False, 120)
+    (volume,) = spec["volumes"]
+    assert volume["secret"] == {
+        "secretName": "login",
+        "items": [{"key": "ca.crt", "path": "ca.crt"}],
+        "optional": True,
+    }
+    (attempt,) = json.loads(spec["containers"][0]["args"][0])
+    assert ReachabilityTarget(**attempt) == ReachabilityTarget(address=TLS, authorities="/credentials/login/ca.crt")
+
+
+def test_an_app_that_names_no_address_makes_no_pod(cluster: Cluster, server: FakeCluster) -> None:
+    made = play_pod(server)
+    assert look(cluster, APP) == []
+    assert made == []
+
+
+def test_a_user_who_wants_no_pod(cluster: Cluster, server: FakeCluster) -> None:
+    made = play_pod(server)
+    (found,) = look(cluster, publishing(), may_probe=False)
+    assert (found.severity, made) == (NOTE, [])
+
+
+def test_a_user_who_may_make_no_pod(cluster: Cluster, server: FakeCluster) -> None:
+    server.denied = {("patch", "pods"), ("create", "pods")}
+    (found,) = look(cluster, publishing())
+    assert (found.severity, PLAIN in found.message) == (NOTE, True)
+    assert found.fix.startswith("kubectl -n barn create role eaves-doctor --verb=create,patch,get,list,delete")
+
+
+def test_a_pod_that_never_starts_is_told_with_its_reason_and_deleted(cluster: Cluster, server: FakeCluster) -> None:
+    waiting = [{"name": "probe", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]
+    play_pod(server, phase="Pending", containerStatuses=waiting)
+    (found,) = look(cluster, publishing(), probe_wait_s=0.2)
+    assert (found.severity, "ImagePullBackOff: not found" in found.message) == (WARNING, True)
+    assert server.all("Pod", namespace=HERE) == []
+
+
+def test_an_agents_container_image_of_an_older_version(cluster: Cluster, server: FakeCluster) -> None:
+    said = {"exitCode": 1, "reason": "Error", "message": "/opt/eaves/bin/python: No module named eaves.reachability"}
+    play_pod(server, phase="Failed", containerStatuses=[{"name": "probe", "state": {"terminated": said}}])
+    (found,) = look(cluster, publishing())
+    assert (found.severity, found.fix) == (
+        WARNING,
+        "set knative.agent_image in eaves.yaml to one of this version: that one is older",
+    )
+
+
+def test_a_report_that_was_cut_short(cluster: Cluster, server: FakeCluster) -> None:
+    play_pod(server)
+    (found,) = look(cluster, publishing())
+    assert (found.severity, "was cut short" in found.message) == (NOTE, True)
+
+
+def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: FakeCluster) -> None:
+    made = play_pod(server, Reached(address=PLAIN))
+    broken: list[str] = []
+
+    def fault(request: Request) -> Reply | None:
+        if not made or broken or request.method != "GET" or "/pods/" not in request.path:
+            return None
+        broken.append(request.path)
+        return refusal(503, "ServiceUnavailable", "away")
+
+    server.fault = fault
+    (found,) = look(cluster, publishing())
+    assert found.severity in {OK, ERROR}
+    assert server.all("Pod", namespace=HERE) == []
+
+
+def test_what_a_killed_doctor_left_goes_later_and_what_another_one_reads_now_stays(
+    cluster: Cluster, server: FakeCluster
+) -> None:
+    left = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "left", "labels": labels("flowers", "barn", PART)}}
+    server.put({**left, "spec": {"containers": []}, "status": {"phase": "Succeeded"}}, namespace=HERE)
+    play_pod(server, Reached(address=PLAIN))
+    look(cluster, publishing())
+    assert [pod["metadata"]["name"] for pod in server.all("Pod", namespace=HERE)] == ["left"]
+    look(cluster, publishing(), clock=lambda: time.time() + 3 * LIFE_S)
+    assert server.all("Pod", namespace=HERE) == []
+
+
+def secret(server: FakeCluster, *keys: str, name: str = "login") -> None:
+    metadata = {"name": name, "namespace": HERE}
+    server.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": dict.fromkeys(keys, "eA==")})
+
+
+def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeCluster) -> None:
+    app = publishing(secret="login")
+    play_pod(server, Reached(address=PLAIN))
+    missing = patient.one("credentials", app=app)
+    assert (missing.severity, missing.message) == (
+        ERROR,
+        "the Secret login is not in barn, and StatefulSet flowers-out-mqtt doesn't start without it",
+    )
+    assert missing.fix.startswith("kubectl -n barn create secret generic login --from-literal=username=USER")
+    secret(server, "user", "pass")
+    assert "(it has pass, user)" in patient.one("credentials", app=app).message
+    secret(server, "username", "password", "tls.crt")
+    assert "lacks tls.key" in patient.one("credentials", app=app).message
+    secret(server, "password")
+    assert patient.one("credentials", app=app).severity == WARNING
+    secret(server, "username", "password", "ca.crt")
+    assert patient.find("credentials", app=app) == []
+
+
+def relaying(**relay: Any) -> AppSpec:
+    return replace(APP, relay=RelaySpec(**{"to": "https://cloud.example", "secret": "link", **relay}))
+
+
+def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, server: FakeCluster) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    missing = patient.one("credentials", app=relaying())
+    assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
+    secret(server, "username", "password", name="link")
+    assert "has no token" in patient.one("credentials", app=relaying()).message
+    secret(server, "ca.crt", name="link")
+    assert "has no token" in patient.one("credentials", app=relaying()).message
+    for keys in (("token",), ("token", "ca.crt"), ("tls.crt", "tls.key", "ca.crt")):
+        secret(server, *keys, name="link")
+        assert patient.find("credentials", app=relaying()) == []
+
+
+def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_are(
+    patient: Patient, server: FakeCluster
+) -> None:
+    source = SourceSpec(name="camera", agent="node", options={"path": "/photos"})
+    app = replace(relaying(), sources=(source,), through="cloud")
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    secret(server, "token", name="link")
+    missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
+    assert "the Secret link is not in eaves-agents" in missing.message
+
+
+def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -> None:
+    address = "tls://cloud.example:443"
+    play_pod(server, Reached(address=address, failed="certificate", message="self-signed certificate"))
+    (found,) = look(cluster, relaying())
+    assert found.message.startswith(f"the relay doesn't reach {address} from inside the cluster")
+    assert "secret generic link --from-file=token=FILE --from-file=ca.crt=FILE" in found.fix
+
+
+def test_dead_letters_of_an_app_with_a_relay_go_to_it(patient: Patient, server: FakeCluster) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    assert patient.find("triggers", app=relaying()) == []
+    assert patient.one("triggers").severity == WARNING
+
+
+def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
+    patient: Patient, server: FakeCluster
+) -> None:
+    play_pod(server, Reached(address="tls://cloud.example:443"))
+    app = replace(relaying(), sources=(SourceSpec(name="shared", claim="shared", through="broker"),))
+    found = patient.one("triggers", app=app)
+    assert "the Trigger flowers-relay has no dead letter sink" in found.message
+    assert "what shared sent through the Broker is dropped when the relay is away or full for 50 hours" in found.message
+    assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
+
+
+def test_who_may_not_see_secrets_is_told_so(patient: Patient, server: FakeCluster) -> None:
+    server.denied = {("get", "secrets")}
+    play_pod(server, Reached(address=PLAIN))
+    assert patient.one("credentials", app=publishing(secret="login")).severity == NOTE

@@ -1,0 +1,277 @@
+"""Waiting for a function over HTTP: a simulated cluster whose Knative does one thing or another."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import NotFoundError, StartError, UnreachableClusterError
+from knative.client.cluster import Cluster, open_cluster
+from knative.diagnosis import collect_evidence, diagnose_function
+from knative.readiness.progress import DeploymentProgress
+from knative.readiness.wait import wait_ready
+from tests.cluster.expanded import (
+    NAME,
+    NAMESPACE,
+    POD,
+    REVISION,
+    Manifest,
+    condition,
+    container,
+    deployment,
+    ended,
+    event,
+    failed_revision,
+    failed_service,
+    pod,
+    ready_service,
+    revision,
+    service,
+    waiting,
+)
+from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
+from tests.fakes.kubernetes.cluster import Reply, Request, reply_json
+from tests.waiting import wait_until
+
+LOOK_S = 0.1
+
+
+@pytest.fixture
+def server() -> Iterator[FakeCluster]:
+    with open_apiserver() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(server: FakeCluster, tmp_path: Path) -> Cluster:
+    return open_cluster(kubeconfig=server.kubeconfig(tmp_path / "kubeconfig", namespace=NAMESPACE), timeout_s=2)
+
+
+def put(server: FakeCluster, *values: Manifest) -> None:
+    for value in values:
+        server.put({**value, "metadata": {key: v for key, v in value["metadata"].items() if key != "uid"}})
+
+
+def wait(cluster: Cluster, timeout_s: float = 10.0) -> list[DeploymentProgress]:
+    """Everything that was shown."""
+    shown: list[DeploymentProgress] = []
+    wait_ready(cluster, NAME, timeout_s=timeout_s, show=shown.append, look_s=LOOK_S)
+    return shown
+
+
+def fail(cluster: Cluster, timeout_s: float = 10.0) -> StartError:
+    with pytest.raises(StartError) as caught:
+        wait(cluster, timeout_s)
+    return caught.value
+
+
+def test_what_is_ready_is_not_waited_for(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, ready_service(), revision(condition("Ready", "True")), pod(container(ready=True), ready=True))
+    (shown,) = wait(cluster)
+    assert (shown.ready, shown.revision, shown.traffic) == ("True", REVISION, {REVISION: 100})
+    assert [(one.name, one.state, one.ready) for one in shown.pods] == [(POD, "Ready", "2/2")]
+    assert shown.rows()[0] == {"what": REVISION, "state": "ready", "detail": f"100 % {REVISION}"}
+
+
+def test_it_is_ready_when_the_service_says_so(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(waiting("ContainerCreating")))
+    shown: list[DeploymentProgress] = []
+    done = threading.Event()
+
+    def run() -> None:
+        wait_ready(cluster, NAME, timeout_s=20, show=shown.append, look_s=LOOK_S)
+        done.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: shown)
+    assert not done.is_set()
+    assert [row["state"] for row in shown[-1].rows()] == ["not ready (RevisionMissing)", "ContainerCreating"]
+    put(server, ready_service())
+    thread.join(timeout=10)
+    assert done.is_set()
+    assert shown[-1].ready == "True"
+
+
+def test_a_newer_generation_that_knative_has_not_seen_is_waited_for(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, {**ready_service(), "spec": {"template": {"changed": True}}})
+    stale = ready_service(observedGeneration=0)
+    put(server, {**stale, "spec": {"template": {"changed": True}}})
+    error = fail(cluster, timeout_s=0.5)
+    assert "last seen: revision flowers-00001, OutOfDate, no pods" in error.message
+
+
+def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
+    error = fail(cluster, timeout_s=60)
+    assert error.message.startswith(
+        "flowers doesn't start: node node1 can't fetch the container image registry.test:5000/flowers"
+    )
+    assert error.hint is not None
+    assert "knative.image" in error.hint
+
+
+def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluster: Cluster) -> None:
+    stuck = pod(scheduled="0/1 nodes are available: 1 Insufficient cpu.")
+    put(server, failed_service("0/1 nodes are available"), revision(), stuck)
+    shown: list[DeploymentProgress] = []
+    with pytest.raises(StartError) as caught:
+        wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
+    assert caught.value.message.startswith("flowers was not ready within 1.5 s: no node takes the pod")
+    assert caught.value.hint is not None
+    assert "lower knative.cpu" in caught.value.hint
+    assert len(shown) > 1
+    assert shown[-1].rows()[-1]["state"] == "unschedulable"
+    assert shown[-1].waited_s > shown[0].waited_s
+
+
+def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(waiting("ErrImagePull", "dial tcp: i/o timeout")))
+    shown: list[DeploymentProgress] = []
+
+    def show(progress: DeploymentProgress) -> None:
+        shown.append(progress)
+        if progress.diagnosis is not None and server.all("Pod", namespace=NAMESPACE):
+            server.remove("Pod", POD, namespace=NAMESPACE)
+
+    with pytest.raises(StartError) as caught:
+        wait_ready(cluster, NAME, timeout_s=2, show=show, look_s=LOOK_S)
+    assert shown[-1].diagnosis is None
+    assert "can't fetch the container image registry.test:5000" in caught.value.message
+
+
+def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> None:
+    problem = {"type": "urn:eaves:problem:golden", "detail": "golden image 3 differs", "hint": "eaves verify ARTIFACT"}
+    asked: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        asked.append(request)
+        return reply_json(problem, 503)
+
+    server.backend = answer
+    put(server, service(), revision(), pod(container()))
+    error = fail(cluster)
+    assert error.message == "flowers doesn't start: the function says: golden image 3 differs"
+    assert error.hint == "eaves verify ARTIFACT"
+    assert (asked[0].target, asked[0].path) == (f"pods/{POD}:8080", "/health/readiness")
+
+
+def test_a_function_that_only_loads_is_waited_for(server: FakeCluster, cluster: Cluster) -> None:
+    loading = {"type": "urn:eaves:problem:loading", "detail": "the model is still loading"}
+    server.backend = lambda request: reply_json(loading, 503)
+    put(server, service(), revision(), pod(container()))
+    assert "last seen" in fail(cluster, timeout_s=0.4).message
+
+
+def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster, cluster: Cluster) -> None:
+    server.denied = {("get", "pods/portforward"), ("get", "pods/proxy")}
+    put(server, service(), revision(), pod(container()))
+    line = json.dumps(
+        {"level": "error", "message": "never ready: labels.txt was altered (try: eaves package it again)"}
+    )
+    server.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
+    assert fail(cluster).message == "flowers doesn't start: the function says: labels.txt was altered"
+    asked = [len(server.asked("GET", way)) for way in ("/portforward", "/proxy/")]
+    assert asked == [1, 1], "what is denied is not asked again"
+
+
+def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(ended(1, restarts=3)))
+    server.write_log(POD, "ValueError: bad label", container="user-container:previous", namespace=NAMESPACE)
+    assert fail(cluster).message == (
+        "flowers doesn't start: the process ended with exit code 1, 3 times so far: ValueError: bad label"
+    )
+
+
+def test_events_are_read_where_only_they_tell(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(waiting("ContainerCreating")))
+    told = event("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found')
+    del told["involvedObject"]["uid"]
+    server.put({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": NAMESPACE}, **told})
+    assert "a volume can't be mounted" in fail(cluster, timeout_s=0.4).message
+
+
+def test_a_pod_that_may_not_be_made(server: FakeCluster, cluster: Cluster) -> None:
+    message = 'pods "x" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes (volume "spool")'
+    state = condition("ReplicaFailure", "True", "FailedCreate", message)
+    put(server, failed_service(message), failed_revision("ResourcesAvailable", "FailedCreate", message))
+    put(server, deployment(state), deployment(state, kind="ReplicaSet"))
+    assert "Pod Security level restricted:latest" in fail(cluster).message
+
+
+def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, cluster: Cluster) -> None:
+    kinds = ("pods", "events", "deployments.apps", "replicasets.apps")
+    server.denied = {("list", kind) for kind in kinds} | {("get", "revisions.serving.knative.dev")}
+    taken = 'There is an existing placeholder Service "flowers" that we do not own.'
+    put(server, service(condition("RoutesReady", "False", "NotOwned", taken), condition("Ready", "False", "NotOwned")))
+    error = fail(cluster)
+    assert "the Service flowers in the namespace barn has the name" in error.message
+
+
+def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster, cluster: Cluster) -> None:
+    gone = 'Revision "flowers-00000" referenced in traffic not found.'
+    states = [condition(kind, "False", "RevisionMissing", gone) for kind in ("Ready", "RoutesReady")]
+    put(server, service(condition("ConfigurationsReady", "True"), *states, latestReadyRevisionName=REVISION))
+    put(server, revision(condition("Ready", "True")))
+    (shown,) = wait(cluster)
+    assert shown.diagnosis is not None
+    assert shown.diagnosis.cause == "routing"
+
+
+def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service())
+    shown: list[DeploymentProgress] = []
+
+    def show(progress: DeploymentProgress) -> None:
+        if not shown:
+            server.remove("serving.knative.dev/v1/Service", NAME, namespace=NAMESPACE)
+        shown.append(progress)
+
+    with pytest.raises(StartError, match="somebody removed it"):
+        wait_ready(cluster, NAME, timeout_s=10, show=show, look_s=LOOK_S)
+
+
+def test_a_link_that_is_down_meanwhile_is_waited_for(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision())
+    shown: list[DeploymentProgress] = []
+
+    def show(progress: DeploymentProgress) -> None:
+        if progress.unreachable:
+            server.fault = lambda request: None
+            put(server, ready_service())
+        elif not shown:
+            server.fault = lambda request: Reply(status=0)
+        shown.append(progress)
+
+    wait_ready(cluster, NAME, timeout_s=30, show=show, look_s=LOOK_S)
+    lost = next(one for one in shown if one.unreachable)
+    assert lost.rows()[-1]["state"] == "no answer"
+    assert lost.revision == REVISION, "what was seen last is still shown"
+
+
+def test_a_link_that_stays_down(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision())
+    server.fault = lambda request: Reply(status=0)
+    with pytest.raises(UnreachableClusterError):
+        wait_ready(cluster, NAME, timeout_s=0.3, look_s=LOOK_S)
+
+
+def test_why_one_is_not_ready_can_be_asked_at_any_time(server: FakeCluster, cluster: Cluster) -> None:
+    put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
+    found = diagnose_function(collect_evidence(cluster, NAME))
+    assert found is not None
+    assert found.cause == "image"
+    with pytest.raises(NotFoundError):
+        collect_evidence(cluster, "nobody")
+
+
+def test_a_table_tells_restarts_and_nodes(server: FakeCluster, cluster: Cluster) -> None:
+    values: dict[str, Any] = {"deletionTimestamp": "2026-11-25T09:53:00Z", "finalizers": ["x/y"]}
+    put(server, ready_service(), pod(container(ready=True, restartCount=2), ready=True, **values))
+    (shown,) = wait(cluster)
+    assert shown.rows()[1] == {"what": POD, "state": "Terminating", "detail": "2/2, restarted 2 times on node1"}

@@ -1,0 +1,168 @@
+"""A deploy is ready when each part of the app is: Triggers, the Broker, SinkBindings and agents too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from eaves.errors import StartError
+from eaves.platform import AppSpec
+from knative.client.cluster import Cluster
+from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
+from knative.readiness.progress import DeploymentProgress
+from knative.rollout import parse_rollout_status
+from knative.settings import KnativeSettings, RolloutSettings
+from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
+from tests.cluster.deploys import HOME, SITE
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.fakes.kubernetes.objects import timestamp
+
+STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
+
+
+def update(
+    cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
+) -> SiteUpdate:
+    """What `eaves deploy` does at one site."""
+    wanted = SiteDeployment(app=app, knative=settings or full_settings(), rollout=RolloutSettings(), ready_s=ready_s)
+    return update_site(cluster, SITE, wanted)
+
+
+def fail(
+    cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
+) -> StartError:
+    with pytest.raises(StartError) as caught:
+        update(cluster, app, settings, ready_s=ready_s)
+    return caught.value
+
+
+def put_pod(server: FakeCluster, kind: str, name: str, namespace: str, status: Mapping[str, Any]) -> None:
+    """The first pod of a workload."""
+    template = server.get(kind, name, namespace=namespace)["spec"]["template"]
+    metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"], "status": dict(status)}
+    server.put(pod, manager="kubelet")
+
+
+def crashing(exit_code: int = 1, restarts: int = 4) -> dict[str, Any]:
+    """Status of a pod in CrashLoopBackOff."""
+    ended = {"terminated": {"exitCode": exit_code, "reason": "Error", "finishedAt": "2026-11-26T03:00:00Z"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
+    container = {"name": "agent", "ready": False, "restartCount": restarts, "state": waiting, "lastState": ended}
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-26T03:00:00Z"}
+    return {"phase": "Running", "conditions": [ready], "containerStatuses": [container]}
+
+
+def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: Knative) -> None:
+    message = 'services.serving.knative.dev "counter" not found'
+    knative.broken["Trigger", "flowers-alarm"] = (
+        "SubscriberResolved",
+        "False",
+        "Unable to get the Subscriber's URI",
+        message,
+    )
+    error = fail(cluster, full_app())
+    assert error.message.startswith(
+        "flowers was not ready within 0.6 s: Trigger flowers-alarm: its subscriber can't be resolved"
+    )
+    assert 'services.serving.knative.dev "counter" not found' in error.message
+
+
+def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
+    error = fail(cluster, plain_app(), KnativeSettings(create_broker=False))
+    assert "Broker eaves: it is not in the namespace cams" in error.message
+    assert error.hint is not None
+    assert "knative.create_broker" in error.hint
+
+
+def test_a_sink_binding_that_is_not_ready(cluster: Cluster, knative: Knative) -> None:
+    message = 'failed to get object cams/eaves: brokers.eventing.knative.dev "eaves" not found'
+    knative.broken["SinkBinding", "flowers-inbox"] = ("SinkProvided", "False", "SinkNotFound", message)
+    assert "SinkBinding flowers-inbox: its sink can't be resolved" in fail(cluster, full_app()).message
+
+
+def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    knative.counts["StatefulSet", "flowers-inbox"] = {"replicas": 1, "readyReplicas": 0}
+    update(cluster, full_app(), ready_s=0)
+    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, crashing())
+    line = "error: eaves.yaml: sources.inbox.path: is not a folder"
+    apiserver.write_log("flowers-inbox-0", line, container="agent:previous", namespace=HOME)
+    error = fail(cluster, full_app(), ready_s=60)
+    assert error.message.startswith(
+        "flowers is not ready as a whole: StatefulSet flowers-inbox: the process ended with exit code 1"
+    )
+    assert "sources.inbox.path: is not a folder" in error.message
+    assert error.hint == "eaves logs flowers.inbox --on knative"
+
+
+def test_a_node_without_its_agent(cluster: Cluster, knative: Knative) -> None:
+    knative.nodes = 3
+    knative.counts["DaemonSet", "flowers-cams-camera"] = {
+        "desiredNumberScheduled": 3,
+        "updatedNumberScheduled": 3,
+        "numberReady": 2,
+    }
+    assert "DaemonSet flowers-cams-camera: 2 of 3 pods are ready" in fail(cluster, full_app()).message
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("StatefulSet", "flowers-gate-mqtt"),
+        ("ContainerSource", "flowers-archive"),
+        ("EventType", "flowers-inbox-captured"),
+        ("Broker", "eaves"),
+    ],
+)
+def test_each_other_part_is_waited_for(kind: str, name: str, cluster: Cluster, knative: Knative) -> None:
+    knative.held = {kind}
+    assert f"{kind} {name}: " in fail(cluster, full_app()).message
+
+
+def test_a_relay_is_waited_for(cluster: Cluster, knative: Knative) -> None:
+    knative.counts["StatefulSet", "flowers-relay"] = {"replicas": 1, "readyReplicas": 0}
+    assert "StatefulSet flowers-relay: 0 of 1 pods are ready" in fail(cluster, relayed_app()).message
+
+
+def test_a_new_revision_gets_no_requests_before_the_whole_app_is_ready(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    update(cluster, plain_app(), ready_s=10)
+    trigger = apiserver.get(TRIGGER, "flowers", namespace=HOME)
+    lost = {"type": "Ready", "status": "False", "message": "the subscription has gone"}
+    apiserver.status(TRIGGER, "flowers", {**trigger["status"], "conditions": [lost]}, namespace=HOME)
+    fail(cluster, plain_app(image="registry.example/barn/flowers@sha256:" + "d" * 64))
+    assert parse_rollout_status(knative.service()).shares == {"flowers-00001": 100}
+
+
+def test_what_is_waited_for_is_shown(cluster: Cluster, knative: Knative) -> None:
+    knative.broken["Trigger", "flowers"] = ("SubscriberResolved", "False", "NotFound", "nobody")
+    shown: list[DeploymentProgress] = []
+    wanted = SiteDeployment(app=plain_app(), knative=KnativeSettings(), ready_s=0.6)
+    with pytest.raises(StartError):
+        update_site(cluster, SITE, wanted, show=shown.append)
+    rows = [row for row in shown[-1].rows() if row["what"] == "Trigger flowers"]
+    assert rows == [
+        {"what": "Trigger flowers", "state": "destination", "detail": "its subscriber can't be resolved: nobody"}
+    ]
+
+
+def test_an_agent_counts_once_it_has_run_for_a_while(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    update(cluster, full_app(), ready_s=0)
+    started = {"running": {"startedAt": timestamp()}}
+    container = {"name": "agent", "ready": True, "restartCount": 0, "state": started}
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [container]}
+    put_pod(apiserver, STATEFUL_SET, "flowers-inbox", HOME, status)
+    assert "StatefulSet flowers-inbox: its pod has run for less than 10 s" in fail(cluster, full_app()).message
+    apiserver.skew_s += 60
+    assert update(cluster, full_app(), ready_s=10).outcome is not None
+
+
+def test_a_whole_app_is_ready(cluster: Cluster, knative: Knative) -> None:
+    knative.nodes = 3
+    assert update(cluster, full_app(), ready_s=10).outcome is not None

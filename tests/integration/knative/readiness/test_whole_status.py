@@ -1,0 +1,188 @@
+"""`eaves status` at a site: a line for each function and for each part that isn't ready; JSON has every part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.platform import parse_status
+from knative.client.cluster import Cluster
+from knative.deploy.objects.inventory import DeploymentRecord, InventoryItem, read_inventory, write_inventory
+from knative.platform import KnativePlatform
+from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.deploys import AGENTS, HOME, SITE
+from tests.cluster.sites import IMAGE, open_sites
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+BROKER = "eventing.knative.dev/v1/Broker"
+ALARM = ("SubscriberResolved", "False", "NotFound", 'services "counter" not found')
+
+
+def open_platform(cluster: Cluster) -> KnativePlatform:
+    return KnativePlatform(cluster, full_settings(), SITE)
+
+
+def left(platform: KnativePlatform) -> dict[str, tuple[str, str]]:
+    """Each part that isn't ready, with its state and cause."""
+    (status,) = platform.status()
+    return {part.title: (part.state, part.cause) for part in status.parts if part.state != "ready"}
+
+
+def test_every_part_is_there_and_ready(cluster: Cluster, knative: Knative) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(full_app())
+    (status,) = platform.status()
+    assert {part.kind for part in status.parts} == {
+        *("Broker", "Trigger", "EventType", "SinkBinding", "StatefulSet", "DaemonSet", "ContainerSource")
+    }
+    assert left(platform) == {}
+    assert status.state == "idle"
+    counts = {part.title: part.pods for part in status.parts if part.pods}
+    assert counts["DaemonSet flowers-cams-camera"] == "1/1"
+
+
+def test_a_function_that_answers_is_degraded_while_a_part_is_not_ready(cluster: Cluster, knative: Knative) -> None:
+    knative.broken["Trigger", "flowers-alarm"] = ALARM
+    platform = open_platform(cluster)
+    platform.deploy(full_app())
+    (status,) = platform.status()
+    assert (status.state, status.reason) == ("degraded", "")
+    (part,) = [part for part in status.parts if part.state != "ready"]
+    assert (part.title, part.cause, part.component) == ("Trigger flowers-alarm", "destination", "trigger")
+    assert 'services "counter" not found' in part.reason
+    assert part.since is not None
+    assert part.age_s is not None
+    assert part.age_s < 60
+    assert parse_status(asdict(status)) == status, "it comes back from plain data as it was"
+
+
+def test_a_part_that_its_controller_is_still_at_degrades_nothing(cluster: Cluster, knative: Knative) -> None:
+    knative.held = {"Trigger"}
+    platform = open_platform(cluster)
+    platform.deploy(plain_app())
+    assert left(platform) == {"Trigger flowers": ("starting", "")}
+    assert platform.status()[0].state == "idle"
+    knative.server.skew_s += 60
+    assert left(platform) == {"Trigger flowers": ("failed", "controller")}
+
+
+def test_a_broker_that_has_gone_is_missing(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(plain_app())
+    apiserver.remove(BROKER, "eaves", namespace=HOME)
+    assert left(platform) == {"Broker eaves": ("missing", "missing")}
+
+
+def test_what_the_inventory_lists_and_is_not_there_is_missing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(plain_app())
+    first = platform.status()[0].deployed
+    assert first is not None
+    assert first.sequence == 1
+    item = InventoryItem(kind="Trigger", name="flowers-alarm", namespace=HOME, uid="u-1")
+    at = cluster.clock() - 300
+    deployment = DeploymentRecord(
+        sequence=7,
+        at=at,
+        by="jane@laptop",
+        image="r/f@sha256:" + "b" * 64,
+        artifact="a" * 64,
+        declared="",
+        settings="{}",
+    )
+    inventory = read_inventory(cluster, "flowers")
+    write_inventory(cluster, replace(inventory, items=(*inventory.items, item), deployment=deployment))
+    assert left(platform) == {"Trigger flowers-alarm": ("missing", "missing")}
+    deployed = platform.status()[0].deployed
+    assert deployed is not None
+    assert (deployed.sequence, deployed.by, deployed.artifact_digest) == (7, "jane@laptop", "a" * 64)
+    assert 300 <= deployed.age_s < 360
+
+
+def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> None:
+    knative.nodes = 3
+    platform = open_platform(cluster)
+    platform.deploy(plain_app())
+    platform.promote("flowers")
+    other = "registry.example/barn/flowers@sha256:" + "d" * 64
+    platform.deploy(plain_app(image=other))
+    (status,) = platform.status()
+    (served,) = status.serving
+    assert (served.revision, served.percent) == ("flowers-00001", 100)
+    assert served.image.endswith("b" * 64)
+    assert status.artifact == other
+    assert (other, 3, 3) in [(one.image, one.ready, one.wanted) for one in status.pinned]
+
+
+def test_what_may_not_be_listed_is_told_and_the_rest_is_shown(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(full_app())
+    kinds = ("triggers.eventing.knative.dev", "sinkbindings.sources.knative.dev")
+    apiserver.denied = {("list", kind) for kind in kinds} | {("get", "configmaps")}
+    apiserver.denied |= {("list", "revisions.serving.knative.dev")}
+    assert left(platform) == {
+        "Trigger *": ("unknown", ""),
+        "SinkBinding *": ("unknown", ""),
+        "ConfigMap *": ("unknown", ""),
+    }
+    assert platform.status()[0].state == "idle"
+
+
+def test_what_may_not_be_listed_is_not_taken_for_missing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(full_app())
+    camera = InventoryItem(kind="DaemonSet", name="flowers-barn-camera", namespace=AGENTS, uid="u-1")
+    inventory = read_inventory(cluster, "flowers")
+    write_inventory(cluster, replace(inventory, items=(*inventory.items, camera)))
+    apiserver.denied = {("list", "daemonsets.apps")}
+    assert left(platform) == {"DaemonSet *": ("unknown", "")}
+
+
+def test_a_jobsink_of_the_app_is_a_part_too(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = open_platform(cluster)
+    platform.deploy(plain_app())
+    labels = {"app.kubernetes.io/managed-by": "eaves", "eaves.dev/app": "flowers"}
+    labels["app.kubernetes.io/component"] = "training"
+    sink: dict[str, Any] = {
+        "apiVersion": "sinks.knative.dev/v1alpha1",
+        "kind": "JobSink",
+        "metadata": {"name": "flowers-dataset", "namespace": HOME, "labels": labels},
+        "spec": {"job": {}},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [
+                {"type": "Ready", "status": "False", "reason": "EventPolicies", "message": "no such policy"},
+            ],
+        },
+    }
+    apiserver.put(sink, manager="controller")
+    assert left(platform) == {"JobSink flowers-dataset": ("failed", "refused")}
+
+
+def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_sites(tmp_path, 1) as sites:
+        sites.knative["s000"].broken["Trigger", "flowers"] = ALARM
+        assert sites.run("deploy", IMAGE, "--offline", "--on", "knative", "--detach").exit_code == 0
+        result = sites.run("status", "--on", "knative")
+        words = [line.split() for line in result.stdout.splitlines() if line.strip()]
+        (function,) = [line for line in words if line[:3] == ["s000", "flowers", "degraded"]]
+        assert " ago by " in " ".join(function)
+        assert "bbbbbbbb 1/1" in " ".join(function)
+        (part,) = [line for line in words if line[:5] == ["s000", "flowers", "Trigger", "flowers", "failed"]]
+        assert "destination" in part
+        assert "EventType" not in result.stdout, "what is ready has no line"
+        assert "try: deploy what it names" in result.stderr
+        (row,) = json.loads(sites.run("status", "--on", "knative", "-o", "json").stdout)
+        assert {one["kind"] for one in row["parts"]} >= {"Trigger", "Broker", "EventType"}

@@ -1,0 +1,157 @@
+"""What a person says about the shares, over an API apiserver that keeps state and who owns what."""
+
+from __future__ import annotations
+
+from threading import Timer
+
+import pytest
+
+from eaves.errors import ClusterError, ConflictError, InputError, NotFoundError, StartError
+from knative import rollout
+from knative.client.cluster import Cluster
+from knative.rollout import RolloutPhase, parse_rollout_status, service_store
+from knative.settings import RolloutSettings
+from tests.cluster.rollouts import FIRST, NAME, SECOND, THIRD, deploy, shares
+from tests.fakes.controllers.serving import REVISION, Serving
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+
+@pytest.fixture
+def serving(apiserver: FakeCluster, cluster: Cluster) -> Serving:
+    """One revision has everything; a second one is ready at 0 %."""
+    serving = Serving(apiserver, cluster.namespace)
+    deploy(cluster, "r/f@sha256:1")
+    serving.ready(FIRST)
+    rollout.pin(cluster, NAME)
+    deploy(cluster, "r/f@sha256:2")
+    serving.ready(SECOND)
+    return serving
+
+
+def test_a_share_is_given_and_taken(cluster: Cluster, serving: Serving) -> None:
+    outcome = rollout.set_percent(cluster, NAME, 30)
+    assert (outcome.what, outcome.changed, outcome.advancing) == ("set", True, False)
+    assert shares(serving) == {FIRST: 70, SECOND: 30} == outcome.shares
+    rollout.set_percent(cluster, NAME, 5)
+    assert shares(serving) == {FIRST: 95, SECOND: 5}
+    rollout.set_percent(cluster, NAME, 100)
+    assert shares(serving) == {SECOND: 100}
+    rollout.set_percent(cluster, NAME, 60)
+    assert shares(serving) == {FIRST: 40, SECOND: 60}
+    with pytest.raises(InputError):
+        rollout.set_percent(cluster, NAME, 101)
+
+
+def test_at_zero_percent_it_has_an_address_of_its_own_until_it_gets_more(cluster: Cluster, serving: Serving) -> None:
+    rollout.set_percent(cluster, NAME, 0)
+    assert serving.service()["spec"]["traffic"][1] == {
+        "revisionName": SECOND,
+        "percent": 0,
+        "tag": "next",
+        "latestRevision": False,
+    }
+    deploy(cluster, "r/f@sha256:2")
+    assert len(serving.service()["spec"]["traffic"]) == 2, "a deploy leaves shares alone"
+    rollout.set_percent(cluster, NAME, 10)
+    assert "tag" not in str(serving.service()["spec"]["traffic"])
+
+
+def test_a_person_takes_a_rollout_out_of_the_automatics_hands(cluster: Cluster, serving: Serving) -> None:
+    rollout.begin_rollout(cluster, NAME, RolloutSettings())
+    rollout.set_percent(cluster, NAME, 30)
+    assert rollout.advance_rollout(cluster, NAME).what == "nothing"
+    assert rollout.begin_rollout(cluster, NAME, RolloutSettings()).advancing is False
+    assert shares(serving) == {FIRST: 70, SECOND: 30}
+
+
+def test_promote_and_rollback_go_there_and_back(cluster: Cluster, serving: Serving) -> None:
+    assert rollout.promote(cluster, NAME).changed
+    assert not rollout.promote(cluster, NAME).changed
+    assert shares(serving) == {SECOND: 100}
+    assert rollout.rollback(cluster, NAME).what == "roll back"
+    assert shares(serving) == {FIRST: 100}
+    assert not rollout.rollback(cluster, NAME, undo=False).changed
+    assert rollout.rollback(cluster, NAME).changed
+    assert shares(serving) == {SECOND: 100}
+    rollout.rollback(cluster, NAME)
+    rollout.promote(cluster, NAME)
+    assert shares(serving) == {SECOND: 100}
+    assert rollout.rollback(cluster, NAME).shares == {FIRST: 100}, "it still knows what was before"
+
+
+def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: Cluster, serving: Serving) -> None:
+    serving.ready(SECOND, False, message="golden image 3 differs")
+    outcome = rollout.rollback(cluster, NAME)
+    assert outcome.state is not None
+    assert (outcome.state.phase, outcome.shares) == (RolloutPhase.ROLLED_BACK, {FIRST: 100})
+    with pytest.raises(NotFoundError, match="nothing before it"):
+        rollout.rollback(cluster, NAME)
+    with pytest.raises(StartError, match="flowers-00002 failed: golden image 3 differs"):
+        rollout.promote(cluster, NAME)
+
+
+def test_a_failing_revision_is_rolled_back_from_and_not_back_to(cluster: Cluster, serving: Serving) -> None:
+    rollout.promote(cluster, NAME)
+    serving.ready(SECOND, False, message="out of memory")
+    rollout.rollback(cluster, NAME)
+    assert serving.service()["spec"]["traffic"] == [{"revisionName": FIRST, "percent": 100, "latestRevision": False}]
+    with pytest.raises(StartError, match="out of memory"):
+        rollout.rollback(cluster, NAME)
+    assert shares(serving) == {FIRST: 100}
+
+
+def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serving) -> None:
+    deploy(cluster, "r/f@sha256:3")
+    with pytest.raises(StartError, match="flowers-00003 isn't ready yet"):
+        rollout.set_percent(cluster, NAME, 10)
+    serving.ready(THIRD, False, message="no room")
+    with pytest.raises(StartError, match="flowers-00003 failed: no room"):
+        rollout.promote(cluster, NAME)
+    assert shares(serving) == {FIRST: 100}
+
+
+def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving) -> None:
+    rollout.promote(cluster, NAME)
+    apiserver.remove(REVISION, FIRST, namespace="cams")
+    with pytest.raises(NotFoundError, match="flowers-00001 is gone"):
+        rollout.rollback(cluster, NAME)
+    with pytest.raises(NotFoundError, match="no function 'roses' in cams of edge"):
+        rollout.rollback(cluster, "roses")
+    assert shares(serving) == {SECOND: 100}
+
+
+def test_shares_that_somebody_else_owns_are_taken_over_only_when_that_is_said(
+    cluster: Cluster, serving: Serving
+) -> None:
+    rollout.promote(cluster, NAME)
+    serving.set_traffic({"revisionName": SECOND, "percent": 90}, {"revisionName": FIRST, "percent": 10})
+    with pytest.raises(ConflictError, match="shares of flowers were set by kn") as raised:
+        rollout.rollback(cluster, NAME)
+    assert "--adopt" in str(raised.value.hint)
+    assert raised.value.causes
+    assert shares(serving) == {SECOND: 90, FIRST: 10}
+    assert rollout.rollback(cluster, NAME, adopt=True).changed
+    assert shares(serving) == {FIRST: 100}
+    rollout.promote(cluster, NAME)
+    assert shares(serving) == {SECOND: 100}, "they are ours from then on"
+
+
+def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Cluster, serving: Serving) -> None:
+    serving.paused = True
+    deploy(cluster, "r/f@sha256:3")
+
+    def take_up() -> None:
+        serving.take_up()
+        serving.ready(THIRD)
+
+    timer = Timer(0.3, take_up)
+    timer.start()
+    outcome = rollout.promote(cluster, NAME)
+    timer.join()
+    assert outcome.shares == {THIRD: 100}
+
+
+def test_nobody_knows_the_newest_revision_when_knatives_controller_is_down(cluster: Cluster, serving: Serving) -> None:
+    standing = parse_rollout_status({**serving.service(), "status": {"observedGeneration": 0}})
+    with pytest.raises(ClusterError, match="has not taken up what was deployed last"):
+        service_store.require_settled(standing)

@@ -1,0 +1,198 @@
+"""A new revision gets no share before its container image is on every node that it may run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import StartError
+from knative import rollout
+from knative.client.cluster import Cluster
+from knative.deploy.pins import prune_pins
+from tests.cluster.apps import IMAGE, NAME
+from tests.cluster.deploys import HOME
+from tests.cluster.pins import IMAGES, PIN_KIND, SETTINGS, pinned, update
+from tests.cluster.rollouts import FIRST, SECOND, THIRD, shares
+from tests.cluster.sites import IMAGE as FIRST_IMAGE
+from tests.cluster.sites import OTHER, open_sites
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.controllers.serving import SERVICE
+from tests.fakes.kubernetes.apiserver import FakeCluster
+
+
+@pytest.fixture
+def two_of_three(cluster: Cluster, knative: Knative) -> Knative:
+    """The second revision's container image is on two of three nodes."""
+    knative.nodes = 3
+    knative.unpulled[IMAGES[1]] = 1
+    update(cluster)
+    update(cluster, IMAGES[1])
+    return knative
+
+
+def pending(server: FakeCluster, node: str = "edge-3", reason: str = "ImagePullBackOff") -> None:
+    """The pod that can't pull it, as a kubelet reports it."""
+    labels = {"app.kubernetes.io/component": "pin", "eaves.dev/pin": "00000001"}
+    message = 'Back-off pulling image "registry.example/barn/flowers"'
+    waiting = {"name": "pin", "ready": False, "state": {"waiting": {"reason": reason, "message": message}}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"flowers-pin-00000001-{node}", "labels": labels},
+        "spec": {"nodeName": node, "containers": []},
+        "status": {"phase": "Pending", "containerStatuses": [waiting]},
+    }
+    server.put(pod, manager="kubelet", namespace=HOME)
+
+
+def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
+    cluster: Cluster, two_of_three: Knative, apiserver: FakeCluster
+) -> None:
+    pending(apiserver)
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert shares(two_of_three) == {FIRST: 100}
+    assert (outcome.what, outcome.advancing) == ("wait", True)
+    assert outcome.reason == (
+        "flowers-00002 waits for its container image: it is pinned on 2 of 3 nodes "
+        '(edge-3: ImagePullBackOff: Back-off pulling image "registry.example/barn/flowers")'
+    )
+    two_of_three.pull(IMAGES[1])
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+    assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
+
+
+def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by_a_persons_word(
+    cluster: Cluster, two_of_three: Knative
+) -> None:
+    two_of_three.server.skew_s += 601
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert (outcome.what, outcome.advancing) == ("hold", False)
+    assert "s flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
+    assert shares(two_of_three) == {FIRST: 100}
+    two_of_three.pull(IMAGES[1])
+    rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+
+
+def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:
+    refused = r"flowers-00002 gets no share before .* pinned on 2 of 3 nodes"
+    with pytest.raises(StartError, match=refused) as raised:
+        rollout.set_percent(cluster, NAME, 10, pin_wait_s=0.0)
+    assert "--unpinned" in str(raised.value.hint)
+    with pytest.raises(StartError, match=refused):
+        rollout.promote(cluster, NAME, pin_wait_s=0.0)
+    assert shares(two_of_three) == {FIRST: 100}
+    rollout.set_percent(cluster, NAME, 0, pin_wait_s=0.0)
+    rollout.set_percent(cluster, NAME, 10, unpinned=True)
+    assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
+    rollout.set_percent(cluster, NAME, 5, pin_wait_s=0.0)
+    assert shares(two_of_three) == {FIRST: 95, SECOND: 5}, "less is no risk"
+
+
+def test_a_rollback_waits_for_no_pin(cluster: Cluster, two_of_three: Knative) -> None:
+    rollout.promote(cluster, NAME, unpinned=True)
+    two_of_three.pull(IMAGE, nodes=1)
+    assert rollout.rollback(cluster, NAME).shares == {FIRST: 100}
+    assert rollout.rollback(cluster, NAME).shares == {SECOND: 100}
+
+
+def test_a_node_that_joins_holds_the_next_share_back_and_a_failing_revision_is_rolled_back_all_the_same(
+    cluster: Cluster, knative: Knative
+) -> None:
+    update(cluster)
+    update(cluster, IMAGES[1])
+    knative.run(FIRST, "old").serve(100)
+    rollout.advance_rollout(cluster, NAME)
+    knative.run(SECOND, "new").serve(40)
+    knative.server.skew_s += 60
+    knative.unpulled[IMAGES[1]] = 1
+    knative.count_nodes(2)
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert (outcome.what, shares(knative)) == ("wait", {FIRST: 90, SECOND: 10})
+    assert "pinned on 1 of 2 nodes" in outcome.reason
+    knative.ready(SECOND, False, message="out of memory")
+    assert rollout.advance_rollout(cluster, NAME).what == "roll back"
+
+
+def test_a_site_without_a_node_waits_for_nothing(cluster: Cluster, knative: Knative) -> None:
+    knative.nodes = 0
+    update(cluster)
+    update(cluster, IMAGES[1])
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+
+
+def test_a_first_revision_serves_at_once_and_says_how_far_it_is_pinned(cluster: Cluster, knative: Knative) -> None:
+    knative.nodes = 3
+    knative.unpulled[IMAGE] = 2
+    outcome = update(cluster).outcome
+    assert outcome is not None
+    assert shares(knative) == {FIRST: 100}
+    assert outcome.reason == "nothing else serves; it is pinned on 1 of 3 nodes so far"
+
+
+def test_a_pin_that_is_gone_is_waited_for_until_a_deploy_makes_it_again(
+    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+) -> None:
+    update(cluster)
+    update(cluster, IMAGES[1])
+    apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert outcome.what == "wait"
+    assert "not known to be pinned: the DaemonSet flowers-pin-00000001 is missing" in outcome.reason
+    update(cluster, IMAGES[1])
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+
+
+def test_without_the_right_to_see_pins_it_waits_and_says_which_right(
+    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+) -> None:
+    update(cluster)
+    update(cluster, IMAGES[1])
+    apiserver.denied.add(("get", "daemonsets.apps"))
+    outcome = rollout.advance_rollout(cluster, NAME)
+    assert outcome.what == "wait"
+    assert "it is not known to be pinned" in outcome.reason
+    assert "may not get daemonsets.apps in namespace cams" in outcome.reason
+
+
+def test_a_service_that_an_older_eaves_deployed_waits_for_nothing(
+    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+) -> None:
+    update(cluster)
+    update(cluster, IMAGES[1])
+    service = apiserver.get(SERVICE, NAME, namespace=HOME)
+    del service["metadata"]["annotations"]["eaves.dev/pin"]
+    apiserver.put(service, namespace=HOME)
+    apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
+    assert rollout.advance_rollout(cluster, NAME).what == "advance"
+    assert prune_pins(cluster, NAME) == []
+
+
+def test_a_third_revision_leaves_everything_with_the_proven_one_and_waits_for_its_own_pin(
+    apiserver: FakeCluster, cluster: Cluster, knative: Knative
+) -> None:
+    update(cluster)
+    update(cluster, IMAGES[1])
+    rollout.advance_rollout(cluster, NAME)
+    knative.unpulled[IMAGES[2]] = 1
+    update(cluster, IMAGES[2])
+    assert shares(knative) == {FIRST: 100}
+    assert pinned(apiserver) == {IMAGE, IMAGES[2]}
+    assert rollout.advance_rollout(cluster, NAME).what == "wait"
+    knative.pull(IMAGES[2])
+    rollout.advance_rollout(cluster, NAME)
+    assert shares(knative) == {FIRST: 90, THIRD: 10}
+
+
+def test_unpinned_is_an_option_of_the_commands(tmp_path: Path) -> None:
+    with open_sites(tmp_path, 1) as sites:
+        (knative,) = sites.knative.values()
+        sites.run("deploy", FIRST_IMAGE, "--offline", "--on", "knative")
+        knative.unpulled[OTHER] = 1
+        sites.run("deploy", OTHER, "--offline", "--on", "knative")
+        assert "--unpinned is for --percent" in sites.run("rollout", "--on", "knative", "--unpinned").output
+        assert sites.run("rollout", "--on", "knative", "--percent", "10", "--unpinned").exit_code == 0
+        assert sites.served(sites.names[0]) == {FIRST: 90, SECOND: 10}
+        assert sites.run("promote", "--on", "knative", "--unpinned").exit_code == 0
+        assert sites.served(sites.names[0]) == {SECOND: 100}

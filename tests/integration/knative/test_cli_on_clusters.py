@@ -1,0 +1,297 @@
+"""Commands on a simulated cluster, typed: what they print, where, and what they end with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eaves.errors import (
+    ConflictError,
+    DeniedError,
+    EavesError,
+    FleetError,
+    NotFoundError,
+    StorageError,
+    UnreachableClusterError,
+)
+from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
+from tests.fakes.controllers.knative import Knative, refuse
+from tests.fakes.kubernetes.apiserver import refusing_url
+
+FIRST, SECOND = "flowers-00001", "flowers-00002"
+THIRD = "registry.example/barn/flowers@sha256:" + "e" * 64
+
+
+@pytest.fixture
+def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+    monkeypatch.chdir(tmp_path)
+    with open_sites(tmp_path, 1) as sites:
+        yield sites
+
+
+@pytest.fixture
+def knative(one: Sites) -> Knative:
+    return one.knative["s000"]
+
+
+def deploy(sites: Sites, image: str = IMAGE, *more: str) -> str:
+    result = sites.run("deploy", image, "--offline", "--on", "knative", *more)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "flowers\n"
+    return result.stderr
+
+
+def running(knative: Knative) -> str:
+    return str(knative.service()["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites, knative: Knative) -> None:
+    said = deploy(one)
+    assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
+    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: nothing else serves"
+    said = deploy(one)
+    assert said.splitlines()[-1].startswith("7 unchanged; ")
+    said = deploy(one, OTHER)
+    assert (
+        f"2 changed, 5 unchanged; {FIRST} 100 %: advancing" in " ".join(sorted(said.splitlines())) or "changed" in said
+    )
+    assert "it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" in said
+
+
+def test_detached_it_only_applies(one: Sites, knative: Knative) -> None:
+    knative.auto = False
+    assert deploy(one, IMAGE, "--detach") == "7 created\n"
+
+
+def test_not_ready_in_time_is_an_error_with_what_was_seen(one: Sites, knative: Knative) -> None:
+    knative.auto = False
+    result = one.run("deploy", IMAGE, "--offline", "--on", "knative", "--timeout", "1")
+    assert isinstance(result.exception, EavesError)
+    assert result.exception.exit_code == 69
+    assert "flowers was not ready within 1 s" in result.exception.message
+
+
+def test_a_dry_run_changes_nothing_here_or_there(one: Sites, knative: Knative) -> None:
+    assert deploy(one, IMAGE, "--dry-run", "server") == "7 created\n"
+    assert one.deployed() == []
+    assert not (one.folder / ".eaves").exists()
+
+
+def test_what_was_deployed_last_is_what_reconcile_brings(one: Sites, knative: Knative) -> None:
+    one.write_project(knative={"image": IMAGE})
+    deploy(one, OTHER)
+    assert one.run("reconcile").exit_code == 0
+    assert running(knative) == OTHER, "although eaves.yaml names another, as it did before"
+    one.write_project(knative={"image": THIRD})
+    assert one.run("reconcile", "--offline").exit_code == 0
+    assert running(knative) == THIRD, "eaves.yaml was changed since"
+    assert one.run("reconcile", OTHER, "--offline").exit_code == 0
+    assert running(knative) == OTHER
+
+
+def test_a_damaged_note_of_what_was_deployed_is_named(one: Sites) -> None:
+    deploy(one)
+    note = one.folder / ".eaves" / "wanted" / "flowers.json"
+    note.write_text("{")
+    error = one.run("reconcile").exception
+    assert isinstance(error, StorageError)
+    assert str(error.hint).startswith(f"rm {note}")
+
+
+def test_what_would_change_is_shown_and_ends_with_1(one: Sites) -> None:
+    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
+    assert result.exit_code == 1
+    assert "+++ service/flowers (rendered)" in result.stdout
+    deploy(one)
+    result = one.run("diff", IMAGE, "--offline", "--on", "knative")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nothing would change\n")
+
+
+def by_kn(knative: Knative) -> None:
+    template = {"spec": {"containers": [{"image": "registry.example/other:1"}]}}
+    spec = {"template": template, "traffic": [{"latestRevision": True, "percent": 100}]}
+    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}, "spec": spec}
+    knative._take_up(knative.server.put(service, manager="kn", namespace="eaves"))
+
+
+def test_what_kn_made_is_taken_over_once_it_is_shown_and_answered_for(one: Sites, knative: Knative) -> None:
+    by_kn(knative)
+    words = ("deploy", IMAGE, "--offline", "--on", "knative")
+    error = one.run(*words).exception
+    assert isinstance(error, ConflictError)
+    assert (error.exit_code, "kn made it" in error.message) == (75, True)
+    result = one.run(*words, "--adopt")
+    assert result.exit_code == 2
+    assert "--adopt asks before it takes over; --yes answers" in result.stderr
+    assert "-      - image: registry.example/other:1" in result.stderr
+    assert running(knative) == "registry.example/other:1"
+    said = deploy(one, IMAGE, "--adopt", "--yes")
+    assert "1 adopted" in said
+    assert running(knative) == IMAGE
+    assert one.served("s000") == {FIRST: 100}, "what kn made serves on"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "code"),
+    [(["status"], DeniedError, 77), (["promote"], DeniedError, 77), (["deploy", IMAGE, "--offline"], DeniedError, 77)],
+)
+def test_at_the_only_site_its_error_is_the_commands(
+    arguments: list[str], kind: type[EavesError], code: int, one: Sites
+) -> None:
+    one.forbid(one.names)
+    error = one.run(*arguments, "--on", "knative").exception
+    assert isinstance(error, kind)
+    assert error.exit_code == code
+
+
+def test_the_only_site_may_be_silent(one: Sites) -> None:
+    with refusing_url() as url:
+        one.refuse(one.names, url)
+        error = one.run("status", "--on", "knative").exception
+    assert isinstance(error, UnreachableClusterError)
+    assert error.exit_code == 69
+
+
+def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: Knative) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    knative.run(FIRST, "old").serve(100, ms=20)
+    assert one.run("reconcile").exit_code == 0
+    knative.run(SECOND, "new").serve(7, failed=1, ms=30)
+    assert one.run("reconcile").exit_code == 0
+    result = one.run("rollout", "-o", "json")
+    assert result.exit_code == 0, result.output
+    new, old = json.loads(result.stdout)
+    assert (new["revision"], new["percent"], new["requests"], new["errors"]) == (SECOND, 10, 8, 1)
+    assert new["mean_ms"] == pytest.approx(30, abs=3)
+    assert (new["phase"], new["reason"]) == ("advancing", "8 of the 20 requests by which this step is judged")
+    assert (old["revision"], old["percent"], old["requests"], old["errors"]) == (FIRST, 90, 100, 0)
+    assert [entry["what"] for entry in new["history"]] == ["done", "begun", "10 %"]
+    table = one.run("rollout").stdout
+    assert table.split()[:8] == ["REVISION", "PERCENT", "REQUESTS", "ERRORS", "MEAN", "MS", "PHASE", "REASON"]
+    assert SECOND in table
+
+
+def test_where_there_is_no_rollout_that_is_said(one: Sites) -> None:
+    error = one.run("rollout").exception
+    assert isinstance(error, NotFoundError)
+    deploy(one, IMAGE, "--detach")
+    (row,) = json.loads(one.run("rollout", "-o", "json").stdout)
+    assert row == {
+        "site": "s000", "revision": FIRST, "percent": 100, "phase": "", "reason": "no rollout of it was begun",
+    }  # fmt: skip
+
+
+def test_a_person_moves_the_shares(one: Sites) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    for words, wanted in (
+        (["rollout", "--percent", "25"], {FIRST: 75, SECOND: 25}),
+        (["promote", "--on", "knative"], {SECOND: 100}),
+        (["rollback", "--on", "knative"], {FIRST: 100}),
+        (["rollback", "--on", "knative"], {SECOND: 100}),
+        (["rollback", "--site", "s000"], {FIRST: 100}),
+        (["rollback", "--site", "s000"], {FIRST: 100}),
+    ):
+        result = one.run(*words)
+        assert result.exit_code == 0, result.output
+        assert one.served("s000") == wanted, words
+    assert one.run("rollout", "--resume").exit_code == 0
+
+
+def test_without_an_eaves_yaml_every_rollout_of_the_namespace_goes_on(one: Sites, knative: Knative) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    (one.folder / "eaves.yaml").unlink()
+    result = one.run("reconcile", "--namespace", "eaves")
+    assert result.exit_code == 0
+    assert result.stderr == f"flowers: {FIRST} 90 %, {SECOND} 10 %: advancing: it is ready\n"
+    result = one.run("reconcile", "--namespace", "eaves", "-o", "json")
+    (row,) = json.loads(result.stdout)
+    assert (row["site"], row["state"]) == ("here", "done")
+    assert one.run("reconcile", "--namespace", "default").stderr == "no functions here\n"
+
+
+def test_without_an_eaves_yaml_a_function_is_named(one: Sites) -> None:
+    deploy(one)
+    deploy(one, OTHER)
+    (one.folder / "eaves.yaml").unlink()
+    assert one.run("promote", "flowers", "--namespace", "eaves").exit_code == 0
+    assert one.served("s000") == {SECOND: 100}
+
+
+def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
+    result = one.run("status", "--on", "knative")
+    assert "nothing is deployed there" in result.stderr
+    deploy(one)
+    knative.run(FIRST, "pod", "ready", "predicted")
+    (row,) = json.loads(one.run("status", "--on", "knative", "-o", "json").stdout)
+    assert (row["site"], row["name"], row["state"], row["replicas"]) == ("s000", "flowers", "ready", 1)
+    assert row["traffic"] == [f"{FIRST} 100 %"]
+    assert one.run("logs", "flowers", "--on", "knative").stdout == "ready\npredicted\n"
+    image = one.folder / "a.png"
+    image.write_bytes(b"\x89PNG\r\n\x1a\n")
+    (sent,) = json.loads(one.run("send", str(image), "--on", "knative", "-o", "json").stdout)
+    assert (sent["label"], sent["image"]) == ("daisy", str(image))
+    knative.functions["flowers"] = refuse(422, "it is no image", "send a PNG")
+    result = one.run("send", str(image), "--on", "knative")
+    assert result.stderr == f"error: {image}: it is no image (try: send a PNG)\n"
+    assert isinstance(result.exception, EavesError)
+    assert one.run("remove", "flowers", "--on", "knative").stderr == "removed flowers\n"
+    assert one.deployed() == []
+
+
+def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sites, knative: Knative) -> None:
+    assert one.run("render", IMAGE, "--offline", "--output", str(one.folder / "rendered")).exit_code == 0
+    for path in sorted((one.folder / "rendered").glob("*.yaml")):
+        knative.server.put(yaml.safe_load(path.read_text()), manager="kubectl", namespace=knative.namespace)
+    refused = one.run("remove", "flowers", "--on", "knative").exception
+    assert isinstance(refused, ConflictError)
+    assert "--adopt" in str(refused.hint)
+    asked = one.run("remove", "flowers", "--on", "knative", "--adopt")
+    assert (asked.exit_code, "--yes answers" in asked.stderr) == (2, True)
+    assert f"s000: Service {knative.namespace}/flowers\n" in asked.stderr
+    assert one.deployed() == ["s000"]
+    assert one.run("remove", "flowers", "--on", "knative", "--adopt", "--yes").exit_code == 0
+    assert one.deployed() == []
+    assert one.run("remove", "flowers", "--adopt").exit_code == 2, "it is for clusters"
+
+
+def test_what_differs_at_several_sites_is_told_site_by_site(tmp_path: Path) -> None:
+    with open_sites(tmp_path, 3) as sites:
+        assert sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001").exit_code == 0
+        result = sites.run("diff", IMAGE, "--offline", "--all")
+        assert [line for line in result.stdout.splitlines() if line.startswith("# ")] == ["# s002"]
+        assert result.exit_code == 1
+        with some_down(sites, refusing=1):
+            result = sites.run("diff", IMAGE, "--offline", "--all")
+        assert isinstance(result.exception, FleetError)
+        assert result.stderr.startswith("s000: ")
+
+
+def test_where_rollouts_stand_at_several_sites(tmp_path: Path) -> None:
+    with open_sites(tmp_path, 3) as sites:
+        sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001")
+        with some_down(sites, refusing=1):
+            result = sites.run("rollout", "--all", "-o", "yaml")
+        rows = yaml.safe_load(result.stdout)
+        assert [row["site"] for row in rows] == ["s000", "s001", "s002"]
+        assert [row["phase"] for row in rows] == ["unreachable", "done", "failed"]
+        assert "no function 'flowers'" in rows[2]["reason"]
+        assert isinstance(result.exception, FleetError)
+
+
+def test_taking_over_at_several_sites_shows_what_it_takes_and_leaves_out_those_that_are_silent(tmp_path: Path) -> None:
+    with open_sites(tmp_path, 3) as sites:
+        for name in sites.names:
+            by_kn(sites.knative[name])
+        with some_down(sites, refusing=1):
+            result = sites.run("deploy", IMAGE, "--offline", "--all", "--adopt", "--yes")
+        assert isinstance(result.exception, FleetError)
+        assert result.exception.message == "of 3 sites: 2 done, 1 unreachable"
+        assert result.stderr.count("-      - image: registry.example/other:1") == 2
+        assert [running(sites.knative[name]) == IMAGE for name in sites.names] == [False, True, True]

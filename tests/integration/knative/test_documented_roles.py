@@ -1,0 +1,260 @@
+"""The Roles of docs/10-knative.md are enough for what they are for, and `eaves doctor` knows what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import DeniedError, RunError
+from eaves.platform import AppSpec, DeliverySettings
+from knative import rollout
+from knative.client.cluster import Cluster
+from knative.deploy.deploy_sequence import mark_of
+from knative.deploy.function_image import FunctionImage
+from knative.deploy.objects.inventory import read_inventory
+from knative.deploy.reconcile_decision import WantedDeployment, WorkspaceMemory
+from knative.deploy.reconciliation import reconcile_site
+from knative.deploy.rollout_advance import advance_all
+from knative.deploy.site_update import SiteDeployment, update_site
+from knative.doctor.context import ExaminedSite
+from knative.doctor.namespace.permissions import check_permissions, list_needed
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings, RolloutSettings
+from knative.status.function_status import read_status
+from knative.training.job import TrainingJob, build_job
+from knative.training.job_follower import create_job, follow_job
+from knative.training.job_settings import JobSettings
+from knative.training.run_download import download_run
+from tests.cluster.apps import IMAGE, NAME, full_app, full_settings, plain_app
+from tests.cluster.deploys import AGENTS, HOME, OWNER, SITE, objects
+from tests.cluster.pins import IMAGES, pinned
+from tests.cluster.roles import read_roles
+from tests.fakes.controllers.jobs import JobPlay
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply
+from trainer.progress import SilentProgress
+from trainer.settings import DataSettings, TrainSettings
+
+SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
+Grant = Callable[[str, str, str, str], bool]
+
+
+def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: AppSpec | None = None) -> None:
+    app = app or plain_app()
+    app = replace(app, function=replace(app.function, image=image))
+    settings = full_settings() if app.sources else KnativeSettings()
+    update_site(
+        cluster, SITE, SiteDeployment(app=app, knative=settings, rollout=SETTINGS, by="jane@laptop", ready_s=ready_s)
+    )
+
+
+def app_with_dead_letters() -> AppSpec:
+    """An app whose dead letters go to a sink."""
+    app = plain_app()
+    delivery = DeliverySettings(dead_letter_sink="http://dead.barn.svc.cluster.local/")
+    return replace(app, triggers=(replace(app.triggers[0], delivery=delivery),))
+
+
+def everything(cluster: Cluster, knative: Knative) -> None:
+    """What one who deploys an app does in its life."""
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
+    deploy(cluster, app=app_with_dead_letters())
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    rollout.set_percent(cluster, NAME, 10)
+    platform.promote(NAME)
+    platform.rollback(NAME)
+    platform.promote(NAME)
+    deploy(cluster, IMAGES[2])
+    rollout.advance_rollout(cluster, NAME)
+    platform.promote(NAME)
+    reconcile(cluster)
+    knative.run(str(knative.service()["status"]["latestCreatedRevisionName"]))
+    platform.status()
+    platform.logs(NAME)
+    platform.remove(NAME)
+
+
+def reconcile(cluster: Cluster) -> None:
+    last = read_inventory(cluster, NAME).deployment
+    assert last is not None
+    image = FunctionImage(name=IMAGE, artifact_digest="a" * 64)
+    wish = WantedDeployment(site=SITE.name, image=image, memory=WorkspaceMemory(known=mark_of(last), pending=image))
+
+    def build(image: FunctionImage) -> SiteDeployment:
+        app = plain_app(image=image.name, artifact_digest=image.artifact_digest)
+        return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by="cron@server")
+
+    reconcile_site(cluster, SITE, NAME, wish, build)
+
+
+def grant(apiserver: FakeCluster, *roles: Grant) -> list[tuple[str, str, str]]:
+    """Let the API server grant what these Roles do; what it refuses is added to the list."""
+    refused: list[tuple[str, str, str]] = []
+
+    def granted(verb: str, resource: str, namespace: str, name: str) -> bool:
+        if any(role(verb, resource, namespace, name) for role in roles):
+            return True
+        refused.append((verb, resource, namespace))
+        return False
+
+    apiserver.granted = granted
+    return refused
+
+
+def at(namespace: str, asked: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    return [one for one in asked if one[2] == namespace]
+
+
+def test_who_deploys_may_do_all_that_deploying_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    refused = grant(apiserver, read_roles(HOME)["eaves-deploy"])
+    everything(cluster, knative)
+    assert at(HOME, refused) == []
+    assert objects(apiserver) == {}
+
+
+def test_who_deploys_agents_on_nodes_takes_the_role_there_too(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app=full_app(), ready_s=0)
+    KnativePlatform(cluster, full_settings(), SITE).remove(NAME)  # the namespace of agents stays
+    refused = grant(apiserver, read_roles(HOME)["eaves-deploy"], read_roles(AGENTS)["eaves-deploy"])
+    deploy(cluster, app=full_app(), ready_s=0)
+    deploy(cluster, app=full_app(), ready_s=0)
+    read_status(cluster, OWNER)
+    KnativePlatform(cluster, full_settings(), SITE).remove(NAME)
+    assert (at(HOME, refused), at(AGENTS, refused)) == ([], [])
+    assert objects(apiserver) == {}
+
+
+def test_what_doctor_asks_for_is_all_that_deploying_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    asked = {
+        (verb, need.resource, need.namespace)
+        for need in list_needed(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE))
+        for verb in need.verbs
+    }
+    refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource, namespace) in asked)
+    everything(cluster, knative)
+    assert set(at(HOME, refused)) <= {("list", "services", HOME)}, "an app without MQTT or a relay has none"
+    assert objects(apiserver) == {}
+
+
+def test_doctor_takes_the_role_for_enough(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    grant(apiserver, read_roles(HOME)["eaves-deploy"])
+    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    assert [one.message for one in found if HOME in one.message and one.severity == "error"] == []
+    grant(apiserver, read_roles(HOME)["eaves-queues"])
+    found = list(check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE)))
+    assert [one.message for one in found if HOME in one.message and one.severity == "error"] != []
+
+
+def test_who_takes_rollouts_on_may_do_all_that_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    """Also remove the pin that the step leaves without a revision that needs it."""
+    deploy(cluster)
+    deploy(cluster, IMAGES[1])
+    rollout.promote(cluster, NAME)
+    deploy(cluster, IMAGES[2], ready_s=0)
+    assert IMAGE in pinned(apiserver)
+    rollout.begin_rollout(cluster, NAME, SETTINGS)
+    for number in (2, 3):
+        knative.run(f"{NAME}-0000{number}")
+    refused = grant(apiserver, read_roles(HOME)["eaves-reconcile"])
+    (step,) = advance_all(cluster)
+    assert (step.error, refused) == (None, [])
+    assert step.outcome is not None
+    assert step.outcome.changed
+    assert pinned(apiserver) == set(IMAGES[1:3])
+
+
+TRAINING = TrainingJob(
+    name="digits",
+    site="home",
+    namespace=HOME,
+    data=DataSettings(path="s3://photos/digits"),
+    train=TrainSettings(arch="small_cnn"),
+    job=JobSettings(output_claim="models"),
+    knative=KnativeSettings(trainer_image="registry.example/eaves-trainer@sha256:" + "1" * 64),
+)
+
+
+def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool = False) -> None:
+    """What one who trains does: a Job that is watched to its end, and its run read through a pod."""
+    manifest = build_job(TRAINING)
+    create_job(cluster, manifest, again=again, say=lambda text: None)
+    play = JobPlay(apiserver, manifest["metadata"]["name"], namespace=HOME)
+    play.exit(play.start(f"{play.name}-{again}"), 0)
+    play.end()
+    job = follow_job(cluster, play.name, on_line=lambda line: None, say=lambda text: None)
+
+    def run(manifest: dict[str, Any]) -> None:
+        if manifest["kind"] == "Pod":
+            apiserver.status("Pod", manifest["metadata"]["name"], {"phase": "Running"}, namespace=HOME)
+
+    apiserver.on_apply(run)
+    apiserver.backend = lambda request: Reply(status=404)
+    with pytest.raises(RunError, match=r"no run in"):
+        download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
+
+
+def test_who_trains_may_do_all_that_training_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    refused = grant(apiserver, read_roles(HOME)["eaves-train"])
+    train(cluster, apiserver, tmp_path / "run")
+    train(cluster, apiserver, tmp_path / "run", again=True)
+    assert refused == []
+    assert [one for one in apiserver.all("Pod", namespace=HOME) if "-read-" in one["metadata"]["name"]] == []
+    assert apiserver.all("Secret", namespace=HOME) == []
+
+
+def test_what_doctor_asks_for_is_all_that_training_takes(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, tmp_path: Path
+) -> None:
+    subject = ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=HOME)
+    asked = {(v, need.resource) for need in list_needed(subject) if need.command == "train" for v in need.verbs}
+    refused = grant(apiserver, lambda verb, resource, namespace, name: (verb, resource) in asked)
+    train(cluster, apiserver, tmp_path / "run")
+    assert refused == []
+
+
+def test_doctor_says_that_the_right_to_make_secrets_is_missing(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploys, trains = read_roles(HOME)["eaves-deploy"], read_roles(HOME)["eaves-train"]
+
+    def warned(trains_in: str) -> list[str]:
+        found = check_permissions(ExaminedSite(cluster, plain_app(), KnativeSettings(), SITE, trains_in=trains_in))
+        return [
+            f"{one.message}; {one.fix}" for one in found if one.severity == "warning" and "eaves train" in one.message
+        ]
+
+    grant(apiserver, deploys, trains)
+    assert warned(HOME) == []
+    grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
+    (missing,) = warned(HOME)
+    assert "may not create, patch, delete secrets in cams: eaves train" in missing
+    assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
+    assert warned("") == []
+
+
+def test_who_looks_at_queues_sees_all_that_status_shows(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    deploy(cluster, app=full_app(), ready_s=0)
+    refused = grant(apiserver, read_roles(HOME)["eaves-queues"], read_roles(AGENTS)["eaves-queues"])
+    (status,) = read_status(cluster, OWNER)
+    assert (at(HOME, refused), at(AGENTS, refused)) == ([], [])
+    assert status.deployed is not None
+    assert [part.name for part in status.parts if part.state == "unknown"] == []
+    with pytest.raises(DeniedError):
+        deploy(cluster, app=full_app(), ready_s=0)

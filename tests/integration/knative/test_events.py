@@ -1,0 +1,153 @@
+"""Events sent to a function and to the broker, from outside the cluster: through the API server and the gateway."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eaves.errors import ClusterError, NotFoundError, PlatformError
+from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
+from knative.client.cluster import Cluster
+from knative.client.proxy_routes import find_route
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings
+from tests.cluster.apps import plain_app
+from tests.cluster.deploys import SITE
+from tests.fakes.controllers.knative import Knative, predict, refuse
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+
+EVENT = Event(
+    id="1",
+    source="/eaves/barn/inbox",
+    type=IMAGE_CAPTURED,
+    datacontenttype="image/png",
+    data=b"\x89PNG",
+    subject="ä b.png",
+)
+
+
+@pytest.fixture
+def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE)
+    platform.deploy(plain_app())
+    return platform
+
+
+def test_an_event_reaches_the_function_by_the_gateway_and_its_prediction_comes_back(
+    platform: KnativePlatform, knative: Knative
+) -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Reply:
+        seen.append(request)
+        return predict(request)
+
+    knative.functions["flowers"] = answer
+    got = platform.invoke("flowers", EVENT)
+    assert got.event is not None
+    assert (got.status, got.event.type, got.event.extensions["causeid"]) == (200, IMAGE_CLASSIFIED, "1")
+    (request,) = seen
+    assert (request.target, request.path, request.method) == ("services/kourier-internal:80", "/", "POST")
+    assert request.headers["Host"] == "flowers.cams.svc.cluster.local"
+    assert request.headers["Prefer"] == "reply"
+    assert (request.body, request.headers["Content-Type"]) == (EVENT.data, "image/png")
+
+
+def test_a_refusal_is_an_answer_and_no_error(platform: KnativePlatform, knative: Knative) -> None:
+    knative.functions["flowers"] = refuse(422, "it is no image", "send a PNG")
+    got = platform.invoke("flowers", EVENT)
+    assert (got.status, got.event) == (422, None)
+    assert json.loads(got.body)["detail"] == "it is no image"
+
+
+def test_an_answer_without_a_prediction_is_told_as_it_is(platform: KnativePlatform, knative: Knative) -> None:
+    knative.functions["flowers"] = lambda request: Reply(status=202)
+    got = platform.invoke("flowers", EVENT)
+    assert (got.status, got.event, got.body) == (202, None, b"")
+
+
+def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knative: Knative) -> None:
+    knative.auto = False
+    platform = KnativePlatform(cluster, KnativeSettings(), SITE)
+    platform.deploy(plain_app())
+    with pytest.raises(ClusterError, match="Service flowers has no address yet"):
+        platform.invoke("flowers", EVENT)
+    with pytest.raises(NotFoundError, match=r"no Service 'roses' in cams of edge \(there are: flowers\)"):
+        platform.invoke("roses", EVENT)
+
+
+def test_a_gateway_that_is_down_is_an_error_that_says_so(platform: KnativePlatform, apiserver: FakeCluster) -> None:
+    apiserver.backend = None
+    with pytest.raises(ClusterError, match="no endpoints available for service"):
+        platform.invoke("flowers", EVENT)
+
+
+def test_a_right_to_the_proxy_may_lack(platform: KnativePlatform, apiserver: FakeCluster) -> None:
+    apiserver.denied = {("create", "services/proxy")}
+    with pytest.raises(ClusterError, match="may not create services/proxy") as raised:
+        platform.invoke("flowers", EVENT)
+    assert "auth can-i create services --subresource=proxy -n kourier-system" in str(raised.value.hint)
+
+
+def test_an_event_is_published_to_the_broker(platform: KnativePlatform, knative: Knative) -> None:
+    platform.publish(EVENT)
+    assert [one.id for one in knative.published] == ["1"]
+    (request,) = knative.server.asked("POST", "/knative-eventing/services/broker-ingress:80/proxy")
+    assert request.path.endswith("/proxy/cams/eaves")
+    assert "Prefer" not in request.headers
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_a_broker_that_refuses_is_an_error(status: int, platform: KnativePlatform, knative: Knative) -> None:
+    knative.broker_answers = Reply(status=status, body=b"the channel is away")
+    with pytest.raises(PlatformError, match=f"the broker eaves answered {status}: the channel is away"):
+        platform.publish(EVENT)
+
+
+def test_a_broker_that_isnt_there_is_said_so(cluster: Cluster, knative: Knative) -> None:
+    with pytest.raises(NotFoundError, match=r"no Broker 'eaves' in cams of edge \(there are: none\)"):
+        KnativePlatform(cluster, KnativeSettings(), SITE).publish(EVENT)
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "namespace", "path"),
+    [
+        ("http://plain.cams.svc.cluster.local", "services/plain:80", "cams", "/"),
+        ("http://plain.cams.svc.cluster.local:8080/a/b", "services/plain:8080", "cams", "/a/b"),
+        ("https://plain.cams.svc", "services/https:plain:443", "cams", "/"),
+        ("http://alias.cams.svc.cluster.local/a", "services/gateway:80", "edge-system", "/a"),
+    ],
+)
+def test_an_address_in_the_cluster_is_a_service_and_its_port(
+    url: str, target: str, namespace: str, path: str, cluster: Cluster, apiserver: FakeCluster
+) -> None:
+    for name, alias in (("plain", ""), ("alias", "gateway.edge-system.svc.cluster.local")):
+        spec = {"externalName": alias} if alias else {}
+        apiserver.put(
+            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}, namespace="cams"
+        )
+    route = find_route(cluster, url)
+    assert (route.target, route.namespace, route.path) == (target, namespace, path)
+    assert route.host == url.split("//")[1].partition("/")[0].partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://flowers.example.org/", "is not an address inside the cluster"),
+        ("http://gone.cams.svc.cluster.local/", "leads nowhere: there is no Service gone in cams"),
+    ],
+)
+def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:
+    with pytest.raises(ClusterError, match=message):
+        find_route(cluster, url)
+
+
+def test_an_api_server_that_is_overloaded_is_not_sent_an_event_twice(
+    platform: KnativePlatform, apiserver: FakeCluster, knative: Knative
+) -> None:
+    apiserver.fail(refusal(503, "ServiceUnavailable", "try again"), path="/proxy/")
+    with pytest.raises(ClusterError):
+        platform.publish(EVENT)
+    assert len(apiserver.asked("POST", "/proxy/")) == 1

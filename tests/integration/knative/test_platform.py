@@ -1,0 +1,210 @@
+"""The Platform on one namespace of a simulated cluster: deploy, promote, rollback, remove, and how it says it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from eaves.errors import ConflictError, NotFoundError, StartError
+from eaves.platform import FunctionStatus, Platform
+from knative.client.cluster import Cluster
+from knative.platform import KnativePlatform
+from knative.settings import KnativeSettings
+from tests.cluster.apps import full_app, full_settings, plain_app
+from tests.cluster.deploys import SITE, objects
+from tests.fakes.controllers.knative import Knative
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+
+FIRST, SECOND = "flowers-00001", "flowers-00002"
+OTHER = "registry.example/barn/flowers@sha256:" + "d" * 64
+
+
+@pytest.fixture
+def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
+    return KnativePlatform(cluster, KnativeSettings(), SITE, ready_timeout_s=10)
+
+
+def only(platform: Platform) -> FunctionStatus:
+    (status,) = platform.status()
+    return status
+
+
+def test_deploy_promote_and_back(platform: KnativePlatform, knative: Knative) -> None:
+    platform.deploy(plain_app())
+    platform.promote("flowers")
+    assert only(platform).traffic == (f"{FIRST} 100 %",)
+    platform.deploy(plain_app(image=OTHER))
+    assert only(platform).traffic == (f"{FIRST} 100 %",), "a redeploy gets nothing by itself"
+    assert only(platform).artifact == OTHER
+    platform.promote("flowers")
+    assert only(platform).traffic == (f"{SECOND} 100 %",)
+    platform.rollback("flowers")
+    assert only(platform).traffic == (f"{FIRST} 100 %",)
+    platform.remove("flowers")
+    assert platform.status() == []
+    assert objects(knative.server) == {}
+
+
+def test_what_was_removed_can_be_deployed_anew(platform: KnativePlatform) -> None:
+    for _ in range(2):
+        platform.deploy(plain_app())
+        platform.promote("flowers")
+        assert only(platform).traffic == (f"{FIRST} 100 %",)
+        platform.remove("flowers")
+
+
+def test_promote_waits_for_what_isnt_ready_and_changes_nothing_when_it_never_is(
+    platform: KnativePlatform, knative: Knative
+) -> None:
+    platform.deploy(plain_app())
+    platform.promote("flowers")
+    knative.auto = False
+    platform.deploy(plain_app(image=OTHER))
+    impatient = KnativePlatform(platform.cluster, KnativeSettings(), SITE, ready_timeout_s=0.3)
+    with pytest.raises(StartError, match=r"flowers was not ready within 0.3 s"):
+        impatient.promote("flowers")
+    assert only(platform).traffic == (f"{FIRST} 100 %",)
+    knative.ready(SECOND)
+    platform.promote("flowers")
+    assert only(platform).traffic == (f"{SECOND} 100 %",)
+
+
+@pytest.mark.parametrize("verb", ["promote", "rollback", "remove", "logs"])
+def test_a_function_that_isnt_there_is_said_so(verb: str, platform: KnativePlatform) -> None:
+    with pytest.raises(NotFoundError, match="flowers"):
+        getattr(platform, verb)("flowers")
+
+
+def test_there_may_be_nothing_to_roll_back_to(platform: KnativePlatform) -> None:
+    platform.deploy(plain_app())
+    platform.promote("flowers")
+    with pytest.raises(NotFoundError, match="no revision before flowers-00001"):
+        platform.rollback("flowers")
+
+
+def test_a_foreign_function_is_not_deployed_over(platform: KnativePlatform, apiserver: FakeCluster) -> None:
+    spec = {"template": {"spec": {"containers": [{"image": "registry.example/other:1"}]}}}
+    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "flowers"}, "spec": spec}
+    apiserver.put(service, manager="kn", namespace="cams")
+    with pytest.raises(ConflictError):
+        platform.deploy(plain_app())
+    assert platform.status() == [], "it is none of ours"
+
+
+def test_a_function_is_at_first_starting_then_idle_then_ready(platform: KnativePlatform, knative: Knative) -> None:
+    knative.auto = False
+    platform.deploy(plain_app())
+    assert (only(platform).state, only(platform).reason) == ("starting", "")
+    knative.ready(FIRST)
+    assert (only(platform).state, only(platform).replicas) == ("idle", 0)
+    knative.run(FIRST, "a")
+    knative.run(FIRST, "b")
+    status = only(platform)
+    assert (status.state, status.replicas, status.site) == ("ready", 2, "barn")
+    assert (status.name, status.artifact_digest) == ("flowers", "a" * 64)
+    for pod in ("a", "b"):
+        knative.end(pod)
+    assert only(platform).state == "idle"
+
+
+def test_a_first_revision_that_fails_is_a_function_that_failed(platform: KnativePlatform, knative: Knative) -> None:
+    knative.auto = False
+    platform.deploy(plain_app())
+    knative.ready(FIRST, False, message="golden image 3 differs")
+    status = only(platform)
+    assert status.state == "failed"
+    assert "golden image 3 differs" in status.reason
+
+
+def test_a_second_revision_that_fails_leaves_the_first_one_serving_and_says_why(
+    platform: KnativePlatform, knative: Knative
+) -> None:
+    platform.deploy(plain_app())
+    platform.promote("flowers")
+    knative.auto = False
+    platform.deploy(plain_app(image=OTHER))
+    knative.ready(SECOND, False, message="golden image 3 differs")
+    status = only(platform)
+    assert (status.state, status.traffic) == ("idle", (f"{FIRST} 100 %",))
+    assert "golden image 3 differs" in status.reason
+
+
+def test_knatives_controllers_may_be_down(platform: KnativePlatform, knative: Knative) -> None:
+    knative.paused = True
+    platform.deploy(plain_app())
+    assert only(platform).state == "starting"
+
+
+def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = KnativePlatform(cluster, full_settings(), SITE)
+    knative.nodes, knative.held = 3, {"ContainerSource"}
+    platform.deploy(full_app())
+    assert only(platform).sources == ("inbox running (1/1)", "archive starting", "camera running (3/3)")
+    metadata = {"name": "flowers-cams-camera", "namespace": "eaves-agents"}
+    few = {"observedGeneration": 1, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberReady": 2}
+    apiserver.status("DaemonSet", metadata["name"], few, namespace=metadata["namespace"])
+    assert "camera starting (2/3)" in only(platform).sources
+    apiserver.denied = {("list", "daemonsets.apps")}
+    (hidden,) = [part for part in only(platform).parts if part.state == "unknown"]
+    assert (hidden.kind, hidden.name) == ("DaemonSet", "*")
+    assert "may not list daemonsets" in hidden.reason
+
+
+def test_agents_of_another_namespace_are_not_told_as_ours_and_those_of_a_renamed_site_are(
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster
+) -> None:
+    KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())
+    apiserver.objects.make_namespace("mill")
+    Knative(apiserver, "mill")
+    there = Cluster("edge", "mill", cluster._transport)
+    mill = KnativePlatform(there, full_settings(), replace(SITE, namespace="mill"))
+    mill.deploy(plain_app())
+    assert only(mill).sources == ()
+    renamed = KnativePlatform(cluster, full_settings(), replace(SITE, name="stable"))
+    assert any("camera" in source for source in only(renamed).sources)
+
+
+def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+    platform = KnativePlatform(cluster, full_settings(), SITE)
+    platform.deploy(full_app())
+    homes = {"flowers-inbox": ("StatefulSet", "cams"), "flowers-cams-camera": ("DaemonSet", "eaves-agents")}
+    for name, (kind, namespace) in homes.items():
+        template = apiserver.get(f"apps/v1/{kind}", name, namespace=namespace)["spec"]["template"]
+        metadata = {"name": f"{name}-0", "namespace": namespace, "labels": template["metadata"]["labels"]}
+        apiserver.put({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    apiserver.write_log("flowers-inbox-0", "captured a.png", container="agent", namespace="cams")
+    apiserver.write_log("flowers-cams-camera-0", "died", container="agent:previous", namespace="eaves-agents")
+    assert platform.logs("flowers.inbox") == ["captured a.png"]
+    assert platform.logs("flowers.camera") == ["died"], "of the run before, as this one has written nothing"
+    assert platform.logs("flowers.agent") == ["died", "captured a.png"]
+    with pytest.raises(NotFoundError, match=r"no pod of flowers\.gate .*there are: flowers\.camera, flowers\.inbox"):
+        platform.logs("flowers.gate")
+
+
+def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:
+    platform.deploy(plain_app())
+    with pytest.raises(NotFoundError, match="flowers has no lines to show here: it is at zero"):
+        platform.logs("flowers")
+    knative.run(FIRST, "a", "one", "two")
+    knative.run(FIRST, "b", "three")
+    assert platform.logs("flowers") == ["one", "two", "three"]
+    assert platform.logs("flowers", lines=2) == ["two", "three"]
+
+
+def test_a_replica_that_hasnt_started_keeps_nobody_from_reading_the_others(
+    platform: KnativePlatform, knative: Knative, apiserver: FakeCluster
+) -> None:
+    platform.deploy(plain_app())
+    knative.run(FIRST, "a", "one")
+    knative.run(FIRST, "b")
+    said = 'container "function" in pod "b" is waiting to start: ContainerCreating'
+
+    def fault(request: Request) -> Reply | None:
+        return refusal(400, "BadRequest", said) if request.path.endswith("/pods/b/log") else None
+
+    apiserver.fault = fault
+    assert platform.logs("flowers") == ["one"]
+    knative.end("a")
+    with pytest.raises(NotFoundError, match=r"no replica has started: .*ContainerCreating"):
+        platform.logs("flowers")

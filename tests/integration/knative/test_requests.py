@@ -1,0 +1,56 @@
+"""How many requests a site is sent: links are slow, and each costs a round trip."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites
+from tests.fakes.kubernetes.apiserver import Request
+
+FIRST_DEPLOY, NEXT_DEPLOY, RECONCILE = 35, 37, 23
+"""Requests of `deploy` with its wait and the begin of its rollout, and of `reconcile` where nothing has drifted."""
+LISTED = ("serviceaccounts", "networkpolicies", "eventtypes", "daemonsets", "services", "triggers")
+"""What the app of these tests has. Its Broker is read by name."""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Sites]:
+    with open_sites(tmp_path, 1) as sites:
+        yield sites
+
+
+def run(site: Sites, *words: str) -> list[Request]:
+    """The requests of one command."""
+    log = site.clusters["s000"].log
+    before = len(log)
+    result = site.run(*words, "--all")
+    assert result.exit_code == 0, result.output
+    return log[before:]
+
+
+def render(requests: list[Request]) -> str:
+    return "\n".join(f"{one.method} {one.path} {dict(one.query)}" for one in requests)
+
+
+def test_a_deploy_sends_no_more_requests_than_it_needs(site: Sites) -> None:
+    sent = run(site, "deploy", IMAGE, "--offline")
+    assert len(sent) <= FIRST_DEPLOY, render(sent)
+    sent = run(site, "deploy", OTHER, "--offline")
+    assert len(sent) <= NEXT_DEPLOY, render(sent)
+
+
+def test_a_reconcile_reads_nothing_twice_but_what_may_have_changed(site: Sites) -> None:
+    run(site, "deploy", IMAGE, "--offline")
+    for _ in range(2):
+        sent = run(site, "reconcile")
+        assert len(sent) <= RECONCILE, render(sent)
+        read = Counter((one.path, str(dict(one.query))) for one in sent if one.method == "GET")
+        often = {path.rpartition("/")[2]: count for (path, _), count in read.items() if count > 1}
+        # The inventory when it is decided and before the Service is applied; the Service before, after and to advance.
+        assert often == {"eaves-inventory-flowers": 2, "flowers": 3}
+        lists = {one.path.rpartition("/")[2] for one in sent if "labelSelector" in one.query}
+        assert lists == {*LISTED, "revisions"}

@@ -1,0 +1,291 @@
+"""The queues of agents at a site: in `eaves status` by the pod proxy, and in `eaves queue` by kubectl exec."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.admin.agent import AgentRoutes
+from eaves.admin.queue import SpoolQueue
+from eaves.admin.report import LinkReport, SourceReport
+from eaves.delivery import LaneDelivery
+from eaves.errors import ClusterError, DeniedError, InputError, NotFoundError, PlatformError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Spool
+from knative.resources import publisher, relay
+from knative.resources.agent import METRICS_PORT, SOURCE_LABEL
+from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, PART_LABEL, SITE_LABEL
+from tests.cluster.simulated import pod, service
+from tests.cluster.sites import NAMESPACE, Sites, open_sites
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
+from tests.fakes.kubernetes.kubectl import FakeKubectl
+
+INBOX, NORTH, SOUTH = "flowers-inbox-0", "flowers-s000-camera-n", "flowers-s000-camera-s"
+IMAGE = bytes(range(256))
+AGENTS = "eaves-agents"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sites]:
+    """One site with an agent beside a volume and one on each of two nodes."""
+    monkeypatch.chdir(tmp_path)
+    with open_sites(tmp_path, 1) as sites:
+        server = sites.clusters["s000"]
+        server.objects.make_namespace(AGENTS)
+        sites.write_project(knative={"agent_namespace": AGENTS})
+        for name, source, namespace in (
+            (INBOX, "inbox", NAMESPACE),
+            (NORTH, "camera", AGENTS),
+            (SOUTH, "camera", AGENTS),
+        ):
+            labels = {
+                MANAGED_LABEL: MANAGED_VALUE,
+                PART_LABEL: "source",
+                APP_LABEL: "flowers",
+                SOURCE_LABEL: source,
+                SITE_LABEL: "s000",
+            }
+            one = pod(name, namespace)
+            one["metadata"]["labels"] = labels
+            server.put({**one, "status": {"phase": "Running"}}, namespace=namespace)
+        yield sites
+
+
+@pytest.fixture
+def spools(tmp_path: Path) -> Mapping[str, Path]:
+    """The queue of each pod's agent: in the volume's a dead letter and a waiting prediction, on each node an image."""
+    paths = {name: tmp_path / "spools" / name / "agent.db" for name in (INBOX, NORTH, SOUTH)}
+    for name, path in paths.items():
+        with Spool(path) as spool:
+            source = "inbox" if name == INBOX else "camera"
+            for subject in ("bad.png", "good.png") if name == INBOX else ("node.png",):
+                event = Event(
+                    id=f"{name}-{subject}",
+                    source=f"/eaves/s000/{source}",
+                    type=IMAGE_CAPTURED,
+                    subject=subject,
+                    datacontenttype="image/png",
+                    data=IMAGE,
+                )
+                spool.put(event, lanes=("replies" if subject == "good.png" else "sink",))
+            if name == INBOX:
+                (entry,) = spool.peek("sink", now=spool.clock.now())
+                spool.dead_letter(entry, "answered 422: not an image", 422)
+    return paths
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, spools: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    made = FakeKubectl(tmp_path / "bin", {name: {"EAVES_SPOOL": str(path)} for name, path in spools.items()})
+    monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
+    return made
+
+
+def listed(site: Sites, *arguments: str) -> list[dict[str, Any]]:
+    result = site.run("queue", "list", "--on", "knative", "-o", "json", *arguments)
+    assert result.exit_code == 0, result.output
+    found: list[dict[str, Any]] = json.loads(result.stdout)
+    return found
+
+
+def test_entries_of_every_agent_are_listed_with_their_pod(site: Sites, kubectl: FakeKubectl) -> None:
+    found = [(entry["agent"], entry["pod"], entry["lane"], entry["subject"], entry["state"]) for entry in listed(site)]
+    assert found == [
+        ("flowers.camera", NORTH, "sink", "node.png", "queued"),
+        ("flowers.camera", SOUTH, "sink", "node.png", "queued"),
+        ("flowers.inbox", INBOX, "sink", "bad.png", "dead"),
+        ("flowers.inbox", INBOX, "replies", "good.png", "queued"),
+    ]
+    assert [entry["subject"] for entry in listed(site, "--agent", "flowers.inbox", "--dead")] == ["bad.png"]
+    assert listed(site, "--pod", NORTH, "--reason", "--lane=x") == []
+
+
+def test_kubectl_reaches_the_same_cluster_as_the_same_user(site: Sites, kubectl: FakeKubectl) -> None:
+    listed(site, "--agent", "flowers.inbox", "--older-than", "2h")
+    (call,) = kubectl.calls
+    assert call["kubeconfig"] == str(site.folder / "kubeconfig")
+    assert call["own"] == ["--context", "s000", "--namespace", NAMESPACE, "exec", INBOX, "--container", "agent"]
+    assert call["command"] == [
+        *("python", "-P", "-m", "eaves.sources.queue"),
+        *("list", "--limit=100", "--older-than=7200.000000s"),
+    ]
+    listed(site, "--pod", SOUTH)
+    assert kubectl.calls[-1]["own"][3] == AGENTS  # type: ignore[index]
+
+
+def test_an_image_comes_out_as_it_went_in(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
+    (entry,) = listed(site, "--dead")
+    number, saved = str(entry["seq"]), tmp_path / "saved.png"
+    result = site.run("queue", "show", number, "--on", "knative", "--pod", INBOX, "--save", str(saved), "-o", "json")
+    assert result.exit_code == 0, result.output
+    assert saved.read_bytes() == IMAGE
+    assert json.loads(result.stdout)["attributes"]["subject"] == "bad.png"
+    error = site.run("queue", "show", number, "--on", "knative").exception
+    assert isinstance(error, InputError)
+    assert error.hint == f"--pod {NORTH}"
+    error = site.run("queue", "show", "99", "--on", "knative", "--pod", INBOX).exception
+    assert isinstance(error, NotFoundError)
+    assert error.message == f"{INBOX}: the queue has no entry 99"
+
+
+def test_dead_letters_are_retried_and_dropped_and_lanes_purged(site: Sites, kubectl: FakeKubectl) -> None:
+    result = site.run("queue", "retry", "--dead", "--on", "knative")
+    assert (result.exit_code, result.stderr) == (0, "1 to be delivered again\n")
+    assert listed(site, "--dead") == []
+    result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative")
+    assert result.exit_code == 2
+    assert f"of {NORTH}, {SOUTH}, for good?" in result.stderr
+    result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative", "--yes")
+    assert (result.exit_code, result.stderr) == (0, "2 deleted\n")
+    assert {entry["pod"] for entry in listed(site)} == {INBOX}
+    result = site.run("queue", "drop", "--all", "--yes", "--on", "knative")
+    assert (result.exit_code, result.stderr) == (0, "no such entry\n")
+
+
+def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeKubectl) -> None:
+    (kubectl.folder / "pods.json").write_text("{}")
+    error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
+    assert isinstance(error, DeniedError)
+    assert error.message.startswith(f"{INBOX}: kubectl exec failed: Error from server (Forbidden)")
+    assert "pods/exec" in str(error.hint)
+
+
+def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
+    site: Sites, spools: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = {name: {"EAVES_SPOOL": str(path)} for name, path in spools.items() if name != NORTH}
+    made = FakeKubectl(tmp_path / "partly", reached)
+    monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
+    result = site.run("queue", "list", "--on", "knative", "-o", "json")
+    assert {entry["pod"] for entry in json.loads(result.stdout)} == {INBOX, SOUTH}
+    assert f"{NORTH}: " in result.stderr
+    assert isinstance(result.exception, DeniedError), "the command doesn't end as if all of them had answered"
+    result = site.run("queue", "retry", "--dead", "--on", "knative")
+    assert "1 to be delivered again" in result.stderr
+    assert isinstance(result.exception, DeniedError)
+
+
+def test_without_kubectl_the_command_to_run_elsewhere_is_told(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(site.folder / "nothing here"))
+    error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
+    assert isinstance(error, ClusterError)
+    assert "kubectl is not installed here" in error.message
+    assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
+
+
+def test_an_agent_of_an_older_version_is_told_as_one(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
+    old = tmp_path / "old" / "eaves"
+    old.mkdir(parents=True)
+    (old / "__init__.py").touch()
+    pods = {INBOX: {"EAVES_SPOOL": "x", "PYTHONPATH": str(old.parent)}}
+    (kubectl.folder / "pods.json").write_text(json.dumps(pods))
+    error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
+    assert isinstance(error, PlatformError)
+    assert "of an older version" in error.message
+
+
+def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:
+    error = site.run("queue", "--on", "knative", "--agent", "flowers.attic").exception
+    assert isinstance(error, NotFoundError)
+    assert f"flowers.inbox ({INBOX})" in error.message
+
+
+def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
+    """Let the pods' ports answer: the volume's agent is paused; one node's answers nonsense."""
+    pause = LaneDelivery(lane="replies", paused=True, reason="answered 503", status=503, since=1.0, next_try_at=2.0)
+    source = SourceReport(name="inbox", state="waiting", reason="/images is not there", last_captured_age_s=7300.0)
+    link = LinkReport(to="https://cloud.example", state="down", reason="no connection", backlog_events=1)
+
+    def answer(request: Request) -> Reply:
+        kind, _, name = request.target.partition("/")
+        assert (kind, request.path) == ("pods", "/health"), request
+        asked, _, port = name.partition(":")
+        assert port == str(METRICS_PORT)
+        if asked == SOUTH:
+            return Reply(body=b"<html>")
+        with Spool(spools[asked]) as spool:
+            of_relay = link if asked == "flowers-relay-0" else None
+            queue = SpoolQueue(spool, deliveries=lambda: [pause], sources=lambda: [source], link=lambda: of_relay)
+            told = AgentRoutes(queue, tuple).answer_port("GET", "/health", "")
+        return Reply(status=told.status, headers={"Content-Type": told.content_type}, body=told.body)
+
+    server.backend = answer
+
+
+def deployed(site: Sites) -> FakeCluster:
+    server = site.clusters["s000"]
+    one = service()
+    one["metadata"]["labels"] |= {MANAGED_LABEL: MANAGED_VALUE, SITE_LABEL: "s000"}
+    server.put(one, namespace=NAMESPACE)
+    return server
+
+
+def test_status_shows_what_each_agent_says(site: Sites, spools: Mapping[str, Path]) -> None:
+    proxy(deployed(site), spools)
+    result = site.run("status", "-o", "json", "--on", "knative")
+    assert result.exit_code == 0, result.output
+    (row,) = json.loads(result.stdout)
+    north, south, inbox = row["agents"]
+    assert (inbox["pod"], inbox["queued"], inbox["dead"], inbox["state"]) == (INBOX, 1, 1, "running")
+    assert (inbox["name"], inbox["sources"][0]["state"]) == ("flowers.inbox", "waiting")
+    assert inbox["pauses"] == [{"lane": "replies", "reason": "answered 503", "since": 1.0}]
+    assert (north["queued"], north["oldest_age_s"] is None) == (1, False)
+    assert (south["state"], south["queued"]) == ("unknown", None)
+    assert "without a report" in south["reason"]
+    table = site.run("status", "--on", "knative").stdout
+    for text in ("flowers.inbox", "2 h ago", "/images is not there", "replies is paused for", "answered 503"):
+        assert text in table
+
+
+def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites, spools: Mapping[str, Path]) -> None:
+    server = deployed(site)
+    proxy(server, spools)
+    server.denied = {("get", "pods/portforward"), ("get", "pods/proxy")}
+    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
+    assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
+    assert "may not get pods/proxy" in row["agents"][0]["reason"]
+    assert "by port-forward: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
+
+
+def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
+) -> None:
+    server = deployed(site)
+    one = pod("flowers-out-mqtt-0", NAMESPACE)
+    labels = {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: publisher.PART, APP_LABEL: "flowers", SITE_LABEL: "s000"}
+    one["metadata"]["labels"] = {**labels, publisher.TRIGGER_LABEL: "out"}
+    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
+    proxy(server, {**spools, "flowers-out-mqtt-0": spools[INBOX]})
+    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
+    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
+    assert (told["name"], told["state"], told["queued"]) == ("flowers.out-mqtt", "running", 1)
+    site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
+    assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]
+
+
+def test_the_queue_of_a_relay_is_shown_with_its_link_and_asked_like_an_agents(
+    site: Sites, spools: Mapping[str, Path], kubectl: FakeKubectl
+) -> None:
+    server = deployed(site)
+    one = pod("flowers-relay-0", NAMESPACE)
+    one["metadata"]["labels"] = {
+        MANAGED_LABEL: MANAGED_VALUE,
+        PART_LABEL: relay.PART,
+        APP_LABEL: "flowers",
+        SITE_LABEL: "s000",
+    }
+    server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
+    proxy(server, {**spools, "flowers-relay-0": spools[INBOX]})
+    (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
+    links = {agent["pod"]: agent["link"] for agent in row["agents"]}
+    assert links[INBOX] is None
+    assert (links["flowers-relay-0"]["state"], links["flowers-relay-0"]["backlog_events"]) == ("down", 1)
+    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-relay-0"]
+    assert (told["name"], told["state"]) == ("flowers.relay", "running")
+    site.run("queue", "list", "--on", "knative", "--agent", "flowers.relay")
+    assert kubectl.calls[-1]["own"][-3:] == ["flowers-relay-0", "--container", "relay"]  # type: ignore[index]

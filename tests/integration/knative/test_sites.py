@@ -1,0 +1,204 @@
+"""One command for many sites, of which some are down: the others are done, those are named, and later they follow."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import FleetError
+from tests.cluster.sites import IMAGE, OTHER, Sites, open_sites, some_down
+from tests.fakes.kubernetes.apiserver import Request
+from tests.waiting import wait_until
+
+FIRST, SECOND = "flowers-00001", "flowers-00002"
+
+
+@pytest.fixture
+def twenty(tmp_path: Path) -> Iterator[Sites]:
+    with open_sites(tmp_path, 20) as sites:
+        yield sites
+
+
+def states(table: str) -> Counter[str]:
+    """Of the sites in a table."""
+    return Counter(line.split()[1] for line in table.splitlines() if re.match(r" *s\d{3} ", line))
+
+
+def test_two_hundred_sites_with_twenty_down(tmp_path: Path) -> None:
+    with open_sites(tmp_path, 200) as sites:
+        with some_down(sites, refusing=8, hanging=6, forbidding=6, slow=10) as down:
+            process = sites.start("deploy", IMAGE, "--offline", "--all")
+            output, said = process.communicate(timeout=110)
+        assert process.returncode == 69, said
+        assert "Traceback" not in said
+        assert "of 200 sites: 180 done, 14 unreachable, 6 failed" in said
+        left = sites.names[:down]
+        assert sites.deployed() == sites.names[down:]
+        assert f"try: eaves reconcile --site {','.join(left)}" in said
+        assert sum(sites.served(name) == {FIRST: 100} for name in sites.deployed()) == 180
+        assert states(output) == {"done": 180, "unreachable": 14, "failed": 6}
+        process = sites.start("reconcile", "--site", ",".join(left))
+        _, said = process.communicate(timeout=60)
+        assert (process.returncode, sites.deployed()) == (0, sites.names), said
+        assert "20 done of 20 sites" in said
+
+
+def test_twenty_sites_with_five_down(twenty: Sites) -> None:
+    with some_down(twenty, refusing=3, forbidding=2, slow=1):
+        result = twenty.run("deploy", IMAGE, "--offline", "--all")
+    assert isinstance(result.exception, FleetError)
+    assert result.exception.message == "of 20 sites: 15 done, 3 unreachable, 2 failed"
+    assert result.exception.hint == "eaves reconcile --site s000,s001,s002,s003,s004"
+    assert states(result.stdout) == {"done": 15, "unreachable": 3, "failed": 2}
+    assert "no connection to" in result.stdout
+    assert "jane may not get services.serving.knative.dev in namespace eaves" in " ".join(result.stdout.split())
+    assert twenty.deployed() == twenty.names[5:]
+    assert twenty.run("reconcile", "--site", "s000,s001,s002,s003,s004").exit_code == 0
+    assert twenty.deployed() == twenty.names
+
+
+def test_sites_that_were_down_follow_with_what_was_deployed_last(twenty: Sites) -> None:
+    assert twenty.run("deploy", IMAGE, "--offline", "--all").exit_code == 0
+    with some_down(twenty, refusing=2):
+        twenty.run("deploy", OTHER, "--offline", "--all")
+    for _ in range(2):
+        assert twenty.run("reconcile", "--all").exit_code == 0
+    for name in twenty.names:
+        service = twenty.knative[name].service()
+        assert service["spec"]["template"]["spec"]["containers"][0]["image"] == OTHER
+        assert service["status"]["latestCreatedRevisionName"] == SECOND
+
+
+def test_reconciling_all_of_them_again_writes_nothing(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    versions = [one.objects.version for one in twenty.clusters.values()]
+    assert twenty.run("reconcile", "--all").exit_code == 0
+    assert [one.objects.version for one in twenty.clusters.values()] == versions
+
+
+def test_few_requests_are_enough(twenty: Sites) -> None:
+    """A site at the end of a slow link pays for each of them."""
+    name = "s007"
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    first = len(twenty.clusters[name].log)
+    twenty.run("reconcile", "--all")
+    again = len(twenty.clusters[name].log) - first
+    assert first <= 45
+    assert again <= 33
+
+
+def test_a_wave_begins_when_the_one_before_is_over(twenty: Sites) -> None:
+    waves = {name: 1 + number // 5 for number, name in enumerate(twenty.names)}
+    twenty.write_project(waves=waves)
+    order: list[int] = []
+    for name, one in twenty.clusters.items():
+        one.on_apply(lambda manifest, wave=waves[name]: order.append(wave))  # type: ignore[misc]
+    assert twenty.run("deploy", IMAGE, "--offline", "--all").exit_code == 0
+    assert order == sorted(order)
+
+
+def test_failures_beyond_the_budget_begin_no_other_site(twenty: Sites) -> None:
+    twenty.write_project(waves={name: 1 if number < 6 else 2 for number, name in enumerate(twenty.names)})
+    with some_down(twenty, refusing=3, forbidding=3):
+        result = twenty.run("deploy", IMAGE, "--offline", "--all", "--max-failures", "2")
+    assert isinstance(result.exception, FleetError)
+    assert states(result.stdout) == {"unreachable": 3, "failed": 3, "skipped": 14}
+    assert "not begun: too many others failed" in result.stdout
+    assert twenty.deployed() == []
+
+
+def test_no_more_sites_than_allowed_are_in_work_at_once(twenty: Sites) -> None:
+    inside: set[str] = set()
+    done: set[str] = set()
+    most = 0
+    for name, one in twenty.clusters.items():
+
+        def note(request: Request, name: str = name) -> None:
+            nonlocal most
+            if name not in done:
+                inside.add(name)
+            most = max(most, len(inside))
+            if request.method == "PATCH" and request.query["fieldManager"] == "eaves-rollout":
+                inside.discard(name)  # the last change that a deploy makes
+                done.add(name)
+
+        one.fault = note
+    assert twenty.run("deploy", IMAGE, "--offline", "--all", "--parallel", "3").exit_code == 0
+    assert most == 3
+
+
+def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_goes_on(twenty: Sites) -> None:
+    for one in twenty.clusters.values():
+        one.delay_s = 0.05
+    process = twenty.start("deploy", IMAGE, "--offline", "--all", "--parallel", "4")
+    wait_until(lambda: len(twenty.deployed()) >= 5, 60, what="the fifth site, which begins after another one is done")
+    process.send_signal(signal.SIGINT)
+    output, said = process.communicate(timeout=30)
+    assert process.returncode == 75, said
+    assert "Traceback" not in said
+    assert "stopped" in said.splitlines()[-2]
+    assert said.splitlines()[-1].startswith("try: eaves reconcile --site s0")
+    counts = states(output)
+    assert counts["done"] >= 1
+    assert counts["stopped"] >= 12
+    assert counts["done"] + counts["stopped"] == 20
+    for one in twenty.clusters.values():
+        one.delay_s = 0
+    assert twenty.run("reconcile", "--all").exit_code == 0
+    assert twenty.deployed() == twenty.names
+
+
+def test_status_of_all_of_them_names_those_that_are_silent(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    with some_down(twenty, refusing=2, forbidding=1):
+        result = twenty.run("status", "--all")
+    assert isinstance(result.exception, FleetError)
+    assert result.exception.message == "of 20 sites: 17 done, 2 unreachable, 1 failed"
+    assert result.exception.hint == "eaves doctor --site s000,s001,s002"
+    rows = [line.split() for line in result.stdout.splitlines() if line.strip().startswith("s0")]
+    assert Counter(row[1] for row in rows) == {"flowers": 17, "unreachable": 2, "failed": 1}
+
+
+def test_a_rollback_of_all_of_them_can_be_given_again_for_those_that_were_down(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    twenty.run("deploy", OTHER, "--offline", "--all")
+    assert twenty.run("promote", "--all").exit_code == 0
+    with some_down(twenty, refusing=1):
+        result = twenty.run("rollback", "--all")
+    assert isinstance(result.exception, FleetError)
+    assert result.exception.hint == "eaves rollback flowers --site s000"
+    assert [twenty.served(name) for name in twenty.names] == [{SECOND: 100}, *([{FIRST: 100}] * 19)]
+    for _ in range(2):
+        assert twenty.run("rollback", "--site", "s000").exit_code == 0
+        assert twenty.run("rollback", "--all").exit_code == 0
+        assert all(twenty.served(name) == {FIRST: 100} for name in twenty.names)
+
+
+def test_removed_everywhere(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    assert twenty.run("remove", "flowers", "--all").exit_code == 0
+    assert twenty.deployed() == []
+    result = twenty.run("reconcile", "--all")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("the function was removed") == 20
+    assert twenty.deployed() == [], "nothing is wanted any more"
+
+
+def test_removed_from_one_site_it_is_still_wanted_at_the_others(twenty: Sites) -> None:
+    twenty.run("deploy", IMAGE, "--offline", "--all")
+    assert twenty.run("remove", "flowers", "--site", "s000").exit_code == 0
+    assert twenty.deployed() == twenty.names[1:]
+    assert twenty.run("reconcile", "--all").exit_code == 0
+    assert twenty.deployed() == twenty.names[1:], "it isn't brought back to where it was removed"
+
+
+def test_a_fault_of_eaves_yaml_is_said_once_and_no_site_is_asked(twenty: Sites) -> None:
+    twenty.write_project(sources=[{"name": "inbox", "path": "inbox"}])
+    result = twenty.run("deploy", IMAGE, "--offline", "--all")
+    assert "knative.agent_image: must be set where there are sources" in str(result.exception)
+    assert not any(one.log for one in twenty.clusters.values())

@@ -1,0 +1,329 @@
+"""A training in a cluster, watched over a real HTTP connection that breaks: pods come, are lost, fail and finish."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import (
+    ConfigError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    PlatformError,
+    StorageError,
+    UnreachableClusterError,
+)
+from knative.client.cluster import Cluster, open_cluster
+from knative.settings import KnativeSettings
+from knative.training.job import TrainingJob, build_job
+from knative.training.job_failure import explain_failure
+from knative.training.job_follower import create_job, find_ending, follow_job
+from knative.training.job_log import LogLine
+from knative.training.job_settings import JobSettings
+from tests.fakes.controllers.jobs import JobPlay
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, open_apiserver
+from tests.waiting import wait_until
+from trainer.settings import DataSettings, TrainSettings
+
+TRAINING = TrainingJob(
+    name="digits",
+    site="home",
+    data=DataSettings(path="s3://photos/digits"),
+    train=TrainSettings(arch="small_cnn"),
+    job=JobSettings(output="s3://models/runs"),
+    knative=KnativeSettings(trainer_image="registry.example/eaves-trainer@sha256:" + "1" * 64),
+)
+JOB = build_job(TRAINING)
+NAME: str = JOB["metadata"]["name"]
+
+
+def step(done: int, total: int = 4, note: str = "") -> str:
+    about = {"phase": "Training", "done": done, "total": total, "note": note}
+    return json.dumps({**about, "time": f"2026-11-25T10:00:0{done}.000Z", "message": f"Training: {done} of {total}"})
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCluster]:
+    with open_apiserver() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(fake: FakeCluster, tmp_path: Path) -> Cluster:
+    return open_cluster(kubeconfig=fake.kubeconfig(tmp_path / "kubeconfig"))
+
+
+class Watcher:
+    """Follows the Job in a thread of its own.
+
+    Attributes:
+        lines: What the training wrote.
+        said: What was told of the Job.
+        result: The Job in the end, or the error.
+    """
+
+    def __init__(self, cluster: Cluster, pool: ThreadPoolExecutor, **options: float) -> None:
+        self.lines: list[LogLine] = []
+        self.said: list[str] = []
+        self.result: Future[dict[str, Any]] = pool.submit(
+            follow_job, cluster, NAME, on_line=self.lines.append, say=self.said.append, **options
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        return [line.text for line in self.lines]
+
+    def heard(self, text: str) -> None:
+        wait_until(lambda: text in self.texts, 20, what=text)
+
+    def told(self, text: str) -> None:
+        wait_until(lambda: any(text in one for one in self.said), 20, what=text)
+
+
+@pytest.fixture
+def watch(cluster: Cluster) -> Iterator[Callable[..., Watcher]]:
+    with ThreadPoolExecutor() as pool:
+        yield lambda **options: Watcher(cluster, pool, **options)
+
+
+@pytest.fixture
+def play(fake: FakeCluster, cluster: Cluster) -> JobPlay:
+    create_job(cluster, JOB, again=False, say=lambda text: None)
+    return JobPlay(fake, NAME)
+
+
+def test_wanted_twice_it_is_one_job(fake: FakeCluster, cluster: Cluster) -> None:
+    said: list[str] = []
+    create_job(cluster, JOB, again=False, say=said.append)
+    create_job(cluster, JOB, again=False, say=said.append)
+    assert len(fake.asked("PATCH", f"/jobs/{NAME}")) == 1
+    assert said == [f"{NAME} is made, in default of edge", f"{NAME} is there already: it goes on"]
+
+
+def test_a_log_is_read_to_its_end_over_cut_links_each_line_once(
+    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    watcher = watch()
+    pod = play.start(f"{NAME}-a")
+    play.write(pod, "starting", step(1, note="loss 0.9"))
+    watcher.heard("Training: 1 of 4")
+    fake.cut_streams()
+    play.write(pod, step(2), step(3))
+    watcher.heard("Training: 3 of 4")
+    fake.cut_streams()
+    play.write(pod, step(4), "done")
+    play.exit(pod, 0)
+    play.end()
+    assert find_ending(watcher.result.result(20)) == "Complete"
+    assert watcher.texts == ["starting", *(f"Training: {done} of 4" for done in (1, 2, 3, 4)), "done"]
+    assert watcher.lines[1] == LogLine(text="Training: 1 of 4", phase="Training", done=1, total=4, note="loss 0.9")
+
+
+def test_a_pod_that_was_lost_and_the_one_that_goes_on(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    watcher = watch()
+    first = play.start(f"{NAME}-a")
+    play.write(first, step(1))
+    watcher.heard("Training: 1 of 4")
+    play.exit(first, 75)
+    second = play.start(f"{NAME}-b")
+    play.write(second, "going on", step(2))
+    watcher.heard("Training: 2 of 4")
+    play.exit(second, 0)
+    play.end()
+    watcher.result.result(20)
+    assert f"{first} ended with 75 (asked to stop; a checkpoint is written); {second} goes on" in watcher.said
+
+
+def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    watcher = watch()
+    first = play.start(f"{NAME}-a")
+    play.write(first, step(1))
+    watcher.heard("Training: 1 of 4")
+    fake.remove("Pod", first)
+    fake.cut_streams()
+    second = play.start(f"{NAME}-b")
+    play.write(second, step(2))
+    watcher.heard("Training: 2 of 4")
+    assert f"{first} is gone; {second} goes on" in watcher.said
+    play.exit(second, 0)
+    play.end()
+    watcher.result.result(20)
+
+
+def test_why_a_pod_waits_is_told_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no memory"}
+    pod = play.start(f"{NAME}-a", phase="Pending", conditions=[told])
+    watcher = watch()
+    watcher.told("Unschedulable: 0/1 nodes: no memory")
+    play.exit(pod, 0)
+    play.end()
+    watcher.result.result(20)
+    assert len([text for text in watcher.said if "Unschedulable" in text]) == 1
+
+
+def test_a_job_that_a_queue_holds_back(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    job = fake.get("Job", NAME)
+    fake.put({**job, "spec": {**job["spec"], "suspend": True}}, manager="kueue")
+    watcher = watch()
+    watcher.told("held back")
+    play.end()
+    watcher.result.result(20)
+
+
+def test_of_an_indexed_job_index_0_is_heard(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    watcher = watch()
+    trains, helps = play.start(f"{NAME}-0-a", index="0"), play.start(f"{NAME}-1-b", index="1")
+    play.write(helps, "a share of the images")
+    play.write(trains, step(1))
+    watcher.heard("Training: 1 of 4")
+    play.exit(helps, 0)
+    play.exit(trains, 0)
+    play.end()
+    watcher.result.result(20)
+    assert watcher.texts == ["Training: 1 of 4"]
+
+
+def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(cluster: Cluster, play: JobPlay) -> None:
+    pod = play.start(f"{NAME}-a")
+    play.write(pod, step(1), "error: s3://photos/digits has no images", "try: name a folder per class")
+    play.exit(pod, 65)
+    play.end("Failed", reason="PodFailurePolicy", message="Container trainer failed with exit code 65")
+    job = follow_job(cluster, NAME, on_line=lambda line: None, say=lambda text: None)
+    error = explain_failure(cluster, job)
+    assert isinstance(error, InputError)
+    assert error.exit_code == 65
+    assert error.message.splitlines() == [
+        f"{NAME} failed: images, event or output can't be used, or nothing is learned (exit code 65 of {pod})",
+        "s3://photos/digits has no images",
+    ]
+    assert error.hint is not None
+    assert error.hint.startswith("name a folder per class; all of its log: kubectl logs")
+    assert "eaves train --on knative --again" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected", "text"),
+    [
+        (78, "Error", ConfigError, "settings"),
+        (74, "Error", StorageError, "storage can't be read"),
+        (137, "OOMKilled", PlatformError, "more memory than it may have"),
+        (1, "Error", PlatformError, "a defect of Eaves or a library"),
+        (139, "Error", PlatformError, "for a reason that nobody told"),
+    ],
+)
+def test_each_way_to_fail_is_its_own_error(
+    fake: FakeCluster, cluster: Cluster, play: JobPlay, code: int, reason: str, expected: type[Exception], text: str
+) -> None:
+    pod = play.start(f"{NAME}-a")
+    play.write(pod, *(f"line {number}" for number in range(9)))
+    play.exit(pod, code, reason=reason)
+    play.end("Failed", reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
+    error = explain_failure(cluster, fake.get("Job", NAME))
+    assert isinstance(error, expected)
+    assert text in error.message
+    assert error.message.endswith("line 4\nline 5\nline 6\nline 7\nline 8")
+
+
+def test_a_deadline_is_told_as_one(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+    play.end("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
+    error = explain_failure(cluster, fake.get("Job", NAME))
+    assert "DeadlineExceeded" in error.message
+    assert error.hint == "raise job.deadline_s in eaves.yaml, then: eaves train --on knative --again"
+
+
+def test_a_link_that_is_down_for_a_while_costs_nothing(
+    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    watcher = watch(follow_s=1)
+    pod = play.start(f"{NAME}-a")
+    play.write(pod, step(1))
+    watcher.heard("Training: 1 of 4")
+    fake.fault = lambda request: Reply(status=0)  # closes the connection
+    fake.cut_streams()
+    play.write(pod, step(2))
+    watcher.told("no link to the cluster")
+    fake.fault = lambda request: None
+    watcher.heard("Training: 2 of 4")
+    play.exit(pod, 0)
+    play.end()
+    watcher.result.result(30)
+    assert watcher.texts == ["Training: 1 of 4", "Training: 2 of 4"]
+
+
+def test_a_link_that_stays_down_ends_the_watching_only(
+    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    fake.fault = lambda request: Reply(status=0)
+    with pytest.raises(UnreachableClusterError):
+        watch(patience_s=0.5).result.result(60)
+    fake.fault = lambda request: None
+    assert fake.get("Job", NAME)
+
+
+def test_who_may_not_read_logs_still_learns_how_it_ends(
+    fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    fake.denied = {("get", "pods/log")}
+    watcher = watch()
+    pod = play.start(f"{NAME}-a")
+    watcher.told("its log can't be read, only how it ends")
+    play.exit(pod, 0)
+    play.end()
+    assert find_ending(watcher.result.result(20)) == "Complete"
+
+
+def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    watcher = watch()
+    play.start(f"{NAME}-a")
+    fake.remove("Job", NAME)
+    with pytest.raises(NotFoundError, match="was removed"):
+        watcher.result.result(60)
+
+
+def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+    larger = build_job(replace(TRAINING, job=replace(TRAINING.job, memory="8Gi")))
+    with pytest.raises(ConflictError, match=f"the Job {NAME} makes the run") as caught:
+        create_job(cluster, larger, again=False, say=lambda text: None)
+    assert caught.value.hint == f"wait for it, or: kubectl delete job {NAME} -n default"
+    play.end("Failed", reason="BackoffLimitExceeded")
+    create_job(cluster, larger, again=False, say=lambda text: None)
+    assert len(fake.all("Job")) == 2
+
+
+def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+    play.end("Failed", reason="PodFailurePolicy")
+    before = fake.get("Job", NAME)["metadata"]["uid"]
+    said: list[str] = []
+    create_job(cluster, JOB, again=False, say=said.append)
+    assert fake.get("Job", NAME)["metadata"]["uid"] == before
+    create_job(cluster, JOB, again=True, say=said.append)
+    assert fake.get("Job", NAME)["metadata"]["uid"] != before
+    create_job(cluster, JOB, again=True, say=said.append)
+    assert said == [
+        f"{NAME} is there already: it has ended",
+        f"{NAME} is made, in default of edge",
+        f"{NAME} is there already: it goes on",
+    ]
+
+
+def test_pods_of_a_job_of_that_name_that_was_before_dont_count(
+    fake: FakeCluster, cluster: Cluster, play: JobPlay, watch: Callable[..., Watcher]
+) -> None:
+    old = play.start("of-before")
+    play.write(old, "long ago")
+    play.end("Failed")
+    create_job(cluster, JOB, again=True, say=lambda text: None)
+    watcher = watch()
+    pod = play.start(f"{NAME}-b")
+    play.write(pod, "now")
+    play.exit(pod, 0)
+    play.end()
+    watcher.result.result(20)
+    assert watcher.texts == ["now"]

@@ -1,0 +1,214 @@
+"""`eaves train --on knative` as people run it: a process here, a Job there; the laptop goes away and comes back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import yaml
+
+import eaves
+from tests.fakes.controllers.jobs import JobPlay
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, open_apiserver
+from tests.waiting import wait_until
+from trainer.reader import TOKEN_HEADER, RunServer
+from trainer.run.run import Run, open_run
+from trainer.run.run_upload import publish
+from trainer.storage import open_store
+
+IMAGE = "registry.example/eaves-trainer@sha256:" + "1" * 64
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCluster]:
+    with open_apiserver("cloud") as running:
+        yield running
+
+
+@pytest.fixture
+def run(tiny_run: Path) -> Run:
+    return open_run(tiny_run)
+
+
+class Laptop:
+    """A folder with eaves.yaml, and the command run in it."""
+
+    def __init__(self, folder: Path, fake: FakeCluster) -> None:
+        self.folder = folder
+        self._kubeconfig = fake.kubeconfig(folder / "kubeconfig", namespace="lab")
+
+    def write(self, **job: object) -> None:
+        values = {
+            "name": "digits",
+            "data": {"path": "s3://photos/digits"},
+            "train": {"arch": "small_cnn"},
+            "knative": {"trainer_image": IMAGE},
+            "job": job,
+        }
+        (self.folder / "eaves.yaml").write_text(yaml.safe_dump(values))
+
+    def train(self, *words: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(Path(eaves.__file__).parents[1])}
+        command = [sys.executable, "-P", "-m", "eaves.cli", "train", "--on", "knative", *words]
+        return subprocess.Popen(
+            [*command, "--kubeconfig", str(self._kubeconfig)],
+            cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def laptop(tmp_path: Path, fake: FakeCluster) -> Laptop:
+    return Laptop(tmp_path, fake)
+
+
+def made(fake: FakeCluster) -> JobPlay:
+    """The one Job, once it is there."""
+    jobs = wait_until(lambda: fake.all("Job"), 30, what="a Job")
+    assert len(jobs) == 1
+    return JobPlay(fake, jobs[0]["metadata"]["name"], namespace="lab")
+
+
+def output_of(fake: FakeCluster) -> str:
+    """Where the Job was told to leave its run."""
+    arguments = fake.all("Job")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    return next(str(word).removeprefix("--output=") for word in arguments if word.startswith("--output="))
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    stdout, stderr = process.communicate(timeout=60)
+    assert "Traceback" not in stderr, stderr
+    return process.returncode, stdout, stderr
+
+
+def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_report(
+    laptop: Laptop, fake: FakeCluster, run: Run, tmp_path: Path
+) -> None:
+    laptop.write(output=(tmp_path / "cloud").as_uri())
+    first = laptop.train()
+    play = made(fake)
+    pod = play.start(f"{play.name}-a")
+    play.write(pod, '{"message": "Training: 1 of 4", "phase": "Training", "done": 1, "total": 4, "note": ""}')
+    assert first.stderr is not None
+    seen = [first.stderr.readline() for _ in range(2)]
+    assert seen == [f"{play.name} is made, in lab of cloud\n", "Training: 1 of 4\n"]
+    first.send_signal(signal.SIGINT)
+    code, _, stderr = finished(first)
+    assert code == 75
+    assert f"error: no longer watching {play.name}: it goes on without us" in stderr
+    assert "try: the same command watches it again" in stderr
+
+    publish(run, open_store(output_of(fake)))  # meanwhile
+    play.exit(pod, 0)
+    play.end()
+    code, stdout, stderr = finished(laptop.train())
+    assert code == 0, stderr
+    assert f"{play.name} is there already: it has ended" in stderr
+    brought = Path(stdout.strip())
+    assert brought.parent == laptop.folder / "runs"
+    assert open_run(brought).fingerprint == run.fingerprint
+    assert f"report: {brought / 'report.html'}" in stderr
+    assert len(fake.asked("PATCH", "/jobs/")) == 1
+
+
+def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: FakeCluster) -> None:
+    laptop.write(output="s3://models/runs")
+    process = laptop.train()
+    play = made(fake)
+    pod = play.start(f"{play.name}-a")
+    play.write(pod, "error: s3://photos/digits has no images", "try: name a folder per class")
+    play.exit(pod, 65)
+    play.end("Failed", reason="PodFailurePolicy")
+    code, _, stderr = finished(process)
+    assert code == 65
+    assert f"error: {play.name} failed: images, event or output can't be used, or nothing is learned" in stderr
+    assert "kubectl logs job/" in stderr
+
+
+@pytest.mark.parametrize("way", ["port-forward", "pod proxy"])
+def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
+    laptop: Laptop, fake: FakeCluster, run: Run, way: str
+) -> None:
+    """By port-forward where a policy keeps the pod proxy out, and by the pod proxy where no port can be forwarded."""
+    if way == "port-forward":
+        fake.policies_enforced = True
+    else:
+        fake.denied = {("create", "pods/portforward")}
+    laptop.write(output_claim="models", data_claim="photos", secret="storage")
+    process = laptop.train("--run", "chosen")
+    play = made(fake)
+    assert output_of(fake).startswith("/runs/chosen-")
+    play.exit(play.start(f"{play.name}-a"), 0)
+    play.end()
+    pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
+    (container,) = pods[0]["spec"]["containers"]
+    assert container["args"] == [output_of(fake)]
+    (variable,) = container["env"]
+    assert "value" not in variable, "whoever may read pods would read the token"
+    named = variable["valueFrom"]["secretKeyRef"]
+    secret = fake.get("Secret", named["name"], namespace="lab")
+    assert secret["metadata"]["ownerReferences"] == pods[0]["metadata"]["ownerReferences"]
+    token = secret["stringData"][named["key"]]
+    asked: list[Request] = []
+    with RunServer(("127.0.0.1", 0), open_store(run.path), token) as reader:
+        broken = iter([True, False, True, False, False])
+
+        def backend(request: Request) -> Reply:
+            if next(broken, False):
+                return Reply(status=0)  # the link breaks
+            asked.append(request)
+            status, body = reader.read(f"{request.path}?{urlencode(request.query)}", request.headers[TOKEN_HEADER])
+            return Reply(status=int(status), body=body)
+
+        fake.backend = backend
+        fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
+        code, stdout, stderr = finished(process)
+    assert code == 0, stderr
+    assert stdout.strip() == "chosen"
+    assert open_run(laptop.folder / "chosen").fingerprint == run.fingerprint
+    assert asked
+    assert not any(token in f"{request.path}{request.query}" for request in [*asked, *fake.log]), (
+        "audit logs hold addresses"
+    )
+    assert bool(fake.asked("GET", "/proxy/")) is (way == "pod proxy")
+    assert ("are asked through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
+    assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
+    assert fake.all("Secret") == []
+
+
+def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeCluster) -> None:
+    laptop.write(output="gs://models/runs")  # gcsfs is not installed here
+    fake.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
+    process = laptop.train()
+    play = made(fake)
+    play.exit(play.start(f"{play.name}-a"), 0)
+    play.end()
+    pods = wait_until(lambda: [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]], 30)
+    fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
+    code, _, stderr = finished(process)
+    assert code == 77
+    assert "reading it through a pod instead" in stderr
+    assert "error: gs://models/runs/" in stderr
+    assert "may not get pods/proxy" in stderr
+    assert "by port-forward: cloud: jane may not get pods/portforward" in stderr
+    assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
+
+
+def test_what_eaves_yaml_lacks_is_told_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
+    laptop.write()
+    code, _, stderr = finished(laptop.train())
+    assert code == 78
+    assert "error: eaves.yaml: job.output: must say where runs go" in stderr
+    assert fake.asked("PATCH") == []
+
+
+def test_a_training_runs_in_one_cluster(laptop: Laptop) -> None:
+    laptop.write(output="s3://models/runs")
+    code, _, stderr = finished(laptop.train("--all"))
+    assert code == 78
+    assert "a training runs in one cluster" in stderr

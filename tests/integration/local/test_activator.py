@@ -1,0 +1,196 @@
+"""A function's replicas over time: starts that fail for weeks, keepers that survive, replicas that don't end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import StartError
+from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
+from eaves.local.processes.replica import capacity_of
+from eaves.local.state import StateDirectory
+from eaves.platform import FunctionSpec, ScaleSettings
+from tests.fakes.clock import ManualClock
+from tests.fakes.processes import FakeLauncher
+from tests.waiting import wait_until
+
+MakeActivator = Callable[..., Activator]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: ManualClock) -> Iterator[MakeActivator]:
+    made: list[Activator] = []
+
+    def make_one(launch: FakeLauncher, **scale: float) -> Activator:
+        settings = ScaleSettings(**{"min": 1, **scale})  # type: ignore[arg-type]
+        spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
+        made.append(Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch))
+        return made[-1]
+
+    yield make_one
+    for activator in made:
+        activator.stop()
+
+
+def turn_to_next(clock: ManualClock) -> float:
+    """Let time pass until the keeper's pause is over; seconds that passed."""
+    pause_s = wait_until(lambda: clock.next_due_s() or 0.0, pause_s=0, what="the keeper's pause")
+    clock.turn(pause_s)
+    return pause_s
+
+
+def ask(activator: Activator) -> list[str]:
+    """Send a request from another thread; the list gets its status, or why there is none."""
+    answers: list[str] = []
+
+    def send() -> None:
+        try:
+            answers.append(str(activator.forward({}, b"", timeout_s=3600).status))
+        except StartError as error:
+            answers.append(error.message)
+
+    threading.Thread(target=send, daemon=True).start()
+    return answers
+
+
+def keeper_alive() -> bool:
+    return any(thread.name == "activator-digits" for thread in threading.enumerate())
+
+
+def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(
+    make: MakeActivator, clock: ManualClock
+) -> None:
+    """0.5 * 2**1024 is no number: after 8.5 hours the keeper died, and the function never started again."""
+    launch = FakeLauncher(exit_code=1)
+    activator = make(launch)
+    began = clock.monotonic()
+    while launch.count < 10_000:
+        turn_to_next(clock)
+    assert keeper_alive()
+    assert activator.state()[0] == "failed"
+    assert "exit code 1" in activator.reason
+    assert clock.monotonic() - began == pytest.approx(10_000 * RESTART.cap_s, rel=0.01)
+    launch.exit_code = None
+    while activator.state() != ("ready", 1):
+        turn_to_next(clock)
+    assert activator.reason == ""
+    assert activator.forward({}, b"", timeout_s=10).status == 200
+
+
+class UnprintableError(Exception):
+    """An error that fails when it is told."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no memory"), ValueError("embedded null byte"), MemoryError(), UnprintableError()],
+    ids=lambda error: type(error).__name__,
+)
+def test_the_keeper_survives_whatever_starting_raises(
+    error: Exception, make: MakeActivator, clock: ManualClock
+) -> None:
+    launch = FakeLauncher(error=error)
+    activator = make(launch)
+    while launch.count < 100:
+        turn_to_next(clock)
+    assert keeper_alive()
+    launch.error = None
+    while activator.state() != ("ready", 1):
+        turn_to_next(clock)
+
+
+def test_a_function_that_nobody_asks_for_wakes_its_keeper_once_a_minute(
+    make: MakeActivator, clock: ManualClock
+) -> None:
+    activator = make(FakeLauncher(), min=0)
+    assert wait_until(clock.next_due_s, what="the keeper's pause") == REST_S
+    assert activator.state() == ("idle", 0)
+
+
+def test_a_request_wakes_the_keeper_at_once_and_waits_for_a_replica(make: MakeActivator, clock: ManualClock) -> None:
+    launch = FakeLauncher()
+    activator = make(launch, min=0)
+    wait_until(clock.next_due_s, what="the keeper's pause")
+    answers = ask(activator)
+    wait_until(lambda: launch.count == 1, what="the start")
+    wait_until(lambda: turn_to_next(clock) >= 0 and answers, what="the answer")
+    assert answers == ["200"]
+
+
+def test_a_request_to_a_function_that_does_not_start_is_told_why(make: MakeActivator, clock: ManualClock) -> None:
+    answers = ask(make(FakeLauncher(exit_code=3)))
+    wait_until(lambda: turn_to_next(clock) >= 0 and answers, what="the answer")
+    assert answers == ["function digits doesn't start: the process ended with exit code 3 before it was ready"]
+
+
+def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clock: ManualClock) -> None:
+    launch = FakeLauncher()
+    activator = make(launch, min=0, idle_s=5)
+    answers = ask(activator)
+    wait_until(lambda: turn_to_next(clock) >= 0 and answers, what="the answer")
+    (child,) = launch.children
+    child.stubborn = True
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("idle", 0), what="zero replicas")
+    assert child.running
+    began = clock.monotonic()
+    wait_until(lambda: turn_to_next(clock) >= 0 and not child.running, what="the kill")
+    assert clock.monotonic() - began >= LEAVE_S - 1
+    assert child.exit_code == -9
+
+
+def test_capacity_is_what_all_replicas_serve_together() -> None:
+    spec = FunctionSpec(name="a", site="s", artifact=Path("/a"), scale=ScaleSettings(max=3), concurrency=2)
+    assert capacity_of(spec) == 6
+
+
+class KeeperClock(ManualClock):
+    """A clock that counts how often a keeper has gone to rest."""
+
+    rests = 0
+
+    def wait(self, condition: threading.Condition, timeout_s: float) -> None:
+        if threading.current_thread().name.startswith("activator-"):
+            self.rests += 1
+        super().wait(condition, timeout_s)
+
+
+def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
+    clock = KeeperClock()
+    spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
+    activator = Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
+    try:
+        wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+        wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
+        before = clock.rests
+        assert [activator.forward({}, b"", timeout_s=10).status for _ in range(30)] == [200] * 30
+        assert clock.rests == before
+    finally:
+        activator.stop()
+
+
+def test_a_warm_replica_that_nobody_asks_is_looked_at_four_times_a_second(
+    make: MakeActivator, clock: ManualClock
+) -> None:
+    activator = make(FakeLauncher())
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    wait_until(lambda: clock.next_due_s() == KEEP_S, what="the keeper's rest")
+    assert KEEP_S >= 0.25
+
+
+def test_a_request_that_waits_gets_the_place_of_one_that_ends(make: MakeActivator, clock: ManualClock) -> None:
+    activator = make(FakeLauncher())
+    wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")
+    answers = [ask(activator) for _ in range(20)]
+    wait_until(lambda: all(answers), what="every answer")  # by a clock that stands still: nobody waits for time
+    assert {answer for (answer,) in answers} == {"200"}

@@ -1,0 +1,215 @@
+"""`eaves queue` and `eaves status` on a real `eaves up`: the broker's queue and that of an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.admin.client import SocketQueue
+from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.local.state import StateDirectory
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.sources.files import capture_file, position
+from eaves.spool import Spool
+from tests.contract.harness import LocalHarness, status_of
+from tests.ports import find_port
+from tests.processes.agents import PNG
+from tests.waiting import wait_until
+
+LANE = "trigger/digits/digits"
+
+
+@pytest.fixture
+def harness() -> Iterator[LocalHarness]:
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def app(artifact: Path, *sources: SourceSpec) -> AppSpec:
+    function = FunctionSpec(name="digits", site="test", artifact=artifact)
+    return AppSpec(function=function, triggers=(default_trigger("digits"),), sources=sources)
+
+
+def publish(harness: LocalHarness, *names: str) -> None:
+    """Hand over files that are no images, whatever they are called."""
+    for name in names:
+        event = Event(
+            id=name, source="/eaves/test/x", type=IMAGE_CAPTURED, subject=name, datacontenttype="image/png", data=b"x"
+        )
+        harness.platform.publish(event)
+
+
+def run(harness: LocalHarness, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-m", "eaves.cli", *arguments, "--state", str(harness.state)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def listed(harness: LocalHarness, *arguments: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run(harness, "queue", "-o", "json", *arguments).stdout)
+    return found
+
+
+def test_dead_letters_are_listed_shown_retried_and_dropped(
+    harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(app(tiny_artifact))
+    publish(harness, "a.png", "b.png")
+    wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="two dead letters")
+    first, second = listed(harness)
+    assert [first["state"], first["status"], first["lane"]] == ["dead", 422, LANE]
+    assert "not an image" in first["reason"]
+    number = str(first["seq"])
+    shown = run(harness, "queue", "show", number, "--save", str(tmp_path / "a.bin"), "-o", "json")
+    assert json.loads(shown.stdout)["attributes"]["subject"] == "a.png"
+    assert (tmp_path / "a.bin").read_bytes() == b"x"
+    assert run(harness, "queue", "drop", number, "--yes").stderr == "1 deleted\n"
+    assert [entry["seq"] for entry in listed(harness)] == [second["seq"]]
+    assert run(harness, "queue", "retry", "--dead").stderr == "1 to be delivered again\n"
+    wait_until(lambda: status_of(harness.platform).dead == 1, 60, what="the dead letter again")
+
+
+def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_can_be_purged(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    publish(harness, "a.png", "b.png")
+    wait_until(lambda: status_of(harness.platform).pauses, 60, what="the pause")
+    (pause,) = status_of(harness.platform).pauses
+    assert pause.lane == LANE
+    assert "no such artifact" in pause.reason
+    assert f"{LANE} is paused for " in run(harness, "status").stderr
+    asked = run(harness, "queue", "purge", LANE, code=2)
+    assert "purge 2 entries, " in asked.stderr
+    assert "--yes" in asked.stderr
+    assert len(listed(harness, "--queued")) == 2
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 deleted\n"
+    assert listed(harness) == []
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no such entry\n"
+
+
+def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path: Path) -> None:
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    publish(harness, "a.png")
+    command = [sys.executable, "-P", "-m", "eaves.cli", "queue", "purge", LANE, "--state", str(harness.state)]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "wb", buffering=0) as keyboard, os.fdopen(theirs, "rb", buffering=0) as terminal:
+        for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+            keyboard.write(answer)
+            done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
+            assert "purge 1 entries" in done.stderr
+            assert done.returncode == code
+    assert listed(harness) == []
+
+
+def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarness, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(inbox)})))
+
+    def state() -> str:
+        agents = status_of(harness.platform).agents
+        return agents[0].sources[0].state if agents else ""
+
+    wait_until(lambda: state() == "watching", 60, what="the agent")
+    (inbox / "a.png").write_bytes(PNG)
+    wait_until(lambda: status_of(harness.platform).agents[0].sources[0].captured == 1, 60, what="the image")
+    table = run(harness, "status").stdout
+    assert "digits.inbox" in table
+    assert " s ago" in table
+    agent = json.loads(run(harness, "status", "-o", "json").stdout)[0]["agents"][0]
+    assert (agent["name"], agent["state"], agent["dead"]) == ("digits", "running", 0)
+    assert [(source["name"], source["state"]) for source in agent["sources"]] == [("inbox", "watching")]
+    assert listed(harness, "--agent", "digits") == listed(harness, "--agent", "digits.inbox") == []
+    assert "captured a.png" in run(harness, "logs", "digits.inbox").stdout
+    assert "there is no queue" in run(harness, "queue", "--agent", "digits.other", code=66).stderr
+    socket = StateDirectory(root=harness.state).agent_socket("digits")
+    assert socket.stat().st_mode & 0o777 == 0o600
+    assert SocketQueue(socket).report().sources
+
+
+def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness, tmp_path: Path) -> None:
+    port = find_port()
+    sources = [
+        SourceSpec(name="inbox", options={"path": str(tmp_path / "unmounted")}),
+        SourceSpec(name="hall", kind="mqtt", options={"url": f"mqtt://127.0.0.1:{port}", "topics": ["a"]}),
+    ]
+    harness.start()
+    harness.platform.deploy(app(tmp_path / "no such artifact", *sources))
+
+    def lines(name: str) -> list[str]:
+        return [json.loads(line)["message"] for line in run(harness, "logs", f"digits.{name}").stdout.splitlines()]
+
+    wait_until(lambda: len(run(harness, "logs", "digits.agent").stdout.splitlines()) >= 2, 60, what="both lines")
+    ((inbox,), (hall,)) = lines("inbox"), lines("hall")
+    assert inbox.startswith("source inbox is waiting: ")
+    assert hall.startswith("source hall is waiting: ")
+    assert set(lines("agent")) >= {inbox, hall}
+    shown = run(harness, "status").stdout
+    assert "digits.inbox" in shown
+    assert "SOURCES" not in shown
+
+
+def test_what_an_earlier_version_has_left_runs_on(harness: LocalHarness, tmp_path: Path) -> None:
+    """Its spec names the folder beside the source's name, and its source has a queue of its own."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    state = StateDirectory(root=harness.state)
+    state.write_spec(app(tmp_path / "no such artifact"))
+    spec = state.specs / "digits.json"
+    values = json.loads(spec.read_text())
+    values["sources"] = [{"name": "inbox", "kind": "folder", "path": str(inbox), "polling": True, "agent": "claim"}]
+    spec.write_text(json.dumps(values))
+    former = harness.state / "sources" / "digits.inbox.db"
+    image = inbox / "sent.png"
+    image.write_bytes(PNG)
+    sent = replace(capture_file(image, site="test", name="inbox"), id=folder_id(image), subject="sent.png")
+    with Spool(former) as spool:
+        spool.put(sent, lanes=("sink",), once=True)
+    harness.start()
+    (inbox / "new.png").write_bytes(PNG + b"new")
+    wait_until(lambda: len(listed(harness)) == 2, 60, what="both images in the broker's queue")
+    assert {entry["subject"] for entry in listed(harness)} == {"sent.png", "new.png"}
+    (agent,) = status_of(harness.platform).agents
+    assert (agent.sources[0].captured, agent.queued) == (1, 0), "the one that was sent is not captured again"
+    assert list(former.parent.iterdir()) == []
+
+
+def folder_id(path: Path) -> str:
+    """The id of the event of a file in a folder source named `inbox`."""
+    status = path.stat()
+    return event_id(
+        source_uri("test", "inbox"), position(path.name, mtime_ns=status.st_mtime_ns, size_bytes=status.st_size)
+    )
+
+
+def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
+    state = StateDirectory(root=harness.state)
+    state.prepare()
+    with Spool(state.spool) as spool:
+        spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
+    assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
+    for everything in ("--all", "--dead"):
+        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no such entry\n"
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 deleted\n"
+    harness.start()
+    assert listed(harness) == []

@@ -1,0 +1,179 @@
+"""Requests to replicas over kept connections: real sockets, and replicas that answer as they shouldn't."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import pytest
+
+from eaves.errors import DeliveryError, UnreachableError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.local.processes.replica_client import KEEP_S, ReplicaClient
+from functions.http.connection import IDLE_S
+from tests.ports import find_port
+from tests.waiting import wait_until
+
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+EVENT = Event(id="1", source="/eaves/site/camera", type=IMAGE_CAPTURED, data=b"x" * 1_000)
+
+
+class Replica:
+    """A server that reads whole requests and answers each with the same bytes.
+
+    Attributes:
+        answer: What it answers with.
+        closes: Whether it closes the connection after an answer.
+        requests: What came.
+        connections: How many were made.
+    """
+
+    def __init__(self, answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> None:
+        self.answer, self.closes = answer, closes
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.closed = 0
+        self._listener = socket.create_server(("127.0.0.1", find_port()))
+        self.client = ReplicaClient(self._listener.getsockname()[1], keep_s=keep_s)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self) -> None:
+        self.client.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer: socket.socket) -> None:
+        with peer, suppress(OSError), peer.makefile("rb") as stream:
+            while self._read(stream.readline, stream.read):
+                peer.sendall(self.answer)
+                if self.closes:
+                    break
+        self.closed += 1
+
+    def _read(self, readline: Callable[[], bytes], read: Callable[[int], bytes]) -> bool:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = readline()
+            if not line:
+                return False
+            head += line
+        length = next((int(one[15:]) for one in head.lower().split(b"\r\n") if one.startswith(b"content-length:")), 0)
+        self.requests.append(head + read(length))
+        return True
+
+
+@contextmanager
+def replica(answer: bytes, *, closes: bool = False, keep_s: float = KEEP_S) -> Iterator[Replica]:
+    made = Replica(answer, closes=closes, keep_s=keep_s)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def post(one: Replica, timeout_s: float = 30.0) -> int:
+    return one.client.post(EVENT, timeout_s=timeout_s, now=0.0, more_headers={"traceparent": "00-1"}).status
+
+
+def test_many_events_take_one_connection_and_arrive_as_they_are() -> None:
+    with replica(ACCEPTED) as one:
+        assert [post(one) for _ in range(20)] == [202] * 20
+        assert one.connections == 1
+        head, _, body = one.requests[-1].partition(b"\r\n\r\n")
+        lines = {name.lower(): value for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n")[1:])}
+        assert body == EVENT.data
+        assert (lines[b"ce-id"], lines[b"prefer"], lines[b"traceparent"]) == (b"1", b"reply", b"00-1")
+
+
+def _has_closed(one: Replica, count: int) -> bool:
+    return one.closed == count
+
+
+def test_a_connection_that_the_replica_has_closed_is_not_used_again() -> None:
+    with replica(ACCEPTED, closes=True) as one:
+        for number in range(1, 4):
+            assert post(one) == 202
+            wait_until(partial(_has_closed, one, number), what="the end of the connection")
+        assert one.connections == 3
+
+
+def test_a_connection_that_nobody_used_for_a_while_is_closed_here_before_the_replica_does() -> None:
+    """The replica would close it just as the next request is under way, and that would have no answer."""
+    assert KEEP_S < IDLE_S / 1.5
+    with replica(ACCEPTED, keep_s=0.0) as one:
+        for number in range(3):
+            assert post(one) == 202
+            wait_until(partial(_has_closed, one, number), what="the end of the connection before")
+        assert one.connections == 3
+
+
+def test_a_connection_is_not_kept_after_an_answer_that_closes_it() -> None:
+    with replica(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as one:
+        assert [post(one), post(one)] == [202, 202]
+        assert one.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf",
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        b"not HTTP\r\n\r\n",
+        b"HTTP/1.1 20",
+        b"",
+    ],
+    ids=["short", "short chunk", "no length", "junk", "short head", "nothing"],
+)
+def test_an_answer_that_breaks_off_is_none(answer: bytes) -> None:
+    with replica(answer, closes=True) as one, pytest.raises(DeliveryError, match=r"no answer from http://127\.0\.0\.1"):
+        post(one)
+
+
+def test_an_answer_in_chunks_is_read_and_its_connection_kept() -> None:
+    with replica(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n") as one:
+        found = [one.client.exchange({}, b"x", timeout_s=30) for _ in range(3)]
+        assert [answer.body for answer in found] == [b"ok"] * 3
+        assert one.connections == 1
+
+
+def test_repeated_headers_are_joined() -> None:
+    with replica(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nVary: a\r\nVary: b\r\n\r\n") as one:
+        assert one.client.exchange({}, b"", timeout_s=30).headers["vary"] == "a, b"
+
+
+def test_a_refusal_that_closes_its_connection_is_read() -> None:
+    refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+    with replica(refused, closes=True) as one:
+        assert one.client.exchange({}, b"x" * 1_000_000, timeout_s=30).status == 413
+
+
+def test_a_silent_replica_is_given_up_on() -> None:
+    with (
+        replica(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n") as one,
+        pytest.raises(DeliveryError, match="timed out"),
+    ):
+        post(one, timeout_s=0.2)
+
+
+def test_a_replica_that_is_not_there_was_not_reached() -> None:
+    with pytest.raises(UnreachableError, match="it can't be reached: connection refused"):
+        ReplicaClient(find_port()).exchange({}, b"", timeout_s=5)
+
+
+def test_no_connection_outlives_a_client_that_was_closed() -> None:
+    with replica(ACCEPTED) as one:
+        assert post(one) == 202
+        one.client.close()
+        wait_until(lambda: one.closed == 1, what="the end of the kept connection")
+        assert post(one) == 202
+        wait_until(lambda: one.closed == 2, what="the end of the later one")

@@ -1,0 +1,204 @@
+"""The local platform's web servers: their sockets, and that they come back."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import stat
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import pytest
+from flask import Flask
+
+from eaves.events import Event
+from eaves.local.routes import SupervisorView, create_app
+from eaves.local.server import SocketPath, TcpPort, WebServer
+from tests.syscalls import needs_strace, trace
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def app() -> Flask:
+    made = Flask("test")
+    made.add_url_rule("/", view_func=lambda: "hello")
+    return made
+
+
+def ask(port: int) -> int:
+    """Status of a GET; 0 when there is no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+BIND = """
+import sys, pathlib
+from flask import Flask
+from eaves.local.server import SocketPath, WebServer
+server = WebServer(Flask("test"), SocketPath(pathlib.Path(sys.argv[1])))
+server.stop()
+"""
+
+
+@needs_strace
+def test_a_socket_is_its_owners_before_anybody_can_connect_and_the_umask_is_left_alone(tmp_path: Path) -> None:
+    """The umask is the whole process's: a child started while it is changed would keep the changed one for ever."""
+    path = tmp_path / "control.sock"
+    calls = trace(BIND, path, "umask,bind,chmod,fchmodat,listen")
+    assert [name for name, _ in calls] == ["bind", "chmod", "listen"]
+    assert "0600" in calls[1][1]
+    assert not path.exists()
+
+
+def test_a_server_that_nobody_asks_has_one_thread(app: Flask) -> None:
+    before = threading.active_count()
+    server = WebServer(app, port := TcpPort(0))
+    try:
+        assert threading.active_count() == before + 1
+        assert ask(port.port) == 200
+        assert threading.active_count() == before + 2
+    finally:
+        server.stop()
+
+
+def test_a_socket_left_behind_is_replaced(app: Flask, tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    server = WebServer(app, SocketPath(path))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    server.stop()
+
+
+def test_a_port_that_is_taken_is_an_error_at_once(app: Flask) -> None:
+    port = TcpPort(0)
+    server = WebServer(app, port)
+    with pytest.raises(OSError, match="Address already in use"):
+        WebServer(app, TcpPort(port.port))
+    server.stop()
+
+
+class WatchedPort(TcpPort):
+    """Keeps the sockets it bound, so that a test can close one."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.bound: list[socket.socket] = []
+        self.refuse = 0
+
+    def bind(self) -> socket.socket:
+        if self.bound and self.refuse:
+            self.refuse -= 1
+            raise OSError("no address today")
+        self.bound.append(super().bind())
+        return self.bound[-1]
+
+
+@pytest.fixture
+def watched(app: Flask) -> Iterator[tuple[WebServer, WatchedPort]]:
+    port = WatchedPort()
+    server = WebServer(app, port)
+    yield server, port
+    server.stop()
+
+
+def test_a_server_that_lost_its_socket_listens_again_on_the_same_port(
+    watched: tuple[WebServer, WatchedPort], caplog: pytest.LogCaptureFixture
+) -> None:
+    _, port = watched
+    assert ask(port.port) == 200
+    port.refuse = 1
+    port.bound[0].shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: len(port.bound) == 2, 20, what="the second socket")
+    wait_until(lambda: ask(port.port) == 200, 20, what="an answer")
+    assert "no address today" in caplog.text
+
+
+def test_a_server_that_stops_leaves_no_thread(app: Flask) -> None:
+    before = threading.active_count()
+    port = TcpPort(0)
+    server = WebServer(app, port)
+    assert ask(port.port) == 200
+    server.stop()
+    wait_until(lambda: threading.active_count() <= before, 10, what="the end of its threads")
+    assert ask(port.port) == 0
+
+
+@pytest.fixture
+def broker_port() -> Iterator[int]:
+    """A port of the platform's web application, behind which nothing is."""
+    server = WebServer(create_app(cast(SupervisorView, Nothing()), control=False), port := TcpPort(0))
+    yield port.port
+    server.stop()
+
+
+class Nothing:
+    """A runtime that takes every event and knows no function."""
+
+    def accept(self, event: Event, trace: Mapping[str, str]) -> None:
+        """Take it."""
+
+
+def send_raw(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of the answer to bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(request)
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+
+
+EVENT_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /s\r\nce-type: t\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        (EVENT_HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "exclude each other"),
+        (EVENT_HEAD + b"Host: localhost\r\nContent-Length: 0\r\n\r\n", 400, "host is there 2 times"),
+        (EVENT_HEAD + b"ce-id: 2\r\nContent-Length: 0\r\n\r\n", 400, "ce-id is there 2 times"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
+        (b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, ""),
+        (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400, "not HTTP/1.1"),
+    ],
+)
+def test_refusals_are_problem_documents(broker_port: int, request_: bytes, status: int, detail: str) -> None:
+    found, headers, body = send_raw(broker_port, request_)
+    assert (found, headers["content-type"]) == (status, "application/problem+json"), body
+    document = json.loads(body)
+    assert document["status"] == status
+    assert detail in document["detail"]
+
+
+def test_a_connection_ends_with_a_request_that_two_readers_could_end_differently(broker_port: int) -> None:
+    """Source: RFC 9112, section 6.1."""
+    smuggled = b"0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = EVENT_HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(smuggled)
+    with socket.create_connection(("127.0.0.1", broker_port), timeout=10) as sock:
+        sock.sendall(head + smuggled)
+        answer = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert answer.count(b"HTTP/1.") == 1
+    assert answer.split()[1] == b"400"
+
+
+def test_an_event_is_taken(broker_port: int) -> None:
+    assert send_raw(broker_port, EVENT_HEAD + b"Content-Length: 0\r\n\r\n")[0] == 202
+
+
+def test_a_sender_of_33_mb_reads_why_it_is_refused(broker_port: int) -> None:
+    """Closed at once, the connection would be reset under it before it has read the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", broker_port, timeout=30)
+    try:
+        connection.request("POST", "/", body=bytes(33_000_000), headers={"Content-Type": "image/png"})
+        assert connection.getresponse().status == 413
+    finally:
+        connection.close()

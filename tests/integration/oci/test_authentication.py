@@ -1,0 +1,232 @@
+"""Who is let in at a registry, and with what: Basic, tokens, Docker's config and its helpers."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+
+from eaves.errors import AccessError, OciError, RegistryError
+from eaves.oci.copy import copy_image
+from eaves.oci.reference import Reference
+from eaves.oci.registry.credentials import RegistryCredentials, load_credentials
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from tests.container_images.registries import small_index
+from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
+
+SECRET = base64.b64encode(b"eaves:secret").decode()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with serve_fake() as registry:
+        yield registry
+
+
+def write_config(folder: Path, values: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def reach(fake: FakeRegistry, config: Path) -> Registry:
+    access = Access(plain_http=True, config=config, pause_s=0.001)
+    return Registry(Reference(host=fake.host, repository="site/x"), access)
+
+
+def push(fake: FakeRegistry, folder: Path, config: Path) -> Registry:
+    layout, descriptor = small_index(folder, architectures=("amd64",))
+    registry = reach(fake, config)
+    copy_image(layout, registry, descriptor, name="v1", mounts=["site/other"])
+    assert registry.resolve("v1").digest == descriptor.digest
+    return registry
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_a_name_and_a_password(fake: FakeRegistry, tmp_path: Path, auth: str) -> None:
+    fake.auth = auth
+    push(fake, tmp_path, write_config(tmp_path, {"auths": {fake.host: {"auth": SECRET}}}))
+    for request in fake.asked("GET token"):
+        assert request.headers["Authorization"] == f"Basic {SECRET}"
+
+
+def test_a_token_is_asked_for_once_for_each_scope(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "bearer"
+    push(fake, tmp_path, tmp_path / "none.json")
+    asked = {tuple(request.query["scope"]) for request in fake.asked("GET token")}
+    assert asked == {
+        ("repository:site/x:pull,push",),
+        ("repository:site/x:pull,push", "repository:site/other:pull"),
+        ("repository:site/x:pull",),
+    }
+    assert all(request.query["service"] == ["tests"] for request in fake.asked("GET token"))
+    assert not any("Authorization" in request.headers for request in fake.asked("GET token"))
+
+
+def test_a_token_that_has_expired_is_asked_for_anew(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "bearer"
+    registry = push(fake, tmp_path, tmp_path / "none.json")
+    fake.tokens.clear()
+    registry.resolve("v1")
+    assert fake.tokens
+
+
+def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "bearer"
+    push(fake, tmp_path, write_config(tmp_path, {"auths": {fake.host: {"auth": SECRET, "identitytoken": "secret-1"}}}))
+    fields = parse_qs(fake.asked("POST token")[0].body.decode())
+    assert fields["grant_type"] == ["refresh_token"]
+    assert fields["refresh_token"] == ["secret-1"]
+    assert fields["scope"] == ["repository:site/x:pull,push"]
+
+
+def test_who_is_not_let_in_is_told(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    wrong = base64.b64encode(b"eaves:wrong").decode()
+    for config in ({}, {"auths": {fake.host: {"auth": wrong}}}):
+        with pytest.raises(AccessError) as caught:
+            reach(fake, write_config(tmp_path, config)).resolve("v1")
+        assert caught.value.exit_code == 77
+        assert "log in" in str(caught.value.hint)
+        assert "wrong" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "words"),
+    [
+        (Reply(status=401), AccessError, "no token for repository:site/x:pull"),
+        (Reply(status=403), AccessError, "no token"),
+        (Reply(status=500), RegistryError, "answered 500"),
+        (Reply(status=200, body=b"<html>"), RegistryError, "without a token"),
+        (Reply(status=200, body=b"{}"), RegistryError, "without a token"),
+        (Reply(status=200, body=b'{"token": "a\\r\\nX: y"}'), RegistryError, "no token"),
+        (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), RegistryError, "answered 302"),
+        (Reply(), RegistryError, "can't be reached"),
+    ],
+)
+def test_a_token_service_that_fails(
+    fake: FakeRegistry, tmp_path: Path, reply: Reply, error: type[OciError], words: str
+) -> None:
+    fake.auth = "bearer"
+    fake.fault = lambda request: reply if request.what == "GET token" else None
+    with pytest.raises(error, match=words):
+        reach(fake, tmp_path / "none.json").resolve("v1")
+
+
+@pytest.mark.parametrize(
+    ("challenge", "words"),
+    [
+        ("Negotiate", "'Negotiate', which is not known"),
+        ("Bearer", "not https"),
+        ("Bearer realm=", "to '', which is not https"),
+        ('Bearer realm=,service="x"', "to '', which is not https"),
+        ('Bearer realm="', "to '\"', which is not https"),
+        ("Bearer =", "to '', which is not https"),
+        ('Bearer realm="ftp://x/token", Negotiate', "not https"),
+        ('Bearer realm="file:///etc/passwd"', "not https"),
+        ('Bearer realm="http://[::1"', "reached"),
+        ('Bearer realm="http://127.0.0.1:1/"', "reached"),
+    ],
+)
+def test_a_challenge_that_cannot_be_answered(fake: FakeRegistry, tmp_path: Path, challenge: str, words: str) -> None:
+    fake.fault = lambda request: Reply(status=401, headers={"WWW-Authenticate": challenge})
+    with pytest.raises(RegistryError, match=words):
+        reach(fake, tmp_path / "none.json").resolve("v1")
+
+
+def test_a_right_to_write_that_is_no_right_to_mount(fake: FakeRegistry, tmp_path: Path) -> None:
+    def refuse(request: Request) -> Reply | None:
+        other = any("site/other" in scope for scope in request.query.get("scope", []))
+        return Reply(status=403) if request.what == "GET token" and other else None
+
+    fake.auth, fake.fault = "bearer", refuse
+    push(fake, tmp_path, tmp_path / "none.json")
+
+
+def write_helper(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    path = folder / "docker-credential-tests"
+    path.write_text(f"#!/bin/sh\nread -r host\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+@pytest.mark.parametrize("config", [{"credsStore": "tests"}, {"credHelpers": {"reg.example": "tests"}}])
+def test_a_helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, object]) -> None:
+    write_helper(tmp_path, monkeypatch, """printf '{"Username": "me", "Secret": "at %s by %s"}' "$host" "$1" """)
+    path = write_config(tmp_path, config)
+    assert load_credentials("reg.example", path) == RegistryCredentials(user="me", password="at reg.example by get")
+    if "credHelpers" in config:
+        assert load_credentials("other.example", path) is None
+
+
+def test_a_helper_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_helper(tmp_path, monkeypatch, """echo '{"Username": "<token>", "Secret": "s"}' """)
+    found = load_credentials("reg.example", write_config(tmp_path, {"credsStore": "tests"}))
+    assert found == RegistryCredentials(refresh_token="s")
+    assert "'s'" not in repr(found)
+
+
+def test_a_helper_that_has_nothing_leaves_it_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_helper(tmp_path, monkeypatch, "echo credentials not found in native keychain; exit 1")
+    config = write_config(tmp_path, {"credsStore": "tests", "auths": {"https://reg.example/v2/": {"auth": SECRET}}})
+    assert load_credentials("reg.example", config) == RegistryCredentials(user="eaves", password="secret")
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo locked >&2; exit 2", "failed: locked"),
+        ("echo nonsense", "no JSON of Username and Secret"),
+        ("echo '[]'", "no JSON of Username and Secret"),
+    ],
+)
+def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str) -> None:
+    write_helper(tmp_path, monkeypatch, script)
+    with pytest.raises(OciError, match=words):
+        load_credentials("reg.example", write_config(tmp_path, {"credsStore": "tests"}))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"credsStore": "that-is-not-there"}, "can't be run"),
+        ({"credsStore": "../../bin/sh"}, "no name of a credential helper"),
+        ({"auths": {"reg.example": {"auth": "%%%"}}}, "not base64"),
+    ],
+)
+def test_a_config_that_cannot_be_used(tmp_path: Path, config: object, words: str) -> None:
+    with pytest.raises(OciError, match=words):
+        load_credentials("reg.example", write_config(tmp_path, config))
+
+
+def test_a_config_that_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(OciError, match="can't be read"):
+        load_credentials("reg.example", tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    "config", [[], {}, {"auths": []}, {"auths": {"reg.example": "x"}}, {"auths": {"reg.example": {}}}]
+)
+def test_a_config_that_knows_nothing(tmp_path: Path, config: object) -> None:
+    assert load_credentials("reg.example", write_config(tmp_path, config)) is None
+    assert load_credentials("reg.example", tmp_path / "none.json") is None
+
+
+def test_who_is_not_asked_needs_no_helper(fake: FakeRegistry, tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"credsStore": "that-is-not-there"})
+    push(fake, tmp_path, config)
+    fake.auth = "basic"
+    with pytest.raises(OciError, match="can't be run"):
+        reach(fake, config).resolve("v1")
+
+
+def test_dockers_own_registry_goes_by_its_old_name(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"auths": {"https://index.docker.io/v1/": {"username": "me", "password": "pw"}}})
+    assert load_credentials("docker.io", config) == RegistryCredentials(user="me", password="pw")
+    assert load_credentials("reg.example", config) is None

@@ -1,0 +1,191 @@
+"""Copies that are cut anywhere: the tag stands for what it stood for before, and what arrived isn't sent again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError, RegistryError, StoppedError
+from eaves.oci.copy import GRACE_S, copy_image
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.reference import Reference
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.sign.integrity import check_content
+from eaves.oci.store.content_store import Progress
+from eaves.oci.store.layout import Layout, create_layout
+from tests.container_images.registries import small_index
+from tests.fakes.http.registry import FakeRegistry, Reply, serve_fake
+from tests.waiting import wait_until
+
+ONCE = Access(plain_http=True, config=Path("/nowhere/config.json"), attempts=1)
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with serve_fake() as registry:
+        yield registry
+
+
+def reach(fake: FakeRegistry) -> Registry:
+    return Registry(Reference(host=fake.host, repository="site/x"), ONCE)
+
+
+def cut_after(fake: FakeRegistry, number: int, *, done: bool) -> None:
+    """The connection breaks at each request after this one; `done`: only its answer is lost, the first time."""
+    first = len(fake.log) + number + 1
+    fake.fault = lambda request: None if request.number < first else Reply(done=done and request.number == first)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_cut_at_any_request_the_tag_is_the_old_one_or_the_new_one_whole(
+    fake: FakeRegistry, tmp_path: Path, done: bool
+) -> None:
+    old_layout, old = small_index(tmp_path / "old", b"old")
+    new_layout, new = small_index(tmp_path / "new", b"new")
+    copy_image(old_layout, reach(fake), old, name="v1")
+    for number in range(100):
+        cut_after(fake, number, done=done)
+        try:
+            copy_image(new_layout, reach(fake), new, name="v1")
+        except RegistryError:
+            cut = True
+        else:
+            cut = False
+        fake.fault = lambda request: None
+        registry = reach(fake)
+        found = registry.resolve("v1")
+        assert found.digest in {old.digest, new.digest}
+        check_content(registry, found)
+        if not cut:
+            break
+        fake.content.manifests["site/x", "v1"] = fake.content.manifests["site/x", old.digest]
+    assert found.digest == new.digest
+    assert number > 6, "every request of a push was cut once"
+
+
+def test_cut_at_any_request_there_is_no_tag_or_a_whole_container_image(tmp_path: Path) -> None:
+    layout, descriptor = small_index(tmp_path)
+    for number in range(100):
+        with serve_fake() as fake:
+            cut_after(fake, number, done=False)
+            try:
+                copy_image(layout, reach(fake), descriptor, name="v1")
+            except RegistryError:
+                assert ("site/x", "v1") not in fake.content.manifests
+            else:
+                break
+            before = set(fake.content.blobs)
+            fake.fault, fake.log = lambda request: None, []
+            copied = copy_image(layout, reach(fake), descriptor, name="v1")
+            assert {blob.digest for blob in copied.present} == before
+            assert before.isdisjoint(blob.digest for blob in copied.moved)
+            check_content(reach(fake), reach(fake).resolve("v1"))
+    assert number > 12
+
+
+def test_a_registry_whose_disk_is_full(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = small_index(tmp_path)
+    fake.fault = lambda request: Reply(status=500) if request.method == "PATCH" else None
+    with pytest.raises(RegistryError, match=r"stopped at byte 0.*answered 500") as caught:
+        copy_image(layout, reach(fake), descriptor, name="v1")
+    assert "push again" in str(caught.value.hint)
+    assert not fake.content.manifests
+
+
+def test_a_disk_that_is_full_here(tmp_path: Path) -> None:
+    source, descriptor = small_index(tmp_path / "source", random.Random(1).randbytes(300_000))
+    target = create_layout(tmp_path / "target")
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\n"
+        "from eaves.errors import OciError\n"
+        "from eaves.oci.copy import copy_image\nfrom eaves.oci.store.layout import open_layout\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "source, target = (open_layout(Path(one)) for one in sys.argv[1:3])\n"
+        "from eaves.oci.descriptor import INDEX, Descriptor\n"
+        "descriptor = Descriptor(media_type=INDEX, digest=sys.argv[3], size=int(sys.argv[4]))\n"
+        "try: copy_image(source, target, descriptor, name='v1')\n"
+        "except OciError as error: print(error, '|', error.hint)\n"
+    )
+    arguments = [str(source.path), str(target.path), descriptor.digest, str(descriptor.size)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "can't be written: File too large | free some space" in done.stdout
+    assert target.entries() == []
+    assert [path for path in target.path.rglob(".*") if path.stat().st_size > 100] == []
+
+
+class Hanging(Layout):
+    """A target whose first write hangs, as on a dead link, and the second fails or is told to stop."""
+
+    def __init__(self, path: Path, *, fails: bool) -> None:
+        super().__init__(path)
+        self.fails, self.begun, self.release = fails, threading.Semaphore(0), threading.Event()
+        self.ended: list[BaseException] = []
+
+    def write(self, descriptor: Descriptor, source: object, progress: Progress = lambda size: None) -> None:
+        self.begun.release()
+        if descriptor.size > 10_000:
+            if self.fails:
+                self.begun.acquire()
+                raise OciError("it is full")
+            os.kill(os.getpid(), signal.SIGINT)
+        self.release.wait(60)
+        try:
+            progress(1)
+        except StoppedError as error:
+            self.ended.append(error)
+            raise
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_one_that_hangs_holds_up_nobody_who_gives_up(tmp_path: Path, fails: bool) -> None:
+    source, descriptor = small_index(tmp_path / "source", random.Random(1).randbytes(300_000))
+    create_layout(tmp_path / "target")
+    target = Hanging(tmp_path / "target", fails=fails)
+    with pytest.raises(OciError if fails else KeyboardInterrupt):
+        copy_image(source, target, descriptor, name="v1")  # waits no longer than GRACE_S for what hangs
+    assert not target.ended
+    target.release.set()
+    wait_until(lambda: target.ended, what="what hung to be told to stop")
+    assert target.entries() == []
+    assert GRACE_S < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_push_that_is_stopped_ends_soon(fake: FakeRegistry, tmp_path: Path, number: signal.Signals) -> None:
+    stalled = threading.Event()
+    fake.fault = lambda request: (stalled.wait(60), None)[1] if request.method == "PATCH" else None
+    code = (
+        "import signal, sys\nfrom pathlib import Path\n"
+        "from tests.container_images.registries import small_index\nfrom eaves.oci.copy import copy_image\n"
+        "from eaves.oci.reference import parse_reference\nfrom eaves.oci.registry.registry import Access, Registry\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        "layout, descriptor = small_index(Path(sys.argv[1]), b'x' * 300_000, architectures=('amd64',))\n"
+        "access = Access(plain_http=True, config=Path('/nowhere'))\n"
+        "copy_image(layout, Registry(parse_reference(sys.argv[2]), access), descriptor, name='v1')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "child"), f"{fake.host}/site/x"], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    try:
+        wait_until(lambda: fake.asked("PATCH uploads"), 30, what="the upload")
+        process.send_signal(number)
+        process.communicate(timeout=20)  # far from the two minutes after which a connection counts as dead
+    finally:
+        stalled.set()
+        process.kill()
+        process.wait()
+    assert process.returncode in {143, -signal.SIGINT}
+    assert not fake.content.manifests

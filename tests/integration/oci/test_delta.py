@@ -1,0 +1,170 @@
+"""What an update moves, counted at a real registry: a new head on the same backbone moves no byte of the backbone."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from eaves.artifact import Artifact
+from eaves.cli import cli
+from eaves.errors import OciError
+from eaves.oci.copy import CopySummary, copy_image
+from eaves.oci.delta import Delta, compute_delta
+from eaves.oci.descriptor import Descriptor
+from eaves.oci.package import Base, Packaged, package
+from eaves.oci.reference import parse_reference
+from eaves.oci.registry.registry import Access, Registry
+from eaves.oci.store.layout import create_layout, open_layout
+from tests.container_images.packaging import build_base, this_platform
+from tests.container_images.registries import LocalRegistry, serve_registry
+from tests.fakes.models.artifact import write_colours
+
+BACKBONE = random.Random(1).randbytes(2_000_000)
+ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
+
+
+def build(folder: Path, head: bytes, *, backbone: bytes = BACKBONE, handler: str = "") -> Artifact:
+    """A model whose backbone is large and whose head is small."""
+
+    def change(staging: Path) -> None:
+        (staging / "weights/backbone.bin").write_bytes(backbone)
+        (staging / "weights/head.bin").write_bytes(head)
+        if handler:
+            (staging / "handler.py").write_text(handler)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return write_colours(folder, change=change)
+
+
+class Shop:
+    """Packages artifacts and puts them at a registry."""
+
+    def __init__(self, folder: Path, cache: Path, registry: LocalRegistry) -> None:
+        self._folder, self._cache, self.registry = folder, create_layout(cache / "eaves/oci"), registry
+        layout = build_base(folder / "base")
+        self._base = Base(source=layout, descriptor=layout.resolve("base"), name="")
+
+    def package(self, artifact: Artifact, *, allow_handler: bool = False) -> Packaged:
+        layout = create_layout(self._folder / f"of-{artifact.digest[:12]}")
+        platforms = [this_platform()]
+        return package(artifact, self._base, layout, self._cache, platforms=platforms, allow_handler=allow_handler)
+
+    def push(self, artifact: Artifact, name: str) -> CopySummary:
+        made, reference = self.package(artifact), parse_reference(f"{self.registry.host}/{name}")
+        return copy_image(made.source, Registry(reference, ACCESS), made.descriptor, name=reference.tag)
+
+    def resolve(self, name: str) -> tuple[Registry, Descriptor]:
+        reference = parse_reference(f"{self.registry.host}/{name}")
+        found = Registry(reference, ACCESS)
+        return found, found.resolve(reference.name)
+
+    def diff(self, old: str, new: str) -> Delta:
+        return compute_delta(self.resolve(old), self.resolve(new), this_platform())
+
+
+@pytest.fixture
+def shop(tmp_path: Path, oci_cache: Path) -> Iterator[Shop]:
+    with serve_registry(tmp_path / "registry") as registry:
+        yield Shop(tmp_path, oci_cache, registry)
+
+
+def test_a_new_head_moves_a_head(shop: Shop, tmp_path: Path) -> None:
+    shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
+    before, log = shop.registry.blobs(), len(shop.registry.log.read_bytes())
+    new = build(tmp_path / "b", b"b" * 3000)
+    copied = shop.push(new, "barn/colours:b")
+    arrived = {digest: size for digest, size in shop.registry.blobs().items() if digest not in before}
+    moved = sum(arrived.values())
+    assert moved < len(BACKBONE) / 50
+    titles = [one.annotations.get("org.opencontainers.image.title", "config") for one in copied.moved]
+    assert sorted(titles) == ["config", "head, labels, manifest"]
+    # What the registry was asked to take in is that and nothing else.
+    asked = shop.registry.log.read_bytes()[log:].decode()
+    uploads = [line for line in asked.splitlines() if '"POST' in line and "/blobs/uploads/" in line]
+    assert len(uploads) == 2
+    delta = shop.diff("barn/colours:a", "barn/colours:b")
+    assert delta.fetched_bytes == moved
+    assert delta.total_bytes > new.size_bytes
+
+
+def test_nothing_new_moves_nothing(shop: Shop, tmp_path: Path) -> None:
+    artifact = build(tmp_path / "a", b"a" * 3000)
+    shop.push(artifact, "barn/colours:a")
+    before = shop.registry.blobs()
+    assert shop.push(artifact, "barn/colours:again").moved == ()
+    assert shop.registry.blobs() == before
+    assert shop.diff("barn/colours:a", "barn/colours:again").fetched_bytes == 0
+
+
+def test_a_fine_tuned_backbone_is_told_as_what_it_costs(shop: Shop, tmp_path: Path) -> None:
+    shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
+    shop.push(build(tmp_path / "b", b"b" * 3000, backbone=BACKBONE[::-1]), "barn/colours:b")
+    delta = shop.diff("barn/colours:a", "barn/colours:b")
+    assert delta.fetched_bytes > len(BACKBONE)
+    steps = {step.what: step.there for step in delta.steps}
+    assert (steps["weights/backbone.bin"], steps["graphs"], steps["packages"]) == (False, True, True)
+
+
+def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) -> None:
+    for head, name in ((b"a", "a"), (b"b", "b")):
+        shop.push(build(tmp_path / name, head * 3000), f"barn/colours:{name}")
+    delta = shop.diff("barn/colours:a", "barn/colours:b")
+    names = [f"{shop.registry.host}/barn/colours:{name}" for name in "ab"]
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    told = CliRunner().invoke(cli, ["diff", *names, "--plain-http", "-o", "json"], env=environ)
+    assert told.exit_code == 0, told.output
+    values = json.loads(told.stdout)
+    assert (values["fetched_bytes"], values["total_bytes"]) == (delta.fetched_bytes, delta.total_bytes)
+    assert [piece["what"] for piece in values["pieces"]] == [step.what for step in delta.steps]
+    table = CliRunner().invoke(cli, ["diff", *names, "--plain-http"], env=environ)
+    assert "weights/backbone.bin" in table.stdout
+    assert f"{delta.fetched_bytes} bytes to fetch, of {delta.total_bytes}, 1/" in table.stderr
+
+
+def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:
+    artifact = build(tmp_path / "a", b"a", handler="def prepare(data): ...\n")
+    with pytest.raises(OciError, match="code that will run"):
+        shop.package(artifact)
+    made = shop.package(artifact, allow_handler=True)
+    manifest = json.loads(made.source.read(made.descriptor))
+    digest = artifact.manifest.files["handler.py"].sha256
+    assert manifest["annotations"]["dev.eaves.handler"] == f"sha256:{digest}"
+    assert manifest["layers"][-1]["annotations"] == {"org.opencontainers.image.title": "handler.py"}
+
+
+def test_an_artifact_that_changes_meanwhile_is_not_kept(shop: Shop, tmp_path: Path) -> None:
+    """The cache would hand its bytes on to whoever packages the real one."""
+    artifact = build(tmp_path / "a", b"a", backbone=BACKBONE + b"x")
+    path = artifact.path / "weights/backbone.bin"
+    path.chmod(0o644)
+    path.write_bytes(BACKBONE + b"y")
+    for _ in range(2):
+        with pytest.raises(OciError, match="was changed while it was packaged"):
+            shop.package(artifact)
+
+
+WHERE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
+    "not there": (lambda it: ["oci:/nonexistent", f"oci:{it}/l:a"], "is not an OCI layout"),
+    "no such name": (lambda it: [f"oci:{it}/l:b", f"oci:{it}/l:a"], "has no b; there: a"),
+    "a tar": (lambda it: [f"{it}/a.tar", f"oci:{it}/l:a"], "is only written"),
+    "another platform": (
+        lambda it: [f"oci:{it}/l:a", f"oci:{it}/l:a", "--platform", "linux/s390x"], "no container image for linux/s390x"
+    ),
+    "no folder": (lambda it: ["oci:", f"oci:{it}/l:a"], "names no folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WHERE)
+def test_what_cannot_be_compared_is_told(case: str, tmp_path: Path) -> None:
+    make, message = WHERE[case]
+    build_base(tmp_path / "base")
+    base, target = open_layout(tmp_path / "base"), create_layout(tmp_path / "l")
+    copy_image(base, target, base.resolve("base"), name="a")
+    told = CliRunner().invoke(cli, ["diff", *make(tmp_path)])
+    assert isinstance(told.exception, OciError)
+    assert message in told.exception.message

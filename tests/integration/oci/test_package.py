@@ -1,0 +1,261 @@
+"""`eaves package` as people run it: the same digest everywhere, and what happens when it is stopped or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from eaves.oci.descriptor import INDEX, build_descriptor
+from eaves.oci.layers.image import load_images
+from eaves.oci.store.layout import Layout, create_layout, open_layout
+from tests.container_images.packaging import (
+    VERSION,
+    build_base,
+    need,
+    package_command,
+    package_environment,
+    run_package,
+)
+from tests.container_images.unpacked import run
+from tests.waiting import wait_until
+
+MAKING = "making the layer eaves"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("base") / "layout"
+    build_base(folder)
+    return f"oci:{folder}"
+
+
+@pytest.fixture(scope="module")
+def digest(tiny_artifact: Path, base: str, oci_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of the tiny artifact's container image."""
+    place = tmp_path_factory.mktemp("first") / "out"
+    done = run_package(oci_cache, tiny_artifact, "-t", f"oci:{place}:v1", "--base", base)
+    return done.stdout.strip().rpartition("@")[2]
+
+
+@pytest.fixture
+def cache(digest: str, oci_cache: Path, tmp_path: Path) -> Path:
+    """A cache that has the packages' layer and lacks that of our own code, which is quickly made."""
+    shutil.copytree(oci_cache, tmp_path / "cache")
+    for path in (tmp_path / "cache/eaves/oci").glob("*.json"):
+        if json.loads(path.read_bytes()).get("title", "").startswith("eaves "):
+            code = json.loads(path.read_bytes())["descriptor"]["digest"]
+            open_layout(path.parent).blob_path(code).unlink()
+            path.unlink()
+    return tmp_path / "cache"
+
+
+def layers_of(cache: Path) -> tuple[Layout, dict[str, set[str]]]:
+    """The cache's layout, and the digests of each title in it; other tests may have had other Pythons."""
+    layout = open_layout(cache / "eaves/oci")
+    found = [json.loads(path.read_bytes()) for path in layout.path.glob("*.json") if path.name != "index.json"]
+    titles = {one["title"].partition(" ")[0] for one in found}
+    return layout, {
+        title: {one["descriptor"]["digest"] for one in found if one["title"].partition(" ")[0] == title}
+        for title in titles
+    }
+
+
+def test_nothing_but_its_inputs_shows_in_a_digest(
+    tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path
+) -> None:
+    """Another process, folder, umask, time zone, hash seed, file times, and a layer of code that is made again."""
+    shutil.copytree(tiny_artifact, tmp_path / "elsewhere/artifact")
+    for number, path in enumerate((tmp_path / "elsewhere").rglob("*")):
+        os.utime(path, (number, number))
+    words = ("elsewhere/artifact", "-t", "oci:out:v2", "--base", base, "-o", "json")
+    before = os.umask(0o077)
+    try:
+        done = run_package(cache, *words, cwd=tmp_path, TZ="Asia/Tokyo", PYTHONHASHSEED="7", LC_ALL="C")
+    finally:
+        os.umask(before)
+    assert MAKING in done.stderr
+    assert json.loads(done.stdout) | {"moved_bytes": 0} == {
+        "name": f"oci:out@{digest}", "digest": digest, "moved_bytes": 0, "present_bytes": 0
+    }  # fmt: skip
+    assert str(tmp_path) not in done.stdout
+
+
+@pytest.mark.slow
+def test_a_runtime_made_again_from_its_wheels_is_the_same(
+    tiny_artifact: Path, base: str, digest: str, tmp_path: Path
+) -> None:
+    words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
+    again = run_package(tmp_path / "cache", *words, PYTHONHASHSEED="11").stdout.strip()
+    assert again.rpartition("@")[2] == digest
+
+
+@pytest.mark.slow
+def test_several_platforms_make_one_index(tiny_artifact: Path, oci_cache: Path, tmp_path: Path) -> None:
+    both = create_layout(tmp_path / "base")
+    for name in ("amd64", "arm64"):
+        build_base(tmp_path / name, architecture=name)
+        run(need("skopeo"), "copy", "--override-arch", name, f"oci:{tmp_path / name}:base", f"oci:{both.path}:{name}")
+    entries = [
+        {**one.to_dict(), "annotations": {}, "platform": {"os": "linux", "architecture": name}}
+        for name in ("amd64", "arm64")
+        for one in [both.resolve(name)]
+    ]
+    index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+    both.write_manifest(build_descriptor(index, INDEX), index, "both")
+    platforms = ("--platform", "linux/arm64", "--platform", "linux/amd64")
+    run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", f"oci:{both.path}:both", *platforms)
+    out = open_layout(tmp_path / "out")
+    images = list(load_images(out, out.resolve("v1")))
+    assert [str(image.platform) for image in images] == ["linux/amd64", "linux/arm64"]
+    shared = {layer.digest for layer in images[0].layers} & {layer.digest for layer in images[1].layers}
+    assert len(shared) == len(images[0].layers) - 1  # the packages
+    for name in ("amd64", "arm64"):
+        said = run(need("skopeo"), "inspect", "--override-arch", name, f"oci:{tmp_path}/out:v1")
+        assert json.loads(said)["Architecture"] == name
+
+
+def test_a_damaged_layer_in_the_cache_is_made_again(
+    tiny_artifact: Path, base: str, oci_cache: Path, digest: str, tmp_path: Path
+) -> None:
+    shutil.copytree(oci_cache, tmp_path / "cache")
+    layout, layers = layers_of(tmp_path / "cache")
+    for blob in map(layout.blob_path, layers["eaves"]):
+        content = bytearray(blob.read_bytes())
+        content[len(content) // 2] ^= 1
+        blob.write_bytes(content)
+    done = run_package(tmp_path / "cache", tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
+    assert MAKING in done.stderr
+    assert done.stdout.strip().endswith(digest)
+
+
+def test_two_at_once_share_a_cache(tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path) -> None:
+    both = [
+        subprocess.Popen(
+            package_command(tiny_artifact, "-t", f"oci:{tmp_path}/out:{name}", "--base", base),
+            env=package_environment(cache),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("a", "b")
+    ]
+    said = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert {out.strip().rpartition("@")[2] for out, _ in said} == {digest}
+    assert {open_layout(tmp_path / "out").resolve(name).digest for name in ("a", "b")} == {digest}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_stopped_leaves_nothing_half_made(
+    tiny_artifact: Path, base: str, cache: Path, digest: str, tmp_path: Path, how: signal.Signals
+) -> None:
+    words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
+    (tmp_path / "temporary").mkdir()
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            package_command(*words), env=package_environment(cache, TMPDIR=f"{tmp_path}/temporary"), stderr=said
+        )
+    wait_until(lambda: MAKING in (tmp_path / "said").read_text() or process.poll() is not None, 30)
+    process.send_signal(how)
+    assert process.wait(30) != 0, (tmp_path / "said").read_text()
+    _, layers = layers_of(cache)
+    assert "eaves" not in layers
+    if how is not signal.SIGKILL:
+        assert list((tmp_path / "temporary").glob("eaves-*")) == []
+    assert run_package(cache, *words).stdout.strip().endswith(digest)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tiny_artifact: Path, base: str, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "temporary").mkdir()
+    limit = 200_000  # of any file: less than the layer of our code
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    words = (tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        done = run_package(cache, *words, ok=False, TMPDIR=f"{tmp_path}/temporary")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "can't be written: File too large" in done.stderr
+    assert "try: free some space" in done.stderr
+    assert list((tmp_path / "temporary").glob("eaves-*")) == []
+    assert "eaves" not in layers_of(cache)[1]
+    assert not list(cache.rglob(".new-*"))
+
+
+def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: str) -> str:
+    return run_package(cache, artifact, "-t", target, "--base", base, *more, ok=False).stderr
+
+
+def test_what_cannot_be_packaged_is_told_before_any_work(
+    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
+) -> None:
+    """Each with what mends it; nothing is written."""
+    out = f"oci:{tmp_path}/out:v1"
+    (tmp_path / "damaged").mkdir()
+    shutil.copytree(tiny_artifact, tmp_path / "damaged", dirs_exist_ok=True)
+    (tmp_path / "damaged/labels.txt").write_text("a\nb\nc\nd\n")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"x")
+    build_base(tmp_path / "other", architecture="s390x")
+    good, nowhere = tiny_artifact, f"oci:{tmp_path}/nowhere"
+    cases = [
+        ((tmp_path / "damaged", out, base), "labels.txt"),
+        ((tmp_path / "photos", out, base), "manifest.json"),
+        ((good, out, nowhere), "nowhere is not an OCI layout"),
+        ((good, out, f"{base}:v7"), "has no v7; there: base"),
+        ((good, out, f"oci:{tmp_path}/photos"), "is not an OCI layout"),
+        ((good, out, f"{tmp_path}/base.tar"), "try: skopeo copy oci-archive:"),
+        ((good, out, f"oci:{tmp_path}/other"), "there are: linux/s390x"),
+        ((good, out, base, "--platform", "linux/riscv64"), "no container image for linux/riscv64"),
+        ((good, out, base, "--platform", "amd64"), "try: such as linux/amd64"),
+        ((good, out, base, "--python", "three"), "try: say it with --python, such as --python 3.13"),
+        ((good, out, base, "--python", "3.9"), "a function needs 3.11 or newer"),
+        ((good, out, base, "--python", "3.99"), "try: install python3.99, or choose a base with Python " + VERSION),
+        ((good, "Not A Name", base), "is no name of a container image"),
+        ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: give a tag instead"),
+        ((good, tmp_path / "nowhere/x.tar", base), "there is no such folder"),
+        ((good, f"oci:{tmp_path}/photos:v1", base), "is not an OCI layout"),
+    ]
+    for words, message in cases:
+        said = refused(oci_cache, *words)  # type: ignore[arg-type]
+        assert message in said, (words, said)
+        assert "error: " in said
+    assert not (tmp_path / "nowhere").exists()
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["a.jpg"]
+
+
+def test_a_model_that_answers_otherwise_goes_nowhere(
+    tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_artifact, tmp_path / "a")
+    index, manifest = tmp_path / "a/golden/golden.json", tmp_path / "a/manifest.json"
+    for path in (index, manifest, index.parent, manifest.parent):
+        path.chmod(0o755)
+    cases = json.loads(index.read_bytes())
+    cases[0]["logits"][0] += 1
+    index.write_text(json.dumps(cases))
+    values = json.loads(manifest.read_bytes())
+    values["files"]["golden/golden.json"] = {
+        "sha256": hashlib.sha256(index.read_bytes()).hexdigest(),
+        "size_bytes": index.stat().st_size,
+    }
+    manifest.write_text(json.dumps(values))
+    assert "golden" in refused(oci_cache, tmp_path / "a", f"oci:{tmp_path}/out:v1", base)
+    assert open_layout(tmp_path / "out").entries() == []
+
+
+def test_a_base_that_does_not_say_its_python_needs_to_be_told(
+    tiny_artifact: Path, oci_cache: Path, tmp_path: Path
+) -> None:
+    build_base(tmp_path / "base", python="")
+    words = (tiny_artifact, f"oci:{tmp_path}/out:v1", f"oci:{tmp_path}/base")
+    assert "try: say it with --python" in refused(oci_cache, *words)
+    run_package(oci_cache, words[0], "-t", words[1], "--base", words[2], "--python", VERSION)

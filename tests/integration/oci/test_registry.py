@@ -1,0 +1,396 @@
+"""A registry's good and bad days, by one that does on demand what real ones do rarely."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import AccessError, OciError, OciNotFoundError, RegistryError
+from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import INDEX, LAYER, MANIFEST, MAX_DOCUMENT_BYTES, Descriptor
+from eaves.oci.reference import Reference
+from eaves.oci.registry.registry import UPLOAD_CHUNK_BYTES, Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.sign.integrity import check_content
+from eaves.oci.store.content_store import verified
+from eaves.oci.store.layout import Layout, create_layout
+from tests.container_images.registries import small_index
+from tests.fakes.http.registry import FakeRegistry, Reply, Request, serve_fake
+from tests.inputs.certificates import make_certificate
+
+QUICK = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.001, read_s=10)
+NO_UPLOAD = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with serve_fake() as registry:
+        yield registry
+
+
+def reach(fake: FakeRegistry, access: Access = QUICK, repository: str = "site/x") -> Registry:
+    return Registry(Reference(host=fake.host, repository=repository), access)
+
+
+def write_blob(folder: Path, content: bytes) -> tuple[Layout, Descriptor]:
+    layout = create_layout(folder / "blobs")
+    descriptor = Descriptor(media_type=LAYER, digest=f"sha256:{hashlib.sha256(content).hexdigest()}", size=len(content))
+    layout.write_bytes(content, descriptor)
+    return layout, descriptor
+
+
+def push(fake: FakeRegistry, folder: Path, content: bytes, access: Access = QUICK) -> tuple[Registry, Descriptor, int]:
+    layout, descriptor = write_blob(folder, content)
+    told: list[int] = []
+    registry = reach(fake, access)
+    registry.write(descriptor, layout, told.append)
+    assert fake.content.blobs[descriptor.digest] == content
+    return registry, descriptor, sum(told)
+
+
+def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes:
+    registry.write(descriptor, layout, lambda size: None)
+    return b""
+
+
+def once(what: str, reply: Reply) -> Callable[[Request], Reply | None]:
+    """The first request of a kind gets this reply."""
+    left = [reply]
+    return lambda request: left.pop() if left and request.what == what else None
+
+
+def test_what_is_pushed_is_pulled(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = small_index(tmp_path)
+    copied = copy_image(layout, reach(fake), descriptor, name="v1")
+    assert len(copied.moved) == 4
+    registry = reach(fake)
+    assert registry.resolve("v1").digest == descriptor.digest
+    assert len(check_content(registry, registry.resolve("v1")).images) == 2
+    again = copy_image(layout, reach(fake), descriptor, name="v1")
+    assert (again.moved, len(again.present)) == ((), 4)
+
+
+def test_a_large_blob_goes_up_in_chunks(fake: FakeRegistry, tmp_path: Path) -> None:
+    content = random.Random(1).randbytes(UPLOAD_CHUNK_BYTES + 5)
+    _, descriptor, told = push(fake, tmp_path, content)
+    assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 5]
+    assert told == descriptor.size
+
+
+def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
+    push(fake, tmp_path, b"")
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 70_000])
+def test_a_chunk_that_breaks_off_goes_on_where_the_registry_says(fake: FakeRegistry, tmp_path: Path, kept: int) -> None:
+    content = random.Random(2).randbytes(100_000)
+    fake.keep = [kept]
+    _, descriptor, told = push(fake, tmp_path, content)
+    again = fake.asked("PATCH uploads")[1].body
+    assert len(again) == (100_000 if kept < 2 else 100_000 - kept)
+    assert told == descriptor.size
+
+
+def test_a_later_chunk_goes_on_too(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.keep = [None, 3]
+    push(fake, tmp_path, random.Random(3).randbytes(UPLOAD_CHUNK_BYTES + 9))
+    assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 3, 6]
+
+
+def test_a_chunk_that_arrived_and_whose_answer_is_lost_is_not_sent_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault = once("PATCH uploads", Reply(done=True))
+    push(fake, tmp_path, b"content" * 1000)
+    assert len(fake.asked("PATCH uploads")) == 1
+
+
+def test_the_last_answer_is_lost(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.fault = once("PUT uploads", Reply(done=True))
+    push(fake, tmp_path, b"content")
+    assert len(fake.asked("PUT uploads")) == 2
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_path: Path, times: int) -> None:
+    def forget(request: Request) -> Reply | None:
+        later = request.what == "PATCH uploads" and not request.headers["Content-Range"].startswith("0-")
+        if later and len(fake.asked("POST uploads")) <= times:
+            fake.content.uploads.clear()
+            return Reply()
+        return None
+
+    fake.fault = forget
+    content = random.Random(4).randbytes(UPLOAD_CHUNK_BYTES + 9)
+    if times == 1:
+        _, descriptor, told = push(fake, tmp_path, content)
+        assert told == descriptor.size
+        return
+    with pytest.raises(RegistryError, match="forgot") as caught:
+        push(fake, tmp_path, content)
+    assert "push again" in str(caught.value.hint)
+    assert len(fake.asked("POST uploads")) == QUICK.attempts
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("what", ["HEAD blobs", "POST uploads", "PATCH uploads", "PUT uploads", "PUT manifests"])
+def test_what_passes_is_tried_again(fake: FakeRegistry, tmp_path: Path, status: int, what: str) -> None:
+    fake.fault = once(what, Reply(status=status, headers={"Retry-After": "0"}))
+    layout, descriptor = small_index(tmp_path, architectures=("amd64",))
+    copy_image(layout, reach(fake), descriptor, name="v1")
+    check_content(reach(fake), reach(fake).resolve("v1"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (401, AccessError, "not allowed"),
+        (403, AccessError, "not allowed"),
+        (404, OciNotFoundError, "takes no uploads"),
+        (413, RegistryError, "larger"),
+        (429, RegistryError, "TOOMANYREQUESTS: slow down"),
+        (500, RegistryError, "answered 500"),
+        (507, RegistryError, "answered 507"),
+    ],
+)
+def test_what_lasts_is_said(fake: FakeRegistry, tmp_path: Path, status: int, error: type[OciError], words: str) -> None:
+    def answer(request: Request) -> Reply | None:
+        return Reply(status=status, body=NO_UPLOAD) if request.what == "POST uploads" else None
+
+    fake.fault = answer
+    with pytest.raises(error, match=words) as caught:
+        push(fake, tmp_path, b"content")
+    assert caught.value.exit_code == {401: 77, 403: 77, 404: 66}.get(status, 69)
+    assert caught.value.hint
+
+
+def test_retry_after_is_waited_for(fake: FakeRegistry) -> None:
+    fake.fault = once("GET manifests", Reply(status=429, headers={"Retry-After": "1"}))
+    before = time.monotonic()
+    with pytest.raises(OciNotFoundError):
+        reach(fake).resolve("v1")
+    assert time.monotonic() - before > 0.9
+
+
+def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> None:
+    fake.fault = lambda request: Reply(status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(RegistryError, match="for 3600 s"):
+        reach(fake).resolve("v1")
+    assert len(fake.log) == 1
+
+
+def test_a_blob_that_breaks_off_goes_on(fake: FakeRegistry, tmp_path: Path) -> None:
+    content = random.Random(5).randbytes(3_000_000)
+    for ranges in (True, False):
+        fake.ranges = ranges
+        registry, descriptor, _ = push(fake, tmp_path, content)
+        fake.fault = once(
+            "GET blobs", Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000)
+        )
+        before = len(fake.asked("GET blobs"))
+        with registry.open(descriptor) as stream:
+            assert b"".join(verified(stream, descriptor)) == content
+        first, second = fake.asked("GET blobs")[before:]
+        assert "Range" not in first.headers
+        assert second.headers["Range"].startswith("bytes=")
+
+
+def test_a_blob_that_breaks_off_again_and_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    fake.fault = lambda request: Reply(status=200, headers={"Content-Length": "7"}, sent=0)
+    with pytest.raises(RegistryError, match="broke off"), registry.open(descriptor) as stream:
+        stream.read(10)
+
+
+def test_a_blob_with_other_content_or_of_another_size(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    for other in (b"contenX", b"content and more", b"cont"):
+        fake.content.blobs[descriptor.digest] = other
+        with pytest.raises(OciError, match="another digest or size"), registry.open(descriptor) as stream:
+            b"".join(verified(stream, descriptor))
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content", "words"),
+    [
+        (MANIFEST, b"<html>", "not JSON"),
+        ("text/html", b"<html>Welcome</html>", "text/html, not a container image"),
+        ("application/vnd.docker.distribution.manifest.v1+prettyjws", b"{}", "not a container image"),
+        ("", b"{}", "no type"),
+        (MANIFEST, b'{"manifests": []}', "something else"),
+        (INDEX, b'{"layers": [], "config": {}}', "something else"),
+        (INDEX, b'{"layers": [], "manifests": []}', "something else"),
+        (MANIFEST, b'{"mediaType": "%s", "layers": []}' % INDEX.encode(), "something else"),
+        (MANIFEST, b" " * (MAX_DOCUMENT_BYTES + 1), "more than"),
+        (MANIFEST, b"[" * 100_000, "JSON"),
+    ],
+)
+def test_what_is_no_manifest(fake: FakeRegistry, media_type: str, content: bytes, words: str) -> None:
+    fake.content.manifests["site/x", "v1"] = (media_type, content)
+    with pytest.raises(OciError, match=words):
+        reach(fake).resolve("v1")
+
+
+def test_a_manifest_by_digest_that_is_another(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = small_index(tmp_path)
+    copy_image(layout, reach(fake), descriptor, name="v1")
+    media_type, content = fake.content.manifests["site/x", "v1"]
+    fake.content.manifests["site/x", descriptor.digest] = (media_type, content + b" ")
+    for act in (lambda: reach(fake).resolve(descriptor.digest), lambda: reach(fake).read(descriptor)):
+        with pytest.raises(OciError, match="other content"):
+            act()
+
+
+def test_mounting(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    other = reach(fake, repository="site/y")
+    assert other.mount(descriptor, "site/x")
+    assert other.has(descriptor)
+    fake.mounts = False
+    third = reach(fake, repository="site/z")
+    assert not third.mount(descriptor, "site/x")
+    assert not third.has(descriptor)
+    assert fake.content.uploads == {}, "the upload that it began instead is given up"
+    fake.fault = lambda request: Reply(status=403) if request.method == "POST" else None
+    assert not third.mount(descriptor, "site/x")
+    assert registry.has(descriptor)
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_uploads_and_blobs_elsewhere_get_no_secret(tmp_path: Path, relative: bool) -> None:
+    (tmp_path / "config.json").write_text('{"auths": {"%s": {"auth": "ZWF2ZXM6c2VjcmV0"}}}')
+    with ExitStack() as stack:
+        fake = stack.enter_context(serve_fake())
+        elsewhere = stack.enter_context(serve_fake(fake.content))
+        config = tmp_path / "config.json"
+        config.write_text(config.read_text() % fake.host)
+        access = Access(plain_http=True, config=config, pause_s=0.001)
+        fake.auth, fake.relative = "basic", relative
+        if not relative:
+            fake.uploads_at, fake.blobs_at = elsewhere.url, elsewhere.url
+        registry, descriptor, _ = push(fake, tmp_path, b"content", access)
+        with registry.open(descriptor) as stream:
+            assert stream.read(100) == b"content"
+        assert all("Authorization" in request.headers for request in fake.log[1:])
+        assert [request.what for request in elsewhere.log] == (
+            [] if relative else ["PATCH uploads", "PUT uploads", "GET blobs"]
+        )
+        assert not any("Authorization" in request.headers for request in elsewhere.log)
+
+
+@pytest.mark.parametrize("what", ["POST uploads", "GET blobs", "PATCH uploads"])
+def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
+    certificate = make_certificate(tmp_path / "tls")
+    with serve_fake(certificate=certificate) as fake, serve_fake(fake.content) as plain:
+        access = Access(authorities=certificate[0], config=QUICK.config, pause_s=0.001)
+        _, descriptor, _ = push(fake, tmp_path, b"content", access)
+        status = {"POST uploads": 202, "GET blobs": 307, "PATCH uploads": 202}[what]
+        place = f"{plain.url}/v2/site/x/blobs/uploads/upload-1"
+        fake.fault = once(what, Reply(status=status, headers={"Location": place}))
+        layout, other = write_blob(tmp_path, b"other content")
+        registry = reach(fake, access)
+
+        def act() -> bytes:
+            return registry.read(descriptor) if what == "GET blobs" else push_to(registry, other, layout)
+
+        with pytest.raises(RegistryError, match="not https") as caught:
+            act()
+        assert "X-Forwarded-Proto" in str(caught.value.hint)
+        assert plain.log == []
+
+
+def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path: Path) -> None:
+    fake.auth = "basic"
+    with pytest.raises(AccessError):
+        reach(fake).resolve("v1")
+    assert len(fake.log) == 1
+    certificate = make_certificate(tmp_path / "tls")
+    with serve_fake(certificate=certificate) as other:
+        patient = Access(config=QUICK.config, pause_s=300)  # a second attempt would outlast the test
+        with pytest.raises(RegistryError, match="can't be trusted"):
+            reach(other, patient).resolve("v1")
+
+
+def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
+    content = random.Random(7).randbytes(3_000_000)
+    registry, descriptor, _ = push(fake, tmp_path, content)
+    elsewhere = Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:])
+    broken = Reply(status=200, headers={"Content-Length": "3000000"}, body=content, sent=2_000_000)
+    replies = [broken, elsewhere, Reply(status=200, body=content)]
+    fake.fault = lambda request: replies.pop(0)
+    with registry.open(descriptor) as stream:
+        assert b"".join(verified(stream, descriptor)) == content
+    assert [request.headers.get("Range", "")[:6] for request in fake.asked("GET blobs")] == ["", "bytes=", ""]
+    replies[:] = [broken, elsewhere, elsewhere]
+    with pytest.raises(RegistryError, match="another byte"), registry.open(descriptor) as stream:
+        b"".join(verified(stream, descriptor))
+
+
+@pytest.mark.parametrize(
+    "place", ["http://[::1", "http://x:port/", "http://", "//", "\\\\", "ftp://x/", "http://a b/", "http://\x7f/"]
+)
+@pytest.mark.parametrize("what", ["POST uploads", "GET blobs"])
+def test_a_location_that_is_none(fake: FakeRegistry, tmp_path: Path, place: str, what: str) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    status = 202 if what == "POST uploads" else 307
+    fake.fault = lambda request: Reply(status=status, headers={"Location": place}) if request.what == what else None
+    layout, other = write_blob(tmp_path, b"other content")
+    with pytest.raises(OciError):
+        registry.read(descriptor) if status == 307 else push_to(registry, other, layout)
+
+
+def test_what_is_refused_is_not_asked_for_again(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    fake.fault = lambda request: Reply(status=400)
+    with pytest.raises(RegistryError, match="answered 400"):
+        registry.read(descriptor)
+    assert len(fake.asked("GET blobs")) == 1
+
+
+def test_redirects_in_a_circle_end(fake: FakeRegistry, tmp_path: Path) -> None:
+    registry, descriptor, _ = push(fake, tmp_path, b"content")
+    fake.fault = lambda request: Reply(status=307, headers={"Location": request.path})
+    with pytest.raises(RegistryError, match="redirects more than"), registry.open(descriptor):
+        pass
+
+
+def test_a_registry_that_is_not_there() -> None:
+    with serve_fake() as gone:
+        pass
+    with pytest.raises(RegistryError, match="can't be reached") as caught:
+        reach(gone).resolve("v1")
+    assert "network" in str(caught.value.hint)
+    with pytest.raises(RegistryError, match="no address"):
+        Registry(Reference(host="127.0.0.1:99999", repository="x"), QUICK).resolve("v1")
+
+
+def test_tls_spoken_to_a_plain_registry(fake: FakeRegistry) -> None:
+    access = Access(config=QUICK.config, pause_s=0.001)
+    with pytest.raises(RegistryError, match="doesn't speak TLS") as caught:
+        Registry(Reference(host=fake.host, repository="x"), access).resolve("v1")
+    assert "--plain-http" in str(caught.value.hint)
+
+
+def test_a_slow_link_is_no_dead_one(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
+    fake.pace = lambda size: threading.Event().wait(0.02)  # 2.6 s for all of it, on a link of 3 MB/s
+    access = Access(plain_http=True, config=QUICK.config, connect_s=0.8, attempts=1)
+    reach(fake, access).write(descriptor, layout, lambda size: None)
+    assert descriptor.digest in fake.content.blobs
+
+
+def test_a_dead_link_is_given_up(fake: FakeRegistry, tmp_path: Path) -> None:
+    layout, descriptor = write_blob(tmp_path, random.Random(6).randbytes(UPLOAD_CHUNK_BYTES))
+    over = threading.Event()
+    fake.pace = lambda size: over.wait(60)
+    access = Access(plain_http=True, config=QUICK.config, connect_s=0.2, read_s=0.2, attempts=1)
+    try:
+        with pytest.raises(RegistryError, match=r"can't be reached|stopped"):
+            reach(fake, access).write(descriptor, layout, lambda size: None)
+    finally:
+        over.set()

@@ -1,0 +1,396 @@
+"""Signatures that cosign and skopeo take, keys that cosign makes, and all that is no signature of this."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from eaves.cli import cli
+from eaves.errors import EavesError, OciError, SignatureError
+from eaves.oci.copy import copy_image
+from eaves.oci.descriptor import Descriptor, build_descriptor, render_document
+from eaves.oci.layers.image import load_images
+from eaves.oci.reference import Reference, parse_reference
+from eaves.oci.registry.registry import Registry
+from eaves.oci.registry.transport import Access
+from eaves.oci.sign.keys import PrivateKey, create_key_pair, load_private_key
+from eaves.oci.sign.signature import ANNOTATION, sign, signature_tag
+from tests.container_images.packaging import need
+from tests.container_images.registries import LocalRegistry, small_index
+
+PLAIN = Access(plain_http=True, config=Path("/nowhere/config.json"), pause_s=0.01)
+PASSWORD = b"a word"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A signed container image at a registry.
+
+    Attributes:
+        at: The registry.
+        store: Its repository.
+        reference: Its tag.
+        index: What the tag names.
+        keys: Prefix of the key pair.
+        altered: What was altered behind the registry's back, as it was before.
+    """
+
+    at: LocalRegistry
+    store: Registry
+    reference: Reference
+    index: Descriptor
+    keys: Path
+    altered: dict[Path, bytes] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return str(self.reference)
+
+    @property
+    def public(self) -> Path:
+        return self.keys.with_suffix(".pub")
+
+    def verify(self, *options: str, key: Path | None = None) -> Result:
+        return eaves("verify", self.text, "--key", str(key or self.public), "--plain-http", *options)
+
+
+def eaves(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), prog_name="eaves", env={"COSIGN_PASSWORD": PASSWORD.decode()})
+
+
+def fault(result: Result) -> EavesError:
+    assert isinstance(result.exception, EavesError), result.output
+    return result.exception
+
+
+def run(*command: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    need(command[0])
+    environment = {**os.environ, "COSIGN_PASSWORD": PASSWORD.decode(), **(env or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def cosign_verify(case: Case, digest: str) -> subprocess.CompletedProcess[str]:
+    options = ["--insecure-ignore-tlog=true", "--allow-http-registry"]
+    return run("cosign", "verify", "--key", str(case.public), *options, str(case.reference.pinned(digest)))
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefix of a key pair of ours; another one is beside it, `other`."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("mine", "other"):
+        create_key_pair(folder / name, PASSWORD)
+    return folder / "mine"
+
+
+def push(registry: LocalRegistry, folder: Path, repository: str, content: bytes = b"one") -> Case:
+    layout, index = small_index(folder, content)
+    reference = Reference(host=registry.host, repository=repository, tag="v1")
+    store = Registry(reference, PLAIN)
+    copy_image(layout, store, index, name="v1")
+    return Case(at=registry, store=store, reference=reference, index=index, keys=folder / "none")
+
+
+@functools.cache
+def load(path: Path) -> PrivateKey:
+    """A key; what its password costs is paid once."""
+    return load_private_key(path, lambda: PASSWORD)
+
+
+def sign_by(case: Case, keys: Path) -> Case:
+    sign(case.store, case.reference, case.index, load(keys.with_suffix(".key")))
+    return replace(case, keys=keys)
+
+
+@pytest.fixture
+def case(registry: LocalRegistry, tmp_path: Path, keys: Path, request: pytest.FixtureRequest) -> Iterator[Case]:
+    repository = f"signature/t{abs(hash(request.node.name))}"
+    case = sign_by(push(registry, tmp_path / "case", repository), keys)
+    yield case
+    for path, content in case.altered.items():  # repositories share what has one digest
+        path.write_bytes(content)
+
+
+def test_cosign_verifies_what_we_sign_each_manifest_of_it(case: Case) -> None:
+    for digest in (case.index.digest, *(image.descriptor.digest for image in load_images(case.store, case.index))):
+        done = cosign_verify(case, digest)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)[0]
+        assert said["critical"]["image"]["docker-manifest-digest"] == digest
+    assert cosign_verify(replace(case, keys=case.keys.with_name("other")), case.index.digest).returncode != 0
+
+
+def test_we_verify_what_cosign_signs_by_a_key_that_it_made(registry: LocalRegistry, tmp_path: Path) -> None:
+    case = push(registry, tmp_path, "signature/by-cosign")
+    case = replace(case, keys=tmp_path / "cosign")
+    assert run("cosign", "generate-key-pair", "--output-key-prefix", str(case.keys)).returncode == 0
+    options = ["--yes", "--tlog-upload=false", "--allow-http-registry", "-a", "stage=test"]
+    name = str(case.reference.pinned(case.index.digest))
+    done = run("cosign", "sign", *options, "--key", f"{case.keys}.key", name)
+    assert done.returncode == 0, done.stderr
+    result = case.verify("-o", "json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["annotations"] == {"stage": "test"}
+    # and by the same key, ours beside cosign's
+    assert len(sign(case.store, case.reference, case.index, load(case.keys.with_suffix(".key")))) == 3
+    assert cosign_verify(case, case.index.digest).returncode == 0
+
+
+def test_cosign_signs_by_a_key_that_we_made(registry: LocalRegistry, tmp_path: Path, keys: Path) -> None:
+    case = replace(push(registry, tmp_path, "signature/our-key"), keys=keys)
+    name = str(case.reference.pinned(case.index.digest))
+    options = ["--yes", "--tlog-upload=false", "--allow-http-registry"]
+    done = run("cosign", "sign", *options, "--key", f"{keys}.key", name)
+    assert done.returncode == 0, done.stderr
+    assert case.verify().exit_code == 0
+
+
+def test_signing_again_changes_nothing_and_another_key_adds(case: Case) -> None:
+    tag = signature_tag(case.index.digest)
+    before = case.store.resolve(tag)
+    sign_by(case, case.keys)
+    assert case.store.resolve(tag) == before
+    other = sign_by(case, case.keys.with_name("other"))
+    layers = json.loads(case.store.read(case.store.resolve(tag)))["layers"]
+    assert len({layer["annotations"][ANNOTATION] for layer in layers}) == 2
+    for one in (case, other):
+        assert cosign_verify(one, case.index.digest).returncode == 0
+        assert one.verify().exit_code == 0
+
+
+def skopeo_copy(case: Case, folder: Path, *, public: Path | None = None) -> subprocess.CompletedProcess[str]:
+    rule = {
+        "type": "sigstoreSigned",
+        "keyPath": str(public or case.public),
+        "signedIdentity": {"type": "matchRepository"},
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "policy.json").write_text(
+        json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {case.reference.host: [rule]}}})
+    )
+    (folder / "registries.d").mkdir(exist_ok=True)
+    (folder / "registries.d/tests.yaml").write_text(
+        f"docker:\n  {case.reference.host}:\n    use-sigstore-attachments: true\n"
+    )
+    shutil.rmtree(folder / "copy", ignore_errors=True)
+    options = ["--policy", str(folder / "policy.json"), "--registries.d", str(folder / "registries.d")]
+    place = [f"docker://{case.text}", f"oci:{folder / 'copy'}:v1"]
+    return run(
+        "skopeo", "--override-arch", "arm64", *options, "copy", "--remove-signatures", "--src-tls-verify=false", *place
+    )
+
+
+def test_skopeo_by_its_policy_takes_the_signed_one_alone(case: Case, registry: LocalRegistry, tmp_path: Path) -> None:
+    done = skopeo_copy(case, tmp_path / "skopeo")
+    assert done.returncode == 0, done.stderr
+    done = skopeo_copy(case, tmp_path / "skopeo", public=case.keys.with_name("other.pub"))
+    assert done.returncode != 0
+    unsigned = replace(push(registry, tmp_path / "unsigned", "signature/unsigned"), keys=case.keys)
+    done = skopeo_copy(unsigned, tmp_path / "skopeo")
+    assert "signature" in done.stderr
+    assert done.returncode != 0
+    alter(case, next(load_images(case.store, case.index)).layers[-1])  # the same in both
+    assert skopeo_copy(case, tmp_path / "skopeo").returncode != 0
+
+
+def alter(case: Case, descriptor: Descriptor) -> None:
+    """Change one byte behind the registry's back."""
+    path = case.at.blob_path(descriptor.digest)
+    content = bytearray(case.altered.setdefault(path, path.read_bytes()))
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def alter_signature(case: Case, change: Callable[[dict[str, object]], object]) -> None:
+    """Put another manifest where the signature is."""
+    tag = signature_tag(case.index.digest)
+    found = case.store.resolve(tag)
+    values = json.loads(case.store.read(found))
+    change(values)
+    content = render_document(values)
+    case.store.write_manifest(build_descriptor(content, found.media_type), content, tag)
+
+
+def test_the_untouched_one_is_verified(case: Case) -> None:
+    result = case.verify("-o", "json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["digest"] == case.index.digest
+    assert said["name"] == f"{case.text}@{case.index.digest}"
+    assert said["platforms"] == ["linux/amd64", "linux/arm64"]
+    assert said["labels"] == {"for": "tests"}
+    assert said["key"] in eaves("sign", case.text, "--key", f"{case.keys}.key", "--plain-http", "-o", "json").stdout
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_a_layer_is_altered(case: Case, layer: int) -> None:
+    alter(case, next(load_images(case.store, case.index)).layers[layer])
+    assert isinstance(fault(case.verify()), OciError)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_config_is_altered(case: Case, number: int) -> None:
+    alter(case, list(load_images(case.store, case.index))[number].config)
+    assert isinstance(fault(case.verify()), OciError)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_platforms_manifest_is_altered(case: Case, number: int) -> None:
+    alter(case, list(load_images(case.store, case.index))[number].descriptor)
+    assert isinstance(fault(case.verify()), OciError)
+
+
+def test_the_index_is_altered(case: Case) -> None:
+    alter(case, case.index)
+    assert isinstance(fault(case.verify()), OciError)
+
+
+def test_the_index_is_exchanged_for_one_that_reads_the_same(case: Case) -> None:
+    content = case.store.read(case.index) + b"\n"
+    case.store.write_manifest(build_descriptor(content, case.index.media_type), content, "v1")
+    error = fault(case.verify())
+    assert isinstance(error, SignatureError)
+    assert "is not signed" in str(error)
+    assert error.exit_code == 77
+
+
+def test_the_signature_is_altered(case: Case) -> None:
+    def change(values: dict[str, object]) -> None:
+        layer = values["layers"][0]  # type: ignore[index]
+        text = layer["annotations"][ANNOTATION]
+        layer["annotations"][ANNOTATION] = text[:20] + ("A" if text[20] != "A" else "B") + text[21:]
+
+    alter_signature(case, change)
+    assert "not by" in str(fault(case.verify()))
+
+
+@pytest.mark.parametrize("text", ["", "%%%", "AAAA", "é"])
+def test_the_signature_is_nonsense(case: Case, text: str) -> None:
+    alter_signature(case, lambda values: values["layers"][0]["annotations"].update({ANNOTATION: text}))  # type: ignore[index]
+    assert "not by" in str(fault(case.verify()))
+
+
+def test_the_payload_is_altered(case: Case) -> None:
+    values = json.loads(case.store.read(case.store.resolve(signature_tag(case.index.digest))))
+    path = case.at.blob_path(values["layers"][0]["digest"])
+    before = case.altered.setdefault(path, path.read_bytes())
+    path.write_bytes(before.replace(case.index.digest[:20].encode(), b"sha256:0000000000000"))
+    assert isinstance(fault(case.verify()), OciError)
+
+
+def test_the_signature_is_removed(case: Case) -> None:
+    shutil.rmtree(
+        case.at.root
+        / "docker/registry/v2/repositories"
+        / case.reference.repository
+        / "_manifests/tags"
+        / signature_tag(case.index.digest)
+    )
+    assert "is not signed" in str(fault(case.verify()))
+
+
+def test_what_is_under_the_signatures_tag_is_something_else(case: Case) -> None:
+    content = case.store.read(case.index)
+    case.store.write_manifest(case.index, content, signature_tag(case.index.digest))
+    assert "are no signatures" in str(fault(case.verify()))
+
+
+def test_another_key(case: Case) -> None:
+    error = fault(case.verify(key=case.keys.with_name("other.pub")))
+    assert isinstance(error, SignatureError)
+    assert "not by" in str(error)
+
+
+def test_the_tag_is_moved_to_an_unsigned_one(case: Case, tmp_path: Path) -> None:
+    push(case.at, tmp_path / "evil", case.reference.repository, b"evil")
+    assert "is not signed" in str(fault(case.verify()))
+    pinned = replace(case, reference=case.reference.pinned(case.index.digest))
+    assert pinned.verify().exit_code == 0, "by digest the moved tag doesn't count"
+
+
+def test_the_tag_is_moved_to_one_that_another_key_signed(case: Case, tmp_path: Path) -> None:
+    sign_by(push(case.at, tmp_path / "evil", case.reference.repository, b"evil"), case.keys.with_name("other"))
+    assert "not by" in str(fault(case.verify()))
+
+
+def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path: Path) -> None:
+    signature = case.store.resolve(signature_tag(case.index.digest))
+    evil = push(case.at, tmp_path / "evil", case.reference.repository, b"evil")
+    case.store.write_manifest(signature, case.store.read(signature), signature_tag(evil.index.digest))
+    error = fault(case.verify())
+    assert isinstance(error, SignatureError)
+    assert f"of '{case.index.digest}'" in str(error)
+    assert cosign_verify(case, evil.index.digest).returncode != 0
+
+
+def test_a_signed_one_is_passed_off_as_another(case: Case, tmp_path: Path) -> None:
+    """With its signature, in another repository: an older or another function of the same owner."""
+    there = push(case.at, tmp_path / "there", f"{case.reference.repository}-other")
+    signature = case.store.resolve(signature_tag(case.index.digest))
+    values = json.loads(case.store.read(signature))
+    for entry in (values["config"], *values["layers"]):
+        blob = Descriptor(media_type="x", digest=entry["digest"], size=entry["size"])
+        assert there.store.mount(blob, case.reference.repository)
+    there.store.write_manifest(signature, case.store.read(signature), signature_tag(case.index.digest))
+    there = replace(there, keys=case.keys)
+    error = fault(there.verify())
+    assert isinstance(error, SignatureError)
+    assert "--signed-as" in str(error.hint)
+    original = f"{case.reference.host}/{case.reference.repository}"
+    assert there.verify("--signed-as", original).exit_code == 0, "a mirror, which says so"
+
+
+def test_a_layer_that_unpacks_to_something_else_than_its_config_says(case: Case, keys: Path) -> None:
+    """Whoever signs it: the two digests of a layer must agree."""
+    image = next(load_images(case.store, case.index))
+    manifest, config = json.loads(case.store.read(image.descriptor)), json.loads(case.store.read(image.config))
+    config["rootfs"]["diff_ids"][0] = f"sha256:{'0' * 64}"
+    content = render_document(config)
+    blob = build_descriptor(content, image.config.media_type)
+    layout, _ = small_index(keys.parent / "scratch")
+    layout.write_bytes(content, blob)
+    case.store.write(blob, layout, lambda size: None)
+    manifest["config"] = blob.to_dict()
+    content = render_document(manifest)
+    case.store.write_manifest(build_descriptor(content, image.descriptor.media_type), content, "v1")
+    signed = sign_by(replace(case, index=case.store.resolve("v1")), keys)
+    assert "unpacks to other content" in str(fault(signed.verify()))
+
+
+def test_a_layout_has_content_and_no_signatures(tmp_path: Path, keys: Path) -> None:
+    layout, index = small_index(tmp_path)
+    layout.write_manifest(index, layout.read(index), "v1")
+    name = f"oci:{layout.path}:v1"
+    result = eaves("verify", name)
+    assert result.exit_code == 0, result.output
+    assert "not signed" in result.stderr
+    assert "no signatures" in str(fault(eaves("verify", name, "--key", f"{keys}.pub")))
+    layer = next(load_images(layout, index)).layers[0]
+    layout.blob_path(layer.digest).write_bytes(b"evil")
+    assert "another digest" in str(fault(eaves("verify", name)))
+
+
+def test_bad_input(case: Case, tmp_path: Path) -> None:
+    assert "--key" in str(fault(eaves("verify", case.text, "--plain-http")).hint)
+    assert "private key" in str(fault(case.verify(key=case.keys.with_suffix(".key"))))
+    assert eaves("verify", str(tmp_path), "--key", str(case.public)).exit_code == 2
+    assert eaves("sign").exit_code == 2
+    assert eaves("sign", case.text, "--new-key", str(tmp_path / "k")).exit_code == 2
+    missing = str(replace(parse_reference(case.text), tag="none"))
+    assert "isn't there" in str(fault(eaves("sign", missing, "--key", f"{case.keys}.key", "--plain-http")))
+
+
+def test_a_new_key(tmp_path: Path) -> None:
+    result = eaves("sign", "--new-key", str(tmp_path / "k"), "-o", "json")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "k.key").stat().st_mode & 0o777 == 0o600
+    assert "is there already" in str(fault(eaves("sign", "--new-key", str(tmp_path / "k"))))

@@ -1,0 +1,200 @@
+"""An agent's queue while its function refuses one image and its broker is gone: seen, mended and measured."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from eaves.admin.client import SocketQueue
+from eaves.admin.server import CONNECTIONS
+from eaves.events import Event
+from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.ports import find_port
+from tests.processes.agents import PNG, AgentProcess
+from tests.waiting import wait_until
+
+REFUSED = Told(status=422, content_type="application/problem+json", body='{"detail": "not an image"}')
+
+
+@pytest.fixture
+def function() -> Iterator[LocalSink]:
+    """Predicts every image but bad.png."""
+
+    def decide(event: Event) -> Told:
+        return REFUSED if event.subject == "bad.png" else Told(status=200, echo=True)
+
+    with open_sink() as opened:
+        opened.decide = decide
+        yield opened
+
+
+@pytest.fixture
+def agent(tmp_path: Path, function: LocalSink) -> Iterator[AgentProcess]:
+    """An agent whose broker is gone."""
+    made = AgentProcess(tmp_path, f"http://127.0.0.1:{find_port()}/", EAVES_FUNCTION_URL=function.url)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def stuck(agent: AgentProcess) -> AgentProcess:
+    """The same with one refused image, and the prediction of another that waits for the broker."""
+    agent.start()
+    (agent.inbox / "good.png").write_bytes(PNG)
+    (agent.inbox / "bad.png").write_bytes(PNG + b"bad")
+    wait_until(lambda: agent.lane("sink").get("dead") == 1, 30, what="the refused image")
+    wait_until(lambda: agent.lane("replies").get("paused"), 30, what="the prediction that waits")
+    return agent
+
+
+def test_the_socket_belongs_to_the_agents_user_only(stuck: AgentProcess) -> None:
+    assert stat.S_IMODE(stuck.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(stuck.socket.parent.stat().st_mode) == 0o700
+
+
+def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: AgentProcess) -> None:
+    *waiting, dead = sorted(stuck.ask_queue("list"), key=lambda entry: entry["state"], reverse=True)
+    assert {(one["lane"], one["subject"]) for one in waiting} == {("replies", "good.png"), ("replies", "bad.png")}, (
+        "a prediction, and the event that tells of the refusal"
+    )
+    assert (dead["lane"], dead["subject"], dead["status"]) == ("sink", "bad.png", 422)
+    assert "not an image" in dead["reason"]
+    shown = stuck.ask_queue("show", str(dead["seq"]))
+    assert base64.b64decode(shown["data_base64"]) == PNG + b"bad"
+    assert shown["attributes"]["source"] == "/eaves/test/cam"
+    assert [entry["seq"] for entry in stuck.ask_queue("list", "--dead")] == [dead["seq"]]
+    assert stuck.ask_queue("list", "--older-than", "1h") == []
+
+
+def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
+    function.decide = lambda _: Told(status=200, echo=True)
+    assert stuck.ask_queue("retry", "--dead")["entries"] == 1
+    wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
+    assert stuck.lane("sink")["dead"] == 0
+
+
+def test_dead_letters_are_dropped_and_lanes_purged(stuck: AgentProcess) -> None:
+    counted = stuck.ask_queue("drop", "--all", "--dry-run")
+    assert counted["entries"] == 1
+    assert counted["size_bytes"] > len(PNG)
+    assert stuck.lane("sink")["dead"] == 1
+    assert stuck.ask_queue("drop", "--reason", "something else") == {"entries": 0, "size_bytes": 0}
+    assert stuck.ask_queue("drop", "--reason", "not an image")["entries"] == 1
+    assert stuck.lane("sink")["dead"] == 0
+    refused = stuck.run_queue("purge")
+    assert refused.returncode == 65
+    assert "nothing says which entries" in refused.stderr
+    assert stuck.ask_queue("purge", "--lane", "replies")["entries"] == 2
+    assert stuck.ask_queue("list") == []
+
+
+def test_health_says_why_images_wait_and_only_a_dead_part_ends_the_process(stuck: AgentProcess) -> None:
+    status, body = stuck.get("/health")
+    assert status == 503
+    (reason,) = json.loads(body)["reasons"]
+    assert reason.startswith("lane replies is paused: no connection to http://127.0.0.1:")
+    shutil.rmtree(stuck.inbox)
+    wait_until(lambda: len(json.loads(stuck.get("/health")[1])["reasons"]) == 2, 30, what="the missing folder")
+    assert stuck.get("/health/liveness") == (200, '{"status": "ok", "reasons": []}')
+
+
+def test_metrics_tell_the_queue_the_outcomes_and_the_last_image(stuck: AgentProcess) -> None:
+    status, text = stuck.get("/metrics")
+    assert status == 200
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+    def value(name: str, **labels: str) -> float:
+        return samples[name, tuple(sorted(labels.items()))]
+
+    assert value("eaves_queue_entries", lane="replies") == 2
+    assert value("eaves_queue_bytes", lane="replies") > len(PNG)
+    assert 0 <= value("eaves_queue_oldest_age_seconds", lane="replies") < 60
+    assert value("eaves_dead_letters", lane="sink") == 1
+    assert value("eaves_deliveries_total", lane="sink", outcome="delivered") == 1
+    assert value("eaves_deliveries_total", lane="sink", outcome="dead") == 1
+    assert value("eaves_lane_paused", lane="replies", reason="no_answer") == 1
+    assert value("eaves_lane_paused", lane="sink", reason="") == 0
+    assert value("eaves_captured_total", source="cam") == 2
+    assert value("eaves_source_state", source="cam", state="watching") == 1
+    assert 0 <= value("eaves_source_last_image_age_seconds", source="cam") < 60
+    assert value("eaves_spool_max_bytes") == 1_000_000_000
+
+
+def test_the_port_gives_nobody_the_entries(stuck: AgentProcess) -> None:
+    assert stuck.get("/queues")[0] == 404
+    assert stuck.get("/queues/entries")[0] == 404
+
+
+def test_connections_held_open_keep_no_probe_out(agent: AgentProcess) -> None:
+    agent.start()
+    held = [socket.create_connection(("127.0.0.1", agent.port)) for _ in range(3 * CONNECTIONS)]
+    try:
+        assert agent.get("/health/liveness")[0] == 200
+    finally:
+        for connection in held:
+            connection.close()
+
+
+def test_the_file_is_opened_while_no_agent_runs(stuck: AgentProcess) -> None:
+    stuck.stop()
+    assert not stuck.socket.exists()
+    assert [entry["subject"] for entry in stuck.ask_queue("list", "--dead")] == ["bad.png"]
+    assert stuck.ask_queue("drop", "--all")["entries"] == 1
+    stuck.start()
+    assert stuck.lane("sink").get("dead", 0) == 0
+
+
+def test_an_agent_without_its_socket_keeps_its_file_to_itself(stuck: AgentProcess) -> None:
+    stuck.socket.unlink()
+    done = stuck.run_queue("list")
+    assert done.returncode == 69
+    assert "nothing listens on" in done.stderr
+
+
+def test_an_agent_that_can_not_listen_delivers_all_the_same(tmp_path: Path, function: LocalSink) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file where the socket's folder should be")
+    made = AgentProcess(tmp_path / "a", function.url, EAVES_ADMIN_SOCKET=str(taken / "socket"))
+    try:
+        made.start()
+        (made.inbox / "a.png").write_bytes(PNG)
+        wait_until(lambda: function.received, 30, what="the image")
+        assert "events are captured and delivered all the same" in made.log.read_text()
+    finally:
+        made.stop()
+
+
+def test_a_killed_agents_socket_is_taken_over(agent: AgentProcess) -> None:
+    agent.start()
+    agent.stop(signal.SIGKILL)
+    assert agent.socket.exists()
+    agent.start()
+    assert SocketQueue(agent.socket).report().sources
+
+
+def test_an_agent_without_a_sink_captures_and_says_what_it_waits_for(tmp_path: Path, function: LocalSink) -> None:
+    """Knative takes K_SINK from the pod while there is no Broker."""
+    made = AgentProcess(tmp_path, "", EAVES_FUNCTION_URL=function.url)
+    try:
+        made.start()
+        (made.inbox / "good.png").write_bytes(PNG)
+        wait_until(lambda: made.lane("replies").get("paused"), 30, what="the prediction that waits")
+        assert made.lane("replies")["queued"] == 1
+        assert "K_SINK is not set" in made.lane("replies")["reason"]
+    finally:
+        made.stop()

@@ -1,0 +1,101 @@
+"""What each mode of training gets: weights of unequal classes in its loss and, in `full`, variants of the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from eaves.config import SettingsLayer, build
+from trainer.data.dataset import Dataset, Example
+from trainer.data.pixels import DecodedDataset
+from trainer.evaluation.calibration import likelihoods, softmax
+from trainer.model.keras_model import backbone_digest, build_model
+from trainer.progress import SilentProgress
+from trainer.settings import TrainSettings
+from trainer.storage import open_store
+from trainer.training import fit
+from trainer.training.training_task import TrainingTask
+from trainer.weights.scale_choice import ScaleChoice
+
+FEW, MANY = 6, 30
+"""Training images of the two classes."""
+HELD_OUT = 4
+
+
+def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "auto", **values: Any) -> TrainingTask:
+    """A training of two unequal classes.
+
+    Args:
+        folder: For cached features.
+        pixels: One image, (H, W, 3); all examples are this image, so that only their number tells the classes apart.
+        balance: As `data.balance`.
+        values: Settings of the section `train`.
+    """
+    settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))
+    sides = [(0, "train")] * FEW + [(1, "train")] * MANY + [(0, "val"), (1, "val")] * (HELD_OUT // 2)
+    examples = tuple(
+        Example(path=folder / f"{number}.png", label=label, digest=f"{number:064x}", split=side)  # type: ignore[arg-type]
+        for number, (label, side) in enumerate(sides)
+    )
+    dataset = Dataset(
+        root=folder, labels=("few", "many"), examples=examples, faults=(), declared=False, balance=balance
+    )
+    labels = np.array([item.label for item in examples], dtype=np.int64)
+    model = build_model(settings, settings.own_scale, 2)
+    return TrainingTask(
+        model=model,
+        backbone_sha256=backbone_digest(model),
+        decoded=DecodedDataset(dataset=dataset, pixels=np.stack([pixels] * len(examples)), labels=labels),
+        settings=settings,
+        progress=SilentProgress(),
+        features=open_store(folder / "features"),
+        scale=ScaleChoice(scale=settings.own_scale, by="architecture", reason=""),
+    )
+
+
+def share_of_few(logits: npt.NDArray[np.float32]) -> float:
+    """What the model says of an image that may be either."""
+    return float(softmax(logits)[0, 0])
+
+
+GREY = np.full((32, 32, 3), 128, np.uint8)
+MODES: dict[str, dict[str, Any]] = {
+    "full": {"arch": "small_cnn", "epochs": 40, "variants": 1, "batch_size": 36, "learning_rate": 0.02},
+    "frozen": {"arch": "mobilenet_v3_small", "weights": "none", "mode": "frozen"},
+    "finetune": {
+        "arch": "mobilenet_v3_small",
+        "weights": "none",
+        "mode": "finetune",
+        "variants": 1,
+        "epochs": 60,
+        "batch_size": 36,
+        "learning_rate": 0.05,  # so large that what the head learned before doesn't decide
+    },
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_unequal_classes_count_alike_in_the_loss_of_every_mode(mode: str, tmp_path: Path) -> None:
+    balanced = fit.fit(build_task(tmp_path / "balanced", GREY, **MODES[mode]))
+    counted = fit.fit(build_task(tmp_path / "counted", GREY, balance="none", **MODES[mode]))
+    assert share_of_few(balanced.val_logits) == pytest.approx(0.5, abs=0.1)
+    assert share_of_few(counted.val_logits) == pytest.approx(FEW / (FEW + MANY), abs=0.1)
+
+
+def test_full_training_sees_other_variants_and_judges_on_the_images_themselves(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    values: dict[str, Any] = {"arch": "small_cnn", "epochs": 3}
+    trainings: dict[str, dict[str, Any]] = {"alone": {"variants": 1}, "varied": {}, "upright": {"mirror": False}}
+    tasks = {name: build_task(tmp_path / name, noise, **values, **more) for name, more in trainings.items()}
+    fitted = {name: fit.fit(task) for name, task in tasks.items()}
+    losses = {name: tuple(epoch["loss"] for epoch in made.history) for name, made in fitted.items()}
+    assert len(set(losses.values())) == 3, "each training saw other pixels"
+    varied = fitted["varied"]
+    truth = tasks["varied"].decoded.labels[-HELD_OUT:]
+    assert varied.history[-1]["val_loss"] == pytest.approx(likelihoods(varied.val_logits, truth).mean(), abs=1e-4)
+    again = fit.fit(build_task(tmp_path / "again", noise, **values))
+    assert np.array_equal(again.val_logits, varied.val_logits), "the variants are the same ones each time"

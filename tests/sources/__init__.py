@@ -1,0 +1,1 @@
+"""Sources that run in the test's own process."""

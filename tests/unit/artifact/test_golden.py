@@ -1,0 +1,334 @@
+"""Golden images: whatever differs, in the recipe's half or in the model's, is found and named."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from eaves.artifact import Artifact, Predict, check, load_golden, replay
+from eaves.artifact.golden import INDEX, difference, tensor_digest
+from eaves.errors import ArtifactError, GoldenError
+from eaves.recipe import Recipe
+from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png, write_colours
+
+Floats = npt.NDArray[np.float32]
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+def with_recipe(artifact: Artifact, recipe: Recipe) -> Artifact:
+    return replace(artifact, manifest=replace(artifact.manifest, recipe=recipe))
+
+
+def test_a_model_that_answers_as_recorded_passes(artifact: Artifact) -> None:
+    assert check(artifact, ColourSession().answer) == 3
+
+
+def test_only_the_chosen_cases_are_replayed(artifact: Artifact) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def predict(batch: npt.NDArray[Any]) -> Mapping[str, Floats]:
+        seen.append(batch.shape)
+        return ColourSession().answer(batch)
+
+    assert check(artifact, predict, load_golden(artifact)[:1]) == 1
+    assert seen == [(1, 8, 8, 3)]
+
+
+def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> None:
+    other = with_recipe(artifact, replace(artifact.manifest.image_recipe, height=9))
+    with pytest.raises(GoldenError, match=r"golden/000.png: this machine makes another input tensor"):
+        check(other, lambda batch: pytest.fail("the model ran"))
+
+
+CHANGES: dict[str, Callable[[Floats], Floats]] = {
+    "other logits": lambda logits: logits + np.float32(0.01),
+    "not a number": lambda logits: logits * np.float32("nan"),
+    "without end": lambda logits: logits + np.float32("inf"),
+    "one output fewer": lambda logits: logits[:, :2],
+    "one output": lambda logits: logits[:, :1],
+    "no outputs": lambda logits: logits[:, :0],
+    "no batch": lambda logits: logits[:0],
+    "a scalar": lambda logits: logits.max(),
+}
+
+
+def answering(change: Callable[[Floats], Floats], half: str) -> Predict:
+    """A model whose logits or probabilities are changed."""
+
+    def predict(batch: npt.NDArray[Any]) -> Mapping[str, Floats]:
+        outputs = ColourSession().answer(batch)
+        return {**outputs, half: change(outputs[half])}
+
+    return predict
+
+
+@pytest.mark.parametrize("half", ["logits", "probabilities"])
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_model_that_answers_differently_is_found(artifact: Artifact, case: str, half: str) -> None:
+    with pytest.raises(GoldenError, match=rf"golden/000.png: .*{half}"):
+        check(artifact, answering(CHANGES[case], half))
+
+
+@pytest.mark.parametrize("half", ["logits", "probabilities"])
+def test_differences_within_the_tolerance_pass(artifact: Artifact, half: str) -> None:
+    assert check(artifact, answering(lambda values: values + np.float32(5e-4), half)) == 3
+
+
+def test_a_wide_tolerance_of_logits_never_allows_every_probability(artifact: Artifact) -> None:
+    wide = replace(artifact, manifest=replace(artifact.manifest, golden_tolerance=5.0))
+    result = replay(wide, answering(lambda logits: logits + np.float32(4), "logits"), load_golden(wide)[0])
+    assert (result.ok, result.allowed_logits, result.allowed_probabilities) == (True, 5.0, 1.0)
+    assert result.logits == pytest.approx(4)
+
+
+HINTS = {"fp32": "install the locked requirements", "int8": "can't reproduce the int8 model.*precision fp32"}
+
+
+@pytest.mark.parametrize("precision", HINTS)
+def test_the_hint_fits_the_precision(artifact: Artifact, precision: str) -> None:
+    other = replace(artifact, manifest=replace(artifact.manifest, precision=precision))
+    with pytest.raises(GoldenError) as caught:
+        check(other, answering(CHANGES["other logits"], "logits"))
+    assert re.search(HINTS[precision], caught.value.hint or "")
+    assert ("precision fp32" in (caught.value.hint or "")) == (precision == "int8")
+
+
+def test_a_stored_tensor_stands_in_for_a_handler(tmp_path: Path) -> None:
+    stored = write_colours(tmp_path / "a", change=store_tensors)
+    (stored.path / "golden/000.png").write_bytes(b"only the handler reads it")
+    assert check(stored, ColourSession().answer) == 3
+    with pytest.raises(GoldenError, match="another input tensor"):
+        check(stored, ColourSession().answer, prepare=lambda data: np.zeros((8, 8, 3), np.uint8))
+
+
+def store_tensors(at: Path) -> None:
+    """Beside each golden image the tensor that comes of it."""
+    entries = json.loads((at / INDEX).read_text())
+    for entry in entries:
+        entry["tensor"] = entry["file"].replace(".png", ".npy")
+        np.save(at / entry["tensor"], RECIPE.tensor((at / entry["file"]).read_bytes()))
+    (at / INDEX).write_text(json.dumps(entries))
+
+
+class Trap:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "object array", "text", "empty", "huge header", "npz"])
+def test_a_tensor_that_is_no_plain_array_is_refused_unread(tmp_path: Path, kind: str) -> None:
+    trap, stream = tmp_path / "sprung", io.BytesIO()
+    if kind == "object array":
+        np.save(stream, np.array([Trap(trap)], dtype=object), allow_pickle=True)
+    elif kind == "npz":
+        np.savez(stream, a=np.zeros(3))
+    content = {
+        "pickle": pickle.dumps(Trap(trap)),
+        "text": b"hello",
+        "empty": b"",
+        "huge header": b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }"
+        + b" " * 50
+        + b"\n",
+    }.get(kind, stream.getvalue())
+
+    def spring(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(content)
+
+    damaged = write_colours(tmp_path / "a", change=spring)
+    with pytest.raises(ArtifactError, match=r"golden/000.npy is not a plain .npy tensor"):
+        check(damaged, ColourSession().answer)
+    assert not trap.exists()
+
+
+def rewrite(path: Path, change: Callable[[list[Any]], object]) -> None:
+    entries = json.loads((path / INDEX).read_text())
+    change(entries)
+    (path / INDEX).write_text(json.dumps(entries))
+
+
+def test_recorded_logits_that_are_no_numbers_never_pass(tmp_path: Path) -> None:
+    damaged = write_colours(
+        tmp_path / "a",
+        change=lambda at: rewrite(at, lambda entries: entries[0].update(logits=[float("nan")] * 3)),
+    )
+    with pytest.raises((GoldenError, ArtifactError)):
+        check(damaged, ColourSession().answer)
+
+
+def test_a_damaged_golden_image_is_the_artifacts_fault_not_the_senders(artifact: Artifact) -> None:
+    (artifact.path / "golden/000.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(GoldenError, match=r"golden/000.png") as caught:
+        check(artifact, ColourSession().answer)
+    assert caught.value.http_status == 503
+
+
+def test_a_golden_image_of_something_else_is_found(artifact: Artifact) -> None:
+    (artifact.path / "golden/000.png").write_bytes(encode_png((0, 0, 0)))
+    with pytest.raises(GoldenError, match="another input tensor"):
+        check(artifact, ColourSession().answer)
+
+
+def test_a_missing_golden_image_is_found(artifact: Artifact) -> None:
+    (artifact.path / "golden/000.png").unlink()
+    with pytest.raises(ArtifactError, match="can't be read"):
+        check(artifact, ColourSession().answer)
+
+
+def test_no_golden_images_are_no_proof(artifact: Artifact) -> None:
+    with pytest.raises(ArtifactError, match="no golden images"):
+        check(artifact, ColourSession().answer, [])
+
+
+def test_the_index_brings_back_what_was_written(artifact: Artifact) -> None:
+    cases = load_golden(artifact)
+    assert [case.label for case in cases] == list(COLOURS)
+    assert [case.to_dict() for case in cases] == json.loads((artifact.path / INDEX).read_text())
+
+
+BAD_INDEX: dict[str, Callable[[list[Any]], object]] = {
+    "no file": lambda entries: entries[0].pop("file"),
+    "a file outside": lambda entries: entries[0].update(file="../secret.png"),
+    "a file that the manifest doesn't list": lambda entries: entries[0].update(file="golden/other.png"),
+    "a file as a number": lambda entries: entries[0].update(file=3),
+    "a label that colours the terminal": lambda entries: entries[0].update(label="\x1b[31mred"),
+    "logits as text": lambda entries: entries[0].update(logits=["x"]),
+    "probabilities missing": lambda entries: entries[0].pop("probabilities"),
+    "a tensor outside": lambda entries: entries[0].update(tensor="/etc/passwd"),
+    "a tensor that the manifest doesn't list": lambda entries: entries[0].update(tensor="golden/000.npy"),
+    "logits missing": lambda entries: entries[0].update(logits=None),
+    "an entry as text": lambda entries: entries.insert(0, "x"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INDEX)
+def test_a_malformed_index_is_an_artifact_error(tmp_path: Path, case: str) -> None:
+    damaged = write_colours(tmp_path / "a", change=lambda at: rewrite(at, BAD_INDEX[case]))
+    with pytest.raises(ArtifactError):
+        load_golden(damaged)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"3", b"\xff", b"[" * 100_000])
+def test_an_index_that_is_no_list_is_an_artifact_error(artifact: Artifact, content: bytes) -> None:
+    (artifact.path / INDEX).write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"golden.json can't be read"):
+        load_golden(artifact)
+
+
+def test_a_missing_index_is_an_artifact_error(artifact: Artifact) -> None:
+    (artifact.path / INDEX).unlink()
+    with pytest.raises(ArtifactError, match=r"golden.json can't be read"):
+        load_golden(artifact)
+
+
+@pytest.mark.parametrize("there", ["a list", "a link", "a pipe"])
+def test_an_index_that_the_manifest_does_not_list_is_never_read(artifact: Artifact, there: str) -> None:
+    files = {name: entry for name, entry in artifact.manifest.files.items() if name != INDEX}
+    at = artifact.path / INDEX
+    if there != "a list":
+        content = at.read_bytes()
+        at.unlink()
+        (artifact.path.parent / "secret.json").write_bytes(content)
+        os.mkfifo(at) if there == "a pipe" else at.symlink_to(artifact.path.parent / "secret.json")
+    with pytest.raises(ArtifactError, match=r"lists no golden/golden.json"):
+        load_golden(replace(artifact, manifest=replace(artifact.manifest, files=files)))
+
+
+def npy(array: npt.NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def claiming(shape: str, descr: str = "|u1") -> bytes:
+    """A header that promises more than the file holds."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"x"
+
+
+MISFITS = {
+    "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), the graph takes uint8 \(8, 8, 3\)"),
+    "another size": (npy(np.zeros((9, 8, 3), np.uint8)), r"holds uint8 \(9, 8, 3\)"),
+    "another type": (npy(np.zeros((8, 8, 3), np.int8)), r"holds int8 \(8, 8, 3\)"),
+    "another byte order": (npy(np.zeros((8, 8, 3), ">f4")), r"holds >f4"),
+    "a scalar": (npy(np.array(3, np.uint8)), r"holds uint8 \(\)"),
+    "petabytes": (claiming("(1000000000, 100000000)"), r"holds uint8 \(1000000000, 100000000\)"),
+    "too little": (claiming("(8, 8, 3)"), r"doesn't take 1 bytes"),
+    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't take 193 bytes"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_a_stored_tensor_that_the_graph_does_not_take_is_refused(tmp_path: Path, case: str) -> None:
+    content, message = MISFITS[case]
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(content)
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    with pytest.raises(ArtifactError, match=message):
+        check(stored, lambda batch: pytest.fail("the model ran"))
+
+
+def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None:
+    """Where the graph takes any size, the file's own is what a shape must fit."""
+
+    def exchange(at: Path) -> None:
+        store_tensors(at)
+        (at / "golden/000.npy").write_bytes(claiming("(1000000000, 100000000, 3)"))
+
+    stored = write_colours(tmp_path / "a", change=exchange)
+    any_size = replace(stored.manifest.input, shape=(-1, -1, -1, 3))
+    stored = replace(stored, manifest=replace(stored.manifest, input=any_size))
+    with pytest.raises(ArtifactError, match=r"doesn't take 1 bytes"):
+        check(stored, ColourSession().answer)
+
+
+def test_the_tensor_digest_is_of_the_values_in_c_order() -> None:
+    tensor = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert tensor_digest(tensor) == tensor_digest(np.asfortranarray(tensor))
+    assert tensor_digest(tensor) != tensor_digest(tensor[::-1])
+
+
+ODD = {
+    "nothing": None,
+    "a list": [1.0, 2.0],
+    "words": np.array([["1", "2"]]),
+    "objects": np.array([[1, None]], object),
+    "no batch": np.ones(2),
+    "another number": np.ones((1, 3)),
+    "not a number": np.array([[1, np.nan]]),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_what_is_no_such_output_is_infinitely_far(case: str) -> None:
+    assert difference(cast(Any, ODD[case]), [1.0, 2.0]) == np.inf
+
+
+def test_further_outputs_are_compared_by_the_largest_of_them() -> None:
+    assert difference(np.array([[[1000.0], [3.0]]], np.float32), [1000, 2]) == pytest.approx(1e-3)
+    assert difference(np.array([[0.25, 0.0]]), [0.0, 0.0]) == 0.25
+    assert difference(np.array([[7]]), [8]) == pytest.approx(1 / 8)
+    assert difference(np.zeros((1, 0)), []) == 0

@@ -1,0 +1,219 @@
+"""The manifest: canonical bytes, and nothing taken on trust when they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.artifact import FileEntry, Manifest, Parity, TensorSpec, parse_manifest
+from eaves.artifact.manifest import MAX_LABELS, SCHEMA_VERSION, check_path, label_output
+from eaves.errors import ArtifactError
+from eaves.recipe import Recipe
+from tests.fakes.models.artifact import build_manifest, fill
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return build_manifest(fill(tmp_path / "staging"))
+
+
+def test_json_brings_back_what_was_written(manifest: Manifest) -> None:
+    assert parse_manifest(manifest.to_json()) == manifest
+
+
+def test_the_digest_depends_on_the_content_alone(manifest: Manifest, tmp_path: Path) -> None:
+    again = build_manifest(fill(tmp_path / "elsewhere"))
+    assert again.digest() == manifest.digest() == parse_manifest(manifest.to_json()).digest()
+    assert build_manifest(tmp_path / "elsewhere", version="2").digest() != manifest.digest()
+    assert build_manifest(tmp_path / "elsewhere", files={}).digest() != manifest.digest()
+
+
+def changed(manifest: Manifest, change: Callable[[dict[str, Any]], object]) -> bytes:
+    values = json.loads(manifest.to_json())
+    change(values)
+    return json.dumps(values).encode()
+
+
+DIGEST = "0" * 64
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "newer schema": (lambda it: it.update(schema_version=SCHEMA_VERSION + 1), "schema_version 3, this Eaves reads 2"),
+    "no schema": (lambda it: it.pop("schema_version"), "schema_version None"),
+    "no name": (lambda it: it.pop("name"), "name"),
+    "no files": (lambda it: it.pop("files"), "files"),
+    "no recipe": (lambda it: it.pop("recipe"), "recipe"),
+    "recipe that is none": (lambda it: it.update(recipe=3), "recipe"),
+    "recipe with an unknown field": (lambda it: it["recipe"].update(rotate=90), "rotate"),
+    "labels as text": (lambda it: it.update(labels="abc"), "labels"),
+    "no labels": (lambda it: it.update(labels=[]), "labels"),
+    "labels as numbers": (lambda it: it.update(labels=[1]), "labels"),
+    "too many labels": (lambda it: it.update(labels=["x"] * (MAX_LABELS + 1)), "labels"),
+    "an empty label": (lambda it: it["labels"].insert(1, ""), r"labels\[1\]: must be printable, 1 to 256 characters"),
+    "a label that colours the terminal": (
+        lambda it: it.update(labels=["\x1b[31mred"]),
+        r"labels\[0\]: must be printable",
+    ),
+    "a label longer than a header": (lambda it: it["labels"].insert(1, "ü" * 257), r"labels\[1\]: must be printable"),
+    "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
+    "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must differ .'a' is there twice"),
+    "no letter as name": (lambda it: it.update(name=""), "name: must be printable, 1 to 256 characters"),
+    "a name that colours the terminal": (lambda it: it.update(name="\x1b]0;x\x07"), "name: must be printable"),
+    "a version of two lines": (lambda it: it.update(version="1\n2"), "version: must be printable"),
+    "outputs as text": (lambda it: it.update(outputs="ab"), "outputs"),
+    "outputs as a number": (lambda it: it.update(outputs=3), "outputs: must be a list"),
+    "output with an unknown field": (lambda it: it["outputs"][0].update(scale=1), "scale"),
+    "input with a bad shape": (lambda it: it["input"].update(shape=["a"]), "shape"),
+    "parity that is none": (lambda it: it.update(parity=[]), "parity"),
+    "files as a list": (lambda it: it.update(files=[]), "malformed"),
+    "a file as a number": (lambda it: it["files"].update({"labels.txt": 3}), "labels.txt"),
+    "a negative size": (lambda it: it["files"]["labels.txt"].update(size_bytes=-1), "size_bytes"),
+    "a short digest": (lambda it: it["files"]["labels.txt"].update(sha256="abc"), "64 hex digits"),
+    "an upper-case digest": (lambda it: it["files"]["labels.txt"].update(sha256="A" * 64), "64 hex digits"),
+    "opset as text": (lambda it: it.update(opset="new"), "opset: must be an integer"),
+    "opset without end": (lambda it: it.update(opset=float("inf")), "opset: must be an integer"),
+    "toolchain as a list": (lambda it: it.update(toolchain=[]), "malformed"),
+    "tolerance that allows all": (lambda it: it["parity"].update(tolerance=1e999), "tolerance"),
+    "temperature of zero": (lambda it: it.update(temperature=0), "temperature: must be > 0"),
+    "temperature without end": (lambda it: it.update(temperature=float("inf")), "temperature: must be a number"),
+    "temperature as text": (lambda it: it.update(temperature="hot"), "temperature: must be a number"),
+    "an unknown field": (lambda it: it.update(pickle="x"), "pickle: unknown setting"),
+    "licences as numbers": (lambda it: it.update(licences={"model": 3}), "licences must hold strings"),
+    "precision of neither kind": (lambda it: it.update(precision="fp16"), "precision: must be one of fp32, int8"),
+    "int8 that never shipped": (lambda it: it.update(precision="int8"), "precision: is int8, but"),
+    "fp32 that only some CPUs reproduce": (
+        lambda it: it["quantisation"].update(instruction_set="vnni"),
+        "quantisation.instruction_set: must be any where the precision is fp32",
+    ),
+    "an unknown target": (lambda it: it.update(targets=["sparc"]), "targets.0.: must be one of x86_64_avx2"),
+    "a variant elsewhere": (
+        lambda it: it.update(variants=[{"path": "model.onnx", "target": "arm64"}]),
+        "must be variants/arm64/model.onnx",
+    ),
+    "a variant that isn't listed": (
+        lambda it: it.update(variants=[{"path": "variants/arm64/model.onnx", "target": "arm64"}]),
+        "files lists no variants/arm64/model.onnx",
+    ),
+    "an interval the wrong way round": (
+        lambda it: it["quantisation"].update(interval_95_fp32=[0.9, 0.1]),
+        "must be low and high",
+    ),
+    "a trial with a share above 1": (
+        lambda it: it["quantisation"].update(trials=[{"agreement": 2}]),
+        r"trials.0..agreement: must be <= 1",
+    ),
+    "a tolerance of goldens that allows all": (lambda it: it.update(golden_tolerance=1e999), "golden_tolerance"),
+    "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
+    "no temperature": (lambda it: it.pop("temperature"), "temperature"),
+    "an unknown task": (lambda it: it.update(task="rank"), "task: must be one of classify, embed, tensor"),
+    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe is not a mapping"),
+    "a recipe for numbers": (lambda it: it.update(task="tensor"), "recipe must be null where the task is tensor"),
+    "features that are no output": (lambda it: it.update(task="embed"), "outputs: must name features"),
+    "numbers without outputs": (lambda it: it.update(task="tensor", recipe=None, outputs=[]), "task: tensor takes"),
+    "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_is_no_manifest_is_refused_and_named(manifest: Manifest, case: str) -> None:
+    change, message = CHANGES[case]
+    with pytest.raises(ArtifactError, match=message):
+        parse_manifest(changed(manifest, change))
+
+
+def test_a_model_of_numbers_has_no_recipe_and_perhaps_no_labels(manifest: Manifest) -> None:
+    tensor = replace(manifest, task="tensor", recipe=None, labels=())
+    assert parse_manifest(tensor.to_json()) == tensor
+    with pytest.raises(ArtifactError, match="task tensor, and takes no images"):
+        _ = tensor.image_recipe
+
+
+LABELS = ("a", "b", "c")
+ROWS = TensorSpec(name="rows", shape=(-1, 3))
+
+
+def test_labels_of_numbers_are_of_one_output() -> None:
+    other = TensorSpec(name="other", shape=(-1, 2))
+    assert label_output(LABELS, (other, ROWS)) == "rows"
+    assert label_output((), (ROWS,)) == ""
+    for outputs in ((other,), (ROWS, replace(ROWS, name="again"))):
+        with pytest.raises(ArtifactError, match=r"3 labels, and [02] outputs of as many numbers"):
+            label_output(LABELS, outputs)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b"1" * 5000])
+def test_what_is_no_json_object_is_refused(content: bytes) -> None:
+    with pytest.raises(ArtifactError, match=r"not (JSON|a JSON object)"):
+        parse_manifest(content)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+FIELDS = [field.name for field in fields(Manifest) if field.name != "schema_version"]
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=3))
+def test_whatever_a_field_holds_there_is_a_manifest_or_an_artifact_error(changes: dict[str, Any]) -> None:
+    template = json.loads(
+        Manifest(
+            name="n",
+            version="v",
+            labels=("a",),
+            input=TensorSpec(),
+            outputs=(),
+            recipe=Recipe(height=8, width=8),
+            parity=Parity(),
+            files={"model.onnx": FileEntry(size_bytes=1, sha256=DIGEST)},
+            golden_tolerance=1e-3,
+        ).to_json()
+    )
+    parse_manifest(json.dumps(template).encode())
+    try:
+        parse_manifest(json.dumps({**template, **changes}).encode())
+    except ArtifactError as error:
+        assert error.message  # noqa: PT017
+
+
+@pytest.mark.parametrize("path", ["model.onnx", "weights/head.bin", "golden/000.png", "a b/ü.png", "...", "a/..b"])
+def test_plain_relative_paths_are_taken(path: str) -> None:
+    assert check_path(path) == path
+
+
+def test_an_artifact_of_the_first_schema_is_converted_again(manifest: Manifest) -> None:
+    with pytest.raises(ArtifactError, match="schema_version 1") as caught:
+        parse_manifest(changed(manifest, lambda it: it.update(schema_version=1)))
+    assert caught.value.hint == "convert the run again"
+
+
+@pytest.mark.parametrize("version", [True, 2.0, "2", None, [2]])
+def test_a_schema_version_is_a_whole_number(manifest: Manifest, version: Any) -> None:
+    with pytest.raises(ArtifactError, match="schema_version"):
+        parse_manifest(changed(manifest, lambda it: it.update(schema_version=version)))
+
+
+@pytest.mark.parametrize("key", ["name", "labels.txt", "sha256"])
+def test_a_key_that_is_there_twice_is_refused(manifest: Manifest, key: str) -> None:
+    text = manifest.to_json().decode().replace(f'"{key}": ', f'"{key}": "x", "{key}": ', 1)
+    with pytest.raises(ArtifactError, match=f"names '{key}' twice"):
+        parse_manifest(text.encode())
+
+
+BAD_PATHS = [
+    *("", ".", "..", "/", "/etc/passwd", "../model.onnx", "a/../../b", "a/..", "./a", "a/./b", "a//b", "a/"),
+    *("a\\b", "..\\a", "a\0b", "a\nb", "\u202ea", "x" * 256),
+]
+
+
+@pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
+def test_paths_that_may_leave_the_artifact_are_refused(manifest: Manifest, path: str) -> None:
+    entry = {"size_bytes": 1, "sha256": DIGEST}
+    with pytest.raises(ArtifactError, match="may leave the artifact"):
+        parse_manifest(changed(manifest, lambda it: it["files"].update({path: entry})))

@@ -1,0 +1,285 @@
+"""Artifact directories: every way one can be damaged is found, and writing one is all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from eaves.artifact import Artifact, FileEntry, open_artifact, write_artifact
+from eaves.artifact.permitted_files import MAX_FILES, MAX_GOLDEN_FILES, check_content
+from eaves.artifact.store import LABELS, MANIFEST, MAX_MANIFEST_BYTES, MODEL, discard, file_digest, file_entries
+from eaves.errors import ArtifactError
+from tests.fakes.models.artifact import build_manifest, fill, write_colours
+
+ENTRY = FileEntry(size_bytes=1, sha256="0" * 64)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize("level", ["structure", "full"])
+def test_what_was_written_opens(artifact: Artifact, level: str) -> None:
+    opened = open_artifact(artifact.path, level=level)  # type: ignore[arg-type]
+    assert opened == artifact
+    assert opened.digest == opened.manifest.digest()
+    assert opened.model_path.read_bytes() == b"not really a graph"
+    assert opened.size_bytes == sum(path.stat().st_size for path in artifact.path.rglob("*.*")) - len(
+        (artifact.path / MANIFEST).read_bytes()
+    )
+
+
+def test_the_same_content_has_the_same_digest_wherever_it_lies(artifact: Artifact, tmp_path: Path) -> None:
+    assert write_colours(tmp_path / "deep" / "other").digest == artifact.digest
+    assert write_colours(tmp_path / "c", change=lambda at: (at / LABELS).write_text("x\n")).digest != artifact.digest
+
+
+def remove(path: Path) -> Path:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return path
+
+
+def link(path: Path, outside: Path) -> Path:
+    """Put what lies at `path` outside and a symbolic link in its place."""
+    path.rename(outside)
+    path.symlink_to(outside)
+    return outside
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "no directory": (lambda at, out: remove(at), "is not an artifact"),
+    "a file instead": (lambda at, out: remove(at).write_text("x"), "is not an artifact"),
+    "no manifest": (lambda at, out: remove(at / MANIFEST), "is not an artifact"),
+    "a directory as manifest": (lambda at, out: os.mkdir(remove(at / MANIFEST)), "is not an artifact"),  # noqa: PTH102
+    "an empty manifest": (lambda at, out: (at / MANIFEST).write_bytes(b""), "not JSON"),
+    "a huge manifest": (lambda at, out: os.truncate(at / MANIFEST, MAX_MANIFEST_BYTES + 1), "larger than"),
+    "no model": (lambda at, out: remove(at / MODEL), "model.onnx is missing"),
+    "no weights": (lambda at, out: remove(at / "weights"), "weights/backbone.bin is missing"),
+    "a directory as labels": (
+        lambda at, out: remove(at / LABELS).mkdir(),
+        "labels.txt is a folder, not a plain file",
+    ),
+    "a short file": (lambda at, out: os.truncate(at / "weights/backbone.bin", 4999), "has 4999 bytes.* says 5000"),
+    "a long file": (lambda at, out: (at / LABELS).write_text("a\n" * 99), "has 198 bytes"),
+    "a link as a file": (lambda at, out: link(at / MODEL, out), "model.onnx is a symbolic link"),
+    "a dangling link": (lambda at, out: remove(link(at / MODEL, out)), "model.onnx is a symbolic link"),
+    "a link as a folder": (lambda at, out: link(at / "weights", out), "weights/backbone.bin is a symbolic link"),
+    "a pipe as a file": (lambda at, out: os.mkfifo(remove(at / MODEL)), "model.onnx is a pipe, not a plain file"),
+    "a pipe as manifest": (lambda at, out: os.mkfifo(remove(at / MANIFEST)), "is not an artifact.*is a pipe"),
+    "a link as manifest": (lambda at, out: link(at / MANIFEST, out), "is not an artifact.*is a symbolic link"),
+    "a device as a file": (lambda at, out: remove(at / LABELS).symlink_to("/dev/zero"), "is a symbolic link"),
+    "a file as a folder": (lambda at, out: remove(at / "golden").write_text(""), "golden"),
+}
+
+
+@pytest.mark.parametrize("level", ["structure", "full"])
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damage_is_found_and_named(artifact: Artifact, tmp_path: Path, case: str, level: str) -> None:
+    damage, message = DAMAGE[case]
+    damage(artifact.path, tmp_path / "outside")
+    with pytest.raises(ArtifactError, match=message):
+        open_artifact(artifact.path, level=level)  # type: ignore[arg-type]
+
+
+LEFTOVERS: dict[str, Callable[[Path], object]] = {
+    "evil.so": lambda at: (at / "evil.so").write_bytes(b"\x7fELF"),
+    "weights/extra.bin": lambda at: (at / "weights/extra.bin").write_bytes(b""),
+    "empty": lambda at: (at / "empty").mkdir(),
+    "golden/manifest.json": lambda at: (at / "golden/manifest.json").write_bytes(b"{}"),
+    "__pycache__": lambda at: (at / "__pycache__").mkdir(),
+    "link": lambda at: (at / "link").symlink_to("/"),
+    "pipe": lambda at: os.mkfifo(at / "pipe"),
+}
+
+
+@pytest.mark.parametrize("name", LEFTOVERS)
+def test_what_lies_there_unlisted_is_found_at_full(artifact: Artifact, name: str) -> None:
+    LEFTOVERS[name](artifact.path)
+    open_artifact(artifact.path)
+    with pytest.raises(ArtifactError, match=f"{name} lies there, but the manifest doesn't list it") as caught:
+        open_artifact(artifact.path, level="full")
+    assert caught.value.hint == f"rm -r {artifact.path / name}"
+
+
+@pytest.mark.parametrize("name", [MODEL, LABELS, MANIFEST])
+def test_a_hard_link_is_found_at_full(artifact: Artifact, tmp_path: Path, name: str) -> None:
+    os.link(artifact.path / name, tmp_path / "another name")
+    open_artifact(artifact.path)
+    with pytest.raises(ArtifactError, match=f"{name} is a hard link"):
+        open_artifact(artifact.path, level="full")
+
+
+def test_labels_that_can_not_be_read_any_more_are_the_artifacts_fault(artifact: Artifact) -> None:
+    """They went after their list was made, so that checking the listed files doesn't find it."""
+    files = {name: entry for name, entry in artifact.manifest.files.items() if name != LABELS}
+    (artifact.path / LABELS).unlink()
+    with pytest.raises(ArtifactError, match=r"labels.txt can't be read"):
+        check_content(artifact.path, replace(artifact.manifest, files=files))
+
+
+@pytest.mark.parametrize("content", ["blue\nred\ngreen\n", "blue\ngreen\nred", "blue\r\ngreen\r\nred\r\n", ""])
+def test_labels_that_contradict_the_manifest_are_found_at_full(tmp_path: Path, content: str) -> None:
+    other = write_colours(tmp_path / "a", change=lambda at: (at / LABELS).write_bytes(content.encode()))
+    with pytest.raises(ArtifactError, match=r"labels.txt and the manifest name different labels"):
+        open_artifact(other.path, level="full")
+
+
+FOREIGN = [
+    *(
+        "evil.so",
+        "model.so",
+        "weights/a.so",
+        "weights/deep/a.bin",
+        "weights/.bin/x",
+        "golden/deep/000.png",
+        "a/LICENSE",
+    ),
+    *("MODEL.ONNX", "model.onnx.data", "variants/sparc/model.onnx", "variants/arm64/evil.so", "variants/model.onnx"),
+    *("__init__.py", "sitecustomize.py", "handler/__init__.py", "handler.pyc", "manifest.json"),
+    "calibration.json",
+]
+
+
+def listing(path: Path, files: dict[str, FileEntry]) -> Path:
+    """The artifact at `path`, its manifest listing more."""
+    values = json.loads((path / MANIFEST).read_bytes())
+    values["files"].update({name: asdict(entry) for name, entry in files.items()})
+    (path / MANIFEST).write_text(json.dumps(values))
+    return path
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_that_is_no_part_of_an_artifact_is_refused_though_listed(artifact: Artifact, name: str) -> None:
+    with pytest.raises(ArtifactError, match=f"lists {name}, which is no part of an artifact"):
+        open_artifact(listing(artifact.path, {name: ENTRY}))
+
+
+KNOWN = [
+    *("handler.py", "weights/x.bin", "golden/000.npy", "LICENSE", "LICENSE.model.txt"),
+    *("variants/x86_64_avx512/model.onnx", "variants/x86_64_avx512/backbone.bin"),
+]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_every_known_file_has_its_place(tmp_path: Path, name: str) -> None:
+    def add(at: Path) -> None:
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_bytes(b"x")
+
+    opened = open_artifact(write_colours(tmp_path / "a", change=add).path, level="full")
+    assert opened.manifest.files[name].size_bytes == 1
+
+
+HUGE = {
+    MODEL: 2**28 + 1,
+    LABELS: 2**24 + 1,
+    "golden/000.png": 2**26 + 1,
+    "weights/backbone.bin": 2**31,
+    "handler.py": 2**20 + 1,
+    "variants/arm64/model.onnx": 2**28 + 1,
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_sizes_are_bounded_before_anything_is_read(artifact: Artifact, name: str) -> None:
+    with pytest.raises(ArtifactError, match=f"{name} has {HUGE[name]} bytes, more than"):
+        open_artifact(listing(artifact.path, {name: replace(ENTRY, size_bytes=HUGE[name])}))
+
+
+@pytest.mark.parametrize("folder", ["golden", "weights"])
+def test_the_number_of_files_is_bounded(artifact: Artifact, folder: str) -> None:
+    many = MAX_GOLDEN_FILES if folder == "golden" else MAX_FILES
+    with pytest.raises(ArtifactError, match="are allowed"):
+        open_artifact(listing(artifact.path, {f"{folder}/{number}.bin": ENTRY for number in range(many)}))
+
+
+@pytest.mark.parametrize("name", [MODEL, LABELS, "weights/backbone.bin", "golden/000.png", "golden/golden.json"])
+def test_a_flipped_bit_is_found_at_full_only(artifact: Artifact, name: str) -> None:
+    flip(artifact.path / name)
+    open_artifact(artifact.path)
+    with pytest.raises(ArtifactError, match=f"{name} doesn't match its sha256") as caught:
+        open_artifact(artifact.path, level="full")
+    assert "convert the run again" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", [MODEL, LABELS])
+def test_an_artifact_without_model_or_labels_is_none(artifact: Artifact, name: str) -> None:
+    values = json.loads((artifact.path / MANIFEST).read_bytes())
+    del values["files"][name]
+    (artifact.path / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match=f"lists no {name}"):
+        open_artifact(artifact.path)
+
+
+def test_a_path_outside_the_artifact_is_never_looked_at(artifact: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    values = json.loads((artifact.path / MANIFEST).read_bytes())
+    values["files"]["../secret"] = {"size_bytes": 1, "sha256": file_digest(tmp_path / "secret")}
+    (artifact.path / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match="may leave the artifact"):
+        open_artifact(artifact.path)
+
+
+def test_other_users_may_read_an_artifact(tmp_path: Path) -> None:
+    """A container runs as a user that doesn't own the files; a staging directory made by mkdtemp is private."""
+    staging = fill(tmp_path / "staging")
+    staging.chmod(0o700)
+    path = write_artifact(staging, tmp_path / "artifact", build_manifest(staging)).path
+    umask = os.umask(0)
+    os.umask(umask)
+    assert path.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_an_existing_target_is_not_touched(artifact: Artifact, tmp_path: Path) -> None:
+    staging = fill(tmp_path / "staging")
+    with pytest.raises(ArtifactError, match="exists already"):
+        write_artifact(staging, artifact.path, build_manifest(staging))
+    assert open_artifact(artifact.path, level="full") == artifact
+
+
+def test_a_target_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    staging = fill(tmp_path / "staging")
+    target = tmp_path / "nowhere" / "artifact"
+    with pytest.raises(ArtifactError, match="can't be written"):
+        write_artifact(staging, target, build_manifest(staging))
+    assert not target.exists()
+
+
+def test_a_manifest_that_does_not_fit_its_files_is_never_renamed_into_place(tmp_path: Path) -> None:
+    staging = fill(tmp_path / "staging")
+    manifest = build_manifest(staging)
+    (staging / LABELS).write_text("something else entirely\n")
+    with pytest.raises(ArtifactError, match=r"labels\.txt"):
+        write_artifact(staging, tmp_path / "artifact", manifest)
+    assert not (tmp_path / "artifact").exists()
+
+
+def test_entries_are_sorted_and_leave_the_manifest_out(artifact: Artifact) -> None:
+    entries = file_entries(artifact.path)
+    assert list(entries) == [
+        *("golden/000.png", "golden/001.png", "golden/002.png", "golden/golden.json"),
+        *("labels.txt", "model.onnx", "weights/backbone.bin"),
+    ]
+    assert entries["weights/backbone.bin"].size_bytes == 5000
+
+
+def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    discard(fill(tmp_path / "staging"))
+    discard(tmp_path / "staging")
+    assert list(tmp_path.iterdir()) == []

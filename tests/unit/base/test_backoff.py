@@ -1,0 +1,60 @@
+"""How long every part waits before its next attempt."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.base.backoff import Backoff, parse_retry_after
+
+NOW = 1_000_000.0
+
+
+def test_pauses_double_up_to_the_cap() -> None:
+    backoff = Backoff(first_s=0.5, cap_s=3.0)
+    assert [backoff.pause_s(failures, jitter=1.0) for failures in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert [backoff.pause_s(failures, jitter=0.0) for failures in range(1, 6)] == [0.25, 0.5, 1.0, 1.5, 1.5]
+
+
+@given(
+    failures=st.integers(1, 10**6),
+    jitter=st.floats(0, 1, exclude_max=True),
+    asked_s=st.none() | st.floats(0, 1e9),
+    backoff_s=st.floats(0, 60),
+    cap_s=st.floats(0, 3600),
+)
+def test_a_pause_is_never_shorter_than_asked_nor_longer_than_the_limits(
+    failures: int, jitter: float, asked_s: float | None, backoff_s: float, cap_s: float
+) -> None:
+    pause_s = Backoff(first_s=backoff_s, cap_s=cap_s).pause_s(failures, jitter=jitter, retry_after_s=asked_s)
+    assert min(asked_s or 0.0, 3600.0) <= pause_s <= max(cap_s, 3600.0)
+
+
+def test_retries_end_after_the_number_given_or_never() -> None:
+    assert [Backoff(retry=2).exhausted(failures) for failures in (1, 2, 3)] == [False, False, True]
+    assert Backoff(retry=0).exhausted(1)
+    assert not Backoff(retry=None).exhausted(10**6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("Mon, 01 Jan 2024 00:00:00 +999999999999", None),
+        ("٣", None),
+        (format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90.0),
+        (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
+    assert parse_retry_after(text, NOW) == expected

@@ -1,0 +1,76 @@
+"""What a disk refuses becomes one error, whichever library reports it."""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from eaves.base.disk_errors import disk_errors
+from eaves.errors import ConfigError, ConversionError, Fault, StoppedError, StorageError
+from tests.disks import FILL, run_on_disk
+
+
+def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
+    told = rf"the disk that holds {tmp_path}/run is full: .* MB are left"
+    with pytest.raises(StorageError, match=told) as caught, disk_errors(tmp_path / "run"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.exit_code == 74
+    assert "free space" in (caught.value.hint or "")
+
+
+def test_the_file_of_the_error_is_preferred_to_the_place(tmp_path: Path) -> None:
+    file = tmp_path / "other" / "model.onnx"
+    with pytest.raises(StorageError, match=f"the disk that holds {file} is read-only"), disk_errors(tmp_path / "run"):
+        raise OSError(errno.EROFS, "Read-only file system", str(file))
+
+
+def test_a_library_that_hides_the_cause_is_understood(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="is full"), disk_errors(tmp_path):
+        raise RuntimeError("{{function_node SaveV2}} model/variables; No space left on device")
+    with pytest.raises(StorageError, match="is full"), disk_errors(tmp_path):
+        raise ConversionError("onnx can't be written") from OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    for error in (ValueError("broken"), ConversionError("refused"), StoppedError("stopped"), ConnectionError("lost")):
+        with pytest.raises(type(error)) as caught, disk_errors(tmp_path):
+            raise error
+        assert caught.value is error
+    ours = ConfigError([Fault(origin="a", path="b", message="No space left on device")])
+    with pytest.raises(ConfigError), disk_errors(tmp_path):
+        raise ours
+
+
+def test_init_on_a_read_only_disk(tmp_path: Path) -> None:
+    done = run_on_disk(["-m", "eaves.cli", "init", "--name", "parts"], tmp_path, read_only=True)
+    assert done.returncode == 74, done.stderr
+    assert "is read-only" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_init_on_a_full_disk(tmp_path: Path) -> None:
+    done = run_on_disk(["-m", "eaves.cli", "init", "--name", "parts"], tmp_path, before=FILL)
+    assert done.returncode == 74, done.stderr
+    assert "eaves.yaml is full" in done.stderr or "is full: 0.0 of 1.0 MB are left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_training_on_a_read_only_disk(tmp_path: Path) -> None:
+    photos = (
+        "import numpy as np; from pathlib import Path; from PIL import Image\n"
+        "for side in ('train', 'val'):\n"
+        "    for label in range(2):\n"
+        "        folder = Path('photos', side, str(label)); folder.mkdir(parents=True)\n"
+        "        pixels = np.random.default_rng(label + 2 * (side == 'val')).integers(0, 255, (16, 16, 3))\n"
+        "        Image.fromarray(pixels.astype(np.uint8)).save(folder / 'a.png')\n"
+    )
+    before = f"{shlex.quote(sys.executable)} -c {shlex.quote(photos)} && mkdir runs"
+    command = ["-m", "trainer", "--path", "photos", "--arch", "small_cnn", "--output", "runs/parts"]
+    done = run_on_disk(command, tmp_path, before=before, read_only=True)
+    assert done.returncode == 74, done.stderr
+    assert "is read-only" in done.stderr
+    assert "Traceback" not in done.stderr

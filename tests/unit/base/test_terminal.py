@@ -1,0 +1,144 @@
+"""Text of others on its way to a terminal: what steers a terminal is shown, never obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from eaves.base.terminal import escape, escape_json
+from eaves.cli import cli
+from eaves.cli.output import print_rows, print_value, say
+from eaves.errors import PlatformError
+from eaves.events import Event
+from eaves.history import FileHistory
+from eaves.local.state import StateDirectory
+from eaves.logs import JsonFormatter, configure
+from eaves.options import print_error
+
+HOSTILE = "\x1b]0;owned\x07\x1b[31mrose\x9b2J\u202eesor\u2066\x00\r\x7f\udcff"
+VISIBLE = r"\x1b]0;owned\x07\x1b[31mrose\x9b2J\u202eesor\u2066\x00\x0d\x7f\udcff"
+
+
+def unsafe(text: str) -> list[str]:
+    """Characters of `text` that could steer a terminal."""
+    steering = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *map(chr, range(0x202A, 0x202F)), "\u2066"}
+    return sorted((steering - {"\n"}) & set(text)) + [char for char in text if "\ud800" <= char <= "\udfff"]
+
+
+def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
+    assert escape(HOSTILE) == VISIBLE
+    assert escape("a\u2028b\u061c\u200f") == r"a\u2028b\u061c\u200f"
+
+
+@pytest.mark.parametrize("text", ["", "Tür", "二月\u3000三月", "نیم\u200cفاصله", "👩\u200d🌾", "10\xa0%", "a\tb\nc"])
+def test_what_people_write_stays_as_it_is(text: str) -> None:
+    assert escape(text) == text
+
+
+def test_a_line_stays_one_line() -> None:
+    assert escape("a\nb\tc", keep="") == r"a\x0ab\x09c"
+
+
+def test_escaped_json_means_the_same() -> None:
+    written = escape_json(json.dumps({"label": HOSTILE}, indent=1, ensure_ascii=False))
+    assert unsafe(written) == []
+    assert json.loads(written) == {"label": HOSTILE}
+
+
+@contextmanager
+def captured(name: str) -> Iterator[io.StringIO]:
+    """What is written to sys.stdout or sys.stderr meanwhile."""
+    before, stream = getattr(sys, name), io.StringIO()
+    setattr(sys, name, stream)
+    try:
+        yield stream
+    finally:
+        setattr(sys, name, before)
+
+
+def test_a_table_shows_it() -> None:
+    with captured("stdout") as stream:
+        print_rows([{"a": HOSTILE, "b": [HOSTILE, "x"]}], {"a": "A", "b": "B"}, "table")
+    assert unsafe(stream.getvalue()) == []
+    assert stream.getvalue().count(VISIBLE) == 2
+
+
+def test_json_and_yaml_stay_data() -> None:
+    for form, load in (("json", json.loads), ("yaml", yaml.safe_load)):
+        value = {"label": HOSTILE.replace("\udcff", ""), "plain": "Tür"}
+        with captured("stdout") as stream:
+            print_value(value, form)
+        assert unsafe(stream.getvalue()) == []
+        assert load(stream.getvalue()) == value
+
+
+def test_talk_and_errors_show_it() -> None:
+    with captured("stderr") as stream:
+        say(HOSTILE)
+        print_error(PlatformError(f"first {HOSTILE}\nsecond", hint=HOSTILE))
+    assert stream.getvalue().splitlines() == [VISIBLE, f"error: first {VISIBLE}", "error: second", f"try: {VISIBLE}"]
+
+
+@contextmanager
+def plain_logging() -> Iterator[io.StringIO]:
+    """The plain format of a terminal's log lines, with the root logger as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    try:
+        with captured("stderr") as stream:
+            configure(as_json=False)
+            yield stream
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def test_a_plain_log_line_shows_it_and_stays_one_line() -> None:
+    with plain_logging() as stream:
+        logging.getLogger("x").warning("refused: %s", f"{HOSTILE}\n2026-01-01 00:00:00 ERROR forged")
+    (line,) = stream.getvalue().splitlines()
+    assert unsafe(line) == []
+    assert line.endswith(rf"WARNING refused: {VISIBLE}\x0a2026-01-01 00:00:00 ERROR forged")
+
+
+def test_a_traceback_in_a_plain_log_keeps_its_lines() -> None:
+    with plain_logging() as stream:
+        try:
+            raise ValueError(HOSTILE)
+        except ValueError:
+            logging.getLogger("x").exception("failed")
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert lines[-1] == f"ValueError: {VISIBLE}"
+
+
+def test_a_json_log_line_can_be_written_whatever_it_holds() -> None:
+    record = logging.LogRecord("a", logging.INFO, "x.py", 1, HOSTILE, (), None)
+    line = JsonFormatter().format(record)
+    assert unsafe(line) == []
+    assert json.loads(line)["message"] == HOSTILE
+
+
+def test_the_commands_that_show_what_flowed_and_what_was_logged_show_it(tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path / "s")
+    state.prepare()
+    history = FileHistory(state.history)
+    data = json.dumps({"predictions": [{"label": HOSTILE, "score": 1}]}).encode()
+    history.add(Event(id="1", source="/s", type="t", datacontenttype="application/json", data=data))
+    history.close()
+    state.log("digits").write_bytes(f"{HOSTILE[:-1]}\n".encode())
+    for command in (["events"], ["logs", "digits"]):
+        done = CliRunner().invoke(cli, [*command, "--state", str(state.root)])
+        assert done.exit_code == 0, done.output
+        assert unsafe(done.output) == []
+        assert r"\x1b]0;owned" in done.output

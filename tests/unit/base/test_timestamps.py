@@ -1,0 +1,75 @@
+"""RFC 3339 timestamps, by its grammar: ISO 8601 has more forms, and Python's own parser takes most of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.base.timestamps import parse_timestamp
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-24T12:00:00Z", NOON),
+        ("2026-11-24t12:00:00z", NOON),
+        ("2026-11-24T12:00:00.5Z", NOON + timedelta(seconds=0.5)),
+        ("2026-11-24T12:00:00.123456789Z", NOON + timedelta(microseconds=123456)),
+        ("2026-11-24T13:30:00+01:30", NOON),
+        ("2026-11-24T12:00:00-00:00", NOON),
+        ("2024-02-29T00:00:00Z", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("1990-12-31T15:59:60.5-08:00", datetime(1991, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_a_timestamp_is_read(text: str, moment: datetime) -> None:
+    assert parse_timestamp(text) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-W01-1",
+        "2024-W01-1T12:00:00Z",
+        "20261124T120000Z",
+        "2026-11-24",
+        "2026-11-24T12:00Z",
+        "2026-11-24T12Z",
+        "2026-11-24T12:00:00",
+        "2026-11-24 12:00:00Z",
+        "2026-11-24T12:00:00,5Z",
+        "2026-11-24T12:00:00.Z",
+        "2026-11-24T12:00:00+01",
+        "2026-11-24T12:00:00+0100",
+        "2026-11-24T12:00:00+01:00:30",
+        "2026-11-24T12:00:00+24:00",
+        "2026-11-24T12:00:00Z\n",
+        "2026-11-24T12:00:00٠Z",
+        "٢026-11-24T12:00:00Z",
+        "2026-02-29T12:00:00Z",
+        "2026-13-01T12:00:00Z",
+        "2026-11-24T24:00:00Z",
+        "9999-12-31T24:00:00Z",
+        "9999-12-31T23:59:60Z",
+        "2026-11-24T23:59:60Z",
+        "2026-11-30T12:00:60Z",
+        "2026-11-30T23:59:61Z",
+        "0000-01-01T00:00:00Z",
+        "yesterday",
+        "",
+    ],
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="RFC 3339"):
+        parse_timestamp(text)
+
+
+@given(st.datetimes(), st.integers(-23 * 60, 23 * 60))
+def test_what_python_writes_with_a_zone_is_read(moment: datetime, minutes: int) -> None:
+    zoned = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    assert parse_timestamp(zoned.isoformat()) == zoned

@@ -1,0 +1,247 @@
+"""The command line, typed: what it prints, where, and what it ends with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from eaves.cli import COMMANDS, cli
+from eaves.cli.app.project import load_workspace, read_yaml
+from eaves.cli.shared_options import newest
+from eaves.errors import ConfigError, EavesError, NotFoundError
+
+
+def eaves(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="eaves")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    assert eaves("init", tmp_path, "--name", "flowers").exit_code == 0
+    return tmp_path / "eaves.yaml"
+
+
+def test_init_says_where_images_go_and_where_to_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert eaves("init", "My_Camera").stderr == (
+        "next: put labelled images into My_Camera/photos/CLASS/, then `cd My_Camera` and `eaves train`\n"
+    )
+    assert eaves("init").stderr == "next: put labelled images into photos/CLASS/, then `eaves train`\n"
+
+
+def test_init_finds_the_photos_that_are_there_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("red/1.jpg", "red/2.png", "blue/1.jpg", "blue/notes.txt"):
+        path = tmp_path / "here/photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    assert eaves("init", "here").stderr == "2 classes, 3 images found; next: `cd here` and `eaves train`\n"
+    monkeypatch.chdir("here")
+    assert eaves("init", "--force").stderr == "2 classes, 3 images found; next: `eaves train`\n"
+    assert eaves("init", "--force", "--data", "s3://b/photos").stderr == "next: `eaves train`\n"
+
+
+def test_help_lists_every_command_with_its_text() -> None:
+    output = eaves("--help").output
+    for name, text in COMMANDS.items():
+        assert name in output
+        assert text in output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_of_its_own(name: str) -> None:
+    result = eaves(name, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: eaves {name}")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"tensorflow", "keras", "kubernetes", "onnxruntime", "numpy", "PIL", "flask", "rich", "yaml", "cloudevents"}
+    code = (
+        "import sys\nfrom eaves.cli import cli\n"
+        "try: cli(['--help'])\nexcept SystemExit: pass\n"
+        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["train", "convert"])
+def test_the_help_of_heavy_commands_loads_no_tensorflow(name: str) -> None:
+    code = (
+        "import sys\nfrom eaves.cli import cli\n"
+        f"try: cli([{name!r}, '--help'])\nexcept SystemExit: pass\n"
+        "print('tensorflow' in sys.modules or 'onnx' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "False"
+
+
+def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None:
+    workspace = load_workspace(project)
+    assert workspace.project.name == "flowers"
+    assert read_yaml(project) == {
+        "name": "flowers",
+        "data": {"path": "photos"},
+        "train": None,
+        "convert": None,
+        "function": None,
+        "scale": None,
+        "relay": None,
+        "knative": None,
+        "job": None,
+        "pipeline": None,
+        "rollout": None,
+    }
+
+
+def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path) -> None:
+    lines = project.read_text().splitlines()
+    settings = [
+        line.replace("#", "", 1) if line.lstrip().startswith("#") and _is_setting(line) else line for line in lines
+    ]
+    project.write_text("\n".join(settings))
+    loaded = load_workspace(project)
+    assert loaded.project.sources[0].name == "inbox"
+    assert loaded.project.triggers[0].filter["confidence"] == "high"
+    assert loaded.project.triggers[1].mqtt.home_assistant
+
+
+def _is_setting(line: str) -> bool:
+    text = line.lstrip()[1:]
+    return (bool(text) and not text.startswith(" ")) or text.lstrip().startswith(
+        ("- name", "kind:", "path:", "filter:", "url:", "mqtt:")
+    )
+
+
+def test_init_replaces_nothing_unless_told_to(project: Path) -> None:
+    project.write_text("name: mine\n")
+    result = eaves("init", project.parent, "--name", "other")
+    assert isinstance(result.exception, ConfigError)
+    assert project.read_text() == "name: mine\n"
+    assert eaves("init", project.parent, "--name", "other", "--force").exit_code == 0
+
+
+def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Path) -> None:
+    values = {
+        "name": "Flowers!",
+        "data": {"path": "photos"},
+        "scale": {"min": 3, "max": 1},
+        "train": {"arch": "resnet", "epoch": 3},
+        "sources": [{"name": "inbox", "kind": "camera"}],
+    }
+    project.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError) as caught:
+        load_workspace(project)
+    text = str(caught.value)
+    assert "eaves.yaml: train.arch: must be one of" in text
+    assert "eaves.yaml: train.epoch: unknown setting; did you mean epochs?" in text
+    assert "eaves.yaml: sources[0].kind: 'camera' is no kind of source; known here: folder, http, mqtt, replay" in text
+
+
+def test_a_rule_across_fields_names_the_field(project: Path) -> None:
+    project.write_text("data: {path: photos}\nscale: {min: 1, max: 0}\n")
+    with pytest.raises(ConfigError, match=r"eaves.yaml: scale.max: must be >= 1"):
+        load_workspace(project)
+    project.write_text("data: {path: photos}\nscale: {min: 3, max: 2}\n")
+    with pytest.raises(ConfigError, match=r"eaves.yaml: scale.max: must be >= scale.min \(got 2, min is 3\)"):
+        load_workspace(project)
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write_text("data: {path: photos}\ntrain: {epochs: 1, batch_size: 1, seed: 1}\n")
+    monkeypatch.setenv("EAVES_TRAIN_EPOCHS", "2")
+    monkeypatch.setenv("EAVES_TRAIN_BATCH_SIZE", "2")
+    train = load_workspace(project, {"train.epochs": "3"}).project.train
+    assert (train.epochs, train.batch_size, train.seed) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["train"], "no such file", "eaves init"),
+        (["convert"], "no such file", "eaves init"),
+        (["deploy"], "no such file", "eaves init"),
+        (["inspect", "."], "neither a run nor an artifact", "runs/ or artifacts/"),
+        (["remove", "nothing"], "no function 'nothing' is deployed here (deployed: none)", None),
+        (["logs", "nothing"], "no log of 'nothing'", "eaves status"),
+    ],
+)
+def test_errors_say_what_and_what_to_do(
+    arguments: list[str], message: str, hint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = eaves(*arguments).exception
+    assert isinstance(error, EavesError)
+    assert message in error.message
+    assert hint is None or hint in (error.hint or "")
+
+
+@pytest.mark.parametrize("name", ["../victim", "a/b", "..", ""])
+def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    victims = [tmp_path / "victim.json", tmp_path / ".eaves/victim.json"]
+    for victim in victims:
+        victim.parent.mkdir(exist_ok=True)
+        victim.touch()
+    assert isinstance(eaves("remove", name).exception, NotFoundError)
+    assert all(victim.exists() for victim in victims)
+
+
+def test_a_trigger_may_not_take_the_place_of_the_one_that_feeds_the_function(project: Path) -> None:
+    project.write_text("name: x\ndata: {path: p}\ntriggers: [{name: x, url: 'http://127.0.0.1/'}]\n")
+    with pytest.raises(ConfigError, match="is taken by the trigger that feeds the function"):
+        load_workspace(project)
+
+
+def test_a_bad_flag_is_named_as_it_was_typed(project: Path) -> None:
+    error = eaves("train", "--file", project, "--epochs", "many").exception
+    assert isinstance(error, ConfigError)
+    assert "--epochs: train.epochs: must be an integer (got 'many')" in error.message
+
+
+def test_convert_and_deploy_without_anything_to_work_on_name_the_step_before(project: Path) -> None:
+    error = eaves("convert", "--file", project).exception
+    assert isinstance(error, EavesError)
+    assert error.hint == "eaves train"
+    error = eaves("deploy", "--file", project).exception
+    assert isinstance(error, EavesError)
+    assert error.hint == "eaves convert"
+
+
+def test_the_newest_is_never_what_is_still_being_made(tmp_path: Path) -> None:
+    for number, name in enumerate(["old", "new", ".new.x1y2z3"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+        os.utime(tmp_path / name / "manifest.json", (number, number))
+    assert newest(tmp_path, "manifest.json") == tmp_path / "new"
+
+
+def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "eaves.cli", "send", "a.png", "--function", "f"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 69
+    assert done.stderr.splitlines() == ["error: nothing runs on .eaves", "try: start `eaves up` in another terminal"]
+
+
+def test_status_without_up_lists_what_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = eaves("status", "-o", "json")
+    assert json.loads(result.stdout) == []
+    assert "not running" in result.stderr

@@ -1,0 +1,91 @@
+"""Sources of eaves.yaml on this machine: one flat mapping each, checked with the settings of its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eaves.cli.app.project import Workspace, load_workspace
+from eaves.cli.app.sources import resolve_sources
+from eaves.errors import ConfigError
+from eaves.platform import SourceSpec
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path
+
+
+def workspace(folder: Path, *sources: dict[str, Any]) -> Workspace:
+    file = folder / "eaves.yaml"
+    file.write_text(yaml.safe_dump({"name": "digits", "data": {"path": "."}, "sources": list(sources)}))
+    return load_workspace(file)
+
+
+def test_what_a_platform_needs_and_what_the_agent_is_told_stand_side_by_side(folder: Path) -> None:
+    (folder / "secret").mkdir()
+    values = {
+        "name": "inbox",
+        "path": "inbox",
+        "claim": "photos",
+        "polling": True,
+        "rate": "1/s",
+        "credentials": "secret",
+    }
+    (source,) = resolve_sources(workspace(folder, values))
+    assert source == SourceSpec(
+        name="inbox",
+        claim="photos",
+        options={
+            "path": str(folder / "inbox"),
+            "polling": True,
+            "rate": "1/s",
+            "credentials": str(folder / "secret"),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pth": "inbox"}, "eaves.yaml: sources[1].pth: unknown setting; did you mean path?"),
+        ({"cliam": "x"}, "eaves.yaml: sources[1].cliam: unknown setting; did you mean claim?"),
+        ({"kind": "foldr"}, "eaves.yaml: sources[1].kind: 'foldr' is no kind of source; did you mean folder?"),
+        ({"path": "inbox", "settle_s": "long"}, "eaves.yaml: sources[1].settle_s: must be a number (got 'long')"),
+        ({"path": "inbox", "credentials": "gone"}, "eaves.yaml: sources[1].credentials: "),
+    ],
+)
+def test_a_fault_is_told_with_its_path(values: dict[str, Any], message: str, folder: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve_sources(workspace(folder, {"name": "a", "path": "inbox"}, {"name": "b", **values}))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("folder", ": mkdir -p '{folder}/in box'"), ("replay", "")], ids=["folder", "replay"]
+)
+def test_a_missing_folder_works_with_a_warning_as_its_source_waits_for_it(
+    kind: str, hint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was refused, while a network disk may be unmounted when another setting is deployed."""
+    (source,) = resolve_sources(workspace(folder, {"name": "a", "kind": kind, "path": "in box"}))
+
+    assert source.options["path"] == f"{folder}/in box"
+    assert capsys.readouterr().err == (
+        f"warning: eaves.yaml: sources[0].path: {folder}/in box is not there; the source waits for it"
+        f"{hint.format(folder=folder)}\n"
+    )
+
+
+def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"name": "gate", "kind": "http", "url": "http://me:secret@cam.example/snap.jpg", "every_s": 5}
+    resolve_sources(workspace(folder, values))
+    told = capsys.readouterr().err
+    assert "sources[0].url holds a password or token; put it into the files username and password" in told
+    assert "secret@" not in told

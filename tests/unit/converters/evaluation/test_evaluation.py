@@ -1,0 +1,209 @@
+"""What is said of a model's answers, alone and beside another's."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from converters.evaluation.artifact_model import read_best
+from converters.evaluation.labelled_images import load_labelled_images
+from converters.evaluation.metrics import evaluate
+from converters.evaluation.page import build_evaluation_page
+from converters.evaluation.paired_comparison import mcnemar_p_value, pair
+from eaves.base.statistics import wilson
+from eaves.errors import ArtifactError, DatasetError
+from tests.fakes.models.evaluated import ColourModel, write_colours
+from tests.page import Page, assert_self_contained
+from trainer.data.listing import DataFault
+from trainer.data.unused_files import group_by_cause
+from trainer.progress import SilentProgress
+
+
+def test_accuracy_classes_and_mistakes_are_counted(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
+    seen = evaluate(ColourModel(answers={"green": "red"}), found, SilentProgress())
+    assert seen.accuracy == 8 / 12
+    assert seen.interval == wilson(8, 12)
+    assert seen.measured["confusion"] == [[3, 0, 0], [0, 0, 4], [0, 0, 5]]
+    assert seen.measured["per_class"]["red"]["precision"] == 5 / 9
+    assert [seen.images[position].name for position in seen.mistakes()] == [f"green/{n:03d}.png" for n in range(4)]
+    assert seen.calibration_error == pytest.approx(0.9 - 8 / 12)
+
+
+def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
+    seen = evaluate(ColourModel(), load_labelled_images(write_colours(tmp_path, {"blue": 2})), SilentProgress())
+    assert seen.accuracy == 1
+    assert seen.measured["per_class"]["red"]["recall"] is None
+
+
+def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "mauve": 1}))
+    with pytest.raises(DatasetError, match=r"does not know the classes mauve; it knows blue, green, red"):
+        evaluate(ColourModel(), found, SilentProgress())
+
+
+def test_a_model_that_does_not_tell_its_classes_is_refused_when_no_name_fits(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 1}))
+    renamed = {"blue": "b", "red": "r"}
+    with pytest.raises(DatasetError, match="does not know the classes blue, red; it knows b, r"):
+        evaluate(ColourModel(answers=renamed, tells=False), found, SilentProgress())
+    assert evaluate(ColourModel(answers={"red": "blue"}, tells=False), found, SilentProgress()).unseen == ("red",)
+
+
+def test_images_that_cannot_be_read_count_neither_way(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    (root / "red/cut.png").write_bytes((root / "red/000.png").read_bytes()[:40])
+    seen = evaluate(ColourModel(), load_labelled_images(root), SilentProgress())
+    assert (seen.accuracy, len(seen.images)) == (1, 3)
+    assert [item.file for item in seen.refused] == ["red/cut.png"]
+
+
+def test_only_images_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
+        evaluate(ColourModel(), load_labelled_images(tmp_path), SilentProgress())
+    assert refused.value.hint is None
+
+
+def test_a_url_that_refuses_every_image_may_be_the_wrong_one(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DatasetError, match="none of the 1 images can be read") as refused:
+        evaluate(ColourModel(kind="function"), load_labelled_images(tmp_path), SilentProgress())
+    assert "/functions/NAME" in str(refused.value.hint)
+
+
+def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*.png")}
+    found = load_labelled_images(root, {digests[root / "blue/000.png"]})
+    assert [image.name for image in found.images] == ["blue/001.png", "red/000.png"]
+    assert found.trained_on == 1
+    with pytest.raises(DatasetError, match="the model was trained on all 3 images"):
+        load_labelled_images(root, digests.values())
+
+
+def test_the_same_bytes_count_once_and_are_told_as_in_training(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    digests = [hashlib.sha256((root / "blue/001.png").read_bytes()).hexdigest()]
+    for number in range(20):
+        for name in ("000", "001"):
+            shutil.copy(root / f"blue/{name}.png", root / f"blue/{name}-{number:02d}.png")
+    found = load_labelled_images(root)
+    assert [image.name for image in found.images] == ["blue/000-00.png", "blue/001-00.png", "red/000.png"]
+    assert len(found.faults) == 40
+    assert found.faults[0] == DataFault(file="blue/000-01.png", reason="same bytes as blue/000-00.png")
+    assert [cause.reason for cause in group_by_cause(found.faults)] == ["same bytes as another file"]
+    assert load_labelled_images(root, digests).trained_on == 1
+
+
+def test_one_image_in_two_classes_is_refused_as_in_training(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    shutil.copy(root / "blue/001.png", root / "red/other.png")
+    with pytest.raises(
+        DatasetError, match=r"the same image is in two classes: blue/001\.png and red/other\.png"
+    ) as caught:
+        load_labelled_images(root)
+    assert caught.value.hint == "remove it from blue or from red"
+
+
+def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labels(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 2, "red": 1})
+    for label in ("blue", "red"):
+        (root / label / "page.png").write_bytes(b"<html>404</html>")
+    seen = evaluate(ColourModel(), load_labelled_images(root), SilentProgress())
+    assert [item.file for item in seen.refused] == ["blue/page.png"]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Path, score: float) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 2}))
+    with pytest.raises(ArtifactError, match=f"colours answered blue/000.png with the score {score}") as caught:
+        evaluate(ColourModel(score=score), found, SilentProgress())
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("score", ["high", None, [], 10**400], ids=["text", "none", "list", "huge"])
+def test_an_answer_whose_score_cannot_be_read_is_an_error(score: object) -> None:
+    with pytest.raises(ArtifactError, match="the answer holds no list of predictions"):
+        read_best([{"label": "a", "score": score}], 1.0)
+
+
+def test_of_a_declared_split_the_held_out_side_is_taken(tmp_path: Path) -> None:
+    write_colours(tmp_path / "train", {"blue": 2, "red": 1})
+    write_colours(tmp_path / "val", {"blue": 1, "red": 1})
+    assert [image.name for image in load_labelled_images(tmp_path).images] == ["val/blue/000.png", "val/red/000.png"]
+
+
+def test_a_manifest_names_the_images(tmp_path: Path) -> None:
+    write_colours(tmp_path, {"blue": 1, "red": 1})
+    (tmp_path / "list.csv").write_text("path,label\nblue/000.png,blue\nred/000.png,blue\n")
+    assert [image.label for image in load_labelled_images(tmp_path / "list.csv").images] == ["blue", "blue"]
+
+
+def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no labelled images"):
+        load_labelled_images(tmp_path)
+
+
+def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
+    write_colours(tmp_path, {"red": 3})
+    with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
+        load_labelled_images(tmp_path / "red")
+    assert str(caught.value.hint).startswith("name the folder above it")
+
+
+def test_two_models_are_told_apart_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
+    first = evaluate(ColourModel("first", answers={"green": "red"}), found, SilentProgress())
+    second = evaluate(ColourModel("second", answers={"blue": "red"}), found, SilentProgress())
+    paired = pair(first, second)
+    assert (paired.both_right, paired.lost, paired.gained, paired.both_wrong) == (5, 3, 4, 0)
+    assert paired.difference == pytest.approx(1 / 12)
+    assert paired.interval[0] < 0 < paired.interval[1]
+    assert paired.p_value == 1.0
+    assert len(paired.differing) == 7
+    assert pair(first, first).differing == ()
+
+
+def test_a_clear_difference_has_a_small_p_and_an_interval_on_one_side(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 20, "green": 40}))
+    worse = evaluate(ColourModel(answers={"green": "red"}), found, SilentProgress())
+    paired = pair(worse, evaluate(ColourModel(), found, SilentProgress()))
+    assert paired.p_value < 1e-6
+    assert 0.5 < paired.interval[0] < paired.difference < paired.interval[1] < 0.8
+
+
+@pytest.mark.parametrize(
+    ("lost", "gained", "p_value"), [(0, 0, 1.0), (0, 5, 0.0625), (5, 0, 0.0625), (1, 9, 0.021484375), (4, 5, 1.0)]
+)
+def test_mcnemar_is_the_binomial_test(lost: int, gained: int, p_value: float) -> None:
+    """Source of the values: scipy.stats.binomtest(min, n, 0.5).pvalue."""
+    assert mcnemar_p_value(lost, gained) == pytest.approx(p_value)
+
+
+def test_mcnemar_of_20000_images_is_computed_in_seconds() -> None:
+    started = time.process_time()
+    assert mcnemar_p_value(10_000, 9_900) == pytest.approx(0.4828095738351469)  # scipy, as above
+    assert mcnemar_p_value(20_000, 10_000) == 0.0
+    assert time.process_time() - started < 5
+
+
+def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None:
+    root = write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5})
+    (root / "red/cut.png").write_bytes(b"\x89PNG")
+    (root / "red/phone.heic").write_bytes(b"x")
+    found = load_labelled_images(root)
+    first = evaluate(ColourModel("<first>", answers={"green": "red"}), found, SilentProgress())
+    second = evaluate(ColourModel("second"), found, SilentProgress())
+    html = build_evaluation_page(found, [first, second], pair(first, second))
+    assert_self_contained(html)
+    text = Page(html).text
+    for part in ("<first>", "66.7 %", "100.0 %", "green/000.png", "cut.png", "phone.heic", "made no mistakes"):
+        assert part in text

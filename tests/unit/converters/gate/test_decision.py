@@ -1,0 +1,75 @@
+"""What lets a model be published: a floor and the model that it replaces, each by the bound of an interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from converters.evaluation.labelled_images import LabelledImage
+from converters.evaluation.metrics import Evaluation
+from converters.evaluation.model import ImagePrediction
+from converters.evaluation.paired_comparison import Pairing
+from converters.gate.decision import check_floor, check_replacement
+from converters.gate.settings import PipelineSettings
+from eaves.base.statistics import wilson
+from eaves.errors import RefusedModelError
+
+
+def evaluated(right: int, images: int, *, classes: int = 4) -> Evaluation:
+    """A model that names so many images right; the classes are equally frequent."""
+    shown = tuple(
+        LabelledImage(path=Path(f"{n}.png"), name=f"{n}.png", label=str(n % classes), digest=f"{n:064x}")
+        for n in range(images)
+    )
+    answers = tuple(
+        ImagePrediction(label=image.label if number < right else "wrong", score=1.0, time_ms=1.0)
+        for number, image in enumerate(shown)
+    )
+    measured = {"val_accuracy": right / images, "val_accuracy_interval_95": wilson(right, images)}
+    return Evaluation(
+        name="new", kind="artifact", images=shown, answers=answers, refused=(), measured=measured, bins=()
+    )
+
+
+def paired(lost: int, gained: int, images: int) -> Pairing:
+    return Pairing(both_right=images - lost - gained, lost=lost, gained=gained, both_wrong=0, differing=())
+
+
+def test_a_model_passes_by_the_lower_end_of_its_interval() -> None:
+    settings = PipelineSettings(floor=0.8)
+    told = check_floor(evaluated(360, 400), settings)
+    assert told.startswith("accuracy 0.900 (0.867 to 0.926 with 95 % confidence) on 400 held-out images")
+
+
+def test_too_few_images_are_no_evidence_of_the_same_accuracy() -> None:
+    with pytest.raises(RefusedModelError, match=r"on 20 held-out images; .* pipeline\.floor, 0\.8"):
+        check_floor(evaluated(18, 20), PipelineSettings(floor=0.8))
+
+
+def test_a_model_no_better_than_guessing_is_refused_without_a_floor() -> None:
+    assert check_floor(evaluated(50, 100), PipelineSettings())
+    with pytest.raises(RefusedModelError, match=r"always answering '0' gets 0\.250") as refused:
+        check_floor(evaluated(30, 100), PipelineSettings())
+    assert refused.value.exit_code == 79
+
+
+def test_a_model_that_answers_the_same_passes_once_there_are_enough_images() -> None:
+    settings = PipelineSettings(max_accuracy_drop=5.0)
+    assert "at most 4.9 points" in check_replacement(paired(0, 0, 60), "flowers:1", settings)
+    with pytest.raises(RefusedModelError, match=r"at most 7\.2 points") as refused:
+        check_replacement(paired(0, 0, 40), "flowers:1", settings)
+    assert "hold out about 59 images" in str(refused.value.hint)
+
+
+def test_a_worse_model_is_refused_and_a_better_one_is_not() -> None:
+    settings = PipelineSettings(max_accuracy_drop=5.0)
+    with pytest.raises(RefusedModelError, match="25 are wrong that it had right") as refused:
+        check_replacement(paired(25, 3, 200), "flowers:1", settings, note="; it may have seen some")
+    assert refused.value.message.endswith("allows 5; it may have seen some")
+    assert "answers wrongly" in str(refused.value.hint)
+    assert check_replacement(paired(3, 25, 200), "flowers:1", settings)
+
+
+def test_equal_models_that_differ_on_6_percent_of_200_answers_pass_with_the_default() -> None:
+    assert check_replacement(paired(6, 6, 200), "flowers:1", PipelineSettings())

@@ -1,0 +1,229 @@
+"""Channels brought to like ranges: the answers stay, whatever lies between two convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from converters.int8.calibration import ChannelCalibration, calibrate
+from converters.int8.equalizer import FEATURES, FLOOR, STRENGTH, by_group, equalize
+from tests.fakes.models.network import Network, copy, images, operators, run
+
+BATCH = images()
+SAME = [1, 1, 1, 1]
+
+
+def start() -> tuple[Network, str]:
+    network = Network()
+    return network, network.add("Relu", network.conv(network.floats(("Mul", np.float32(1 / 255))), 8, 3, out="first"))
+
+
+def chain() -> onnx.ModelProto:
+    network, last = start()
+    return network.build(network.add("Relu", network.conv(last, 6, 3, out="second")))
+
+
+def without_bias() -> onnx.ModelProto:
+    network = Network()
+    last = network.conv(network.floats(), 8, 3, out="first", bias=False)
+    return network.build(network.conv(network.add("Relu", last), 6, 3, out="second"))
+
+
+def concatenated() -> onnx.ModelProto:
+    network, last = start()
+    both = [network.conv(last, 4, 1), network.conv(last, 6, 3, pads=SAME)]
+    return network.build(network.conv(network.add("Concat", *both, axis=1, channels=10), 5, 1))
+
+
+def concatenated_with_what_stays() -> onnx.ModelProto:
+    """One of the two parts is read elsewhere too, by an addition, so it keeps its scale."""
+    network, last = start()
+    kept = network.conv(last, 4, 1)
+    joined = network.add("Concat", kept, network.conv(last, 6, 1), axis=1, channels=10)
+    last = network.conv(joined, 4, 1)
+    return network.build(network.add("Add", last, kept))
+
+
+def pooled() -> onnx.ModelProto:
+    network, last = start()
+    last = network.add("MaxPool", last, kernel_shape=[3, 3], strides=[2, 2], pads=SAME)
+    last = network.add("AveragePool", network.conv(last, 6, 1), kernel_shape=[3, 3], pads=SAME)
+    return network.build(network.conv(network.add("LeakyRelu", last, alpha=0.1), 4, 1))
+
+
+def depthwise() -> onnx.ModelProto:
+    network, last = start()
+    last = network.add("Relu", network.conv(last, 8, 3, group=8, pads=SAME))
+    return network.build(network.conv(last, 4, 1))
+
+
+def multiplied() -> onnx.ModelProto:
+    """Two outputs of each channel."""
+    network, last = start()
+    return network.build(network.conv(network.conv(last, 16, 3, group=8), 4, 1))
+
+
+def grouped() -> onnx.ModelProto:
+    network, last = start()
+    return network.build(network.conv(network.conv(last, 6, 3, group=2), 4, 1, group=2))
+
+
+def two_pools() -> onnx.ModelProto:
+    network, last = start()
+    one, other = network.add("GlobalAveragePool", last), network.add("GlobalAveragePool", network.conv(last, 8, 1))
+    return network.build(network.add("Add", one, other), pool="Identity")
+
+
+def shared() -> onnx.ModelProto:
+    """Two convolutions with the same weights, in places of different scales."""
+    network, last = start()
+    last = network.conv(last, 8, 1, out="second")
+    third = network.conv(network.add("Relu", last), 8, 1, out="third")
+    network.nodes[-1].input[1:] = network.nodes[-3].input[1:]
+    return network.build(network.conv(third, 4, 1))
+
+
+def dead() -> onnx.ModelProto:
+    """A channel that is always 0."""
+    network, last = start()
+    network.weights["first/kernel"][2], network.weights["first/bias"][2] = 0, -1
+    return network.build(network.conv(last, 4, 1))
+
+
+NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
+    "one after the other": chain,
+    "without a bias": without_bias,
+    "concatenated": concatenated,
+    "concatenated with what stays": concatenated_with_what_stays,
+    "pooled": pooled,
+    "depthwise": depthwise,
+    "depthwise, two of each": multiplied,
+    "in groups": grouped,
+    "pooled twice": two_pools,
+    "with shared weights": shared,
+    "with a dead channel": dead,
+}
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_the_answers_stay(case: str) -> None:
+    before = NETWORKS[case]()
+    after = copy(before)
+    equalize(after, calibrate(after, BATCH))
+    onnx.checker.check_model(after)
+    assert weights(after) != weights(before)
+    exact = run(before, BATCH)[0]
+    assert np.max(np.abs(run(after, BATCH)[0] - exact)) < 1e-4 * max(1, np.abs(exact).max())
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_the_calibration_is_as_measured_on_the_new_graph(case: str) -> None:
+    model = NETWORKS[case]()
+    told = equalize(model, calibrate(model, BATCH))
+    measured = calibrate(model, BATCH)
+    assert told.images == measured.images == len(BATCH)
+    for name, channels in told.channels.items():
+        if name in measured.channels:
+            for one, other in zip(values(told, name), values(measured, name), strict=True):
+                assert np.allclose(one, other, atol=1e-4 * max(1.0, channels.peak.max())), name
+
+
+def values(calibration: ChannelCalibration, name: str) -> tuple[np.ndarray, ...]:
+    channels = calibration.channels[name]
+    return channels.low, channels.high, channels.mean
+
+
+def weights(model: onnx.ModelProto) -> dict[str, bytes]:
+    return {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+
+
+def test_channels_get_closer_and_the_features_are_as_before() -> None:
+    model = chain()
+    before = calibrate(model, BATCH)
+    after = equalize(model, before)
+
+    for name in ("relu4", "relu6"):
+        peak = before.channels[name].peak
+        alive = peak > peak.max() * FLOOR
+        assert alive.sum() > 2
+        assert np.allclose(after.channels[name].peak[alive], peak[alive] ** (1 - STRENGTH))
+    (restored,) = [node for node in model.graph.node if node.op_type == "Mul" and node.input[1].startswith(FEATURES)]
+    assert restored.output[0] == "globalaveragepool7"
+
+
+def added() -> onnx.ModelProto:
+    network, last = start()
+    one, other = network.conv(last, 6, 1, out="one"), network.conv(last, 6, 1, out="other")
+    return network.build(network.add("Add", one, other))
+
+
+def clipped() -> onnx.ModelProto:
+    network, last = start()
+    low, high = network.weight("low", np.float32(0)), network.weight("high", np.float32(6))
+    return network.build(network.conv(network.add("Clip", network.conv(last, 6, 1, out="one"), low, high), 4, 1))
+
+
+def a_result() -> onnx.ModelProto:
+    network, last = start()
+    one = network.conv(last, 6, 1, out="one")
+    return network.build(network.conv(one, 4, 1), more=(one,))
+
+
+def joined_by_rows() -> onnx.ModelProto:
+    network, last = start()
+    one, other = network.conv(last, 6, 1, out="one"), network.conv(last, 6, 1, out="other")
+    return network.build(network.conv(network.add("Concat", one, other, axis=2), 4, 1))
+
+
+def a_head_that_begins_with_a_convolution() -> onnx.ModelProto:
+    network, last = start()
+    one = network.conv(last, 6, 1, out="one")
+    model = network.build(network.conv(one, 4, 1, out="two"))
+    next(node for node in model.graph.node if node.output[0] == "two").name = "head/conv"
+    return model
+
+
+STOPS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[str, ...]]] = {
+    "an addition": (added, ("one", "other")),
+    "a limit": (clipped, ("one",)),
+    "a result of the graph": (a_result, ("one",)),
+    "parts that are no channels": (joined_by_rows, ("one", "other")),
+    "the head": (a_head_that_begins_with_a_convolution, ("one",)),
+}
+
+
+@pytest.mark.parametrize("case", STOPS)
+def test_what_takes_no_factor_gets_what_it_got(case: str) -> None:
+    """Factors pass neither: tensors before it are as they were, and so are the answers."""
+    make, names = STOPS[case]
+    before = make()
+    after, calibration = copy(before), calibrate(before, BATCH)
+    equalize(after, calibration)
+    again = calibrate(after, BATCH)
+    for name in names:
+        if name in calibration.channels:
+            assert np.allclose(again.channels[name].peak, calibration.channels[name].peak, rtol=1e-4)
+    for one, other in zip(run(before, BATCH, "logits"), run(after, BATCH, "logits"), strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+    results = [value.name for value in before.graph.output]
+    for one, other in zip(run(before, BATCH, *results), run(after, BATCH, *results), strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+
+
+def test_a_graph_without_convolutions_stays() -> None:
+    network = Network()
+    model = network.build(network.floats())
+    before = operators(model)
+    equalize(model, calibrate(model, BATCH))
+    assert operators(model) == before
+
+
+def test_values_of_the_input_as_a_grouped_kernel_sees_them() -> None:
+    channels = np.arange(6.0)
+    assert by_group(channels, (4, 6, 3, 3), 1).tolist() == [[0, 1, 2, 3, 4, 5]]
+    assert by_group(channels, (4, 3, 3, 3), 2).tolist() == [[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]
+    assert by_group(channels, (6, 1, 3, 3), 6).tolist() == [[0], [1], [2], [3], [4], [5]]
+    assert by_group(channels, (12, 1, 3, 3), 6)[:4].tolist() == [[0], [0], [1], [1]]

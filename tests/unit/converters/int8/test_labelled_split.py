@@ -1,0 +1,244 @@
+"""The labelled images int8 is fitted to and judged on, how it is judged, and what else a conversion looks up."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import pytest
+
+from converters.int8.labelled_split import LabelledSplit, load_labelled
+from converters.int8.quantizer import convolutions
+from converters.onnx.graph_preparation import prepare
+from converters.onnx.variants import write_variants
+from converters.proof.graph_predictions import UNREADABLE, GraphPredictions, classify
+from converters.source.licences import UNKNOWN, _licence, read_licences
+from converters.source.model_interface import Interface
+from converters.source.model_source import ModelSource
+from eaves.artifact import TARGETS, detect_cpu
+from eaves.errors import ConversionError
+from eaves.inference.session import Session
+from tests.fakes.models.artifact import COLOURS, RECIPE, ColourSession, encode_png
+from tests.fakes.models.network import Network, images, run
+from trainer.data.dataset import scan
+from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.progress import SilentProgress
+
+LABELS = tuple(COLOURS)
+
+
+def write_data(root: Path, labels: tuple[str, ...] = LABELS, count: int = 10) -> Path:
+    """Images of different sizes in a folder per label."""
+    for label in labels:
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            colour = COLOURS.get(label, (1, 2, 3))
+            (root / label / f"{number}.png").write_bytes(encode_png(colour, size=(20 + 3 * number, 20)))
+    return root
+
+
+def build_source(tmp_path: Path, data: Path | None, **changes: Any) -> ModelSource:
+    """A run's source: its data and how these were split."""
+    (tmp_path / "run").mkdir(exist_ok=True)
+    if data is not None and (data / LABELS[0]).is_dir():
+        entries = scan(data, val_fraction=0.3, seed=1, near_copies="off").split_entries()
+        (tmp_path / "run" / SPLIT_FILE).write_text(render_split(entries))
+    source = ModelSource(
+        route="run",
+        model=tmp_path / "run/model",
+        name="colours",
+        version="1",
+        labels=LABELS,
+        recipe=RECIPE,
+        interface=Interface(),
+        digest="0" * 64,
+        data_path=None if data is None else str(data),
+    )
+    return replace(source, **changes)
+
+
+def load(source: ModelSource, tmp_path: Path, data: str = "", images: int = 100) -> LabelledSplit:
+    return load_labelled(source, data, images=images, cache=tmp_path / "cache", progress=SilentProgress())
+
+
+@pytest.mark.parametrize("route", ["run", "onnx"])
+def test_no_image_is_on_both_sides(tmp_path: Path, route: str) -> None:
+    data = write_data(tmp_path / "data")
+    found = load(build_source(tmp_path, data, route=route), tmp_path)
+    judged = {sample.path for sample in found.judged}
+    assert judged
+    assert found.calibration
+    assert not judged & set(found.calibration)
+    assert found.trained == {hashlib.sha256(path.read_bytes()).hexdigest() for path in found.calibration}
+    assert len(judged) + len(found.calibration) == 30
+    assert {sample.label for sample in found.judged} == set(LABELS)
+    assert all(sample.path.parent.name == sample.label for sample in found.judged)
+
+
+def test_few_images_calibrate_and_their_choice_is_always_the_same(tmp_path: Path) -> None:
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    few, all_of_them = load(source, tmp_path, images=4), load(source, tmp_path)
+    assert few.calibration == all_of_them.calibration[:4]
+    assert few.judged == all_of_them.judged
+    assert few.digest() == all_of_them.digest()
+    copied = build_source(tmp_path, write_data(tmp_path / "copied"))
+    assert load(copied, tmp_path).digest() == few.digest()
+    other = build_source(tmp_path, write_data(tmp_path / "data2", count=20))
+    assert load(other, tmp_path).digest() != few.digest()
+
+
+def test_data_that_is_named_wins(tmp_path: Path) -> None:
+    source = build_source(tmp_path, write_data(tmp_path / "data"))
+    moved = (tmp_path / "data").rename(tmp_path / "moved")
+    assert load(source, tmp_path, data=str(moved)).judged
+
+
+def test_no_place_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="nothing says where the labelled images are") as caught:
+        load(build_source(tmp_path, None), tmp_path)
+    assert caught.value.hint == "give the labelled images: convert.data"
+
+
+@pytest.mark.parametrize("place", ["gone", "empty"])
+def test_a_place_without_images_is_an_error(tmp_path: Path, place: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConversionError, match="the labelled images can't be read: ") as caught:
+        load(build_source(tmp_path, tmp_path / place), tmp_path)
+    assert caught.value.hint == "give the labelled images: convert.data"
+
+
+def test_images_of_other_classes_are_an_error(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", ("blue", "green", "white"))
+    with pytest.raises(ConversionError, match="has the classes blue, green, white, the model blue, green, red"):
+        load(build_source(tmp_path, data), tmp_path)
+
+
+def test_labels_may_stand_in_another_order_than_the_data_sorts_them(tmp_path: Path) -> None:
+    """A declared model's outputs have an order of their own."""
+    source = build_source(tmp_path, write_data(tmp_path / "data"), route="onnx", labels=LABELS[::-1])
+    found = load(source, tmp_path)
+    assert all(sample.path.parent.name == sample.label for sample in found.judged)
+
+
+# Answers.
+
+
+def answers(paths: list[Path]) -> GraphPredictions:
+    return classify(cast(Session, ColourSession()), RECIPE, paths, SilentProgress(), what="Judging colours")
+
+
+def test_an_accuracy_is_of_the_images_that_can_be_decoded(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", count=2)
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    paths = [data / label / f"{number}.png" for label in LABELS for number in range(2)]
+    found = answers([*paths, tmp_path / "broken.png", data / "red/0.png"])
+    assert found.predicted.tolist() == [0, 0, 1, 1, 2, 2, UNREADABLE, 2]
+    assert found.probabilities.shape == (8, 3)
+    assert found.probabilities[6].tolist() == [0, 0, 0]
+    accuracy, (low, high) = found.accuracy(np.array([0, 0, 1, 1, 2, 2, 2, 0]))
+    assert accuracy == 6 / 7
+    assert 0.4 < low < 6 / 7 < high < 1
+
+
+def test_no_images_have_no_answers_and_images_of_which_none_can_be_decoded_are_an_error(tmp_path: Path) -> None:
+    assert answers([]).accuracy(np.zeros(0, np.int64)) == (0.0, (0.0, 1.0))
+    (tmp_path / "broken.png").write_bytes(b"")
+    with pytest.raises(ConversionError, match="none of the 3 images can be decoded"):
+        answers([tmp_path / "broken.png"] * 3)
+
+
+# Licences.
+
+
+def about(*lines: str) -> metadata.PackageMetadata:
+    class Given(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            return "\n".join(("Metadata-Version: 2.4", "Name: given", *lines)) if filename == "METADATA" else None
+
+        def locate_file(self, path: Any) -> Any:
+            raise AssertionError
+
+    return Given().metadata
+
+
+MIT = "Classifier: License :: OSI Approved :: MIT License"
+APACHE = "Classifier: License :: OSI Approved :: Apache Software License"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (("License-Expression: MIT OR Apache-2.0", "License: another", MIT), "MIT OR Apache-2.0"),
+        (("License: BSD-3-Clause", MIT), "BSD-3-Clause"),
+        ((f"License: {'Permission is granted ' * 20}", MIT), "MIT License"),
+        (("License: BSD\n        and more lines", MIT), "MIT License"),
+        ((MIT, APACHE), "MIT License, Apache Software License"),
+        (("License: ", "Classifier: Topic :: Software Development"), UNKNOWN),
+        ((), UNKNOWN),
+    ],
+)
+def test_a_licence_is_what_the_metadata_states(lines: tuple[str, ...], expected: str) -> None:
+    assert _licence(about(*lines)) == expected
+
+
+def test_every_tool_has_a_licence() -> None:
+    from converters.source.licences import TOOLS
+
+    found = read_licences(TOOLS)
+    assert set(found) == set(TOOLS)
+    assert UNKNOWN not in found.values()
+    assert all(0 < len(licence) <= 100 for licence in found.values())
+
+
+# Graphs for one instruction set.
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    network = Network(side=16)
+    last = network.add("Relu", network.conv(network.floats(), 32, 3))
+    onnx.save(network.build(network.conv(last, 32, 3)), str(tmp_path / "exported.onnx"))
+    onnx.save(prepare(tmp_path / "exported.onnx", split=True), str(tmp_path / "prepared.onnx"))
+    return tmp_path / "prepared.onnx"
+
+
+def test_each_layout_that_this_machine_has_gets_a_graph(prepared: Path, tmp_path: Path) -> None:
+    here = detect_cpu()
+    fitting = [name for name in TARGETS if here.runs(name) and TARGETS[name].layout == here.layout]
+    if not fitting:
+        pytest.skip(f"no layout of a graph is known for this CPU: {sorted(here.flags)[:8]}")
+    (tmp_path / "staging").mkdir()
+    made = write_variants(prepared, tmp_path / "staging", list(TARGETS), split=False, folder=tmp_path)
+    (variant,) = made
+    assert variant.target == min(fitting, key=lambda name: len(TARGETS[name].flags))
+    path = tmp_path / "staging" / variant.path
+    assert path.parent.name == variant.target
+    batch = images(side=16)
+    exact = run(onnx.load(str(prepared)), batch)[0]
+    assert np.allclose(Session(path, optimise=False).run(batch)[0], exact, rtol=1e-4, atol=1e-4)
+    domains = {node.domain for node in onnx.load(str(path), load_external_data=False).graph.node}
+    if here.layout != "arm64":
+        assert "com.microsoft.nchwc" in domains
+
+
+def test_a_target_that_this_machine_is_not_gets_none_and_a_warning(
+    prepared: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = detect_cpu()
+    others = [name for name in TARGETS if not here.runs(name) or TARGETS[name].layout != here.layout]
+    others = [name for name in others if name != "arm64"]  # it needs none
+    (tmp_path / "staging").mkdir()
+    assert write_variants(prepared, tmp_path / "staging", others, split=False, folder=tmp_path) == ()
+    assert list((tmp_path / "staging").iterdir()) == []
+    assert len(caplog.messages) == len(others) > 0
+    assert all("convert on such a machine" in message for message in caplog.messages)
+
+
+def test_only_convolutions_are_quantised(tmp_path: Path) -> None:
+    network = Network()
+    assert convolutions(network.build(network.floats())) == []

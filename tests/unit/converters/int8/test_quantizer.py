@@ -1,0 +1,272 @@
+"""Ranges measured, int8 graphs made of them, and which layers suffer: on networks of a few nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from converters.int8.calibration import ChannelCalibration, ChannelRanges, calibrate
+from converters.int8.equalizer import equalize
+from converters.int8.quantizer import LIMIT, REDUCED_LIMIT, convolutions, fake_quantize, quantize, with_makers
+from converters.int8.sensitivity import rank
+from converters.onnx.graph import canonicalize
+from tests.fakes.models.network import Network, copy, images, operators, run
+from trainer.progress import SilentProgress
+
+BATCH = images(16)
+SAME = [1, 1, 1, 1]
+SOFTMAX = "probabilities"
+
+
+def build(*, scale: bool = True, head_conv: bool = False, seed: int = 0) -> onnx.ModelProto:
+    """Four convolutions with ReLU, pooling and concatenation between; scaling folded, as `prepare` leaves it."""
+    network = Network(seed=seed)
+    pixels = network.add("Transpose", "image", perm=[0, 3, 1, 2])
+    pixels = network.add("Cast", pixels, to=TensorProto.FLOAT)
+    if not scale:
+        pixels = network.add("Mul", pixels, network.weight("scale", np.array(1 / 255, np.float32)))
+    last = network.conv(pixels, 8, 3, out="first")
+    if scale:
+        network.weights["first/kernel"] /= 255
+    last = network.add("MaxPool", network.add("Relu", last), kernel_shape=[2, 2], strides=[2, 2])
+    both = [network.add("Relu", network.conv(last, 6, size, pads=pads)) for size, pads in ((1, [0] * 4), (3, SAME))]
+    last = network.add("Concat", *both, axis=1, channels=12)
+    last = network.add("Relu", network.conv(last, 8, 3, pads=SAME, out="model/head_conv" if head_conv else "last"))
+    model = network.build(last)
+    canonicalize(model)
+    return model
+
+
+def convs(model: onnx.ModelProto) -> dict[str, list[str]]:
+    """Names of the nodes by operator: QLinearConv is int8, Conv fp32."""
+    kinds = ("Conv", "FusedConv", "QLinearConv", "NhwcFusedConv")
+    return {kind: [node.name for node in model.graph.node if node.op_type == kind] for kind in kinds}
+
+
+def quantised(model: onnx.ModelProto, folder: Path, **options: Any) -> onnx.ModelProto:
+    folder.mkdir(exist_ok=True)
+    return quantize(model, calibrate(model, BATCH), folder, **{"reduce_range": True, **options})
+
+
+def kernels(model: onnx.ModelProto) -> list[npt.NDArray[np.int8]]:
+    """int8 weights of four axes."""
+    tensors = [tensor for tensor in model.graph.initializer if tensor.data_type == TensorProto.INT8]
+    return [numpy_helper.to_array(tensor) for tensor in tensors if len(tensor.dims) == 4]
+
+
+# Ranges.
+
+
+def test_ranges_and_means_are_those_of_every_channel_over_all_images() -> None:
+    model = build()
+    name = next(node.output[0] for node in model.graph.node if node.op_type == "Conv")
+    shown = copy(model)
+    shown.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    exact = run(shown, BATCH, name)[0]
+    found = calibrate(model, BATCH)
+    channels = found.channels[name]
+    assert found.images == len(BATCH)
+    assert np.allclose(channels.low, np.minimum(exact.min(axis=(0, 2, 3)), 0), atol=1e-5)
+    assert np.allclose(channels.high, np.maximum(exact.max(axis=(0, 2, 3)), 0), atol=1e-5)
+    assert np.allclose(channels.mean, exact.mean(axis=(0, 2, 3)), atol=1e-5)
+    assert np.allclose(channels.peak, np.maximum(np.abs(exact).max(axis=(0, 2, 3)), 0), atol=1e-5)
+
+
+def test_results_and_tensors_without_rows_and_columns_have_no_ranges() -> None:
+    model = build()
+    named = set(calibrate(model, BATCH[:1]).channels)
+    flat = {node.output[0] for node in model.graph.node if node.op_type in ("Flatten", "Gemm", "Softmax")}
+    assert flat
+    assert not named & flat
+
+
+def test_images_counted_in_one_by_one_are_as_good_as_together() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
+    one_by_one, together = ChannelCalibration(), ChannelCalibration()
+    for value in values:
+        one_by_one.add({"x": value[np.newaxis], "flat": value.reshape(1, -1)})
+    together.add({"x": values})
+    assert set(one_by_one.channels) == {"x"}
+    assert (one_by_one.images, together.images) == (5, 1)
+    for name in ("low", "high", "mean"):
+        assert np.allclose(getattr(one_by_one.channels["x"], name), getattr(together.channels["x"], name))
+
+
+def test_a_range_holds_zero() -> None:
+    """Padding is 0, and must be a step."""
+    calibration = ChannelCalibration()
+    calibration.add({"above": np.full((1, 2, 2, 2), 3.0), "below": np.full((1, 2, 2, 2), -3.0)})
+    assert calibration.channels["above"].low.tolist() == [0, 0]
+    assert calibration.channels["below"].high.tolist() == [0, 0]
+    assert calibration.channels["below"].peak.tolist() == [3, 3]
+    scaled = calibration.channels["above"].scaled(np.array([1.0, 3.0]))
+    assert (scaled.high.tolist(), scaled.mean.tolist()) == ([3, 1], [3, 1])
+    assert isinstance(scaled, ChannelRanges)
+
+
+# int8.
+
+
+@pytest.mark.parametrize("reduce_range", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int, reduce_range: bool) -> None:
+    """Of 7 bits by design on any CPU; of 8 bits only where dot products don't saturate."""
+    model = build(seed=seed)
+    after = copy(model)
+    calibration = equalize(after, calibrate(after, BATCH))
+    fresh = images(8, seed=9)
+    int8 = quantize(after, calibration, tmp_path, reduce_range=reduce_range)
+    exact, found = (run(one, fresh, "logits")[0] for one in (model, int8))
+    assert 0 < np.max(np.abs(found - exact)) < 0.1 * np.ptp(exact)
+    assert found.argmax(axis=1).tolist() == exact.argmax(axis=1).tolist()
+
+
+def test_every_convolution_is_int8_and_the_head_is_not(tmp_path: Path) -> None:
+    model = build()
+    int8 = quantised(model, tmp_path)
+    found = convs(int8)
+    assert (len(found["QLinearConv"]), found["Conv"], found["FusedConv"]) == (4, [], [])
+    assert operators(int8).count("Gemm") == 1
+    head = [tensor for tensor in int8.graph.initializer if tensor.name.startswith("head/")]
+    assert {tensor.data_type for tensor in head} == {TensorProto.FLOAT}
+    before = [tensor for tensor in model.graph.initializer if tensor.name.startswith("head/")]
+    assert sorted(numpy_helper.to_array(tensor).tobytes() for tensor in head) == sorted(
+        numpy_helper.to_array(tensor).tobytes() for tensor in before
+    )
+
+
+def test_a_convolution_of_the_head_stays_fp32(tmp_path: Path) -> None:
+    model = build(head_conv=True)
+    assert len(convolutions(model)) == 3
+    found = convs(quantised(model, tmp_path))
+    assert len(found["QLinearConv"]) == 3
+    assert len(found["Conv"] + found["FusedConv"]) == 1
+
+
+@pytest.mark.parametrize("kept", [(0,), (1,), (3,), (0, 1), (1, 2), (1, 2, 3)])
+def test_convolutions_that_are_kept_stay_fp32(tmp_path: Path, kept: tuple[int, ...]) -> None:
+    """Also one between two of int8, which onnxruntime would quantise by itself, with weights of 8 bits."""
+    model = build()
+    int8 = quantised(model, tmp_path, keep=[convolutions(model)[index] for index in kept])
+    found = convs(int8)
+    assert len(found["QLinearConv"]) == 4 - len(kept)
+    assert len(found["Conv"] + found["FusedConv"]) == len(kept)
+    assert all(np.abs(kernel.astype(int)).max() == REDUCED_LIMIT for kernel in kernels(int8))
+
+
+def test_between_kept_convolutions_nothing_is_rounded(tmp_path: Path) -> None:
+    model = build()
+    after = quantised(model, tmp_path, keep=convolutions(model))
+    assert not {"QuantizeLinear", "DequantizeLinear", "QLinearConcat"} & set(operators(after))
+    exact, found = (run(one, BATCH, "logits")[0] for one in (model, after))
+    assert np.max(np.abs(found - exact)) < 1e-5
+
+
+@pytest.mark.parametrize(("reduce_range", "limit"), [(True, REDUCED_LIMIT), (False, LIMIT)])
+def test_weights_of_7_bits_use_all_of_them_and_no_more(tmp_path: Path, reduce_range: bool, limit: int) -> None:
+    found = kernels(quantised(build(), tmp_path, reduce_range=reduce_range))
+    assert len(found) == 4
+    for kernel in found:
+        peaks = np.abs(kernel.astype(int)).max(axis=tuple(range(1, 4)))
+        assert peaks.max() == limit
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_the_images_bytes_go_straight_in(tmp_path: Path, scale: bool) -> None:
+    """They are uint8 already: nothing makes floats of them to make bytes of these."""
+    int8 = quantised(build(scale=scale), tmp_path)
+    if scale:
+        first = operators(int8)[:2]
+        assert "QLinearConv" in first
+        assert not {"Cast", "QuantizeLinear"} & set(operators(int8)[:3])
+    assert "Cast" not in operators(int8)
+
+
+def test_quantising_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    model = build()
+    first, second = (quantised(copy(model), tmp_path / name) for name in ("a", "b"))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+
+
+def test_the_prepared_graph_stays_as_it_is(tmp_path: Path) -> None:
+    model = build()
+    before = model.SerializeToString(deterministic=True)
+    quantised(model, tmp_path)
+    fake_quantize(model, calibrate(model, BATCH), convolutions(model)[0], reduce_range=True)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_names_and_order_in_the_exported_graph_do_not_reach_the_bytes(tmp_path: Path) -> None:
+    first, second = build(), build()
+    names = {name: f"x{number}" for number, name in enumerate(reversed([n.output[0] for n in second.graph.node[:-2]]))}
+    for node in second.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    canonicalize(second)
+    assert second == first
+    made = [quantised(model, tmp_path / str(number)) for number, model in enumerate((first, second))]
+    assert made[0].SerializeToString(deterministic=True) == made[1].SerializeToString(deterministic=True)
+
+
+def test_rounding_weights_does_not_move_the_means(tmp_path: Path) -> None:
+    """What rounding adds on average is taken off the bias."""
+    model = build()
+    calibration = calibrate(model, BATCH)
+    name = convolutions(model)[2]
+    (out,) = (node.output[0] for node in model.graph.node if node.name == name)
+    rounded = fake_quantize(model, calibration, name, reduce_range=True)
+    before, after = calibration.channels[out].mean, calibrate(rounded, BATCH).channels[out].mean
+    assert np.allclose(after, before, atol=0.02 * calibration.channels[out].peak.max())
+
+
+# Which layers.
+
+
+def test_a_convolution_is_kept_with_those_that_make_its_inputs() -> None:
+    model = build()
+    first, one, other, last = convolutions(model)
+    assert with_makers(model, [last]) == (one, other, last)
+    assert with_makers(model, [one]) == (first, one)
+    assert with_makers(model, [first]) == (first,)
+    assert with_makers(model, []) == ()
+    assert with_makers(model, [last, one]) == (first, one, other, last)
+
+
+def test_makers_are_found_through_an_addition() -> None:
+    network = Network()
+    start = network.conv(network.floats(), 4, 3)
+    one, other = network.conv(start, 4, 1), network.conv(start, 4, 1)
+    model = network.build(network.conv(network.add("Add", one, other), 4, 1))
+    first, second, third, last = convolutions(model)
+    assert with_makers(model, [last]) == (second, third, last)
+    assert first not in with_makers(model, [last])
+
+
+def test_the_layer_that_suffers_most_comes_first() -> None:
+    """One output of it is a thousand times larger than any other: a step of the range is then coarse for all else."""
+    model = build()
+    worst = convolutions(model)[2]
+    (node,) = (node for node in model.graph.node if node.name == worst)
+    maker = next(one for one in model.graph.node if one.op_type == "MaxPool").input[0]
+    first = next(one for one in model.graph.node if one.op_type == "Conv")
+    assert maker
+    for name, factor in ((first.input[1], 1e4), (first.input[2], 1e4)):
+        tensor = next(tensor for tensor in model.graph.initializer if tensor.name == name)
+        value = numpy_helper.to_array(tensor).copy()
+        value[0] *= factor
+        tensor.CopyFrom(numpy_helper.from_array(value, name))
+    for one in model.graph.node:
+        if one.op_type == "Conv" and one.input[0] == node.input[0]:
+            tensor = next(tensor for tensor in model.graph.initializer if tensor.name == one.input[1])
+            value = numpy_helper.to_array(tensor).copy()
+            value[:, 0] *= 1e-4
+            tensor.CopyFrom(numpy_helper.from_array(value, one.input[1]))
+    found = rank(model, calibrate(model, BATCH), list(BATCH), SilentProgress(), reduce_range=True)
+    assert sorted(found) == sorted(convolutions(model))
+    assert set(found[:2]) == set(convolutions(model)[1:3])

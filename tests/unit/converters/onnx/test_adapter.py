@@ -1,0 +1,209 @@
+"""Foreign graphs of a few nodes between our interface, against the same in NumPy; and those that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.onnx.adapter import adapt
+from converters.proof.reference_runner import build_input, read_outputs
+from converters.source.model_interface import Interface
+from converters.source.untrusted_onnx import external_files, load_foreign
+from eaves.errors import ConversionError
+from eaves.inference.session import Session
+from eaves.recipe import Recipe
+
+RECIPE = Recipe(height=4, width=6)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), dtype=np.uint8)
+
+
+def build(
+    *,
+    kind: int = TensorProto.FLOAT,
+    shape: tuple[Any, ...] = ("n", 4, 6, 3),
+    outputs: tuple[str, ...] = ("y",),
+    classes: int = 5,
+    opset: int = 17,
+    softmax: bool = False,
+    domain: str = "",
+) -> onnx.ModelProto:
+    """input `x` > flat > times a matrix (> softmax) > the first output; its second is the flat input."""
+    weights = np.random.default_rng(1).normal(size=(72, classes)).astype(np.float32) / 500
+    float_x = "x" if kind == TensorProto.FLOAT else "float_x"
+    nodes = [] if float_x == "x" else [helper.make_node("Cast", ["x"], [float_x], to=TensorProto.FLOAT)]
+    nodes += [helper.make_node("Flatten", [float_x], ["logits"]), helper.make_node("MatMul", ["logits", "w"], ["m"])]
+    nodes.append(helper.make_node("Softmax" if softmax else "Identity", ["m"], [outputs[0]], domain=domain))
+    if len(outputs) > 1:
+        nodes.append(helper.make_node("Identity", ["logits"], [outputs[1]]))
+    sizes = (classes, 72)
+    graph = helper.make_graph(
+        nodes,
+        "foreign",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [shape[0], size])
+            for name, size in zip(outputs, sizes, strict=False)
+        ],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def expected(model: onnx.ModelProto, interface: Interface, dtype: Any, folder: Path) -> tuple[Any, Any]:
+    """The original, fed and read by NumPy."""
+    from eaves.onnxruntime import InferenceSession
+
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    answers = [
+        read_outputs(
+            dict(zip(names, session.run(names, {"x": build_input(image, interface, dtype)}), strict=True)), interface
+        )
+        for image in IMAGES
+    ]
+    return np.asarray([logits for logits, _ in answers]), np.asarray([other for _, other in answers])
+
+
+@pytest.mark.parametrize(
+    ("interface", "changes"),
+    [
+        (Interface(logits="y"), {}),
+        (Interface(logits="y", multiply=(1 / 127.5,), add=(-1.0,)), {}),
+        (
+            Interface(logits="y", multiply=(0.1, 0.2, 0.3), add=(-1.0, 0.0, 2.0), layout="NCHW"),
+            {"shape": ("n", 3, 4, 6)},
+        ),
+        (Interface(logits="y", add=(-103.9, -116.8, -123.7), channels="BGR"), {}),
+        (Interface(logits="y", add=(-1.0, -2.0, -3.0), channels="BGR", layout="NCHW"), {"shape": ("n", 3, 4, 6)}),
+        (Interface(logits="y"), {"kind": TensorProto.UINT8}),
+        (Interface(logits="y", channels="BGR", layout="NCHW"), {"kind": TensorProto.UINT8, "shape": ("n", 3, 4, 6)}),
+        (Interface(logits="y", multiply=(1 / 255,)), {"kind": TensorProto.FLOAT16}),
+        (Interface(output_is="probabilities", multiply=(1 / 255,)), {"softmax": True}),
+        (Interface(logits="y"), {"outputs": ("y", "features")}),
+        (Interface(logits="image", input="x"), {"outputs": ("image",)}),
+        (Interface(logits="y"), {"shape": (1, 4, 6, 3)}),
+    ],
+)
+def test_it_answers_what_numpy_makes_of_the_original(
+    interface: Interface, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    model = build(**changes)
+    dtype = helper.tensor_dtype_to_np_dtype(changes.get("kind", TensorProto.FLOAT))
+    logits, probabilities = expected(model, interface, dtype, tmp_path)
+    adapt(model, interface, RECIPE, 5)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    found, likely = Session(tmp_path / "model.onnx").run(IMAGES)
+    assert np.allclose(found, logits, atol=1e-4)
+    assert np.allclose(likely, probabilities, atol=1e-5)
+    assert np.ptp(logits) > 0.01
+
+
+def test_an_output_nobody_reads_is_not_computed() -> None:
+    model = build(outputs=("y", "features"))
+    adapt(model, Interface(logits="y"), RECIPE, 5)
+    assert all("features" not in node.output for node in model.graph.node)
+
+
+@pytest.mark.parametrize(
+    ("interface", "changes", "classes", "message"),
+    [
+        (Interface(logits="y"), {}, 4, r"output y has the shape \(\?, 5\); 4 labels are declared"),
+        (Interface(logits="z"), {}, 5, "no output z; it has y"),
+        (Interface(), {}, 5, "isn't declared which output"),
+        (Interface(logits="y", input="images"), {}, 5, "no input images; it has x"),
+        (Interface(logits="y", layout="NCHW"), {}, 5, r"shape \(\?, 4, 6, 3\); declared is \(batch, 3, 4, 6\)"),
+        (Interface(logits="y"), {"shape": ("n", 72)}, 5, r"shape \(\?, 72\)"),
+        (Interface(logits="y"), {"kind": TensorProto.INT64}, 5, "takes TensorProto.INT64"),
+        (Interface(logits="y", add=(1.0,)), {"kind": TensorProto.UINT8}, 5, "takes uint8, so it scales by itself"),
+    ],
+)
+def test_what_is_not_as_declared_is_refused(
+    interface: Interface, changes: dict[str, Any], classes: int, message: str
+) -> None:
+    with pytest.raises(ConversionError, match=message):
+        adapt(build(**changes), interface, RECIPE, classes)
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_an_older_operator_set_is_raised_and_a_newer_one_kept_with_a_word(tmp_path: Path) -> None:
+    model, said = load_foreign(save(build(opset=11), tmp_path / "a.onnx"), opset=17)
+    assert model.opset_import[0].version == 17
+    assert said == ("converted from operator set 11 to 17",)
+    model, said = load_foreign(save(build(opset=18), tmp_path / "b.onnx"), opset=17)
+    assert model.opset_import[0].version == 18
+    assert "newer than convert.opset 17" in said[0]
+
+
+def test_operators_of_others_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"have: my\.domain:Identity"):
+        load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"), opset=17)
+    with pytest.raises(ConversionError, match=r"have: com\.microsoft:Identity"):
+        load_foreign(save(build(domain="com.microsoft"), tmp_path / "a.onnx"), opset=17)
+
+
+def test_what_is_no_onnx_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"no protobuf")
+    with pytest.raises(ConversionError, match="is no ONNX model"):
+        load_foreign(tmp_path / "a.onnx", opset=17)
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/hostname", "link.bin"])
+def test_weights_outside_the_models_folder_are_refused(tmp_path: Path, location: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(72 * 5 * 4))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    model = build()
+    (tensor,) = model.graph.initializer
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    with pytest.raises(ConversionError, match="weights outside its own folder"):
+        external_files(save(model, folder / "a.onnx"))
+
+
+def test_a_graph_that_branches_is_refused(tmp_path: Path) -> None:
+    model = build()
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["m"], ["b"])],
+        "b",
+        [],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, None)],
+    )
+    model.graph.node[-1].CopyFrom(helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    with pytest.raises(ConversionError, match=r"branches or loops \(If\)"):
+        load_foreign(save(model, tmp_path / "a.onnx"), opset=17)
+
+
+def test_functions_within_functions_are_counted_before_they_are_written_out(tmp_path: Path) -> None:
+    """A thousand bytes of them stand for 2 to the 40th nodes."""
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+
+    def level(number: int) -> onnx.FunctionProto:
+        op, domain = (f"level{number - 1}", "own") if number else ("Identity", "")
+        nodes = [helper.make_node(op, [one], [other], domain=domain) for one, other in ("xy", "yz")]
+        return helper.make_function("own", f"level{number}", ["x"], ["z"], nodes, opsets)
+
+    shape: list[str | int | None] = ["batch", 4]
+    graph = helper.make_graph(
+        [helper.make_node("level39", ["x"], ["y"], domain="own")],
+        "laughs",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+    )
+    functions = [level(number) for number in range(40)]
+    onnx.save(helper.make_model(graph, functions=functions, opset_imports=opsets), str(tmp_path / "laughs.onnx"))
+    with pytest.raises(ConversionError, match="once its functions are written out"):
+        load_foreign(tmp_path / "laughs.onnx", opset=17)

@@ -1,0 +1,269 @@
+"""The exported graph made ready, on graphs of three nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.onnx.graph import (
+    ALIGN_BYTES,
+    BACKBONE,
+    HEAD,
+    WEIGHTS,
+    canonicalize,
+    is_head,
+    read_signature,
+    write_graph,
+)
+from converters.onnx.graph_preparation import prepare
+from eaves.artifact import TensorSpec
+from eaves.errors import ConversionError
+
+
+def build_model(
+    *, batch: str = "unk__7", head: str = "model/head_1/MatMul", input_name: str = "image", logits: str = "logits"
+) -> onnx.ModelProto:
+    """image (batch, 4, 4, 3) > flat > backbone > head > logits, probabilities; weights as raw bytes and as lists."""
+    rng = np.random.default_rng(0)
+    backbone = rng.normal(size=(48, 32)).astype(np.float32)
+    weights = rng.normal(size=(32, 10)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", [input_name, "shape"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "model/conv/kernel"], ["features"]),
+        helper.make_node("MatMul", ["features", head], [logits]),
+        helper.make_node("Softmax", [logits], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tf2onnx__12",
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [batch, 4, 4, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 10]),
+            helper.make_tensor_value_info(logits, TensorProto.FLOAT, [f"{batch}1", 10]),
+        ],
+        [
+            numpy_helper.from_array(np.array([-1, 48], np.int64), "shape"),
+            numpy_helper.from_array(backbone, "model/conv/kernel"),
+            helper.make_tensor(head, TensorProto.FLOAT, weights.shape, weights.flatten().tolist()),
+        ],
+        doc_string="made at noon",
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, doc_string="converted")
+
+
+def write(folder: Path, model: onnx.ModelProto, *, split: bool = True, weights: str = WEIGHTS) -> Path:
+    """`folder`/model.onnx, as a conversion leaves it; the model itself stays as it is."""
+    folder.mkdir(parents=True)
+    canonical = onnx.ModelProto()
+    canonical.CopyFrom(model)
+    canonicalize(canonical)
+    write_graph(canonical, folder / "model.onnx", split=split, folder=weights)
+    return folder / "model.onnx"
+
+
+def load(path: Path) -> onnx.GraphProto:
+    """The graph alone, without what lies beside it."""
+    return onnx.load(str(path), load_external_data=False).graph
+
+
+def values(model: onnx.ModelProto) -> list[list[float]]:
+    """The initializers in the order of their use, whatever their names."""
+    return [numpy_helper.to_array(tensor).flatten().tolist() for tensor in model.graph.initializer]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_interface_is_what_the_manifest_says() -> None:
+    graph = read_signature(build_model())
+    assert graph.input == TensorSpec(name="image", dtype="float32", shape=(-1, 4, 4, 3))
+    assert graph.outputs == (
+        TensorSpec(name="logits", dtype="float32", shape=(-1, 10)),
+        TensorSpec(name="probabilities", dtype="float32", shape=(-1, 10)),
+    )
+
+
+def test_the_batch_dimension_gets_a_stable_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", build_model())
+    graph = load(path)
+    names = {value.type.tensor_type.shape.dim[0].dim_param for value in [*graph.input, *graph.output]}
+    assert names == {"batch"}
+    assert (graph.name, graph.doc_string) == ("eaves", "")
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_names_from_counters_do_not_reach_the_bytes(tmp_path: Path, split: bool) -> None:
+    for folder, batch in (("a", "unk__7"), ("b", "unk__4711")):
+        write(tmp_path / folder, build_model(batch=batch), split=split)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_weights_are_split_where_training_froze_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", build_model())
+    assert (tmp_path / "a" / WEIGHTS / BACKBONE).stat().st_size == 48 * 32 * 4
+    assert (tmp_path / "a" / WEIGHTS / HEAD).stat().st_size == 32 * 10 * 4
+    assert values(onnx.load(str(path))) == values(build_model())
+
+
+def test_another_head_changes_the_head_file_alone(tmp_path: Path) -> None:
+    other = build_model()
+    other.graph.initializer[2].float_data[5] += 1
+    for folder, model in (("a", build_model()), ("b", other)):
+        write(tmp_path / folder, model)
+    first, second = content(tmp_path / "a"), content(tmp_path / "b")
+    assert [name for name in first if first[name] != second[name]] == [f"{WEIGHTS}/{HEAD}"]
+
+
+def test_the_name_that_merged_constants_keep_does_not_reach_the_bytes(tmp_path: Path) -> None:
+    """tf2onnx merges equal constants and keeps any one's name: seen on MobileNet V3, in backbone.bin too."""
+    for folder, name, first in (("a", "model/Const_12", 0), ("b", "model/act_4/Const", 1)):
+        model = build_model()
+        model.graph.node[1].input[1] = model.graph.initializer[1].name = name
+        swapped = [model.graph.initializer[index] for index in (first, 1 - first, 2)]
+        tensors = [TensorProto.FromString(tensor.SerializeToString()) for tensor in swapped]
+        del model.graph.initializer[:]
+        model.graph.initializer.extend(tensors)
+        write(tmp_path / folder, model)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
+    """Bias and temperature: 40 bytes each, but inline they would make every head's graph another one."""
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        model = build_model()
+        temperature = np.full(10, value, np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(temperature, "model/head_temperature/mul"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 10], np.int64), "model/head/shape"))
+        model.graph.node[-1].input[0] = "shaped"
+        model.graph.node.insert(3, helper.make_node("Mul", ["logits", "model/head_temperature/mul"], ["scaled"]))
+        model.graph.node.insert(4, helper.make_node("Reshape", ["scaled", "model/head/shape"], ["shaped"]))
+        write(tmp_path / folder, model)
+    first, second = content(tmp_path / "a"), content(tmp_path / "b")
+    assert [name for name in first if first[name] != second[name]] == [f"{WEIGHTS}/{HEAD}"]
+    graph = load(tmp_path / "a/model.onnx")
+    inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    assert inline == {"backbone/0000", "head/0004"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tmp_path: Path, seed: int) -> None:
+    """As the head's layer is told by its name, that one may only be numbered otherwise."""
+    rng = np.random.default_rng(seed)
+    other = build_model(head=f"model/head_{seed}/kernel")
+    names = {name: f"x{rng.integers(1 << 30)}" for name in ("shape", "flat", "model/conv/kernel", "features")}
+    for node in other.graph.node:
+        node.name = f"n{rng.integers(1 << 30)}"
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for tensor in other.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for items in (other.graph.node, other.graph.initializer):
+        shuffled = [items[index] for index in rng.permutation(len(items))]
+        copies = [type(item).FromString(item.SerializeToString()) for item in shuffled]
+        del items[:]
+        items.extend(copies)
+    other.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    other.producer_name, other.producer_version = "another", "7"
+    other.metadata_props.add(key="made", value="at noon")
+    write(tmp_path / "a", build_model())
+    write(tmp_path / "b", other)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_names_of_an_operators_further_outputs_do_not_reach_the_bytes(tmp_path: Path) -> None:
+    for folder, names in (("a", ["left", "right"]), ("b", ["split__17:0", "split__17:1"])):
+        model = build_model()
+        model.graph.node[1].input[0] = "joined"
+        model.graph.node.insert(1, helper.make_node("Split", ["flat"], names, axis=1))
+        model.graph.node.insert(2, helper.make_node("Concat", names[::-1], ["joined"], axis=1))
+        write(tmp_path / folder, model)
+        onnx.checker.check_model(str(tmp_path / folder / "model.onnx"))
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_what_no_output_needs_is_left_out(tmp_path: Path) -> None:
+    more = build_model()
+    more.graph.node.append(helper.make_node("MatMul", ["flat", "unread"], ["lost"]))
+    more.graph.initializer.append(numpy_helper.from_array(np.ones((48, 32), np.float32), "unread"))
+    write(tmp_path / "a", build_model())
+    write(tmp_path / "b", more)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_without_a_split_all_weights_are_in_one_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", build_model(), split=False)
+    assert set(content(tmp_path / "a")) == {"model.onnx", f"{WEIGHTS}/{BACKBONE}"}
+    assert values(onnx.load(str(path))) == values(build_model())
+
+
+def test_the_weights_may_lie_beside_the_graph(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", build_model(), weights="")
+    assert set(content(tmp_path / "a")) == {"model.onnx", BACKBONE, HEAD}
+    assert values(onnx.load(str(path))) == values(build_model())
+
+
+def test_small_tensors_stay_in_the_graph_and_large_ones_are_aligned(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", build_model(), split=False)
+    graph = load(path)
+    inline = {tensor.name for tensor in graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    assert inline == {"backbone/0000"}
+    offsets = [
+        int(entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "offset"
+    ]
+    assert sorted(offset % ALIGN_BYTES for offset in offsets) == [0, 0]
+    assert len(set(offsets)) == 2
+
+
+NO_CLASSIFIER: dict[str, Callable[[], onnx.ModelProto]] = {
+    "another input": lambda: build_model(input_name="picture"),
+    "another output": lambda: build_model(logits="scores"),
+}
+
+
+@pytest.mark.parametrize("case", NO_CLASSIFIER)
+def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) -> None:
+    model = NO_CLASSIFIER[case]()
+    onnx.save(model, str(tmp_path / "exported.onnx"))
+    for read in (lambda: read_signature(model), lambda: prepare(tmp_path / "exported.onnx", split=True)):
+        with pytest.raises(ConversionError, match="must take `image` and give `logits` and `probabilities`"):
+            read()
+
+
+def test_a_frozen_run_without_a_head_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="no weights of a layer named head"):
+        write(tmp_path / "a", build_model(head="model/dense/MatMul"))
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "exported.onnx").write_bytes(b"\xff\xff not protobuf")
+    with pytest.raises(ConversionError, match="can't be read"):
+        prepare(tmp_path / "exported.onnx", split=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("StatefulPartitionedCall/model/head_1/MatMul/ReadVariableOp:0", True),
+        ("model/head/BiasAdd", True),
+        ("head", True),
+        ("model/head_temperature/einsum/Einsum/ReadVariableOp:0", True),
+        ("model/header/MatMul", False),
+        ("model/attention_head/MatMul", False),
+        ("model/conv2d_3/Conv2D", False),
+    ],
+)
+def test_what_belongs_to_the_head(name: str, expected: bool) -> None:
+    assert is_head(name) is expected
+
+
+def test_what_others_call_head_is_no_trained_head_of_ours() -> None:
+    model = build_model()
+    canonicalize(model, heads=False)
+    names = [node.name for node in model.graph.node] + [tensor.name for tensor in model.graph.initializer]
+    assert not any(is_head(name) for name in names)

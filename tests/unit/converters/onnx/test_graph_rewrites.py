@@ -1,0 +1,285 @@
+"""Rewrites of a graph: cheaper, and the answers stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from converters.onnx.graph_preparation import prepare
+from converters.onnx.graph_rewrites import fold_scaling, pool_globally, project_before_pooling, unshare
+from converters.onnx.optimizer import optimize
+from tests.fakes.models.network import Network, copy, images, operators, run
+
+BATCH = images()
+FACTOR = ("Mul", np.float32(1 / 127.5))
+OFFSET = ("Add", np.float32(-1))
+CHANNELS = (("Mul", np.array([0.01, 0.02, 0.03], np.float32)), ("Add", np.array([-1, 0.5, -2], np.float32)))
+SAME = [1, 1, 1, 1]
+
+
+def build(
+    *steps: tuple[str, Any], bias: bool = True, again: Callable[[Network, str], str] | None = None, **conv: Any
+) -> onnx.ModelProto:
+    """Scaling, one convolution of 3 x 3, what `again` puts behind it, a head."""
+    network = Network()
+    last = network.conv(network.floats(*steps), 8, 3, bias=bias, out="first", **conv)
+    last = network.add("Relu", last)
+    return network.build(again(network, last) if again else last)
+
+
+def difference(before: onnx.ModelProto, after: onnx.ModelProto) -> float:
+    return float(np.max(np.abs(run(before, BATCH)[0] - run(after, BATCH)[0])))
+
+
+FOLDED: dict[str, Callable[[], onnx.ModelProto]] = {
+    "a factor and an offset": lambda: build(FACTOR, OFFSET),
+    "an offset, then a factor": lambda: build(OFFSET, FACTOR),
+    "nothing but the order of axes": build,
+    "a number for each channel": lambda: build(*CHANNELS),
+    "no bias to fold it into": lambda: build(*CHANNELS, bias=False),
+    "a padding that is said to be VALID": lambda: build(*CHANNELS, auto_pad="VALID"),
+    "a factor alone, with padding": lambda: build(FACTOR, pads=SAME),
+    "a factor alone, with padding by name": lambda: build(FACTOR, auto_pad="SAME_UPPER"),
+    "offsets that cancel out, with padding": lambda: build(OFFSET, ("Add", np.float32(1)), pads=SAME),
+}
+
+
+@pytest.mark.parametrize("case", FOLDED)
+def test_scaling_moves_into_the_first_convolution(case: str) -> None:
+    before = FOLDED[case]()
+    after = copy(before)
+    assert fold_scaling(after)
+    assert operators(after)[:3] == ["Transpose", "Cast", "Conv"]
+    assert not {"Mul", "Add"} & set(operators(after))
+    assert difference(before, after) < 1e-4
+
+
+def scaled_in_nchw() -> onnx.ModelProto:
+    network = Network()
+    last = network.floats()
+    for op, value in CHANNELS:
+        last = network.add(op, last, network.weight(f"{op}/by_channel", value.reshape(1, 3, 1, 1)))
+    return network.build(network.conv(last, 8, 3))
+
+
+def test_scaling_behind_the_change_of_axes_moves_too() -> None:
+    before = scaled_in_nchw()
+    after = copy(before)
+    assert fold_scaling(after)
+    assert not {"Mul", "Add"} & set(operators(after))
+    assert difference(before, after) < 1e-4
+
+
+def two_readers() -> onnx.ModelProto:
+    network = Network()
+    scaled = network.floats(FACTOR)
+    both = [network.conv(scaled, 4, 3), network.conv(scaled, 4, 3)]
+    return network.build(network.add("Concat", *both, axis=1, channels=8))
+
+
+def grouped() -> onnx.ModelProto:
+    network = Network()
+    return network.build(network.conv(network.floats(*CHANNELS), 6, 3, group=3))
+
+
+def half_precision() -> onnx.ModelProto:
+    network = Network()
+    last = network.add("Cast", network.floats(*CHANNELS), to=TensorProto.FLOAT16)
+    kernel = network.random.normal(size=(4, 3, 3, 3)).astype(np.float16)
+    last = network.add("Conv", last, network.weight("kernel", kernel), channels=4)
+    return network.build(network.add("Cast", last, to=TensorProto.FLOAT))
+
+
+def cut_off() -> onnx.ModelProto:
+    network = Network()
+    last = network.add("Cast", "image", to=TensorProto.FLOAT)
+    last = network.add("Mul", last, network.weight("sixteenth", np.float32(1 / 16)))
+    last = network.add("Cast", network.add("Cast", last, to=TensorProto.INT32), to=TensorProto.FLOAT)
+    return network.build(network.conv(network.add("Transpose", last, perm=[0, 3, 1, 2]), 6, 3))
+
+
+LEFT: dict[str, Callable[[], onnx.ModelProto]] = {
+    "an offset, with padding": lambda: build(FACTOR, OFFSET, pads=SAME),
+    "an offset, with padding by name": lambda: build(FACTOR, OFFSET, auto_pad="SAME_UPPER"),
+    "an offset of one channel, with padding": lambda: build(CHANNELS[1], pads=[0, 0, 0, 1]),
+    "a number for each column": lambda: build(("Mul", np.linspace(0, 1, 12, dtype=np.float32).reshape(12, 1))),
+    "two readers of the image": two_readers,
+    "convolutions in groups": grouped,
+    "half precision": half_precision,
+    "a cast that cuts off": cut_off,
+}
+
+
+@pytest.mark.parametrize("case", LEFT)
+def test_scaling_that_cannot_move_stays(case: str) -> None:
+    """Padding is zeros of the scaled image: an offset folded away would be missing there."""
+    before = LEFT[case]()
+    after = copy(before)
+    assert not fold_scaling(after)
+    assert operators(after) == operators(before)
+    assert difference(before, after) == 0
+
+
+def twins(*names: str) -> onnx.ModelProto:
+    """Two convolutions of the same shape one after the other; those of `names` of their weights are the same tensor."""
+    network = Network()
+    first = network.conv(network.floats(*CHANNELS), 3, 3, out="first")
+    second = network.conv(first, 3, 3, out="second")
+    for name in names:
+        node = network.nodes[-1]
+        node.input[:] = [f"first/{name}" if entry == f"second/{name}" else entry for entry in node.input]
+        del network.weights[f"second/{name}"]
+    return network.build(second)
+
+
+@pytest.mark.parametrize("names", [["kernel"], ["bias"], ["kernel", "bias"]])
+def test_weights_that_another_convolution_shares_are_changed_for_one_alone(names: list[str]) -> None:
+    """Exporters merge equal constants, onnxruntime small ones too."""
+    before = twins(*names)
+    after = copy(before)
+    assert fold_scaling(after)
+    assert difference(before, after) < 1e-4
+
+
+def test_shared_weights_become_each_convolutions_own() -> None:
+    before = twins("kernel", "bias")
+    after = copy(before)
+    unshare(after)
+    first, second = (node for node in after.graph.node if node.op_type == "Conv")
+    assert not set(first.input) & set(second.input)
+    assert difference(before, after) == 0
+
+
+def pooled(
+    channels: int = 4, *, kernel: int = 1, readers: int = 1, result: bool = False, conv: Any = None, **pool: Any
+) -> onnx.ModelProto:
+    """Average pooling and a convolution behind it."""
+    network = Network()
+    last = network.add("Relu", network.conv(network.floats(FACTOR), 8, 3))
+    average = network.add("AveragePool", last, **{"kernel_shape": [3, 3], **pool})
+    made = [network.conv(average, channels, kernel, **(conv or {})) for _ in range(readers)]
+    last = network.add("Concat", *made, axis=1, channels=channels * readers)
+    return network.build(network.add("Relu", last), more=(average,) if result else ())
+
+
+SWAPPED: dict[str, Callable[[], onnx.ModelProto]] = {
+    "plain": pooled,
+    "with strides": lambda: pooled(strides=[2, 2]),
+    "with padding that isn't counted": lambda: pooled(pads=SAME, count_include_pad=0),
+    "with padding by name": lambda: pooled(auto_pad="SAME_UPPER"),
+    "with padding that would be counted, were there any": lambda: pooled(count_include_pad=1),
+    "without a bias": lambda: pooled(conv={"bias": False}),
+}
+
+
+@pytest.mark.parametrize("case", SWAPPED)
+def test_a_convolution_that_narrows_goes_before_the_pooling(case: str) -> None:
+    before = SWAPPED[case]()
+    after = copy(before)
+    assert project_before_pooling(after) == 1
+    expected = operators(before)
+    place = expected.index("AveragePool")
+    expected[place : place + 2] = ["Conv", "AveragePool"]
+    assert operators(after) == expected
+    assert difference(before, after) < 1e-4
+    onnx.checker.check_model(after)
+
+
+def test_pairs_behind_each_other_are_all_swapped() -> None:
+    network = Network()
+    last = network.conv(network.floats(FACTOR), 16, 3)
+    for channels in (8, 4):
+        last = network.conv(network.add("AveragePool", last, kernel_shape=[2, 2]), channels)
+    before = network.build(last)
+    after = copy(before)
+    assert project_before_pooling(after) == 2
+    assert [op for op in operators(after) if op in ("Conv", "AveragePool")] == ["Conv"] * 2 + [
+        "AveragePool",
+        "Conv",
+        "AveragePool",
+    ]
+    assert difference(before, after) < 1e-4
+
+
+KEPT: dict[str, Callable[[], onnx.ModelProto]] = {
+    "as many channels": lambda: pooled(8),
+    "more channels": lambda: pooled(16),
+    "a larger kernel": lambda: pooled(kernel=3),
+    "a stride": lambda: pooled(conv={"strides": [2, 2]}),
+    "padding of its own": lambda: pooled(conv={"pads": SAME}),
+    "padding of its own by name": lambda: pooled(conv={"auto_pad": "SAME_UPPER"}),
+    "groups": lambda: pooled(conv={"group": 2}),
+    "padding that is counted": lambda: pooled(pads=SAME, count_include_pad=1),
+    "a last window that is cut": lambda: pooled(ceil_mode=1, strides=[2, 2]),
+    "two readers": lambda: pooled(readers=2),
+    "a result of the graph": lambda: pooled(result=True),
+}
+
+
+@pytest.mark.parametrize("case", KEPT)
+def test_other_pairs_stay_in_their_order(case: str) -> None:
+    before = KEPT[case]()
+    after = copy(before)
+    assert project_before_pooling(after) == 0
+    assert after == before
+
+
+def test_a_convolution_with_a_computed_bias_stays() -> None:
+    """What computes it may stand between the two."""
+    network = Network()
+    average = network.add("AveragePool", network.conv(network.floats(FACTOR), 8, 3), kernel_shape=[3, 3])
+    bias = network.add("Relu", network.weight("raw", np.ones(4, np.float32)), out="bias", channels=4)
+    last = network.conv(average, 4, bias=False)
+    network.nodes[-1].input.append(bias)
+    model = network.build(last)
+    assert project_before_pooling(model) == 0
+
+
+def averaged(opset: int) -> onnx.ModelProto:
+    """As Keras' models are exported: NHWC between every two operators, and the mean over it."""
+    network = Network()
+    last = network.add("Relu", network.conv(network.floats(FACTOR), 8, 3))
+    return network.build(network.add("Transpose", last, perm=[0, 2, 3, 1]), pool="ReduceMean", opset=opset)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_a_mean_over_pixels_becomes_a_pooling_and_its_transposes_go(tmp_path: Path, opset: int) -> None:
+    before = averaged(opset)
+    after = copy(before)
+    pool_globally(after)
+    assert difference(before, after) < 1e-4
+    onnx.save(after, str(tmp_path / "after.onnx"))
+    left = operators(optimize(tmp_path / "after.onnx", tmp_path / "out.onnx", "basic"))
+    assert (left.count("Transpose"), left.count("GlobalAveragePool")) == (1, 1)
+
+
+def test_a_mean_of_another_kind_stays() -> None:
+    network = Network()
+    last = network.add("Transpose", network.conv(network.floats(FACTOR), 8, 3), perm=[0, 2, 3, 1])
+    kept = network.add("ReduceMean", last, axes=[1, 2], keepdims=1)
+    rows = network.add("ReduceMean", kept, axes=[1], keepdims=0)
+    model = network.build(network.add("ReduceMean", rows, axes=[1], keepdims=0), pool="Identity")
+    before = operators(model)
+    pool_globally(model)
+    assert operators(model) == before
+
+
+def test_preparing_does_all_of_it_and_the_answers_stay(tmp_path: Path) -> None:
+    network = Network()
+    last = network.add("Relu", network.conv(network.floats(*CHANNELS), 8, 3, out="first"))
+    last = network.conv(network.add("AveragePool", last, kernel_shape=[3, 3]), 4)
+    before = network.build(network.add("Transpose", last, perm=[0, 2, 3, 1]), pool="ReduceMean")
+    onnx.save(before, str(tmp_path / "exported.onnx"))
+    after = prepare(tmp_path / "exported.onnx", split=True)
+    found = operators(after)
+    assert found[:3] == ["Transpose", "Cast", "Conv"]
+    assert found.count("Transpose") == 1
+    assert not {"Mul", "Add", "ReduceMean"} & set(found)
+    assert found.index("AveragePool") > max(index for index, op in enumerate(found) if op == "Conv")
+    assert difference(before, after) < 1e-4

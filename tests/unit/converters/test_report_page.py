@@ -1,0 +1,228 @@
+"""The conversion's page, read back as a browser would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converters.report_page import ConversionVerdict, Timings, build_page, build_verdict, page_path, write_page
+from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial, Variant
+from eaves.errors import ArtifactError
+from tests.fakes.models.artifact import write_colours
+from tests.page import Page, assert_self_contained
+
+HOSTILE = "<script>alert(1)</script>"
+TRIALS = (
+    Trial(judged=False, picking_agreement=0.93, size_bytes=22_400_000),
+    Trial(
+        kept_fp32=("conv2d", "mixed0/conv2d_7"),
+        picking_agreement=0.985,
+        accuracy=0.773,
+        interval_95=(0.737, 0.805),
+        agreement=0.982,
+        drop=0.007,
+        size_bytes=23_800_000,
+    ),
+)
+SHOWN = Evidence(
+    kind="labels",
+    passed=True,
+    labelled_images=550,
+    lost=7,
+    gained=3,
+    drop_bound_95=0.0171,
+    images=550,
+    agreement=0.982,
+    agreement_bound_95=0.97,
+    min_agreement=0.95,
+)
+TRIED = Quantisation(
+    asked="auto",
+    reason="Why & how.",
+    images=550,
+    accuracy_fp32=0.78,
+    interval_95_fp32=(0.744, 0.812),
+    size_bytes_fp32=87_300_000,
+    max_accuracy_drop=0.03,
+    evidence=replace(SHOWN, passed=False),
+    trials=TRIALS,
+    calibration_images=100,
+    picking_images=200,
+)
+HELD = replace(TRIED, shipped=True, instruction_set="vnni", evidence=SHOWN)
+AGREES = replace(HELD, evidence=replace(SHOWN, kind="agreement", images=2550, agreement_bound_95=0.9771))
+OWN = replace(HELD, asked="int8", evidence=TRIED.evidence)
+UNTRIED = Quantisation(asked="auto", reason="There are no labelled images.")
+ASKED = Quantisation()
+MEASURED = Timings(fp32_ms=35.0, shipped_ms=14.0, fp32_session_ms=46.0, shipped_session_ms=11.5)
+EVERY = [HELD, TRIED, AGREES, OWN, UNTRIED, ASKED]
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "colours-1.2")
+
+
+def with_changes(artifact: Artifact, quantisation: Quantisation, **changes: Any) -> Artifact:
+    precision = "int8" if quantisation.shipped else "fp32"
+    manifest = replace(artifact.manifest, quantisation=quantisation, precision=precision, **changes)
+    return replace(artifact, manifest=manifest)
+
+
+def headline(artifact: Artifact, quantisation: Quantisation) -> ConversionVerdict:
+    return build_verdict(with_changes(artifact, quantisation).manifest)
+
+
+def read(artifact: Artifact, quantisation: Quantisation, timings: Timings = MEASURED, **changes: Any) -> Page:
+    return Page(build_page(with_changes(artifact, quantisation, **changes), timings))
+
+
+@pytest.mark.parametrize("quantisation", EVERY)
+@pytest.mark.parametrize("timings", [Timings(), Timings(fp32_ms=3.0), MEASURED])
+def test_it_is_whole_and_asks_nothing_of_a_network(
+    artifact: Artifact, quantisation: Quantisation, timings: Timings
+) -> None:
+    assert_self_contained(build_page(with_changes(artifact, quantisation), timings))
+
+
+def test_names_are_shown_as_they_are_and_run_nothing(artifact: Artifact) -> None:
+    kept = replace(TRIALS[1], kept_fp32=(HOSTILE,))
+    page = read(
+        artifact,
+        replace(HELD, trials=(kept,), reason=HOSTILE),
+        name=HOSTILE,
+        version=HOSTILE,
+        labels=(HOSTILE, 'a & "b"', "red"),
+        licences={"model": HOSTILE, "onnx": f"{HOSTILE}\n" * 3},
+        toolchain={HOSTILE: HOSTILE},
+    )
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert page.text.count(HOSTILE) >= 9
+    assert HOSTILE in {attrs.get("title") for _, attrs in page.tags}
+
+
+def test_int8_by_labels_is_told_with_its_numbers(artifact: Artifact) -> None:
+    verdict = headline(artifact, HELD)
+    assert (verdict.title, verdict.loud) == ("int8 loses at most 1.8 points of accuracy", False)
+    page = read(artifact, HELD)
+    for part in (
+        verdict.title,
+        "Accuracy 0.773 against fp32's 0.780 on 550 labelled images: 7 that only fp32 names right, 3 that only int8",
+        "The same label on 98.2% of 550 images.",
+        "Why & how.",
+        "2.50 × images a second",
+        "3.7 × smaller than fp32",
+        "int8 only the head in fp32 – 93.0 % – – 22.40 MB",
+        "int8, ships 2 more in fp32: conv2d, mixed0/conv2d_7 0.773 98.5 % 98.2 % +0.7 23.80 MB",
+        "picked by its answers to 200 images of the training side, and only that one is judged, on 550 images",
+        "to lose at most 3.0 % of accuracy, or to give fp32's label to at least 95.0 % of 500 images",
+        "It needs int8 dot products",
+    ):
+        assert part in page.words
+    assert "before deploying" not in page.text
+
+
+def test_int8_by_agreement_says_that_it_agrees(artifact: Artifact) -> None:
+    verdict = headline(artifact, AGREES)
+    assert (verdict.title, verdict.loud) == ("int8 agrees with fp32 on at least 97.7% of images", False)
+    assert "The same label on 98.2% of 2,550 images." in verdict.text
+
+
+def test_int8_that_was_not_shown_to_be_as_good_is_loud(artifact: Artifact) -> None:
+    verdict = headline(artifact, TRIED)
+    assert (verdict.title, verdict.loud) == ("fp32: int8 was tried and not shown to be as good", True)
+    page = read(artifact, TRIED)
+    assert "Read this before deploying" in page.text
+    assert "fp32, ships 0.780 – – – 87.30 MB int8 only the head in fp32" in page.words
+
+
+def test_int8_by_its_owners_decision_is_loud_and_says_whose_it_was(artifact: Artifact) -> None:
+    verdict = headline(artifact, OWN)
+    assert (verdict.title, verdict.loud) == ("int8, as asked: the evidence doesn't suffice by itself", True)
+    assert "Accuracy 0.773 against fp32's 0.780 on 550 labelled images" in verdict.text
+
+
+def test_int8_that_was_not_tried_is_loud(artifact: Artifact) -> None:
+    assert headline(artifact, UNTRIED).title == "fp32: int8 was not tried"
+    assert "There are no labelled images." in read(artifact, UNTRIED).text
+
+
+def test_fp32_that_was_asked_for_is_no_alarm(artifact: Artifact) -> None:
+    assert headline(artifact, ASKED) == ConversionVerdict(
+        title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
+    )
+    page = read(artifact, ASKED)
+    assert "No int8 model was measured: precision fp32 was asked for." in page.words
+    assert "svg" not in {tag for tag, _ in page.tags}
+
+
+def test_a_proof_that_failed_is_loud(artifact: Artifact) -> None:
+    assert "verdict FAILED" in read(artifact, ASKED, parity=Parity(images=3)).words
+
+
+def test_intervals_are_drawn_to_one_scale_with_fp32_as_reference(artifact: Artifact) -> None:
+    page = read(artifact, HELD)
+    charts = [attrs for tag, attrs in page.tags if tag == "svg"]
+    assert [chart["aria-label"] for chart in charts] == [
+        "95 % interval: 74.4% to 81.2%",
+        "95 % interval: 73.7% to 80.5%",
+    ]
+    assert len({attrs["x1"] for _, attrs in page.tags if attrs.get("class") == "reference"}) == 1
+    places = [float(attrs[end] or "") for _, attrs in page.tags if attrs.get("class") == "span" for end in ("x1", "x2")]
+    assert min(places) >= 4
+    assert max(places) <= 216
+    assert "73 to 82 %" in page.words
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_a_table_without_intervals_can_be_drawn(artifact: Artifact, accuracy: float) -> None:
+    trial = Trial(accuracy=accuracy)
+    found = replace(HELD, accuracy_fp32=accuracy, interval_95_fp32=(), trials=(trial,), size_bytes_fp32=0)
+    assert_self_contained(build_page(with_changes(artifact, found), MEASURED))
+
+
+def test_what_was_not_measured_is_not_made_up(artifact: Artifact) -> None:
+    assert "It was not measured." in read(artifact, HELD, Timings()).text
+    assert "one image 3.0 ms – –" in read(artifact, HELD, Timings(fp32_ms=3.0)).words
+
+
+def test_targets_and_their_variants_are_listed(artifact: Artifact) -> None:
+    variant = Variant(path="variants/x86_64_avx2/model.onnx", target="x86_64_avx2")
+    page = read(artifact, ASKED, targets=("x86_64_avx2", "arm64"), variants=(variant,))
+    assert "x86_64_avx2 avx2, fma variants/x86_64_avx2/model.onnx arm64 asimddp –" in page.words
+
+
+def test_golden_pictures_are_small_and_say_what_the_model_answers(artifact: Artifact) -> None:
+    page = read(artifact, ASKED)
+    pictures = [attrs for tag, attrs in page.tags if tag == "img"]
+    assert [picture["alt"] for picture in pictures] == [f"golden picture, {name}" for name in ("blue", "green", "red")]
+    assert max(len(picture["src"] or "") for picture in pictures) < 10_000
+    assert "is blue 1.00 blue is green 1.00 green" in page.words
+
+
+def test_a_golden_input_that_is_no_picture_has_no_preview(artifact: Artifact) -> None:
+    (artifact.path / "golden/000.png").write_bytes(b"from a handler's own sensor")
+    assert read(artifact, ASKED).words.count("no preview") == 1
+
+
+def test_a_long_licence_is_folded(artifact: Artifact) -> None:
+    page = read(artifact, ASKED, licences={"model": "MIT License\n\nCopyright ..."})
+    assert "details" in {tag for tag, _ in page.tags}
+    assert "MIT License" in page.text
+
+
+def test_it_lies_beside_the_artifact(artifact: Artifact) -> None:
+    path = page_path(artifact.path)
+    assert path.name == "colours-1.2.html"
+    before = sorted(artifact.path.rglob("*"))
+    write_page(path, artifact.manifest, MEASURED)
+    assert artifact.digest in path.read_text(encoding="utf-8")
+    assert sorted(artifact.path.rglob("*")) == before
+
+
+def test_a_page_of_no_artifact_is_refused(artifact: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="golden"):
+        write_page(tmp_path / "elsewhere.html", artifact.manifest, MEASURED)

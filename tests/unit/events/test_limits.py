@@ -1,0 +1,111 @@
+"""What a CloudEvent may not hold, however well-formed: what no receiver of the reply could take."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from eaves.base.strict_json import MAX_JSON_VALUES, WIDE_FROM, parse_json
+from eaves.errors import EventError
+from eaves.events import MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES, decode
+
+HEADERS = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/s", "ce-type": "t"}
+STRUCTURED_JSON = {"content-type": "application/cloudevents+json"}
+
+
+def structured(**changes: Any) -> bytes:
+    return json.dumps({"specversion": "1.0", "id": "1", "source": "/s", "type": "t", **changes}).encode()
+
+
+def test_attributes_have_limits() -> None:
+    """What comes back in a reply's header must fit into one that HTTP clients take."""
+    longest = "€" * (MAX_ATTRIBUTE_BYTES // 3)
+    assert decode({**HEADERS, "ce-id": quote(longest)}, b"").id == longest
+    assert decode(STRUCTURED_JSON, structured(id=longest)).id == longest
+    many = {f"x{number}": "1" for number in range(MAX_ATTRIBUTES)}
+    for changes, message in (
+        ({"id": longest + "€"}, "attribute id has more than 4096 bytes"),
+        (many, "100 attributes"),
+    ):
+        with pytest.raises(EventError, match=message):
+            decode(STRUCTURED_JSON, structured(**changes))
+    with pytest.raises(EventError, match="more than 64 characters"):
+        decode({**HEADERS, "ce-" + "x" * 65: "1"}, b"")
+
+
+def test_json_of_too_many_values_is_not_parsed() -> None:
+    assert parse_json(b"[" + b"1," * (MAX_JSON_VALUES - 1) + b"1]")[-1] == 1
+    assert parse_json(b'"' + b"x" * 1_000_000 + b'"')
+    with pytest.raises(ValueError, match="more than 250000 values"):
+        parse_json(b"[" + b"[]," * MAX_JSON_VALUES + b"[]]")
+
+
+@pytest.mark.parametrize("text", ["grün", "Küche.png", "日本.png", "100% Gänseblümchen", "🌼"])
+def test_utf_8_in_a_header_is_taken_as_it_is(text: str) -> None:
+    """What Knative's broker and the SDKs for Go, Java and JavaScript send; HTTP libraries show it as Latin-1."""
+    assert decode({**HEADERS, "ce-subject": text.encode().decode("latin-1")}, b"").subject == text
+
+
+@pytest.mark.parametrize("value", ["gr\xfcn", "\xff\xfe", "%FF"])
+def test_other_bytes_beyond_ascii_in_a_header_are_refused(value: str) -> None:
+    with pytest.raises(EventError, match="not UTF-8") as caught:
+        decode({**HEADERS, "ce-subject": value}, b"")
+    assert caught.value.hint == "percent-encode text as UTF-8"
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 10**40])
+def test_integers_have_32_bits(value: int) -> None:
+    with pytest.raises(EventError, match=r"attribute level must be from -2147483648 to 2147483647 \(got"):
+        decode(STRUCTURED_JSON, structured(level=value))
+
+
+@pytest.mark.parametrize("value", [2**31 - 1, -(2**31), 0])
+def test_integers_of_32_bits_are_taken(value: int) -> None:
+    assert decode(STRUCTURED_JSON, structured(level=value)).extensions["level"] == str(value)
+
+
+@pytest.mark.parametrize("text", [b'{"id": 1, "id": 2}', b'[{"a": {"b": 1, "b": 1}}]'])
+def test_a_name_twice_in_one_object_is_no_json(text: bytes) -> None:
+    with pytest.raises(ValueError, match="a name is there twice"):
+        parse_json(text)
+
+
+LARGE = " " * WIDE_FROM
+
+
+@pytest.mark.parametrize("text", ["é", "\\\\é", "日本", "😀", '\\"é\\u00e9', "\x7f\x80"])
+def test_large_json_is_read_as_small_one(text: str) -> None:
+    small = f'{{"{text}": ["{text}", "a{text}b"]}}'.encode()
+    assert parse_json(small + LARGE.encode()) == parse_json(small)
+
+
+REFUSED = {
+    "an escape of a letter": ('"\\é"'.encode(), "a backslash before a letter that needs none"),
+    "one after others": ('"\\\\\\é"'.encode(), "a backslash before a letter that needs none"),
+    "half a letter": (b'"\xc3"', "can't decode byte 0xc3"),
+    "half a pair": (b'"\xed\xa0\x80"', "can't decode byte 0xed"),
+    "a letter outside": ("é".encode(), "Expecting value"),
+    "more letters than escapes are worth": (
+        ('"' + "é" * 600_000 + '"').encode(),
+        "more than 1000000 bytes beyond ASCII",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.values(), ids=REFUSED)
+def test_large_json_is_refused_as_small_one(text: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(text + LARGE.encode())
+
+
+def test_one_wide_letter_does_not_widen_all_others() -> None:
+    text = json.dumps({"a": "x" * 10_000_000, "b": "😀"}, ensure_ascii=False).encode()
+    tracemalloc.start()
+    assert parse_json(text)["b"] == "😀"
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 35_000_000

@@ -1,0 +1,270 @@
+"""The HTTP contract: every row of the status table of functions/http/problems.py, in every way a request can come."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from flask.testing import FlaskClient
+from PIL import Image
+from werkzeug.test import TestResponse
+
+from eaves.artifact import Artifact
+from eaves.errors import GoldenError
+from eaves.events import IMAGE_CLASSIFIED, REPLY_TYPES, Event, decode, encode_structured, reply_id
+from eaves.inference.session import Session
+from functions.http.app import create_app
+from functions.http.problems import MAX_BYTES
+from functions.settings import FunctionSettings
+from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
+from tests.fakes.models.model import BrokenClassifier, FakeModel, build_classifier
+
+SETTINGS = FunctionSettings(name="colours", site="barn", max_body_bytes=50_000, queue=0)
+RED = encode_png(COLOURS["red"])
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+BINARY = {
+    "Content-Type": "image/png",
+    "ce-specversion": "1.0",
+    "ce-id": "1",
+    "ce-source": "/eaves/barn/camera",
+    "ce-type": "dev.eaves.image.captured.v1",
+    "ce-subject": "T%C3%BCr%20100%25.jpg",
+    "ce-time": "2026-11-24T12:00:00Z",
+    "ce-partitionkey": "camera-1",
+    "ce-sequence": "7",
+    "ce-traceparent": TRACE,
+}
+EVENT = decode(BINARY, RED)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+@pytest.fixture
+def client(artifact: Artifact) -> FlaskClient:
+    return serve(FakeModel(build_classifier(artifact)))
+
+
+def serve(model: FakeModel, *, concurrency: int = 1) -> FlaskClient:
+    return create_app(model, SETTINGS, concurrency=concurrency).test_client()
+
+
+def post(client: FlaskClient, data: bytes, **headers: str) -> TestResponse:
+    return client.post("/", data=data, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def problem(response: TestResponse) -> dict[str, Any]:
+    assert response.content_type == "application/problem+json"
+    assert len(response.data) <= MAX_BYTES
+    values: dict[str, Any] = json.loads(response.data)
+    assert values["status"] == response.status_code
+    return values
+
+
+def test_a_plain_image_gets_plain_json(client: FlaskClient, artifact: Artifact) -> None:
+    response = post(client, RED, Content_Type="image/png")
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    assert not [name for name, _ in response.headers.items() if name.lower().startswith("ce-")]
+    document = response.get_json()
+    assert document["predictions"][0]["label"] == "red"
+    assert [entry["label"] for entry in document["predictions"]][0:1] == ["red"]
+    assert sum(entry["score"] for entry in document["predictions"]) == pytest.approx(1.0, abs=1e-5)
+    assert (document["model"], document["artifact"]) == ("colours", f"sha256:{artifact.digest}")
+    assert set(document["timings_ms"]) == {"decode", "preprocess", "infer"}
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_label_is_that_of_the_image(client: FlaskClient, colour: str) -> None:
+    response = post(client, encode_png(COLOURS[colour]), Content_Type="image/png")
+    assert response.get_json()["predictions"][0]["label"] == colour
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_an_event_gets_an_event(client: FlaskClient, artifact: Artifact, mode: str) -> None:
+    headers, body = (BINARY, RED) if mode == "binary" else encode_structured(EVENT)
+    response = client.post("/", data=body, headers=headers)
+    assert response.status_code == 200
+    reply = decode(dict(response.headers.items()), response.data)
+    assert reply.id == reply_id(EVENT, artifact.digest)
+    assert reply.source == "/eaves/barn/colours"
+    assert reply.type == IMAGE_CLASSIFIED
+    assert (reply.subject, reply.time) == ("Tür 100%.jpg", "2026-11-24T12:00:00Z")
+    assert reply.extensions == {
+        "partitionkey": "camera-1",
+        "sequence": "7",
+        "traceparent": TRACE,
+        "causeid": "1",
+        "causesource": "/eaves/barn/camera",
+        "label": "red",
+        "confidence": "high",
+        "model": "colours",
+        "modelversion": "20261124-120000-abcdef01",
+    }
+    assert reply.json()["predictions"][0]["label"] == "red"
+
+
+def test_the_same_event_twice_gets_the_same_identity(client: FlaskClient) -> None:
+    answers = [client.post("/", data=RED, headers=BINARY).headers.items() for _ in range(2)]
+    first, second = ({name: value for name, value in answer if name.startswith("ce-")} for answer in answers)
+    assert "ce-id" in first
+    assert first == second
+
+
+def test_the_subject_goes_back_percent_encoded(client: FlaskClient) -> None:
+    assert client.post("/", data=RED, headers=BINARY).headers["ce-subject"] == "T%C3%BCr%20100%25.jpg"
+
+
+@pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
+def test_our_own_replies_are_taken_and_answered_with_nothing(client: FlaskClient, kind: str) -> None:
+    headers = {**BINARY, "ce-type": kind, "Content-Type": "application/json"}
+    response = client.post("/", data=b"{}", headers=headers)
+    assert (response.status_code, response.data) == (202, b"")
+    assert not [name for name, _ in response.headers.items() if name.lower().startswith("ce-")]
+
+
+BAD_REQUESTS: dict[str, tuple[dict[str, str], bytes, int, str]] = {
+    "no id": ({**BINARY, "ce-id": ""}, RED, 400, "event"),
+    "an old version": ({**BINARY, "ce-specversion": "0.3"}, RED, 400, "event"),
+    "percent-encoding that is not UTF-8": ({**BINARY, "ce-subject": "%ff"}, RED, 400, "event"),
+    "raw bytes that are not UTF-8 either": ({**BINARY, "ce-subject": "\x85"}, RED, 400, "event"),
+    "an injected header": ({**BINARY, "ce-subject": "a%0D%0AX: 1"}, RED, 400, "event"),
+    "broken structured JSON": ({"Content-Type": "application/cloudevents+json"}, b"{", 400, "event"),
+    "structured JSON that is a list": ({"Content-Type": "application/cloudevents+json"}, b"[]", 400, "event"),
+    "a batch": ({"Content-Type": "application/cloudevents-batch+json"}, b"[]", 415, "unsupported-content"),
+    "a structured format unheard of": ({"Content-Type": "application/cloudevents+xml"}, b"<e/>", 415, "unsupported"),
+    "no content type": ({}, RED, 415, "unsupported-content"),
+    "text": ({"Content-Type": "text/plain"}, RED, 415, "unsupported-content"),
+    "a form": ({"Content-Type": "application/x-www-form-urlencoded"}, RED, 415, "unsupported-content"),
+    "an event of JSON": ({**BINARY, "Content-Type": "application/json"}, b"{}", 415, "unsupported-content"),
+    "an event of nothing": ({**BINARY, "Content-Type": ""}, b"", 422, "image"),
+    "text called an image": ({"Content-Type": "image/jpeg"}, b"hello", 422, "image"),
+    "an event of text called an image": (BINARY, b"hello", 422, "image"),
+    "an empty image": ({"Content-Type": "image/jpeg"}, b"", 422, "image"),
+    "an empty image in an event": (BINARY, b"", 422, "image"),
+    "half an image": ({"Content-Type": "image/png"}, RED[:45], 422, "image"),
+    "a body too large": ({"Content-Type": "image/png"}, bytes(50_001), 413, "http-413"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_bad_input_is_refused_for_good(client: FlaskClient, case: str) -> None:
+    headers, body, status, slug = BAD_REQUESTS[case]
+    response = client.post("/", data=body, headers=headers)
+    assert response.status_code == status
+    assert problem(response)["type"].startswith(f"urn:eaves:problem:{slug}")
+    assert post(client, RED, Content_Type="image/png").status_code == 200
+
+
+def test_an_image_of_too_many_pixels_is_413(client: FlaskClient) -> None:
+    stream = io.BytesIO()
+    Image.new("1", (8000, 6300)).save(stream, "PNG")
+    response = post(client, stream.getvalue(), Content_Type="image/png")
+    assert response.status_code == 413
+    assert problem(response)["type"] == "urn:eaves:problem:image-too-large"
+
+
+def test_structured_text_called_an_image_is_refused(client: FlaskClient) -> None:
+    fields = {**EVENT.attributes(), "data_base64": base64.b64encode(b"hello").decode()}
+    headers = {"Content-Type": "application/cloudevents+json"}
+    assert client.post("/", data=json.dumps(fields), headers=headers).status_code == 422
+
+
+def test_the_largest_body_allowed_is_read(client: FlaskClient) -> None:
+    assert post(client, RED + bytes(50_000 - len(RED)), Content_Type="image/png").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/predict", 404), ("GET", "/favicon.ico", 404), ("PUT", "/", 405), ("POST", "/health/readiness", 405)],
+)
+def test_other_paths_and_methods_are_problem_documents(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == status
+    assert problem(response)["type"] == f"urn:eaves:problem:http-{status}"
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+def test_an_unexpected_exception_is_500_with_an_id_and_a_logged_traceback(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = serve(FakeModel(BrokenClassifier(artifact, cast(Session, ColourSession()), SETTINGS)))
+    response = client.post("/", data=RED, headers=BINARY)
+    assert response.status_code == 500
+    detail = problem(response)["detail"]
+    assert "secret" not in response.text
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.error_id in detail  # type: ignore[attr-defined]
+    assert "ZeroDivisionError: secret" in caplog.text
+
+
+def test_more_than_the_queue_takes_is_429_with_retry_after(artifact: Artifact) -> None:
+    """The classifier asks the function itself, which has room for one request."""
+
+    class Nested(BrokenClassifier):
+        def predict(self, data: bytes) -> Any:
+            answers.append(post(client, RED, Content_Type="image/png"))
+            return build_classifier(artifact).predict(data)
+
+    answers: list[TestResponse] = []
+    client = serve(FakeModel(Nested(artifact, cast(Session, ColourSession()), SETTINGS)))
+    assert post(client, RED, Content_Type="image/png").status_code == 200
+    (refused,) = answers
+    assert refused.status_code == 429
+    assert problem(refused)["type"] == "urn:eaves:problem:overloaded"
+    assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_while_loading_it_is_alive_but_not_ready() -> None:
+    client = serve(FakeModel())
+    assert client.get("/health/liveness").status_code == 200
+    for response in (client.get("/health/readiness"), post(client, RED, Content_Type="image/png")):
+        assert response.status_code == 503
+        assert problem(response)["type"] == "urn:eaves:problem:loading"
+
+
+def test_a_failed_model_is_never_ready_and_says_why() -> None:
+    client = serve(FakeModel(failure=GoldenError("golden image 0: logits differ", hint="convert with precision fp32")))
+    assert client.get("/health/liveness").status_code == 200
+    for response in (client.get("/health/readiness"), client.post("/", data=RED, headers=BINARY)):
+        assert response.status_code == 503
+        assert problem(response)["detail"] == "golden image 0: logits differ"
+        assert problem(response)["hint"] == "convert with precision fp32"
+
+
+def test_a_loaded_model_is_ready(client: FlaskClient) -> None:
+    assert client.get("/health/readiness").get_json() == {"status": "ready"}
+
+
+def test_one_line_is_logged_for_each_prediction_and_no_payload(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "functions"):
+        client.post("/", data=RED, headers={**BINARY, "ce-id": "x" * 4000}).close()
+    (record,) = caplog.records
+    fields = vars(record)
+    assert (fields["event_id"], fields["event_type"], fields["function"]) == ("x" * 256, EVENT.type, "colours")
+    assert fields["duration_ms"] >= 0
+
+
+@pytest.mark.parametrize(("top_k", "expected"), [(1, 1), (2, 2), (100, 3)])
+def test_as_many_labels_as_asked_for_best_first(artifact: Artifact, top_k: int, expected: int) -> None:
+    client = serve(FakeModel(build_classifier(artifact, replace(SETTINGS, top_k=top_k))))
+    scores = [entry["score"] for entry in post(client, RED, Content_Type="image/png").get_json()["predictions"]]
+    assert len(scores) == expected
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_an_event_with_a_foreign_type_is_predicted_too(client: FlaskClient) -> None:
+    event = Event(id="1", source="/minio", type="s3:ObjectCreated:Put", datacontenttype="IMAGE/PNG", data=RED)
+    headers, body = encode_structured(event)
+    assert client.post("/", data=body, headers=headers).status_code == 200

@@ -1,0 +1,211 @@
+"""Messages of the Open Inference Protocol, as its specification's examples have them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eaves.artifact import TensorSpec
+from eaves.errors import InputError
+from functions.http.inference_messages import (
+    MAX_EXAMPLES,
+    MAX_VALUES,
+    InferRequest,
+    build_response,
+    describe_model,
+    parse_request,
+)
+
+IMAGE = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
+WINDOW = TensorSpec(name="window", dtype="float32", shape=(-1, 2, 2))
+OUTPUTS = ("label", "probabilities")
+PIXELS = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+
+
+def parse(
+    tensor: dict[str, Any], rest: bytes = b"", spec: TensorSpec = IMAGE, *, json_bytes: int | None = None, **fields: Any
+) -> InferRequest:
+    head = json.dumps({"inputs": [{"name": spec.name, **tensor}], **fields}).encode()
+    size = len(head) if rest and json_bytes is None else json_bytes
+    return parse_request(head + rest, size, spec, OUTPUTS)
+
+
+def as_json(array: np.ndarray[Any, Any], *, flat: bool) -> dict[str, Any]:
+    return {"datatype": "UINT8", "shape": list(array.shape), "data": (array.ravel() if flat else array).tolist()}
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_pixels_in_json_flat_or_nested(flat: bool) -> None:
+    request = parse(as_json(PIXELS, flat=flat), id="7")
+    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
+    assert (request.id, request.outputs, request.binary) == ("7", OUTPUTS, frozenset())
+
+
+def test_pixels_in_binary() -> None:
+    tensor = {"datatype": "UINT8", "shape": [2, 3, 4, 3], "parameters": {"binary_data_size": PIXELS.nbytes}}
+    request = parse(tensor, PIXELS.tobytes())
+    np.testing.assert_array_equal(np.stack(request.examples), PIXELS)
+
+
+@pytest.mark.parametrize("shape", [[2], [2, 1]])
+def test_encoded_images_in_json_and_in_binary(shape: list[int]) -> None:
+    images = [b"\xff\xd8first", b""]
+    texts = [base64.b64encode(image).decode() for image in images]
+    assert parse({"datatype": "BYTES", "shape": shape, "data": texts}).examples == images
+    content = b"".join(struct.pack("<I", len(image)) + image for image in images)
+    tensor = {"datatype": "BYTES", "shape": shape, "parameters": {"binary_data_size": len(content)}}
+    assert parse(tensor, content).examples == images
+
+
+def test_a_tensor_of_floats() -> None:
+    (example,) = parse({"datatype": "FP32", "shape": [1, 2, 2], "data": [1, 2.5, 3, 4]}, spec=WINDOW).examples
+    assert isinstance(example, np.ndarray)
+    assert example.dtype == np.float32
+    assert example.tolist() == [[1, 2.5], [3, 4]]
+
+
+GOOD = as_json(PIXELS[:1], flat=True)
+BINARY = {"datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}}
+BAD: dict[str, tuple[dict[str, Any], bytes]] = {
+    "another name": ({**GOOD, "name": "input_1"}, b""),
+    "another datatype": ({**GOOD, "datatype": "FP32"}, b""),
+    "a datatype that is none": ({**GOOD, "datatype": ["UINT8"]}, b""),
+    "no shape": ({"datatype": "UINT8", "data": [1]}, b""),
+    "a shape of text": ({**GOOD, "shape": "1,3,4,3"}, b""),
+    "a shape of bools": ({**GOOD, "shape": [True, 3, 4, 3]}, b""),
+    "a negative shape": ({**GOOD, "shape": [-1, 3, 4, 3]}, b""),
+    "an empty shape": ({**GOOD, "shape": []}, b""),
+    "too few axes": ({**GOOD, "shape": [3, 4, 3]}, b""),
+    "four channels": ({**GOOD, "shape": [1, 3, 3, 4]}, b""),
+    "a shape of another size": ({**GOOD, "shape": [1, 3, 5, 3]}, b""),
+    "an astronomic shape": ({**GOOD, "shape": [1, 10**9, 10**9, 3]}, b""),
+    "too many examples": ({"datatype": "BYTES", "shape": [MAX_EXAMPLES + 1], "data": [""] * (MAX_EXAMPLES + 1)}, b""),
+    "no data": ({"datatype": "UINT8", "shape": [1, 3, 4, 3]}, b""),
+    "data of text": ({**GOOD, "data": "abc"}, b""),
+    "data of texts": ({**GOOD, "data": ["1"] * 36}, b""),
+    "data of bools": ({**GOOD, "data": [True] * 36}, b""),
+    "data of nothing": ({**GOOD, "data": [None] * 36}, b""),
+    "ragged data": ({**GOOD, "data": [[1, 2], [3]]}, b""),
+    "numbers beyond a byte": ({**GOOD, "data": [256] * 36}, b""),
+    "numbers below zero": ({**GOOD, "data": [-1] * 36}, b""),
+    "fractions of a byte": ({**GOOD, "data": [0.5] * 36}, b""),
+    "astronomic numbers": ({**GOOD, "data": [10**400] * 36}, b""),
+    "bytes that are not base64": ({"datatype": "BYTES", "shape": [1], "data": ["\xff\xd8"]}, b""),
+    "bytes as numbers": ({"datatype": "BYTES", "shape": [1], "data": [1]}, b""),
+    "fewer bytes than said": ({"datatype": "BYTES", "shape": [2], "data": [""]}, b""),
+    "binary of another size": (BINARY, b"\x01\0\0\0ab"),
+    "a binary element too long": (BINARY, b"\xff\xff\xff\xffa"),
+    "a binary element cut": ({**BINARY, "shape": [2]}, b"\x01\0\0\0a"),
+    "binary with more to follow": (BINARY, b"\0\0\0\0a"),
+    "a binary size of text": ({**BINARY, "parameters": {"binary_data_size": "5"}}, b"\x01\0\0\0a"),
+    "parameters that are none": ({**GOOD, "parameters": [1]}, b""),
+    "a binary tensor too short": ({**GOOD, "parameters": {"binary_data_size": 2}}, b"ab"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_can_not_be_answered_is_refused(case: str) -> None:
+    tensor, rest = BAD[case]
+    with pytest.raises(InputError):
+        parse(tensor, rest)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"inputs": {}}',
+        b'{"inputs": []}',
+        b'{"inputs": [1]}',
+        b'{"inputs": [{}, {}]}',
+        b"[" * 100_000,
+        b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1,1,1,3], "data": [NaN,1,1]}]}',
+        b'{"inputs": [' + b"0," * (MAX_VALUES + 1) + b"0]}",
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_request_is_refused(body: bytes) -> None:
+    with pytest.raises(InputError):
+        parse_request(body, None, IMAGE, OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"outputs": [{"name": "nothing"}]},
+        {"outputs": ["label"]},
+        {"outputs": {"name": "label"}},
+        {"outputs": [{"name": "label"}] * 3},
+        {"parameters": 1},
+    ],
+)
+def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        parse(GOOD, **fields)
+
+
+def test_names_of_outputs_are_told_apart_to_their_end() -> None:
+    known = ("x" * 60 + "a", "x" * 60 + "b")
+    body = json.dumps({"inputs": [{"name": IMAGE.name, **GOOD}], "outputs": [{"name": known[1]}]}).encode()
+    assert parse_request(body, None, IMAGE, known).outputs == (known[1],)
+
+
+@pytest.mark.parametrize("json_bytes", [-1, 10**9])
+def test_a_json_size_beyond_the_body_is_refused(json_bytes: int) -> None:
+    with pytest.raises(InputError, match="Inference-Header-Content-Length"):
+        parse(GOOD, json_bytes=json_bytes)
+
+
+RESULTS = [
+    {"label": np.array(name, object), "probabilities": np.array([p, 1 - p], np.float32)}
+    for name, p in (("tulip", 0.1), ("Löwenzahn", 0.75))
+]
+
+
+def test_a_response_in_json_brings_every_number_back() -> None:
+    body, json_bytes = build_response(parse(GOOD, id="7"), RESULTS, "flowers", "1")
+    assert json_bytes is None
+    document = json.loads(body)
+    assert (document["id"], document["model_name"], document["model_version"]) == ("7", "flowers", "1")
+    label, probabilities = document["outputs"]
+    assert label == {"name": "label", "datatype": "BYTES", "shape": [2], "data": ["tulip", "Löwenzahn"]}
+    assert (probabilities["datatype"], probabilities["shape"]) == ("FP32", [2, 2])
+    wanted = np.stack([result["probabilities"] for result in RESULTS])
+    np.testing.assert_array_equal(np.array(probabilities["data"], np.float32).reshape(2, 2), wanted)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"parameters": {"binary_data_output": True}},
+        {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in OUTPUTS]},
+    ],
+)
+def test_a_response_in_binary(fields: dict[str, Any]) -> None:
+    body, json_bytes = build_response(parse(GOOD, **fields), RESULTS, "flowers", "1")
+    assert json_bytes is not None
+    label, probabilities = json.loads(body[:json_bytes])["outputs"]
+    first = label["parameters"]["binary_data_size"]
+    assert body[json_bytes:][:first] == b"\x05\0\0\0tulip\x0a\0\0\0L\xc3\xb6wenzahn"
+    assert "data" not in probabilities
+    found = np.frombuffer(body[json_bytes + first :], "<f4").reshape(probabilities["shape"])
+    np.testing.assert_array_equal(found, np.stack([result["probabilities"] for result in RESULTS]))
+
+
+def test_only_the_outputs_asked_for_are_answered_each_in_its_form() -> None:
+    body, json_bytes = build_response(parse(GOOD, outputs=[{"name": "probabilities"}]), RESULTS, "flowers", "1")
+    assert json_bytes is None
+    assert [output["name"] for output in json.loads(body)["outputs"]] == ["probabilities"]
+
+
+def test_metadata_name_the_protocols_types() -> None:
+    assert describe_model(IMAGE) == {"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}

@@ -1,0 +1,120 @@
+"""Problem documents: the status says what to do next, and 700 bytes are enough for every one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from flask import Response
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug import exceptions
+
+from eaves import errors
+from eaves.errors import EavesError
+from functions.http.problems import (
+    MAX_BYTES,
+    error_response,
+    fault_response,
+    http_error_response,
+    problem_type,
+    refusal_response,
+)
+
+
+def document(response: Response) -> dict[str, Any]:
+    assert response.content_type == "application/problem+json"
+    content = response.get_data()
+    assert len(content) <= MAX_BYTES
+    values: dict[str, Any] = json.loads(content)
+    assert values["status"] == response.status_code
+    assert values["type"].startswith("urn:eaves:problem:")
+    return values
+
+
+STATUS = {
+    errors.EventError: (400, "event"),
+    errors.UnsupportedContentError: (415, "unsupported-content"),
+    errors.ImageError: (422, "image"),
+    errors.ImageTooLargeError: (413, "image-too-large"),
+    errors.OverloadedError: (429, "overloaded"),
+    errors.LoadingError: (503, "loading"),
+    errors.ArtifactError: (503, "artifact"),
+    errors.GoldenError: (503, "golden"),
+}
+
+
+@pytest.mark.parametrize("cls", STATUS)
+def test_each_kind_of_error_has_its_status_and_its_type(cls: type[EavesError]) -> None:
+    status, slug = STATUS[cls]
+    response = error_response(cls("what failed", hint="what to do"))
+    assert response.status_code == status
+    assert document(response) == {
+        "type": f"urn:eaves:problem:{slug}",
+        "title": slug.replace("-", " "),
+        "status": status,
+        "detail": "what failed",
+        "hint": "what to do",
+    }
+    assert response.headers.get("Retry-After") == ("1" if status == 429 else None)
+
+
+def test_under_the_open_inference_protocol_an_error_is_json_with_its_reason() -> None:
+    """KServe's client reads `error` of exactly this content type."""
+    response = refusal_response(413, "too large", path="/v2/models/flowers/infer")
+    assert response.content_type == "application/json"
+    assert json.loads(response.get_data())["error"] == "too large"
+    assert problem_type(response) == "http-413"
+
+
+def test_without_a_hint_there_is_none() -> None:
+    assert "hint" not in document(error_response(errors.EventError("x")))
+
+
+ANY_TEXT = st.text(st.characters(), max_size=1000) | st.sampled_from(["x" * 5000, "ü" * 5000, "😀" * 900, '"' * 900])
+
+
+@given(ANY_TEXT, st.none() | ANY_TEXT)
+def test_no_detail_and_no_hint_is_too_long(detail: str, hint: str | None) -> None:
+    document(error_response(errors.EventError(detail, hint=hint)))
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "😀", '"'])
+def test_of_a_long_detail_as_much_as_fits_is_kept(letter: str) -> None:
+    response = error_response(errors.EventError(letter * 2000, hint="shorten it"))
+    values = document(response)
+    assert values["detail"].endswith("...")
+    assert values["detail"].startswith(letter * 30)
+    assert values["hint"] == "shorten it"
+    assert len(response.get_data()) > MAX_BYTES - 20
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (exceptions.NotFound(), 404),
+        (exceptions.MethodNotAllowed(["GET"]), 405),
+        (exceptions.RequestEntityTooLarge(), 413),
+    ],
+)
+def test_what_flask_refuses_is_a_problem_document_too(error: exceptions.HTTPException, status: int) -> None:
+    response = http_error_response(error)
+    assert document(response)["type"] == f"urn:eaves:problem:http-{status}"
+    assert response.status_code == status
+    assert response.headers.get("Allow") == ("GET" if status == 405 else None)
+
+
+def test_our_own_fault_is_an_id_for_the_sender_and_a_traceback_for_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    try:
+        raise ZeroDivisionError("secret")
+    except ZeroDivisionError as error:
+        with caplog.at_level(logging.ERROR):
+            response = fault_response(error)
+    values = document(response)
+    assert values["status"] == 500
+    assert "secret" not in response.get_data(as_text=True)
+    (record,) = caplog.records
+    assert record.error_id in values["detail"]  # type: ignore[attr-defined]
+    assert "ZeroDivisionError: secret" in caplog.text

@@ -1,0 +1,78 @@
+"""The task `classify`: what becomes of the model's scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from eaves.artifact import Artifact
+from eaves.errors import ImageError, TensorError
+from eaves.inference.handler import Handler
+from eaves.inference.session import Session
+from functions.model.classifier import Classifier
+from functions.settings import ServeSettings
+from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
+from tests.fakes.models.model import build_classifier
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+@pytest.mark.parametrize(("above", "confidence"), [(-0.001, "high"), (0.0, "high"), (0.001, "low")])
+def test_confidence_is_high_from_the_threshold_on(artifact: Artifact, above: float, confidence: str) -> None:
+    data = encode_png(COLOURS["red"])
+    score = build_classifier(artifact).predict(data).payload["predictions"][0]["score"]
+    settings = ServeSettings(high_confidence=score + above)
+    assert build_classifier(artifact, settings).predict(data).attributes == {"label": "red", "confidence": confidence}
+
+
+def test_labels_below_the_threshold_are_left_out(artifact: Artifact) -> None:
+    data = encode_png(COLOURS["red"])
+    everything = build_classifier(artifact).predict(data).payload["predictions"]
+    second = everything[1]["score"]
+    kept = build_classifier(artifact, ServeSettings(threshold=second)).predict(data)
+    assert kept.payload["predictions"] == everything[:2]
+    none = build_classifier(artifact, ServeSettings(threshold=1, high_confidence=0.5)).predict(data)
+    assert (none.payload, none.attributes) == ({"predictions": []}, {"confidence": "high"})
+
+
+def test_a_handler_may_make_the_reply_instead(artifact: Artifact) -> None:
+    def postprocess(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"label": "ripe", "redness": float(outputs["probabilities"][2])}
+
+    handler = Handler(postprocess=postprocess, content_types=("text/csv",))
+    classifier = Classifier(artifact, cast(Session, ColourSession()), ServeSettings(), handler=handler)
+    prediction = classifier.predict(encode_png(COLOURS["red"]))
+    assert prediction.payload["redness"] > 0.9
+    assert prediction.attributes == {"label": "ripe"}
+    assert set(prediction.timings_ms) == {"decode", "preprocess", "infer", "postprocess"}
+    assert [classifier.accepts(kind) for kind in ("text/csv", "image/png")] == [True, False]
+
+
+def test_tensors_for_a_handlers_graph_are_the_graphs_own(artifact: Artifact) -> None:
+    handler = Handler(preprocess=lambda data: np.zeros((8, 8, 3), np.uint8))
+    classifier = Classifier(artifact, cast(Session, ColourSession()), ServeSettings(), handler=handler)
+    assert classifier.input == artifact.manifest.input
+    assert classifier.run(np.full((8, 8, 3), COLOURS["green"], np.uint8))["label"] == "green"
+    with pytest.raises(TensorError, match=r"uint8 \(9, 8, 3\), the model takes uint8 \(8, 8, 3\)"):
+        classifier.run(np.zeros((9, 8, 3), np.uint8))
+
+
+def test_an_image_as_pixels_is_answered_like_the_encoded_one(artifact: Artifact) -> None:
+    classifier = build_classifier(artifact)
+    pixels = np.full((12, 16, 3), COLOURS["green"], np.uint8)
+    from_pixels, from_bytes = classifier.run(pixels), classifier.run(encode_png(COLOURS["green"]))
+    assert from_pixels["label"] == "green"
+    for name in [spec.name for spec in classifier.outputs]:
+        np.testing.assert_array_equal(from_pixels[name], from_bytes[name])
+
+
+def test_what_is_no_image_is_refused_as_tensors_too(artifact: Artifact) -> None:
+    with pytest.raises(ImageError, match="not an image"):
+        build_classifier(artifact).run(b"hello")

@@ -1,0 +1,125 @@
+"""What failed leaves nothing behind: no exception that is raised for ever, no circle that keeps an image in memory."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from eaves.errors import EavesError, GoldenError, ImageError
+from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.inference.session import Session
+from functions.http.app import create_app
+from functions.model.classifier import Classifier
+from functions.model.model_loading import LoadingModel
+from functions.model.predictor import Prediction
+from functions.reply_cache import CachedReply, ReplyCache
+from functions.settings import FunctionSettings
+from functions.start_timing import StartTiming
+from tests.fakes.models.artifact import ColourSession, encode_png, write_colours
+from tests.fakes.models.model import FakeModel
+from tests.waiting import wait_until
+
+SETTINGS = FunctionSettings(name="colours", site="barn")
+IMAGE = encode_png((0, 0, 0))
+EVENT = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED, datacontenttype="image/png", data=IMAGE)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Without the garbage collector only what nothing refers to goes."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Failing(Classifier):
+    """Fails, and says who remembers it."""
+
+    failures: list[weakref.ref[ImageError]]
+
+    def predict(self, data: bytes) -> Prediction:
+        """Always fails."""
+        error = ImageError("corrupt")
+        self.failures.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("as_event", [True, False])
+def test_an_image_that_can_not_be_read_is_let_go_with_its_answer(tmp_path: Path, as_event: bool) -> None:
+    artifact = write_colours(tmp_path / "artifact")
+    classifier = Failing(artifact, cast(Session, ColourSession()), SETTINGS)
+    classifier.failures = []
+    client = create_app(FakeModel(classifier), SETTINGS, concurrency=1).test_client()
+    headers, body = encode_binary(EVENT) if as_event else ({"Content-Type": "image/png"}, IMAGE)
+    for _ in range(3):
+        assert client.post("/", data=body, headers=headers).status_code == 422
+    assert [failure() for failure in classifier.failures[:2]] == [None, None]
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_failure_that_others_wait_for_is_let_go(tmp_path: Path) -> None:
+    recent, go, failures, asked = ReplyCache(4), threading.Event(), [], threading.Semaphore(0)
+
+    def fail() -> CachedReply:
+        go.wait(10)
+        error = ImageError("corrupt")
+        failures.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    def ask() -> str:
+        asked.release()
+        try:
+            recent.get_or_make("key", fail)
+        except ImageError as error:
+            return error.message
+        return ""
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(ask) for _ in range(3)]
+        for _ in range(3):
+            assert asked.acquire(timeout=10)
+        go.set()
+        assert {answer.result(10) for answer in answers} == {"corrupt"}
+    wait_until(lambda: [failure() for failure in failures] == [None] * len(failures), 5)
+
+
+def test_a_failed_models_reason_keeps_nothing_of_those_who_were_told_it() -> None:
+    reason = GoldenError("logits differ", hint="convert again")
+    model = FakeModel(failure=reason)
+
+    def ask(call: Any) -> EavesError:
+        with pytest.raises(GoldenError, match="logits differ") as caught:
+            call()
+        return caught.value
+
+    def use() -> None:
+        with model.use():
+            pass
+
+    told = [ask(call) for call in (model.require_ready, use) for _ in range(5)]
+    assert reason.__traceback__ is None
+    assert {error.hint for error in told} == {"convert again"}
+    assert len({id(error) for error in told}) == len(told)
+
+
+def test_a_model_that_can_not_be_loaded_keeps_no_frames(tmp_path: Path) -> None:
+    model = LoadingModel(FunctionSettings(artifact=tmp_path / "nothing"), StartTiming())
+    model.start()
+    failure = wait_until(lambda: model.failure, 10)
+    assert failure is not None
+    assert failure.__traceback__ is None

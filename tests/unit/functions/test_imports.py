@@ -1,0 +1,33 @@
+"""What a function's start imports: each of these was found on the path once, and costs milliseconds and memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+NEEDLESS = {
+    *("rich", "yaml", "urllib3", "tensorflow", "onnx", "kubernetes"),
+    *("asyncio", "multiprocessing", "unittest", "sqlite3"),  # Flask brings http.server and ssl, and click
+    *("numpy.ma", "numpy.random", "numpy.fft", "numpy.polynomial", "numpy.testing"),
+    *(
+        "eaves.cloudevents_sdk",
+        "cloudevents",
+        "functions.http.inference_messages",
+        "functions.fetch.dataref",
+        "functions.fetch.url_policy",
+        "functions.fetch.proxy_tunnel",
+        "eaves.http_client",
+        "functions.model.embedder",
+        "functions.model.tensor_predictor",
+    ),  # only where they are used
+}
+
+
+def test_a_function_imports_nothing_it_does_not_need() -> None:
+    code = (
+        "import sys, functions.__main__, functions.model.model_loading, functions.http.app\n"
+        "import functions.http.server, functions.model.classifier\n"
+        f"print(sorted({NEEDLESS!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

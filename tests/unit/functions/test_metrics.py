@@ -1,0 +1,70 @@
+"""Metrics, read by Prometheus' own parser."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from functions import process_usage
+from functions.metrics import MAX_SERIES, Gauges, Metrics
+
+
+def samples(metrics: Metrics, gauges: Gauges | None = None) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(metrics.render(gauges or {}))
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_stages_become_a_histogram() -> None:
+    metrics = Metrics()
+    for seconds in (0.001, 0.03, 0.04, 99.0):
+        metrics.observe("infer", seconds)
+    found = samples(metrics)
+    name = "eaves_stage_duration_seconds"
+
+    def bucket(bound: str) -> float:
+        return found[f"{name}_bucket", frozenset({("stage", "infer"), ("le", bound)})]
+
+    assert [bucket(bound) for bound in ("0.001", "0.025", "0.05", "10.0", "+Inf")] == [1, 1, 3, 3, 4]
+    assert found[f"{name}_count", frozenset({("stage", "infer")})] == 4
+    assert found[f"{name}_sum", frozenset({("stage", "infer")})] == pytest.approx(99.071)
+
+
+def test_labels_may_hold_anything() -> None:
+    metrics, label = Metrics(), 'a "quoted"\\ one\nof\ttwo lines, é'
+    metrics.count("eaves_predictions_total", label=label)
+    metrics.count("eaves_predictions_total", label=label)
+    assert samples(metrics)["eaves_predictions_total", frozenset({("label", label)})] == 2
+
+
+def test_labels_without_end_become_one() -> None:
+    metrics = Metrics()
+    for number in range(MAX_SERIES + 50):
+        metrics.count("eaves_predictions_total", label=str(number))
+    found = samples(metrics)
+    assert found["eaves_predictions_total", frozenset({("label", "other")})] == 50
+    assert len(found) == MAX_SERIES + 1
+
+
+def test_every_label_of_a_model_is_counted() -> None:
+    """The flagship's own case: a thousand classes."""
+    metrics = Metrics()
+    for number in range(1_000):
+        metrics.count("eaves_predictions_total", known=1_000, label=str(number))
+    found = samples(metrics)
+    assert len(found) == 1_000
+    assert ("eaves_predictions_total", frozenset({("label", "other")})) not in found
+
+
+def test_gauges_and_the_process() -> None:
+    gauges = {
+        "eaves_model_info": ({"model": "digits"}, 1.0),
+        **{name: ({}, value) for name, value in process_usage.usage().items()},
+    }
+    found = samples(Metrics(), gauges)
+    assert found["eaves_model_info", frozenset({("model", "digits")})] == 1
+    assert found["process_resident_memory_bytes", frozenset()] > 1e6
+    assert found["process_start_time_seconds", frozenset()] == pytest.approx(process_usage.started_at(), abs=1)

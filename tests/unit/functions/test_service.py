@@ -1,0 +1,355 @@
+"""What a function does beyond one prediction: repeats, references, digests, metrics, tensors; over its whole app."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from flask.testing import FlaskClient
+from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import TestResponse
+
+from eaves.artifact import Artifact
+from eaves.config import SettingsLayer, build
+from eaves.errors import GoldenError, HandlerError, InWorkError
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, encode_binary, encode_structured
+from eaves.inference.session import Session
+from functions.http.app import create_app
+from functions.model.classifier import Classifier
+from functions.model.predictor import Prediction
+from functions.settings import FunctionSettings, ServeSettings
+from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours
+from tests.fakes.models.model import FakeModel
+from tests.waiting import wait_until
+
+SETTINGS = FunctionSettings(name="colours", site="barn")
+RED = encode_png(COLOURS["red"])
+SHA256 = f"sha256:{hashlib.sha256(RED).hexdigest()}"
+EVENT = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED, datacontenttype="image/png", data=RED)
+
+
+class Counting(Classifier):
+    """A classifier that counts, and holds still while it is told to."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact, cast(Session, ColourSession()), SETTINGS)
+        self.calls = 0
+        self.go = threading.Event()
+        self.go.set()
+
+    def predict(self, data: bytes) -> Prediction:
+        """As the real one."""
+        self.calls += 1
+        assert self.go.wait(10)
+        return super().predict(data)
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Artifact:
+    return write_colours(tmp_path / "artifact")
+
+
+@pytest.fixture
+def classifier(artifact: Artifact) -> Counting:
+    return Counting(artifact)
+
+
+@pytest.fixture
+def client(classifier: Counting) -> FlaskClient:
+    return serve(classifier)
+
+
+def serve(classifier: Classifier, settings: FunctionSettings = SETTINGS, concurrency: int = 2) -> FlaskClient:
+    return create_app(FakeModel(classifier), settings, concurrency=concurrency).test_client()
+
+
+def send(client: FlaskClient, event: Event = EVENT) -> TestResponse:
+    headers, body = encode_binary(event)
+    return client.post("/", data=body, headers=headers)
+
+
+def problem(response: TestResponse) -> str:
+    protocol = response.request.path.startswith("/v2")
+    assert response.content_type == ("application/json" if protocol else "application/problem+json")
+    return str(json.loads(response.data)["type"]).removeprefix("urn:eaves:problem:")
+
+
+def samples(client: FlaskClient) -> dict[tuple[str, str], float]:
+    """By name and the labels' values."""
+    response = client.get("/metrics")
+    assert response.content_type.startswith("text/plain; version=0.0.4")
+    families = text_string_to_metric_families(response.text)
+    return {
+        (sample.name, " ".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_an_event_that_comes_again_gets_the_very_same_reply(client: FlaskClient, classifier: Counting) -> None:
+    first, second = send(client), send(client)
+    headers, body = encode_structured(EVENT)
+    third = client.post("/", data=body, headers=headers)
+    assert first.data == second.data == third.data
+    assert dict(first.headers) == dict(second.headers) == dict(third.headers)
+    assert classifier.calls == 1
+    assert samples(client)["eaves_repeats_total", ""] == 2
+
+
+def test_an_event_that_comes_while_it_is_in_work_waits_for_the_first(client: FlaskClient, classifier: Counting) -> None:
+    classifier.go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(send, client.application.test_client()) for _ in range(3)]
+        wait_until(lambda: samples(client)["eaves_in_work", ""] == 3)
+        assert classifier.calls == 1
+        classifier.go.set()
+        answers = [future.result(10) for future in futures]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.data for answer in answers}) == 1
+    assert classifier.calls == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "2"},
+        {"source": "/eaves/barn/other"},
+        {"subject": "b.png"},
+        {"time": "2026-11-24T12:00:01Z"},
+        {"data": encode_png(COLOURS["green"])},
+    ],
+    ids=["id", "source", "subject", "time", "data"],
+)
+def test_another_event_is_predicted_for_itself(client: FlaskClient, classifier: Counting, changes: Any) -> None:
+    """An id used twice for other data is its sender's mistake: better a second prediction than a wrong one."""
+    send(client)
+    send(client, replace(EVENT, **changes))
+    assert classifier.calls == 2
+
+
+def test_plain_images_are_not_kept(client: FlaskClient, classifier: Counting) -> None:
+    for _ in range(2):
+        client.post("/", data=RED, headers={"Content-Type": "image/png"})
+    assert classifier.calls == 2
+
+
+def test_refusals_are_not_kept(client: FlaskClient, classifier: Counting) -> None:
+    bad = replace(EVENT, data=b"hello")
+    assert [send(client, bad).status_code for _ in range(2)] == [422, 422]
+    assert classifier.calls == 2
+
+
+def test_only_accepted_types_are_predicted(classifier: Counting) -> None:
+    client = serve(classifier, replace(SETTINGS, accept_types=("a.b", IMAGE_CAPTURED)))
+    assert send(client).status_code == 200
+    refused = send(client, replace(EVENT, type="a.c"))
+    assert (refused.status_code, problem(refused)) == (415, "unsupported-content")
+    assert IMAGE_CAPTURED in refused.text
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "kind"),
+    [
+        (SHA256, 200, ""),
+        (SHA256.upper(), 200, ""),
+        ("md5:whatever", 200, ""),
+        ("sha256:abc", 400, "input"),
+        ("sha256:" + "0" * 64, 400, "input"),
+    ],
+)
+def test_data_must_have_the_digest_that_its_event_says(client: FlaskClient, said: str, status: int, kind: str) -> None:
+    response = send(client, EVENT.with_extensions(datadigest=said))
+    assert response.status_code == status
+    if kind:
+        assert problem(response) == kind
+
+
+def test_json_that_was_written_anew_on_its_way_needs_no_digest(client: FlaskClient) -> None:
+    """A broker passes on in structured mode what came in binary mode, with other blanks."""
+    event = replace(EVENT, datacontenttype="application/json", data=b"[1,2]").with_extensions(datadigest=SHA256)
+    assert (send(client, event).status_code, problem(send(client, event))) == (415, "unsupported-content")
+
+
+def test_a_reference_is_not_followed_unless_hosts_are_allowed(client: FlaskClient, classifier: Counting) -> None:
+    event = replace(EVENT, data=b"").with_extensions(dataref="https://store.example/a.png")
+    response = send(client, event)
+    assert (response.status_code, problem(response)) == (422, "claim")
+    assert "dataref_hosts" in response.text
+    other = serve(classifier, replace(SETTINGS, dataref_hosts=("other.example",)))
+    assert "store.example" in send(other, event).text
+
+
+def test_a_reference_to_who_can_not_be_reached_may_be_sent_again(classifier: Counting) -> None:
+    allowed = {"dataref_hosts": ("127.0.0.1:1",), "dataref_schemes": ("http",), "dataref_networks": ("127.0.0.0/8",)}
+    settings = build(FunctionSettings, SettingsLayer(origin="test", values=allowed))
+    event = replace(EVENT, data=b"").with_extensions(dataref="http://127.0.0.1:1/a.png")
+    response = send(serve(classifier, settings), event)
+    assert (response.status_code, problem(response)) == (503, "unreachable")
+
+
+def test_an_event_in_work_for_long_is_409(artifact: Artifact) -> None:
+    class Slow(Counting):
+        def predict(self, data: bytes) -> Prediction:
+            raise InWorkError("the same event is still in work")
+
+    response = send(serve(Slow(artifact)))
+    assert (response.status_code, problem(response)) == (409, "in-work")
+
+
+def test_a_compressed_body_is_refused(client: FlaskClient) -> None:
+    response = client.post("/", data=RED, headers={"Content-Type": "image/png", "Content-Encoding": "gzip"})
+    assert (response.status_code, problem(response)) == (415, "unsupported-content")
+
+
+def test_data_wins_over_a_reference_to_it(client: FlaskClient) -> None:
+    assert send(client, EVENT.with_extensions(dataref="https://store.example/a.png")).status_code == 200
+
+
+def test_metrics_tell_outcomes_stages_and_the_model(client: FlaskClient, artifact: Artifact) -> None:
+    send(client)
+    send(client, replace(EVENT, data=b"hello"))
+    client.get("/nowhere")
+    found = samples(client)
+    assert found["eaves_requests_total", "predict 200 "] == 1
+    assert found["eaves_requests_total", "predict 422 image"] == 1
+    assert found["eaves_requests_total", "other 404 http-404"] == 1
+    assert found["eaves_predictions_total", "red"] == 1
+    for stage in ("queue", "decode", "preprocess", "infer"):
+        assert found["eaves_stage_duration_seconds_count", stage] >= 1
+    version = artifact.manifest.version
+    assert found["eaves_model_info", f"colours {version} sha256:{artifact.digest} classify fp32"] == 1
+    assert (found["eaves_ready", ""], found["eaves_in_work", ""]) == (1, 0)
+
+
+class Thousand(Classifier):
+    """A classifier of 1,000 classes, as Inception V3 has them: picture n is of class n."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        labels = tuple(f"class {number:04d}" for number in range(1_000))
+        wide = replace(artifact, manifest=replace(artifact.manifest, labels=labels))
+        super().__init__(wide, cast(Session, ColourSession()), SETTINGS)
+
+    def predict(self, data: bytes) -> Prediction:
+        """The class that the data names."""
+        label = self.artifact.manifest.labels[int(data)]
+        payload = {"predictions": [{"label": label, "score": 1.0}]}
+        return Prediction(payload=payload, attributes={"label": label, "confidence": "high"}, timings_ms={})
+
+
+def test_no_prediction_of_a_model_of_a_thousand_classes_is_lost_from_the_metrics(artifact: Artifact) -> None:
+    client = serve(Thousand(artifact))
+    for number in range(1_000):
+        event = replace(EVENT, id=str(number), data=str(number).encode())
+        assert send(client, event).status_code == 200
+    counted = {label: value for (name, label), value in samples(client).items() if name == "eaves_predictions_total"}
+    assert counted == {f"class {number:04d}": 1 for number in range(1_000)}
+
+
+def test_the_index_says_what_this_is(client: FlaskClient, artifact: Artifact) -> None:
+    about = client.get("/").get_json()
+    assert (about["function"], about["site"], about["state"], about["model"]) == ("colours", "barn", "ready", "colours")
+    assert about["artifact"] == f"sha256:{artifact.digest}"
+    assert about["takes"] == ["image/*"]
+
+
+def test_the_index_of_what_is_not_ready_says_so() -> None:
+    app = create_app(FakeModel(), SETTINGS, concurrency=1)
+    assert app.test_client().get("/").get_json()["state"] == "loading"
+    failed = create_app(FakeModel(failure=GoldenError("logits differ")), SETTINGS, concurrency=1).test_client()
+    assert failed.get("/").get_json()["reason"] == "logits differ"
+    assert samples(failed)["eaves_ready", ""] == 0
+
+
+def test_a_handlers_fault_is_500_with_an_id_and_a_logged_traceback(
+    artifact: Artifact, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Counting):
+        def predict(self, data: bytes) -> Prediction:
+            try:
+                raise KeyError("secret")
+            except KeyError as error:
+                raise HandlerError("handler.py: preprocess failed: KeyError: secret") from error
+
+    response = send(serve(Failing(artifact)))
+    assert (response.status_code, problem(response)) == (500, "handler")
+    assert "secret" not in response.text
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.error_id in response.text  # type: ignore[attr-defined]
+    assert "KeyError: 'secret'" in caplog.text
+
+
+def infer(client: FlaskClient, name: str = "colours", **tensor: Any) -> TestResponse:
+    return client.post(f"/v2/models/{name}/infer", json={"inputs": [{"name": "image", **tensor}]})
+
+
+def test_encoded_images_and_pixels_are_answered_alike(client: FlaskClient) -> None:
+    text = base64.b64encode(RED).decode()
+    encoded = infer(client, datatype="BYTES", shape=[2], data=[text, text]).get_json()
+    pixels = infer(client, datatype="UINT8", shape=[2, 1, 1, 3], data=list(COLOURS["red"]) * 2).get_json()
+    assert encoded["outputs"] == pixels["outputs"]
+    label, probabilities, logits = encoded["outputs"]
+    assert label["data"] == ["red", "red"]
+    assert [probabilities["shape"], logits["shape"]] == [[2, 3], [2, 3]]
+
+
+def test_the_protocols_other_endpoints(client: FlaskClient, artifact: Artifact) -> None:
+    version = artifact.manifest.version
+    assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data"]
+    for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/colours/ready"):
+        assert client.get(path).status_code == 200
+    for path in ("/v2/models/colours", f"/v2/models/colours/versions/{version}"):
+        about = client.get(path).get_json()
+        assert (about["name"], about["versions"]) == ("colours", [version])
+        assert about["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, 3]}]
+        assert about["outputs"][1] == {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}
+
+
+@pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/colours/versions/2", "/v2/models/other/ready"])
+def test_another_model_is_not_here(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, problem(response)) == (404, "not-found")
+    assert response.get_json(force=True)["error"]
+
+
+def test_bad_requests_have_the_protocols_error(client: FlaskClient) -> None:
+    refused = infer(client, datatype="UINT8", shape=[1, 1, 1, 4], data=[1, 2, 3, 4])
+    assert (refused.status_code, problem(refused)) == (400, "input")
+    assert "[n, n, n, 3]" in refused.get_json(force=True)["error"]
+    broken = infer(client, datatype="BYTES", shape=[1], data=["aGVsbG8="])
+    assert (broken.status_code, problem(broken)) == (422, "image")
+    header = client.post("/v2/models/colours/infer", data=b"{}", headers={"Inference-Header-Content-Length": "x"})
+    assert header.status_code == 400
+
+
+def test_while_loading_the_protocol_says_so() -> None:
+    client = create_app(FakeModel(), SETTINGS, concurrency=1).test_client()
+    assert client.get("/v2/health/live").status_code == 200
+    for path in ("/v2/health/ready", "/v2/models/colours/ready", "/v2/models/colours"):
+        assert client.get(path).status_code == 503
+    assert infer(client, datatype="BYTES", shape=[1], data=[""]).status_code == 503
+
+
+def test_more_tensors_than_the_queue_takes_are_429(classifier: Counting) -> None:
+    client = serve(classifier, replace(SETTINGS, queue=0), concurrency=1)
+    classifier.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(send, client.application.test_client())
+        wait_until(lambda: classifier.calls)
+        refused = infer(client, datatype="UINT8", shape=[1, 1, 1, 3], data=[1, 2, 3])
+        classifier.go.set()
+        assert held.result(10).status_code == 200
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+
+
+@pytest.mark.parametrize("name", sorted(REPLY_TYPES))
+def test_types_that_are_never_predicted_can_not_be_asked_for(name: str) -> None:
+    faults = list(ServeSettings(accept_types=("a.b", name)).faults())
+    assert faults == [("accept_types", f"can't name {name}: a function answers its own types with 202 and nothing")]

@@ -1,0 +1,34 @@
+"""Where a start's time went."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from functions.start_timing import StartTiming
+
+
+def test_every_stage_has_its_moment_and_its_thread() -> None:
+    timing = StartTiming()
+    timing.import_modules("json", "colorsys")
+    thread = threading.Thread(target=lambda: timing.mark("elsewhere"), name="model")
+    thread.start()
+    thread.join()
+    moments = timing.moments_ms()
+    assert list(moments) == ["interpreter", "import json", "import colorsys", "elsewhere"]
+    assert list(moments.values()) == sorted(moments.values())
+    assert moments["interpreter"] > 0
+    head, *lines = timing.render().splitlines()
+    assert head.split() == ["at", "ms", "took", "ms", "thread", "stage"]
+    assert [line.split()[2] for line in lines] == ["MainThread", "MainThread", "MainThread", "model"]
+
+
+def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    timing = StartTiming()
+    with caplog.at_level(logging.INFO):
+        timing.log_once("first prediction")
+        timing.log_once("first prediction")
+    (record,) = caplog.records
+    assert list(record.start_ms) == ["interpreter", "first prediction"]  # type: ignore[attr-defined]

@@ -1,0 +1,145 @@
+"""What each kind of picture becomes (the table of docs/04-function.md), in training as in serving."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from eaves.errors import ImageError
+from eaves.images.decoder import _to_rgb, load
+from eaves.images.pixels import Pixels, decode
+from eaves.inference.session import Session
+from eaves.media_type import sniff
+from functions.model.classifier import Classifier
+from functions.settings import ServeSettings
+from tests.fakes.models.artifact import RECIPE, ColourSession, write_colours
+from tests.fakes.models.lossless_jpeg import encode_lossless
+from tests.inputs import hostile
+from tests.inputs.pictures import CASES, picture
+from trainer.data import pixels
+from trainer.data.dataset import Dataset, Example
+from trainer.progress import SilentProgress
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_picture_becomes_its_pixels(name: str) -> None:
+    case = CASES[name]()
+    seen = decode(case.data)
+    assert seen.shape == np.shape(case.pixels)
+    assert seen.dtype == np.uint8
+    assert np.abs(seen.astype(int) - np.asarray(case.pixels, int)).max() <= case.tolerance
+
+
+class Recording(ColourSession):
+    """Keeps what the function hands to the model."""
+
+    def __init__(self) -> None:
+        self.batches: list[npt.NDArray[Any]] = []
+
+    def run(self, batch: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        self.batches.append(batch)
+        return super().run(batch)
+
+
+def test_the_trainer_and_the_function_see_the_same_bit_for_bit(tmp_path: Path) -> None:
+    files = []
+    for number, (name, make) in enumerate(CASES.items()):
+        data = make().data
+        files.append(tmp_path / f"{number:03d}.{sniff(data).removeprefix('image/')}")
+        files[-1].write_bytes(data)
+        assert len(data) > 20, name
+    session = Recording()
+    classifier = Classifier(write_colours(tmp_path / "artifact"), cast(Session, session), ServeSettings())
+    for file in files:
+        classifier.predict(file.read_bytes())
+    served = np.concatenate(session.batches)
+    assert np.array_equal(train_on(files), served)
+
+
+def train_on(files: list[Path]) -> Pixels:
+    """The rows that a training reads."""
+    examples = tuple(
+        Example(path=file, label=number % 2, split="val" if number % 4 < 2 else "train", digest=f"{number}")
+        for number, file in enumerate(files)
+    )
+    dataset = Dataset(root=files[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
+    with pixels.decode(dataset, RECIPE, SilentProgress()) as decoded:
+        assert not decoded.dataset.faults
+        return np.array(decoded.pixels)
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (hostile.CORRUPT["HEIC"](), "send JPEG"),
+        (hostile.CORRUPT["AVIF"](), "send JPEG"),
+        (hostile.CORRUPT["a run-length encoded BMP"](), "uncompressed"),
+        (hostile.CORRUPT["a TIFF packed with LZMA"](), "LZW"),
+        (hostile.encode(picture(), "TIFF", big_tiff=True), "TIFF"),
+        (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG, PNG, WebP"),
+    ],
+    ids=["HEIC", "AVIF", "run-length encoded BMP", "TIFF with LZMA", "BigTIFF", "JPEG 2000"],
+)
+def test_what_is_not_taken_says_what_is(data: bytes, hint: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        decode(data)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", hostile.HARMLESS)
+def test_what_lies_beside_a_picture_changes_no_pixel(name: str) -> None:
+    kind = name.split()[1]
+    seen = decode(hostile.HARMLESS[name]())
+    if kind in ("PNG", "JPEG"):
+        assert np.array_equal(seen, decode(hostile.good(kind)))
+    assert seen.size
+
+
+@pytest.mark.parametrize("side", [1, 32, 64, 128, 224, 256, 299, 300, 512, 600])
+def test_a_lossless_jpeg_is_decoded_whole(side: int) -> None:
+    """It has no cosine transform that could be scaled: asked for a smaller picture, libjpeg refuses it."""
+    rows = [[(x + 3 * y) % 256 for x in range(512)] for y in range(512)]
+    image = load(encode_lossless(rows), at_least=(side, side))
+    assert image.size == (512, 512)
+    assert np.array_equal(np.asarray(image)[..., 0], np.asarray(rows))
+
+
+def test_grey_multiplied_by_its_alpha_lies_on_white() -> None:
+    grey = Image.merge("LA", (Image.new("L", (4, 4), 100), Image.new("L", (4, 4), 128)))
+    multiplied = Image.new("La", (4, 4))
+    multiplied.putdata([(50, 128)] * 16)
+    assert np.abs(np.asarray(_to_rgb(multiplied)).astype(int) - np.asarray(_to_rgb(grey))).max() <= 2
+
+
+def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
+    """Pillow writes no such file, so the tag of a plain one with alpha is changed: ExtraSamples 2 becomes 1."""
+    stream = io.BytesIO()
+    Image.new("LA", (4, 4), (50, 128)).save(stream, "TIFF")
+    plain, tag = stream.getvalue(), struct.pack("<HHIHH", 338, 3, 1, 2, 0)
+    assert plain.count(tag) == 1
+    data = plain.replace(tag, struct.pack("<HHIHH", 338, 3, 1, 1, 0))
+    assert Image.open(io.BytesIO(data)).mode == "La"
+    # 50 is 100 times the alpha of 128 in 255; white shines through by the rest.
+    assert np.abs(decode(data).astype(int) - (50 + 127)).max() <= 2
+
+
+def test_colours_that_are_not_taken_are_not_called_corrupt() -> None:
+    with pytest.raises(ImageError, match="colours of the kind PA are not taken") as caught:
+        _to_rgb(cast(Image.Image, Strange()))
+    assert "corrupt" not in str(caught.value)
+
+
+class Strange:
+    """A decoded image that Pillow can't convert."""
+
+    mode, has_transparency_data = "PA", False
+
+    def convert(self, mode: str) -> None:
+        raise ValueError(f"conversion from PA to {mode} not supported")

@@ -1,0 +1,186 @@
+"""handler.py: what it may define, and that whatever goes wrong in it is told apart from bad input."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eaves.artifact import TensorSpec
+from eaves.errors import EavesError, HandlerError, ImageError, InputError
+from eaves.inference.handler import Handler, attributes, open_handler
+
+SPEC = TensorSpec(name="image", dtype="uint8", shape=(-1, 2, 3))
+OUTPUTS = {"logits": np.array([0.5, 2.0], np.float32), "probabilities": np.array([0.1, 0.9], np.float32)}
+
+
+def load(source: str) -> Handler:
+    return open_handler(source.encode(), Path("/somewhere/handler.py"), SPEC)
+
+
+def before(body: str) -> Any:
+    return load(f"import numpy as np\nfrom eaves.errors import *\ndef preprocess(data):\n    {body}\n").preprocess
+
+
+def behind(body: str) -> Any:
+    return load(f"import numpy as np\nfrom eaves.errors import *\ndef postprocess(outputs):\n    {body}\n").postprocess
+
+
+def test_what_is_not_defined_is_the_tasks_own() -> None:
+    handler = load("def postprocess(outputs): return {}\n")
+    assert (handler.preprocess, handler.content_types) == (None, ())
+    assert load("def preprocess(data): return data\n").postprocess is None
+
+
+FAULTS = {
+    "a value error": ("raise ValueError('no luck')", r"failed: ValueError: no luck \(line 4\)"),
+    "an end": ("raise SystemExit(3)", r"failed: SystemExit: 3 \(line 4\)"),
+    "a generator's end": ("raise GeneratorExit", r"failed: GeneratorExit \(line 4\)"),
+    "no memory": ("raise MemoryError", r"failed: MemoryError \(line 4\)"),
+    "an import": ("import no_such_module", r"failed: ModuleNotFoundError: .*no_such_module"),
+    "another error of ours": ("raise ArtifactError('not me')", r"failed: .*ArtifactError: not me \(line 4\)"),
+    "its own error of ours": ("raise HandlerError('me')", r"failed: .*HandlerError: me \(line 4\)"),
+    "a way out": ("class Odd(InputError): http_status = 200\n    raise Odd('x')", r"failed: .*Odd: x \(line 5\)"),
+    "no message": ("class Odd(InputError):\n        def __init__(self): pass\n    raise Odd()", r"failed: .*Odd"),
+    "recursion": ("return (lambda f: f(f))(lambda f: f(f))", r"failed: RecursionError"),
+}
+
+
+@pytest.mark.parametrize("define", [before, behind])
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_is_the_handlers_with_its_own_lines_as_the_cause(define: Any, case: str) -> None:
+    body, message = FAULTS[case]
+    with pytest.raises(HandlerError, match=message) as caught:
+        define(body)(b"")
+    assert caught.value.http_status == 500
+    assert 'File "/somewhere/handler.py", line' in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("define", [before, behind])
+def test_bad_input_is_what_the_handler_calls_so(define: Any) -> None:
+    with pytest.raises(ImageError, match="not a scan"):
+        define("raise ImageError('not a scan', hint='scan it')")(b"")
+    with pytest.raises(InputError) as caught:
+        define("class Old(ImageError): http_status = 410\n    raise Old('too old')")(b"")
+    assert caught.value.http_status == 410
+
+
+GARBAGE = {
+    "nothing": ("return None", "returned NoneType, not a mapping"),
+    "a list": ("return [1]", "returned list, not a mapping"),
+    "no JSON": ("return {'x': object()}", "returned a object, which JSON can't hold"),
+    "a set": ("return {'x': {1}}", "a set"),
+    "bytes": ("return {'x': b'1'}", "a bytes"),
+    "no number": ("return {'x': float('nan')}", "not finite"),
+    "numpy's no number": ("return {'x': np.float32('inf')}", "not all numbers are finite"),
+    "no numbers": ("return {'x': np.array([1, np.nan])}", "not all numbers are finite"),
+    "complex numbers": ("return {'x': np.array([1j])}", "complex128 are no numbers"),
+    "objects": ("return {'x': np.array([object()])}", "object are no numbers"),
+    "a date": ("return {'x': np.datetime64('2026-11-24')}", "are no numbers"),
+    "another key": ("return {1: 2}", "the key 1"),
+    "itself": ("x = {}\n    x['x'] = x\n    return x", "nested more than 20 deep"),
+    "much": ("return {'x': 'y' * 2_000_000}", "more than 1048576 bytes"),
+    "many": ("return {'x': np.zeros(1_000_000)}", "more than 1048576 bytes"),
+    "a little often": ("x = ['yyyyyyyy'] * 50\n    for _ in range(9): x = [x] * 50\n    return {'x': x}", "more than"),
+    "a huge number": ("return {'x': 1 << 9_000_000}", "more than 1048576 bytes"),
+    "a member that is there": ("return {'model': 'mine'}", "'model', which every reply has already"),
+    "a header in a label": ("return {'label': 'a\\r\\nce-id: 1'}", "can't be an event's attribute"),
+    "a long label": ("return {'label': 'a' * 300}", "can't be an event's attribute"),
+    "no label": ("return {'label': ''}", "can't be an event's attribute"),
+    "a trap": (
+        "import collections\n    class T(collections.UserDict):\n        items = lambda s: {}['snap']\n    return T()",
+        "returned 'snap'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_what_is_no_reply_is_the_handlers_fault(case: str) -> None:
+    body, message = GARBAGE[case]
+    with pytest.raises(HandlerError, match=message):
+        behind(body)(OUTPUTS)
+
+
+def test_plain_values_and_numpys_make_the_reply() -> None:
+    made = behind(
+        "best = outputs['probabilities'].argmax()\n"
+        "    return {'label': 'ripe', 'confidence': 3, 'best': best, 'sure': outputs['probabilities'][best] > 0.5,\n"
+        "            'score': outputs['probabilities'][best], 'logits': outputs['logits'], 'more': (1, None, [True])}"
+    )(OUTPUTS)
+    assert json.loads(json.dumps(made)) == {
+        "label": "ripe",
+        "confidence": 3,
+        "best": 1,
+        "sure": True,
+        "score": 0.9,
+        "logits": [0.5, 2.0],
+        "more": [1, None, [True]],
+    }
+    assert attributes(made) == {"label": "ripe"}
+
+
+BROKEN = {
+    "an end": ("raise SystemExit('bye')", r"can't be loaded: SystemExit: bye \(line 1\)"),
+    "an import": ("import no_such_module", "can't be loaded: ModuleNotFoundError"),
+    "a null": ("\0", "can't be loaded: "),
+    "no function": ("preprocess = 3", "preprocess is a int, not a function"),
+    "a string": ("content_types = 'image/'\ndef preprocess(d): pass", "not a tuple of media types"),
+    "no media type": ("content_types = ('image',)\ndef preprocess(d): pass", "not a tuple of media types"),
+    "capitals": ("content_types = ('Image/PNG',)\ndef preprocess(d): pass", "in lower case"),
+    "parameters": ("content_types = ('text/csv; x=1',)\ndef preprocess(d): pass", "not a tuple of media types"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_can_not_be_loaded_says_why(case: str) -> None:
+    source, message = BROKEN[case]
+    with pytest.raises(HandlerError, match=message) as caught:
+        load(source)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content_type", "taken"),
+    [("image/png", True), ("image/x-scan", True), ("text/csv", True), ("text/csv2", False), ("", False)],
+)
+def test_content_types_are_whole_or_beginnings(content_type: str, taken: bool) -> None:
+    source = "content_types = ['image/', 'text/csv']\ndef preprocess(data): pass\n"
+    assert load(source).accepts(content_type) is taken
+
+
+def test_goldens_go_through_postprocessing_and_stay_what_they_are() -> None:
+    follow = load("def postprocess(outputs):\n    outputs['logits'][:] = 0\n    return {}\n").follow
+
+    def predict(batch: Any) -> Mapping[str, Any]:
+        return {"logits": batch * 2}
+
+    assert follow(predict)(np.ones((1, 3)))["logits"].tolist() == [[2, 2, 2]]
+    failing = load("def postprocess(outputs): return outputs['no']\n").follow(predict)
+    with pytest.raises(HandlerError, match="KeyError: 'no'"):
+        failing(np.ones((1, 3)))
+    assert Handler().follow(predict) is predict
+
+
+def test_threads_call_it_at_once() -> None:
+    source = "import threading\nmet = threading.Barrier(4, timeout=30)\ndef postprocess(outputs):\n    met.wait()\n"
+    postprocess = load(f"{source}    return {{'x': outputs['x']}}\n").postprocess
+    assert postprocess is not None
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda number: postprocess({"x": np.array([number])}), range(4)))
+    assert made == [{"x": [number]} for number in range(4)]
+
+
+def test_every_kind_of_error_that_passes_is_bad_input() -> None:
+    import eaves.errors
+
+    for kind in vars(eaves.errors).values():
+        if isinstance(kind, type) and issubclass(kind, EavesError) and kind is not eaves.errors.ConfigError:
+            passes = issubclass(kind, InputError)
+            with pytest.raises(kind if passes else HandlerError):
+                before(f"raise {kind.__name__}('x')")(b"")

@@ -1,0 +1,165 @@
+"""Refusals of an API server as errors with remedies."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from eaves.errors import (
+    AbsentError,
+    ClusterError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    UnreachableClusterError,
+)
+from knative.client.api_errors import ApiCall, ExpiredError, build_api_error, parse_status
+
+CALL = ApiCall(
+    context="barn",
+    server="https://10.0.0.1:6443",
+    verb="patch",
+    resource="services.serving.knative.dev",
+    name="flowers",
+    namespace="cams",
+)
+
+
+def status(code: int, message: str, **details: Any) -> bytes:
+    value = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code}
+    return json.dumps(value | {"details": details}).encode()
+
+
+def cause(manager: str, field: str) -> dict[str, str]:
+    return {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": field}
+
+
+def test_a_conflict_names_each_manager_and_field() -> None:
+    causes = [
+        cause('"kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z', ".spec.template.spec.containers"),
+        cause('"kubectl-edit" with subresource "status" using v1 at 2026-11-24T14:42:56Z', ".metadata.labels.a"),
+        cause('"Helm \\"3\\""', '.spec.env[name="A"].value'),
+        {"reason": "SomethingElse", "message": "other", "field": ".x"},
+    ]
+    error = build_api_error(409, status(409, "Apply failed with 3 conflicts: ...", causes=causes), CALL)
+    assert isinstance(error, ConflictError)
+    assert error.causes == (
+        ("kn", ".spec.template.spec.containers"),
+        ("kubectl-edit", ".metadata.labels.a"),
+        ('Helm "3"', '.spec.env[name="A"].value'),
+    )
+    assert "barn: services.serving.knative.dev flowers in namespace cams has fields that" in error.message
+    assert error.hint is not None
+    assert error.hint.endswith(
+        "kubectl --context barn get services.serving.knative.dev flowers -o yaml --show-managed-fields -n cams"
+    )
+
+
+def test_a_conflict_that_quotes_as_only_go_does_still_names_its_manager() -> None:
+    error = build_api_error(409, status(409, "", causes=[cause('"a\\x01b"', ".x"), cause("nobody", ".y")]), CALL)
+    assert isinstance(error, ConflictError)
+    assert error.causes == (("a\\x01b", ".x"), ("?", ".y"))
+
+
+def test_a_changed_object_is_a_conflict_without_causes() -> None:
+    error = build_api_error(409, status(409, "the object has been modified", name="flowers"), CALL)
+    assert isinstance(error, ConflictError)
+    assert error.causes == ()
+
+
+def test_a_missing_right_is_the_one_that_the_server_names() -> None:
+    said = (
+        'pods "f-1" is forbidden: User "system:serviceaccount:ci:bot" cannot get resource "pods/log" in API group "" '
+        'in the namespace "cams"'
+    )
+    error = build_api_error(403, status(403, said), CALL)
+    assert isinstance(error, DeniedError)
+    assert error.message == "barn: system:serviceaccount:ci:bot may not get pods/log in namespace cams"
+    assert str(error.hint).endswith("kubectl --context barn auth can-i get pods --subresource=log -n cams")
+
+
+def test_a_missing_right_over_the_whole_cluster_has_no_namespace() -> None:
+    said = 'nodes is forbidden: User "jane" cannot list resource "nodes" in API group "" at the cluster scope'
+    error = build_api_error(403, status(403, said), ApiCall(context="", server="", verb="list", resource="nodes"))
+    assert error.message == "this cluster: jane may not list nodes in the whole cluster"
+    assert str(error.hint).endswith("kubectl auth can-i list nodes")
+
+
+def test_a_403_without_a_word_is_a_missing_right() -> None:
+    error = build_api_error(403, b"", CALL)
+    assert error.message == "barn: this user may not patch services.serving.knative.dev in namespace cams"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "error"),
+    [
+        (400, 'admission webhook "w" denied the request: validation failed', InvalidError),
+        (403, 'admission webhook "w" denied the request: policy', InvalidError),
+        (403, 'pods "a" is forbidden: exceeded quota: q', InvalidError),
+        (403, 'User "system:anonymous" cannot get path "/version"', InvalidError),
+        (401, "Unauthorized", DeniedError),
+        (404, 'pods "a" not found', AbsentError),
+        (410, "too old resource version: 1 (2)", ExpiredError),
+        (413, "limit is 3145728", InvalidError),
+        (422, "is invalid", InvalidError),
+        (429, "slow down", ClusterError),
+        (500, ".spec.x: field not declared in schema", InvalidError),
+        (500, 'failed calling webhook "webhook.serving.knative.dev": no endpoints', ClusterError),
+        (500, "etcdserver: leader changed", ClusterError),
+        (502, "Bad Gateway", UnreachableClusterError),
+        (503, "shutting down", UnreachableClusterError),
+        (504, "Timeout", UnreachableClusterError),
+    ],
+)
+def test_each_status_is_an_error_with_the_servers_word(code: int, said: str, error: type[ClusterError]) -> None:
+    found = build_api_error(code, status(code, said), CALL)
+    assert type(found) is error
+    assert found.message.startswith("barn: ")
+    assert said in found.message
+
+
+def test_a_quota_and_a_dying_namespace_come_with_the_command_that_shows_them() -> None:
+    quota = build_api_error(403, status(403, 'pods "a" is forbidden: exceeded quota: q'), CALL)
+    assert quota.hint == "kubectl --context barn describe resourcequota -n cams"
+    said = (
+        'services "flowers" is forbidden: unable to create new content in namespace cams because it is being terminated'
+    )
+    dying = build_api_error(403, status(403, said, causes=[{"reason": "NamespaceTerminating"}]), CALL)
+    assert not isinstance(dying, InvalidError)
+    assert "kubectl --context barn wait --for=delete namespace/cams --timeout=5m" in str(dying.hint)
+
+
+def test_a_missing_namespace_is_told_from_a_missing_object_and_a_missing_kind() -> None:
+    namespace = build_api_error(404, status(404, 'namespaces "cams" not found', name="cams", kind="namespaces"), CALL)
+    assert namespace.hint == "kubectl --context barn create namespace cams"
+    thing = build_api_error(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)
+    assert thing.hint == "kubectl --context barn get services.serving.knative.dev -n cams"
+    kind = build_api_error(404, b"404 page not found\n", CALL)
+    assert kind.message == "barn: this cluster has no services.serving.knative.dev"
+    assert str(kind.hint).endswith("kubectl --context barn api-resources --api-group=serving.knative.dev")
+
+
+def test_a_context_with_odd_characters_is_quoted_in_commands() -> None:
+    call = ApiCall(context="arn:aws/my cluster", server="")
+    assert call.kubectl("get ns") == "kubectl --context 'arn:aws/my cluster' get ns"
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(build_api_error(400, status(400, "x" * 5000), CALL).message) < 1100
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"404 page not found", b'{"kind": "Status"}', b'{"kind": "Pod"}', b"\xff"]
+)
+def test_what_is_no_status_is_not_taken_for_one(body: bytes) -> None:
+    assert parse_status(body) is None
+    assert build_api_error(500, body, CALL).message.startswith("barn: ")
+
+
+@pytest.mark.parametrize("details", [None, [], "x", {"causes": None}, {"causes": ["x"]}, {"causes": "x"}])
+def test_details_that_are_none_do_no_harm(details: Any) -> None:
+    value = {"kind": "Status", "apiVersion": "v1", "message": "no", "details": details}
+    for code in (403, 404, 409, 500):
+        assert build_api_error(code, json.dumps(value).encode(), CALL).message == "barn: no"

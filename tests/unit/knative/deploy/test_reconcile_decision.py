@@ -1,0 +1,147 @@
+"""What `reconcile` decides at a site, from what the cluster recorded and what a workspace remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from knative.deploy.deploy_sequence import DeploymentMark, format_time, mark_of
+from knative.deploy.function_image import FunctionImage
+from knative.deploy.objects.inventory import DeploymentRecord
+from knative.deploy.reconcile_decision import (
+    ReconcileAction,
+    WantedDeployment,
+    WorkspaceMemory,
+    decide_differing,
+    decide_reconcile,
+)
+
+OLD = FunctionImage(name="r/f@sha256:1")
+NEW = FunctionImage(name="r/f@sha256:2")
+THEIRS = FunctionImage(name="r/f@sha256:3")
+LAST = DeploymentRecord(
+    sequence=7, at=1_800_000_000, by="jane@laptop", image=THEIRS.name, artifact="", declared="", settings="{}"
+)
+BEFORE = DeploymentMark(sequence=6, at=1_700_000_000)
+
+
+def test_without_a_wish_of_its_own_a_workspace_wants_what_the_cluster_wants() -> None:
+    for known in (None, BEFORE, mark_of(LAST)):
+        decision = decide_reconcile(
+            LAST, "", WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=known))
+        )
+        assert (decision.verb, decision.reason, decision.agreed) == (ReconcileAction.KEEP, "", True)
+
+
+def test_a_pending_deploy_is_brought_while_nobody_else_deployed() -> None:
+    decision = decide_reconcile(
+        LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=mark_of(LAST), pending=NEW))
+    )
+    assert (decision.verb, decision.image) == (ReconcileAction.BRING, NEW)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [None, BEFORE, DeploymentMark(sequence=7, at=LAST.at - 1), DeploymentMark(sequence=8, at=LAST.at)],
+    ids=["never there", "older", "the same number after a removal", "a number that was lost"],
+)
+def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: DeploymentMark | None) -> None:
+    decision = decide_reconcile(
+        LAST, "", WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=known, pending=NEW))
+    )
+    assert (decision.verb, decision.agreed) == (ReconcileAction.KEEP, False)
+    assert decision.reason == (
+        f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC by the site's clock; it stays, as this "
+        f"workspace's {NEW.name} may be older (try: eaves deploy {NEW.name} --site barn)"
+    )
+
+
+def test_a_pending_deploy_of_what_is_there_is_done() -> None:
+    decision = decide_reconcile(
+        LAST, "", WantedDeployment(site="barn", image=THEIRS, memory=WorkspaceMemory(known=BEFORE, pending=THEIRS))
+    )
+    assert (decision.verb, decision.agreed) == (ReconcileAction.KEEP, True)
+
+
+@pytest.mark.parametrize(
+    ("declared", "known", "verb", "agreed"),
+    [
+        ("", mark_of(LAST), ReconcileAction.KEEP, True),
+        ("r/f@sha256:2", mark_of(LAST), ReconcileAction.BRING, True),
+        ("r/f@sha256:2", BEFORE, ReconcileAction.KEEP, False),
+        ("r/f@sha256:9", mark_of(LAST), ReconcileAction.KEEP, True),
+    ],
+    ids=["eaves.yaml names none", "changed since", "changed, and deployed elsewhere", "the same as at that deploy"],
+)
+def test_what_eaves_yaml_names_counts_when_it_changed_since_the_last_deploy(
+    declared: str, known: DeploymentMark, verb: ReconcileAction, agreed: bool
+) -> None:
+    last = replace(LAST, declared="r/f@sha256:9")
+    decision = decide_reconcile(
+        last, "", WantedDeployment(site="barn", image=NEW, declared=declared, memory=WorkspaceMemory(known=known))
+    )
+    assert (decision.verb, decision.agreed) == (verb, agreed)
+
+
+def test_a_pending_deploy_is_forgotten_once_eaves_yaml_names_another_container_image() -> None:
+    memory = WorkspaceMemory(known=mark_of(LAST), pending=OLD, pending_declared="r/f@sha256:1")
+    assert (
+        decide_reconcile(
+            LAST, "", WantedDeployment(site="barn", image=NEW, declared="r/f@sha256:2", memory=memory)
+        ).image
+        == NEW
+    )
+
+
+@pytest.mark.parametrize(
+    ("serving", "memory", "verb", "reason"),
+    [
+        ("", WorkspaceMemory(), ReconcileAction.BRING, ""),
+        ("", WorkspaceMemory(known=BEFORE, pending=NEW), ReconcileAction.LEAVE, "the function was removed"),
+        (NEW.name, WorkspaceMemory(known=BEFORE), ReconcileAction.BRING, ""),
+        (OLD.name, WorkspaceMemory(), ReconcileAction.LEAVE, f"{OLD.name} was deployed by an older version of Eaves"),
+        (OLD.name, WorkspaceMemory(pending=NEW), ReconcileAction.BRING, ""),
+    ],
+    ids=["a new site", "removed since", "it is there", "an older Eaves", "an older Eaves, then a deploy it missed"],
+)
+def test_a_cluster_without_a_record(serving: str, memory: WorkspaceMemory, verb: ReconcileAction, reason: str) -> None:
+    decision = decide_reconcile(None, serving, WantedDeployment(site="barn", image=NEW, memory=memory))
+    assert decision.verb is verb
+    assert decision.reason.startswith(reason)
+    assert ("(try: eaves deploy r/f@sha256:2 --site barn)" in decision.reason) == (verb is ReconcileAction.LEAVE)
+
+
+def test_nothing_to_bring_and_nothing_there() -> None:
+    decision = decide_reconcile(None, "", WantedDeployment(site="barn", image=None))
+    assert decision.verb is ReconcileAction.LEAVE
+    assert "nothing was deployed here from this workspace" in decision.reason
+
+
+def test_a_removal_that_was_begun_is_not_undone() -> None:
+    decision = decide_reconcile(
+        replace(LAST, image=""),
+        "",
+        WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=mark_of(LAST), pending=NEW)),
+    )
+    assert decision.verb is ReconcileAction.LEAVE
+    assert decision.reason.startswith("jane@laptop began to remove the function at 2027-01-15 08:00:00 UTC")
+
+
+def test_another_eaves_yaml_is_applied_only_from_where_the_last_deploy_is_known() -> None:
+    assert (
+        decide_differing(
+            LAST, THEIRS, WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=mark_of(LAST)))
+        ).image
+        == THEIRS
+    )
+    decision = decide_differing(
+        LAST, THEIRS, WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=BEFORE))
+    )
+    assert (decision.verb, decision.agreed) == (ReconcileAction.LEAVE, False)
+    assert "with another eaves.yaml or version of Eaves than here" in decision.reason
+
+
+def test_a_time_that_no_calendar_has_is_still_told() -> None:
+    assert format_time(1e18) == "1000000000000000000 s after 1970"
+    assert format_time(0) == "1970-01-01 00:00:00 UTC"

@@ -1,0 +1,213 @@
+"""The rendered NetworkPolicies, asked for every connection that the product needs and for those they must refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from knative.cluster_dns import CLUSTER_DNS
+from knative.render.rendering import render_app
+from knative.resources.fields.labels import APP_LABEL, NAMESPACE_LABEL, PART_LABEL
+from knative.resources.receiver import build_receiver
+from knative.resources.receiver_settings import ReceiverDeployment
+from tests.cluster.apps import AGENT_IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
+from tests.cluster.manifests import pod_templates
+from tests.cluster.policies import Endpoint, Mutant, Policy, allows, narrow, widen
+
+HOME, AGENTS, CLOUD, NODE_CACHE = "eaves", "eaves-agents", "cloud", "169.254.20.10"
+APP = replace(
+    relayed_app(),
+    function=full_app().function,
+    triggers=full_app().triggers,
+    sources=(*relayed_app().sources, full_app().sources[2]),
+)
+SETTINGS = full_settings(dns=(CLUSTER_DNS, NODE_CACHE))
+OBJECTS = [
+    *render_app(APP, SETTINGS, plain_site(namespace=HOME)),
+    *build_receiver(ReceiverDeployment(name="receiver", namespace=CLOUD, image=AGENT_IMAGE, broker="eaves")),
+]
+POLICIES: list[Policy] = [one for one in OBJECTS if one["kind"] == "NetworkPolicy"]
+
+
+def of(kind: str, name: str, address: str) -> Endpoint:
+    """A pod that a rendered object makes."""
+    (made,) = [one for one in OBJECTS if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    (template,) = pod_templates(made)
+    return Endpoint(
+        namespace=made["metadata"]["namespace"], labels=template["metadata"].get("labels", {}), address=address
+    )
+
+
+def pod(namespace: str, address: str, labels: Mapping[str, str] | None = None) -> Endpoint:
+    return Endpoint(namespace=namespace, labels=labels or {}, address=address)
+
+
+FUNCTION = pod(HOME, "10.244.1.10", {"serving.knative.dev/service": "flowers", APP_LABEL: "flowers"})
+RELAY = of("StatefulSet", "flowers-relay", "10.244.1.11")
+PUBLISHER = of("StatefulSet", "flowers-gate-mqtt", "10.244.1.12")
+INBOX = of("StatefulSet", "flowers-inbox", "10.244.1.13")
+CAMERA = of("DaemonSet", f"flowers-{HOME}-camera", "10.244.1.14")
+ARCHIVE = of("ContainerSource", "flowers-archive", "10.244.1.15")
+RECEIVER = of("StatefulSet", "receiver", "10.244.9.10")
+ACTIVATOR = pod("knative-serving", "10.244.2.10", {"app": "activator"})
+AUTOSCALER = pod("knative-serving", "10.244.2.11", {"app": "autoscaler"})
+GATEWAY = pod("kourier-system", "10.244.2.12", {"app": "3scale-kourier-gateway"})
+DISPATCHER = pod("knative-eventing", "10.244.2.13", {"app": "mt-broker-filter"})
+BROKER = pod("knative-eventing", "10.244.2.14", {"app": "mt-broker-ingress"})
+DNS = pod("kube-system", "10.244.2.15", {"k8s-app": "kube-dns"})
+PROMETHEUS = pod("monitoring", "10.244.2.16", {"app": "prometheus"})
+BYSTANDER = pod(CLOUD, "10.244.9.11", {"app": "shop"})
+NODE_DNS = Endpoint(address=NODE_CACHE)
+CONTROL_PLANE = Endpoint(address="172.18.0.2")
+INTERNET = Endpoint(address="203.0.113.9")
+STORE = Endpoint(address="10.1.2.3")
+MQTT = Endpoint(address="192.168.1.5")
+
+Flow = tuple[str, Endpoint, Endpoint, int, str]
+NEEDED: tuple[Flow, ...] = (
+    ("a request through the activator", ACTIVATOR, FUNCTION, 8012, "TCP"),
+    ("a request through the activator, by TLS", ACTIVATOR, FUNCTION, 8112, "TCP"),
+    ("a request from the gateway", GATEWAY, FUNCTION, 8012, "TCP"),
+    ("the autoscaler's look", AUTOSCALER, FUNCTION, 9090, "TCP"),
+    ("a name", FUNCTION, DNS, 53, "UDP"),
+    ("a name with a long answer", FUNCTION, DNS, 53, "TCP"),
+    ("a name at the node's cache", FUNCTION, NODE_DNS, 53, "UDP"),
+    ("data of an event", FUNCTION, INTERNET, 443, "TCP"),
+    ("data of an event at a port of its own", FUNCTION, INTERNET, 8443, "TCP"),
+    ("data of an event in a network that is named", FUNCTION, STORE, 443, "TCP"),
+    ("an agent's image", INBOX, GATEWAY, 80, "TCP"),
+    ("an agent's image from a node", CAMERA, GATEWAY, 80, "TCP"),
+    ("an agent's image for the Broker", ARCHIVE, BROKER, 8080, "TCP"),
+    ("an agent's prediction for the relay", INBOX, RELAY, 8080, "TCP"),
+    ("a node's agent's prediction for the relay", CAMERA, RELAY, 8080, "TCP"),
+    ("a reading agent's prediction for the relay", ARCHIVE, RELAY, 8080, "TCP"),
+    ("what the Broker brings the relay", DISPATCHER, RELAY, 8080, "TCP"),
+    ("what the relay sends to the cloud", RELAY, INTERNET, 443, "TCP"),
+    ("the relay's copy for the Broker", RELAY, BROKER, 8080, "TCP"),
+    ("the relay's names", RELAY, DNS, 53, "UDP"),
+    ("the relay's metrics", PROMETHEUS, RELAY, 9090, "TCP"),
+    ("what the Broker brings the publisher", DISPATCHER, PUBLISHER, 8080, "TCP"),
+    ("what the publisher publishes", PUBLISHER, MQTT, 8883, "TCP"),
+    ("the publisher's metrics", PROMETHEUS, PUBLISHER, 9090, "TCP"),
+    ("a site's events for the receiver", INTERNET, RECEIVER, 8443, "TCP"),
+    ("what the receiver passes on", RECEIVER, BROKER, 8080, "TCP"),
+    ("another server beside the receiver", INTERNET, BYSTANDER, 443, "TCP"),
+    ("the receiver's metrics", PROMETHEUS, RECEIVER, 9090, "TCP"),
+)
+
+STRANGER = pod(HOME, "10.244.3.10", {"app": "stranger"})
+OTHER_AGENT = pod(AGENTS, "10.244.3.11", {**CAMERA.labels, APP_LABEL: "other"})
+OTHER_HOME = pod(AGENTS, "10.244.3.17", {**CAMERA.labels, NAMESPACE_LABEL: "other"})
+OTHER_PART = pod(AGENTS, "10.244.3.12", {**CAMERA.labels, PART_LABEL: "doctor"})
+IMPOSTOR = pod("elsewhere", "10.244.3.13", CAMERA.labels)
+NEIGHBOUR = pod(HOME, "10.244.3.14", {**INBOX.labels, APP_LABEL: "other"})
+FALSE_DNS = pod("elsewhere", "10.244.3.15", DNS.labels)
+BESIDE_DNS = pod("kube-system", "10.244.3.16", {"k8s-app": "other"})
+REFUSED: tuple[Flow, ...] = (
+    ("a request past the sidecar", STRANGER, FUNCTION, 8080, "TCP"),
+    ("a request past the sidecar from Serving", ACTIVATOR, FUNCTION, 8080, "TCP"),
+    ("a request past the sidecar from Eventing", DISPATCHER, FUNCTION, 8080, "TCP"),
+    ("a request past the sidecar from an agent", INBOX, FUNCTION, 8080, "TCP"),
+    ("a request past the sidecar from the control plane's node", CONTROL_PLANE, FUNCTION, 8080, "TCP"),
+    ("a request past activator and gateway", STRANGER, FUNCTION, 8012, "TCP"),
+    ("a request past activator and gateway from outside", INTERNET, FUNCTION, 8012, "TCP"),
+    ("the sidecar's metrics for anybody", STRANGER, FUNCTION, 9090, "TCP"),
+    ("the sidecar's metrics for the gateway", GATEWAY, FUNCTION, 9090, "TCP"),
+    ("a DNS tunnel to the internet", FUNCTION, INTERNET, 53, "UDP"),
+    ("a DNS tunnel to the internet, by TCP", FUNCTION, INTERNET, 53, "TCP"),
+    ("a DNS tunnel to a pod that calls itself DNS", FUNCTION, FALSE_DNS, 53, "UDP"),
+    ("a DNS tunnel to another pod of that namespace", FUNCTION, BESIDE_DNS, 53, "UDP"),
+    ("the DNS server's other ports", FUNCTION, DNS, 8080, "TCP"),
+    ("the node's other ports", FUNCTION, NODE_DNS, 22, "TCP"),
+    ("the API server", FUNCTION, CONTROL_PLANE, 6443, "TCP"),
+    ("another port of the internet", FUNCTION, INTERNET, 22, "TCP"),
+    ("another port of the named network", FUNCTION, STORE, 22, "TCP"),
+    ("a private network, 10.0.0.0/8", FUNCTION, Endpoint(address="10.2.0.1"), 443, "TCP"),
+    ("a private network, 100.64.0.0/10", FUNCTION, Endpoint(address="100.64.0.1"), 443, "TCP"),
+    ("loopback", FUNCTION, Endpoint(address="127.0.0.2"), 443, "TCP"),
+    ("a cloud's metadata", FUNCTION, Endpoint(address="169.254.169.254"), 443, "TCP"),
+    ("a private network, 172.16.0.0/12", FUNCTION, Endpoint(address="172.16.0.1"), 443, "TCP"),
+    ("a private network, 192.168.0.0/16", FUNCTION, MQTT, 443, "TCP"),
+    ("the relay from the function", FUNCTION, RELAY, 8080, "TCP"),
+    ("events of a stranger for the relay", STRANGER, RELAY, 8080, "TCP"),
+    ("events of another app's agents for the relay", NEIGHBOUR, RELAY, 8080, "TCP"),
+    ("events of another part of the app for the relay", PUBLISHER, RELAY, 8080, "TCP"),
+    ("events of another app's agents on nodes for the relay", OTHER_AGENT, RELAY, 8080, "TCP"),
+    ("events of another namespace's agents on nodes for the relay", OTHER_HOME, RELAY, 8080, "TCP"),
+    ("events of another part of the app on nodes for the relay", OTHER_PART, RELAY, 8080, "TCP"),
+    ("events of a pod that calls itself an agent for the relay", IMPOSTOR, RELAY, 8080, "TCP"),
+    ("events from outside for the relay", INTERNET, RELAY, 8080, "TCP"),
+    ("another port of the relay", DISPATCHER, RELAY, 22, "TCP"),
+    ("the relay's metrics from outside", INTERNET, RELAY, 9090, "TCP"),
+    ("events of a stranger for the publisher", STRANGER, PUBLISHER, 8080, "TCP"),
+    ("events of an agent for the publisher", INBOX, PUBLISHER, 8080, "TCP"),
+    ("another port of the publisher", DISPATCHER, PUBLISHER, 22, "TCP"),
+    ("the publisher's metrics from outside", INTERNET, PUBLISHER, 9090, "TCP"),
+    ("the receiver's metrics from outside", INTERNET, RECEIVER, 9090, "TCP"),
+    ("another port of the receiver", PROMETHEUS, RECEIVER, 22, "TCP"),
+)
+
+
+def answers(policies: Sequence[Policy], flows: Sequence[Flow]) -> dict[str, bool]:
+    return {
+        what: allows(policies, source, target, port, protocol=protocol)
+        for what, source, target, port, protocol in flows
+    }
+
+
+def survivors(mutants: Sequence[Mutant]) -> list[str]:
+    """The changes that no flow notices."""
+    before = answers(POLICIES, NEEDED + REFUSED)
+    return [what for what, policies in mutants if answers(policies, NEEDED + REFUSED) == before]
+
+
+def test_what_the_product_needs_is_let_through() -> None:
+    assert [what for what, allowed in answers(POLICIES, NEEDED).items() if not allowed] == []
+
+
+def test_what_nothing_needs_is_refused() -> None:
+    assert [what for what, allowed in answers(POLICIES, REFUSED).items() if allowed] == []
+
+
+def test_every_rule_peer_and_port_is_needed() -> None:
+    mutants = list(narrow(POLICIES))
+    assert len(mutants) > 20
+    assert survivors(mutants) == []
+
+
+def test_every_restriction_keeps_something_out() -> None:
+    mutants = list(widen(POLICIES))
+    assert len(mutants) > 40
+    assert survivors(mutants) == []
+
+
+def test_a_function_without_references_gets_out_for_names_only() -> None:
+    objects = render_app(plain_app(), full_settings(), plain_site(namespace=HOME))
+    policies = [one for one in objects if one["kind"] == "NetworkPolicy"]
+    assert [what for what, allowed in answers(policies, NEEDED).items() if not allowed] == [
+        "a name at the node's cache",
+        "data of an event",
+        "data of an event at a port of its own",
+        "data of an event in a network that is named",
+    ]
+
+
+def test_names_are_looked_up_where_the_settings_say() -> None:
+    openshift = "openshift-dns/dns.operator.openshift.io/daemonset-dns=default:5353"
+    objects = render_app(plain_app(), full_settings(dns=(openshift, "fd00::10")), plain_site(namespace=HOME))
+    (policy,) = [one for one in objects if one["kind"] == "NetworkPolicy"]
+    label = {"dns.operator.openshift.io/daemonset-dns": "default"}
+    there = pod("openshift-dns", "10.128.0.5", label)
+    assert allows([policy], FUNCTION, there, 5353, protocol="UDP")
+    assert not allows([policy], FUNCTION, there, 53, protocol="UDP")
+    assert not allows([policy], FUNCTION, DNS, 53, protocol="UDP")
+    address: list[Any] = policy["spec"]["egress"][1]["to"]
+    assert address == [{"ipBlock": {"cidr": "fd00::10/128"}}]
+
+
+@pytest.mark.parametrize("text", ["coredns", "kube-system/", "kube-system/k8s-app=kube-dns:70000", "10.0.0.1/8", ""])
+def test_a_resolver_that_is_none_is_a_fault(text: str) -> None:
+    assert [path for path, _ in full_settings(dns=(text,)).faults()] == ["dns"]

@@ -1,0 +1,156 @@
+"""`eaves receiver render`. With EAVES_WRITE_GOLDEN=1 in its environment this writes the golden file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from click.testing import CliRunner, Result
+
+from eaves.cli.commands.receiver.render import command
+from eaves.config import build, env_layer, iter_leaves
+from eaves.errors import ConfigError
+from eaves.receiver.settings import ReceiverSettings
+from knative.render.rendering import to_yaml
+from tests.cluster.apps import AGENT_IMAGE
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+
+GOLDEN = Path(__file__).parent / "rendered" / "receiver.yaml"
+FULL = (
+    *("--image", AGENT_IMAGE, "--namespace", "cloud", "--broker", "default", "--pull-secret", "registry-login"),
+    *("--client-ca-secret", "site-authority", "--spool-size", "1Gi", "--service-type", "LoadBalancer"),
+    *("--functions", "flowers=http://flowers.cloud.svc,faults=http://faults.cloud.svc/"),
+    *("--function-timeout-s", "300"),
+)
+
+
+def render(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments)
+
+
+def rendered(*arguments: str) -> dict[str, dict[str, Any]]:
+    """Objects by kind."""
+    result = render(*(arguments or FULL))
+    assert result.exit_code == 0, result.output
+    return {one["kind"]: one for one in yaml.safe_load_all(result.stdout)}
+
+
+def pod_of(objects: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The pod and its container."""
+    pod = objects["StatefulSet"]["spec"]["template"]["spec"]
+    return pod, pod["containers"][0]
+
+
+def settings_of(objects: dict[str, dict[str, Any]], **more: str) -> ReceiverSettings:
+    """What the process in the pod reads, with what Knative tells it."""
+    _, made = pod_of(objects)
+    told = {one["name"]: one["value"] for one in made["env"]}
+    assert told.keys() <= {leaf.env for leaf in iter_leaves(ReceiverSettings)}
+    return build(ReceiverSettings, env_layer(ReceiverSettings, {**told, **more}))
+
+
+def faults(*arguments: str) -> dict[str, str]:
+    result = render(*arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert {fault.path for fault in result.exception.faults} == {""}
+    return {fault.origin[2:].replace("-", "_"): fault.message for fault in result.exception.faults}
+
+
+def test_what_is_rendered_is_the_golden_file() -> None:
+    text = render(*FULL).stdout
+    if os.environ.get("EAVES_WRITE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_every_object_is_valid_by_the_schemas(shared: Path) -> None:
+    for one in rendered().values():
+        validate(one, shared)
+        assert yaml.safe_load(to_yaml(one)) == one
+
+
+def test_its_pod_passes_restricted_pod_security_and_gets_no_token() -> None:
+    (template,) = pod_templates(rendered()["StatefulSet"])
+    assert restricted_faults(template) == []
+    assert template["spec"]["automountServiceAccountToken"] is False
+
+
+def test_the_process_reads_what_is_rendered() -> None:
+    settings = settings_of(rendered(), K_SINK="http://broker.cloud.svc")
+    assert (settings.host, settings.port, settings.credentials) == ("0.0.0.0", 8443, Path("/credentials"))
+    assert settings.function_urls() == {"flowers": "http://flowers.cloud.svc", "faults": "http://faults.cloud.svc/"}
+    assert (settings.function_timeout_s, settings.spool_max_bytes) == (300, 500_000_000)
+    objects = rendered("--image", AGENT_IMAGE, "--sink", "http://store.cloud.svc")
+    assert settings_of(objects).sink == "http://store.cloud.svc"
+    assert "SinkBinding" not in objects
+    objects = rendered("--image", AGENT_IMAGE, "--folder-size", "10Gi")
+    assert settings_of(objects).folder == Path("/received")
+    assert [claim["metadata"]["name"] for claim in objects["StatefulSet"]["spec"]["volumeClaimTemplates"]] == [
+        "spool",
+        "received",
+    ]
+
+
+def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -> None:
+    """cert-manager writes `ca.crt` beside each certificate: whoever has another of it would be a site."""
+    pod, _ = pod_of(rendered("--image", AGENT_IMAGE, "--broker", "default"))
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "credentials"]
+    keys = {item["key"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+    assert keys == {"tls.crt", "tls.key"}
+    pod, _ = pod_of(rendered())
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "credentials"]
+    assert {source["secret"]["name"] for source in volume["projected"]["sources"]} == {
+        "receiver-tls",
+        "site-authority",
+    }
+
+
+def test_the_service_the_policy_and_the_binding_mean_its_pod() -> None:
+    objects = rendered()
+    labels = objects["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    assert objects["Service"]["spec"]["selector"].items() <= labels.items()
+    assert objects["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert objects["SinkBinding"]["spec"]["subject"]["name"] == objects["StatefulSet"]["metadata"]["name"]
+    _, made = pod_of(objects)
+    assert {port["name"]: port["containerPort"] for port in made["ports"]} == {"events": 8443, "metrics": 9090}
+
+
+def test_two_receivers_of_a_namespace_share_nothing() -> None:
+    first = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "north")
+    second = rendered("--image", AGENT_IMAGE, "--broker", "default", "--name", "south")
+    assert not first["Service"]["spec"]["selector"].items() <= second["StatefulSet"]["metadata"]["labels"].items()
+
+
+def test_it_says_how_its_secrets_are_made() -> None:
+    told = render(*FULL).stderr
+    assert "kubectl -n cloud create secret tls receiver-tls" in told
+    assert "kubectl -n cloud create secret generic receiver-sites --from-file=SITE=FILE" in told
+    assert "kubectl -n cloud create secret generic site-authority --from-file=ca.crt=FILE" in told
+
+
+def test_what_can_not_work_is_refused() -> None:
+    assert faults().keys() == {"image", "broker"}
+    assert "broker and sink are" in faults("--image", AGENT_IMAGE, "--broker", "b", "--sink", "http://s")["broker"]
+    usable = ("--image", AGENT_IMAGE, "--broker", "b")
+    assert faults(*usable, "--image", "agent:latest").keys() == {"image"}
+    assert faults(*usable, "--functions", "flowers").keys() == {"functions"}
+    assert faults(*usable, "--spool-size", "much", "--name", "A").keys() == {"spool_size", "name"}
+    assert faults(*usable, "--tls-secret", "", "--sites-secret", "").keys() == {"tls_secret", "sites_secret"}
+
+
+def test_files_go_to_a_folder(tmp_path: Path) -> None:
+    result = render(*FULL, "-o", str(tmp_path / "receiver"))
+    names = [Path(line).name for line in result.stdout.splitlines()]
+    assert names == [
+        "10-serviceaccount-receiver.yaml",
+        "11-networkpolicy-receiver.yaml",
+        "12-service-receiver.yaml",
+        "13-sinkbinding-receiver.yaml",
+        "14-statefulset-receiver.yaml",
+    ]
+    assert json.dumps([yaml.safe_load((tmp_path / "receiver" / name).read_text()) for name in names]) == json.dumps(
+        list(yaml.safe_load_all(render(*FULL).stdout))
+    )

@@ -1,0 +1,235 @@
+"""The relay of an app in a cluster: who sends to it, what it is told, and what eaves.yaml lacks for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.config import build, env_layer, iter_leaves
+from eaves.errors import ConfigError
+from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
+from eaves.relay.settings import RelaySettings
+from eaves.sources.settings import AgentSettings
+from knative.render.rendering import render_app
+from knative.resources.app.destinations import find_destinations
+from knative.resources.eventing import relay_name
+from knative.settings import KnativeSettings
+from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
+
+RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
+BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "eaves", "namespace": "eaves"}
+Objects = dict[tuple[str, str], dict[str, Any]]
+
+
+def render(app: AppSpec, **settings: Any) -> Objects:
+    """Objects by kind and name."""
+    made = render_app(app, full_settings(**settings), plain_site())
+    return {(one["kind"], one["metadata"]["name"]): one for one in made}
+
+
+def container(objects: Objects, kind: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pod and its container."""
+    pod = objects[kind, name]["spec"]["template"]["spec"]
+    return pod, pod["containers"][0]
+
+
+def told(objects: Objects, kind: str, name: str) -> dict[str, str]:
+    _, made = container(objects, kind, name)
+    return {one["name"]: one["value"] for one in made["env"] if "value" in one}
+
+
+def faults(app: AppSpec, settings: KnativeSettings | None = None) -> dict[str, str]:
+    with pytest.raises(ConfigError) as error:
+        render_app(app, settings or full_settings(), plain_site())
+    return {fault.path: fault.message for fault in error.value.faults}
+
+
+def through_cloud(app: AppSpec) -> AppSpec:
+    sources = tuple(replace(source, through="function") for source in app.sources)
+    return replace(app, through="cloud", sources=sources)
+
+
+def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
+    bare = replace(relayed_app(), relay=RelaySpec())
+    assert not [name for kind, name in render(bare) if "relay" in name]
+    assert render(bare) == render(replace(bare, relay=RelaySpec(images="all", secret="link")))
+
+
+def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_broker() -> None:
+    objects = render(relayed_app())
+    sinks = {name: one["spec"]["sink"]["ref"] for (kind, name), one in objects.items() if kind == "SinkBinding"}
+    assert sinks == {
+        "flowers-inbox": RELAY,
+        "flowers-eaves-camera": RELAY,
+        "flowers-shared": BROKER,
+        "flowers-relay": BROKER,
+    }
+    labels = objects["StatefulSet", "flowers-relay"]["spec"]["template"]["metadata"]["labels"]
+    assert objects["Service", "flowers-relay"]["spec"]["selector"].items() <= labels.items()
+    assert objects["NetworkPolicy", "flowers-relay"]["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    assert ("NetworkPolicy", "flowers-relay") not in render(relayed_app(), network_policy=False)
+
+
+def test_the_relay_is_there_before_the_agents_that_send_to_it() -> None:
+    order = [(one["kind"], one["metadata"]["name"]) for one in render_app(relayed_app(), full_settings(), plain_site())]
+    assert order.index(("SinkBinding", "flowers-relay")) < order.index(("StatefulSet", "flowers-relay"))
+    assert order.index(("StatefulSet", "flowers-relay")) < order.index(("SinkBinding", "flowers-inbox"))
+
+
+def test_agents_of_every_kind_are_let_in() -> None:
+    objects = render(relayed_app())
+    peers = objects["NetworkPolicy", "flowers-relay"]["spec"]["ingress"][0]["from"]
+    namespaces = [peer["namespaceSelector"]["matchLabels"] for peer in peers if "namespaceSelector" in peer]
+    assert [next(iter(labels.values())) for labels in namespaces] == ["knative-eventing", "eaves-agents"]
+    (own,) = [peer for peer in peers if "namespaceSelector" not in peer]
+    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
+        labels = objects[kind, name]["spec"]["template"]["metadata"]["labels"]
+        assert own["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_a_trigger_brings_what_does_not_come_from_agents_and_nothing_twice() -> None:
+    trigger = render(relayed_app())["Trigger", "flowers-relay"]["spec"]
+    assert trigger["subscriber"] == {"ref": RELAY, "uri": "/from-broker"}
+    assert trigger["filters"] == [
+        {"exact": {"source": "/eaves/barn/flowers"}},
+        {"not": {"exact": {"causesource": "/eaves/barn/inbox"}}},
+        {"not": {"exact": {"causesource": "/eaves/barn/camera"}}},
+    ]
+    assert "deadLetterSink" not in trigger["delivery"]
+
+
+@pytest.mark.parametrize("name", ["flowers-relay", "flowers-relay-images"])
+def test_the_broker_tries_for_two_days_to_bring_the_relay_something(name: str) -> None:
+    delivery = render(relayed_app())["Trigger", name]["spec"]["delivery"]
+    assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("linear", "PT1S")
+    assert sum(range(1, delivery["retry"] + 1)) > 2 * 86_400
+
+
+def test_metrics_are_open_to_the_cluster_alone() -> None:
+    ingress = render(relayed_app())["NetworkPolicy", "flowers-relay"]["spec"]["ingress"]
+    assert all(rule["from"] for rule in ingress)
+
+
+def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> None:
+    images = render(relayed_app())["Trigger", "flowers-relay-images"]["spec"]
+    assert images["filters"] == [{"any": [{"exact": {"source": "/eaves/barn/shared"}}]}]
+    assert ("Trigger", "flowers-relay-images") not in render(relayed_app(images="none"))
+
+
+def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
+    other = TriggerSpec(name="alarm", url="http://alarm.barn/")
+    app = replace(relayed_app(), triggers=(*relayed_app().triggers, other))
+    made = {name: one["spec"]["delivery"] for (kind, name), one in render(app).items() if kind == "Trigger"}
+    assert made["flowers"]["deadLetterSink"] == made["flowers-alarm"]["deadLetterSink"] == {"ref": RELAY}
+    made = {
+        name: one["spec"]["delivery"]
+        for (kind, name), one in render(app, dead_letter_sink="http://dead.barn/").items()
+        if kind == "Trigger"
+    }
+    assert {str(one["deadLetterSink"]) for one in made.values()} == {"{'uri': 'http://dead.barn/'}"}
+
+
+@pytest.mark.parametrize("images", ["none", "low", "all"])
+def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str) -> None:
+    app = relayed_app(images=images)
+    objects = render(replace(app, sources=app.sources[:2]))
+    told_images = {name: told(objects, "StatefulSet", name).get("EAVES_FORWARD_IMAGES") for name in ("flowers-inbox",)}
+    assert told_images == {"flowers-inbox": None if images == "none" else images}
+    relay = build(RelaySettings, env_layer(RelaySettings, told(objects, "StatefulSet", "flowers-relay")))
+    assert relay.images == ("none" if images == "none" else "all")
+
+
+def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
+    app = relayed_app(newest_first=True, rate_bytes=1000, spool_size="1Gi")
+    values = told(render(app), "StatefulSet", "flowers-relay")
+    assert values.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
+    settings = build(RelaySettings, env_layer(RelaySettings, values))
+    assert (settings.to, settings.site, settings.credentials) == (RECEIVER, "barn", Path("/credentials"))
+    assert (settings.newest_first, settings.rate_bytes, settings.spool_max_bytes) == (True, 1000, 500_000_000)
+    assert settings.alarm_rules() == ({"label": "fire"},)
+    assert settings.host == "0.0.0.0"
+
+
+def test_the_pod_sees_the_secret_of_the_link_and_no_other() -> None:
+    pod, made = container(render(relayed_app()), "StatefulSet", "flowers-relay")
+    (volume,) = [volume for volume in pod["volumes"] if "secret" in volume]
+    assert volume["secret"] == {"secretName": "link", "defaultMode": 0o400}
+    (mount,) = [mount for mount in made["volumeMounts"] if mount["name"] == volume["name"]]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/credentials", True)
+    pod, _ = container(render(relayed_app()), "StatefulSet", "flowers-inbox")
+    assert not [volume for volume in pod["volumes"] if "secret" in volume]
+
+
+def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link() -> None:
+    app = through_cloud(relayed_app())
+    objects = render(app)
+    for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
+        values = told(objects, kind, name)
+        settings = build(AgentSettings, env_layer(AgentSettings, values))
+        assert settings.function == f"{RECEIVER}/v1/functions/flowers"
+        assert settings.function_credentials == Path("/relay-credentials")
+        assert settings.timeout_s == 120
+        pod, made = container(objects, kind, name)
+        assert {"name": "relay-credentials", "secret": {"secretName": "link", "defaultMode": 0o400}} in pod["volumes"]
+        assert {"name": "relay-credentials", "mountPath": "/relay-credentials", "readOnly": True} in made[
+            "volumeMounts"
+        ]
+    assert objects["SinkBinding", "flowers-inbox"]["spec"]["sink"]["ref"] == BROKER
+    assert ("StatefulSet", "flowers-relay") in objects, "what waits in its queue is still to be forwarded"
+
+
+def test_a_cold_start_in_the_cloud_has_its_time() -> None:
+    app = through_cloud(relayed_app())
+    function = replace(app.function, scale=replace(app.function.scale, start_timeout_s=200))
+    triggers = (replace(app.triggers[0], delivery=replace(app.triggers[0].delivery, timeout_s=400)),)
+    values = told(
+        render(replace(app, function=function, triggers=triggers, sources=app.sources[:1])),
+        *("StatefulSet", "flowers-inbox"),
+    )
+    assert values["EAVES_TIMEOUT_S"] == "400"
+
+
+def test_what_goes_through_the_broker_can_not_go_through_the_cloud() -> None:
+    found = faults(replace(relayed_app(), through="cloud"))
+    assert found.keys() == {"sources[2].through"}
+
+
+def test_images_chosen_by_their_prediction_must_be_seen_with_it() -> None:
+    assert "relay.images" in faults(relayed_app(images="low"))["sources[2].through"]
+
+
+def test_an_address_of_this_machine_is_no_receiver_of_a_pod() -> None:
+    assert "the pod's own" in faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
+
+
+def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:
+    assert "create secret generic relay --from-file=token=FILE" in faults(relayed_app(secret=""))["relay.secret"]
+    found = faults(relayed_app(secret="", credentials=Path("link")))
+    assert "create secret generic relay --from-file=link" in found["relay.secret"]
+
+
+def test_a_volume_that_holds_no_event_is_refused() -> None:
+    assert "at least 42Mi" in faults(relayed_app(spool_size="20Mi"))["relay.spool_size"]
+
+
+def test_a_relay_takes_the_agents_container_image() -> None:
+    app = replace(plain_app(), relay=relayed_app().relay)
+    assert "relay" in faults(app, KnativeSettings())["knative.agent_image"]
+
+
+def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
+    app = replace(plain_app(), relay=replace(relayed_app().relay, to="https://cloud.example/"))
+    (found,) = find_destinations(app)
+    assert (found.by, found.address, found.secret) == ("relay", "tls://cloud.example:443", "link")
+    (found,) = find_destinations(replace(app, relay=replace(app.relay, to="https://[2001:db8::1]:8443")))
+    assert found.address == "tls://[2001:db8::1]:8443"
+    assert not list(find_destinations(plain_app()))
+
+
+def test_no_name_is_too_long_for_a_stateful_set() -> None:
+    app = relayed_app()
+    longest = replace(app, function=replace(app.function, name="f" * 40), sources=(SourceSpec(name="a", claim="b"),))
+    assert len(relay_name(longest)) <= 52

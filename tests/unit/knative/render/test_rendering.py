@@ -1,0 +1,230 @@
+"""What an app becomes in a cluster. With EAVES_WRITE_GOLDEN=1 in its environment this writes the golden files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.errors import ConfigError
+from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec, default_trigger
+from functions.settings import FunctionSettings
+from knative.render.rendering import file_name, render_app, to_yaml, write_files
+from knative.settings import KnativeSettings, SiteSettings
+from tests.cluster.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+
+GOLDEN = Path(__file__).parent / "rendered"
+CASES: dict[str, tuple[AppSpec, KnativeSettings, SiteSettings]] = {
+    "plain": (plain_app(), KnativeSettings(), SiteSettings(name="barn")),
+    "full": (full_app(), full_settings(), plain_site()),
+    "relayed": (relayed_app(), full_settings(create_broker=False, pin=False), plain_site()),
+    "selected": (plain_app(), KnativeSettings(public=True, pin=False), plain_site(selector={"edge": "yes"})),
+}
+Manifests = tuple[dict[str, Any], ...]
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[str, Manifests]:
+    return request.param, render_app(*CASES[request.param])
+
+
+def only(manifests: Manifests, kind: str, name: str = "") -> dict[str, Any]:
+    (found,) = [one for one in manifests if one["kind"] == kind and name in ("", one["metadata"]["name"])]
+    return found
+
+
+def test_what_is_rendered_is_the_golden_file(case: tuple[str, Manifests]) -> None:
+    name, manifests = case
+    text = "---\n".join(to_yaml(manifest) for manifest in manifests)
+    golden = GOLDEN / f"{name}.yaml"
+    if os.environ.get("EAVES_WRITE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_every_object_is_valid_by_the_schemas(case: tuple[str, Manifests], shared: Path) -> None:
+    for manifest in case[1]:
+        validate(manifest, shared)
+
+
+def test_comments_change_nothing_of_what_is_rendered(case: tuple[str, Manifests]) -> None:
+    assert [yaml.safe_load(to_yaml(one)) for one in case[1]] == list(case[1])
+
+
+def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_pod_security(
+    case: tuple[str, Manifests],
+) -> None:
+    for manifest in case[1]:
+        for template in pod_templates(manifest):
+            faults = restricted_faults(template)
+            needs_host = any("hostPath" in volume for volume in template["spec"].get("volumes", ()))
+            assert bool(faults) == needs_host, (manifest["kind"], faults)
+
+
+def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
+    """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
+    service = only(case[1], "Service", "flowers")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["successThreshold"] == 1
+
+
+def test_events_given_up_on_go_to_the_triggers_own_sink_or_to_the_one_for_all() -> None:
+    app = full_app()
+    made = render_app(app, full_settings(dead_letter_sink="http://dead.test/"), plain_site())
+    sinks = {
+        one["metadata"]["name"]: one["spec"]["delivery"]["deadLetterSink"]["uri"]
+        for one in made
+        if one["kind"] == "Trigger"
+    }
+    own = [trigger for trigger in app.triggers if trigger.delivery.dead_letter_sink]
+    assert sinks[app.function.name] == "http://dead.test/"
+    assert [sinks[f"{app.function.name}-{one.name}"] for one in own] == [one.delivery.dead_letter_sink for one in own]
+
+
+def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() -> None:
+    app = full_app()
+    sinks = ("alarm", "gate", app.function.name, "elsewhere")
+    triggers = [
+        TriggerSpec(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
+        for sink in sinks
+    ]
+    made = render_app(replace(app, triggers=(*app.triggers, *triggers)), full_settings(), plain_site())
+    found = {sink: only(made, "Trigger", f"flowers-to-{sink}")["spec"]["delivery"]["deadLetterSink"] for sink in sinks}
+    assert found["alarm"] == {"uri": "http://alarm.barn.svc.cluster.local/"}
+    kinds = {sink: (found[sink]["ref"]["apiVersion"], found[sink]["ref"]["name"]) for sink in sinks[1:]}
+    assert kinds == {
+        "gate": ("v1", "flowers-gate-mqtt"),
+        "flowers": ("serving.knative.dev/v1", "flowers"),
+        "elsewhere": ("serving.knative.dev/v1", "elsewhere"),
+    }
+
+
+def test_no_pod_gets_a_token(case: tuple[str, Manifests]) -> None:
+    for manifest in case[1]:
+        for template in pod_templates(manifest):
+            assert template["spec"]["automountServiceAccountToken"] is False
+        if manifest["kind"] == "ServiceAccount":
+            assert manifest["automountServiceAccountToken"] is False
+
+
+def test_traffic_is_never_rendered(case: tuple[str, Manifests]) -> None:
+    assert "traffic" not in only(case[1], "Service", "flowers")["spec"]
+
+
+def test_the_function_is_told_the_concurrency_that_knative_limits() -> None:
+    spec = only(render_app(plain_app(concurrency=4), KnativeSettings(), plain_site()), "Service")["spec"]
+    pod = spec["template"]["spec"]
+    variables = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    assert (pod["containerConcurrency"], variables["EAVES_CONCURRENCY"]) == (4, "4")
+
+
+def test_variables_of_the_function_are_settings_that_its_process_has() -> None:
+    from eaves.config import iter_leaves
+
+    known = {leaf.env for leaf in iter_leaves(FunctionSettings)}
+    for container in only(render_app(*CASES["full"]), "Service", "flowers")["spec"]["template"]["spec"]["containers"]:
+        assert {one["name"] for one in container["env"]} <= {*known, *TELEMETRY_OFF}
+
+
+def test_a_request_may_take_as_long_as_the_most_patient_trigger_waits() -> None:
+    app = plain_app()
+    patient = replace(app.triggers[0], delivery=DeliverySettings(timeout_s=250))
+    pod = only(render_app(replace(app, triggers=(patient,)), KnativeSettings(), plain_site()), "Service")
+    assert pod["spec"]["template"]["spec"]["timeoutSeconds"] == 250
+
+
+def test_a_trigger_waits_longer_than_a_replica_may_take_to_start() -> None:
+    assert default_trigger("flowers").delivery.timeout_s == 120
+    assert default_trigger("flowers", start_timeout_s=200).delivery.timeout_s == 400
+    assert default_trigger("flowers", start_timeout_s=500).delivery.timeout_s == 600
+
+
+@pytest.mark.parametrize(("idle_s", "window"), [(0.5, "6s"), (59.6, "60s"), (3600, "3600s")])
+def test_the_window_is_one_that_knative_takes(idle_s: float, window: str) -> None:
+    made = render_app(plain_app(scale=ScaleSettings(idle_s=idle_s)), KnativeSettings(), plain_site())
+    annotations = only(made, "Service")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/window"] == window
+
+
+def test_only_a_selector_places_the_function_and_then_it_never_goes_to_zero() -> None:
+    placed = only(render_app(*CASES["selected"]), "Service")["spec"]["template"]
+    assert placed["spec"]["nodeSelector"] == {"edge": "yes"}
+    assert placed["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
+    anywhere = only(render_app(*CASES["plain"]), "Service")["spec"]["template"]
+    assert "nodeSelector" not in anywhere["spec"]
+    assert anywhere["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "0"
+
+
+def test_a_broker_that_is_there_already_is_referred_to_and_not_made() -> None:
+    made = render_app(plain_app(), KnativeSettings(broker="theirs", create_broker=False), plain_site())
+    assert [one for one in made if one["kind"] == "Broker"] == []
+    assert only(made, "Trigger")["spec"]["broker"] == "theirs"
+
+
+def test_the_broker_belongs_to_no_single_app() -> None:
+    assert "eaves.dev/app" not in only(render_app(*CASES["plain"]), "Broker")["metadata"]["labels"]
+
+
+def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
+    closed = only(render_app(*CASES["plain"]), "NetworkPolicy")["spec"]["egress"]
+    assert [sorted({port["port"] for port in rule["ports"]}) for rule in closed] == [[53]]
+    opened = only(render_app(*CASES["full"]), "NetworkPolicy", "flowers")["spec"]["egress"][1]
+    assert [port["port"] for port in opened["ports"]] == [443, 8443]
+    assert [block["ipBlock"]["cidr"] for block in opened["to"]] == ["0.0.0.0/0", "10.1.0.0/16"]
+
+
+def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
+    sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
+    short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))
+    app = plain_app(image="registry.example/flowers:v1")
+    with pytest.raises(ConfigError) as error:
+        render_app(
+            replace(app, sources=sources, triggers=(*app.triggers, short)), KnativeSettings(), SiteSettings(name="barn")
+        )
+    assert [fault.path for fault in error.value.faults] == [
+        "knative.image",
+        "knative.agent_image",
+        "triggers[0].delivery.timeout_s",
+        "sources[0].claim",
+        "sources[1].path",
+        "sites.namespace",
+    ]
+
+
+def test_files_are_named_so_that_what_others_need_is_applied_first(tmp_path: Path) -> None:
+    written = write_files(render_app(*CASES["full"]), tmp_path)
+    assert sorted(written) == written
+    names = [path.stem.partition("-")[2] for path in written]
+    kinds = [name.partition("-")[0] for name in names]
+    assert kinds[0] == "namespace"
+    assert names.index("sinkbinding-flowers-inbox") < names.index("statefulset-flowers-inbox")
+    assert names.index("service-flowers-gate-mqtt") < names.index("trigger-flowers-gate")
+    assert kinds.index("serviceaccount") < kinds.index("service")
+    assert kinds.index("daemonset") < kinds.index("service")
+
+
+def test_files_that_are_no_longer_rendered_go_and_files_of_others_stay(tmp_path: Path) -> None:
+    write_files(render_app(*CASES["full"]), tmp_path)
+    (tmp_path / "theirs.yaml").write_text("kind: ConfigMap\n")
+    written = write_files(render_app(*CASES["plain"]), tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([*written, tmp_path / "theirs.yaml"])
+
+
+def test_the_same_app_gives_the_same_files() -> None:
+    assert render_app(*CASES["full"]) == render_app(*CASES["full"])
+    assert file_name(10, only(render_app(*CASES["plain"]), "Service")) == "10-service-flowers.yaml"
+    assert IMAGE in to_yaml(only(render_app(*CASES["plain"]), "Service"))
+
+
+def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_told_one() -> None:
+    """A StatefulSet replaces no pod that isn't ready, and the first one may come before its SinkBinding."""
+    rendered = render_app(full_app(), full_settings(), plain_site())
+    (container,) = only(rendered, "StatefulSet", "flowers-inbox")["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health/liveness", "port": "metrics"}
+    assert not {"readinessProbe", "startupProbe"} & container.keys()

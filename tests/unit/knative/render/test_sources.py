@@ -1,0 +1,187 @@
+"""Sources of every kind in a cluster: what runs each, what it may see, and what eaves.yaml must not say there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eaves.config import build, env_layer
+from eaves.errors import ConfigError
+from eaves.platform import AppSpec, SourceSpec
+from eaves.sources.agent.configuration import read_source
+from eaves.sources.settings import AgentSettings
+from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
+from knative.render.rendering import render_app
+from knative.resources.app.destinations import Destination, find_destinations
+from tests.cluster.apps import full_settings, plain_app, plain_site
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+
+MQTT = {"url": "mqtts://broker.lan", "topics": ["gate/+"]}
+AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
+
+
+def app(kind: str = "mqtt", *, name: str = "gate", options: dict[str, Any] | None = None, **values: Any) -> AppSpec:
+    """An app with one source."""
+    source = SourceSpec(name=name, kind=kind, options=MQTT if options is None else options, **values)
+    return replace(plain_app(), sources=(source,))
+
+
+def render(wanted: AppSpec) -> dict[str, Any]:
+    """The object that runs the source."""
+    made = render_app(wanted, full_settings(), plain_site())
+    (found,) = [one for one in made if one["kind"] in AGENTS and "-pin-" not in one["metadata"]["name"]]
+    return found
+
+
+def faults(wanted: AppSpec) -> dict[str, str]:
+    with pytest.raises(ConfigError) as error:
+        render_app(wanted, full_settings(), plain_site())
+    return {fault.path: fault.message for fault in error.value.faults}
+
+
+def test_what_is_reached_over_the_network_keeps_its_queue_and_sees_no_folder() -> None:
+    made = render(app())
+    assert made["kind"] == STATEFUL_SET.kind
+    pod = made["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp"]
+    (container,) = pod["containers"]
+    assert [mount["name"] for mount in container["volumeMounts"]] == ["tmp", "spool"]
+    assert made["spec"]["podManagementPolicy"] == "Parallel", "a pod that can't start is replaced by a mended one"
+    validate(made)
+    assert [restricted_faults(template) for template in pod_templates(made)] == [[]]
+
+
+def test_the_agent_is_told_what_its_source_reads_without_a_fault() -> None:
+    (container,) = render(app(secret="login"))["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one.get("value", "") for one in container["env"]}
+    (values,) = json.loads(told["EAVES_SOURCES"])
+    assert values == {"name": "gate", "kind": "mqtt", **MQTT, "credentials": "/credentials"}
+    source, found = read_source(values, "test", "")
+    assert (found, source is not None) == ([], True)
+
+
+def expand(text: str) -> str:
+    """The value of a variable as the kubelet sets it. Source: Kubernetes, third_party/forked/golang/expansion."""
+    return re.sub(r"\$(\$|\((\w+)\))", lambda found: "$" if found[1] == "$" else f"value of {found[2]}", text)
+
+
+def test_dollars_reach_the_agent_as_they_were_written() -> None:
+    topics = ["$share/eaves/a", "b/$$/c", "d/$(HOSTNAME)", "e/$$(HOSTNAME)/$"]
+    (container,) = render(app(options={**MQTT, "topics": topics}))["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    (values,) = json.loads(told["EAVES_SOURCES"])
+    assert values["topics"] == topics
+
+
+def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
+    made = render_app(app(), full_settings(), replace(plain_site(), namespace=""))
+    (found,) = [one for one in made if one["kind"] == STATEFUL_SET.kind]
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    assert told["EAVES_FUNCTION_URL"] == "http://flowers.value of NAMESPACE.svc/"
+
+
+@pytest.mark.parametrize(
+    ("size", "room", "dead"), [("2Gi", 1_000_000_000, 200_000_000), ("100Mi", 48_828_125, 9_765_625)]
+)
+def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
+    (container,) = render(app(spool_size=size))["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one["value"] for one in container["env"]}
+    settings = build(AgentSettings, env_layer(AgentSettings, told))
+    assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
+
+
+def test_a_volume_that_holds_no_image_is_refused() -> None:
+    found = faults(app(spool_size="20Mi"))
+    assert found == {"sources[0].spool_size": "must be at least 42Mi, for images of 20000000 bytes (got '20Mi')"}
+    render(app(spool_size="42Mi"))
+    large = app(options={**MQTT, "max_bytes": 205_000_000}, spool_size="100Mi")
+    assert "at least 420Mi" in faults(large)["sources[0].spool_size"]
+
+
+@pytest.mark.parametrize(("max_bytes", "limit"), [(1_000, "512Mi"), (20_000_000, "512Mi"), (50_000_000, "1280Mi")])
+def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -> None:
+    (container,) = render(app(options={**MQTT, "max_bytes": max_bytes}))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"memory": limit}
+
+
+def test_a_source_sees_its_own_secret_and_no_other() -> None:
+    both = (
+        SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
+        SourceSpec(name="yard", kind="mqtt", options=MQTT, secret="two"),
+    )
+    made = render_app(replace(plain_app(), sources=both), full_settings(), plain_site())
+    seen = {
+        one["metadata"]["name"]: [
+            volume["secret"] for volume in one["spec"]["template"]["spec"]["volumes"] if "secret" in volume
+        ]
+        for one in made
+        if one["kind"] == STATEFUL_SET.kind
+    }
+    assert seen == {
+        "flowers-gate": [{"secretName": "one", "defaultMode": 0o400}],
+        "flowers-yard": [{"secretName": "two", "defaultMode": 0o400}],
+    }
+
+
+def test_a_folder_is_still_beside_its_claim() -> None:
+    made = render(app("folder", options={}, claim="photos"))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert {"name": "images", "mountPath": "/images", "readOnly": True} in container["volumeMounts"]
+    assert "podManagementPolicy" not in made["spec"], "it can't be changed of one that is there"
+
+
+def told_path(wanted: AppSpec) -> str:
+    """The path in the pod that the agent is told."""
+    (container,) = render(wanted)["spec"]["template"]["spec"]["containers"]
+    (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
+    return str(values["path"])
+
+
+def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
+    assert told_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
+    assert told_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
+    assert told_path(app("replay", options={"path": "demo.ZIP"}, claim="recordings")) == "/images/demo.ZIP"
+    assert told_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
+    assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
+
+
+def test_what_a_kind_cannot_run_as_is_refused() -> None:
+    assert faults(app(agent="node")) == {"sources[0].agent": "must be service for the kind mqtt (got 'node')"}
+    assert "did you mean mqtt" in faults(app("mqt"))["sources[0].kind"]
+
+
+def test_a_password_in_an_address_is_refused_with_what_to_do() -> None:
+    found = faults(app(options={**MQTT, "url": "mqtt://me:hunter2@broker.lan"}))
+    assert found.keys() == {"sources[0].url"}
+    assert "kubectl -n eaves create secret generic gate" in found["sources[0].url"]
+    assert "secret: gate" in found["sources[0].url"]
+    assert "hunter2" not in str(found)
+
+
+def test_a_password_in_a_query_as_cameras_name_it_is_refused() -> None:
+    found = faults(app("http", options={"url": "http://cam/videostream.cgi?loginuse=admin&loginpas=hunter2"}))
+    assert found.keys() == {"sources[0].url"}
+    assert "hunter2" not in str(found)
+    render(app("http", options={"url": "http://cam/v.cgi?loginuse={username}&loginpas={password}"}, secret="login"))
+
+
+def test_a_folder_of_this_machine_is_no_secret() -> None:
+    found = faults(app(options={**MQTT, "credentials": "secrets/broker"}))
+    assert "create secret generic gate --from-file=secrets/broker" in found["sources[0].secret"]
+    render(app(options={**MQTT, "credentials": "secrets/broker"}, secret="login"))
+
+
+def test_addresses_that_the_doctor_tries() -> None:
+    assert list(find_destinations(app(secret="login"))) == [
+        Destination(by="source gate", address="tls://broker.lan:8883", secret="login")
+    ]
+    assert [one.address for one in find_destinations(app("http", options={"url": "https://cam.lan/snap.jpg"}))] == [
+        "tls://cam.lan:443"
+    ]
+    assert list(find_destinations(app(options={"url": "nonsense"}))) == []
+    assert list(find_destinations(app("folder", options={}, claim="photos"))) == []

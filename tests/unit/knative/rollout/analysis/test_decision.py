@@ -1,0 +1,372 @@
+"""What is decided about a rollout, from what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knative.rollout.analysis.assessment import Assessment, AssessmentResult
+from knative.rollout.analysis.decision import (
+    JUDGES,
+    RevisionHealth,
+    RolloutAction,
+    RolloutDecision,
+    RolloutObservation,
+    decide_rollout,
+)
+from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
+from knative.rollout.plan import plan_decision
+from knative.rollout.rollout_state import RolloutPhase, RolloutState
+from knative.rollout.traffic import split_traffic
+from knative.settings import RolloutSettings
+
+OLD, NEW = "a-1", "a-2"
+BEGUN = 1000.0
+SETTINGS = RolloutSettings(steps=("10", "50"), step_s=60, deadline_s=600, min_requests=20, max_error_increase=0.2)
+STRICT = replace(SETTINGS, max_error_increase=0.01)
+
+
+def tally(
+    answered: int = 0, failed: int = 0, *, ms: float = 100.0, timed: int | None = None, refused: int = 0
+) -> RequestCounters:
+    timed = answered if timed is None else timed
+    return RequestCounters(answered=answered, failed=failed, refused=refused, timed=timed, seconds=timed * ms / 1000)
+
+
+def at(
+    percent: int = 10,
+    *,
+    new: RequestCounters | None = None,
+    old: RequestCounters | None = None,
+    before: RequestCounters | None = None,
+    settings: RolloutSettings = SETTINGS,
+) -> RolloutState:
+    """A rollout with `new` and `old` in the present step, and `before` of the old revision before it."""
+    base = {OLD: before or RequestCounters()}
+    totals = {NEW: new or RequestCounters(), OLD: (before or RequestCounters()) + (old or RequestCounters())}
+    counts = RevisionCounts(totals=totals, base=base)
+    shares = split_traffic(NEW, percent, OLD)
+    return RolloutState(
+        old=OLD, new=NEW, phase=RolloutPhase.ADVANCING, traffic=shares, since=BEGUN, settings=settings, counts=counts
+    )
+
+
+def looked(state: RolloutState, *, new: RequestCounters, old: RequestCounters, times: int = 1) -> RolloutState:
+    """Looks 15 s apart, each with so much of both revisions more."""
+    for _ in range(times):
+        counts = state.counts
+        totals = {NEW: counts.total(NEW) + new, OLD: counts.total(OLD) + old}
+        now = (counts.windows.since or BEGUN) + 15
+        state = replace(state, counts=replace(counts, totals=totals).close_window(now, BEGUN))
+    return state
+
+
+def seen(
+    state: RolloutState, *, new: RevisionHealth | None = None, old: RevisionHealth | None = None, **unread: str
+) -> RolloutObservation:
+    return RolloutObservation(
+        new=new or RevisionHealth(name=NEW),
+        old=old or RevisionHealth(name=OLD),
+        traffic=dict(state.traffic),
+        unread=unread,
+    )
+
+
+def decided(
+    state: RolloutState, *, after_s: float = 60.0, new: RevisionHealth | None = None, old: RevisionHealth | None = None
+) -> RolloutDecision:
+    return decide_rollout(state, seen(state, new=new, old=old), BEGUN + after_s)
+
+
+def test_once_it_is_ready_the_new_revision_gets_the_first_share() -> None:
+    assert decided(at(0), after_s=0, new=RevisionHealth(name=NEW, ready=None)).verb is RolloutAction.WAIT
+    decision = decided(at(0), after_s=0)
+    assert (decision.verb, decision.percent) == (RolloutAction.ADVANCE, 10)
+
+
+def test_step_by_step_it_gets_more_and_at_last_everything() -> None:
+    for percent, verb, share in (
+        (10, RolloutAction.ADVANCE, 50),
+        (50, RolloutAction.FINISH, 100),
+        (30, RolloutAction.ADVANCE, 50),
+    ):
+        decision = decided(at(percent, new=tally(20), old=tally(20)))
+        assert (decision.verb, decision.percent) == (verb, share), "30 is a share that a person set"
+
+
+def test_a_step_lasts_its_time_and_needs_its_requests() -> None:
+    assert decided(at(new=tally(1000)), after_s=59).verb is RolloutAction.WAIT
+    assert decided(at(new=tally(19)), after_s=599).verb is RolloutAction.WAIT
+    assert decided(at(new=tally(0, refused=500)), after_s=599).verb is RolloutAction.WAIT, "refusals say nothing of it"
+
+
+def test_too_few_requests_at_the_deadline_hold_it() -> None:
+    decision = decided(at(new=tally(3, refused=7)), after_s=600)
+    assert (decision.verb, decision.percent) == (RolloutAction.HOLD, 10)
+    assert "3 of 20" in decision.reason
+    assert "7 were refused" in decision.reason
+
+
+# Errors
+
+
+def test_a_single_failed_request_decides_nothing() -> None:
+    decision = decided(at(new=tally(19, 1), old=tally(180), settings=STRICT), after_s=5)
+    assert decision.verb is RolloutAction.WAIT
+    assert decision.reason == (
+        "not enough to tell: about 60 more requests if it is as good as the old one; "
+        "1 of 20 requests failed (before: 0 of 180), a prediction takes 100.0 ms (before: 100.0)"
+    )
+
+
+def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_the_end_of_the_step() -> None:
+    state = looked(at(settings=STRICT), new=tally(5, 1), old=tally(54), times=8)
+    decision = decided(state, after_s=50)
+    assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
+    assert decision.reason.startswith(
+        "it fails more often (chance alone shows that in fewer than 1 of 100,000 steps); "
+        "8 of 48 requests failed (before: 0 of 432)"
+    )
+
+
+def test_failed_requests_of_one_moment_never_roll_back() -> None:
+    state = looked(at(50, settings=STRICT), new=tally(50), old=tally(50), times=4)
+    state = looked(state, new=tally(0, 40), old=tally(50))
+    decision = decided(state, after_s=100)
+    assert decision.verb is RolloutAction.WAIT
+    assert "40 of 240 requests failed, 40 of them at one moment or two (before: 0 of 250)" in decision.reason
+    state = looked(looked(state, new=tally(0, 40), old=tally(50)), new=tally(0, 40), old=tally(50))
+    assert decided(state, after_s=130).verb is RolloutAction.ROLL_BACK, "a third moment"
+
+
+def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
+    """At a small share even one that fails always keeps all requests together within `max_error_increase`."""
+    state = looked(at(20), new=tally(11), old=tally(40))
+    state = looked(state, new=tally(0, 12), old=tally(33))
+    decision = decided(state)
+    assert decision.verb is RolloutAction.WAIT
+    assert decision.reason.startswith("not enough to tell whether it goes on failing; 12 of 23 requests failed, 12 of")
+    after = looked(state, new=tally(20), old=tally(80), times=2)
+    assert decided(after).verb is RolloutAction.ADVANCE, "it was a moment"
+    worse = looked(state, new=tally(0, 12), old=tally(40), times=3)
+    assert decided(worse).verb is RolloutAction.ROLL_BACK
+
+
+def test_a_moment_in_which_the_old_one_fails_makes_no_bad_one_pass() -> None:
+    state = looked(at(50, settings=STRICT), new=tally(99, 1), old=tally(100), times=12)
+    assert decided(state, after_s=200).verb is RolloutAction.WAIT
+    state = looked(state, new=tally(100), old=tally(20, 80))
+    assert "12 of 1,300 requests failed (before: 80 of 1,300)" in decided(state, after_s=200).reason
+    assert decided(state, after_s=200).verb is RolloutAction.WAIT
+
+
+def test_one_that_fails_as_often_as_the_old_one_goes_on_when_enough_was_seen() -> None:
+    state = at(50, settings=STRICT)
+    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=10)).verb is RolloutAction.WAIT
+    assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=50)).verb is RolloutAction.FINISH
+    assert decided(looked(state, new=tally(199, 1), old=tally(200), times=40)).verb is RolloutAction.FINISH, (
+        "half is allowed"
+    )
+
+
+def test_the_last_step_needs_the_most_requests_and_a_smaller_share_before_it_less() -> None:
+    assert least_good(10, old=9) == 40
+    assert least_good(25, old=3) == 103
+    assert least_good(50, old=1) == 458
+
+
+def least_good(percent: int, old: int) -> int:
+    """Requests without any error that let a step pass, with so many of the old revision for each of the new one."""
+    settings = replace(STRICT, steps=("10", "25", "50"))
+    states = ((n, at(percent, new=tally(n), old=tally(n * old), settings=settings)) for n in range(20, 1000))
+    return next(n for n, state in states if decided(state).percent > percent)
+
+
+def test_requests_before_the_step_say_nothing_of_it() -> None:
+    state = at(50, before=tally(100_000), settings=STRICT)
+    assert decided(looked(state, new=tally(95, 5), old=tally(95, 5), times=9)).verb is RolloutAction.WAIT
+    state = at(50, before=tally(0, 100_000), settings=STRICT)
+    assert decided(looked(state, new=tally(95, 5), old=tally(100), times=9)).verb is RolloutAction.ROLL_BACK
+
+
+def test_without_requests_of_the_old_one_there_is_nothing_to_compare_with() -> None:
+    state = at(50, new=tally(950, 50), settings=STRICT)
+    assert decided(state).verb is RolloutAction.WAIT
+    assert decided(state, after_s=600).verb is RolloutAction.HOLD
+
+
+def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
+    decision = decided(at(new=tally(0, 10), old=tally(5), settings=STRICT), after_s=5)
+    assert decision.verb is RolloutAction.ROLL_BACK
+    assert decision.reason.startswith("it has answered nothing; 10 of 10 requests failed (before: 0 of 5)")
+    assert decided(at(new=tally(0, 9), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
+    assert decided(at(new=tally(1, 10), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
+    assert decided(at(new=tally(0, 10), old=tally(1, 5)), after_s=5).verb is RolloutAction.WAIT, (
+        "the old one fails as well"
+    )
+
+
+# Times
+
+
+def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_vary() -> None:
+    state = looked(at(), new=tally(5, ms=155), old=tally(45, ms=100), times=7)
+    decision = decided(state, after_s=110)
+    assert decision.verb is RolloutAction.WAIT
+    assert "it looks slow, and 7 of 8 times of 15 s are measured" in decision.reason
+    decision = decided(looked(state, new=tally(5, ms=155), old=tally(45, ms=100)), after_s=125)
+    assert decision.verb is RolloutAction.ROLL_BACK
+    assert decision.reason.startswith("it is too slow; 0 of 40 requests failed (before: 0 of 360)")
+    assert "155.0 ms (before: 100.0)" in decision.reason
+    allowed = looked(at(), new=tally(5, ms=150), old=tally(45, ms=100), times=20)
+    assert decided(allowed, after_s=300).verb is RolloutAction.ADVANCE
+
+
+def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
+    state = looked(at(), new=tally(5, ms=100), old=tally(45, ms=100), times=9)
+    state = looked(state, new=tally(5, ms=1500), old=tally(45, ms=100))
+    decision = decided(state, after_s=150)
+    assert decision.verb is RolloutAction.WAIT
+    assert "it looks slow, and times vary too much to tell" in decision.reason
+    assert decided(state, after_s=600).verb is RolloutAction.HOLD
+
+
+def test_times_are_not_compared_where_either_has_few_and_that_is_told() -> None:
+    for state in (
+        at(new=tally(20, ms=900)),
+        at(new=tally(20, ms=900), old=tally(30, timed=9)),
+        at(new=tally(20, ms=900, timed=9), old=tally(100)),
+    ):
+        decision = decided(state)
+        assert decision.verb is RolloutAction.ADVANCE
+        assert "times aren't compared" in decision.reason
+
+
+# Judges
+
+
+def test_any_judge_rolls_back_and_each_that_is_undecided_is_waited_for() -> None:
+    state = at(new=tally(100), old=tally(900))
+
+    def says(finding: AssessmentResult) -> RolloutAction:
+        verdict = Assessment(finding=finding, evidence="90 of 100 labels agree", why="labels say so")
+        decision = decide_rollout(state, seen(state), BEGUN + 60, (*JUDGES, lambda _: verdict))
+        assert "90 of 100 labels agree" in decision.reason
+        assert ("labels say so" in decision.reason) == (finding in (AssessmentResult.WORSE, AssessmentResult.OPEN))
+        return decision.verb
+
+    assert says(AssessmentResult.WORSE) is RolloutAction.ROLL_BACK
+    assert says(AssessmentResult.OPEN) is RolloutAction.WAIT
+    assert says(AssessmentResult.FINE) is RolloutAction.ADVANCE
+    assert says(AssessmentResult.SILENT) is RolloutAction.ADVANCE
+
+
+def test_a_revision_that_failed_is_rolled_back_with_its_message() -> None:
+    failed = RevisionHealth(name=NEW, ready=False, message="golden image 3 differs")
+    for percent in (0, 10, 50):
+        decision = decided(at(percent), new=failed)
+        assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
+        assert "golden image 3 differs" in decision.reason
+    assert decided(at(10), new=RevisionHealth(name=NEW, exists=False, ready=None)).verb is RolloutAction.ROLL_BACK
+
+
+def test_one_that_never_becomes_ready_is_held_at_the_deadline() -> None:
+    decision = decided(at(0), after_s=600, new=RevisionHealth(name=NEW, ready=None, message="pulling"))
+    assert decision.verb is RolloutAction.HOLD
+    assert "pulling" in decision.reason
+
+
+def test_the_first_revision_of_all_gets_everything_once_it_is_ready_and_is_waited_for_until_then() -> None:
+    state = RolloutState(old="", new=NEW, phase=RolloutPhase.ADVANCING, since=BEGUN, settings=SETTINGS)
+    for ready in (False, None):
+        observation = RolloutObservation(
+            new=RevisionHealth(name=NEW, ready=ready, message="no room"), traffic={"": 100}
+        )
+        decision = decide_rollout(state, observation, BEGUN + 10_000)
+        assert decision.verb is RolloutAction.WAIT
+        assert "no room" in decision.reason
+    decision = decide_rollout(state, RolloutObservation(new=RevisionHealth(name=NEW), traffic={"": 100}), BEGUN)
+    assert (decision.verb, decision.percent) == (RolloutAction.FINISH, 100)
+
+
+def test_shares_that_somebody_else_set_hold_it() -> None:
+    state = at(10, new=tally(1000))
+    decision = decide_rollout(state, replace(seen(state), traffic={OLD: 100}), BEGUN + 60)
+    assert decision.verb is RolloutAction.HOLD
+    assert "from a-1 90 %, a-2 10 % to a-1 100 %" in decision.reason
+
+
+def test_it_is_held_when_the_old_revision_is_gone() -> None:
+    assert (
+        decided(at(10, new=tally(1000)), old=RevisionHealth(name=OLD, exists=False, ready=None)).verb
+        is RolloutAction.HOLD
+    )
+
+
+def test_pods_that_cant_be_asked_are_told_of() -> None:
+    state = at(10)
+    decision = decide_rollout(state, seen(state, pod="403: no"), BEGUN + 600)
+    assert decision.verb is RolloutAction.HOLD
+    assert "1 of the pods can't be asked (pod: 403: no)" in decision.reason
+
+
+def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:
+    state = at(10, new=tally(1000))
+    decision = decide_rollout(state, seen(state), BEGUN - 5000)
+    assert decision.verb is RolloutAction.WAIT
+    plan = plan_decision(state, decision, state.traffic, BEGUN - 5000, ())
+    assert plan.state.since == BEGUN - 5000
+    assert decide_rollout(plan.state, seen(state), BEGUN - 4941).verb is RolloutAction.WAIT
+    assert decide_rollout(plan.state, seen(state), BEGUN - 4940).verb is RolloutAction.ADVANCE
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
+def test_what_is_not_advancing_is_left_alone(phase: RolloutPhase) -> None:
+    state = replace(at(10, new=tally(1000)), phase=phase)
+    assert decide_rollout(state, replace(seen(state), traffic={"x": 100}), BEGUN + 10**6).verb is RolloutAction.WAIT
+
+
+def test_without_steps_it_gets_everything_as_soon_as_it_is_ready() -> None:
+    assert decided(at(0, settings=RolloutSettings(steps=()))).verb is RolloutAction.FINISH
+
+
+TALLIES = st.builds(tally, st.integers(0, 60), st.integers(0, 5), ms=st.floats(1, 1000), refused=st.integers(0, 50))
+HEALTHS = st.builds(RevisionHealth, name=st.just(NEW), exists=st.booleans(), ready=st.sampled_from([True, False, None]))
+
+
+@given(
+    percent=st.integers(0, 99),
+    new=TALLIES,
+    old=TALLIES,
+    before=TALLIES,
+    health=HEALTHS,
+    other=HEALTHS,
+    after_s=st.floats(-1000, 1000),
+)
+def test_whatever_is_seen_no_share_grows_on_less_than_the_requests_and_the_time_asked_for(
+    percent: int,
+    new: RequestCounters,
+    old: RequestCounters,
+    before: RequestCounters,
+    health: RevisionHealth,
+    other: RevisionHealth,
+    after_s: float,
+) -> None:
+    state = at(percent, new=new, old=old, before=before)
+    decision = decided(state, after_s=after_s, new=health, old=other)
+    plan = plan_decision(state, decision, state.traffic, BEGUN + after_s, ())
+    assert decision.reason
+    assert sum(plan.state.traffic.values()) == 100
+    assert plan.traffic is None or plan.traffic == plan.state.traffic
+    assert plan.state.percent == decision.percent
+    if decision.percent > percent:
+        assert health.ready is True
+        assert health.exists
+        assert percent == 0 or (new.judged >= 20 and after_s >= 60)
+        assert decision.percent in SETTINGS.percents()
+        assert new.error_rate <= old.error_rate + 0.2 or percent < 50
+    elif decision.percent < percent:
+        assert (decision.verb, plan.state.phase) == (RolloutAction.ROLL_BACK, RolloutPhase.ROLLED_BACK)

@@ -1,0 +1,319 @@
+"""What a word, a deploy or a decision makes of a rollout, from how things stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eaves.errors import InputError, NotFoundError
+from knative.resources.fields.labels import ROLLOUT_ANNOTATION, ROLLOUT_MANAGER
+from knative.rollout.annotation import render_state
+from knative.rollout.metrics.counters import RequestCounters, RevisionCounts
+from knative.rollout.plan import Plan, plan_begin, plan_percent, plan_pin, plan_promote, plan_rollback
+from knative.rollout.rollout_state import KEPT_ENTRIES, RolloutPhase, RolloutState
+from knative.rollout.rollout_status import RolloutStatus, owns_traffic, parse_health, parse_rollout_status
+from knative.rollout.traffic import LATEST
+from knative.settings import RolloutSettings
+
+NOW = 5000.0
+SETTINGS = RolloutSettings(steps=("20",))
+
+
+def standing(
+    traffic: dict[str, int], *, newest: str = "a-2", state: RolloutState | None = None, ready: str = ""
+) -> RolloutStatus:
+    shares = {name or ready: percent for name, percent in traffic.items() if name or ready}
+    return RolloutStatus(name="a", newest=newest, traffic=traffic, shares=shares, state=state)
+
+
+def after(before: RolloutStatus, plan: Plan | None, *, newest: str = "") -> RolloutStatus:
+    """How things stand once a plan was carried out, and perhaps another revision was made."""
+    assert plan is not None
+    traffic = before.traffic if plan.traffic is None else plan.traffic
+    return replace(
+        before,
+        newest=newest or before.newest,
+        traffic=traffic,
+        shares=before.shares if plan.traffic is None else plan.traffic,
+        preview=plan.preview if plan.traffic is not None else before.preview,
+        state=plan.state,
+    )
+
+
+def rolling(
+    percent: int, phase: RolloutPhase = RolloutPhase.ADVANCING, *, old: str = "a-1", new: str = "a-2"
+) -> RolloutState:
+    shares = {name: share for name, share in ((old, 100 - percent), (new, percent)) if share}
+    return RolloutState(old=old, new=new, phase=phase, traffic=shares, since=1.0)
+
+
+# set_percent
+
+
+def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with_most() -> None:
+    plan = plan_percent(standing({"a-0": 20, "a-1": 80}), 30, NOW)
+    assert plan.traffic == {"a-1": 70, "a-2": 30}
+    assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
+    assert plan.needs == ("a-2",)
+    assert plan.state.reason == "set to 30 % by hand"
+
+
+def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
+    assert plan_percent(standing({"a-1": 10, "a-2": 90}), 40, NOW).traffic == {"a-1": 60, "a-2": 40}
+    plan = plan_percent(standing({"a-2": 100}, state=rolling(100, RolloutPhase.DONE)), 40, NOW)
+    assert plan.traffic == {"a-1": 60, "a-2": 40}
+    assert plan.needs == ("a-2", "a-1"), "a-1 gets requests again, so it must be ready too"
+
+
+def test_at_zero_percent_it_gets_an_address_of_its_own() -> None:
+    plan = plan_percent(standing({"a-1": 100}), 0, NOW)
+    assert (plan.traffic, plan.preview) == ({"a-1": 100}, "a-2")
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_a_share_is_from_0_to_100(percent: int) -> None:
+    with pytest.raises(InputError):
+        plan_percent(standing({"a-1": 100}), percent, NOW)
+
+
+def test_the_only_revision_has_everything_and_cant_have_less() -> None:
+    with pytest.raises(NotFoundError, match="only revision"):
+        plan_percent(standing({"a-2": 100}), 50, NOW)
+    with pytest.raises(NotFoundError, match="no revision yet"):
+        plan_percent(standing({LATEST: 100}, newest=""), 50, NOW)
+    assert plan_percent(standing({LATEST: 100}, ready="a-2"), 100, NOW).traffic == {"a-2": 100}
+
+
+# promote
+
+
+def test_promoting_what_has_everything_changes_nothing() -> None:
+    promoted = after(standing({"a-1": 100}), plan_promote(standing({"a-1": 100}), NOW))
+    assert promoted.traffic == {"a-2": 100}
+    assert plan_promote(promoted, NOW) is None
+
+
+def test_what_is_promoted_remembers_what_served_before() -> None:
+    plan = plan_promote(standing({"a-1": 90, "a-2": 10}, state=rolling(10)), NOW)
+    assert plan is not None
+    assert (plan.state.old, plan.state.phase, plan.state.served) == ("a-1", RolloutPhase.DONE, True)
+    assert plan.state.counts == RevisionCounts()
+
+
+# rollback
+
+
+@pytest.mark.parametrize("percent", [0, 10, 99])
+@pytest.mark.parametrize("phase", [RolloutPhase.ADVANCING, RolloutPhase.HELD])
+def test_in_the_middle_of_a_rollout_the_old_revision_gets_everything(percent: int, phase: RolloutPhase) -> None:
+    state = rolling(percent, phase)
+    plan = plan_rollback(standing(dict(state.traffic), state=state), NOW)
+    assert plan is not None
+    assert (plan.traffic, plan.state.phase) == ({"a-1": 100}, RolloutPhase.ROLLED_BACK)
+    assert not plan.needs, "it must work whatever fails"
+    assert not plan.bears
+
+
+def test_after_a_rollout_the_revision_that_was_replaced_gets_everything_and_back_in_turn() -> None:
+    there = standing({"a-2": 100}, state=replace(rolling(100, RolloutPhase.DONE), served=True))
+    plan = plan_rollback(there, NOW)
+    assert plan is not None
+    assert (plan.needs, plan.bears) == ((), ("a-1",))
+    back = after(there, plan)
+    assert back.traffic == {"a-1": 100}
+    plan = plan_rollback(back, NOW)
+    assert plan is not None
+    assert (plan.traffic, plan.needs) == ({"a-2": 100}, ("a-2",))
+    assert after(back, plan_rollback(after(back, plan), NOW)).traffic == {"a-1": 100}
+
+
+def test_a_second_rollback_may_be_asked_to_change_nothing() -> None:
+    there = standing({"a-2": 100}, state=replace(rolling(100, RolloutPhase.DONE), served=True))
+    back = after(there, plan_rollback(there, NOW, undo=False))
+    assert back.traffic == {"a-1": 100}
+    assert plan_rollback(back, NOW, undo=False) is None
+
+
+def test_what_never_had_everything_is_not_rolled_back_to_blindly() -> None:
+    there = standing({"a-1": 50, "a-2": 50}, state=rolling(50))
+    back = after(there, plan_rollback(there, NOW))
+    with pytest.raises(NotFoundError, match="rolled back by hand") as raised:
+        plan_rollback(back, NOW)
+    assert "eaves promote a" in str(raised.value.hint)
+    assert after(back, plan_promote(back, NOW)).traffic == {"a-2": 100}
+
+
+def test_what_was_just_deployed_and_serves_nothing_yet_is_dismissed() -> None:
+    done = replace(rolling(100, RolloutPhase.DONE, old="a-0", new="a-1"), served=True)
+    plan = plan_rollback(standing({"a-1": 100}, state=done), NOW)
+    assert plan is not None
+    assert (plan.traffic, plan.state.old, plan.state.new) == ({"a-1": 100}, "a-1", "a-2")
+    assert plan.state.phase is RolloutPhase.ROLLED_BACK
+
+
+def test_shares_set_by_other_means_after_a_rollback_can_be_rolled_back_again() -> None:
+    state = rolling(0, RolloutPhase.ROLLED_BACK)
+    plan = plan_rollback(standing({"a-2": 100}, state=state), NOW)
+    assert plan is not None
+    assert plan.traffic == {"a-1": 100}
+
+
+def test_there_may_be_nothing_before_it() -> None:
+    with pytest.raises(NotFoundError, match="no revision before a-2"):
+        plan_rollback(standing({"a-2": 100}), NOW)
+    damaged = replace(standing({"a-2": 100}), fault="the annotation can't be read")
+    with pytest.raises(NotFoundError, match="can't be read"):
+        plan_rollback(damaged, NOW)
+
+
+# pin
+
+
+def test_shares_that_follow_the_newest_revision_stay_where_they_are_before_a_deploy() -> None:
+    plan = plan_pin(standing({LATEST: 100}, ready="a-2"))
+    assert plan is not None
+    assert plan.traffic == {"a-2": 100}
+    assert plan.state.serving == "a-2"
+    assert plan_pin(standing({"a-2": 100})) is None
+    assert plan_pin(standing({LATEST: 100})) is None, "nothing serves yet"
+    plan = plan_pin(
+        standing({LATEST: 100}, ready="a-2", state=RolloutState(old="", new="a-2", phase=RolloutPhase.ADVANCING))
+    )
+    assert plan is not None
+    assert (plan.state.phase, plan.state.traffic) == (RolloutPhase.ADVANCING, {"a-2": 100})
+
+
+# begin
+
+
+def test_a_rollout_begins_at_zero_and_changes_no_shares() -> None:
+    plan = plan_begin(standing({"a-1": 100}), SETTINGS, NOW)
+    assert plan.traffic is None
+    assert (plan.state.old, plan.state.new, plan.state.percent) == ("a-1", "a-2", 0)
+    assert (plan.state.phase, plan.state.settings, plan.state.since) == (RolloutPhase.ADVANCING, SETTINGS, NOW)
+
+
+def test_the_very_first_revision_has_nothing_before_it_and_its_shares_are_left_to_knative() -> None:
+    plan = plan_begin(standing({LATEST: 100}, newest="a-1"), SETTINGS, NOW)
+    assert plan.traffic is None
+    assert (plan.state.old, plan.state.new, plan.state.phase) == ("", "a-1", RolloutPhase.ADVANCING)
+
+
+def test_the_first_revision_that_serves_already_is_pinned() -> None:
+    plan = plan_begin(standing({LATEST: 100}, newest="a-1", ready="a-1"), SETTINGS, NOW)
+    assert plan.traffic == {"a-1": 100}
+    assert plan.state.phase is RolloutPhase.DONE
+
+
+def test_shares_that_follow_the_newest_revision_are_pinned_to_the_one_that_serves() -> None:
+    plan = plan_begin(standing({LATEST: 100}, newest="a-2", ready="a-1"), SETTINGS, NOW)
+    assert plan.traffic == {"a-1": 100}
+    assert (plan.state.old, plan.state.new) == ("a-1", "a-2")
+
+
+def test_beginning_again_and_again_changes_nothing() -> None:
+    state = replace(rolling(10), settings=RolloutSettings(step_s=5))
+    assert plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW).state == state
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.HELD, RolloutPhase.DONE, RolloutPhase.ROLLED_BACK])
+def test_what_has_come_to_its_end_stays_there_and_takes_the_settings_for_the_next_one(phase: RolloutPhase) -> None:
+    state = rolling(100 if phase is RolloutPhase.DONE else 0, phase)
+    plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW)
+    assert plan.traffic is None
+    assert plan.state == replace(state, settings=SETTINGS)
+
+
+def test_a_person_lets_a_held_rollout_go_on_at_the_share_it_has() -> None:
+    counts = RevisionCounts(totals={"a-2": RequestCounters(answered=3)})
+    state = replace(rolling(10, RolloutPhase.HELD), counts=counts)
+    plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW, again=True)
+    assert (plan.state.phase, plan.state.percent, plan.state.since) == (RolloutPhase.ADVANCING, 10, NOW)
+    assert plan.state.counts == counts, "what came while it was held counts"
+    state = rolling(0, RolloutPhase.ROLLED_BACK)
+    plan = plan_begin(standing(dict(state.traffic), state=state), SETTINGS, NOW, again=True)
+    assert (plan.state.phase, plan.state.percent, plan.traffic) == (RolloutPhase.ADVANCING, 0, None)
+
+
+@pytest.mark.parametrize("phase", [RolloutPhase.ADVANCING, RolloutPhase.HELD])
+def test_a_third_revision_in_the_middle_starts_again_from_the_one_that_had_proven_itself(phase: RolloutPhase) -> None:
+    state = rolling(60, phase)
+    plan = plan_begin(standing(dict(state.traffic), newest="a-3", state=state), SETTINGS, NOW)
+    assert plan.traffic == {"a-1": 100}
+    assert (plan.state.old, plan.state.new, plan.state.phase) == ("a-1", "a-3", RolloutPhase.ADVANCING)
+
+
+def test_the_next_revision_after_a_rollout_is_set_against_the_one_that_won() -> None:
+    for state, serving in ((rolling(100, RolloutPhase.DONE), "a-2"), (rolling(0, RolloutPhase.ROLLED_BACK), "a-1")):
+        plan = plan_begin(standing(dict(state.traffic), newest="a-3", state=state), SETTINGS, NOW)
+        assert (plan.state.old, plan.traffic) == (serving, None)
+
+
+def test_the_next_revision_after_shares_set_by_other_means_is_set_against_the_largest() -> None:
+    plan = plan_begin(standing({"a-0": 70, "a-9": 30}, newest="a-3", state=rolling(10)), SETTINGS, NOW)
+    assert (plan.state.old, plan.traffic) == ("a-0", {"a-0": 100})
+
+
+def test_a_revision_that_was_at_zero_to_be_tried_leaves_the_list_when_the_next_one_comes() -> None:
+    before = replace(standing({"a-1": 100}, newest="a-3"), preview="a-2")
+    assert plan_begin(before, SETTINGS, NOW).traffic == {"a-1": 100}
+
+
+def test_the_history_is_kept_and_bounded() -> None:
+    there = standing({"a-1": 100})
+    for number in range(20):
+        there = after(there, plan_percent(there, number, NOW))
+    assert there.state is not None
+    assert [entry.what for entry in there.state.history][-2:] == ["18 %", "19 %"]
+    assert len(there.state.history) == KEPT_ENTRIES
+
+
+# Reading a Service
+
+
+def service(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "a", "generation": 2, "annotations": {ROLLOUT_ANNOTATION: render_state(rolling(10))}},
+        "spec": {"traffic": [{"latestRevision": True, "percent": 100}]},
+        "status": {"observedGeneration": 2, "latestCreatedRevisionName": "a-2", "latestReadyRevisionName": "a-1"}
+        | status,
+    }
+
+
+def test_a_service_tells_how_things_stand() -> None:
+    read = parse_rollout_status(service())
+    assert (read.name, read.newest, read.traffic, read.shares) == ("a", "a-2", {LATEST: 100}, {"a-1": 100})
+    assert (read.settled, read.pinned, read.state) == (True, False, rolling(10))
+
+
+def test_what_knative_has_not_taken_up_yet_is_not_relied_on() -> None:
+    assert not parse_rollout_status(service(observedGeneration=1)).settled
+    stale = {"type": "ConfigurationsReady", "status": "Unknown", "reason": "OutOfDate"}
+    assert not parse_rollout_status(service(conditions=[stale])).settled
+    assert not parse_rollout_status({"metadata": {"name": "a", "generation": 1}}).settled
+
+
+def test_a_revision_tells_how_it_is() -> None:
+    def health(**condition: str) -> tuple[bool, bool | None, str]:
+        read = parse_health("a-1", {"status": {"conditions": [{"type": "Ready", **condition}]}})
+        return read.exists, read.ready, read.message
+
+    assert health(status="True") == (True, True, "")
+    assert health(status="False", reason="ExitCode1", message="golden") == (True, False, "golden")
+    assert health(status="Unknown", reason="Deploying") == (True, None, "Deploying")
+    assert not parse_health("a-1", None).exists
+    assert parse_health("a-1", {}).ready is None
+
+
+def test_who_owns_the_shares_is_read_from_the_managed_fields() -> None:
+    def owned(manager: str, *, operation: str = "Apply", field: str = "f:traffic") -> bool:
+        entry = {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": {field: {}}}}
+        return owns_traffic({"metadata": {"managedFields": [{"manager": "kn"}, entry]}})
+
+    assert owned(ROLLOUT_MANAGER)
+    assert not owned("kn")
+    assert not owned(ROLLOUT_MANAGER, operation="Update")
+    assert not owned(ROLLOUT_MANAGER, field="f:template")
+    assert not owns_traffic({"metadata": {}})

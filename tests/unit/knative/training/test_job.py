@@ -1,0 +1,304 @@
+"""Trainings as Kubernetes objects: golden files, the API's schemas, and what a Job's name hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from converters.settings import ConvertSettings
+from eaves.base.telemetry import TELEMETRY_OFF
+from eaves.config import iter_leaves
+from eaves.config.complete import load_sections
+from eaves.errors import ConfigError, Fault
+from knative.render.rendering import to_yaml
+from knative.resources.fields.labels import RUN_LABEL
+from knative.settings import KnativeSettings
+from knative.training.job import TrainingJob, build_job, training_faults
+from knative.training.job_settings import JobSettings
+from knative.training.jobsink import build_dataset_trigger, build_jobsink, jobsink_faults
+from knative.training.pipeline import build_binding, build_pipeline, pipeline_faults
+from knative.training.run_reader import build_reader, build_token
+from knative.training.training_manifests import render_training
+from tests.cluster.manifests import pod_templates, restricted_faults, validate
+from trainer.lifecycle import ENDINGS
+from trainer.settings import DataSettings, TrainSettings
+
+GOLDEN = Path(__file__).parent / "golden"
+IMAGE = "registry.example/eaves-trainer@sha256:" + "1" * 64
+BASE = "registry.example/python@sha256:" + "2" * 64
+BARE = TrainingJob(
+    name="flowers",
+    site="home",
+    data=DataSettings(path="s3://photos/flowers"),
+    train=TrainSettings(),
+    job=JobSettings(output="s3://models/runs"),
+    knative=KnativeSettings(trainer_image=IMAGE),
+)
+FULL = TrainingJob(
+    name="flowers",
+    site="barn",
+    namespace="eaves",
+    data=DataSettings(path="photos", balance="none", allowed_prefixes=("s3://photos/barn", "s3://photos/yard")),
+    train=TrainSettings(mode="finetune", epochs=5, batch_size=16),
+    convert=ConvertSettings(precision="fp32", targets=("arm64-generic",)),
+    job=JobSettings(
+        data="s3://photos/flowers",
+        output="s3://models/runs/",
+        secret="storage",
+        service_account="trainer",
+        cpu="8",
+        memory="16Gi",
+        memory_limit="24Gi",
+        work_size="50Gi",
+        queue="trainings",
+        retries=6,
+        deadline_s=36000,
+        ttl_s=3600,
+        grace_s=120,
+        repository="registry.example/flowers",
+        base=BASE,
+        platforms=("linux/amd64", "linux/arm64"),
+        push_secret="registry",
+    ),
+    knative=KnativeSettings(trainer_image=IMAGE, pull_secret="registry", broker="events"),
+)
+SHARED_OUT = replace(FULL, job=replace(FULL.job, shards=4, repository="", base=""))
+ON_VOLUMES = replace(
+    BARE,
+    train=TrainSettings(weights="/data/notop.weights.h5"),
+    job=JobSettings(data_claim="photos", data="flowers", output_claim="models", work_claim="work"),
+)
+JOB = {"metadata": {"name": "flowers-train-0123456789", "uid": "0b0e6e0c-7d5a-4b0e-9d3c-0e6f0a6a1c11"}}
+MANIFESTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "job": lambda: build_job(BARE),
+    "job-indexed": lambda: build_job(SHARED_OUT),
+    "job-volumes": lambda: build_job(ON_VOLUMES),
+    "pipeline": lambda: build_pipeline(FULL),
+    "pipeline-binding": lambda: build_binding(FULL),
+    "jobsink": lambda: build_jobsink(replace(FULL, job=replace(FULL.job, repository=""))),
+    "jobsink-pipeline": lambda: build_jobsink(FULL),
+    "jobsink-trigger": lambda: build_dataset_trigger(FULL),
+    "reader": lambda: build_reader(ON_VOLUMES, "flowers-0123456789-read-abcd", JOB),
+    "reader-token": lambda: build_token(ON_VOLUMES, "flowers-0123456789-read-abcd", "token", JOB),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_an_object_is_as_it_was_read_and_approved(name: str) -> None:
+    """Write it anew with: python -m tests.unit.knative.training.test_job."""
+    assert to_yaml(MANIFESTS[name]()) == (GOLDEN / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("name", ["job", "job-indexed", "job-volumes", "pipeline", "reader", "reader-token"])
+def test_what_kubernetes_gets_is_valid(name: str) -> None:
+    validate(MANIFESTS[name]())
+
+
+@pytest.mark.parametrize("name", ["pipeline-binding", "jobsink", "jobsink-pipeline", "jobsink-trigger"])
+def test_what_knative_gets_is_valid(name: str, shared: Path) -> None:
+    validate(MANIFESTS[name](), shared)
+
+
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if not name.endswith(("binding", "trigger", "token"))])
+def test_restricted_pod_security_lets_it_in(name: str) -> None:
+    (template,) = pod_templates(MANIFESTS[name]())
+    assert restricted_faults(template) == []
+    assert template["spec"]["automountServiceAccountToken"] is False
+    for container in template["spec"]["containers"]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_every_way_a_training_ends_has_its_rule() -> None:
+    rules = build_job(BARE)["spec"]["podFailurePolicy"]["rules"]
+    assert rules[0]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    actions = {code: rule["action"] for rule in rules[1:] for code in rule["onExitCodes"]["values"]}
+    for ending in ENDINGS:
+        assert actions.get(ending.code, "Count") == (ending.action or "Count")
+
+
+def name_of(training: TrainingJob) -> str:
+    name: str = build_job(training)["metadata"]["name"]
+    return name
+
+
+def test_the_same_training_has_the_same_name_and_run() -> None:
+    assert name_of(BARE) == name_of(replace(BARE))
+    later = replace(BARE, job=replace(BARE.job, ttl_s=1, retries=1, deadline_s=9))
+    assert name_of(later) == name_of(BARE), "what the API server lets change doesn't count"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(BARE, train=TrainSettings(epochs=7)),
+        replace(BARE, data=DataSettings(path="s3://photos/trees")),
+        replace(BARE, data=DataSettings(path="s3://photos/flowers", balance="none")),
+        replace(BARE, knative=KnativeSettings(trainer_image=IMAGE.replace("1" * 64, "3" * 64))),
+        replace(BARE, run="with-roses"),
+    ],
+)
+def test_another_training_is_another_job_and_another_run(other: TrainingJob) -> None:
+    assert name_of(other) != name_of(BARE)
+    assert other.run_name != BARE.run_name
+
+
+def test_more_memory_is_another_job_for_the_same_run() -> None:
+    other = replace(BARE, job=replace(BARE.job, memory="8Gi"))
+    assert name_of(other) != name_of(BARE)
+    assert build_job(other)["metadata"]["labels"][RUN_LABEL] == build_job(BARE)["metadata"]["labels"][RUN_LABEL]
+
+
+def test_the_longest_name_fits() -> None:
+    longest = replace(FULL, name="a" * 40, job=replace(FULL.job, shards=100))
+    for manifest in (build_job(longest), build_pipeline(replace(longest, job=FULL.job)), build_jobsink(longest)):
+        name = manifest["metadata"]["name"]
+        assert len(f"{name}-99") <= 63
+        assert len(manifest["metadata"]["labels"].get(RUN_LABEL, "")) <= 63
+
+
+def settings_of(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a container's `--settings` tells, as the process in it reads it."""
+    (text,) = (word.removeprefix("--settings=") for word in container["args"] if word.startswith("--settings="))
+    return load_sections(text)
+
+
+def container_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    (container,) = spec["template"]["spec"]["containers"]
+    return dict(container)
+
+
+def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
+    container = container_of(build_job(BARE)["spec"])
+    names = {variable["name"] for variable in container["env"]}
+    assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME"}
+    told = settings_of(container)
+    assert set(told) == {"data", "train"}
+    assert set(told["train"]) == {leaf.path for leaf in iter_leaves(TrainSettings)}
+    assert set(told["data"]) == {leaf.path for leaf in iter_leaves(DataSettings)}
+    assert told["train"]["epochs"] == TrainSettings().epochs
+    assert told["data"]["path"] == "s3://photos/flowers"
+
+
+def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
+    told = settings_of(container_of(build_pipeline(FULL)["spec"]))
+    assert set(told["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
+    assert told["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
+    by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
+    assert "path" not in by_event["data"], "the event names it"
+    assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
+
+
+def test_nothing_in_the_settings_is_replaced_by_kubernetes() -> None:
+    grouped = replace(BARE, data=replace(BARE.data, group_by="name:$(HOME)(part)"))
+    container = container_of(build_job(grouped)["spec"])
+    assert not any("$" in word for word in container["args"])
+    assert settings_of(container)["data"]["group_by"] == "name:$(HOME)(part)"
+
+
+def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
+    lacking = replace(
+        BARE,
+        data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
+        train=TrainSettings(weights="https://me:secret@weights.example/notop.weights.h5"),
+    )
+    faults = told(list(training_faults(lacking)))
+    assert set(faults) == {"job.data", "train.weights"}
+    assert "c2VjcmV0" not in str(faults)
+    assert "secret@" not in str(faults)
+
+
+def told(faults: list[Fault]) -> dict[str, str]:
+    return {fault.path: fault.message for fault in faults}
+
+
+def test_what_a_cluster_lacks_is_told_all_at_once() -> None:
+    lacking = replace(
+        BARE,
+        data=DataSettings(path="photos"),
+        train=TrainSettings(weights="notop.weights.h5"),
+        job=JobSettings(),
+        knative=KnativeSettings(),
+    )
+    faults = told(list(training_faults(lacking)))
+    assert set(faults) == {"knative.trainer_image", "job.output", "job.data", "train.weights"}
+    assert "'photos' is a path on this machine" in faults["job.data"]
+    assert list(training_faults(BARE)) == list(training_faults(ON_VOLUMES)) == []
+
+
+def test_a_pipeline_wants_a_place_to_push_a_base_and_one_pod() -> None:
+    lacking = replace(BARE, job=replace(BARE.job, shards=2), convert=ConvertSettings(handler="handler.py"))
+    assert set(told(list(pipeline_faults(lacking)))) == {
+        "job.repository", "job.base", "job.shards", "convert.handler",
+    }  # fmt: skip
+    assert list(pipeline_faults(FULL)) == []
+
+
+def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event() -> None:
+    unsaid = replace(BARE, data=DataSettings(path="photos"))
+    assert set(told(list(jobsink_faults(unsaid)))) == {"data.allowed_prefixes"}
+    assert list(jobsink_faults(FULL)) == []
+
+
+def test_what_a_jobsink_never_took_goes_where_dead_letters_go() -> None:
+    assert "deadLetterSink" not in build_dataset_trigger(FULL)["spec"]["delivery"]
+    told_of = replace(FULL, knative=replace(FULL.knative, dead_letter_sink="http://dead.barn/"))
+    assert build_dataset_trigger(told_of)["spec"]["delivery"]["deadLetterSink"] == {"uri": "http://dead.barn/"}
+
+
+def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:
+    job = build_jobsink(FULL)["spec"]["job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][-1] == "pipeline"
+    selector = build_binding(FULL)["spec"]["subject"]["selector"]["matchLabels"]
+    assert selector.items() <= job["metadata"]["labels"].items(), "the binding must find it"
+    assert "--output=s3://models/runs/flowers" in container["args"], "the trainer adds the event's identity"
+
+
+def test_a_job_carries_nothing_that_the_jobsink_adds() -> None:
+    """Source: knative/eventing, cmd/jobsink/main.go."""
+    text = yaml.safe_dump(build_jobsink(FULL))
+    assert "K_EVENT_PATH" not in text
+    assert "jobsink-event" not in text
+
+
+@pytest.mark.parametrize(
+    ("repository", "tag"),
+    [
+        ("registry.example/flowers", "registry.example/flowers:{version}"),
+        ("registry.example:5000/flowers", "registry.example:5000/flowers:{version}"),
+        ("registry.example/flowers:stable", "registry.example/flowers:stable"),
+    ],
+)
+def test_a_container_images_tag_is_the_models_version_unless_given(repository: str, tag: str) -> None:
+    pipeline = build_pipeline(replace(FULL, job=replace(FULL.job, repository=repository)))
+    assert f"--tag={tag}" in pipeline["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+@pytest.mark.parametrize(
+    ("training", "kind", "expected"),
+    [
+        (BARE, "job", ["Job"]),
+        (FULL, "pipeline", ["SinkBinding", "Job"]),
+        (FULL, "jobsink", ["SinkBinding", "JobSink", "Trigger"]),
+        (replace(FULL, job=replace(FULL.job, sink="http://sink.example/")), "pipeline", ["Job"]),
+        (replace(FULL, job=replace(FULL.job, repository="")), "jobsink", ["JobSink", "Trigger"]),
+    ],
+)
+def test_what_others_need_is_rendered_first(training: TrainingJob, kind: str, expected: list[str]) -> None:
+    assert [manifest["kind"] for manifest in render_training(training, kind)] == expected
+
+
+@pytest.mark.parametrize("kind", ["job", "pipeline", "jobsink"])
+def test_nothing_is_rendered_that_cant_work(kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"knative\.trainer_image"):
+        render_training(replace(BARE, knative=KnativeSettings()), kind)
+
+
+if __name__ == "__main__":
+    for title, build in MANIFESTS.items():
+        (GOLDEN / f"{title}.yaml").write_text(to_yaml(build()))

@@ -1,0 +1,56 @@
+"""Lines of a training's log, as its container writes them, for people here."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from eaves.logs import JsonFormatter
+from knative.training.job_log import LogLine, find_last_words, parse_line
+from trainer.progress import LoggedProgress
+
+
+def test_what_a_phase_logs_is_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    """The trainer's own log lines, through the formatter of a container."""
+    with caplog.at_level(logging.INFO), LoggedProgress().phase("Training", 4) as step:
+        step(3, "loss 0.5")
+        step(1, "loss 0.4")
+    first, last = (parse_line(JsonFormatter().format(record)) for record in caplog.records)
+    assert first == LogLine(text="Training: 4 to do", phase="Training", done=0, total=4)
+    assert (last.phase, last.done, last.total, last.note) == ("Training", 4, 4, "loss 0.4")
+    assert last.text.startswith("Training: all 4 in")
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("plain text", "plain text"),
+        ('{"message": "told"}', "told"),
+        ('{"message": "told", "phase": "x", "done": "1", "total": 2}', "told"),
+        ('{"message": 7}', '{"message": 7}'),
+        ("{broken", "{broken"),
+        ("[1, 2]", "[1, 2]"),
+        ("\x1b[2Jcleared\x07", " [2Jcleared"),
+        ("", ""),
+    ],
+)
+def test_any_other_line_is_text_that_moves_no_cursor(raw: str, text: str) -> None:
+    assert parse_line(raw) == LogLine(text=text)
+
+
+def test_a_line_is_bounded() -> None:
+    assert len(parse_line("x" * 10_000).text) == 500
+    assert len(parse_line(json.dumps({"message": "x" * 10_000})).text) == 500
+
+
+def test_an_eaves_process_ends_with_its_own_words() -> None:
+    raw = ["error: old", '{"message": "going on"}', "error: no images", "error: in s3://photos", "try: name a folder"]
+    assert find_last_words(raw) == (["old", "no images", "in s3://photos"], "name a folder")
+
+
+def test_any_other_process_ends_with_its_last_lines() -> None:
+    raw = [*(f"line {number}" for number in range(9)), "", '{"message": "the last"}']
+    assert find_last_words(raw) == (["line 5", "line 6", "line 7", "line 8", "the last"], "")
+    assert find_last_words([]) == ([], "")

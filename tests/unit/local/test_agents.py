@@ -1,0 +1,171 @@
+"""The processes of sources over time: ends and failed starts that go on for weeks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eaves.config import build, env_layer
+from eaves.local.processes.agents import Agents
+from eaves.local.processes.process_group import LIVENESS_S, RESTART, STEADY_S
+from eaves.local.state import StateDirectory
+from eaves.platform import AppSpec, FunctionSpec, SourceSpec
+from eaves.sources.settings import AgentSettings
+from tests.fakes.clock import ManualClock
+from tests.fakes.processes import FakeLauncher
+
+
+def app(name: str, *sources: str, site: str = "s") -> AppSpec:
+    function = FunctionSpec(name=name, site=site, artifact=Path("/a"))
+    return AppSpec(
+        function=function, sources=tuple(SourceSpec(name=source, options={"path": "/in"}) for source in sources)
+    )
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def launch() -> FakeLauncher:
+    return FakeLauncher()
+
+
+@pytest.fixture
+def agents(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Agents:
+    return Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch)
+
+
+def test_a_source_that_ends_ten_thousand_times_runs_once_it_is_mended(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    """2.0**1024 is no number: after 17 hours of a missing folder the whole platform ended."""
+    launch.exit_code = 78
+    apps = {"digits": app("digits", "inbox")}
+    while launch.count < 10_000:
+        agents.reconcile(apps)
+        assert agents.describe("digits") == ("inbox: ended with 78",)
+        clock.turn(RESTART.cap_s / 4)
+    assert clock.monotonic() > 9_900 * RESTART.cap_s
+    launch.exit_code = None
+    for _ in range(100):
+        clock.turn(1)
+        agents.reconcile(apps)
+    assert agents.describe("digits") == ("inbox: running",)
+    assert agents.failed() == {}
+
+
+def test_a_source_that_can_not_be_started_is_named_and_the_others_run(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    launch.error = ValueError("embedded null byte")
+    apps = {"b": app("b", "two"), "a": app("a", "one"), "c": app("c", "three")}
+    for _ in range(2_000):
+        agents.reconcile(apps)
+        clock.turn(60)
+    assert agents.failed() == {
+        "b": "the agent of b can't be started: embedded null byte",
+        "c": "the agent of c can't be started: embedded null byte",
+    }
+    assert agents.describe("a") == ("one: running",)
+    launch.error = None
+    agents.reconcile(apps)
+    assert agents.failed() == {}
+    assert agents.describe("c") == ("three: running",)
+
+
+def ends_until_pause(agents: Agents, clock: ManualClock, launch: FakeLauncher, ran_s: float) -> float:
+    """Seconds until an agent that ran for so long and ended is started again."""
+    apps = {"a": app("a", "one")}
+    for _ in range(int(ran_s)):
+        clock.turn(1)
+        agents.reconcile(apps)
+    launch.children[-1].end(1)
+    agents.reconcile(apps)
+    ended, count = clock.monotonic(), launch.count
+    while launch.count == count:
+        clock.turn(0.5)
+        agents.reconcile(apps)
+    return clock.monotonic() - ended
+
+
+def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
+    agents: Agents, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    assert [ends_until_pause(agents, clock, launch, 5) for _ in range(6)] == [2, 4, 8, 16, 32, 60]
+    assert ends_until_pause(agents, clock, launch, STEADY_S - 10) == 60
+    assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
+
+
+def test_a_source_is_started_anew_when_anything_it_is_told_changes(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one")})
+    agents.reconcile({"a": app("a", "one")})
+    assert launch.count == 1
+    agents.reconcile({"a": app("a", "one", site="elsewhere")})
+    assert launch.environs["eaves.sources"]["EAVES_SITE"] == "elsewhere"
+    assert [child.running for child in launch.children] == [False, True]
+    agents.reconcile({})
+    assert [child.running for child in launch.children] == [False, False]
+    assert agents.describe("a") == ()
+
+
+def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one", "two"), "b": app("b", "three")})
+    agents.stop()
+    assert [child.running for child in launch.children] == [False, False]
+
+
+def test_all_sources_of_an_app_run_in_one_process(agents: Agents, launch: FakeLauncher) -> None:
+    agents.reconcile({"a": app("a", "one", "two"), "b": app("b")})
+    assert launch.count == 1
+    told = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
+    assert told == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
+    assert agents.describe("a") == ("one: running", "two: running")
+    assert agents.describe("b") == ()
+    launch.children[0].end(1)
+    (status,) = agents.statuses("a")
+    assert (status.name, status.state, status.reason) == ("a", "stopped", "ended with 1")
+    assert [(source.name, source.state) for source in status.sources] == [("one", "stopped"), ("two", "stopped")]
+    assert agents.statuses("b") == ()
+
+
+def test_an_agent_of_which_a_source_hangs_is_started_again(
+    tmp_path: Path, clock: ManualClock, launch: FakeLauncher
+) -> None:
+    hung: list[str] = []
+
+    def ask(path: Path, *, timeout_s: float) -> list[str]:
+        return hung if path == StateDirectory(root=tmp_path).agent_socket("a") else []
+
+    agents = Agents(StateDirectory(root=tmp_path), sink="http://sink/", inherit={}, clock=clock, launch=launch, ask=ask)
+    apps = {"a": app("a", "one"), "b": app("b", "two")}
+    for _ in range(100):
+        agents.reconcile(apps)
+        clock.turn(LIVENESS_S / 2)
+    assert launch.count == 2
+    hung.append("source one has ended")
+    for _ in range(3):
+        agents.reconcile(apps)
+        clock.turn(LIVENESS_S / 2)
+    assert [child.running for child in launch.children] == [False, True, True]
+
+
+def test_what_an_agent_for_each_source_has_left_is_taken_over(
+    agents: Agents, launch: FakeLauncher, tmp_path: Path
+) -> None:
+    (tmp_path / "sources").mkdir()
+    for name in ("a.one, or two.db", "a.gone.db", "ab.one.db"):
+        (tmp_path / "sources" / name).touch()
+    agents.reconcile({"a": app("a", "one")})
+    taken = [str(tmp_path / "sources" / name) for name in ("a.gone.db", "a.one, or two.db")]
+    settings = build(AgentSettings, env_layer(AgentSettings, launch.environs["eaves.sources"]))
+    assert settings.former_spools() == tuple(map(Path, taken))
+    for path in taken:
+        Path(path).unlink()
+    agents.reconcile({"a": app("a", "one")})
+    assert launch.count == 1, "it runs on when there is nothing left to take over"

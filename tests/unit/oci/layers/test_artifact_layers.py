@@ -1,0 +1,98 @@
+"""Which files of an artifact share a layer, and what an update therefore moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eaves.artifact import Artifact
+from eaves.errors import OciError
+from eaves.oci.layers.artifact_layers import artifact_parts, part_files, split_parts
+from eaves.oci.layers.layer import Layer, write_layer
+from eaves.oci.store.layout import create_layout
+from tests.fakes.models.artifact import write_colours
+
+PATHS = {
+    "manifest.json", "model.onnx", "labels.txt", "golden/golden.json", "golden/000.jpg", "golden/000.npy",
+    "weights/backbone.bin", "weights/head.bin", "variants/avx512/model.onnx", "variants/avx512/backbone.bin",
+    "variants/avx512/head.bin",
+}  # fmt: skip
+
+
+def layers(artifact: Artifact, folder: Path, *, allow_handler: bool = False) -> dict[str, Layer]:
+    layout = create_layout(folder)
+    parts = artifact_parts(artifact, allow_handler=allow_handler)
+    return {part.title: write_layer(layout, part_files(artifact, part), part.title) for part in parts}
+
+
+def test_layers_follow_what_changes_from_below_up() -> None:
+    parts = list(split_parts(PATHS | {"handler.py"}))
+    assert [(part.title, len(part.paths)) for part in parts] == [
+        ("variants/avx512/backbone.bin", 1),
+        ("weights/backbone.bin", 1),
+        ("graphs", 2),
+        ("golden inputs", 2),
+        ("head, labels, manifest", 5),
+        ("handler.py", 1),
+    ]
+    assert sorted(path for part in parts for path in part.paths) == sorted(PATHS | {"handler.py"})
+
+
+def test_a_variant_that_comes_or_goes_moves_no_other_backbone() -> None:
+    portable = {path for path in PATHS if not path.startswith("variants/")}
+    assert [part for part in split_parts(portable) if part.title.endswith("backbone.bin")] == [
+        part for part in split_parts(PATHS) if part.title == "weights/backbone.bin"
+    ]
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
+    "another head": (lambda folder: (folder / "weights/head.bin").write_bytes(b"new"), {"head, labels, manifest"}),
+    "other labels": (lambda folder: (folder / "labels.txt").write_text("a\nb\nc\n"), {"head, labels, manifest"}),
+    "another graph": (
+        lambda folder: (folder / "model.onnx").write_bytes(b"other"), {"graphs", "head, labels, manifest"}
+    ),
+    "another golden image": (
+        lambda folder: (folder / "golden/000.png").write_bytes(b"other"), {"golden inputs", "head, labels, manifest"}
+    ),
+    "fine-tuning": (
+        lambda folder: (folder / "weights/backbone.bin").write_bytes(b"other"),
+        {"weights/backbone.bin", "head, labels, manifest"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_change_moves_its_own_layers_only(case: str, tmp_path: Path) -> None:
+    change, moved = CHANGES[case]
+    write_colours(tmp_path / "same", change=lambda folder: (folder / "weights/head.bin").write_bytes(b"old"))
+    old = write_colours(tmp_path / "old", change=lambda folder: (folder / "weights/head.bin").write_bytes(b"old"))
+
+    def both(folder: Path) -> None:
+        (folder / "weights/head.bin").write_bytes(b"old")
+        change(folder)
+
+    new = write_colours(tmp_path / "new", change=both)
+    before, after = layers(old, tmp_path / "a"), layers(new, tmp_path / "b")
+    assert {title for title in after if after[title] != before.get(title)} == moved
+
+
+@pytest.mark.parametrize(
+    "name", ["model.onnx", "labels.txt", "golden/000.png", "manifest.json", "weights/backbone.bin"]
+)
+def test_a_file_that_changed_since_the_artifact_was_opened_is_not_packed(tmp_path: Path, name: str) -> None:
+    artifact = write_colours(tmp_path / "artifact")
+    file = artifact.path / name
+    file.chmod(0o644)
+    file.write_bytes(b"\1" * file.stat().st_size)  # of the same size: only the digest tells
+    with pytest.raises(OciError, match=rf"{name} was changed while it was packaged"):
+        layers(artifact, tmp_path / "layout")
+
+
+def test_code_comes_along_only_when_that_is_allowed(tmp_path: Path) -> None:
+    artifact = write_colours(tmp_path / "a", change=lambda folder: (folder / "handler.py").write_text("pass\n"))
+    with pytest.raises(OciError, match=r"handler\.py, code that will run") as caught:
+        artifact_parts(artifact)
+    assert "--allow-handler" in str(caught.value.hint)
+    assert list(layers(artifact, tmp_path / "b", allow_handler=True))[-1] == "handler.py"

@@ -1,0 +1,74 @@
+"""Byte code that is the same whoever makes it, wherever and when."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError
+from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
+
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+SOURCE = """
+class Names:
+    def __init__(self):
+        self.alpha = self.beta = self.gamma = self.delta = None
+
+WORDS = {"one", "two", "three"}
+def inside(x): return x in {"one", "two", "three", "four"}
+"""
+
+
+def compiled(root: Path, name: str = "opt/code/a.py") -> bytes:
+    source = root / name
+    source.parent.mkdir(parents=True)
+    source.write_text(SOURCE)
+    compile_folder(find_compiler(OWN), root)
+    return Path(importlib.util.cache_from_source(str(source))).read_bytes()
+
+
+def test_neither_place_nor_settings_nor_times_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compiled(tmp_path / "a")
+    settings = {"PYTHONHASHSEED": "7", "PYTHONOPTIMIZE": "2", "TZ": "Asia/Tokyo", "PYTHONPYCACHEPREFIX": "/nowhere"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    before = os.umask(0o077)
+    try:
+        assert compiled(tmp_path / "other/place") == first
+    finally:
+        os.umask(before)
+    assert b"/opt/code/a.py" in first
+    assert str(tmp_path).encode() not in first
+
+
+def test_it_is_never_checked_against_its_source(tmp_path: Path) -> None:
+    assert int.from_bytes(compiled(tmp_path)[4:8], "little") == 0b01  # PEP 552: by hash, not checked
+
+
+def test_a_source_that_does_not_compile_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def")
+    with pytest.raises(OciError, match="could not compile the packages"):
+        compile_folder(find_compiler(OWN), tmp_path)
+
+
+def test_ones_own_version_is_compiled_by_oneself() -> None:
+    assert find_compiler(OWN) == Compiler(program=sys.executable, version=platform.python_version())
+
+
+@pytest.mark.parametrize("program", [None, "exit 127", "echo pypy311 3.99.0", "echo cpython-311 3.11.0"])
+def test_a_version_that_is_not_here_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
+) -> None:
+    """Not on the path, there but not to be run (a shim of a version manager), or another than its name says."""
+    if program:
+        (tmp_path / "python3.99").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "python3.99").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OciError, match=r"Python 3\.99, and none on the path can compile") as caught:
+        find_compiler("3.99")
+    assert "install python3.99" in str(caught.value.hint)

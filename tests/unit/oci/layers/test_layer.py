@@ -1,0 +1,124 @@
+"""The bytes of a layer hang on names, modes and contents, and on nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eaves.errors import OciError
+from eaves.oci.layers.layer import FAST, MAX_COMPRESSED_BYTES, SMALL, LayerFile, write_layer
+from eaves.oci.store.layout import Layout, create_layout
+
+FILES = (
+    LayerFile(path="opt/code/a.py", content=b"a = 1\n"),
+    LayerFile(path="opt/code.d/b", content=b"", executable=True),
+    LayerFile(path=f"opt/{'long' * 40}/grün.txt", content=b"x" * 70_000),
+)
+PLAIN = "sha256:b7c4c6360301fd60624845caf7bdfe78a28d96711b474dd47e55576bd078b6e0"
+GZIP_FAST = "sha256:4b70e2f7cfb1a8f0409607a8e9602fe2329469c69387a0a3f91012c9149ab833"
+GZIP_SMALL = "sha256:3d9f1464db8f1b068fcca319352f891c8ea1b8989252f30e70c0f4a5d9d2c860"
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return create_layout(tmp_path / "layout")
+
+
+def read(layout: Layout, digest: str) -> dict[str, tuple[int, int, float, bytes]]:
+    """Name to mode, owner, time and content."""
+    content = layout.blob_path(digest).read_bytes()
+    plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        found = {}
+        for entry in tar:
+            stream = tar.extractfile(entry)
+            found[entry.name] = (entry.mode, entry.uid + entry.gid, entry.mtime, stream.read() if stream else b"")
+        return found
+
+
+def test_a_layers_digest_is_the_same_everywhere(layout: Layout) -> None:
+    """Pinned: a Python or a libdeflate that writes other bytes would change the digest of every container image."""
+    packed = [write_layer(layout, FILES, "x", level=level) for level in (FAST, SMALL)]
+    assert {one.diff_id for one in packed} == {PLAIN}
+    assert [one.descriptor.digest for one in packed] == [GZIP_FAST, GZIP_SMALL]
+
+
+def test_a_layer_holds_files_and_their_folders_without_times_and_owners(layout: Layout) -> None:
+    for level in (FAST, SMALL):
+        found = read(layout, write_layer(layout, FILES, "x", level=level).descriptor.digest)
+        assert {name: content for name, (*_, content) in found.items() if content or name.endswith("b")} == {
+            file.path: file.content for file in FILES
+        }
+        assert found["opt"][0] == found["opt/code"][0] == found["opt/code.d/b"][0] == 0o755
+        assert found["opt/code/a.py"][0] == 0o644
+        assert {(owner, time) for _, owner, time, _ in found.values()} == {(0, 0)}
+
+
+def test_neither_order_nor_the_disk_show(layout: Layout, tmp_path: Path) -> None:
+    first = write_layer(layout, FILES, "x")
+    files = []
+    for number, file in enumerate(reversed(FILES)):
+        path = tmp_path / str(number)
+        assert isinstance(file.content, bytes)
+        path.write_bytes(file.content)
+        path.chmod(0o600)
+        os.utime(path, (number, number))
+        files.append(LayerFile(path=file.path, content=path, executable=file.executable))
+    before = os.umask(0o077)
+    try:
+        second = write_layer(layout, files, "x")
+    finally:
+        os.umask(before)
+    assert first.descriptor == second.descriptor
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "./a", "a/", "opt/.wh.x", ".wh..wh..opq"]
+)
+def test_paths_that_lead_elsewhere_are_refused(layout: Layout, path: str) -> None:
+    with pytest.raises(OciError, match="can't hold"):
+        write_layer(layout, [LayerFile(path=path, content=b"")], "x")
+
+
+def test_two_files_at_one_place_are_refused(layout: Layout) -> None:
+    with pytest.raises(OciError, match="twice"):
+        write_layer(layout, [LayerFile(path="a", content=b"1"), LayerFile(path="a", content=b"2")], "x")
+
+
+def test_a_file_that_is_gone_is_an_error_and_leaves_nothing(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(OciError, match="can't be read"):
+        write_layer(layout, [LayerFile(path="a", content=tmp_path / "gone")], "x")
+    assert [path for path in (layout.path / "blobs").rglob("*") if path.is_file()] == []
+
+
+@given(st.dictionaries(st.from_regex(r"\A[a-zé ]{1,9}(/[a-z]{1,120}){0,2}\Z"), st.binary(max_size=2000), max_size=5))
+def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes]) -> None:
+    folders = {str(parent) for name in contents for parent in Path(name).parents}
+    files = [LayerFile(path=name, content=content) for name, content in contents.items() if name not in folders]
+    layout = create_layout(tmp_path_factory.mktemp("layout"))
+    found = read(layout, write_layer(layout, files, "x").descriptor.digest)
+    assert {file.path: found[file.path][3] for file in files} == {file.path: file.content for file in files}
+
+
+def test_a_layer_too_large_for_memory_is_a_plain_tar(layout: Layout, tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(MAX_COMPRESSED_BYTES + 1)  # a hole: nothing is written
+    layer = write_layer(layout, [LayerFile(path="a", content=tmp_path / "large")], "x")
+    assert layer.descriptor.media_type.endswith("tar")
+    assert layer.descriptor.digest == layer.diff_id
+    assert layer.descriptor.size > MAX_COMPRESSED_BYTES
+
+
+def test_without_its_extra_eaves_says_what_to_install(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    with pytest.raises(OciError, match="deflate is missing") as caught:
+        write_layer(layout, FILES, "x")
+    assert caught.value.hint == "install eaves[oci]"

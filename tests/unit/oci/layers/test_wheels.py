@@ -1,0 +1,95 @@
+"""Wheels to the files of a layer; pip, with and without what it needs."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError
+from eaves.oci.descriptor import ImagePlatform
+from eaves.oci.layers.wheels import download, wheel_files
+
+AMD64 = ImagePlatform(architecture="amd64")
+LOCK = f"blinker==1.9.0 \\\n    --hash=sha256:{'0' * 64}\n"
+
+
+def build_wheel(folder: Path, *names: str) -> Path:
+    path = folder / "x-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    return path
+
+
+def placed(folder: Path, *names: str) -> set[str]:
+    return {file.path for file in wheel_files(build_wheel(folder, *names), "opt/eaves")}
+
+
+def test_what_runs_is_taken_to_its_place(tmp_path: Path) -> None:
+    assert placed(
+        tmp_path, "x/", "x/a.py", "x/b.so", "x.libs/c.so.1", "x-1.data/purelib/d.py", "x-1.data/platlib/x/e.so"
+    ) == {f"opt/eaves/{name}" for name in ("x/a.py", "x/b.so", "x.libs/c.so.1", "d.py", "x/e.so")}
+
+
+def test_metadata_and_licences_are_taken_and_records_are_not(tmp_path: Path) -> None:
+    kept = ("METADATA", "WHEEL", "licenses/LICENSE", "licenses/x/tests/LICENSE", "entry_points.txt")
+    names = [f"x-1.dist-info/{name}" for name in (*kept, "RECORD")]
+    assert placed(tmp_path, *names) == {f"opt/eaves/x-1.dist-info/{name}" for name in kept}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x/tests/test_a.py", "tests/__init__.py", "x/test/data.bin", "x/a.c", "x/a.pyx", "x/include/a.h", "x/a.pyi",
+        "x-1.data/scripts/x", "x-1.data/headers/a.h", "x-1.data/odd", "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        "onnxruntime/quantization/a.py", "numpy/f2py/a.py", "numpy/testing/a.py",
+    ],
+)  # fmt: skip
+def test_what_never_runs_stays_behind(tmp_path: Path, name: str) -> None:
+    assert placed(tmp_path, name, "x/a.py") == {"opt/eaves/x/a.py"}
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x.py", "x/../../y.py"])
+def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OciError, match="holds the path"):
+        placed(tmp_path, name)
+
+
+def test_a_damaged_wheel_is_told(tmp_path: Path) -> None:
+    path = build_wheel(tmp_path, "x/a.py")
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(OciError, match="can't be read"):
+        list(wheel_files(path, "opt/eaves"))
+
+
+@pytest.mark.parametrize(
+    "platform", [ImagePlatform(architecture="s390x"), ImagePlatform(architecture="amd64", os="windows")]
+)
+def test_a_platform_without_wheels_is_told_with_those_that_have_some(tmp_path: Path, platform: ImagePlatform) -> None:
+    with pytest.raises(OciError, match=f"no wheels for {platform}") as caught:
+        download(tmp_path / "lock.txt", platform, "3.13", tmp_path)
+    assert "linux/amd64, linux/arm64" in str(caught.value.hint)
+
+
+def test_an_index_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that say where wheels are count, others don't: a virtual environment is not needed for this."""
+    (tmp_path / "lock.txt").write_text(LOCK)
+    for name, value in {"NO_INDEX": "1", "FIND_LINKS": "", "REQUIRE_VIRTUALENV": "1", "TARGET": "x"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(OciError, match="blinker") as caught:
+        download(tmp_path / "lock.txt", AMD64, "3.13", tmp_path / "wheels")
+    assert "virtualenv" not in caught.value.message
+    assert "pip's index" in str(caught.value.hint)
+
+
+def test_an_environment_without_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip/__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(OciError, match="No module named pip") as caught:
+        download(tmp_path / "lock.txt", AMD64, f"{sys.version_info.major}.{sys.version_info.minor}", tmp_path)
+    assert caught.value.hint == "install Eaves with its extra, eaves[oci]"

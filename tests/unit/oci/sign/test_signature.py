@@ -1,0 +1,89 @@
+"""What is signed, byte for byte as cosign makes it, and answers read within bounds."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+
+import pytest
+
+from eaves.errors import AccessError, OciNotFoundError, RegistryError, SignatureError
+from eaves.oci.reference import parse_reference
+from eaves.oci.registry.response import RegistryResponse, require_status
+from eaves.oci.sign.signature import build_payload, parse_payload, signature_tag
+
+DIGEST = f"sha256:{'93e8fe1c' * 8}"
+
+
+def test_the_payload_is_cosigns() -> None:
+    expected = (
+        '{"critical":{"identity":{"docker-reference":"127.0.0.1:15100/site/a"},'
+        f'"image":{{"docker-manifest-digest":"{DIGEST}"}},'
+        '"type":"cosign container image signature"},"optional":null}'
+    )
+    assert build_payload(parse_reference("127.0.0.1:15100/site/a:v1"), DIGEST) == expected.encode()
+    assert b'"index.docker.io/library/python"' in build_payload(parse_reference("python"), DIGEST)
+    signed = parse_payload(expected.encode())
+    assert (signed.digest, signed.repository, signed.annotations) == (DIGEST, "127.0.0.1:15100/site/a", {})
+    assert signature_tag(DIGEST) == f"sha256-{'93e8fe1c' * 8}.sig"
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"critical": {"identity": {"docker-reference": "x"}, "image": {"docker-manifest-digest": "y"}, "type": "z"}}',
+        b'{"critical": {"identity": {}, "image": {}, "type": "cosign container image signature"}}',
+        b'{"critical": {"identity": null, "image": [], "type": null}, "optional": []}',
+    ],
+)
+def test_what_a_key_signed_that_is_no_container_image(payload: bytes) -> None:
+    with pytest.raises(SignatureError):
+        parse_payload(payload)
+
+
+def answer(status: int, content: bytes = b"", **headers: str) -> RegistryResponse:
+    return RegistryResponse(
+        status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, content=content
+    )
+
+
+def test_how_long_a_registry_asks_to_wait() -> None:
+    later = email.utils.formatdate(time.time() + 100, usegmt=True)
+    earlier = email.utils.formatdate(time.time() - 100, usegmt=True)
+    assert answer(429, Retry_After="7").wait_s(1) == 7
+    assert 90 < answer(429, Retry_After=later).wait_s(1) <= 100
+    assert answer(429, Retry_After=earlier).wait_s(1) == 0
+    for nonsense in ("", "soon", "-5", "1e9", "٣", "Tue, 24 Nov 2026 12:00:00 +999999999999"):
+        assert answer(429, Retry_After=nonsense).wait_s(1) == 1
+    assert answer(429).wait_s(1) == 1
+    assert answer(429, Retry_After="Fri, 01 Jan 2100 00:00:00").wait_s(1) > 1e9, "a date without a zone is in UTC"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"errors":[{"code":"DENIED","message":"no such project"}]}', ": DENIED: no such project"),
+        (b'{"errors":[{"code":"A"},{"message":"b"}]}', ": A: None; None: b"),
+        (b'{"errors":[{"code":"\\u001b[31m"}]}', ""),
+        (b'{"errors":[1]}', ""),
+        (b'{"errors":null}', ""),
+        (b"<html>", ""),
+        (b"[" * 100_000, ""),
+    ],
+)
+def test_what_a_registry_says_of_it(content: bytes, said: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        require_status(answer(400, content), {200}, "x")
+    assert str(caught.value) == f"x: the registry answered 400{said}"
+
+
+def test_what_statuses_mean() -> None:
+    require_status(answer(201), {200, 201}, "x")
+    for status, error in ((401, AccessError), (403, AccessError), (404, OciNotFoundError), (500, RegistryError)):
+        with pytest.raises(error):
+            require_status(answer(status), {200}, "x")

@@ -1,0 +1,128 @@
+"""An OCI layout on disk: content by digest, names, many writers, damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError, OciNotFoundError
+from eaves.oci.descriptor import MANIFEST, Descriptor, build_descriptor
+from eaves.oci.store.archive import write_archive
+from eaves.oci.store.layout import Layout, create_layout, open_layout
+
+
+def put(layout: Layout, content: bytes, name: str | None) -> Descriptor:
+    descriptor = build_descriptor(content, MANIFEST)
+    layout.write_manifest(descriptor, content, name)
+    return descriptor
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return create_layout(tmp_path / "layout")
+
+
+def test_a_layout_is_one_by_the_specification(layout: Layout) -> None:
+    assert json.loads((layout.path / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    assert json.loads((layout.path / "index.json").read_text()) == {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [],
+    }
+    assert open_layout(layout.path).entries() == []
+
+
+def test_a_name_stands_for_the_last_that_got_it(layout: Layout) -> None:
+    put(layout, b"{}", "a")
+    other, last = put(layout, b"{ }", "b"), put(layout, b"{  }", "a")
+    assert layout.resolve("a").digest == last.digest
+    assert layout.resolve(other.digest).digest == other.digest
+    with pytest.raises(OciNotFoundError, match="there: a, b"):
+        layout.resolve("c")
+    with pytest.raises(OciNotFoundError, match="no single entry"):
+        layout.resolve("")
+
+
+def test_many_writers_lose_no_name(tmp_path: Path) -> None:
+    """Two `eaves package` at once, into a layout that isn't there yet."""
+
+    def name_one(number: int) -> None:
+        put(create_layout(tmp_path / "layout"), b"{}" + b" " * number, f"v{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(name_one, range(24)))
+    names = {
+        entry.annotations["org.opencontainers.image.ref.name"] for entry in open_layout(tmp_path / "layout").entries()
+    }
+    assert names == {f"v{number}" for number in range(24)}
+    assert not list((tmp_path / "layout").rglob(".new-*"))
+
+
+def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layout) -> None:
+    kept = put(layout, b"{}", "a")
+    (layout.path / "oci-layout").unlink()
+    assert create_layout(layout.path).resolve("a").digest == kept.digest
+
+
+def test_what_killed_writers_left_is_swept_a_day_later(layout: Layout) -> None:
+    old, young = layout.new_file(), layout.new_file()
+    day_before = old.stat().st_mtime - 25 * 3600
+    os.utime(old, (day_before, day_before))
+    create_layout(layout.path)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"x")
+    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
+        create_layout(tmp_path)
+    with pytest.raises(OciNotFoundError, match="is not an OCI layout"):
+        create_layout(tmp_path / "photo.jpg")
+    with pytest.raises(OciError, match="can't be written"):
+        create_layout(tmp_path / "photo.jpg" / "layout")
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("version", ['{"imageLayoutVersion":"2.0.0"}', "{}", "[]", "", "x" * 5000])
+def test_another_version_is_refused(layout: Layout, version: str) -> None:
+    (layout.path / "oci-layout").write_text(version)
+    with pytest.raises(OciError):
+        open_layout(layout.path)
+
+
+@pytest.mark.parametrize("damage", [b"{ }", b"{}}", b"{", b""])
+def test_damaged_content_is_never_read(layout: Layout, damage: bytes) -> None:
+    descriptor = put(layout, b"{}", "a")
+    layout.blob_path(descriptor.digest).write_bytes(damage)
+    with pytest.raises(OciError, match="another digest"):
+        layout.read(descriptor)
+    shutil.rmtree(layout.path / "blobs")
+    with pytest.raises(OciNotFoundError):
+        layout.read(descriptor)
+
+
+def test_damaged_content_is_not_copied(layout: Layout, tmp_path: Path) -> None:
+    descriptor = put(layout, b"{}", "a")
+    layout.blob_path(descriptor.digest).write_bytes(b"[]")
+    target = create_layout(tmp_path / "target")
+    with pytest.raises(OciError, match="another digest"):
+        target.write(descriptor, layout)
+    assert not target.has(descriptor)
+    assert [path for path in (target.path / "blobs").rglob("*") if path.is_file()] == []
+
+
+def test_a_tar_of_a_layout_is_whole_or_not_there(layout: Layout, tmp_path: Path) -> None:
+    put(layout, b"{}", "a")
+    write_archive(layout, tmp_path / "a.tar")
+    write_archive(layout, tmp_path / "b.tar")
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/c.tar").mkdir()
+    with pytest.raises(OciError, match="can't be written"):
+        write_archive(layout, tmp_path / "full/c.tar")
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["c.tar"]

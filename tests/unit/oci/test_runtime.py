@@ -1,0 +1,49 @@
+"""What of our own goes into a container image, and the lock that the rest comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError
+from eaves.oci.descriptor import ImagePlatform
+from eaves.oci.layers.bytecode import Compiler
+from eaves.oci.layers.layer import LayerFile
+from eaves.oci.package import Base, package
+from eaves.oci.runtime import code_files, find_lock, unpack
+from eaves.oci.store.layout import create_layout
+from tests.container_images.packaging import build_base
+from tests.fakes.models.artifact import write_colours
+
+REQUIREMENTS = Path(__file__).parents[3] / "requirements/serve.txt"
+
+
+def test_the_lock_is_the_edges_wherever_eaves_is_installed() -> None:
+    content = find_lock().read_bytes()
+    assert b"\nonnxruntime==" in content
+    if REQUIREMENTS.exists():
+        assert content == REQUIREMENTS.read_bytes()
+
+
+def test_of_our_code_a_function_gets_what_it_imports() -> None:
+    paths = {file.path for file in code_files()}
+    assert {"opt/code/functions/__main__.py", "opt/code/eaves/errors.py", "opt/code/eaves/artifact/store.py"} <= paths
+    rooms = {path.split("/")[2] if path.count("/") == 2 else "/".join(path.split("/")[2:4]) for path in paths}
+    assert rooms.isdisjoint({"eaves/cli", "eaves/local", "eaves/oci", "eaves/sources", "trainer", "converters"})
+    assert {Path(path).suffix for path in paths} == {".py"}
+
+
+def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "opt").write_text("in the way")
+    with pytest.raises(OciError, match="can't be written") as caught:
+        unpack([LayerFile(path="opt/a.py", content=b"")], Compiler(program="none", version="3"), tmp_path)
+    assert "free some space" in str(caught.value.hint)
+
+
+def test_a_platform_without_wheels_is_told(tmp_path: Path) -> None:
+    base = build_base(tmp_path / "base", architecture="riscv64")
+    ground = Base(source=base, descriptor=base.resolve("base"), name="")
+    places = [create_layout(tmp_path / name) for name in ("layout", "cache")]
+    with pytest.raises(OciError, match="no wheels for linux/riscv64"):
+        package(write_colours(tmp_path / "a"), ground, *places, platforms=[ImagePlatform(architecture="riscv64")])

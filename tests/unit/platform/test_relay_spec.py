@@ -1,0 +1,118 @@
+"""The section `relay` of eaves.yaml, and `through`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eaves.cli.app.app_specs import build_site_app
+from eaves.cli.app.event_attributes import warn_of_attributes
+from eaves.cli.app.project import load_workspace
+from eaves.cli.app.triggers import resolve_relay
+from eaves.errors import ConfigError
+from eaves.platform import AppSpec, FunctionSpec, RelaySpec, parse_app
+from knative.deploy.function_image import FunctionImage
+from knative.settings import SiteSettings
+
+TO = "https://cloud.example:8443"
+
+
+def write(folder: Path, **values: Any) -> Path:
+    path = folder / "eaves.yaml"
+    path.write_text(yaml.safe_dump({"name": "flowers", "data": {"path": "photos"}, **values}))
+    return path
+
+
+def faults(folder: Path, **values: Any) -> dict[str, str]:
+    with pytest.raises(ConfigError) as error:
+        load_workspace(write(folder, **values))
+    return {fault.path: fault.message for fault in error.value.faults}
+
+
+def test_a_relay_survives_its_spec_file() -> None:
+    relay = RelaySpec(to=TO, credentials=Path("/c"), alarms=({"label": "fire"},), images="low", rate_bytes=9)
+    app = AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud")
+    assert parse_app(app.to_dict(), "spec") == app
+
+
+def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
+    values = AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/a"))).to_dict()
+    del values["relay"], values["through"]
+    read = parse_app(values, "spec")
+    assert (read.relay.enabled, read.through, read.cloud_function) == (False, "edge", "")
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("http://cloud.example", "https"),
+        ("http://10.1.2.3:8443", "https"),
+        ("cloud.example:8443", "https"),
+        ("https://me:secret@cloud.example", "token"),
+        ("https://cloud.example?token=x", "token"),
+        ("https://", "https"),
+        ("https://cloud.example:8443/v1/events", "without a path"),
+        ("https://cloud.example:port", "https"),
+    ],
+)
+def test_an_address_that_no_token_may_be_sent_to_is_refused(to: str, told: str, tmp_path: Path) -> None:
+    assert told in faults(tmp_path, relay={"to": to})["relay.to"]
+
+
+@pytest.mark.parametrize("to", [TO, "https://cloud.example/", "http://127.0.0.1:8443", "http://localhost:1"])
+def test_an_address_of_a_receiver(to: str, tmp_path: Path) -> None:
+    assert load_workspace(write(tmp_path, relay={"to": to})).project.relay.enabled
+
+
+def test_images_through_the_cloud_need_a_receiver(tmp_path: Path) -> None:
+    assert "relay.to" in faults(tmp_path, through="cloud")["through"]
+
+
+def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:
+    trigger = {"name": "relay", "url": "http://alarm.example/"}
+    source = {"name": "relay", "path": "inbox"}
+    found = faults(tmp_path, relay={"to": TO}, triggers=[trigger], sources=[source])
+    assert found.keys() == {"triggers", "sources"}
+    load_workspace(write(tmp_path, triggers=[trigger], sources=[source]))
+
+
+def test_every_fault_of_the_section_is_told(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path, relay={"to": TO, "images": "some", "rate_bytes": -1, "spool_size": "much", "secret": "A b"}
+    )
+    assert found.keys() == {"relay.images", "relay.rate_bytes"}
+    found = faults(tmp_path, relay={"to": TO, "spool_size": "much", "secret": "A b", "alarms": [{}]})
+    assert found.keys() == {"relay.spool_size", "relay.secret", "relay.alarms[0]"}
+
+
+def test_an_alarm_that_no_event_can_raise_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    relay = RelaySpec(to=TO, alarms=({"label": "fire"}, {"lable": "fire"}))
+    warn_of_attributes((), "eaves.yaml", relay=relay)
+    told = capsys.readouterr().err
+    assert "eaves.yaml: relay.alarms[1].lable" in told
+    assert "did you mean label?" in told
+    assert told.count("warning") == 1
+
+
+def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path) -> None:
+    workspace = load_workspace(write(tmp_path, relay={"to": TO, "credentials": "link"}))
+    with pytest.raises(ConfigError) as error:
+        resolve_relay(workspace)
+    assert error.value.faults[0].path == "relay.credentials"
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "ca.crt").write_text("")
+    with pytest.raises(ConfigError) as error:
+        resolve_relay(workspace)
+    assert "holds neither token nor tls.crt" in error.value.faults[0].message
+    (tmp_path / "link" / "token").write_text("0123456789abcdef\n")
+    assert resolve_relay(workspace).credentials == tmp_path / "link"
+
+
+def test_the_function_in_the_cloud_is_behind_the_receiver(tmp_path: Path) -> None:
+    project = load_workspace(write(tmp_path, relay={"to": f"{TO}/"}, through="cloud")).project
+    app = build_site_app(project, FunctionImage(name="r@sha256:" + "a" * 64), SiteSettings(name="barn"))
+    assert app.cloud_function == f"{TO}/v1/functions/flowers"
+    assert app.relay.to == f"{TO}/"

@@ -1,0 +1,406 @@
+"""The folder source by a clock that the test turns: which files are taken, when, and what is waited for."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.sources.folder.source import CALM_S, RESCAN_S
+from eaves.sources.options import FrameOptions
+from tests.sources.folders import PNG, Running, running
+from tests.waiting import wait_until
+
+OPEN, CLOSED = 60.0, 0.0
+SCANNED = -1.0
+"""Stands for a scan of the folder, which finds the file."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+def told(run: Running, name: str, *waits: float) -> None:
+    for wait_s in waits:
+        if wait_s == SCANNED:
+            run.advance(RESCAN_S)
+        else:
+            run.tell(name, wait_s=wait_s)
+
+
+@pytest.mark.parametrize("waits", [(OPEN,), (OPEN, OPEN), (SCANNED, OPEN)])
+def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: tuple[float, ...]) -> None:
+    with running(folder, settle_s=30.0) as run:
+        run.write("a.png")
+        told(run, "a.png", *waits)
+        run.advance(OPEN - 1)
+        assert run.subjects == []
+        run.advance(2)
+        assert run.subjects == ["a.png"]
+
+
+def test_scans_neither_shorten_nor_prolong_the_wait_for_an_open_file(folder: Path) -> None:
+    with running(folder, settle_s=1.0) as run:
+        run.write("a.png")
+        run.advance(RESCAN_S - 10)
+        run.tell("a.png", wait_s=OPEN)
+        run.advance(OPEN - 1)  # a scan has found it meanwhile
+        assert run.subjects == []
+        run.advance(2)
+        assert run.subjects == ["a.png"]
+
+
+@pytest.mark.parametrize("waits", [(CLOSED,), (OPEN, CLOSED), (OPEN, CLOSED, OPEN), (SCANNED, CLOSED)])
+def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]) -> None:
+    with running(folder, settle_s=30.0) as run:
+        run.write("a.png")
+        told(run, "a.png", *waits)
+        run.advance(1)
+        wait_until(lambda: run.subjects == ["a.png"])
+
+
+def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folder: Path) -> None:
+    """As `shutil.copy2` and Python's tarfile do."""
+    with running(folder, settle_s=30.0) as run:
+        path = run.write("a.png")
+        run.tell("a.png")
+        wait_until(lambda: 0 < (run.clock.next_due_s() or 0.0) <= 0.2, what="a source that waits a moment longer")
+        os.utime(path, ns=(5, 5))
+        run.tell("a.png", wait_s=OPEN)
+        run.advance(2 * RESCAN_S)
+        assert run.subjects == ["a.png"]
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_files_that_nobody_tells_of_are_found_by_the_next_scan(folder: Path, polling: bool) -> None:
+    with running(folder, settle_s=1.0, polling=polling, poll_s=RESCAN_S) as run:
+        run.advance(10)
+        run.write("deep/er/a.png")
+        run.advance(RESCAN_S - 11)
+        assert run.subjects == []
+        run.advance(3)
+        assert run.subjects == ["deep/er/a.png"]
+        assert bool(run.kernel.watches) is not polling
+
+
+def test_polling_takes_a_file_once_it_has_rested(folder: Path) -> None:
+    """More scans find the file before it has rested; they must not prolong the wait."""
+    with running(folder, polling=True, poll_s=0.5, settle_s=2.0) as run:
+        run.write("a.png")
+        run.advance(3)
+        assert run.subjects == ["a.png"]
+
+
+def test_only_regular_image_files_that_hold_something_are_taken(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(PNG)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.png").write_bytes(PNG)
+    with running(folder, polling=True, settle_s=0.0) as run:
+        for name in ("notes.txt", ".hidden.png", ".hidden/a.png", "a.png/.b.png"):
+            run.write(name)
+        run.write("empty.png", b"")
+        (folder / "link.png").symlink_to(tmp_path / "secret.png")
+        (folder / "linked").symlink_to(tmp_path / "elsewhere")
+        os.mkfifo(folder / "pipe.png")
+        (folder / "folder.png").mkdir()
+        run.advance(5)
+        run.write("last.png")
+        run.advance(5)
+        assert run.subjects == ["last.png"]
+        assert run.source.dropped == {}
+
+
+def test_the_same_file_is_sent_once_and_a_changed_one_again(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        path = run.write("a.png")
+        run.advance(10)
+        path.write_bytes(PNG + b"changed")
+        run.advance(10)
+        assert run.subjects == ["a.png", "a.png"]
+        assert run.events[0].id != run.events[1].id
+
+
+def test_images_are_sent_in_the_order_they_were_taken(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=5.0) as run:
+        for number, name in enumerate(("c.png", "a.png", "b.png")):
+            os.utime(run.write(name), ns=(number, number))
+        run.advance(20)
+        assert run.subjects == ["c.png", "a.png", "b.png"]
+
+
+def test_a_file_that_changes_before_it_is_read_waits_anew(folder: Path) -> None:
+    with running(folder, settle_s=5.0) as run:
+        run.write("a.png")
+        run.tell("a.png", wait_s=5.0)
+        run.advance(4)
+        run.write("a.png", PNG + b"more")
+        run.advance(3)
+        assert run.subjects == []
+        run.advance(5)
+        assert [event.data for event in run.events] == [PNG + b"more"]
+
+
+def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.rmdir()
+    caplog.set_level(logging.INFO)
+    with running(folder, settle_s=0.0) as run:
+        run.advance(3600)
+        assert (run.source.state, run.source.reason) == (
+            "waiting",
+            f"folder {folder} can't be opened: No such file or directory; capture waits until it is there",
+        )
+        folder.mkdir()
+        run.write("a.png")
+        run.advance(15)
+        assert (run.source.state, run.source.reason, run.subjects) == ("watching", "", ["a.png"])
+        shutil.rmtree(folder)
+        run.advance(3600)
+        assert run.source.state == "waiting"
+        folder.mkdir()
+        run.write("b.png")
+        run.advance(15)
+        assert run.subjects == ["a.png", "b.png"]
+        assert [watch.closed for watch in run.kernel.watches] == [True, False]
+    told = [record.getMessage() for record in caplog.records if not record.getMessage().startswith("captured")]
+    assert [text.split(":")[0] for text in told] == [
+        "source cam is waiting",
+        "source cam is watching",
+        "source cam is waiting",
+        "source cam is watching",
+    ]
+
+
+def test_a_folder_that_was_replaced_is_watched_and_scanned_anew(folder: Path) -> None:
+    with running(folder, settle_s=0.0) as run:
+        run.advance(30)
+        folder.rename(folder.with_name("old"))
+        folder.mkdir()
+        run.write("a.png")
+        run.advance(6)
+        assert run.subjects == ["a.png"]
+        assert [watch.closed for watch in run.kernel.watches] == [True, False]
+
+
+def test_a_watch_that_ends_is_started_again_and_what_it_missed_is_found(folder: Path) -> None:
+    with running(folder, settle_s=0.0) as run:
+        run.advance(20)
+        run.write("a.png")
+        run.kernel.watches[0].dead = True
+        run.advance(10)
+        assert run.subjects == ["a.png"]
+        assert len(run.kernel.watches) == 2
+
+
+def test_a_watch_that_tells_nothing_is_started_again(folder: Path) -> None:
+    """A disk that was unplugged and comes back at once has the same numbers, and its watch is deaf."""
+    with running(folder, settle_s=0.0) as run:
+        run.write("a.png")
+        run.tell("a.png")
+        run.advance(2 * RESCAN_S)
+        assert len(run.kernel.watches) == 1
+        run.write("b.png")
+        run.advance(RESCAN_S + 10)
+        assert run.subjects == ["a.png", "b.png"]
+        assert len(run.kernel.watches) == 2
+        run.advance(10 * RESCAN_S)
+        assert len(run.kernel.watches) == 2
+
+
+def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder.rmdir()
+    with running(folder, settle_s=0.0) as run:
+        run.kernel.error = OSError(errno.ENOSPC, "inotify watch limit reached")
+        folder.mkdir()
+        run.advance(15)
+        run.write("a.png")
+        run.advance(2)
+        assert run.subjects == ["a.png"]
+    assert sum("it is polled" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path) -> None:
+    with running(folder, settle_s=1.0, known_files=100) as run:
+        for number in range(12_000):
+            (folder / f"{number:05}.png").write_bytes(PNG)
+            run.tell(f"{number:05}.png", wait_s=5.0)
+        run.advance(12)
+        assert len(run.events) == len(set(run.subjects)) == 12_000
+
+
+def test_a_full_spool_pauses_capture_and_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.advance(5)
+        run.refusal = lambda event: SpoolFullError("full")
+        run.write("a.png")
+        run.advance(7200)
+        assert (run.source.state, run.subjects) == ("paused", [])
+        assert run.source.reason == "spool is full (1 GB); capture is paused until events are delivered"
+        run.refusal = lambda event: None
+        run.advance(10)
+        assert run.subjects == ["a.png"]
+        run.advance(CALM_S)
+        assert (run.source.state, run.source.reason) == ("watching", "")
+    messages = [record.getMessage() for record in caplog.records]
+    assert [text for text in messages if "full" in text or "watching" in text] == [
+        "source cam is watching",
+        "source cam is paused: spool is full (1 GB); capture is paused until events are delivered",
+        "source cam is watching",
+    ]
+
+
+def test_a_spool_that_is_full_again_and_again_is_one_change(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Images come faster than they are delivered: each one delivered makes room for the next."""
+    with running(folder, polling=True, settle_s=0.0) as run:
+        for number in range(100):
+            run.write(f"{number}.png")
+            run.refusal = lambda event: SpoolFullError("full")
+            run.advance(3)
+            run.refusal = lambda event: None
+            run.advance(3)
+        assert len(run.events) > 50
+    assert sum("spool is full" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_spool_that_cannot_be_written_pauses_capture_too(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.refusal = lambda event: SpoolError("spool x: disk I/O error")
+        run.write("a.png")
+        run.advance(60)
+        assert run.source.state == "paused"
+        assert run.source.reason == "spool x: disk I/O error; capture is paused and tries again"
+        run.refusal = lambda event: None
+        run.advance(11)
+        assert run.subjects == ["a.png"]
+
+
+def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_some_are_removed(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0, max_files=5, known_files=0) as run:
+        for number in range(8):
+            run.write(f"{number}.png")
+            run.advance(15)
+        run.advance(3600)
+        assert len(run.events) == 4  # the fifth would make it full
+        assert run.source.state == "paused"
+        assert run.source.reason == f"folder {folder} holds max_files (5) images; capture is paused and tries again"
+        for subject in run.subjects:
+            (folder / subject).unlink()
+        run.advance(60)
+        assert (run.source.reason, len(set(run.subjects)), len(run.subjects)) == ("", 8, 8)
+
+
+def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(folder, polling=True, settle_s=0.0, max_bytes=1000) as run:
+        run.write("a.png", PNG + bytes(1000))
+        run.write("b.png", PNG + bytes(992))
+        run.advance(600)
+        assert run.subjects == ["b.png"]
+        assert run.source.dropped == {"too_large": 1}
+        assert run.source.captured == 1
+        assert run.source.last_captured_at == pytest.approx(run.clock.now(), abs=600)
+    assert [r.getMessage() for r in caplog.records] == ["not captured: a.png has 1008 bytes, more than 1000"]
+
+
+def test_photos_of_phones_are_counted_once_and_the_first_is_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.write("a.heic")
+        run.write("b.png")
+        run.advance(600)
+        run.write("c.avif")
+        run.advance(600)
+        assert run.subjects == ["b.png"]
+        assert run.source.dropped == {"unsupported": 2}
+    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert told.startswith("not captured: a.heic: HEIC and AVIF are not read by functions")
+
+
+def test_an_image_that_no_spool_of_this_size_could_take_is_refused_too(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0, spool_max_bytes=1_000_000) as run:
+        run.write("a.png", PNG + bytes(1_000_000))
+        run.write("b.png")
+        run.advance(60)
+        assert (run.subjects, run.source.dropped) == (["b.png"], {"too_large": 1})
+
+
+def test_a_file_that_becomes_a_link_is_not_read_but_counted_once(folder: Path, tmp_path: Path) -> None:
+    """The link leads to a file of the same size and time, which only the agent may read."""
+    secret = tmp_path / "secret.key"
+    secret.write_bytes(b"TOP SECRET 16 by")
+    with running(folder, settle_s=0.0) as run:
+        decoy = run.write("a.png", b"x" * 16)
+        for path in (secret, decoy):
+            os.utime(path, ns=(5, 5))
+        run.tell("a.png", wait_s=5.0)
+        decoy.unlink()
+        decoy.symlink_to(secret)
+        run.advance(10)
+        run.write("z.png")
+        run.tell("z.png")
+        run.advance(1)
+        wait_until(lambda: run.subjects == ["z.png"])
+        assert run.source.dropped == {"unreadable": 1}
+        decoy.unlink()
+        os.utime(run.write("a.png", b"x" * 16), ns=(5, 5))
+        run.advance(RESCAN_S)
+        assert run.subjects == ["z.png", "a.png"]
+
+
+def test_a_file_that_fails_unexpectedly_holds_up_no_other(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.refusal = lambda event: RuntimeError("a bug") if event.subject == "a.png" else None
+        run.write("a.png")
+        run.write("b.png")
+        run.advance(60)
+        assert (run.subjects, run.source.dropped) == (["b.png"], {"failed": 1})
+        run.refusal = lambda event: None
+        run.advance(60)
+        assert run.subjects == ["b.png", "a.png"]
+    (record,) = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert record.exc_info is not None
+
+
+def test_a_restart_asks_the_index_and_reads_nothing_again(folder: Path) -> None:
+    with running(folder, polling=True, settle_s=0.0) as run:
+        run.write("a.png")
+        run.advance(5)
+    with running(folder, run.index, polling=True, settle_s=0.0) as after:
+        after.write("b.png")
+        after.advance(5)
+    assert (run.subjects, after.subjects) == (["a.png"], ["b.png"])
+
+
+def test_files_that_an_option_leaves_out_are_left_out_after_a_restart_too(folder: Path) -> None:
+    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
+        for number in range(5):
+            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
+        run.advance(10)
+        assert (run.subjects, run.source.dropped) == (["0.png"], {"rate": 4})
+    with running(folder, run.index, polling=True, settle_s=0.0) as after:
+        os.utime(after.write("later.png"), ns=(10**12, 10**12))
+        after.advance(10)
+    assert after.subjects == ["later.png"]
+
+
+def test_files_passed_over_are_written_once_the_spool_takes_them(folder: Path) -> None:
+    with running(folder, options=FrameOptions(rate="1/min"), polling=True, settle_s=0.0) as run:
+        run.index.error = SpoolError("disk I/O error")
+        for number in range(2):
+            os.utime(run.write(f"{number}.png"), ns=(number * 10**9, number * 10**9))
+        run.advance(10)
+        assert run.source.state == "paused"
+        run.index.error = None
+        run.advance(30)
+        assert (run.source.state, len(run.index.times)) == ("watching", 2)

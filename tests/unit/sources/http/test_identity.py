@@ -1,0 +1,114 @@
+"""What tells one snapshot from another, when it was captured, and what is asked for next."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from eaves.sources.http.client import Snapshot
+from eaves.sources.http.snapshot_identity import SnapshotIdentity
+
+NOW = 1_764_000_000.0
+
+
+def snapshot(data: bytes, url: str = "http://cam/snap.jpg", **headers: str) -> Snapshot:
+    return Snapshot(data=data, headers={name.replace("_", "-"): value for name, value in headers.items()}, url=url)
+
+
+def date(at: float) -> str:
+    return formatdate(at, usegmt=True)
+
+
+def positions(*snapshots: Snapshot) -> list[str | None]:
+    identity = SnapshotIdentity()
+    found = [identity.identify(one, NOW + number) for number, one in enumerate(snapshots)]
+    return [one and one[0] for one in found]
+
+
+def test_the_same_picture_has_the_same_position_in_another_process() -> None:
+    one = snapshot(b"1", etag='"a"', last_modified=date(NOW))
+    assert positions(one) == positions(one)
+    other = snapshot(b"1", last_modified=date(NOW))
+    assert positions(other) == positions(other)
+    assert positions(one) != positions(other)
+
+
+def test_an_etag_that_never_changes_hides_no_picture() -> None:
+    first, second = positions(snapshot(b"1", etag='"0"'), snapshot(b"2", etag='"0"'))
+    assert first != second
+
+
+def test_a_picture_that_comes_back_is_another_one_when_its_validator_is() -> None:
+    day, night = snapshot(b"same", last_modified=date(NOW)), snapshot(b"same", last_modified=date(NOW + 60))
+    assert len(set(positions(day, night))) == 2
+
+
+def test_without_validators_equal_bytes_one_after_another_are_one_picture() -> None:
+    first, again, other, back = positions(snapshot(b"1"), snapshot(b"1"), snapshot(b"2"), snapshot(b"1"))
+    assert again is None
+    assert len({first, other, back}) == 3
+
+
+def test_another_url_is_another_picture() -> None:
+    (one,), (other,) = positions(snapshot(b"1", etag='"a"')), positions(snapshot(b"1", "http://b/", etag='"a"'))
+    assert one != other
+
+
+def captured(*snapshots: Snapshot) -> list[float]:
+    identity = SnapshotIdentity()
+    found = [identity.identify(one, NOW + number) for number, one in enumerate(snapshots)]
+    return [one[1] / 1e9 for one in found if one]
+
+
+def test_the_capture_time_is_last_modified() -> None:
+    assert captured(snapshot(b"1", last_modified=date(NOW - 300))) == [NOW - 300]
+
+
+def test_a_last_modified_that_stands_still_ahead_or_makes_no_sense_is_no_capture_time() -> None:
+    assert captured(snapshot(b"1", last_modified=date(1)), snapshot(b"2", last_modified=date(1)))[1] == NOW + 1
+    assert captured(snapshot(b"1", last_modified=date(NOW + 3_600))) == [NOW]
+    assert captured(snapshot(b"1", last_modified="yesterday")) == [NOW]
+    assert captured(snapshot(b"1", last_modified="Fri, 31 Dec 9999 23:59:59 -9999")) == [NOW]
+    assert captured(snapshot(b"1")) == [NOW]
+
+
+def conditions(one: Snapshot, *, after_s: float = 1.0) -> dict[str, str]:
+    identity = SnapshotIdentity()
+    assert identity.conditions(0.0) == {}
+    identity.identify(one, NOW)
+    return identity.conditions(after_s)
+
+
+def test_the_server_is_told_what_is_known() -> None:
+    assert conditions(snapshot(b"1", etag='W/"a"')) == {"If-None-Match": 'W/"a"'}
+    old = date(NOW - 10)
+    assert conditions(snapshot(b"1", last_modified=old)) == {"If-Modified-Since": old}
+    assert conditions(snapshot(b"1", etag='"a"', last_modified=old)) == {"If-None-Match": '"a"'}
+    assert conditions(snapshot(b"1")) == {}
+
+
+def test_a_picture_of_this_second_may_be_followed_by_another_in_it() -> None:
+    assert conditions(snapshot(b"1", last_modified=date(NOW))) == {}
+
+
+def test_a_validator_that_could_break_a_request_is_not_sent_back() -> None:
+    for etag in ('"a"\r\nX: y', '"\u00e9"', '"' + "a" * 10_000 + '"'):
+        assert conditions(snapshot(b"1", etag=etag)) == {}
+
+
+def test_the_whole_picture_is_asked_for_now_and_then() -> None:
+    identity = SnapshotIdentity()
+    identity.conditions(0.0)
+    identity.identify(snapshot(b"1", etag='"0"'), NOW)
+    assert identity.conditions(599.0)
+    assert not identity.conditions(600.0)
+    assert identity.conditions(601.0)
+
+
+def test_validators_that_do_not_change_with_the_picture_are_not_asked_for_again() -> None:
+    identity = SnapshotIdentity()
+    identity.conditions(0.0)
+    identity.identify(snapshot(b"1", etag='"0"'), NOW)
+    assert not identity.conditions(600.0)
+    identity.identify(snapshot(b"2", etag='"0"'), NOW + 600)
+    assert not identity.conditions(601.0)
+    assert not identity.conditions(5_000.0)

@@ -1,0 +1,95 @@
+"""Settings, redirects and the ends of images."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError
+from eaves.sources.http.completeness import has_end
+from eaves.sources.http.kind import KIND
+from eaves.sources.http.redirects import find_target
+from eaves.sources.http.settings import HttpSourceSettings
+from tests.inputs import hostile
+
+
+def settings(url: str) -> HttpSourceSettings:
+    return build(HttpSourceSettings, SettingsLayer(origin="eaves.yaml", values={"url": url}))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://cam/snap.jpg", "cam:80"),
+        ("https://cam.example/a?b=c", "tls://cam.example:443"),
+        ("http://user:secret@10.0.0.7:8080/", "10.0.0.7:8080"),
+        ("https://[fe80::1]:8443/x", "tls://[fe80::1]:8443"),
+    ],
+)
+def test_the_doctor_is_told_host_and_port(url: str, address: str) -> None:
+    assert list(KIND.addresses(settings(url))) == [address]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "cam/snap.jpg",
+        "ftp://cam/",
+        "http://",
+        "http://cam:99999/",
+        "http://cam/a b",
+        "http://c\r\nX: y/",
+        "rtsp://c/",
+    ],
+)
+def test_a_url_that_is_none_is_a_fault_that_does_not_show_it(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"eaves.yaml: url: must be an http") as caught:
+        settings(url)
+    assert "99999" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/other.jpg", "http://cam/other.jpg"),
+        ("now.jpg?x=1#top", "http://cam/path/now.jpg?x=1"),
+        ("http://CAM/x", "http://CAM/x"),
+        ("https://cam/x", "https://cam/x"),
+        ("https://cam:8443/x", "https://cam:8443/x"),
+        ("http://cam:80/x", "http://cam:80/x"),
+        ("http://user:password@cam/x", "http://cam/x"),
+        ("//cam", "http://cam/"),
+    ],
+)
+def test_a_redirect_within_the_host_is_followed(location: str, target: str) -> None:
+    assert find_target("http://cam/path/snap.jpg", location) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("http://cam/", "http://evil.example/"),
+        ("http://cam/", "//169.254.169.254/latest/meta-data"),
+        ("http://cam/", "http://cam@evil.example/"),
+        ("http://cam/", "http://cam:8080/"),
+        ("http://cam/", "file:///etc/passwd"),
+        ("http://cam/", "http://[bad/"),
+        ("http://cam/", "http://cam:99999/"),
+        ("https://cam/", "http://cam/"),
+        ("https://cam:8443/", "http://cam:8443/"),
+        ("https://cam/", "https://cam:444/"),
+    ],
+)
+def test_a_redirect_to_elsewhere_is_not(url: str, location: str) -> None:
+    with pytest.raises(ValueError, match="redirects "):
+        find_target(url, location)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_half_an_image_has_no_end(kind: str) -> None:
+    data = hostile.encode(hostile.noise(300, 200), kind)
+    assert has_end(data)
+    assert has_end(data + bytes(2_000))
+    if kind != "GIF":  # whose end mark may be anywhere in its data
+        assert not has_end(data[: len(data) // 2])

@@ -1,0 +1,274 @@
+"""What options do to a frame's pixels: crop, unchanged, longest side, encoding."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError
+from eaves.images.pixels import decode
+from eaves.sources.frame import Frame
+from eaves.sources.options import Dropped, FrameEditor, FrameOptions
+from tests.inputs import hostile
+from tests.inputs.hostile import encode
+from tests.inputs.pictures import ORIENTATIONS, picture
+
+Array = npt.NDArray[np.uint8]
+
+
+def options(**values: Any) -> FrameOptions:
+    return build(FrameOptions, SettingsLayer(origin="eaves.yaml", values=values))
+
+
+def frame(data: bytes, number: int = 0, camera: str = "") -> Frame:
+    return Frame(data=data, position=str(number), captured_at_ns=number, camera=camera, extensions={"mine": "1"})
+
+
+def edit(data: bytes, **values: Any) -> Frame:
+    outcome = FrameEditor(options(**values)).edit(frame(data))
+    assert isinstance(outcome, Frame), outcome
+    return outcome
+
+
+def quarters(width: int = 400, height: int = 200) -> Array:
+    """An image of four plain colours, which JPEG keeps."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2], pixels[: height // 2, width // 2 :] = (200, 0, 0), (0, 200, 0)
+    pixels[height // 2 :, : width // 2], pixels[height // 2 :, width // 2 :] = (0, 0, 200), (200, 200, 200)
+    return pixels
+
+
+def jpeg(pixels: Array, **values: Any) -> bytes:
+    return encode(Image.fromarray(pixels), "JPEG", quality=95, subsampling=0, **values)
+
+
+def noisy(pixels: Array, deviation: float, seed: int) -> Array:
+    noise = np.random.default_rng(seed).normal(0, deviation, pixels.shape)
+    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+
+
+def test_without_options_nothing_is_decoded_and_pillow_is_not_imported() -> None:
+    code = (
+        "import sys\n"
+        "from eaves.sources.frame import Frame\n"
+        "from eaves.sources.options import FrameEditor, FrameOptions\n"
+        "frame = Frame(data=b'no image', position='1')\n"
+        "assert FrameEditor(FrameOptions(rate='1/s', hours=('00:00-24:00',))).edit(frame) is frame\n"
+        "print(sorted({'PIL', 'numpy'} & set(sys.modules)))\n"
+        "FrameEditor(FrameOptions(crop=(0, 0, 1, 1))).edit(frame)\n"
+        "print(sorted({'PIL', 'numpy'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "['PIL']"]
+
+
+@pytest.mark.parametrize("crop", ["0.5,0,0.5,0.5", "200,0,200,100", [200, 0, 200, 100]])
+def test_crop_keeps_a_rectangle_of_pixels_or_shares(crop: Any) -> None:
+    edited = edit(jpeg(quarters()), crop=crop)
+    pixels = decode(edited.data)
+    assert pixels.shape == (100, 200, 3)
+    assert np.abs(pixels.astype(int) - (0, 200, 0)).max() < 8
+    assert edited.content_type == "image/jpeg"
+    assert edited.extensions == {"mine": "1", "crop": "200,0,200,100", "reencoded": "image/jpeg;quality=90"}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_crop_is_of_the_upright_image(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = quarters()
+    upright = np.ascontiguousarray(ORIENTATIONS[orientation](stored))
+    edited = edit(jpeg(stored, exif=exif), crop="0,0,0.5,0.5")
+    expected = upright[: upright.shape[0] // 2, : upright.shape[1] // 2]
+    pixels = decode(edited.data)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels.astype(int) - expected).max() < 12
+    assert b"Exif" not in edited.data
+
+
+def test_a_share_of_a_small_image_is_a_pixel_at_least() -> None:
+    assert decode(edit(hostile.good("PNG"), crop="0.999,0.999,0.001,0.001").data).shape == (1, 1, 3)
+
+
+def test_a_crop_of_the_whole_image_leaves_its_bytes_alone() -> None:
+    data = jpeg(quarters())
+    assert edit(data, crop="0,0,1,1").data == data
+
+
+def test_a_crop_beyond_the_image_drops_it_and_says_why() -> None:
+    outcome = FrameEditor(options(crop="300,0,200,100")).edit(frame(jpeg(quarters())))
+    assert outcome == Dropped("unsupported", "crop reaches to 500,100, beyond the image of 400x200 pixels")
+
+
+@pytest.mark.parametrize(
+    "crop", ["0.5,0,0.6,0.5", "1,2,3", "-1,0,5,5", "0,0,0,1", "1.5,0,100,100", "0,0,nan,1", "a,b,c,d", "1,2,3,4,5"]
+)
+def test_a_crop_that_is_no_rectangle_is_a_fault(crop: str) -> None:
+    with pytest.raises(ConfigError, match=r"eaves.yaml: crop"):
+        options(crop=crop)
+
+
+@pytest.mark.parametrize("times", [2, 4, 8])
+def test_a_jpeg_that_is_decoded_at_just_the_longest_side_is_made_smaller_too(times: int) -> None:
+    edited = edit(encode(picture(320 * times, 320 * times), "JPEG"), max_side=320)
+    assert (edited.extensions["scaledto"], decode(edited.data).shape) == ("320x320", (320, 320, 3))
+
+
+def test_the_longest_side_is_made_smaller_and_never_larger() -> None:
+    edited = edit(encode(picture(1600, 1200), "JPEG"), max_side=320)
+    assert decode(edited.data).shape == (240, 320, 3)
+    assert edited.extensions["scaledto"] == "320x240"
+    small = encode(picture(100, 320), "PNG")
+    assert edit(small, max_side=320).data == small
+
+
+def test_a_shrunk_image_looks_as_one_that_was_decoded_in_full() -> None:
+    pixels = decode(edit(encode(picture(1600, 1200), "JPEG", quality=95), max_side=160, jpeg_quality=95).data)
+    expected = np.asarray(picture(1600, 1200).resize((160, 120), Image.Resampling.LANCZOS))
+    assert np.abs(pixels.astype(int) - expected).mean() < 2
+
+
+def test_crop_comes_before_the_longest_side() -> None:
+    edited = edit(jpeg(quarters()), crop="0,0,0.5,1", max_side=50)
+    assert decode(edited.data).shape == (50, 50, 3)
+    assert edited.extensions["crop"] == "0,0,200,200"
+    assert edited.extensions["scaledto"] == "50x50"
+
+
+def test_a_quality_encodes_every_image() -> None:
+    data = encode(hostile.noise(300, 200), "PNG")
+    low, high = edit(data, jpeg_quality=20), edit(data, jpeg_quality=90)
+    assert len(low.data) < len(high.data) < len(data)
+    assert low.extensions == {"mine": "1", "reencoded": "image/jpeg;quality=20"}
+
+
+def test_frames_that_only_noise_tells_apart_are_unchanged() -> None:
+    editor = FrameEditor(options(unchanged=1))
+    scene = np.asarray(picture(640, 480))
+    kept = [
+        number for number in range(20) if isinstance(editor.edit(frame(jpeg(noisy(scene, 10, number)), number)), Frame)
+    ]
+    assert kept == [0]
+    assert editor.edit(frame(jpeg(scene), 20)) == Dropped("unchanged")
+
+
+def test_an_object_that_comes_and_goes_is_a_change_each_time() -> None:
+    editor = FrameEditor(options(unchanged=1))
+    empty = np.asarray(picture(640, 480))
+    full = empty.copy()
+    full[200:320, 300:360] = 255  # 2.3 % of the picture
+    scenes = [empty, empty, full, full, empty]
+    kept = [
+        number
+        for number, scene in enumerate(scenes)
+        if isinstance(editor.edit(frame(jpeg(noisy(scene, 5, number)), number)), Frame)
+    ]
+    assert kept == [0, 2, 4]
+
+
+def test_light_that_drifts_is_seen_now_and_then_and_not_in_every_frame() -> None:
+    """Each frame is compared with the last that was kept; compared with the one before it, nothing would change."""
+    editor = FrameEditor(options(unchanged=2))
+    kept = [
+        number
+        for number in range(101)
+        if isinstance(
+            editor.edit(frame(encode(Image.new("RGB", (320, 240), (100 + number // 5,) * 3), "PNG"), number)), Frame
+        )
+    ]
+    assert kept == list(range(0, 101, 10))
+
+
+def test_each_camera_is_compared_with_itself() -> None:
+    editor = FrameEditor(options(unchanged=1))
+    day, night = jpeg(np.full((60, 80, 3), 200, np.uint8)), jpeg(np.full((60, 80, 3), 10, np.uint8))
+    outcomes = [
+        isinstance(editor.edit(frame(data, number, camera)), Frame)
+        for number, (data, camera) in enumerate([(day, "a"), (night, "b"), (day, "a"), (night, "b")])
+    ]
+    assert outcomes == [True, True, False, False]
+
+
+def test_what_is_outside_the_crop_is_no_change() -> None:
+    editor = FrameEditor(options(unchanged=1, crop="0,0,0.5,1"))
+    first, second = quarters(), quarters()
+    second[:, 300:] = 255
+    assert isinstance(editor.edit(frame(jpeg(first), 0)), Frame)
+    assert editor.edit(frame(jpeg(second), 1)) == Dropped("unchanged")
+
+
+def test_a_frame_that_has_to_wait_is_not_unchanged_when_it_is_offered_again() -> None:
+    editor = FrameEditor(options(unchanged=1, crop="0,0,0.5,0.5"))
+    held = frame(jpeg(quarters()))
+    first = editor.edit(held)
+    assert isinstance(first, Frame)
+    assert editor.edit(held) == first
+
+
+def test_a_frame_is_sent_as_its_bytes_when_it_was_only_compared() -> None:
+    data = jpeg(quarters())
+    assert edit(data, unchanged=1).data == data
+
+
+@pytest.mark.parametrize("name", hostile.CORRUPT)
+def test_a_corrupt_image_is_dropped_with_its_reason(name: str) -> None:
+    outcome = FrameEditor(options(crop="0,0,0.5,0.5", unchanged=1)).edit(frame(hostile.CORRUPT[name]()))
+    assert isinstance(outcome, Dropped)
+    assert outcome.cause in {"unreadable", "unsupported", "too_large"}
+    assert outcome.reason
+
+
+@pytest.mark.parametrize("name", hostile.TOO_LARGE)
+def test_a_bomb_is_dropped_before_it_is_decoded(name: str) -> None:
+    outcome = FrameEditor(options(crop="0,0,0.5,0.5")).edit(frame(hostile.TOO_LARGE[name]()))
+    assert isinstance(outcome, Dropped)
+    assert outcome.cause == "too_large"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: encode(picture().convert("CMYK"), "JPEG"), id="CMYK"),
+        pytest.param(lambda: encode(picture().convert("L"), "JPEG"), id="grey"),
+        pytest.param(lambda: encode(Image.new("I;16", (24, 16), 40_000), "PNG"), id="16 bits"),
+        pytest.param(lambda: encode(Image.fromarray(quarters(24, 16)).convert("P"), "GIF"), id="palette"),
+        pytest.param(lambda: encode(picture().convert("RGBA"), "PNG"), id="alpha"),
+        pytest.param(lambda: encode(picture(), "JPEG", progressive=True), id="progressive"),
+    ],
+)
+def test_any_kind_of_image_is_cropped_as_the_function_would_see_it(make: Callable[[], bytes]) -> None:
+    data = make()
+    seen = decode(data)[:8, :12]
+    edited = decode(edit(data, crop="0,0,12,8", jpeg_quality=95).data)
+    assert np.abs(edited.astype(int) - seen).mean() < 6
+
+
+def test_threads_may_share_an_editor() -> None:
+    editor = FrameEditor(options(unchanged=1, crop="0,0,0.5,0.5"))
+    data, outcomes = jpeg(quarters()), []
+
+    def offer(number: int) -> None:
+        outcomes.append(editor.edit(frame(data, number)))
+
+    threads = [threading.Thread(target=offer, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(outcome, Frame) for outcome in outcomes) == 1
+    assert outcomes.count(Dropped("unchanged")) == 15
+
+
+def test_an_edited_image_is_a_baseline_jpeg_that_everybody_reads() -> None:
+    data = edit(encode(picture(), "PNG"), crop="0,0,12,8").data
+    assert Image.open(io.BytesIO(data)).format == "JPEG"

@@ -1,0 +1,188 @@
+"""From a frame to an event: options, identity, refusals, counters, and one log line for each change."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.events import Event, event_id
+from eaves.sources.agent.context import AgentContext
+from eaves.sources.context import SourceContext
+from eaves.sources.frame import Frame, Outcome
+from eaves.sources.options import FrameOptions
+from tests.fakes.clock import START, ManualClock
+from tests.fakes.models.artifact import COLOURS, encode_png
+from tests.fakes.sources.source_context import RecordingContext
+from tests.sources.contexts import build_context
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Store:
+    """A queue; `error` is raised instead of storing, while it is set."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.error: Exception | None = None
+
+    def __call__(self, event: Event) -> bool:
+        if self.error is not None:
+            raise self.error
+        if any(event.id == stored.id for stored in self.events):
+            return False
+        self.events.append(event)
+        return True
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def test_it_is_what_a_source_is_written_against() -> None:
+    contexts: list[SourceContext] = [build_context(), RecordingContext()]
+    assert all(context.max_bytes == 20_000_000 for context in contexts)
+
+
+def test_a_frame_becomes_an_event(store: Store) -> None:
+    context = build_context(store=store)
+    frame = Frame(
+        data=PNG, position="7", subject="hall\n/1", captured_at_ns=0, camera="c\u0301", extensions={"crop": "0,0,1,1"}
+    )
+    assert context.capture(frame) is Outcome.CAPTURED
+    (event,) = store.events
+    assert (event.id, event.source, event.subject) == (
+        event_id("/eaves/test/cam", "7"),
+        "/eaves/test/cam",
+        "hall\ufffd/1",
+    )
+    assert (event.time, event.datacontenttype, event.data) == ("1970-01-01T00:00:00Z", "image/png", PNG)
+    assert (event.extensions["partitionkey"], event.extensions["crop"]) == ("c\u0301", "0,0,1,1")
+    assert event.extensions["datadigest"].startswith("sha256:")
+
+
+def test_what_a_frame_does_not_say_is_left_out(store: Store) -> None:
+    build_context(store=store).capture(Frame(data=b"?", position="7"))
+    (event,) = store.events
+    assert (event.subject, event.time, event.datacontenttype) == (None, None, "application/octet-stream")
+    assert event.extensions["partitionkey"] == "cam"
+
+
+def test_a_frame_can_not_replace_the_identity_of_its_event(store: Store) -> None:
+    with pytest.raises(ValueError, match="name attributes of the event itself: id, type"):
+        build_context(store=store).capture(Frame(data=PNG, position="7", extensions={"id": "1", "type": "t"}))
+    assert store.events == []
+
+
+def test_a_frame_that_was_captured_before_is_a_duplicate(store: Store) -> None:
+    context = build_context(store=store)
+    assert [context.capture(Frame(data=PNG, position="7")) for _ in range(2)] == [Outcome.CAPTURED, Outcome.DROPPED]
+    assert (context.counters.captured, context.counters.dropped) == (1, {"duplicate": 1})
+
+
+def frames(count: int, step_s: int = 1) -> list[Frame]:
+    """Frames of consecutive seconds."""
+    return [
+        Frame(data=encode_png(COLOURS["red"]), position=str(number), captured_at_ns=number * step_s * 10**9)
+        for number in range(count)
+    ]
+
+
+def test_options_are_applied_and_the_id_stays_that_of_the_frame(store: Store) -> None:
+    context = build_context(store=store, options=FrameOptions(rate="1/2s", jpeg_quality=50))
+    outcomes = [context.capture(frame) for frame in frames(4)]
+    assert outcomes == [Outcome.CAPTURED, Outcome.DROPPED] * 2
+    assert [event.id for event in store.events] == [event_id(context.source, "0"), event_id(context.source, "2")]
+    assert {event.datacontenttype for event in store.events} == {"image/jpeg"}
+    assert {"reencoded", "partitionkey", "datadigest"} == set(store.events[0].extensions)
+    assert context.counters.dropped == {"rate": 2}
+
+
+def test_a_frame_that_the_queue_refused_is_taken_when_it_is_offered_again(store: Store) -> None:
+    context = build_context(store=store, options=FrameOptions(rate="1/2s", unchanged=1.0))
+    first, second = frames(2)
+    store.error = SpoolFullError("x is full")
+    for _ in range(3):
+        with pytest.raises(SpoolFullError, match=r"^spool is full \(1 GB\)$"):
+            context.capture(first)
+    store.error = None
+    assert context.capture(first) is Outcome.CAPTURED
+    assert context.capture(second) is Outcome.DROPPED
+
+
+def test_what_is_wrong_with_images_is_logged_once_by_cause(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    context = build_context(store=store, max_bytes=100, options=FrameOptions(max_side=16))
+    for number in range(5):
+        context.capture(Frame(data=b"<html>", position=str(number), subject="snap"))
+    assert context.counters.dropped == {"unsupported": 5}
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("source cam: not captured: snap: ")
+    assert message.endswith("Further ones are only counted, as dropped for the cause unsupported")
+
+
+def test_another_error_of_the_spool_is_passed_on(store: Store) -> None:
+    store.error = SpoolError("disk I/O error")
+    with pytest.raises(SpoolError, match="disk I/O error"):
+        build_context(store=store).capture(Frame(data=PNG, position="7"))
+
+
+@pytest.mark.parametrize("limits", [{"max_bytes": 8}, {"spool_max_bytes": 65_536 + 8}])
+def test_an_image_that_is_too_large_is_counted(limits: dict[str, Any], store: Store) -> None:
+    context = build_context(store=store, **limits)
+    assert context.capture(Frame(data=bytes(9), position="7")) is Outcome.DROPPED
+    assert context.capture(Frame(data=bytes(8), position="8")) is Outcome.CAPTURED
+    assert context.counters.dropped == {"too_large": 1}
+
+
+def test_a_change_is_logged_once_and_without_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for reason in ("no way to http://me:secret@cam/", "no way to http://me:secret@cam/", "HTTP 401"):
+        for _ in range(100):
+            context.report("waiting", reason)
+    context.report("watching")
+    assert [record.getMessage() for record in caplog.records] == [
+        "source cam is waiting: no way to http://***@cam/",
+        "source cam is waiting: HTTP 401",
+        "source cam is watching",
+    ]
+    clock.turn(60)
+    assert (context.counters.state, context.counters.reason) == ("watching", "")
+    assert context.counters.last_error == ("HTTP 401", START)
+
+
+def test_reconnects_of_the_last_hour_are_counted() -> None:
+    clock = ManualClock()
+    context = build_context(clock=clock)
+    for _ in range(4):
+        context.reconnected()
+        clock.turn(1000)
+    assert context.counters.reconnects == 3
+    for _ in range(1_000_000 // 100):
+        context.reconnected()
+    assert context.counters.reconnects == 3_600
+    clock.turn(3601)
+    assert context.counters.reconnects == 0
+
+
+def test_stopping_ends_waits_and_wakes_a_source_that_waits_elsewhere() -> None:
+    context: AgentContext = build_context()
+    woken: list[int] = []
+    assert context.wait(0) is True
+    with context.on_stop(lambda: woken.append(1)):
+        context.stop()
+        assert (context.stopping, context.wait(60), woken) == (True, False, [1])
+    with context.on_stop(lambda: woken.append(2)):
+        assert woken == [1, 2]
+
+
+def test_a_captured_image_is_logged_by_its_subject_or_its_id(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    context = build_context()
+    context.capture(Frame(data=PNG, position="1", subject="hall/1.png"))
+    context.capture(Frame(data=PNG, position="2"))
+    assert caplog.messages == ["captured hall/1.png", f"captured {event_id('/eaves/test/cam', '2')}"]

@@ -1,0 +1,217 @@
+"""What `eaves data check` finds in a folder of labelled images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from eaves.cli import cli
+from eaves.errors import DatasetError
+from tests.page import Page, assert_self_contained
+from trainer.check.descriptor import LENGTH, compute_descriptor
+from trainer.check.features import load_cached_features
+from trainer.check.inspection import Inspection, inspect_data
+from trainer.check.label_doubts import find_doubts
+from trainer.check.page import build_check_page
+from trainer.features.features import FeatureCache
+from trainer.progress import SilentProgress
+from trainer.storage import open_store
+
+
+def save(path: Path, seed: int, *, hue: int = 0, size: tuple[int, int] = (80, 60)) -> Path:
+    """A picture like no other, of which channel `hue` is the brightest."""
+    draw = np.random.default_rng(seed)
+    coarse = draw.integers(0, 110, (6, 8, 3))
+    coarse[..., hue] += 140
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(coarse.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def fill(root: Path, count: int = 12) -> Path:
+    for hue, label in enumerate(("red", "green", "blue")):
+        for number in range(count):
+            save(root / label / f"{number:02d}.png", 100 * hue + number, hue=hue)
+    return root
+
+
+def inspect(root: Path, features: Path = Path("nowhere")) -> Inspection:
+    return inspect_data(root, features=features, progress=SilentProgress())
+
+
+def test_classes_and_sizes_are_told(tmp_path: Path) -> None:
+    save(fill(tmp_path) / "red/large.png", 999, size=(200, 100))
+    found = inspect(tmp_path)
+    assert found.classes == {"blue": 12, "green": 12, "red": 13}
+    assert found.sizes() == {"smallest": [80, 60], "median": [80, 60], "largest": [200, 100]}
+    assert (found.problems, found.copies, found.copies_across, found.not_used) == ((), (), (), ())
+
+
+def test_the_size_of_a_jpeg_is_its_own_and_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (600, 1200, 3)).astype(np.uint8)).save(
+        tmp_path / "a/turned.jpg", exif=exif
+    )
+    assert inspect(tmp_path).sizes()["largest"] == [600, 1200]
+
+
+def test_all_copies_are_told_at_once_within_and_across_classes(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    for name in ("00", "01"):
+        (root / f"green/copy-{name}.png").write_bytes((root / f"red/{name}.png").read_bytes())
+    Image.open(root / "blue/03.png").save(root / "blue/again.jpg", quality=90)
+    found = inspect(root)
+    across = [{image.name for image in group} for group in found.copies_across]
+    assert across == [{"green/copy-00.png", "red/00.png"}, {"green/copy-01.png", "red/01.png"}]
+    assert [{image.name for image in group} for group in found.copies] == [{"blue/03.png", "blue/again.jpg"}]
+    assert len(found.problems) == 2
+    assert all("the same image is in several classes" in problem for problem in found.problems)
+
+
+def test_files_that_are_not_used_are_told_by_cause(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    (root / "red/a.heic").write_bytes(b"x")
+    (root / "red/b.heic").write_bytes(b"x")
+    (root / "red/empty.png").write_bytes(b"")
+    (root / "red/cut.png").write_bytes((root / "red/00.png").read_bytes()[:200])
+    (root / "loose.jpg").write_bytes(b"x")
+    causes = {cause.reason.split(",")[0]: cause.files for cause in inspect(root).not_used}
+    assert causes["HEIC and AVIF are not read"] == ("red/a.heic", "red/b.heic")
+    assert causes["it is empty (0 bytes)"] == ("red/empty.png",)
+    assert causes["it lies beside the class folders"] == ("loose.jpg",)
+    assert any(files == ("red/cut.png",) for files in causes.values())
+
+
+def test_what_training_would_refuse_is_told_and_is_no_error(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    for number in range(9):
+        (root / f"blue/{number:02d}.png").unlink()
+    assert inspect(root).problems == ("the class blue has 3 usable images; training needs 4",)
+    for path in [*root.glob("blue/*"), *root.glob("green/*")]:
+        path.unlink()
+    assert "the class blue has no images" in inspect(root).problems[0]
+
+
+def test_a_wrong_label_is_doubted_first(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    save(root / "green/wrong.png", 7777, hue=0)
+    found = inspect(root)
+    assert found.doubts is not None
+    assert found.doubts.judged
+    assert (found.doubted[0].image.name, found.doubted[0].looks_like) == ("green/wrong.png", "red")
+    assert [item.image.name for item in found.doubted] == ["green/wrong.png"]
+
+
+def test_labels_that_the_pictures_say_nothing_of_are_not_judged(tmp_path: Path) -> None:
+    for number in range(40):
+        save(tmp_path / ("a" if number % 2 else "b") / f"{number}.png", number)
+    found = inspect(tmp_path)
+    assert found.doubts is not None
+    assert not found.doubts.judged
+    assert found.doubted == ()
+
+
+def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:
+    """The score of each image is that of a fit without it: a fit on the rest predicts the same label."""
+    draw = np.random.default_rng(3)
+    labels = np.arange(30) % 3
+    vectors = (np.eye(3)[labels] @ draw.normal(size=(3, 6)) + draw.normal(size=(30, 6))).astype(np.float32)
+    doubts = find_doubts(vectors, labels)
+    spread = [find_doubts(np.delete(vectors, row, 0), np.delete(labels, row)).agreement for row in range(30)]
+    assert doubts.agreement == pytest.approx(np.mean(spread), abs=0.1)
+    shuffled = find_doubts(draw.normal(size=(60, 40)).astype(np.float32), np.arange(60) % 2)
+    assert shuffled.agreement < 0.7  # a fit that sees the image itself would be right on all
+
+
+def test_cached_features_are_taken_where_there_are_some(tmp_path: Path) -> None:
+    root = fill(tmp_path / "data")
+    plain = inspect(root)
+    digests = [image.digest for image in plain.images]
+    cache = FeatureCache(open_store(str(tmp_path / "features")), "0" * 32)
+    names = sorted(plain.classes)
+    values = np.stack([np.eye(3, dtype=np.float32)[names.index(image.label)] for image in plain.images])
+    values[0] = values[-1]
+    cache.save(digests[:20], values[:20])
+    assert load_cached_features(tmp_path / "features", digests) is None
+    cache.save(digests[20:], values[20:])
+    found = inspect(root, tmp_path / "features")
+    assert found.described_by == "cached features"
+    assert [item.image.name for item in found.doubted] == [plain.images[0].name]
+
+
+def test_a_damaged_or_foreign_cache_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    (tmp_path / "key/a.npz").write_bytes(b"no archive")
+    FeatureCache(open_store(str(tmp_path)), "other").save(["a"], np.zeros((1, 8, 8, 3), np.float32))
+    assert load_cached_features(tmp_path, ["a"]) is None
+    assert (tmp_path / "key/a.npz").read_bytes() == b"no archive"
+
+
+def test_the_descriptor_has_one_length_and_knows_colours() -> None:
+    small, large = np.zeros((5, 7, 3), np.uint8), np.full((700, 300, 3), 255, np.uint8)
+    assert compute_descriptor(small).shape == compute_descriptor(large).shape == (LENGTH,)
+    assert not np.allclose(compute_descriptor(small), compute_descriptor(large))
+    assert np.isfinite(compute_descriptor(small)).all()
+
+
+def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None:
+    root = fill(tmp_path / "<photos>")
+    save(root / "green/wrong.png", 7777, hue=0)
+    (root / "green/copy.png").write_bytes((root / "red/00.png").read_bytes())
+    (root / "red/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    html = build_check_page(inspect(root))
+    assert_self_contained(html)
+    text = Page(html).words
+    for part in ("<photos>", "37 images in 3 classes", "Training would refuse", "green/wrong.png", "looks like red"):
+        assert part in text
+
+
+def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> None:
+    root = fill(tmp_path / "photos")
+    (root / "red/a.heic").write_bytes(b"x")
+    before = sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
+    table = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
+    assert table.exit_code == 0
+    assert "not used: 1 file: HEIC and AVIF are not read" in table.stdout
+    page = tmp_path / "page.html"
+    told = CliRunner().invoke(cli, ["data", "check", str(root), "-o", "json", "--page", str(page)])
+    assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    assert page.is_file()
+    assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
+
+
+def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "photos"), "gztar", fill(tmp_path / "photos"))
+    told = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
+    assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
+    assert isinstance(missing.exception, DatasetError)
+    assert "an archive" in str(missing.exception.hint)
+
+
+def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
+    root = fill(tmp_path)
+    usable = CliRunner().invoke(cli, ["data", "check", str(root)])
+    assert (usable.exit_code, "refuse" in usable.stdout) == (0, False)
+    (root / "white").mkdir()
+    for form in ("table", "json"):
+        assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
+
+
+def test_a_folder_without_images_is_told_as_that(tmp_path: Path) -> None:
+    told = CliRunner().invoke(cli, ["data", "check", str(tmp_path)])
+    assert told.exit_code == 1
+    assert told.stdout == (
+        f"{tmp_path} holds no image that can be trained on\ntraining would refuse: no images under {tmp_path}\n"
+    )

@@ -1,0 +1,93 @@
+"""Which earlier run's split a training goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import RunError
+from trainer.data.listing import Split
+from trainer.data.split.earlier_run import NONE, EarlierSplit, find_earlier
+from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, render_split
+from trainer.run.run_location import build_location
+
+DATA = "/photos"
+
+
+def write_split(folder: Path, sides: Mapping[str, Split]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [SplitEntry(digest=digest, label="a", split=side) for digest, side in sides.items()]
+    (folder / SPLIT_FILE).write_text(render_split(entries))
+
+
+def write_run(folder: Path, created: str, sides: Mapping[str, Split], data: str = DATA) -> Path:
+    write_split(folder, sides)
+    (folder / "run.json").write_text(json.dumps({"created": created}))
+    (folder / "config.json").write_text(json.dumps({"data": {"path": data}}))
+    return folder
+
+
+def find(output: str | Path, wanted: str = "") -> EarlierSplit:
+    place = build_location(output, None)
+    return find_earlier(wanted, data_path=DATA, run=place.run(), unfinished=place.unfinished(), beside=place.beside())
+
+
+def test_the_first_run_has_none(tmp_path: Path) -> None:
+    assert find(tmp_path / "runs" / "new") == NONE
+    assert find(f"file://{tmp_path}/runs/new") == NONE
+
+
+@pytest.mark.parametrize("uri", [False, True])
+def test_the_newest_run_on_the_same_data_is_taken(tmp_path: Path, uri: bool) -> None:
+    write_run(tmp_path / "z-oldest", "2026-01-01", {"aa": "train"})
+    write_run(tmp_path / "a-newest", "2026-03-01", {"aa": "val"})
+    write_run(tmp_path / "m-other", "2026-04-01", {"aa": "train"}, data="/elsewhere")
+    (write_run(tmp_path / "n-before", "2026-05-01", {}) / SPLIT_FILE).unlink()
+    write_split(tmp_path / "p-unfinished", {"aa": "train"})
+    write_run(tmp_path / "q-damaged", "2026-06-01", {"aa": "train"})
+    (tmp_path / "q-damaged" / "config.json").write_text("{")
+    (tmp_path / "file").touch()
+    found = find(f"file://{tmp_path}/new" if uri else tmp_path / "new")
+    assert found.known == {"aa": "val"}
+    assert found.origin.endswith("/a-newest")
+
+
+def test_an_unfinished_run_goes_on_with_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
+    write_split(tmp_path / ".new.unfinished" / "checkpoints", {"aa": "train"})
+    assert find(tmp_path / "new").known == {"aa": "train"}
+
+
+def test_a_finished_run_keeps_its_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
+    write_run(tmp_path / "new", "2026-01-01", {"aa": "train"})
+    assert find(tmp_path / "new").known == {"aa": "train"}
+
+
+def test_a_run_is_named_by_its_name_its_directory_or_its_uri(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs" / "newest", "2026-03-01", {"aa": "val"})
+    old = write_run(tmp_path / "runs" / "old", "2026-01-01", {"aa": "train"}, data="/elsewhere")
+    for wanted in ("old", str(old), f"file://{old}"):
+        assert find(tmp_path / "runs" / "new", wanted).known == {"aa": "train"}
+
+
+def test_new_takes_nothing_over(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", "2026-03-01", {"aa": "val"})
+    assert find(tmp_path / "new", "new") == NONE
+
+
+def test_a_named_run_without_a_split_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no split in the run old") as caught:
+        find(tmp_path / "new", "old")
+    assert caught.value.hint is not None
+    assert "--split new" in caught.value.hint
+
+
+def test_a_damaged_split_is_an_error_and_not_another_split(tmp_path: Path) -> None:
+    write_run(tmp_path / "old", "2026-01-01", {"aa": "val"})
+    (write_run(tmp_path / "newest", "2026-03-01", {}) / SPLIT_FILE).write_text("{")
+    with pytest.raises(RunError, match=r"newest/split\.jsonl: line 1 can't be read"):
+        find(tmp_path / "new")

@@ -1,0 +1,291 @@
+"""Which images belong together: copies of a photo, shots that look alike, and what `data.group_by` says."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError, DatasetError
+from trainer.data.dataset import scan
+from trainer.data.split import near_duplicates
+from trainer.data.split.groups import BLOCK, group_copies, parse_group_by
+from trainer.settings import DataSettings
+
+
+def photo(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    """Like no other: large shapes and small ones, smoothly joined, with a camera's noise."""
+    chance = np.random.default_rng(seed)
+    total = np.zeros((size[1], size[0], 3))
+    for cells, weight in ((5, 1.0), (11, 0.5), (30, 0.25)):
+        patches = chance.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        total += weight * np.asarray(Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC), dtype=float)
+    total = total / 1.75 + chance.normal(0, 3, total.shape)
+    return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, quality: int = 90, kind: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+def smaller(image: Image.Image, by: int) -> Image.Image:
+    return image.resize((image.width // by, image.height // by), Image.Resampling.LANCZOS)
+
+
+def shot(background: Image.Image, seed: int, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    """A fixed camera's next shot: a part somewhere, a little more or less light, noise."""
+    chance = np.random.default_rng(seed)
+    image = background.copy()
+    x, y = (int(chance.integers(0, edge - 20)) for edge in image.size)
+    ImageDraw.Draw(image).ellipse([x, y, x + 20, y + 20], fill=colour)
+    pixels = np.asarray(image) * chance.uniform(0.9, 1.1) + chance.normal(0, 6, (*image.size[::-1], 3))
+    return encode(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+
+
+def group(data: Sequence[bytes], near_copies: str = "exact", labels: Sequence[int] | None = None) -> list[list[int]]:
+    looks = [near_duplicates.compute_fingerprint(item) for item in data]
+    digests = [f"{number:04d}" for number in range(len(data))]
+    return sorted(sorted(found) for found in group_copies(looks, digests, labels or [0] * len(data), near_copies))
+
+
+@pytest.mark.parametrize("quality", [20, 50, 80, 95])
+@pytest.mark.parametrize("by", [1, 2, 3])
+def test_a_photo_encoded_again_is_a_copy(quality: int, by: int) -> None:
+    photos = [photo(seed) for seed in range(8)]
+    data = [encode(item, 92) for item in photos] + [encode(smaller(item, by), quality) for item in photos]
+    assert group(data) == [[number, number + 8] for number in range(8)]
+
+
+def test_a_copy_in_another_format_or_a_little_brighter_is_a_copy() -> None:
+    original = photo(1)
+    brighter = Image.fromarray(np.clip(np.asarray(original) * 1.05, 0, 255).astype(np.uint8))
+    assert group([encode(original), encode(original, kind="PNG"), encode(brighter), encode(photo(2))]) == [[0, 1, 2]]
+
+
+def test_shots_of_a_fixed_camera_are_no_copies_though_they_look_alike() -> None:
+    background = photo(3)
+    data = [shot(background, seed) for seed in range(40)]
+    looks = [near_duplicates.compute_fingerprint(item) for item in data]
+    assert sum(len(first) for first, _ in near_duplicates.find_similar(looks)) > 500, "they look alike"
+    assert sum(len(found) for found in group(data)) <= 4
+
+
+def test_a_shot_of_a_fixed_camera_encoded_again_is_found_among_the_others() -> None:
+    background = photo(4)
+    data = [shot(background, seed) for seed in range(30)]
+    data.append(encode(Image.open(io.BytesIO(data[7])), 60))
+    assert [7, 30] in group(data)
+
+
+def test_a_part_as_dark_as_its_background_is_told_by_its_colour() -> None:
+    background = Image.new("RGB", (320, 240), (100, 100, 100))
+    background.paste(photo(5).convert("L").convert("RGB").crop((0, 0, 320, 120)), (0, 0))
+    red, blue = background.copy(), background.copy()
+    ImageDraw.Draw(red).ellipse([200, 180, 225, 205], fill=(185, 62, 74))  # as bright as the grey around it
+    ImageDraw.Draw(blue).ellipse([100, 160, 125, 185], fill=(185, 62, 74))
+    assert group([encode(red), encode(blue)]) == []
+
+
+def test_similar_groups_shots_of_one_class_and_off_groups_nothing() -> None:
+    background = photo(6)
+    data = [shot(background, seed) for seed in range(12)]
+    found = group(data, "similar", [number % 2 for number in range(12)])
+    assert len(found) >= 2
+    assert all(len({position % 2 for position in positions}) == 1 for positions in found)
+    assert group([*data, data[0]], "off") == []
+
+
+def test_copies_in_two_classes_stay_together() -> None:
+    original = photo(7)
+    assert group([encode(original), encode(original, 50)], labels=[0, 1]) == [[0, 1]]
+
+
+def test_a_chain_is_several_groups_whatever_the_order() -> None:
+    """Each picture looks like its neighbours; the ends look nothing like each other."""
+    chance = np.random.default_rng(0)
+    flips = chance.permutation(64)
+    bits, looks = int(chance.integers(0, 2**63)), list[near_duplicates.ImageFingerprint]()
+    thumbnail = np.full(256, 1 / 16, dtype=np.float32)
+    grid = np.zeros((3, 1024), dtype=np.uint8)
+    for step in range(10):
+        looks.append(near_duplicates.ImageFingerprint(bits=bits, thumbnail=thumbnail, grid=grid))
+        for flip in flips[5 * step : 5 * step + 5]:
+            bits ^= 1 << int(flip)
+    digests = [f"{number}" for number in range(10)]
+    found = group_copies(looks, digests, [0] * 10, "similar")
+    assert found == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    turned = group_copies(looks[::-1], digests[::-1], [0] * 10, "similar")
+    assert sorted(sorted(9 - item for item in one) for one in turned) == found
+
+
+def test_similar_pairs_are_those_of_every_pair_compared_each_once() -> None:
+    chance = np.random.default_rng(0)
+    thumbnail = np.full(256, 1 / 16, dtype=np.float32)
+    grid = np.zeros((3, 1024), dtype=np.uint8)
+    looks: list[near_duplicates.ImageFingerprint | None] = [None]
+    for centre in chance.integers(0, 2**63, 60):
+        for flips in (0, 3, 7, 12):
+            bits = int(centre)
+            for bit in chance.choice(64, flips, replace=False):
+                bits ^= 1 << int(bit)
+            looks.append(near_duplicates.ImageFingerprint(bits=bits, thumbnail=thumbnail, grid=grid))
+    pairs = [
+        pair
+        for first, second in near_duplicates.find_similar(looks)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    assert len(pairs) == len(set(pairs))
+    assert set(pairs) == {
+        (first, second)
+        for second, other in enumerate(looks)
+        for first, one in enumerate(looks[:second])
+        if one and other and (one.bits ^ other.bits).bit_count() <= near_duplicates.MAX_DISTANCE
+    }
+
+
+def plain_looks(bits: Sequence[int]) -> list[near_duplicates.ImageFingerprint]:
+    """Looks that differ in their hash alone."""
+    thumbnail = np.full(256, 1 / 16, dtype=np.float32)
+    grid = np.zeros((3, 1024), dtype=np.uint8)
+    return [near_duplicates.ImageFingerprint(bits=item, thumbnail=thumbnail, grid=grid) for item in bits]
+
+
+@pytest.mark.parametrize("near_copies", ["exact", "similar"])
+def test_groups_are_those_of_all_pairs_whatever_the_number_of_blocks(near_copies: str) -> None:
+    """The image with the smallest digest takes its copies, then the next one of those that are left."""
+    chance = np.random.default_rng(1)
+    bits = []
+    for centre in chance.integers(0, 2**63, 3 * BLOCK // 8):
+        for _ in range(8):
+            flips = chance.choice(64, int(chance.integers(0, 6)), replace=False)
+            bits.append(int(centre) ^ sum(1 << int(bit) for bit in flips))
+    looks: list[near_duplicates.ImageFingerprint | None] = [None, *plain_looks(bits), None]
+    digests = [f"{number:05d}" for number in chance.permutation(len(looks))]
+    labels = [int(label) for label in chance.integers(0, 2, len(looks))]
+
+    expected, free = [], {position for position, item in enumerate(looks) if item}
+    for leader in sorted(free, key=lambda position: digests[position]):
+        if leader not in free:
+            continue
+        group = [leader] + [
+            other
+            for other in sorted(free - {leader}, key=lambda position: digests[position])
+            if (one := looks[leader]) and (two := looks[other])
+            if (one.bits ^ two.bits).bit_count() <= near_duplicates.MAX_DISTANCE
+            if near_copies == "exact" or labels[leader] == labels[other]
+        ]
+        free.difference_update(group)
+        if len(group) > 1:
+            expected.append(group)
+    assert group_copies(looks, digests, labels, near_copies) == expected
+    assert len(looks) > 2 * BLOCK
+    assert len(expected) > 50
+
+
+@pytest.mark.parametrize("near_copies", ["exact", "similar"])
+def test_memory_does_not_grow_with_the_pairs(near_copies: str) -> None:
+    """2,000 pictures that all look alike are 2 million pairs, which took 220 MB."""
+    looks, digests = plain_looks([7] * 2000), [f"{number:04d}" for number in range(2000)]
+    tracemalloc.start()
+    try:
+        assert group_copies(looks, digests, [0] * 2000, near_copies) == [list(range(2000))]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6, f"{peak / 1e6:.0f} MB"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        ("folder:1", "part07/a.jpg", "part07"),
+        ("folder:1", "a.jpg", ""),
+        ("folder:2", "monday/part07/a.jpg", "monday/part07"),
+        ("folder:2", "monday/a.jpg", ""),
+        (r"name:(part\d+)_.*", "x/part07_3.jpg", "part07"),
+        (r"name:(part\d+)_.*", "part07/3.jpg", ""),
+        (r"name:^(?P<day>\d{8})T", "20260314T1.jpg", "20260314"),
+        ("column:part", "a.jpg", "seven"),
+        ("column:day", "a.jpg", ""),
+    ],
+)
+def test_group_by_names_a_group(text: str, path: str, expected: str) -> None:
+    by = parse_group_by(text)
+    assert by is not None
+    assert by.key(PurePosixPath(path), {"part": "seven"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("part", "folder:LEVEL, name:PATTERN or column:NAME"),
+        ("column:", "folder:LEVEL, name:PATTERN or column:NAME"),
+        ("folder:0", "must be 1"),
+        ("folder:x", "must be 1"),
+        ("name:(", "not a regular expression"),
+        ("name:part", "in parentheses"),
+    ],
+)
+def test_a_group_by_that_makes_no_sense_is_a_fault_of_the_setting(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build(DataSettings, SettingsLayer(origin="test", values={"path": "x", "group_by": text}))
+    assert "group_by: " in str(caught.value)
+    assert message in str(caught.value)
+
+
+def fill(root: Path) -> Path:
+    """Two classes, ten parts, three shots of each part in each class."""
+    for label in ("ok", "scratch"):
+        for part in range(10):
+            (root / label / f"part{part}").mkdir(parents=True)
+            for number in range(3):
+                name = root / label / f"part{part}" / f"p{part}_{number}.png"
+                name.write_bytes(f"{label} {part} {number}".encode())
+    return root
+
+
+@pytest.mark.parametrize("text", ["folder:1", r"name:^(p\d+)_"])
+def test_a_part_is_on_one_side_in_both_classes(tmp_path: Path, text: str) -> None:
+    dataset = scan(fill(tmp_path), val_fraction=0.2, group_by=text)
+    sides: dict[str, set[str]] = {}
+    for item in dataset.examples:
+        sides.setdefault(item.path.parent.name, set()).add(item.split)
+        assert item.group in (f"part{item.path.parent.name[-1]}", f"p{item.path.parent.name[-1]}")
+    assert all(len(side) == 1 for side in sides.values())
+    assert dataset.counts("val") == {"ok": 6, "scratch": 6}
+    assert dataset.groups == 10
+    assert dataset.notes == ()
+
+
+def test_a_manifests_column_groups(tmp_path: Path) -> None:
+    fill(tmp_path)
+    lines = [
+        f"{file.relative_to(tmp_path)},{file.parts[-3]},day{int(file.stem[1]) % 5}"
+        for file in sorted(tmp_path.rglob("*.png"))
+    ]
+    (tmp_path / "m.csv").write_text("path,label,day\n" + "\n".join(lines))
+    dataset = scan(tmp_path / "m.csv", val_fraction=0.2, group_by="column:day")
+    held = {item.group for item in dataset.examples if item.split == "val"}
+    assert len(held) == 1
+    assert held.isdisjoint({item.group for item in dataset.examples if item.split == "train"})
+    assert dataset.counts("val") == {"ok": 6, "scratch": 6}
+
+
+def test_a_group_by_that_finds_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="finds no group: none of 60 images has one"):
+        scan(fill(tmp_path), val_fraction=0.2, group_by="column:part")
+
+
+def test_groups_that_give_way_are_told(tmp_path: Path) -> None:
+    dataset = scan(fill(tmp_path), val_fraction=0.2, group_by="name:(p)")
+    assert dataset.counts("val") == {"ok": 6, "scratch": 6}
+    (note,) = dataset.notes
+    assert note.startswith("60 images of 1 group are on both sides of the split")

@@ -1,0 +1,35 @@
+"""`split.jsonl`: written, read, and refused when it is damaged."""
+
+from __future__ import annotations
+
+import pytest
+
+from eaves.errors import RunError
+from trainer.data.split.stored_split import SplitEntry, parse_split, render_split, sides
+
+ENTRIES = [
+    SplitEntry(digest="bb", label="daisy", split="val", group="part07"),
+    SplitEntry(digest="aa", label="tulips \udcff", split="train"),
+]
+
+
+def test_a_split_survives_writing_and_reading() -> None:
+    text = render_split(ENTRIES)
+    assert parse_split(text, "split.jsonl") == {entry.digest: entry for entry in ENTRIES}
+    assert sides(parse_split(text, "split.jsonl")) == {"aa": "train", "bb": "val"}
+
+
+def test_the_order_of_the_images_does_not_change_the_file() -> None:
+    assert render_split(ENTRIES) == render_split(ENTRIES[::-1])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{", "[]", '{"digest": "a"}', '{"digest": "a", "label": "b", "split": "test"}', '{"digest": ' + "[" * 100_000],
+    ids=["cut", "list", "incomplete", "unknown side", "nested"],
+)
+def test_a_damaged_line_is_named(line: str) -> None:
+    good = render_split(ENTRIES[:1])
+    with pytest.raises(RunError, match="line 2 can't be read") as caught:
+        parse_split(good + line + "\n", "runs/x/split.jsonl")
+    assert caught.value.message.startswith("runs/x/split.jsonl")

@@ -1,0 +1,389 @@
+"""Manifests, archives, near copies, weights: what the data side does without a network."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eaves.config import SettingsLayer, build
+from eaves.errors import ConfigError, DatasetError, StorageError
+from trainer.data.archive import unpack_once
+from trainer.data.dataset import Dataset, Example, load_dataset, scan
+from trainer.data.remote import redact_uri
+from trainer.data.split import near_duplicates
+from trainer.settings import DataSettings
+
+
+def picture(seed: int, side: int = 96) -> Image.Image:
+    """Like no other: eight by eight random patches, smoothly joined."""
+    patches = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+def fill(root: Path, *classes: str, count: int = 12, start: int = 0) -> Path:
+    for index, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            data = encoded(picture(start + 1000 * index + number))
+            (root / name / f"{number:02d}.jpg").write_bytes(data)
+    return root
+
+
+def load(path: str | Path, cache: Path, **values: object) -> Dataset:
+    settings = build(DataSettings, SettingsLayer(origin="test", values={"path": str(path), **values}))
+    return load_dataset(settings, val_fraction=0.3, seed=0, cache=cache)
+
+
+def rows(folder: Path, root: Path) -> list[tuple[str, str]]:
+    return [(file.relative_to(root).as_posix(), file.parent.name) for file in sorted(folder.rglob("*.jpg"))]
+
+
+def write_csv(file: Path, lines: list[str], encoding: str = "utf-8") -> Path:
+    file.write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+    return file
+
+
+def zipped(folder: Path, file: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for entry in sorted(folder.rglob("*")):
+            archive.write(entry, inside + entry.relative_to(folder).as_posix())
+    return file
+
+
+def test_a_folder_a_manifest_and_an_archive_are_the_same_data(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "photos", "daisy", "rose")
+    named = rows(folder, tmp_path)
+    as_csv = write_csv(tmp_path / "m.csv", ["path,label", *(f"{path},{label}" for path, label in named)])
+    lines = [json.dumps({"path": path, "label": label}) for path, label in named]
+    as_jsonl = write_csv(tmp_path / "m.jsonl", lines)
+    packed = zipped(folder, tmp_path / "photos.zip", inside="photos/")
+    with tarfile.open(tmp_path / "photos.tar.gz", "w:gz") as archive:
+        archive.add(folder, arcname=".")
+    places = (folder, f"file://{folder}", as_csv, as_jsonl, packed, tmp_path / "photos.tar.gz")
+    loaded = [load(place, tmp_path / "cache") for place in places]
+    assert len({dataset.digest() for dataset in loaded}) == 1
+    assert all(dataset.labels == ("daisy", "rose") and not dataset.faults for dataset in loaded)
+    assert all(item.path.relative_to(dataset.root) for dataset in loaded for item in dataset.examples)
+
+
+def test_a_manifest_declares_a_split(tmp_path: Path) -> None:
+    fill(tmp_path, "daisy", "rose", count=4)
+    lines = [f"{path},{label},{'val' if '03' in path else 'train'}" for path, label in rows(tmp_path, tmp_path)]
+    dataset = scan(write_csv(tmp_path / "m.csv", ["path,label,split", *lines]), val_fraction=0.9)
+    assert dataset.declared
+    assert dataset.counts("val") == {"daisy": 1, "rose": 1}
+    assert dataset.counts("train") == {"daisy": 3, "rose": 3}
+
+
+def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path) -> None:
+    fill(tmp_path, "daisy", "rose")
+    lines = [f"{path},{label}" for path, label in rows(tmp_path, tmp_path)]
+    too_long = f"daisy/{'n' * 5000}.jpg"
+    lines += ["daisy/gone.jpg,daisy", lines[0], "daisy/notes.txt,daisy", f"{too_long},daisy"]
+    dataset = scan(write_csv(tmp_path / "m.csv", ["path,label", *lines]), val_fraction=0.3)
+    faults = {fault.file: fault for fault in dataset.faults}
+    assert len(dataset.examples) == 24
+    assert faults["daisy/gone.jpg"].reason == "named in line 26 of m.csv but not there"
+    assert faults[too_long].reason == "named in line 29 of m.csv but not there"
+    assert faults["daisy/00.jpg"].used
+    assert "line 27 of m.csv repeats line 2" in faults["daisy/00.jpg"].reason
+    assert "does not end in" in faults["daisy/notes.txt"].reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path,label", "a/1.jpg,"], r"line 2: no label for a/1\.jpg"),
+        (["path,label", ",rose"], "line 2: no path"),
+        (["path,label,split", "a/1.jpg,rose,test"], r"line 2: split must be train or val \(got 'test'\)"),
+        (["path,label,split", "a/1.jpg,rose,val", "a/2.jpg,rose,"], "line 3: no split, but other lines have one"),
+        (["path,label", "../1.jpg,rose"], "not below the manifest's folder"),
+        (["path,label", "/etc/1.jpg,rose"], "not below the manifest's folder"),
+        (["path,label", "a/1.jpg,rose", "a/1.jpg,daisy"], "rose in line 2 and daisy in line 3"),
+        (["file,class", "a/1.jpg,rose"], "no column path or label; its first line is: file, class"),
+        (["path,label", '"a/1.jpg,rose'], "not CSV"),
+        ([], "first line is: empty"),
+        (["path,label"], "no images under"),
+        (["path,label", *["x.jpg,"] * 9], "and 4 more"),
+    ],
+)
+def test_rows_that_make_no_sense(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"path": "a.jpg"', "line 1: not JSON"),
+        ('["a.jpg", "rose"]', "line 1: not a JSON object"),
+        ('{"path": "a.jpg", "label": true}', "label must be a string"),
+        ('{"path": 3, "label": "rose"}', "path must be a string"),
+    ],
+)
+def test_json_lines_that_make_no_sense(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        scan(write_csv(tmp_path / "m.jsonl", [line]), val_fraction=0.3)
+
+
+def test_a_manifest_that_is_not_utf8_or_not_there(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "m.csv", ["path,label", "a.jpg,Gänseblümchen"], encoding="latin-1")
+    with pytest.raises(DatasetError, match=r"m\.csv is not UTF-8 \(byte 18\)") as caught:
+        scan(file, val_fraction=0.3)
+    assert "iconv" in str(caught.value.hint)
+    with pytest.raises(DatasetError, match="can't read the manifest"):
+        scan(tmp_path / "nowhere.csv", val_fraction=0.3)
+
+
+def test_a_manifest_with_one_class(tmp_path: Path) -> None:
+    fill(tmp_path, "rose", count=2)
+    lines = ["path,label", "rose/00.jpg,rose", "rose/01.jpg,rose"]
+    with pytest.raises(DatasetError, match="only one class"):
+        scan(write_csv(tmp_path / "m.csv", lines), val_fraction=0.3)
+
+
+def test_an_archive_is_unpacked_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    archive = zipped(fill(tmp_path / "photos", "a", "b", count=2), tmp_path / "photos.zip")
+    first = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
+    (first / "marker").touch()
+    assert (unpack_once(archive, tmp_path / "cache", limit_bytes=10**9) / "marker").exists()
+    zipped(fill(tmp_path / "photos", "a", "b", count=3), archive)
+    again = unpack_once(archive, tmp_path / "cache", limit_bytes=10**9)
+    assert len(list(again.rglob("*.jpg"))) == 6
+    assert not first.exists()
+
+
+def hostile_zip(name: str, mode: int = 0o100644) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            info = zipfile.ZipInfo(name)
+            info.external_attr = mode << 16
+            archive.writestr(info, "../../etc")
+        return folder / "x.zip"
+
+    return make
+
+
+def hostile_tar(name: str, kind: bytes = tarfile.REGTYPE) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with tarfile.open(folder / "x.tar", "w") as archive:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            archive.addfile(info)
+        return folder / "x.tar"
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        hostile_zip("../up.jpg"),
+        hostile_zip("a/../../up.jpg"),
+        hostile_zip("a\\..\\up.jpg"),
+        hostile_zip("/up.jpg"),
+        hostile_zip("."),
+        hostile_zip("a/link.jpg", 0o120777),
+        hostile_tar("../up.jpg"),
+        hostile_tar("/up.jpg"),
+        hostile_tar("."),
+        hostile_tar("a/link.jpg", tarfile.SYMTYPE),
+        hostile_tar("a/link.jpg", tarfile.LNKTYPE),
+        hostile_tar("a/pipe", tarfile.FIFOTYPE),
+        hostile_tar("a/device", tarfile.CHRTYPE),
+    ],
+)
+def test_an_archive_that_reaches_out_is_refused(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    with pytest.raises(DatasetError, match=r"not below the archive's root|is a link"):
+        load(make(tmp_path), tmp_path / "cache")
+    assert not list(tmp_path.rglob("up.jpg"))
+    assert not list(tmp_path.rglob("link.jpg"))
+
+
+def zip_of(*names: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        with zipfile.ZipFile(folder / "x.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"x")
+        return folder / "x.zip"
+
+    return make
+
+
+def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
+    file = zip_of("a/éé.jpg")(folder)
+    file.write_bytes(file.read_bytes().replace("éé".encode(), b"\xc3\x28\xc3\xa9"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be a file here: File name too long"),
+        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be a file here: File exists"),
+        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be a file here: Not a directory"),
+        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be a file here: Is a directory"),
+        (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
+    ],
+)
+def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
+    tmp_path: Path, make: Callable[[Path], Path], message: str
+) -> None:
+    with pytest.raises(DatasetError, match=message) as caught:
+        load(make(tmp_path), tmp_path / "cache")
+    assert caught.value.exit_code == 65
+    assert caught.value.hint
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
+
+
+def test_an_archive_that_may_not_be_read_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").mkdir()
+    with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
+        unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
+    assert "who may read" in str(caught.value.hint)
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/zeros.jpg", bytes(50_000_000))
+    with pytest.raises(DatasetError, match=r"more than 0\.01 GB"):
+        load(tmp_path / "bomb.zip", tmp_path / "cache", unpacked_gb=0.01)
+    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz"])
+def test_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
+    fill(tmp_path / "photos", "a", "b", count=3)
+    whole = tmp_path / f"whole{suffix}"
+    if suffix == ".zip":
+        zipped(tmp_path / "photos", whole)
+    else:
+        with tarfile.open(whole, "w:gz" if suffix.endswith("gz") else "w") as archive:
+            archive.add(tmp_path / "photos", arcname=".")
+    for number, data in enumerate((whole.read_bytes()[: whole.stat().st_size // 2], b"no archive at all" * 99)):
+        file = tmp_path / f"{number}{suffix}"
+        file.write_bytes(data)
+        with pytest.raises(DatasetError, match="can't unpack"):
+            load(file, tmp_path / "cache")
+    with pytest.raises(DatasetError, match="can't read the archive"):
+        load(tmp_path / f"nowhere{suffix}", tmp_path / "cache")
+
+
+def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    (tmp_path / "a" / "really.png").write_bytes(encoded(picture(77), "JPEG"))
+    (tmp_path / "a" / "page.jpg").write_bytes(b"<html>404</html>")
+    (tmp_path / "b" / "page.jpg").write_bytes(b"<html>404</html>")
+    (tmp_path / "a" / "empty.jpg").touch()
+    (tmp_path / "b" / "empty.jpg").touch()
+    dataset = scan(tmp_path, val_fraction=0.3)
+    faults = {fault.file: fault for fault in dataset.faults}
+    assert faults["a/really.png"].used
+    assert "image/jpeg" in faults["a/really.png"].reason
+    assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "it is empty (0 bytes)"
+    assert faults["b/page.jpg"].reason == "same bytes as a/page.jpg"
+    assert {"a/really.png", "a/page.jpg"} <= {
+        item.path.relative_to(tmp_path).as_posix() for item in dataset.examples
+    }, "the first is used, the second is for the decoder to refuse"
+
+
+def test_twins_stay_on_one_side(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b", count=20)
+    for number in range(20):
+        original = picture(number)
+        (tmp_path / "a" / f"{number:02d}-small.jpg").write_bytes(encoded(original.resize((48, 48)), quality=60))
+        (tmp_path / "a" / f"{number:02d}-again.jpg").write_bytes(encoded(original, quality=40))
+    dataset = scan(tmp_path, val_fraction=0.4)
+    assert dataset.groups == 20
+    sides: dict[str, set[str]] = {}
+    for item in dataset.examples:
+        if item.label == 0:
+            sides.setdefault(item.path.stem[:2], set()).add(item.split)
+    assert all(len(split) == 1 for split in sides.values())
+    assert set().union(*sides.values()) == {"train", "val"}
+    assert dataset.faults == ()
+
+
+def test_twins_across_a_declared_split_or_two_classes_are_reported_and_used(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=4)
+    fill(tmp_path / "val", "a", "b", count=2, start=500)
+    (tmp_path / "val" / "a" / "twin.jpg").write_bytes(encoded(picture(0), quality=40))
+    (tmp_path / "train" / "b" / "other.jpg").write_bytes(encoded(picture(1), quality=40))
+    dataset = scan(tmp_path, val_fraction=0.3)
+    reasons = {fault.file: fault.reason for fault in dataset.faults if fault.used}
+    assert len(dataset.examples) == 14
+    assert reasons == {
+        "train/a/00.jpg": "nearly the same picture as val/a/twin.jpg, which is held out",
+        "train/b/other.jpg": "nearly the same picture as train/a/01.jpg, which is in another class",
+    }
+
+
+def test_blank_pictures_are_no_twins() -> None:
+    assert near_duplicates.compute_fingerprint(encoded(Image.new("RGB", (64, 64), (250, 250, 250)), "PNG")) is None
+    assert near_duplicates.compute_fingerprint(b"no image") is None
+
+
+def made(train: dict[str, int], balance: str = "auto") -> Dataset:
+    examples = [
+        Example(path=Path(f"{name}/{number}"), label=label, digest=f"{label}{number}", split="train")
+        for label, (name, count) in enumerate(train.items())
+        for number in range(count)
+    ]
+    held = Example(path=Path("v"), label=0, digest="v", split="val")
+    labels = tuple(train)
+    return Dataset(root=Path(), labels=labels, examples=(*examples, held), faults=(), declared=False, balance=balance)
+
+
+def test_unequal_classes_are_weighted() -> None:
+    dataset = made({"a": 10, "b": 30, "c": 20})
+    assert dataset.imbalance() == 3
+    weights = dataset.class_weights()
+    assert weights == {0: 2.0, 1: pytest.approx(2 / 3), 2: 1.0}
+    assert sum(weights[item.label] for item in dataset.examples if item.split == "train") == pytest.approx(60)
+
+
+def test_nearly_equal_classes_or_none_are_not() -> None:
+    assert made({"a": 10, "b": 15}).class_weights() == {0: 1.0, 1: 1.0}
+    assert made({"a": 10, "b": 30}, balance="none").class_weights() == {0: 1.0, 1: 1.0}
+
+
+def test_the_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="balance"):
+        build(DataSettings, SettingsLayer(origin="test", values={"path": "x", "balance": "some"}))
+    settings = DataSettings(path="https://me:secret@host/a.zip?X-Amz-Signature=1", allowed_prefixes=("s3://a",))
+    assert json.loads(json.dumps(settings.to_dict())) == {
+        "path": "https://host/a.zip",
+        "balance": "auto",
+        "near_copies": "exact",
+        "group_by": "",
+        "unpacked_gb": 50.0,
+        "allowed_prefixes": ["s3://a"],
+    }
+    assert redact_uri("s3://bucket/what?") == "s3://bucket/what?"
+    for uri in ("ftp://host/x.zip", "zip::http://host/x.zip", "simplecache::s3://b/x"):
+        with pytest.raises(DatasetError, match="can't be read from"):
+            load(uri, tmp_path)
+
+
+def test_a_protocol_whose_package_is_missing_names_it(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    try:
+        import gcsfs  # type: ignore[import-not-found, unused-ignore]  # noqa: F401
+    except ImportError:
+        with pytest.raises(DatasetError, match="needs the package gcsfs") as caught:
+            load("gs://bucket/photos", tmp_path)
+        assert caught.value.hint == "pip install gcsfs"

@@ -1,0 +1,169 @@
+"""A folder per class > labelled examples: labels, the split by content, duplicates, and what can't be trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import DatasetError
+from trainer.data.dataset import DataFault, scan
+
+
+def fill(root: Path, *classes: str, count: int = 20) -> Path:
+    """Files that count as images until they are decoded, every one different."""
+    for name in classes:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (root / name / f"{number:02d}.png").write_bytes(f"{root.name} {name} {number}".encode())
+    return root
+
+
+def test_the_sorted_folders_are_the_labels(tmp_path: Path) -> None:
+    dataset = scan(fill(tmp_path, "roses", "daisy"), val_fraction=0.2)
+    assert dataset.labels == ("daisy", "roses")
+    assert {item.path.parent.name for item in dataset.examples if item.label == 1} == {"roses"}
+    assert len(dataset.examples) == 40
+    assert not dataset.declared
+
+
+def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b", ".cache")
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"x")
+    dataset = scan(tmp_path, val_fraction=0.2)
+    assert dataset.labels == ("a", "b")
+    assert dataset.faults == ()
+
+
+def test_a_file_of_another_kind_is_listed(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    (tmp_path / "a" / "film.mov").write_bytes(b"x")
+    (fault,) = scan(tmp_path, val_fraction=0.2).faults
+    assert fault.file == "a/film.mov"
+    assert ".jpg" in fault.reason
+
+
+def test_a_side_hangs_on_content_not_on_names(tmp_path: Path) -> None:
+    before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
+    (tmp_path / "a" / "00.png").rename(tmp_path / "a" / "renamed.png")
+    after = scan(tmp_path, val_fraction=0.3)
+    assert {item.digest: item.split for item in after.examples} == {item.digest: item.split for item in before.examples}
+
+
+def test_an_image_keeps_the_side_of_an_earlier_run_when_others_come(tmp_path: Path) -> None:
+    before = scan(fill(tmp_path, "a", "b"), val_fraction=0.3)
+    known = {item.digest: item.split for item in before.examples}
+    after = scan(fill(tmp_path, "a", "b", "c", count=40), val_fraction=0.3, known=known)
+    sides = {item.digest: item.split for item in after.examples}
+    assert all(sides[digest] == side for digest, side in known.items())
+    assert after.counts("val") == {"a": 12, "b": 12, "c": 12}
+
+
+def test_a_class_of_three_images_is_refused_with_the_count(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*: c has 3$"):
+        scan(fill(tmp_path, "c", count=3), val_fraction=0.2)
+
+
+def test_copies_inside_a_class_are_used_once(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    (tmp_path / "a" / "copy.png").write_bytes((tmp_path / "a" / "03.png").read_bytes())
+    dataset = scan(tmp_path, val_fraction=0.2)
+    assert len(dataset.examples) == 40
+    assert dataset.faults == (DataFault(file="a/copy.png", reason="same bytes as a/03.png"),)
+
+
+def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    for file in (tmp_path / "a" / "03.png", tmp_path / "b" / "copy.png"):
+        file.write_bytes(b"\x89PNG\r\n\x1a\n one picture")
+    with pytest.raises(DatasetError, match=r"a/03\.png and b/copy\.png"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_a_declared_split_is_taken(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=5)
+    fill(tmp_path / "val", "a", "b", count=2)
+    dataset = scan(tmp_path, val_fraction=0.9)
+    assert dataset.declared
+    assert dataset.labels == ("a", "b")
+    assert dataset.counts("train") == {"a": 5, "b": 5}
+    assert dataset.counts("val") == {"a": 2, "b": 2}
+
+
+def test_a_copy_on_both_sides_stays_in_validation(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=5)
+    fill(tmp_path / "val", "a", "b", count=2)
+    (tmp_path / "train" / "a" / "leak.png").write_bytes((tmp_path / "val" / "a" / "00.png").read_bytes())
+    dataset = scan(tmp_path, val_fraction=0.2)
+    assert dataset.counts("train") == {"a": 5, "b": 5}
+    assert dataset.counts("val") == {"a": 2, "b": 2}
+    assert [fault.file for fault in dataset.faults] == ["train/a/leak.png"]
+
+
+def test_train_and_val_holding_images_are_two_classes(tmp_path: Path) -> None:
+    assert scan(fill(tmp_path, "train", "val"), val_fraction=0.2).labels == ("train", "val")
+
+
+def test_train_and_val_beside_a_third_folder_are_no_classes(tmp_path: Path) -> None:
+    for side in ("train", "val", "test"):
+        fill(tmp_path / side, "a", "b", count=2)
+    with pytest.raises(DatasetError, match="beside test"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_a_class_only_in_val(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=5)
+    fill(tmp_path / "val", "a", "c", count=2)
+    with pytest.raises(DatasetError, match="not in train: c"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="can't read the folder"):
+        scan(tmp_path / "nowhere", val_fraction=0.2)
+
+
+def test_no_images(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DatasetError, match="no images under"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_one_class(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="only one class"):
+        scan(fill(tmp_path, "a"), val_fraction=0.2)
+
+
+def test_an_empty_class(tmp_path: Path) -> None:
+    (fill(tmp_path, "a", "b") / "c").mkdir()
+    with pytest.raises(DatasetError, match="the class c has no images"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_a_name_that_is_no_label(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="not the name of a class"):
+        scan(fill(tmp_path, "a", "b\nc"), val_fraction=0.2)
+
+
+def test_a_declared_split_without_validation_images(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b", count=5)
+    (tmp_path / "val" / "a").mkdir(parents=True)
+    with pytest.raises(DatasetError, match="validate on"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_without_faulty_files(tmp_path: Path) -> None:
+    dataset = scan(fill(tmp_path, "a", "b"), val_fraction=0.2)
+    left = dataset.without([DataFault(file="a/03.png", reason="corrupt")])
+    assert len(left.examples) == 39
+    assert left.digest() != dataset.digest()
+    with pytest.raises(DatasetError, match="the class a has no images left"):
+        dataset.without([DataFault(file=f"a/{number:02d}.png", reason="corrupt") for number in range(20)])
+
+
+def test_the_digest_knows_contents_labels_and_sides_but_no_names(tmp_path: Path) -> None:
+    first = scan(fill(tmp_path, "a", "b"), val_fraction=0.2)
+    (tmp_path / "a" / "00.png").rename(tmp_path / "a" / "renamed.png")
+    assert scan(tmp_path, val_fraction=0.2).digest() == first.digest()
+    assert scan(tmp_path, val_fraction=0.5).digest() != first.digest()

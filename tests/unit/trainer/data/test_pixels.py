@@ -1,0 +1,151 @@
+"""Pixels of a training, row by row: the same from the disk as decoded again, and never those of a changed image."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eaves.errors import DatasetError
+from eaves.recipe import Recipe
+from trainer.data.dataset import Dataset, Example
+from trainer.data.pixels import DecodedDataset, decode
+from trainer.progress import SilentProgress
+
+SIDE = 12
+RECIPE = Recipe(height=SIDE, width=SIDE, dtype="uint8")
+ROW_BYTES = SIDE * SIDE * 3
+IMAGES = 8
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Photos of two classes, of which the fourth can't be decoded."""
+    random, examples = np.random.default_rng(0), []
+    for number in range(IMAGES):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(random.integers(0, 256, (20, 16, 3), dtype=np.uint8)).save(path)
+        if number == 3:
+            path.write_bytes(path.read_bytes()[:60])
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        split = "val" if number < 2 else "train"
+        examples.append(Example(path=path, label=number % 2, digest=digest, split=split))  # type: ignore[arg-type]
+    return Dataset(root=tmp_path, labels=("a", "b"), examples=tuple(examples), faults=(), declared=True)
+
+
+@contextmanager
+def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[DecodedDataset]:
+    with decode(dataset, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as decoded:
+        yield decoded
+
+
+@pytest.mark.parametrize("kept", [0, 1, 4, IMAGES])
+def test_a_row_is_the_same_wherever_it_is_read_from(dataset: Dataset, kept: int) -> None:
+    with opened(dataset, kept) as decoded:
+        assert [fault.file for fault in decoded.dataset.faults] == ["3.png"]
+        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
+        assert len(decoded.pixels) == IMAGES - 1
+        assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
+        assert np.array_equal(decoded.pixels[[6, 0, 3, 3]], expected[[6, 0, 3, 3]])
+        assert np.array_equal(decoded.pixels[5], expected[5])
+        assert decoded.pixels[[]].shape == (0, SIDE, SIDE, 3)
+
+
+def test_a_row_that_is_not_there(dataset: Dataset) -> None:
+    with opened(dataset) as decoded:
+        for rows in ([IMAGES - 1], [-1], IMAGES):
+            with pytest.raises(IndexError, match="rows are 0 to 6"):
+                decoded.pixels[rows]
+
+
+def test_an_image_that_is_changed_meanwhile_is_not_trained_on(dataset: Dataset) -> None:
+    with opened(dataset, kept=2) as decoded:
+        before = decoded.pixels[[0, 1]]
+        for number in (0, 6):
+            path = dataset.examples[number].path
+            path.write_bytes(dataset.examples[7].path.read_bytes())
+        assert np.array_equal(decoded.pixels[[0, 1]], before)
+        with pytest.raises(DatasetError, match=r"6\.png was changed while it was trained on"):
+            decoded.pixels[[0, 5]]
+        dataset.examples[6].path.unlink()
+        with pytest.raises(DatasetError, match=r"6\.png can't be read any more"):
+            decoded.pixels[5]
+
+
+def test_a_full_disk_keeps_fewer_rows_and_loses_none(dataset: Dataset) -> None:
+    """The limit of a file's size ends a write as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * ROW_BYTES + 100, limits[1]))
+    try:
+        with opened(dataset) as decoded:
+            expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
+            assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_a_training_needs_of_the_disk_is_left_to_it(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with decode(dataset, RECIPE, SilentProgress(), left_free_bytes=2**60) as decoded:
+        assert "the disk is full after the pixels of 0 images: the others are decoded again" in caplog.text
+        expected = np.stack([RECIPE.tensor(example.path.read_bytes()) for example in decoded.dataset.examples])
+        assert np.array_equal(decoded.pixels[np.arange(IMAGES - 1)], expected)
+
+
+def test_the_file_is_in_the_folder_that_is_named_and_has_no_name_there(dataset: Dataset, tmp_path: Path) -> None:
+    """/tmp is memory on many machines; and a process that is killed leaves nothing behind."""
+    folder = tmp_path / "cache" / "of-the-run"
+    with decode(dataset, RECIPE, SilentProgress(), folder=folder):
+        held = [str(entry.resolve()) for entry in Path("/proc/self/fd").iterdir()]
+        assert any(path.startswith(str(folder)) for path in held)
+        assert not folder.exists(), "it was made for the file, and is empty"
+    folder.mkdir(parents=True, exist_ok=True)
+    with decode(dataset, RECIPE, SilentProgress(), folder=folder):
+        assert list(folder.iterdir()) == []
+
+
+READ_ALL = textwrap.dedent("""
+    import resource, sys
+    from pathlib import Path
+    import numpy as np
+    from eaves.recipe import Recipe
+    from trainer.data.dataset import Dataset, Example
+    from trainer.data.pixels import decode
+    from trainer.progress import SilentProgress
+
+    paths, images = sorted(Path(sys.argv[1]).iterdir()), int(sys.argv[2])
+    def example(number):
+        path = paths[number % len(paths)]
+        split = "val" if number % 4 < 2 else "train"
+        return Example(path=path, label=number % 2, digest=path.stem, split=split)
+    examples = tuple(map(example, range(images)))
+    dataset = Dataset(root=paths[0].parent, labels=("a", "b"), examples=examples, faults=(), declared=True)
+    with decode(dataset, Recipe(height=299, width=299, dtype="uint8"), SilentProgress()) as decoded:
+        for start in range(0, images, 32):
+            assert decoded.pixels[np.arange(start, min(start + 32, images))].any()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+""")
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(4):
+        Image.fromarray(random.integers(0, 256, (30, 30, 3), dtype=np.uint8)).resize((299, 299)).save(
+            tmp_path / "x.jpg"
+        )
+        digest = hashlib.sha256((tmp_path / "x.jpg").read_bytes()).hexdigest()
+        (tmp_path / "x.jpg").rename(tmp_path / f"{digest}.jpg")
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", READ_ALL, str(tmp_path), str(images)], timeout=120))
+        for images in (200, 2000)
+    ]
+    assert peaks[1] - peaks[0] < 20e6, f"1,800 more images at 299 pixels are 483 MB; the peaks were {peaks}"

@@ -1,0 +1,119 @@
+"""Files that training doesn't use: each is told, with its cause."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import DatasetError
+from tests.unit.trainer.data.test_dataset import fill
+from trainer.data.dataset import DataFault, scan
+from trainer.data.unused_files import Cause, group_by_cause, tell_not_used
+
+
+def test_photos_of_a_phone_are_told_with_what_converts_them(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    for name in ("one.HEIC", "two.heif", "three.avif"):
+        (tmp_path / "a" / name).write_bytes(b"x")
+    faults = scan(tmp_path, val_fraction=0.2).faults
+    assert {fault.file for fault in faults} == {"a/one.HEIC", "a/two.heif", "a/three.avif"}
+    assert all("magick mogrify -format jpg" in fault.reason for fault in faults)
+
+
+def test_images_beside_the_class_folders_are_told(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    for name in ("x.jpg", "y.heic", ".hidden.jpg", "README.txt", "labels.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    faults = scan(tmp_path, val_fraction=0.2).faults
+    assert [(fault.file, "in no class's folder" in fault.reason) for fault in faults] == [
+        ("x.jpg", True),
+        ("y.heic", True),
+    ]
+
+
+def test_images_beside_the_class_folders_of_a_declared_split_are_told(tmp_path: Path) -> None:
+    fill(tmp_path / "train", "a", "b")
+    fill(tmp_path / "val", "a", "b")
+    (tmp_path / "train" / "x.jpg").write_bytes(b"x")
+    (tmp_path / "y.jpg").write_bytes(b"x")
+    faults = scan(tmp_path, val_fraction=0.2).faults
+    assert {fault.file for fault in faults if not fault.used} == {"train/x.jpg", "y.jpg"}
+
+
+def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(b"x")
+    with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
+        scan(tmp_path, val_fraction=0.2)
+    assert str(caught.value.hint).startswith("name the folder above it")
+
+
+def test_a_class_of_unreadable_formats_says_why_it_is_empty(tmp_path: Path) -> None:
+    fill(tmp_path, "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "one.heic").write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"the class b has no images.* 1 file in it is not used: HEIC"):
+        scan(tmp_path, val_fraction=0.2)
+
+
+def test_causes_are_counted_the_most_frequent_first() -> None:
+    faults = [
+        DataFault(file="a/1.png", reason="it is empty (0 bytes)"),
+        DataFault(file="a/2.png", reason="the image is corrupt: broken PNG file"),
+        DataFault(file="a/3.png", reason="the image is corrupt: truncated"),
+        DataFault(file="a/4.png", reason="same bytes as a/5.png"),
+        DataFault(file="a/6.png", reason="same bytes as a/7.png"),
+        DataFault(file="a/8.png", reason="same bytes as b/7.png"),
+        DataFault(file="a/9.png", reason="its bytes are image/png, whatever its name ends in", used=True),
+    ]
+    assert group_by_cause(faults) == [
+        Cause(reason="same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
+        Cause(reason="the image is corrupt", files=("a/2.png", "a/3.png")),
+        Cause(reason="it is empty (0 bytes)", files=("a/1.png",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "cause"),
+    [
+        (
+            [
+                "nearly the same picture as a/1.png, which is held out",
+                "nearly the same picture as b, which is held out",
+            ],
+            "nearly the same picture as another file, which is held out",
+        ),
+        (
+            ["named in line 2 of l.csv but not there", "named in line 9 of l.csv but not there"],
+            "named in l.csv but not there",
+        ),
+        (
+            ["line 3 of l.csv repeats line 2; it counts once", "line 5 of l.csv repeats line 2; it counts once"],
+            "a line of l.csv repeats another; it counts once",
+        ),
+        (
+            [f"not an image that is known by its first bytes ({size} bytes)" for size in (5, 6)],
+            "not an image that is known by its first bytes",
+        ),
+        (
+            [f"the image is {size}, more than 50 megapixels or 65000 on a side" for size in ("9000x9000", "1x70000")],
+            "the image has more than 50 megapixels or 65000 on a side",
+        ),
+    ],
+)
+def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: str) -> None:
+    faults = [DataFault(file=f"{number}.png", reason=reason, used=True) for number, reason in enumerate(reasons)]
+    assert group_by_cause(faults) == []
+    assert group_by_cause(faults, used=True) == [Cause(reason=cause, files=("0.png", "1.png"))]
+
+
+def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:
+    faults = [DataFault(file=f"a/{number}.png", reason="it is empty (0 bytes)") for number in range(9)]
+    with caplog.at_level(logging.WARNING):
+        tell_not_used([*faults, DataFault(file="b/1.jpg", reason="the image is corrupt: truncated")])
+    assert caplog.messages == [
+        "9 files are not used: it is empty (0 bytes): a/0.png, a/1.png, a/2.png and 6 more",
+        "1 file is not used: the image is corrupt: b/1.jpg",
+    ]

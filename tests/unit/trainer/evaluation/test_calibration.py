@@ -1,0 +1,39 @@
+"""Scores from logits, their bins and their calibration error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.inputs.logits import sample_logits
+from trainer.evaluation.calibration import BINS, bins, calibration_error, likelihoods, softmax
+from trainer.evaluation.temperature import LOWEST
+
+
+def test_the_error_worked_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.91, 0.09], [0.55, 0.45], [1.0, 0.0]])
+    truth = np.array([0, 1, 1, 0])
+    found = bins(probabilities, truth)
+    assert [item.images for item in found] == [1, 2, 1]
+    assert [item.accuracy for item in found] == [0.0, 0.5, 1.0]
+    assert calibration_error(probabilities, truth) == pytest.approx((0.55 + 2 * (0.905 - 0.5) + 0) / 4)
+
+
+def test_bins_hold_every_image_once() -> None:
+    logits, truth = sample_logits(1.0, images=997)
+    found = bins(softmax(logits), truth)
+    assert sum(item.images for item in found) == 997
+    assert len(found) <= BINS
+
+
+def test_logits_of_any_size_stay_finite() -> None:
+    logits = np.array([[1e4, -1e4], [-1e4, 1e4]])
+    assert np.isfinite(likelihoods(logits, np.array([1, 1]), LOWEST)).all()
+    assert np.allclose(softmax(logits, LOWEST).sum(axis=1), 1)
+
+
+def test_every_image_may_have_its_own_temperature() -> None:
+    logits = np.array([[2.0, 1.0], [2.0, 1.0]])
+    both = softmax(logits, np.array([1.0, 4.0]))
+    assert np.allclose(both, [softmax(logits[:1], 1.0)[0], softmax(logits[:1], 4.0)[0]])
+    assert np.allclose(likelihoods(logits, np.array([0, 1]), np.array([1.0, 4.0])), -np.log([both[0, 0], both[1, 1]]))

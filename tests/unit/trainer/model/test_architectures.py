@@ -1,0 +1,106 @@
+"""The registry: every architecture builds, gives one vector, takes pixels as its weights want them, and can be cut."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from eaves.config import SettingsLayer, build
+from trainer.model.architectures import ARCHITECTURES
+from trainer.model.keras_model import build_model
+from trainer.settings import TrainSettings
+from trainer.training.finetune import cut_backbone
+
+FEATURES = {
+    "inception_v3": 2048,
+    "mobilenet_v2": 1280,
+    "mobilenet_v3_small": 576,
+    "mobilenet_v3_large": 960,
+    "efficientnet_v2_b0": 1280,
+    "resnet50_v2": 2048,
+    "xception": 2048,
+    "densenet121": 1024,
+    "small_cnn": 96,
+}
+PREPROCESSING = {
+    "inception_v3": "inception_v3",
+    "mobilenet_v2": "mobilenet_v2",
+    "resnet50_v2": "resnet_v2",
+    "xception": "xception",
+    "densenet121": "densenet",
+}
+"""Those of whose networks Keras prepares pixels outside: the module whose `preprocess_input` does."""
+WITHIN = {
+    "mobilenet_v3_small": "MobileNetV3Small",
+    "mobilenet_v3_large": "MobileNetV3Large",
+    "efficientnet_v2_b0": "EfficientNetV2B0",
+}
+"""Those that do it themselves unless told not to."""
+
+
+@cache
+def small(name: str, weights: str = "none") -> Any:
+    """The whole model of three classes at its smallest size."""
+    values = {"arch": name, "weights": weights, "image_size": ARCHITECTURES[name].min_size}
+    settings = build(TrainSettings, SettingsLayer(origin="test", values=values))
+    return build_model(settings, settings.own_scale, 3)
+
+
+def prepared(layers: list[Any], pixels: Any) -> Any:
+    """Pixels after the scaling and normalising layers with which a network begins."""
+    for layer in layers:
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            pixels = layer(pixels)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            break
+    return np.asarray(pixels)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_it_builds_at_its_smallest_size_gives_a_vector_and_can_be_cut(name: str) -> None:
+    model, architecture = small(name), ARCHITECTURES[name]
+    size = architecture.min_size
+    assert model.input_shape == (None, size, size, 3)
+    assert model.get_layer("backbone").output_shape == (None, FEATURES[name])
+    scaling = model.get_layer("scaling")
+    assert tuple(np.ravel(scaling.scale)) == pytest.approx(architecture.scale.factors())
+    assert tuple(np.ravel(scaling.offset)) == pytest.approx(architecture.scale.offsets())
+    if architecture.cut:
+        lower, upper = cut_backbone(model, architecture.cut)
+        assert lower.output_shape == upper.input_shape
+        assert upper.output_shape == (None, FEATURES[name])
+        assert 0 < len(upper.trainable_weights) < len(model.get_layer("backbone").weights) / 2
+
+
+@pytest.mark.parametrize("name", [*PREPROCESSING, *WITHIN])
+def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
+    model, size = small(name), ARCHITECTURES[name].min_size
+    pixels = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.float32)
+    ours = prepared([model.get_layer("scaling"), *model.get_layer("backbone").layers], pixels)
+    if name in PREPROCESSING:
+        module = importlib.import_module(f"keras.applications.{PREPROCESSING[name]}")
+        prepare: Callable[[Any], Any] = module.preprocess_input
+    else:
+        whole = getattr(keras.applications, WITHIN[name])(include_top=False, weights=None, input_shape=(size, size, 3))
+        prepare = lambda values: prepared(whole.layers, values)  # noqa: E731
+    assert ours == pytest.approx(np.asarray(prepare(pixels.copy())), abs=1e-5)
+    assert np.ptp(ours) > 1.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["notop.h5", "notop.weights.h5"])
+def test_weights_that_keras_saved_load(file: str, tmp_path: Path) -> None:
+    """By order from a .h5 file, by name from a .weights.h5 file."""
+    theirs = keras.applications.DenseNet121(include_top=False, pooling="avg", weights=None, input_shape=(32, 32, 3))
+    expected = theirs.get_weights()
+    (theirs.save_weights if ".weights" in file else theirs.save)(tmp_path / file)
+    loaded = small("densenet121", str(tmp_path / file)).get_layer("backbone").get_weights()
+    assert len(loaded) == len(expected)
+    assert all(np.array_equal(a, b) for a, b in zip(loaded, expected, strict=True))

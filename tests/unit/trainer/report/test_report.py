@@ -1,0 +1,129 @@
+"""The report, read back as a browser would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.inputs.logits import sample_logits
+from tests.page import Page, assert_self_contained
+from trainer.evaluation.metrics import measure_quality
+from trainer.report.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report, write_report
+
+HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
+
+
+def build_facts(folder: Path, labels: list[str], *, wrong: int = 0, faults: int = 0) -> ReportFacts:
+    """Four images a class, of which the first `wrong` ones in all are taken for the next class."""
+    truth = np.repeat(np.arange(len(labels)), 4)
+    answer = truth.copy()
+    answer[:wrong] = (truth[:wrong] + 1) % len(labels)
+    logits = (np.eye(len(labels))[answer] * 5).astype(np.float32)
+    file = folder / "a & <b>.png"
+    Image.new("RGBA", (300, 200), "red").save(file)
+    counts = dict.fromkeys(labels, 4)
+    about = {
+        "name": "flowers <1>",
+        "arch": "small_cnn",
+        "mode": "full",
+        "epochs": 2,
+        "labels": labels,
+        "dataset": {"train": counts, "val": counts},
+        "data_faults": [{"file": f"<{number}>.png", "reason": "corrupt & small"} for number in range(faults)],
+        "versions": {"python": "3"},
+    }
+    epoch = {"loss": 2.0, "accuracy": 0.5, "val_loss": float("nan"), "val_accuracy": 0.25}
+    return ReportFacts(
+        about=about,
+        measured=measure_quality(truth, logits, labels),
+        history=[epoch, epoch | {"loss": 1.0, "val_loss": 1.5}],
+        truth=truth,
+        logits=logits,
+        files=[file] * len(truth),
+        seconds={"fit": 1.25},
+        hardware={"processor": "A & B"},
+        config={"train": {"arch": "small_cnn", "weights": "</td>"}},
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 20, 200])
+@pytest.mark.parametrize("wrong", [0, 8])
+def test_it_is_whole_and_asks_nothing_of_a_network(tmp_path: Path, classes: int, wrong: int) -> None:
+    html = build_report(build_facts(tmp_path, [f"class {number}" for number in range(classes)], wrong=wrong))
+    assert_self_contained(html)
+
+
+def test_names_are_shown_as_they_are_and_run_nothing(tmp_path: Path) -> None:
+    page = Page(build_report(build_facts(tmp_path, HOSTILE, wrong=3, faults=1)))
+    assert "script" not in {tag for tag, _ in page.tags}
+    for name in [*HOSTILE, "flowers <1>", "<0>.png", "corrupt & small", "A & B", "</td>", "a & <b>.png"]:
+        assert name in page.text
+    titles = {attrs.get("title") for _, attrs in page.tags}
+    assert set(HOSTILE) <= titles
+
+
+def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: Path) -> None:
+    labels = [f"class {number}" for number in range(200)]
+    many = build_report(build_facts(tmp_path, labels, wrong=200))
+    assert 'class="matrix"' not in many
+    assert f"only the {PAIRS} pairs" in " ".join(many.split())
+    assert "No class was taken for another." in build_report(build_facts(tmp_path, labels))
+    assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
+
+
+def test_the_temperature_is_told_with_its_reason(tmp_path: Path) -> None:
+    facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
+    html = build_report(facts)
+    assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
+    assert legend not in html
+    logits, truth = sample_logits(4.0, images=100, classes=2)
+    measured = measure_quality(truth, logits, ["a", "b"])
+    scaled = build_report(replace(facts, truth=truth, logits=logits, files=[facts.files[0]] * 100, measured=measured))
+    assert measured["temperature"] > 2
+    assert f"Decision: {measured['calibration']['text']}." in Page(scaled).text
+    assert legend in scaled
+
+
+def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=20)
+    html = build_report(facts)
+    images: list[Any] = [attrs["src"] for tag, attrs in Page(html).tags if tag == "img"]
+    assert len(images) == MISTAKES
+    assert max(map(len, images)) < 10_000
+    assert "None: every held-out image" in build_report(build_facts(tmp_path, ["a", "b"]))
+    facts.files[0].unlink()
+    assert build_report(facts).count("no longer there") == MISTAKES
+
+
+def test_faults_are_told_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
+    facts.about["data_faults"].append({"file": "one.png", "reason": "it is empty (0 bytes)", "used": False})
+    facts.about["data_faults"].extend(
+        {"file": f"{number}.jpg", "reason": "its bytes are image/png, whatever its name ends in", "used": True}
+        for number in range(3)
+    )
+    page = Page(build_report(facts))
+    assert f"Faults in the data: {FILES + 54}" in page.words
+    assert f"{FILES + 50} files are not used: corrupt & small" in page.words
+    assert f"<{FILES - 1}>.png and 50 more" in page.words
+    assert f"<{FILES}>.png" not in page.text
+    assert "1 file is not used: it is empty (0 bytes) one.png" in page.words
+    assert "3 files are used all the same: its bytes are image/png, whatever its name ends in 0.jpg, 1.jpg, 2.jpg" in (
+        page.words
+    )
+
+
+def test_data_without_faults_are_said_to_have_none(tmp_path: Path) -> None:
+    assert "Every file was used." in Page(build_report(build_facts(tmp_path, ["a", "b"]))).text
+
+
+def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b"], faults=1)
+    facts.about["data_faults"][0]["file"] = "a\udcff.png"
+    write_report(tmp_path / "report.html", facts)
+    assert "a\\udcff.png" in (tmp_path / "report.html").read_text(encoding="utf-8")

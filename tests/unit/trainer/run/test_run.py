@@ -1,0 +1,131 @@
+"""The run directory: whole or not at all, and checked when opened."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import RunError
+from eaves.recipe import Recipe
+from trainer.run.run import Run, build_name, finish, new_run, open_run
+
+ABOUT: dict[str, Any] = {
+    "name": "flowers",
+    "arch": "small_cnn",
+    "mode": "full",
+    "epochs": 1,
+    "learning_rate": 0.1,
+    "weights": {"kind": "none"},
+    "labels": ["daisy", "roses"],
+    "recipe": Recipe(height=32, width=32).to_dict(),
+    "dataset": {"sha256": "00"},
+    "data_faults": [{"file": "a.png", "reason": "corrupt"}],
+    "val_accuracy": 0.5,
+    "versions": {},
+}
+
+
+def write(output: Path) -> Run:
+    with new_run(output) as work:
+        (work / "model").mkdir()
+        (work / "model" / "saved_model.pb").write_bytes(b"graph")
+        (work / "samples.json").write_text('{"samples/000.png": {"label": "daisy", "sha256": "11"}}')
+        return finish(work, output, ABOUT)
+
+
+def test_what_is_written_is_what_is_opened(tmp_path: Path) -> None:
+    written = write(tmp_path / "run")
+    opened = open_run(tmp_path / "run")
+    assert opened == written
+    assert opened.labels == ("daisy", "roses")
+    assert opened.recipe == Recipe(height=32, width=32)
+    assert set(opened.files) == {"model/saved_model.pb", "samples.json"}
+    assert opened.samples()[0].label == "daisy"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_version_sorts_by_time_and_fits_a_tag(tmp_path: Path) -> None:
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{8}", write(tmp_path / "run").version)
+
+
+def test_an_empty_directory_may_be_there(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    write(tmp_path / "run")
+    assert open_run(tmp_path / "run").name == "flowers"
+
+
+def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
+    write(tmp_path / "run")
+    with pytest.raises(RunError, match="holds a run"):
+        write(tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("x")
+    with pytest.raises(RunError, match="holds something else"):
+        write(tmp_path / "other")
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    def fail() -> None:
+        with new_run(tmp_path / "run") as work:
+            (work / "half").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / ".run.unfinished"
+    (left / "model").mkdir(parents=True)
+    (left / "stale.txt").write_text("x")
+    assert "stale.txt" not in write(tmp_path / "run").files
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with new_run(tmp_path / "run") as work:
+        (work / "mine").write_text("x")
+        with pytest.raises(RunError, match="another process"), new_run(tmp_path / "run"):
+            pass
+        assert (work / "mine").is_file()
+
+
+def change_manifest(key: str, value: Any) -> Callable[[Path], None]:
+    def change(run: Path) -> None:
+        values = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(values | {key: value}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda run: (run / "run.json").unlink(), "it has no run.json"),
+        (lambda run: (run / "run.json").write_text("{"), "can't be read"),
+        (lambda run: (run / "run.json").write_text("[]"), "can't be read"),
+        (lambda run: (run / "run.json").write_bytes(b"\xff"), "can't be read"),
+        (lambda run: (run / "model" / "saved_model.pb").unlink(), "saved_model.pb is missing"),
+        (lambda run: (run / "model" / "saved_model.pb").write_bytes(b"grape"), "not as it was written"),
+        (change_manifest("schema_version", 99), "schema version 99"),
+        (change_manifest("labels", None), "can't be read"),
+        (change_manifest("recipe", {"height": 1, "new": 2}), "unknown fields"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
+    write(tmp_path / "run")
+    damage(tmp_path / "run")
+    with pytest.raises(RunError, match=message):
+        open_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("My_Run 3", "my-run-3"), ("2026", "model-2026"), ("é", "model"), ("a" * 50, "a" * 40)]
+)
+def test_a_name_from_any_text(text: str, name: str) -> None:
+    assert build_name(text) == name

@@ -1,0 +1,61 @@
+"""Asked to stop; what each exit code means; whose image it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from eaves import errors
+from eaves.errors import ConfigError, StoppedError
+from trainer.__main__ import _share
+from trainer.features.sharding import Shard
+from trainer.lifecycle import ENDINGS, Stoppable, stop_on_signals
+from trainer.progress import SilentProgress
+
+
+def test_the_first_signal_sets_the_event_and_the_handlers_come_back() -> None:
+    before, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+        assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGINT) == interrupt
+
+
+def test_every_step_is_a_place_to_stop() -> None:
+    stop = threading.Event()
+    with Stoppable(SilentProgress(), stop).phase("x", 2) as step:
+        step()
+        stop.set()
+        with pytest.raises(StoppedError):
+            step()
+    with pytest.raises(StoppedError), Stoppable(SilentProgress(), stop).phase("x", 2):
+        pytest.fail("entered")
+
+
+def test_the_table_holds_every_code_that_training_ends_with() -> None:
+    raised = (errors.ConfigError, errors.DatasetError, errors.RunError, errors.EventError, errors.StorageError)
+    codes = {ending.code: ending for ending in ENDINGS}
+    assert {error.exit_code for error in (*raised, errors.StoppedError)} <= set(codes)
+    assert codes[errors.StoppedError.exit_code].action == "Ignore"
+    assert codes[errors.DatasetError.exit_code].action == codes[errors.ConfigError.exit_code].action == "FailJob"
+
+
+def test_which_pod() -> None:
+    assert _share({}) is None
+    assert _share({"JOB_COMPLETION_INDEX": "0", "JOB_COMPLETIONS": "1"}) is None
+    assert _share({"JOB_COMPLETION_INDEX": "1", "JOB_COMPLETIONS": "3"}) == Shard(index=1, count=3)
+    for count in (None, "x", "2"):
+        environ = {"JOB_COMPLETION_INDEX": "2"} | ({"JOB_COMPLETIONS": count} if count else {})
+        with pytest.raises(ConfigError, match="JOB_COMPLETIONS"):
+            _share(environ)
+
+
+def test_every_image_is_one_pods() -> None:
+    digests = [f"{number * 2654435761 % 2**32:08x}{'0' * 56}" for number in range(300)]
+    owners = [[share for share in range(3) if Shard(index=share, count=3).owns(digest)] for digest in digests]
+    assert all(len(owner) == 1 for owner in owners)
+    assert min(owners.count([share]) for share in range(3)) > 60

@@ -1,0 +1,123 @@
+"""Checkpoints: two generations, the pointer last, and refused to another training."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eaves.errors import ConfigError, DatasetError, StoppedError
+from trainer.storage import FileStore, open_store
+from trainer.training.checkpoint import Checkpoints, TrainingIdentity
+
+IDENTITY = TrainingIdentity(config={"epochs": 3}, labels=("daisy", "roses"), dataset="00", code="11")
+
+
+def checkpoints(
+    folder: Path | FileStore, identity: TrainingIdentity = IDENTITY, *, interval_s: float = 60
+) -> Checkpoints:
+    return Checkpoints(folder if isinstance(folder, FileStore) else open_store(folder), identity, interval_s=interval_s)
+
+
+def save(to: Checkpoints, number: int, stage: str = "head") -> None:
+    to.save(stage, {"w": np.full(3, number, np.float32)}, {"step": number})
+
+
+def loaded(of: Checkpoints, stage: str = "head") -> tuple[int, float] | None:
+    found = of.load(stage)
+    return None if found is None else (found.meta["step"], float(found.arrays["w"][0]))
+
+
+def test_the_last_one_counts(tmp_path: Path) -> None:
+    made = checkpoints(tmp_path)
+    assert loaded(made) is None
+    for number in range(1, 4):
+        save(made, number)
+        assert loaded(checkpoints(tmp_path)) == (number, number)
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
+
+
+def test_stages_are_apart(tmp_path: Path) -> None:
+    made = checkpoints(tmp_path)
+    save(made, 1, "head")
+    save(made, 2, "finetune")
+    assert (loaded(made, "head"), loaded(made, "finetune"), loaded(made, "full")) == ((1, 1.0), (2, 2.0), None)
+
+
+class Dying(FileStore):
+    """A store whose process is killed before its n-th write."""
+
+    def __init__(self, folder: Path, writes: int) -> None:
+        inner = open_store(folder)
+        super().__init__(inner._files, str(folder), inner.uri, local=True)
+        self.left = writes
+
+    def write(self, name: str, data: bytes) -> None:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        super().write(name, data)
+
+
+def test_killed_before_any_write_the_one_before_stands(tmp_path: Path) -> None:
+    for writes in range(9):
+        folder = tmp_path / str(writes)
+        made, saved = checkpoints(Dying(folder, writes)), 0
+        with suppress(KeyboardInterrupt):
+            while True:
+                save(made, saved + 1)
+                saved += 1
+        assert loaded(checkpoints(folder)) == ((saved, saved) if saved else None)
+
+
+def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = checkpoints(tmp_path)
+    save(made, 1)
+    save(made, 2)
+    (tmp_path / "head" / "1.npz").write_bytes(b"torn")
+    assert loaded(checkpoints(tmp_path)) == (1, 1.0)
+    assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("identity", "error", "message"),
+    [
+        (replace(IDENTITY, labels=("daisy", "tulips")), DatasetError, "roses gone and tulips new"),
+        (replace(IDENTITY, labels=("roses", "daisy")), DatasetError, "another order"),
+        (replace(IDENTITY, dataset="01"), DatasetError, "images, their labels or the split differ"),
+        (replace(IDENTITY, config={"epochs": 4}), ConfigError, "epochs: .* started with 3 .*got 4"),
+        (replace(IDENTITY, code="12"), ConfigError, "other code"),
+    ],
+)
+def test_another_training_may_not_go_on(
+    tmp_path: Path, identity: TrainingIdentity, error: type[Exception], message: str
+) -> None:
+    save(checkpoints(tmp_path), 1)
+    with pytest.raises(error, match=message):
+        checkpoints(tmp_path, identity)
+    assert loaded(checkpoints(tmp_path)) == (1, 1.0)
+
+
+def test_the_fingerprint_is_of_settings_and_data_not_of_code() -> None:
+    assert replace(IDENTITY, code="12").fingerprint == IDENTITY.fingerprint
+    others = [replace(IDENTITY, dataset="01"), replace(IDENTITY, labels=("a", "b")), replace(IDENTITY, config={})]
+    assert len({IDENTITY.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_due_after_the_interval(tmp_path: Path) -> None:
+    assert not checkpoints(tmp_path).due()
+    assert checkpoints(tmp_path, interval_s=0).due()
+
+
+def test_stop(tmp_path: Path) -> None:
+    stop = threading.Event()
+    made = Checkpoints(open_store(tmp_path), IDENTITY, interval_s=60, stop=stop)
+    made.check_stop()
+    stop.set()
+    with pytest.raises(StoppedError) as caught:
+        made.check_stop()
+    assert caught.value.exit_code == 75

@@ -1,0 +1,111 @@
+"""The cache of features, on a folder, with a network that is a sum."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.features import features
+from trainer.features.features import SHARD, FeatureCache, cache_key
+from trainer.progress import SilentProgress
+from trainer.storage import FileStore, open_store
+
+PARTS = {"recipe": "r", "scale": "s", "backbone": "b", "layer": "mixed7", "augmentation": "1:x", "dtype": "float16"}
+
+
+class Sum:
+    """Keras's method on a model that adds up; counts what it is given, and may stop."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.images, self.limit = 0, limit
+
+    def predict_on_batch(self, batch: Any) -> Any:
+        self.images += len(batch)
+        if self.limit is not None and self.images > self.limit:
+            raise KeyboardInterrupt
+        return np.stack([batch.sum(axis=1), batch.max(axis=1)], axis=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    return open_store(tmp_path)
+
+
+def digests(rows: Sequence[int]) -> list[str]:
+    return [hashlib.sha256(str(row).encode()).hexdigest() for row in rows]
+
+
+def run(store: FileStore, rows: Sequence[int], *, model: Sum | None = None, key: str = "k") -> tuple[int, Any]:
+    model = model or Sum()
+    inputs = np.array([[row, row + 1.0] for row in rows])
+    out = np.zeros((len(rows), 2), np.float32)
+    computed = FeatureCache(store, key).compute(
+        model, lambda wanted: inputs[wanted], digests(rows), out, batch_size=10, progress=SilentProgress(), title="Pass"
+    )
+    assert computed == model.images
+    assert out.tolist() == [[2 * row + 1, row + 1] for row in rows]
+    return computed, out
+
+
+def test_a_second_pass_computes_nothing(store: FileStore) -> None:
+    rows = range(2 * SHARD + 5)
+    assert run(store, rows)[0] == len(rows)
+    assert run(store, rows)[0] == 0
+    assert len(store.list()) == 3
+
+
+def test_only_new_images_are_computed_whatever_their_order(store: FileStore) -> None:
+    run(store, range(100))
+    assert run(store, [*range(150, 50, -1)])[0] == 51
+
+
+def test_another_key_shares_nothing(store: FileStore) -> None:
+    run(store, range(10))
+    assert run(store, range(10), key="other")[0] == 10
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-30], lambda data: b"", lambda data: data[:200] + b"x" * 9 + data[209:]]
+)
+def test_a_damaged_shard_is_computed_again(store: FileStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+    rows = range(SHARD + 20)
+    run(store, rows)
+    name = max(store.list(), key=lambda name: len(store.read(name)))
+    store.write(name, damage(store.read(name)))
+    assert run(store, rows)[0] == SHARD
+    assert "damaged" in caplog.text
+    assert run(store, rows)[0] == 0
+
+
+def test_a_killed_pass_loses_at_most_one_shard(store: FileStore) -> None:
+    rows = range(3 * SHARD)
+    with pytest.raises(KeyboardInterrupt):
+        run(store, rows, model=Sum(limit=2 * SHARD + 5))
+    assert run(store, rows)[0] == SHARD
+
+
+def test_another_reader_follows_what_others_write(store: FileStore) -> None:
+    cache, out, seen = FeatureCache(store, "k"), np.zeros((4, 2), np.float32), set[str]()
+    cache.save(digests([0, 1]), np.ones((2, 2), np.float32))
+    assert cache.load(digests(range(4)), out, seen=seen) == [2, 3]
+    cache.save(digests([3]), np.full((1, 2), 3, np.float32))
+    cache.load(digests(range(4)), out, seen=seen)
+    assert out.tolist() == [[1, 1], [1, 1], [0, 0], [3, 3]]
+    assert len(seen) == 2
+
+
+def test_half_precision_saturates() -> None:
+    out = np.zeros((1, 2), np.float16)
+    values = np.array([[1e6, -1e6]])
+    assert features.cast_clipped(values, out.dtype).tolist() == [[65504, -65504]]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_in_the_key(part: str) -> None:
+    assert cache_key(**PARTS) == cache_key(**PARTS)
+    assert cache_key(**PARTS) != cache_key(**PARTS | {part: "other"})

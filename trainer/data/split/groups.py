@@ -1,0 +1,132 @@
+"""Images that stay on one side of the split: copies of a photo, and what a person says belongs together.
+
+A group of copies is an image and its own copies: a copy's copy that isn't like the first starts another group, so that
+a long burst is several groups and not one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from eaves.errors import DatasetError
+from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprint
+
+NEAR_COPIES = ("exact", "similar", "off")
+COPIES = "copies:"
+"""Start of the name of a group of copies; the rest is the start of its first image's digest."""
+BLOCK = 128
+"""Images whose pairs are held at once: of 50,000 images 6.4 MB, however many look alike."""
+_KINDS = ("folder", "name", "column")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupBy:
+    """A parsed `data.group_by`.
+
+    Attributes:
+        kind: `folder`, `name` or `column`.
+        level: Of a folder: 1 is the first one below the class's folder.
+        pattern: Of a file's name.
+        column: Of a manifest.
+    """
+
+    kind: str
+    level: int = 0
+    pattern: re.Pattern[str] | None = None
+    column: str = ""
+
+    def key(self, below: PurePosixPath, columns: Mapping[str, str]) -> str:
+        """The name of an image's group; empty when it is in none.
+
+        Args:
+            below: The file's path below its class's folder, or below the manifest's.
+            columns: The manifest's further columns of the image.
+        """
+        if self.kind == "column":
+            return columns.get(self.column, "")
+        if self.kind == "folder":
+            return "/".join(below.parts[: self.level]) if len(below.parts) > self.level else ""
+        found = self.pattern.search(below.name) if self.pattern else None
+        return (found.group(1) or "") if found else ""
+
+
+def parse_group_by(text: str) -> GroupBy | None:
+    """Parse `folder:LEVEL`, `name:PATTERN` or `column:NAME`; None for an empty text.
+
+    Raises:
+        ValueError: The text is none of these; the message says what is wrong.
+    """
+    if not text:
+        return None
+    kind, _, value = text.partition(":")
+    if kind not in _KINDS or not value:
+        raise ValueError("must be folder:LEVEL, name:PATTERN or column:NAME")
+    if kind == "column":
+        return GroupBy(kind=kind, column=value)
+    if kind == "folder":
+        if not value.isdecimal() or int(value) < 1:
+            raise ValueError("the level of a folder must be 1 (the first below the class's folder) or more")
+        return GroupBy(kind=kind, level=int(value))
+    try:
+        pattern = re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    if not pattern.groups:
+        raise ValueError("the pattern must have a group, in parentheses: name:(part[0-9]+)_")
+    return GroupBy(kind=kind, pattern=pattern)
+
+
+def check_used(text: str, keys: Sequence[str]) -> None:
+    """Check that `data.group_by` puts at least one image into a group.
+
+    Raises:
+        DatasetError: It puts none into any.
+    """
+    if not any(keys):
+        raise DatasetError(
+            f"data.group_by {text!r} finds no group: none of {len(keys)} images has one",
+            hint="look at the images' paths, or leave data.group_by empty",
+        )
+
+
+def group_copies(
+    looks: Sequence[ImageFingerprint | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
+) -> list[list[int]]:
+    """Positions of copies, together; an image that has none is in no group.
+
+    In the order of the digests, each image takes its copies of those that no earlier one has taken. The pairs of
+    `BLOCK` images are looked for at once, so that thousands of pictures that all look alike fit into memory.
+
+    Args:
+        looks: Of each image.
+        digests: sha256 of each image, hex; the smallest one begins the first group, whatever the order is.
+        labels: Class of each image.
+        near_copies: `exact`: copies of one photo, whatever their classes. `similar`: pictures of one class that look
+            alike. `off`: none.
+    """
+    if near_copies == "off":
+        return []
+    ranked = [
+        (position, item) for position in sorted(range(len(looks)), key=digests.__getitem__) if (item := looks[position])
+    ]
+    positions, of = [position for position, _ in ranked], np.array([labels[position] for position, _ in ranked])
+    pictures = FingerprintIndex([item for _, item in ranked])
+    find = pictures.copies if near_copies == "exact" else pictures.similar
+    free, groups = np.ones(len(ranked), dtype=np.bool_), list[list[int]]()
+    for start in range(0, len(ranked), BLOCK):
+        block = start + np.flatnonzero(free[start : start + BLOCK])
+        near = np.zeros((BLOCK, len(ranked)), dtype=np.bool_)
+        for first, second in find(block):
+            near[first - start, second] = (near_copies == "exact") | (of[first] == of[second])
+        for leader in block:
+            if free[leader]:
+                group = [int(leader), *np.flatnonzero(near[leader - start] & free).tolist()]
+                free[group] = False
+                if len(group) > 1:
+                    groups.append([positions[item] for item in group])
+    return groups

@@ -1,0 +1,70 @@
+"""What the held-out images say about a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eaves.base.statistics import wilson
+from trainer.evaluation.temperature import calibrate
+
+
+def measure_quality(
+    truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
+) -> dict[str, Any]:
+    """Everything that metrics.json says about the model: `summarise`, the temperature and the evidence for it.
+
+    Args:
+        truth: (N,) label of every held-out image.
+        logits: (N, classes) the model's answers to them.
+        labels: Class names.
+    """
+    calibration = calibrate(logits, truth)
+    return summarize(truth, np.argmax(logits, axis=1), labels) | {
+        "temperature": calibration.temperature,
+        "calibration": calibration.to_dict(),
+    }
+
+
+def summarize(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, confusion matrix, precision and recall per class.
+
+    Args:
+        truth: (N,) label of every image.
+        predicted: (N,) label the model gives it.
+        labels: Class names.
+    """
+    confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(confusion, (truth, predicted), 1)
+    right, total = int(np.trace(confusion)), len(truth)
+    return {
+        "val_accuracy": right / total,
+        "val_accuracy_interval_95": list(wilson(right, total)),
+        "val_images": total,
+        "labels": list(labels),
+        "confusion": confusion.tolist(),  # rows: truth, columns: prediction
+        "per_class": {
+            name: _class_figures(int(confusion[index, index]), confusion[index], confusion[:, index])
+            for index, name in enumerate(labels)
+        },
+    }
+
+
+def _class_figures(right: int, row: npt.NDArray[np.int64], column: npt.NDArray[np.int64]) -> dict[str, Any]:
+    images, predicted = int(row.sum()), int(column.sum())
+    return {
+        "images": images,
+        "predicted": predicted,
+        "right": right,
+        "precision": _share(right, predicted),
+        "precision_interval_95": list(wilson(right, predicted)),
+        "recall": _share(right, images),
+        "recall_interval_95": list(wilson(right, images)),
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,91 @@
+"""`train.arch: auto`: the architecture that suits the images and the weights that are there, with the reason."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from eaves.errors import ConfigError, Fault
+from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
+from trainer.settings import TrainSettings
+
+KERAS_FILES = {"inception_v3": "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
+"""Architecture to how the name of Keras's file of its weights begins, the better one first.
+
+Source: keras/src/applications/inception_v3.py and mobilenet_v2.py, `get_file`.
+"""
+SMALL_PICTURE = 64
+"""Side of a picture, pixels, up to which a large network sees nothing that a small one doesn't."""
+MANY = 100
+"""Training images per class from which a small network is trained on small pictures rather than given weights."""
+LOOKED_AT = 50
+"""Pictures whose size is read; their median decides."""
+
+
+def choose_architecture(
+    settings: TrainSettings, files: Sequence[Path], classes: int, *, keras_folder: Path | None = None
+) -> tuple[TrainSettings, str]:
+    """Resolve `arch: auto`.
+
+    Args:
+        settings: Of the training.
+        files: The training images.
+        classes: Number of classes, at least 1.
+        keras_folder: Where Keras keeps the weights that it downloaded; None: its own place.
+
+    Returns:
+        settings: With the architecture chosen; unchanged when it was named.
+        reason: One sentence without a full stop; empty when the architecture was named.
+
+    Raises:
+        ConfigError: Another setting doesn't fit the architecture that is chosen.
+    """
+    if settings.arch != AUTO:
+        return settings, ""
+    name, reason = _choose(settings, files, classes, keras_folder or _keras_folder())
+    chosen = replace(settings, arch=name)
+    if faults := [Fault(origin=f"training with {name}", path=path, message=text) for path, text in chosen.faults()]:
+        raise ConfigError(faults, hint="name the architecture in train.arch, or leave the setting out")
+    return chosen, f"train.arch: auto chose {name}: {reason}"
+
+
+def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_folder: Path) -> tuple[str, str]:
+    if settings.weights_kind == "file" or settings.weights == "imagenet":
+        return PRETRAINED, f"weights are named ({settings.weights})"
+    if settings.mode in ("frozen", "finetune"):
+        return PRETRAINED, f"train.mode is {settings.mode}"
+    if 0 < settings.image_size < ARCHITECTURES[PRETRAINED].min_size:
+        return SMALL, f"train.image_size is {settings.image_size}"
+    if settings.weights == "none":
+        return SMALL, "train.weights is none"
+    side, each = _median_side(files), len(files) / classes
+    if side <= SMALL_PICTURE and each >= MANY:
+        return SMALL, f"the pictures are small ({side:.0f} pixels) and many ({each:.0f} for each class)"
+    for name, start in KERAS_FILES.items():
+        if any(file.is_file() and "top" in file.name for file in keras_folder.glob(f"{start}*")):
+            return name, f"Keras's weights of it are in {keras_folder}"
+    return SMALL, (
+        f"no weights are here; it learns from the {len(files)} training images alone. Give train.weights: imagenet "
+        f"downloads those of {PRETRAINED}"
+    )
+
+
+def _median_side(files: Sequence[Path]) -> float:
+    """Median of the shorter sides of some pictures, pixels; 0 when none can be read."""
+    sides = []
+    for file in files[:: max(1, len(files) // LOOKED_AT)]:
+        try:
+            with Image.open(file) as picture:
+                sides.append(min(picture.size))
+        except (OSError, ValueError, Image.DecompressionBombError):  # training lists it as a fault
+            continue
+    return statistics.median(sides) if sides else 0.0
+
+
+def _keras_folder() -> Path:
+    """Source: keras/src/utils/file_utils.py, get_file: `~/.keras/models` unless KERAS_HOME names another folder."""
+    return Path.home() / ".keras" / "models"

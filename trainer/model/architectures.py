@@ -1,0 +1,175 @@
+"""The architectures that can be trained, one table.
+
+To add one of Keras's: add its line to `ARCHITECTURES`. To add another: write `_build_NAME(weights, size)` that returns
+a Keras model from (size, size, 3) scaled floats to one vector of features, and name it in its line. Settings, help,
+tests and `python -m bench architectures` follow from the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from trainer.weights.scales import SYMMETRIC, TORCH, UNIT, Scale
+
+AUTO = "auto"
+"""Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""
+PRETRAINED, SMALL = "inception_v3", "small_cnn"
+"""What `auto` chooses between: the best network that starts from weights, and the one that needs none."""
+SMALL_CNN_MOMENTUM = 0.8
+"""Of the running statistics: Keras's 0.99 takes hundreds of steps to forget its start, and a small data set has few."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One line of the table.
+
+    Attributes:
+        name: What `train.arch` says.
+        paper: Where it was described, arXiv; empty: here.
+        build: (weights, size) > backbone. weights: `imagenet`, None or a file's path; size: side of its input, pixels.
+        size: Side of its input unless `train.image_size` says otherwise, pixels.
+        min_size: Smallest side it works with, pixels.
+        cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
+        pretrained: Whether there are weights to start from, so that freezing it makes sense.
+        scale: What Keras's own weights expect pixels to be; also used without weights, and for a file of weights that a
+            probe finds nothing else for.
+        epochs: When everything is trained.
+        learning_rate: Peak, when everything is trained; small, for it starts from weights where there are any.
+    """
+
+    name: str
+    paper: str
+    build: Callable[[str | None, int], Any]
+    size: int
+    min_size: int
+    cut: str
+    pretrained: bool = True
+    scale: Scale = SYMMETRIC
+    epochs: int = 20
+    learning_rate: float = 1e-4
+
+
+def _build_application(weights: str | None, size: int, *, name: str, **options: Any) -> Any:
+    """A network of `keras.applications` without its classifier.
+
+    Args:
+        weights: `imagenet`, None or a file's path.
+        size: Side of its input, pixels.
+        name: Its function in `keras.applications`.
+        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our model does.
+    """
+    import keras
+
+    build, shape = getattr(keras.applications, name), (size, size, 3)
+    return build(include_top=False, pooling="avg", weights=weights, input_shape=shape, **options)
+
+
+def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - one signature for all
+    """Five convolutions for small pictures, from nothing to useful within seconds on a CPU.
+
+    Each convolution is normalised over its batch. Without that, photos of one part under a fixed camera were never
+    learned: what all photos share decided the features, and the loss stayed where guessing leaves it.
+    """
+    import keras
+    from keras import layers
+
+    def convolve(x: Any, filters: int, strides: int = 1) -> Any:
+        x = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+        return layers.ReLU()(layers.BatchNormalization(momentum=SMALL_CNN_MOMENTUM)(x))
+
+    image = keras.Input((size, size, 3))
+    x = layers.MaxPooling2D()(convolve(convolve(image, 32, strides=2), 64))
+    x = layers.MaxPooling2D()(convolve(convolve(x, 64), 96))
+    x = layers.GlobalAveragePooling2D()(convolve(x, 96))
+    return keras.Model(image, layers.Dropout(0.2)(x))
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="inception_v3",
+            paper="1512.00567",
+            build=partial(_build_application, name="InceptionV3"),
+            size=299,
+            min_size=75,
+            cut="mixed7",
+        ),
+        Architecture(
+            name="mobilenet_v2",
+            paper="1801.04381",
+            build=partial(_build_application, name="MobileNetV2"),
+            size=224,
+            min_size=32,
+            cut="block_12_add",
+        ),
+        Architecture(
+            name="mobilenet_v3_small",
+            paper="1905.02244",
+            build=partial(_build_application, name="MobileNetV3Small", include_preprocessing=False),
+            size=224,
+            min_size=32,
+            cut="expanded_conv_7_add",
+        ),
+        Architecture(
+            name="mobilenet_v3_large",
+            paper="1905.02244",
+            build=partial(_build_application, name="MobileNetV3Large", include_preprocessing=False),
+            size=224,
+            min_size=32,
+            cut="expanded_conv_11_add",
+        ),
+        Architecture(
+            name="efficientnet_v2_b0",
+            paper="2104.00298",
+            # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
+            # whatever their documentation says of -1..1, which is true of S, M and L.
+            build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
+            size=224,
+            min_size=32,
+            cut="block5e_add",
+            scale=TORCH,
+        ),
+        Architecture(
+            name="resnet50_v2",
+            paper="1603.05027",
+            build=partial(_build_application, name="ResNet50V2"),
+            size=224,
+            min_size=32,
+            cut="conv4_block6_out",
+        ),
+        Architecture(
+            name="xception",
+            paper="1610.02357",
+            build=partial(_build_application, name="Xception"),
+            size=299,
+            min_size=71,
+            cut="add_10",  # Keras numbers these; `build_model` makes it count from 0
+        ),
+        Architecture(
+            name="densenet121",
+            paper="1608.06993",
+            build=partial(_build_application, name="DenseNet121"),
+            size=224,
+            min_size=32,
+            cut="pool4_pool",
+            scale=TORCH,
+        ),
+        Architecture(
+            name="small_cnn",
+            paper="",
+            build=_build_small_cnn,
+            size=32,
+            min_size=16,
+            cut="",
+            pretrained=False,
+            scale=UNIT,
+            epochs=40,
+            learning_rate=2e-3,
+        ),
+    )
+}
+"""Name to architecture."""

@@ -1,0 +1,163 @@
+"""Small charts as inline SVG. Colours are CSS classes of layout.html.j2, so that they follow light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from trainer.evaluation.calibration import ScoreBin
+
+WIDTH, HEIGHT = 460, 260
+LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        css: Its class: `train` or `val`.
+        values: One per epoch, from epoch 1.
+    """
+
+    css: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """Axes: data coordinates to pixels."""
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        up = (y - self.y[0]) / (self.y[1] - self.y[0])
+        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1), round(
+            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1
+        )
+
+
+def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = None) -> Markup:
+    """Curves over epochs.
+
+    Args:
+        lines: What to draw; values that are not finite leave a gap.
+        y_label: Of the vertical axis.
+        y_max: Top of the axis; None: the largest value.
+    """
+    finite = [value for line in lines for value in line.values if math.isfinite(value)]
+    epochs = max((len(line.values) for line in lines), default=0)
+    top = y_max or max([*finite, 1e-9]) * 1.05
+    frame = _Frame(x=(1, max(epochs, 2)), y=(0, top))
+    parts = [_axes(frame, _steps(1, max(epochs, 2), whole=True), _steps(0, top), x_label="epoch", y_label=y_label)]
+    for line in lines:
+        points = [frame.point(epoch, value) for epoch, value in enumerate(line.values, 1) if math.isfinite(value)]
+        path = " ".join(f"{x},{y}" for x, y in points)
+        parts.append(f'<polyline class="line {escape(line.css)}" points="{path}"/>')
+        if points:
+            parts.append(f'<circle class="dot {escape(line.css)}" cx="{points[-1][0]}" cy="{points[-1][1]}" r="3"/>')
+    return _svg(parts, WIDTH, HEIGHT, y_label)
+
+
+def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
+    """Share that is right over score, beside the diagonal on which both are the same; a dot's area is its images."""
+    frame = _Frame(x=(0, 1), y=(0, 1))
+    ticks = _steps(0, 1)
+    (x1, y1), (x2, y2) = frame.point(0, 0), frame.point(1, 1)
+    parts = [_axes(frame, ticks, ticks, x_label="score", y_label="share that is right")]
+    parts.append(f'<line class="ideal" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
+    most = max((item.images for item in [*before, *after]), default=1)
+    for css, series in (("before", before), ("after", after)):
+        places = [(*frame.point(item.score, item.accuracy), item) for item in series]
+        parts.append(f'<polyline class="line {css}" points="{" ".join(f"{x},{y}" for x, y, _ in places)}"/>')
+        for x, y, item in places:
+            radius = 2 + 6 * math.sqrt(item.images / most)
+            title = f"{item.images} images, mean score {item.score:.2f}, {item.accuracy:.2f} right"
+            parts.append(
+                f'<circle class="dot {css}" cx="{x}" cy="{y}" r="{radius:.1f}"><title>{title}</title></circle>'
+            )
+    return _svg(parts, WIDTH, HEIGHT, "reliability diagram")
+
+
+def draw_interval(
+    value: float | None,
+    interval: Sequence[float],
+    *,
+    scale: tuple[float, float] = (0.0, 1.0),
+    reference: float | None = None,
+    width: int = 110,
+) -> Markup:
+    """A share on a line with its interval.
+
+    Args:
+        value: The share; None: nobody knows.
+        interval: Its low and high end.
+        scale: What the line's ends stand for; all that is drawn lies within.
+        reference: A share to compare with, as an upright line.
+        width: Pixels.
+    """
+    middle = 8
+
+    def place(share: float) -> float:
+        return round(4 + (share - scale[0]) / (scale[1] - scale[0]) * (width - 8), 1)
+
+    low, high = interval
+    parts = [f'<line class="rail" x1="4" y1="{middle}" x2="{width - 4}" y2="{middle}"/>']
+    if reference is not None:
+        x = place(reference)
+        parts.append(f'<line class="reference" x1="{x}" y1="0" x2="{x}" y2="16"/>')
+    parts.append(f'<line class="span" x1="{place(low)}" y1="{middle}" x2="{place(high)}" y2="{middle}"/>')
+    if value is not None:
+        parts.append(f'<circle class="mark" cx="{place(value)}" cy="{middle}" r="3.5"/>')
+    return _svg(parts, width, 16, f"95 % interval: {low:.1%} to {high:.1%}")
+
+
+def draw_bar(train: int, val: int, most: int) -> Markup:
+    """Two counts as one bar, as long as their share of the largest sum."""
+    width = 240
+    first, second = (round(count / max(most, 1) * width, 1) for count in (train, val))
+    parts = [
+        f'<rect class="bar train" x="0" y="3" width="{first}" height="10"/>',
+        f'<rect class="bar val" x="{first}" y="3" width="{second}" height="10"/>',
+    ]
+    return _svg(parts, width, 16, f"{train} and {val} images")
+
+
+def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
+    head = f'<svg role="img" aria-label="{escape(label)}" width="{width}" height="{height}" '
+    return Markup(f'{head}viewBox="0 0 {width} {height}">{"".join(parts)}</svg>')  # noqa: S704 - numbers and own words
+
+
+def _steps(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Round numbers within an interval, four to eight of them."""
+    raw = (high - low) / 5
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
+    if whole:
+        step = max(1, round(step))
+    first = math.ceil(low / step)
+    ticks = [index * step for index in range(first, int(high / step + 1e-9) + 1)]
+    return [low, *ticks] if whole and ticks and ticks[0] > low and ticks[0] - low > step / 2 else ticks
+
+
+def _axes(frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], *, x_label: str, y_label: str) -> str:
+    parts = []
+    left, bottom, right = LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT
+    for tick in y_ticks:
+        y = frame.point(frame.x[0], tick)[1]
+        parts.append(f'<line class="grid" x1="{left}" y1="{y}" x2="{right}" y2="{y}"/>')
+        parts.append(f'<text class="tick end" x="{left - 6}" y="{y + 4}">{tick:g}</text>')
+    for tick in x_ticks:
+        x = frame.point(tick, frame.y[0])[0]
+        parts.append(f'<text class="tick middle" x="{x}" y="{bottom + 16}">{tick:g}</text>')
+    parts.append(f'<line class="axis" x1="{left}" y1="{bottom}" x2="{right}" y2="{bottom}"/>')
+    parts.append(f'<text class="label middle" x="{(left + right) / 2}" y="{HEIGHT - 6}">{escape(x_label)}</text>')
+    middle = (TOP + bottom) / 2
+    turned = f'transform="rotate(-90 13 {middle})"'
+    parts.append(f'<text class="label middle" x="13" y="{middle}" {turned}>{escape(y_label)}</text>')
+    return "".join(parts)

@@ -1,0 +1,180 @@
+"""`report.html`: what a training left, for people. One file without scripts that asks nothing of any network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.listing import DataFault
+from trainer.data.unused_files import group_by_cause
+from trainer.evaluation.calibration import bins, softmax
+from trainer.evaluation.temperature import cross_fit
+from trainer.report import charts
+from trainer.report.html_page import build_page, build_thumbnail, write_page
+
+MATRIX_CLASSES = 20
+"""With more, a matrix can't be read: the pairs most often confused are listed instead."""
+PAIRS = 20
+MISTAKES = 12
+FILES = 10
+"""File names that are listed of each cause of faults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFacts:
+    """What the report is made of.
+
+    Attributes:
+        about: As run.json says it: name, arch, mode, epochs, dataset, data_faults, versions ...
+        measured: As metrics.json says it.
+        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
+        truth: (N,) labels of the held-out images.
+        logits: (N, classes) answers to them.
+        files: Their files, in the same order.
+        seconds: Per phase.
+        hardware: What it ran on.
+        config: Section to settings.
+    """
+
+    about: Mapping[str, Any]
+    measured: Mapping[str, Any]
+    history: Sequence[Mapping[str, float]]
+    truth: npt.NDArray[np.int64]
+    logits: npt.NDArray[np.float32]
+    files: Sequence[Path]
+    seconds: Mapping[str, float]
+    hardware: Mapping[str, str]
+    config: Mapping[str, Mapping[str, Any]]
+
+
+def write_report(path: Path, facts: ReportFacts) -> None:
+    """Write the page."""
+    write_page(path, build_report(facts))
+
+
+def build_report(facts: ReportFacts) -> str:
+    """The page's HTML."""
+    faults = [DataFault(**fault) for fault in facts.about["data_faults"]]
+    return build_page(
+        Path(__file__).with_name("report.html.j2"),
+        about=facts.about,
+        measured=facts.measured,
+        curves=_curves(facts.history),
+        matrix=build_matrix(facts.measured) if len(facts.about["labels"]) <= MATRIX_CLASSES else None,
+        pairs=build_pairs(facts.measured),
+        classes=build_classes(facts.measured),
+        reliability=_reliability(facts),
+        mistakes=_mistakes(facts),
+        balance=_balance(facts.about["dataset"]),
+        fault_count=len(faults),
+        not_used=group_by_cause(faults),
+        used=group_by_cause(faults, used=True),
+        shown_files=FILES,
+        seconds=facts.seconds,
+        hardware=facts.hardware,
+        config=facts.config,
+    )
+
+
+def _curves(history: Sequence[Mapping[str, float]]) -> list[Any]:
+    def lines(name: str) -> list[charts.Line]:
+        sides = (("train", name), ("val", f"val_{name}"))
+        return [
+            charts.Line(css=css, values=[epoch[key] for epoch in history])
+            for css, key in sides
+            if history and all(key in epoch for epoch in history)
+        ]
+
+    return [
+        charts.draw_curves(lines("loss"), y_label="loss"),
+        charts.draw_curves(lines("accuracy"), y_label="accuracy", y_max=1.0),
+    ]
+
+
+def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per true class: its cells, each a count and a shade (0 to 1 of that class's images)."""
+    return [
+        {
+            "label": label,
+            "cells": [
+                {"count": count, "shade": round(count / max(sum(row), 1), 3), "right": column == number, "label": other}
+                for column, (count, other) in enumerate(zip(row, measured["labels"], strict=True))
+            ],
+        }
+        for number, (label, row) in enumerate(zip(measured["labels"], measured["confusion"], strict=True))
+    ]
+
+
+def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pairs of classes that are confused most often, at most `PAIRS`."""
+    confusion = np.array(measured["confusion"])
+    np.fill_diagonal(confusion, 0)
+    labels = measured["labels"]
+    order = np.argsort(-confusion, axis=None, kind="stable")[:PAIRS]
+    places = [(int(place) // len(labels), int(place) % len(labels)) for place in order]
+    return [
+        {
+            "truth": labels[row],
+            "predicted": labels[column],
+            "count": int(confusion[row, column]),
+            "images": measured["per_class"][labels[row]]["images"],
+        }
+        for row, column in places
+        if confusion[row, column]
+    ]
+
+
+def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures of every class with their pictures, worst recall first."""
+    rows = [
+        {
+            "label": label,
+            **figures,
+            "recall_chart": charts.draw_interval(figures["recall"], figures["recall_interval_95"]),
+            "precision_chart": charts.draw_interval(figures["precision"], figures["precision_interval_95"]),
+        }
+        for label, figures in measured["per_class"].items()
+    ]
+    return sorted(rows, key=lambda row: 2.0 if row["recall"] is None else row["recall"])
+
+
+def _reliability(facts: ReportFacts) -> Any:
+    """The scores as trained and as served; each as served at a temperature that was fitted without its image."""
+    trained = bins(softmax(facts.logits), facts.truth)
+    if facts.measured["temperature"] == 1:
+        return charts.draw_reliability([], trained)
+    served = softmax(facts.logits, cross_fit(facts.logits, facts.truth))
+    return charts.draw_reliability(trained, bins(served, facts.truth))
+
+
+def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
+    """The mistakes the model is most sure of."""
+    probabilities = softmax(facts.logits, facts.measured["temperature"])
+    best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(best != facts.truth)
+    labels = facts.about["labels"]
+    return [
+        {
+            "file": facts.files[row].name,
+            "truth": labels[facts.truth[row]],
+            "predicted": labels[best[row]],
+            "score": float(scores[row]),
+            "image": build_thumbnail(facts.files[row]),
+        }
+        for row in wrong[np.argsort(-scores[wrong], kind="stable")][:MISTAKES]
+    ]
+
+
+def _balance(dataset: Mapping[str, Any]) -> list[dict[str, Any]]:
+    counts = [(label, train, dataset["val"][label]) for label, train in dataset["train"].items()]
+    most = max(train + val for _, train, val in counts)
+    rows = sorted(counts, key=lambda row: -(row[1] + row[2]))
+    return [
+        {"label": label, "train": train, "val": val, "chart": charts.draw_bar(train, val, most)}
+        for label, train, val in rows
+    ]

@@ -1,0 +1,143 @@
+"""Everything in a run that is not the model: what it was made of and how, what was measured, the report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from trainer.data.dataset import Dataset
+from trainer.data.pixels import DecodedDataset
+from trainer.data.split.stored_split import SPLIT_FILE, render_split
+from trainer.evaluation.model_quality import rate_model
+from trainer.report.report import ReportFacts, write_report
+from trainer.run import parity_samples
+from trainer.run.hardware import describe_hardware
+from trainer.run.provenance import code_digest, installed_versions
+from trainer.run.run import CONFIG, write_json
+from trainer.settings import DataSettings, TrainSettings
+from trainer.training.checkpoint import TrainingIdentity
+
+if TYPE_CHECKING:
+    from trainer.training.training_task import TrainingResult, TrainingTask
+
+NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
+"""Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
+
+
+class PhaseTimer:
+    """Seconds per phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        started = monotonic()
+        yield
+        self.seconds[name] = round(monotonic() - started, 2)
+
+
+def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset) -> TrainingIdentity:
+    """What decides the outcome of a training."""
+    config = {key: value for key, value in settings.to_dict().items() if key not in NOT_DECIDING}
+    weights = describe_weights(settings)
+    weights.pop("file", None)
+    return TrainingIdentity(
+        config=config | {"weights": weights, "balance": data.balance},
+        labels=dataset.labels,
+        dataset=dataset.digest(),
+        code=code_digest(),
+    )
+
+
+def describe_weights(settings: TrainSettings) -> dict[str, str]:
+    """What the backbone starts from; a file that isn't there is found by who loads it."""
+    kind, path = settings.weights_kind, Path(settings.weights)
+    if kind != "file" or not path.is_file():
+        return {"kind": kind}
+    with path.open("rb") as stream:
+        return {"kind": kind, "file": path.name, "file_sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def build_run_record(
+    name: str,
+    task: TrainingTask,
+    dataset: Dataset,
+    identity: TrainingIdentity,
+    *,
+    weights: Mapping[str, str],
+    measured: Mapping[str, Any],
+    accelerators: str,
+) -> dict[str, Any]:
+    """What run.json says beside its files."""
+    settings, scale = task.settings, task.scale
+    epochs, rate = settings.schedule()
+    verdict = rate_model(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
+    return {
+        "name": name,
+        "arch": settings.arch,
+        "mode": settings.resolved_mode,
+        "epochs": epochs,
+        "learning_rate": rate,
+        "weights": weights,
+        "labels": list(dataset.labels),
+        "recipe": settings.recipe(scale.scale).to_dict(),
+        "scale": scale.to_dict(),
+        "dataset": {
+            "sha256": dataset.digest(),
+            "split": "declared" if dataset.declared else "content",
+            "train": dataset.counts("train"),
+            "val": dataset.counts("val"),
+            "groups": dataset.groups,
+            "split_of": dataset.split_of,
+            "notes": list(dataset.notes),
+        },
+        "data_faults": [asdict(fault) for fault in dataset.faults],
+        "val_accuracy": measured["val_accuracy"],
+        "verdict": verdict.to_dict(),
+        "calibration": measured["calibration"],
+        "fingerprint": identity.fingerprint,
+        "code": identity.code,
+        "versions": installed_versions(),
+        "hardware": describe_hardware() | {"accelerators": accelerators},
+    }
+
+
+def write_records(
+    work: Path,
+    about: Mapping[str, Any],
+    data: DataSettings,
+    settings: TrainSettings,
+    decoded: DecodedDataset,
+    fitted: TrainingResult,
+    *,
+    measured: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> None:
+    """Write the files beside the model and run.json."""
+    dataset, held_out = decoded.dataset, decoded.rows("val")
+    facts = ReportFacts(
+        about=about,
+        measured=measured,
+        history=fitted.history,
+        truth=decoded.labels[held_out],
+        logits=fitted.val_logits,
+        files=[dataset.examples[row].path for row in held_out],
+        seconds=seconds,
+        hardware=about["hardware"],
+        config={"data": data.to_dict(), "train": settings.to_dict()},
+    )
+    (work / "labels.txt").write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
+    write_json(work / "recipe.json", about["recipe"])
+    write_json(work / CONFIG, facts.config)
+    write_json(work / "history.json", facts.history)
+    (work / SPLIT_FILE).write_text(render_split(dataset.split_entries()), encoding="utf-8")
+    write_json(work / "samples.json", parity_samples.copy_samples(dataset, work))
+    write_json(work / "metrics.json", {**measured, "seconds": seconds})
+    write_report(work / "report.html", facts)
