@@ -37,7 +37,7 @@ class FileStore:
         self._files, self._root, self.uri, self.is_local = filesystem, root.rstrip("/"), uri, local
 
     def __repr__(self) -> str:
-        return f"Store({self.uri!r})"
+        return f"FileStore({self.uri!r})"
 
     def at(self, name: str) -> FileStore:
         """The store of what lies under `name`."""

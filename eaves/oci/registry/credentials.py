@@ -33,7 +33,7 @@ class RegistryCredentials:
 
     def __repr__(self) -> str:
         """Without secrets."""
-        return f"Credentials(user={self.user!r})"
+        return f"RegistryCredentials(user={self.user!r})"
 
 
 def load_credentials(host: str, config: Path) -> RegistryCredentials | None:

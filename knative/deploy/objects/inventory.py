@@ -220,12 +220,16 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     )
 
 
+_WORDS: dict[type, str] = {InventoryItem: "item", DeploymentRecord: "deployment"}
+"""What a message calls each of them."""
+
+
 def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a record, each of its type."""
     known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
     names = {field.name for field in fields(kind)}
     if set(value) != names:
-        raise ValueError(f"a {kind.__name__.lower()} has the fields {sorted(names)}, this one {sorted(value)}")
+        raise ValueError(f"a {_WORDS[kind]} has the fields {sorted(names)}, this one {sorted(value)}")
     for name, one in value.items():
         if not isinstance(one, known.get(name, str)) or isinstance(one, bool):
             raise TypeError(f"{name} is {one!r}")

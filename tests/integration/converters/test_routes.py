@@ -242,7 +242,7 @@ def test_a_child_dies_with_its_parent(module: str, tmp_path: Path) -> None:
     parent = (
         "import sys; from pathlib import Path; from converters.child_process import *\n"
         f"run_child({module!r}, {{'code': {code!r}}}, Path({str(tmp_path / 'f')!r}), what='it', "
-        "limits=Limits(timeout_s=60))"
+        "limits=ChildLimits(timeout_s=60))"
     )
     with subprocess.Popen([sys.executable, "-c", parent]) as process:
         wait_until(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text() != "")
