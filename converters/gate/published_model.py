@@ -24,7 +24,7 @@ from eaves.oci.store.layout import create_layout
 VERSION = "{version}"
 """In a tag, it stands for the model's version."""
 _VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
-"""As `trainer.run.run` makes it."""
+"""Pattern of a model's version, as `trainer.run.run` makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

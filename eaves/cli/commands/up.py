@@ -31,8 +31,8 @@ SECTION = "up."
 @click.option(
     "--listen",
     metavar="ADDRESS:PORT",
-    help="Take requests at this address of the machine too, from whoever sends the token in STATE/token (it is made). "
-    "Token and images travel unencrypted.",
+    help="Also take requests at this address of the machine, from callers that send the token in STATE/token. "
+    "Eaves makes the token. Token and images travel unencrypted.",
 )
 @state_option
 @settings_options(LocalSettings, section=SECTION)
