@@ -123,7 +123,8 @@ def test_a_disk_that_is_full_here(tmp_path: Path) -> None:
     )
     assert "can't be written: File too large | free some space" in done.stdout
     assert target.entries() == []
-    assert [path for path in target.path.rglob(".*") if path.stat().st_size > 100] == []
+    # Small content that another thread was writing may stay in part, for the next copy; what didn't fit may not.
+    assert [path for path in target.path.rglob(".part-*") if path.stat().st_size > 1000] == []
 
 
 class Hanging(Layout):
