@@ -121,3 +121,9 @@ def is_scalar(hint: Any) -> bool:
         typing.get_origin(hint) in (Union, types.UnionType)
         and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
     )
+
+
+def can_be_unset(hint: Any) -> bool:
+    """Whether a setting may be None, and no text of it is empty."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else ()
+    return type(None) in options and str not in options

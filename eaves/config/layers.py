@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from eaves.config.declarations import SettingsLeaf, is_scalar, iter_leaves
+from eaves.config.declarations import SettingsLeaf, can_be_unset, is_scalar, iter_leaves
 from eaves.errors import Fault
 
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
@@ -33,6 +33,8 @@ class SettingsLayer:
 def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> SettingsLayer:
     """The layer that the environment holds for a section.
 
+    An empty variable of an optional path or number means that the setting isn't given.
+
     Args:
         cls: The section's dataclass.
         environ: The process's environment.
@@ -46,7 +48,8 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
         given = [name for name in (leaf.env, leaf.former_env) if name and name in environ]
         if not given or not is_scalar(leaf.type):
             continue
-        put(values, path, environ[given[0]])
+        text = environ[given[0]]
+        put(values, path, None if not text and can_be_unset(leaf.type) else text)
         origins[path] = f"environment variable {given[0]}"
         if len(given) == 2 and environ[leaf.env] != environ[leaf.former_env]:
             faults.append(_name_both(leaf, environ))

@@ -218,22 +218,10 @@ def _pod(
         secret, folder = build_credentials(app.relay.secret, volume=RELAY_VOLUME, folder=RELAY_FOLDER)
         volumes.append(secret)
         mounts.append(folder)
-    told = {
-        _ENV["sources"]: json.dumps([source_values(source)]),
-        _ENV["site"]: app.function.site,
-        _ENV["spool"]: f"{SPOOL}/agent.db",
-        _ENV["host"]: "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
-        _ENV["port"]: str(METRICS_PORT),
-        **{_ENV[path]: size for path, size in find_room(source.spool_size).items() if size != str(_DEFAULTS[path])},
-        **_link(app, source),
-    }
-    env: list[dict[str, Any]] = [*build_env(told)]
-    if source.through == "function" and not app.cloud_function:
-        env += _function_address(app, site)
     container = {
         "name": CONTAINER,
         "image": settings.agent_image,
-        "env": env,
+        "env": _variables(app, source, site),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "livenessProbe": _LIVENESS,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": _memory(source)}},
@@ -250,24 +238,49 @@ def _pod(
     }
 
 
-def _link(app: AppSpec, source: SourceSpec) -> dict[str, str]:
-    """What an agent is told about the link: which images go along, or that the function is in the cloud."""
-    if app.cloud_function:
-        timeout_s = find_timeout_s(app.function.scale.start_timeout_s)
-        told = {_ENV["function"]: app.cloud_function, _ENV["function_credentials"]: RELAY_FOLDER}
-        return told if timeout_s == _DEFAULTS["timeout_s"] else {**told, _ENV["timeout_s"]: f"{timeout_s:g}"}
-    if sends_to_relay(app, source) and app.relay.images != NONE:
-        return {_ENV["forward_images"]: app.relay.images}
-    return {}
+def _variables(app: AppSpec, source: SourceSpec, site: SiteSettings) -> list[dict[str, Any]]:
+    """The environment variables of an agent: always the same ones in the same order, unused ones with their default.
 
+    Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its place in the list, as the list
+    was in the controller's own copy. Were a variable added by the deploy that changes the sink, the new sink would be
+    written into another variable.
 
-def _function_address(app: AppSpec, site: SiteSettings) -> list[dict[str, Any]]:
-    """The function's address in the cluster; a namespace that the site doesn't name is the pod's own."""
-    name = app.function.name
-    if site.namespace:
-        return [*build_env({_ENV["function"]: f"http://{name}.{site.namespace}.svc/"})]
+    Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch, without a test of what
+    is there); seen with Eventing 1.22.
+    """
+    told = {
+        "sources": json.dumps([source_values(source)]),
+        "site": app.function.site,
+        "spool": f"{SPOOL}/agent.db",
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
+        "port": str(METRICS_PORT),
+        **find_room(source.spool_size),
+        **_link(app, source),
+    }
     own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
-    return [own, {"name": _ENV["function"], "value": f"http://{name}.$(NAMESPACE).svc/"}]
+    function = {"name": _ENV["function"], "value": _function_address(app, source, site)}
+    variables = build_env({_ENV[path]: value for path, value in told.items()})
+    return [*variables, function] if site.namespace else [*variables, own, function]
+
+
+def _link(app: AppSpec, source: SourceSpec) -> dict[str, str]:
+    """What an agent is told about the link: which images go along, or how it reaches a function in the cloud."""
+    timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
+    sends = sends_to_relay(app, source) and not app.cloud_function
+    return {
+        "function_credentials": RELAY_FOLDER if app.cloud_function else "",
+        "timeout_s": f"{timeout_s:g}",
+        "forward_images": app.relay.images if sends else NONE,
+    }
+
+
+def _function_address(app: AppSpec, source: SourceSpec, site: SiteSettings) -> str:
+    """Where an agent asks for predictions, as the value of a variable; a site without a namespace is in the pod's."""
+    if app.cloud_function:
+        return app.cloud_function.replace("$", "$$")
+    if source.through != "function":
+        return ""
+    return f"http://{app.function.name}.{site.namespace or '$(NAMESPACE)'}.svc/"
 
 
 def _memory(source: SourceSpec) -> str:

@@ -187,6 +187,13 @@ def test_a_value_of_the_wrong_kind_is_a_fault(values: dict[str, Any], message: s
     assert len(found) < 300
 
 
+def test_an_empty_variable_unsets_an_optional_setting_and_no_other() -> None:
+    file = file_layer(limit=3, folder="x")
+    assert build(Section, file, env_layer(Section, {"EAVES_LIMIT": ""})).limit is None
+    (found,) = faults_of(file, env_layer(Section, {"EAVES_FOLDER": ""}))
+    assert "must be a path" in found
+
+
 def test_rules_of_sections_in_a_list_are_checked_too() -> None:
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Many:
