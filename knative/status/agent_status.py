@@ -92,7 +92,7 @@ def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | Non
     """Pods with a queue; in the namespace of agents on nodes those of one owner only."""
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
-        if owner is not None and not owner.has_agent(labels, cluster.namespace):
+        if _is_replaced(one) or (owner is not None and not owner.has_agent(labels, cluster.namespace)):
             continue
         source, container = str(labels.get(SOURCE_LABEL, "")), CONTAINER
         if labels.get(PART_LABEL) == publisher.PART:
@@ -107,6 +107,15 @@ def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | Non
             namespace=namespace,
             phase=str(one.get("status", {}).get("phase", "Unknown")),
         )
+
+
+def _is_replaced(pod: Mapping[str, Any]) -> bool:
+    """Whether a Deployment ends this pod: another one runs in its place, and its queue ends with it.
+
+    A pod of a StatefulSet or DaemonSet that ends leaves its queue on a disk, to the next pod, so it stays listed.
+    """
+    owners = pod["metadata"].get("ownerReferences") or ()
+    return "deletionTimestamp" in pod["metadata"] and any(one.get("kind") == "ReplicaSet" for one in owners)
 
 
 def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
