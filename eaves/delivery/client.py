@@ -12,7 +12,6 @@ from typing import Any, Protocol, Self
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from eaves.base.backoff import parse_retry_after
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
 from eaves.errors import DeliveryError, EventError, UnreachableError
@@ -20,6 +19,7 @@ from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.http_client.retry_after import parse_retry_after
 
 MAX_ANSWER_BYTES = 16 << 20
 MAX_ERROR_BYTES = 64 << 10

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from eaves.base.backoff import parse_retry_after
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer, SinkResponse
 from eaves.delivery.response_rules import describe_response, shorten
@@ -19,6 +18,7 @@ from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, Unreach
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
+from eaves.http_client.retry_after import parse_retry_after
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate

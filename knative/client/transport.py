@@ -21,9 +21,10 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from eaves.base.backoff import Backoff, parse_retry_after
+from eaves.base.backoff import Backoff
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
+from eaves.http_client.retry_after import parse_retry_after
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.connection_errors import (
     BrokenConnectionError,

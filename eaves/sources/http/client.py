@@ -17,11 +17,11 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media_type
-from eaves.base.backoff import parse_retry_after
 from eaves.credentials import redact
 from eaves.errors import DeliveryError
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
+from eaves.http_client.retry_after import parse_retry_after
 from eaves.sources.frame import Cause
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.completeness import has_end
