@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import LEDGER, PREFIX
 from eaves.admin.selector import Selector
-from eaves.admin.unix_path import short_path
+from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import read_lines
 from eaves.spool import Lease, LedgerLine, Spool
@@ -145,21 +144,6 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
         return []
     finally:
         connection.close()
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        with short_path(self._path) as path:
-            self.sock.connect(path)
 
 
 @contextmanager

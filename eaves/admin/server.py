@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.admin.routes import AdminResponse, answer_problem
-from eaves.admin.unix_path import short_path
+from eaves.admin.unix_socket import short_path
 from eaves.errors import ConfigError, Fault
 from eaves.web_origin import HINT, find_foreign, listens_on_loopback
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from eaves import events
+from eaves.admin.unix_socket import UnixConnection
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
@@ -172,7 +172,7 @@ class LocalPlatform:
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
         self._state.check_length()
-        connection = _UnixConnection(self._state.socket, timeout_s)
+        connection = UnixConnection(self._state.socket, timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()
@@ -190,20 +190,6 @@ class LocalPlatform:
         if answer[0] == NotFoundError.http_status and path.startswith("/functions/"):
             raise NotFoundError(_detail(answer[2]), hint="eaves status")
         return answer
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 def _detail(content: bytes) -> str:
