@@ -19,6 +19,7 @@ from eaves.admin.selector import Selector
 from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import read_lines
+from eaves.problem_document import parse_problem
 from eaves.spool import Lease, LedgerLine, Spool
 
 TIMEOUT_S = 60.0
@@ -183,10 +184,8 @@ def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Qu
 
 
 def _raise(status: int, body: bytes) -> NoReturn:
-    try:
-        document = json.loads(body)
-        detail, hint = str(document["detail"])[:500], document.get("hint")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        detail, hint = f"answered {status}: {body[:200].decode(errors='replace')}", None
+    document = parse_problem(body)
+    detail = str(document.get("detail") or "")[:500] or f"answered {status}: {body[:200].decode(errors='replace')}"
+    hint = str(document.get("hint") or "")[:200]
     kinds: Mapping[int, type[EavesError]] = {400: InputError, 404: NotFoundError}
-    raise kinds.get(status, PlatformError)(detail, hint=str(hint)[:200] if hint else None)
+    raise kinds.get(status, PlatformError)(detail, hint=hint or None)

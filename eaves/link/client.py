@@ -24,6 +24,7 @@ from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
 """Bytes of a body that are handed to the socket at a time: each has its own time limit, so a slow link has time and a
@@ -296,11 +297,12 @@ class LinkClient:
                 self.bytes_sent += len(piece)
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
-        detail = _text(answer.body, "detail")
+        problem = parse_problem(answer.body)
+        detail, hint = (shorten(str(problem.get(name) or "")) for name in ("detail", "hint"))
         told = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
             told = f"{told}; {self._clients.explain_refusal()}"
-        elif hint := _text(answer.body, "hint"):
+        elif hint:
             told = f"{told} ({hint})"
         return StatusError(
             f"{method} {self.to}{path.partition('?')[0]} {told}",
@@ -308,12 +310,3 @@ class LinkClient:
             detail=told,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )
-
-
-def _text(body: bytes, member: str) -> str:
-    """What a problem document says in `detail` or `hint`; empty without it. Source: RFC 9457, sections 3.1, 3.2."""
-    try:
-        text = json.loads(body)[member]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return shorten(text) if isinstance(text, str) else ""

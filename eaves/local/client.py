@@ -6,7 +6,6 @@ import http.client
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 from eaves import events
 from eaves.admin.unix_socket import UnixConnection
@@ -17,6 +16,7 @@ from eaves.events import Event
 from eaves.local.processes.logfiles import tail, tail_source
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import AppSpec, FunctionStatus, parse_status
+from eaves.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0
@@ -193,8 +193,4 @@ class LocalPlatform:
 
 
 def _detail(content: bytes) -> str:
-    try:
-        document: Any = json.loads(content)
-        return str(document["detail"])[:500]
-    except (ValueError, KeyError, TypeError):
-        return content[:200].decode(errors="replace")
+    return str(parse_problem(content).get("detail") or "")[:500] or content[:200].decode(errors="replace")
