@@ -5,8 +5,9 @@ proxies, trust         HTTPS_PROXY and NO_PROXY; certificate authorities
 retry_after            the Retry-After header
 connection_errors      why a request was never sent
 open_sockets           ends an exchange from another thread
+socket_options         how soon the kernel ends a connection whose packets are swallowed
 
-`proxies`, `trust` and `retry_after` need the standard library only, so a function's process can use them; `pools` and
-`connection_errors` import urllib3. Nothing here reads `os.environ`: entry points pass the environment in. Nothing here
+`pools`, `connection_errors` and `open_sockets` import urllib3; the others need the standard library only, so a
+function's process can use them. Nothing here reads `os.environ`: entry points pass the environment in. Nothing here
 retries, follows redirects or knows what is sent.
 """

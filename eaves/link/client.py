@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
+from eaves.http_client.socket_options import build_socket_options
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate
@@ -38,16 +38,7 @@ GRACE_S = 0.5
 an answer that comes byte by byte never meets it."""
 SILENT_S = 12
 """After so many seconds without the other side's acknowledgement of a byte the kernel ends the connection."""
-SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
-)
-"""A connection whose packets are swallowed is noticed by the kernel, which would resend for 15 minutes by default.
-Source: tcp(7); RFC 5482."""
+SOCKET_OPTIONS = build_socket_options(idle_s=30, silent_s=SILENT_S)
 
 UNAUTHORISED = 401
 """Source: RFC 9110, section 15.5.2."""
