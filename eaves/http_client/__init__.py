@@ -3,6 +3,7 @@
 pools                  the client that every other one is made of
 proxies, trust         HTTPS_PROXY and NO_PROXY; certificate authorities
 retry_after            the Retry-After header
+response_body          the body of an answer, within its bytes and its time
 connection_errors      why a request was never sent
 open_sockets           ends an exchange from another thread
 socket_options         how soon the kernel ends a connection whose packets are swallowed
