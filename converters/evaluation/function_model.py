@@ -14,6 +14,7 @@ from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.media_type import UNKNOWN, sniff
+from eaves.problem_document import parse_problem
 
 TIMEOUT_S = 120.0
 """Seconds to wait for one answer; a function that starts from zero first loads its model."""
@@ -90,7 +91,5 @@ def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel
 
 def _detail(answer: HttpAnswer) -> str:
     """The reason in a problem document, else the beginning of the body."""
-    try:
-        return str(json.loads(answer.body)["detail"])[:200]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return answer.body[:200].decode(errors="replace") or "no reason given"
+    detail = str(parse_problem(answer.body).get("detail") or "")[:200]
+    return detail or answer.body[:200].decode(errors="replace") or "no reason given"

@@ -35,7 +35,7 @@ class AgentRoutes:
         GET /metrics          Prometheus text
         """
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
-            return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
+            return answer_problem(404, f"{method} {path[:128]} is not answered here")
         if path == LIVE:
             return _as_health(self._list_dead_parts())
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,9 +16,10 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import LEDGER, PREFIX
 from eaves.admin.selector import Selector
-from eaves.admin.unix_path import short_path
+from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import read_lines
+from eaves.problem_document import parse_problem
 from eaves.spool import Lease, LedgerLine, Spool
 
 TIMEOUT_S = 60.0
@@ -147,21 +147,6 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
         connection.close()
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        with short_path(self._path) as path:
-            self.sock.connect(path)
-
-
 @contextmanager
 def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Queue]:
     """The queue of a spool: through the socket while a process delivers it, from the file otherwise.
@@ -199,10 +184,8 @@ def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Qu
 
 
 def _raise(status: int, body: bytes) -> NoReturn:
-    try:
-        document = json.loads(body)
-        detail, hint = str(document["detail"])[:500], document.get("hint")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        detail, hint = f"answered {status}: {body[:200].decode(errors='replace')}", None
+    document = parse_problem(body)
+    detail = str(document.get("detail") or "")[:500] or f"answered {status}: {body[:200].decode(errors='replace')}"
+    hint = str(document.get("hint") or "")[:200]
     kinds: Mapping[int, type[EavesError]] = {400: InputError, 404: NotFoundError}
-    raise kinds.get(status, PlatformError)(detail, hint=str(hint)[:200] if hint else None)
+    raise kinds.get(status, PlatformError)(detail, hint=hint or None)

@@ -25,6 +25,7 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Queue
 from eaves.admin.selector import Selector, parse_selector, parse_seq
 from eaves.errors import EavesError, InputError
 from eaves.link.ledger_lines import encode_lines
+from eaves.problem_document import CONTENT_TYPE, build_problem, error_type
 
 PREFIX = "/queues"
 LEDGER = f"{PREFIX}/ledger"
@@ -69,9 +70,9 @@ def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
             return _ledger(queue, given)
         if method == "GET" and (found := _ENTRY.fullmatch(path)):
             return _entry(queue, found[1], data=bool(found[2]))
-        return answer_problem(404, f"{method} {path[:128]} is not answered here", None)
+        return answer_problem(404, f"{method} {path[:128]} is not answered here")
     except EavesError as error:
-        return answer_problem(error.http_status, error.message, error.hint)
+        return answer_problem(error.http_status, error.message, error.hint, kind=error_type(type(error)))
 
 
 def answer_json(value: Any, status: int = 200) -> AdminResponse:
@@ -79,10 +80,9 @@ def answer_json(value: Any, status: int = 200) -> AdminResponse:
     return AdminResponse(status=status, content_type="application/json", body=json.dumps(value).encode())
 
 
-def answer_problem(status: int, detail: str, hint: str | None) -> AdminResponse:
-    """An error as a response. Source: RFC 9457."""
-    document = {"title": "Error", "status": status, "detail": detail, "hint": hint}
-    return AdminResponse(status=status, content_type="application/problem+json", body=json.dumps(document).encode())
+def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: str = "") -> AdminResponse:
+    """An error as a response; arguments as for `build_problem`."""
+    return AdminResponse(status=status, content_type=CONTENT_TYPE, body=build_problem(status, detail, hint, kind=kind))
 
 
 def _report(queue: Queue, given: Mapping[str, str]) -> Any:

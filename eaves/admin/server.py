@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.admin.routes import AdminResponse, answer_problem
-from eaves.admin.unix_path import short_path
+from eaves.admin.unix_socket import short_path
 from eaves.errors import ConfigError, Fault
 from eaves.web_origin import HINT, find_foreign, listens_on_loopback
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what the standard library finds wrong with a request."""
-        self._send(answer_problem(code, message or "the request is not answered here", None))
+        self._send(answer_problem(code, message or "the request is not answered here"))
 
     def _respond(self) -> None:
         path, _, query = self.path.partition("?")
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             response = self._refuse() or self.answer(self.command, path, query)
         except Exception:  # noqa: BLE001 - whoever asks next must be answered
             _log.exception("the answer to %s %s failed", self.command, path[:128])
-            response = answer_problem(500, "unexpected error; see the log", None)
+            response = answer_problem(500, "unexpected error; see the log", kind="internal")
         self._send(response)
         if response.status in (403, 413):
             self._linger()
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.programs_only and (reason := find_foreign(headers.get("Host", ""), headers.get("Origin"))):
             return answer_problem(403, reason, HINT)
         if headers.get("Transfer-Encoding") or headers.get("Content-Length", "0").strip().lstrip("0"):
-            return answer_problem(413, "no request with a body is taken here", None)
+            return answer_problem(413, "no request with a body is taken here")
         return None
 
     def _linger(self) -> None:

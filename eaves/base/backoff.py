@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
 MAX_RETRY_AFTER_S = 3600.0
 """Longest Retry-After that is honoured, seconds."""
@@ -40,27 +38,8 @@ class Backoff:
         Args:
             failures: Failed attempts so far, from 1; any size.
             jitter: A random number in [0, 1); 1 for the whole pause.
-            retry_after_s: What the other side asked for; at most an hour of it is honoured.
+            retry_after_s: What the other side asked for, at most an hour of it; see `eaves.http_client.retry_after`.
         """
         pause_s = min(self.cap_s, self.first_s * 2.0 ** min(max(failures - 1, 0), MAX_DOUBLINGS))
         pause_s *= 0.5 + 0.5 * jitter
         return max(pause_s, min(retry_after_s or 0.0, MAX_RETRY_AFTER_S))
-
-
-def parse_retry_after(text: str | None, now: float) -> float | None:
-    """Seconds to wait from a Retry-After header, None when there is none or it is nonsense.
-
-    Source: RFC 9110, section 10.2.3: seconds or an HTTP date.
-
-    Args:
-        text: The header's value.
-        now: Unix seconds.
-    """
-    text = (text or "").strip()
-    try:
-        if text.isascii() and text.isdecimal():
-            return float(text)
-        moment = parsedate_to_datetime(text)
-        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now)
-    except (ValueError, OverflowError):  # a zone of +999999999999 is no zone
-        return None

@@ -7,12 +7,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Self
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from eaves.base.backoff import parse_retry_after
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery.response_rules import ACCEPTED, DeliveryAction, SinkResponse, choose_action, shorten
 from eaves.errors import DeliveryError, EventError, UnreachableError
@@ -20,12 +19,11 @@ from eaves.events import Event, decode, encode_binary, is_event
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.http_client.response_body import read_body
+from eaves.http_client.retry_after import parse_retry_after
 
 MAX_ANSWER_BYTES = 16 << 20
-MAX_ERROR_BYTES = 64 << 10
-"""How much of a body is read that isn't a success; more is not worth its memory."""
 CONNECT_TIMEOUT_S = 10.0
-_CHUNK_BYTES = 64 << 10
 
 _log = logging.getLogger(__name__)
 
@@ -157,7 +155,7 @@ class SinkClient:
                 raise UnreachableError(f"no connection to {url}: {shorten(fault.reason)}", hint=fault.hint) from error
             raise no_answer(url, error) from error
         try:
-            content = read_body(response, started + timeout_s)
+            content = read_body(response, started + timeout_s, max_bytes=MAX_ANSWER_BYTES)
         except (HTTPError, OSError) as error:
             raise no_answer(url, error) from error
         return HttpAnswer(
@@ -209,62 +207,3 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
 def no_answer(url: str, error: Exception) -> DeliveryError:
     """The error of a request that was sent and has no usable answer."""
     return DeliveryError(f"no answer from {url}: {shorten(str(error))}", hint="check that it runs")
-
-
-class Readable(Protocol):
-    """A response of urllib3, as far as it is read here."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-
-    @property
-    def version(self) -> int:
-        """11 for HTTP/1.1."""
-
-    @property
-    def headers(self) -> Any:
-        """Headers, whose names are found in any case."""
-
-    def read1(self, amount: int, /) -> bytes:
-        """Bytes of the body that are there, at most so many; none at its end."""
-
-    def release_conn(self) -> None:
-        """Give the connection back."""
-
-    def close(self) -> None:
-        """Close the connection."""
-
-
-def read_body(response: Readable, deadline: float) -> bytes:
-    """The body, within its limit and its time. A connection that wasn't read to the end is not used again.
-
-    Raises:
-        OSError: When it breaks off, is too large or has no length, or time runs out.
-    """
-    success = choose_action(response.status) is DeliveryAction.DONE
-    framed = "content-length" in response.headers or "transfer-encoding" in response.headers or response.status == 204
-    limit = MAX_ANSWER_BYTES if success else MAX_ERROR_BYTES
-    content = bytearray()
-    complete = False
-    try:
-        while len(content) <= limit:
-            part = response.read1(_CHUNK_BYTES)
-            if not part:
-                complete = True
-                break
-            content += part
-            if time.monotonic() > deadline:
-                raise TimeoutError("time ran out within the answer")
-        if success and not complete:
-            raise OSError(f"the answer is larger than {limit} bytes")
-        if success and not framed and response.version >= 11:
-            # The standard library takes the end of the connection for the end of the headers: a success that broke
-            # off there looks like an empty one.
-            raise OSError("the answer has no length and can't be told from one that broke off")
-    finally:
-        if complete:
-            response.release_conn()
-        else:
-            response.close()
-    return bytes(content[:limit])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from eaves.delivery.response_rules import shorten
 from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
+from eaves.problem_document import TYPE_PREFIX, parse_problem
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
 """What a Knative broker adds to a dead letter: who refused it, with which status, and the first 1,024 bytes of the
@@ -20,7 +20,7 @@ ADDED = frozenset({DESTINATION, CODE, DATA, "knativearrivaltime", "knativebroker
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 NAME = "relay"
 """Last part of the `source` of these events."""
-PROBLEM_TYPE = "urn:eaves:problem:rejected"
+PROBLEM_TYPE = f"{TYPE_PREFIX}rejected"
 DETAIL_CHARACTERS = 700
 
 
@@ -77,7 +77,7 @@ def _build_problem(letter: Event) -> dict[str, Any]:
     """Source: RFC 9457, section 3.1; the members of a function's own problem are taken over."""
     code = letter.extensions.get(CODE, "")
     answered = _decode(letter.extensions.get(DATA, ""))
-    problem = _parse_problem(answered)
+    problem = parse_problem(answered)
     return {
         "type": str(problem.get("type") or PROBLEM_TYPE)[:256],
         "title": str(problem.get("title") or "No function takes this event")[:256],
@@ -99,13 +99,3 @@ def _decode(text: str) -> str:
         return base64.b64decode(text, validate=True).decode(errors="replace")
     except (binascii.Error, ValueError):
         return text
-
-
-def _parse_problem(text: str) -> Mapping[str, Any]:
-    if not text.startswith("{"):
-        return {}
-    try:
-        problem = json.loads(text)
-    except (ValueError, RecursionError):  # cut after 1,024 bytes, say
-        return {}
-    return problem if isinstance(problem, dict) else {}

@@ -7,11 +7,11 @@ the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
 from __future__ import annotations
 
 import enum
-import json
 from dataclasses import dataclass
 
 from eaves.credentials.redact import redact
 from eaves.events import Event
+from eaves.problem_document import find_kind, parse_problem
 
 NO_ANSWER = 0
 """Stands for an HTTP status where there was none."""
@@ -45,7 +45,6 @@ class Blame(enum.Enum):
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
 WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
 """Besides every 3xx: what proxies, gateways and logins answer, whatever the event."""
-PROBLEM_PREFIX = "urn:eaves:problem:"
 EVENT_PROBLEMS = frozenset(
     {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
 )
@@ -84,20 +83,9 @@ def choose_action(status: int) -> DeliveryAction:
 
 def find_blame(status: int, body: bytes = b"") -> Blame:
     """What a failure says is wrong."""
-    if status in EVENT_STATUSES or _problem_kind(body) in EVENT_PROBLEMS:
+    if status in EVENT_STATUSES or find_kind(parse_problem(body)) in EVENT_PROBLEMS:
         return Blame.EVENT
     return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
-
-
-def _problem_kind(body: bytes) -> str:
-    """The last part of the type of a function's problem document; empty when the body is none."""
-    if not body.startswith(b"{"):
-        return ""
-    try:
-        kind = json.loads(body)["type"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return kind.removeprefix(PROBLEM_PREFIX) if isinstance(kind, str) and kind.startswith(PROBLEM_PREFIX) else ""
 
 
 def shorten(text: str, limit: int = 256) -> str:

@@ -19,7 +19,7 @@ A route decides before the body is read: `Request.read_body` reads it. Nothing h
 
 from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Caller, Request
-from eaves.ingress.response import Response, answer_json, answer_problem
+from eaves.ingress.response import Response, answer_error, answer_json, answer_problem
 from eaves.ingress.server import IngressLimits, IngressServer
 from eaves.ingress.store_route import StoreRoute
 from eaves.ingress.tls.server_tls import ServerTls
@@ -33,6 +33,7 @@ __all__ = [
     "Response",
     "ServerTls",
     "StoreRoute",
+    "answer_error",
     "answer_json",
     "answer_problem",
 ]

@@ -20,7 +20,7 @@ from eaves.ingress.framing import Framing, parse_framing
 from eaves.ingress.head_reader import HEAD_BYTES, HeadReader
 from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.ingress.request import Caller, Request
-from eaves.ingress.response import Response, answer_problem
+from eaves.ingress.response import Response, answer_error, answer_problem
 from eaves.ingress.timed_reader import TimedReader
 from eaves.web_origin import HINT, find_foreign
 
@@ -133,7 +133,7 @@ class IngressConnection(BaseHTTPRequestHandler):
                 framing = parse_framing(self.headers)
             except EventError as error:
                 self.close_connection = True
-                self._send(answer_problem(error.http_status, error.message, error.hint))
+                self._send(answer_error(error))
                 self._linger()
                 return
             request = Request(
@@ -161,12 +161,12 @@ class IngressConnection(BaseHTTPRequestHandler):
         try:
             return self.server.serve(request)
         except EavesError as error:
-            return answer_problem(error.http_status, error.message, error.hint)
+            return answer_error(error)
         except ConnectionBrokenError:
             raise
         except Exception:  # noqa: BLE001 - whoever sends next must be answered
             _log.exception("a request could not be answered")
-            return answer_problem(500, "unexpected error; see the log")
+            return answer_problem(500, "unexpected error; see the log", kind="internal")
 
     def _admit(self, share: MemoryReservation, owner: str, budget: MemoryBudget | None) -> None:
         share.assign(owner, budget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from eaves.base.backoff import parse_retry_after
 from eaves.base.clock import SYSTEM, Clock
 from eaves.delivery import HttpAnswer, SinkResponse
 from eaves.delivery.response_rules import describe_response, shorten
@@ -19,11 +17,14 @@ from eaves.errors import ConfigError, DeliveryError, Fault, StatusError, Unreach
 from eaves.events import Event
 from eaves.http_client.connection_errors import NOT_TRUSTED
 from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
+from eaves.http_client.retry_after import parse_retry_after
+from eaves.http_client.socket_options import build_socket_options
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
+from eaves.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
 """Bytes of a body that are handed to the socket at a time: each has its own time limit, so a slow link has time and a
@@ -37,16 +38,7 @@ GRACE_S = 0.5
 an answer that comes byte by byte never meets it."""
 SILENT_S = 12
 """After so many seconds without the other side's acknowledgement of a byte the kernel ends the connection."""
-SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
-)
-"""A connection whose packets are swallowed is noticed by the kernel, which would resend for 15 minutes by default.
-Source: tcp(7); RFC 5482."""
+SOCKET_OPTIONS = build_socket_options(idle_s=30, silent_s=SILENT_S)
 
 UNAUTHORISED = 401
 """Source: RFC 9110, section 15.5.2."""
@@ -296,11 +288,12 @@ class LinkClient:
                 self.bytes_sent += len(piece)
 
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
-        detail = _text(answer.body, "detail")
+        problem = parse_problem(answer.body)
+        detail, hint = (shorten(str(problem.get(name) or "")) for name in ("detail", "hint"))
         told = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
             told = f"{told}; {self._clients.explain_refusal()}"
-        elif hint := _text(answer.body, "hint"):
+        elif hint:
             told = f"{told} ({hint})"
         return StatusError(
             f"{method} {self.to}{path.partition('?')[0]} {told}",
@@ -308,12 +301,3 @@ class LinkClient:
             detail=told,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )
-
-
-def _text(body: bytes, member: str) -> str:
-    """What a problem document says in `detail` or `hint`; empty without it. Source: RFC 9457, sections 3.1, 3.2."""
-    try:
-        text = json.loads(body)[member]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return shorten(text) if isinstance(text, str) else ""

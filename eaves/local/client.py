@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import time
 from pathlib import Path
-from typing import Any
 
 from eaves import events
+from eaves.admin.unix_socket import UnixConnection
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
@@ -17,6 +16,7 @@ from eaves.events import Event
 from eaves.local.processes.logfiles import tail, tail_source
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import AppSpec, FunctionStatus, parse_status
+from eaves.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0
@@ -172,7 +172,7 @@ class LocalPlatform:
         timeout_s: float = QUERY_TIMEOUT_S,
     ) -> tuple[int, dict[str, str], bytes]:
         self._state.check_length()
-        connection = _UnixConnection(self._state.socket, timeout_s)
+        connection = UnixConnection(self._state.socket, timeout_s)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()
@@ -192,23 +192,5 @@ class LocalPlatform:
         return answer
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket's path."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def _detail(content: bytes) -> str:
-    try:
-        document: Any = json.loads(content)
-        return str(document["detail"])[:500]
-    except (ValueError, KeyError, TypeError):
-        return content[:200].decode(errors="replace")
+    return str(parse_problem(content).get("detail") or "")[:500] or content[:200].decode(errors="replace")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -25,8 +23,6 @@ from eaves.web_origin import HINT, find_foreign, is_same_site
 from functions.http import problems
 
 MAX_BODY_BYTES = 32_000_000
-
-_log = logging.getLogger(__name__)
 
 
 class SupervisorView(Protocol):
@@ -59,7 +55,8 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.register_error_handler(EavesError, _answer_error)
+    app.register_error_handler(EavesError, problems.error_response)
+    app.register_error_handler(HTTPException, problems.http_error_response)
     app.register_error_handler(Exception, _answer_fault)
 
     if token is not None:
@@ -124,17 +121,5 @@ def _refuse_strangers(token: AccessToken) -> Response | None:
     return refused
 
 
-def _answer_error(error: EavesError) -> Response:
-    document = {"title": type(error).__name__, "status": error.http_status, "detail": error.message, "hint": error.hint}
-    return Response(json.dumps(document), status=error.http_status, content_type="application/problem+json")
-
-
 def _answer_fault(error: Exception) -> Response:
-    if isinstance(error, HTTPException):
-        return problems.http_error_response(error)
-    _log.error("unexpected error", exc_info=error)
-    return Response(
-        '{"status": 500, "detail": "unexpected error; see the log of eaves up"}',
-        500,
-        content_type="application/problem+json",
-    )
+    return problems.fault_response(error, hint="look for the id in the log of `eaves up`")

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from eaves.errors import EavesError, EventError, ImageTooLargeError, OverloadedError, UnsupportedContentError
 from eaves.events import Event, decode
-from eaves.ingress import Request, Response, answer_json, answer_problem
+from eaves.ingress import Request, Response, answer_error, answer_json, answer_problem
 from eaves.ingress.body import BrokenOffError
 from eaves.ingress.content import is_batch, is_structured, read_events
 from eaves.link import BatchAnswer
@@ -81,11 +81,8 @@ class ReceiverRoutes:
         try:
             return self._answer(site, request)
         except EavesError as error:
-            response = answer_problem(error.http_status, error.message, error.hint)
-            if response.status not in (429, 503):
-                return response
-            headers = {**response.headers, "Retry-After": RETRY_S}
-            return Response(status=response.status, headers=headers, body=response.body)
+            later = {"Retry_After": RETRY_S} if error.http_status in (429, 503) else {}
+            return answer_error(error, **later)
 
     def _answer(self, site: str, request: Request) -> Response:
         methods, route = self._routes.get(request.path, ((), None))

@@ -20,21 +20,15 @@ Source: knative/specs, specs/eventing/data-plane.md, and eventing's retry table 
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 import secrets
-from typing import Any
 
 from flask import Response, has_request_context, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, HandlerError, OverloadedError
+from eaves.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
-MAX_BYTES = 700
-"""A broker keeps 1,024 bytes of a failed answer as base64 in `knativeerrordata`; 700 bytes fit."""
-TYPE_PREFIX = "urn:eaves:problem:"
-CONTENT_TYPE = "application/problem+json"
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Under /v2: KServe's client reads the reason of this type only. Source: open-inference-protocol, the OpenAPI document;
 kserve, inference_client.py."""
@@ -67,22 +61,16 @@ def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
     return _problem(status, f"http-{status}", detail, None, path=path)
 
 
-def error_type(cls: type[EavesError]) -> str:
-    """The last part of a problem's `type`; a class that a handler.py derives has that of ours."""
-    name = next(one.__name__ for one in cls.__mro__ if one.__module__ == EavesError.__module__)
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()
-
-
 def problem_type(response: Response) -> str:
     """That part of an answer; empty when it is no problem."""
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
-    return str(json.loads(response.get_data())["type"]).removeprefix(TYPE_PREFIX)
+    return find_kind(parse_problem(response.get_data()))
 
 
-def fault_response(error: Exception) -> Response:
+def fault_response(error: Exception, *, hint: str = _LOOK) -> Response:
     """The answer to our own fault: an id for the sender, the traceback for the log."""
-    return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", _LOOK)
+    return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", hint)
 
 
 def _answer_handler(error: HandlerError) -> Response:
@@ -98,24 +86,6 @@ def _log_fault(what: str, error: Exception) -> str:
 
 
 def _problem(status: int, kind: str, detail: str, hint: str | None, *, path: str = "") -> Response:
-    document: dict[str, Any] = {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
-    document["detail"] = detail = detail[:MAX_BYTES]  # by far the longest that may fit: a message may hold a whole body
-    content_type = CONTENT_TYPE
-    if ((has_request_context() and request.path) or path).startswith("/v2"):
-        content_type = PROTOCOL_CONTENT_TYPE
-        document["error"] = detail[:200]  # the one member that the Open Inference Protocol asks for
-    if hint:
-        document["hint"] = hint[:MAX_BYTES]
-    _shorten(document, "detail", keep=20)
-    _shorten(document, "hint", keep=0)
-    _shorten(document, "error", keep=20)
-    return Response(json.dumps(document), status=status, content_type=content_type)
-
-
-def _shorten(document: dict[str, Any], key: str, *, keep: int) -> None:
-    """Cut one text of the document until the whole fits, in bytes as sent, or `keep` characters are left."""
-    text = str(document.get(key, ""))
-    while len(text) > keep and (excess := len(json.dumps(document)) - MAX_BYTES) > 0:
-        # One character takes up to 12 bytes: an escaped surrogate pair.
-        text = text[: max(keep, len(text) - max(1, excess // 12))]
-        document[key] = text + "..."
+    in_protocol = ((has_request_context() and request.path) or path).startswith("/v2")
+    document = build_problem(status, detail, hint, kind=kind, protocol_error=in_protocol)
+    return Response(document, status=status, content_type=PROTOCOL_CONTENT_TYPE if in_protocol else CONTENT_TYPE)

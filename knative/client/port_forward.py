@@ -36,12 +36,12 @@ from websocket import (
 
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError, DeniedError
+from eaves.http_client.response_body import MAX_ERROR_BYTES
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.connection_errors import build_broken_error, build_unreachable_error
 from knative.client.transport import (
     CONNECT_TIMEOUT_S,
     MAX_BODY_BYTES,
-    MAX_ERROR_BYTES,
     ApiConnection,
     ApiRequest,
     ApiResponse,

@@ -21,9 +21,11 @@ from urllib.parse import quote, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from eaves.base.backoff import Backoff, parse_retry_after
+from eaves.base.backoff import Backoff
 from eaves.delivery.response_rules import shorten
 from eaves.errors import ClusterError
+from eaves.http_client.response_body import LargeAnswerError, read_body
+from eaves.http_client.retry_after import parse_retry_after
 from knative.client.api_errors import ApiCall, build_api_error, parse_status
 from knative.client.connection_errors import (
     BrokenConnectionError,
@@ -34,7 +36,6 @@ from knative.client.connection_errors import (
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 << 20
-MAX_ERROR_BYTES = 64 << 10
 RETRIES = Backoff(retry=3, first_s=0.25, cap_s=4.0)
 _AGAIN = frozenset({429, 503})
 _CHUNK_BYTES = 64 << 10
@@ -182,7 +183,7 @@ class ApiTransport:
         started, renewed = time.monotonic(), False
         while True:
             response, generation = self._send(request, deadline)
-            content = b"".join(_chunks(request.call, response, deadline))
+            content = _read(request.call, response, deadline)
             # A backend behind the proxy may answer 401 too; it has no Status.
             if response.status != 401 or renewed or parse_status(content) is None:
                 return ApiResponse(
@@ -209,7 +210,7 @@ class ApiTransport:
             self.renew(generation)
             response, _ = self._send(request, deadline)
         if response.status != 200:
-            raise build_api_error(response.status, b"".join(_chunks(request.call, response, deadline)), request.call)
+            raise build_api_error(response.status, _read(request.call, response, deadline), request.call)
         try:
             while deadline.left_s > 0:
                 # The time limit of a read was set when the request was sent.
@@ -292,26 +293,11 @@ def retry_after_s(answer: ApiResponse) -> float | None:
     return float(seconds) if isinstance(seconds, int) and seconds > 0 else None
 
 
-def _chunks(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> Iterator[bytes]:
-    """The body, within its limit and its time. A connection that wasn't read to the end is not used again."""
-    limit = MAX_BODY_BYTES if response.status < 300 else MAX_ERROR_BYTES
-    complete = False
+def _read(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
     try:
-        while limit > 0:
-            part = response.read1(_CHUNK_BYTES)
-            if not part:
-                complete = True
-                return
-            yield part[:limit]
-            limit -= len(part)
-            if deadline.left_s < 0:
-                raise TimeoutError("time ran out within the answer")
-        if response.status < 300:
-            raise ClusterError(f"{call.where}: the answer about {call.what} is larger than {MAX_BODY_BYTES} bytes")
+        return read_body(response, time.monotonic() + deadline.left_s, max_bytes=MAX_BODY_BYTES)
+    except LargeAnswerError as error:
+        message = f"{call.where}: the answer about {call.what} is larger than {MAX_BODY_BYTES} bytes"
+        raise ClusterError(message) from error
     except (HTTPError, OSError) as error:
         raise build_unreachable_error(error, call, deadline.limit_s) from error
-    finally:
-        if complete:
-            response.release_conn()
-        else:
-            response.close()

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from eaves.platform.quantities import parse_quantity
+from eaves.problem_document import find_kind
 from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.resources.fields.quantities import show_memory
 
@@ -130,10 +131,9 @@ def explain_readiness(problem: Object) -> Diagnosis | None:
     """What the function answers its readiness probe; None while it loads or ends.
 
     Args:
-        problem: The problem document (RFC 9457) of `functions.http.problems`.
+        problem: The problem document; see `eaves.problem_document`.
     """
-    kind = str(problem.get("type", "")).rpartition(":")[2]
-    if kind in {"loading", "stopped"} or not problem.get("detail"):
+    if find_kind(problem) in {"loading", "stopped"} or not problem.get("detail"):
         return None
     return _own(str(problem["detail"]), str(problem.get("hint", "")))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError, NotFoundError
+from eaves.problem_document import find_kind, parse_problem
 from knative.client.kinds import DEPLOYMENT, EVENT, KSERVICE, POD, REPLICA_SET, REVISION
 from knative.diagnosis.crashes import ended_state
 from knative.diagnosis.diagnosis import is_ready
@@ -133,14 +133,9 @@ class EvidenceReader:
         )
         if answer is None or answer.status < 400:
             return None
-        try:
-            document = json.loads(answer.body)
-        except ValueError:
-            return None
         # The API server answers for a pod that it doesn't reach, with a Status of its own.
-        return (
-            document if isinstance(document, dict) and str(document.get("type", "")).startswith("urn:eaves:") else None
-        )
+        problem = parse_problem(answer.body)
+        return problem if find_kind(problem) else None
 
     def _logs(self, pod: Object, readiness: Mapping[str, Any], *, namespace: str | None = None) -> list[str]:
         """What a container wrote before it ended, or while it runs and doesn't answer."""

@@ -15,8 +15,9 @@ from werkzeug import exceptions
 import functions
 from eaves import errors
 from eaves.errors import EavesError
+from eaves.problem_document import TYPE_PREFIX, error_type
 from functions.http import connection
-from functions.http.problems import TYPE_PREFIX, error_response, error_type, fault_response
+from functions.http.problems import error_response, fault_response
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/04-function.md"

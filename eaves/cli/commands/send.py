@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from eaves.cli.commands.events import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import NotFoundError, PlatformError
+from eaves.problem_document import parse_problem
 
 if TYPE_CHECKING:
     from eaves.delivery import SinkResponse
@@ -94,9 +94,7 @@ def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
 
 def _problem(answer: SinkResponse) -> str:
     """What an answer that is no prediction says, for people."""
-    try:
-        document = json.loads(answer.body)
-        hint = f" (try: {document['hint']})" if document.get("hint") else ""
-        return f"{document['detail']}{hint}"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    problem = parse_problem(answer.body)
+    if not problem.get("detail"):
         return f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
+    return f"{problem['detail']} (try: {problem['hint']})" if problem.get("hint") else str(problem["detail"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from eaves.local.processes.ports import HOST, find_free_port
 from eaves.local.processes.process import Child, Launch
 from eaves.local.processes.replica_client import ReplicaClient
 from eaves.platform import FunctionSpec
+from eaves.problem_document import find_kind, parse_problem
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -90,8 +90,7 @@ def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
         return False, ""
     if answer.status == 200:
         return True, ""
-    try:
-        problem = json.loads(answer.body)
-        return False, "" if problem["type"].endswith(":loading") else str(problem["detail"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False, f"its readiness probe answered {answer.status}"
+    problem = parse_problem(answer.body)
+    if find_kind(problem) == "loading":
+        return False, ""
+    return False, str(problem.get("detail") or f"its readiness probe answered {answer.status}")

@@ -14,10 +14,11 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 from typing import cast
 
 from eaves.delivery import HttpAnswer, SinkResponse
-from eaves.delivery.client import CONNECT_TIMEOUT_S, build_message, no_answer, read_answer, read_body
+from eaves.delivery.client import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, build_message, no_answer, read_answer
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.http_client.connection_errors import describe_os_error
+from eaves.http_client.response_body import read_body
 from eaves.local.processes.ports import HOST
 
 KEEP_S = 60.0
@@ -75,7 +76,7 @@ class ReplicaClient:
         connection = self._take() or self._connect(min(CONNECT_TIMEOUT_S, timeout_s))
         try:
             response = self._ask(connection, headers, body, timeout_s)
-            content = read_body(response, started + timeout_s)
+            content = read_body(response, started + timeout_s, max_bytes=MAX_ANSWER_BYTES)
         except (HTTPException, OSError) as error:
             connection.close()
             raise no_answer(self.url, error) from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import urllib3
 
-from eaves.base.backoff import parse_retry_after
 from eaves.errors import AccessError, OciNotFoundError, RegistryError
+from eaves.http_client.retry_after import parse_retry_after
 from eaves.oci.descriptor import MAX_DOCUMENT_BYTES
 
 _WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")

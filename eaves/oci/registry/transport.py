@@ -7,7 +7,6 @@ leads, and not over plain HTTP unless that was allowed.
 from __future__ import annotations
 
 import io
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from eaves.errors import AccessError, OciError, RegistryError
 from eaves.http_client.connection_errors import find_connection_fault
 from eaves.http_client.pools import HttpClient
 from eaves.http_client.proxies import DIRECT, Proxies
+from eaves.http_client.socket_options import build_socket_options
 from eaves.http_client.trust import build_tls_context
 from eaves.oci.outage import Outage
 from eaves.oci.reference import DEFAULT_HOST, Reference
@@ -42,21 +42,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED_BY_PROXY = "Tunnel connection failed: 4"
 """A proxy that doesn't let through, in urllib3's words; 5xx is one that doesn't get through itself."""
 _PORTS = {"http": 80, "https": 443}
-
-
 SILENT_S = 20
 """After so many seconds without a sign of the other side's system the kernel ends a connection: what was sent is not
 acknowledged, or keepalives are not answered."""
-SOCKET_OPTIONS: tuple[tuple[int, int, int], ...] = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_S * 1000),
-)
-"""A connection whose packets are swallowed is noticed by the kernel, which would wait for ever by default.
-Source: tcp(7); RFC 5482."""
+SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
 
 
 def _say_nothing(text: str) -> None:

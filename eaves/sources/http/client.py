@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProtocolError
 from urllib3.util import parse_url
 
 from eaves import media_type
-from eaves.base.backoff import parse_retry_after
 from eaves.credentials import redact
 from eaves.errors import DeliveryError
-from eaves.http_client.connection_errors import find_connection_fault
+from eaves.http_client.connection_errors import describe_unreachable, find_connection_fault
 from eaves.http_client.pools import HttpClient
+from eaves.http_client.retry_after import parse_retry_after
 from eaves.sources.frame import Cause
 from eaves.sources.http.authentication import Authentication
 from eaves.sources.http.completeness import has_end
@@ -236,12 +236,11 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _explain(error: Exception) -> str:
-    """What went wrong before an answer, in the same words each time: urllib3's hold addresses in memory."""
-    cause = error.__cause__ or error.__context__
-    if isinstance(error, NewConnectionError) and isinstance(cause, OSError):
-        return f"can't be reached: {cause.strerror or type(cause).__name__}"
+    """What went wrong before an answer, in the same words each time."""
+    if isinstance(error, NewConnectionError | ConnectTimeoutError):
+        return f"can't be reached: {describe_unreachable(error)}"
     if isinstance(error, HTTPError) and (fault := find_connection_fault(error)) is not None:
-        return f"can't be reached: {fault.reason.partition(' object at 0x')[0][:160]}"
+        return f"can't be reached: {fault.reason[:160]}"
     return f"doesn't answer ({type(error).__name__})"
 
 

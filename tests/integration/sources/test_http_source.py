@@ -347,7 +347,7 @@ def test_a_camera_that_is_switched_off_is_found_again() -> None:
     with polling(f"http://127.0.0.1:{port}/") as context:
         told = wait_for_state(context, "can't be reached")
         assert "0x" not in told
-        assert told == f"http://127.0.0.1:{port}/ can't be reached: Connection refused"
+        assert told == f"http://127.0.0.1:{port}/ can't be reached: connection refused"
         with open_camera(lambda _: counting(numbers), port=port):
             wait_for_frames(context, 2)
         wait_until(lambda: context.states[-1][0] == "waiting", 20)

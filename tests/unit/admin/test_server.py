@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eaves.admin.client import UnixConnection
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import CONNECTIONS, TIMEOUT_S, AdminServer
+from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import ConfigError
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import format_datetime
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eaves.base.backoff import Backoff, parse_retry_after
-
-NOW = 1_000_000.0
+from eaves.base.backoff import Backoff
 
 
 def test_pauses_double_up_to_the_cap() -> None:
@@ -38,23 +32,3 @@ def test_retries_end_after_the_number_given_or_never() -> None:
     assert [Backoff(retry=2).exhausted(failures) for failures in (1, 2, 3)] == [False, False, True]
     assert Backoff(retry=0).exhausted(1)
     assert not Backoff(retry=None).exhausted(10**6)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (None, None),
-        ("", None),
-        ("120", 120.0),
-        (" 0 ", 0.0),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("Mon, 01 Jan 2024 00:00:00 +999999999999", None),
-        ("٣", None),
-        (format_datetime(datetime.fromtimestamp(NOW + 90, UTC), usegmt=True), 90.0),
-        (format_datetime(datetime.fromtimestamp(NOW - 90, UTC), usegmt=True), 0.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(text: str | None, expected: float | None) -> None:
-    assert parse_retry_after(text, NOW) == expected

@@ -14,8 +14,8 @@ from werkzeug import exceptions
 
 from eaves import errors
 from eaves.errors import EavesError
+from eaves.problem_document import MAX_BYTES
 from functions.http.problems import (
-    MAX_BYTES,
     error_response,
     fault_response,
     http_error_response,

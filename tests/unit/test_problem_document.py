@@ -1,0 +1,68 @@
+"""Problem documents: every server of ours writes the same one, and every client reads it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import pytest
+
+from eaves.admin import routes
+from eaves.errors import NotFoundError, OverloadedError
+from eaves.ingress.response import answer_error
+from eaves.local.routes import create_app
+from eaves.problem_document import CONTENT_TYPE, MAX_BYTES, find_kind, parse_problem
+
+LONG = '😀"' * 2000
+
+
+class FailingSupervisor:
+    """A supervisor that fails each request in the same way."""
+
+    queue: Any = None
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def _fail(self, *_: object) -> NoReturn:
+        raise self._error
+
+    accept = forward = status = reconcile = _fail
+
+
+def ask_platform(error: Exception) -> Any:
+    client = create_app(FailingSupervisor(error)).test_client()
+    return client.post("/functions/flowers", headers={"Host": "localhost"})
+
+
+def test_every_server_says_what_kind_of_problem_it_is_within_700_bytes() -> None:
+    error = NotFoundError(LONG, hint=LONG)
+    platform, ingress = ask_platform(error), answer_error(error)
+    admin = routes.answer_problem(404, LONG, LONG)
+    assert {platform.content_type, ingress.headers["Content-Type"], admin.content_type} == {CONTENT_TYPE}
+    bodies = [platform.get_data(), ingress.body, admin.body]
+    assert [find_kind(parse_problem(body)) for body in bodies] == ["not-found", "not-found", "http-404"]
+    assert all(len(body) <= MAX_BYTES for body in bodies)
+
+
+def test_the_local_platform_says_when_a_full_function_is_to_be_asked_again() -> None:
+    answer = ask_platform(OverloadedError("its queue is full"))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
+def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: pytest.LogCaptureFixture) -> None:
+    problem = parse_problem(ask_platform(ZeroDivisionError("secret")).get_data())
+    (record,) = caplog.records
+    assert record.error_id in problem["detail"]  # type: ignore[attr-defined]
+    assert "secret" not in str(problem)
+    assert problem["hint"] == "look for the id in the log of `eaves up`"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", "[" * 100_000, json.dumps({"detail": "x"})[:-1]])
+def test_what_is_no_problem_document_has_no_members(body: bytes | str) -> None:
+    assert parse_problem(body) == {}
+
+
+@pytest.mark.parametrize("kind", ["image", "urn:eaves:problem:", 7, None, "about:blank"])
+def test_a_type_of_others_is_none_of_ours(kind: object) -> None:
+    assert find_kind({"type": kind}) == ""
