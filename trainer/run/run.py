@@ -31,10 +31,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eaves.base.files import rename_durably
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
-from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -271,12 +271,8 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
         **about,
         "files": files,
     }
-    _sync(work)
     write_json(work / MANIFEST, values)
-    sync(work / MANIFEST)
-    sync(work)
-    work.rename(output)
-    sync(output.absolute().parent)
+    rename_durably(work, output)
     return _parse_run(output, values)
 
 
@@ -311,8 +307,3 @@ def _clear(place: Path) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    for entry in [*folder.rglob("*"), folder]:
-        sync(entry)
