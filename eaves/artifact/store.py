@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +34,6 @@ __all__ = [
     "MODEL",
     "Artifact",
     "Level",
-    "discard",
     "file_digest",
     "file_entries",
     "open_artifact",
@@ -122,11 +120,6 @@ def file_entries(root: Path) -> Mapping[str, FileEntry]:
         path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
         for path in paths
     }
-
-
-def discard(path: Path) -> None:
-    """Remove a staging directory and everything in it."""
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _umask() -> int:

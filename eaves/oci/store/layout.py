@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from eaves.base.files import STAGING_SUFFIX, write_atomically
+from eaves.base.locks import locked
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import (
     INDEX,
@@ -207,15 +207,9 @@ class Layout:
         """Write a file whole or not at all."""
         _guarded(target, lambda: write_atomically(target, content, durability="none", mode=0o644))
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """No other process changes the names meanwhile."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return locked(self.path, folder=True)
 
 
 def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
