@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eaves.base.locks import locked, take_lock, unfinished_folder
-from tests.waiting import wait_until
+from tests.waiting import is_waited_for, wait_until
 
 
 def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None:
@@ -48,8 +48,7 @@ def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_new_file(tmp_pat
     with locked(path):
         waiter = threading.Thread(target=lambda: taken.append(take_lock(path, wait=True)))
         waiter.start()
-        inode = path.stat().st_ino
-        wait_until(lambda: f":{inode} " in Path("/proc/locks").read_text().partition("->")[2], 10, what="the waiter")
+        wait_until(lambda: is_waited_for(path), what="the waiter")
         path.unlink()
     waiter.join()
     assert take_lock(path, wait=False) is None
