@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eaves.artifact.store import discard
+from eaves.base.locks import unfinished_folder
 from eaves.errors import ArtifactError
 
 
@@ -37,24 +34,9 @@ def open_staging(output: Path) -> Iterator[StagingDirectory]:
     output = output.absolute()
     if output.exists():
         raise ArtifactError(f"{output} exists already", hint="name another directory, or remove it")
-    place = output.parent / f".{output.name}.unfinished"
-    place.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ArtifactError(
-                f"another process is making {output}", hint="wait for it, or name another directory"
-            ) from error
-        for left in place.iterdir():
-            shutil.rmtree(left)
+    busy = ArtifactError(f"another process is making {output}", hint="wait for it, or name another directory")
+    with unfinished_folder(output, refusal=busy) as place:
         work = StagingDirectory(staging=place / "artifact", folder=place / "work")
         work.staging.mkdir()
         work.folder.mkdir()
-        try:
-            yield work
-        finally:
-            discard(place)
-    finally:
-        os.close(lock)
+        yield work

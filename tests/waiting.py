@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,3 +31,12 @@ def wait_until(predicate: Callable[[], T], timeout_s: float = 10.0, *, pause_s: 
             name = what or getattr(predicate, "__qualname__", repr(predicate))
             raise AssertionError(f"waited {timeout_s:g} s in vain for {name}; last seen: {value!r}")
         time.sleep(pause_s)
+
+
+def is_waited_for(path: Path) -> bool:
+    """Whether somebody waits for the lock of a file or folder.
+
+    Source: proc(5), /proc/locks: `->` marks one who waits.
+    """
+    number = f":{path.stat().st_ino} "
+    return any("->" in line and number in line for line in Path("/proc/locks").read_text().splitlines())

@@ -1,22 +1,21 @@
 """Files by name under one place: a folder on disk, or a URI that fsspec knows (`s3://`, `gs://`, `file://`, ...).
 
-A write is whole or absent. On disk that is a temporary file, fsync, rename and fsync of the folder; on an object store
-it is one PUT (or one completed multipart upload), which readers see whole or not at all.
+A write is whole or absent. On disk that is `eaves.base.files.write_atomically`; on an object store it is one PUT (or
+one completed multipart upload), which readers see whole or not at all.
 """
 
 from __future__ import annotations
 
 import builtins
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from eaves.base.disk_errors import FULL, READ_ONLY, build_disk_error
+from eaves.base.files import STAGING_SUFFIX, write_atomically
 from eaves.errors import StorageError
 
-_UNFINISHED = ".writing"
 _HINTS = (
     (PermissionError, "check the credentials of this process and what they may do there"),
     (FileNotFoundError, "check the name, and that the bucket or folder is there"),
@@ -75,7 +74,9 @@ class FileStore:
         """
         with _translated("write", self.uri, name):
             if self.is_local:
-                _write_local(Path(self._root, name), data)
+                path = Path(self._root, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, data, mode=None)
             else:
                 self._files.pipe_file(f"{self._root}/{name}", data)
 
@@ -101,7 +102,7 @@ class FileStore:
         with _translated("list", self.uri, prefix):
             where = f"{self._root}/{folder}".rstrip("/")
             found = [str(path).removeprefix(f"{self._root}/") for path in self._files.find(where)]
-        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(_UNFINISHED))
+        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(STAGING_SUFFIX))
 
     def folders(self) -> builtins.list[str]:
         """Names of the folders right below the place, sorted; none where there is no such place.
@@ -181,23 +182,3 @@ def _build_error(verb: str, uri: str, name: str, error: Exception) -> StorageErr
     hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
     where = f"{uri.rstrip('/')}/{name}".rstrip("/")
     return StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint)
-
-
-def _write_local(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make what a file or a folder holds survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -18,6 +18,7 @@ from typing import Any
 
 from eaves.artifact.conversion_results import FP32, INT8, Parity, Quantisation
 from eaves.artifact.targets import TARGETS
+from eaves.base.strict_json import parse_json
 from eaves.config import SettingsLayer, build, setting
 from eaves.errors import ArtifactError, ConfigError
 from eaves.recipe import Recipe, parse_recipe
@@ -177,8 +178,8 @@ def parse_manifest(content: bytes) -> Manifest:
         ArtifactError: When it is not a manifest this version understands, or names paths outside the artifact.
     """
     try:
-        values = json.loads(content, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content, max_values=None)
+    except ValueError as error:
         raise ArtifactError(f"manifest.json is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ArtifactError("manifest.json is not a JSON object")
@@ -192,16 +193,6 @@ def parse_manifest(content: bytes) -> Manifest:
         raise ArtifactError(error.message) from error
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ArtifactError(f"manifest.json is incomplete or malformed: {error!r}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are all different: of two with one name, two readers may take either."""
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ArtifactError(f"manifest.json names {twice[:80]!r} twice in one object")
-    return made
 
 
 def _check_version(found: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from eaves.artifact.permitted_files import (
     file_digest,
     kind_of,
 )
+from eaves.base.files import rename_durably
 from eaves.errors import ArtifactError
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
@@ -34,11 +34,9 @@ __all__ = [
     "MODEL",
     "Artifact",
     "Level",
-    "discard",
     "file_digest",
     "file_entries",
     "open_artifact",
-    "sync",
     "write_artifact",
 ]
 
@@ -109,10 +107,7 @@ def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
     staged = open_artifact(staging)
     try:
         staging.chmod(0o777 & ~_umask())  # mkdtemp makes private ones, and a container's user is not the owner
-        for path in [*staging.rglob("*"), staging]:
-            sync(path)
-        staging.rename(target)
-        sync(target.parent)
+        rename_durably(staging, target)
     except OSError as error:
         raise ArtifactError(f"{target} can't be written: {error.strerror}", hint="choose another --output") from error
     return replace(staged, path=target)
@@ -125,20 +120,6 @@ def file_entries(root: Path) -> Mapping[str, FileEntry]:
         path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
         for path in paths
     }
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a directory entry to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def discard(path: Path) -> None:
-    """Remove a staging directory and everything in it."""
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _umask() -> int:

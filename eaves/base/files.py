@@ -1,39 +1,100 @@
-"""Small files that survive a power cut: one atomic write and its counterparts."""
+"""Files that are replaced whole: one atomic write, with what is asked of it against a power cut as an argument."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Literal
+
+STAGING_SUFFIX = ".tmp"
+"""End of the name of a file that is not yet the one it replaces; the name begins with a dot."""
+
+Durability = Literal["none", "file", "folder"]
+"""What a write asks of the disk. A process that is killed leaves the old content or the new one with each of them.
+
+`none`: nothing; after a power cut the file may be empty, so it is one that can be made again.
+`file`: the content is on disk before it gets its name; after a power cut the file has the old content or the new one.
+`folder`: the same, and the name is on disk too; the file has the new content from the moment the write returns.
+Source: rename(2) and fsync(2): a name is only on disk once its directory is.
+"""
 
 
-def write_atomically(target: Path, text: str) -> None:
-    """Replace a file in one step.
-
-    A reader, or the next start after a power cut, finds the old content or the new one, never a part; once this
-    returns it finds the new one. The file is readable and writable for its owner only.
-    Source: rename(2) and fsync(2): the name is only on disk once its directory is.
+def write_atomically(
+    target: Path,
+    content: str | bytes,
+    *,
+    durability: Durability = "folder",
+    mode: int | None = 0o600,
+    sole_writer: bool = False,
+) -> None:
+    """Replace a file in one step: a reader finds the old content or the new one, never a part.
 
     Args:
         target: Path of the file, which needs not exist; its directory must.
-        text: New content, stored as UTF-8.
+        content: New content; text is stored as UTF-8.
+        durability: See `Durability`.
+        mode: See `replacing`.
+        sole_writer: See `replacing`.
 
     Raises:
         OSError: When the file can't be written; the old one is left as it was.
     """
-    staging = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    with replacing(target, durability=durability, mode=mode, sole_writer=sole_writer) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def replacing(
+    target: Path, *, durability: Durability = "folder", mode: int | None = 0o600, sole_writer: bool = False
+) -> Iterator[BinaryIO]:
+    """A new file to write, which takes the place of `target` at the end of the block, and is removed if that fails.
+
+    Args:
+        target: As in `write_atomically`.
+        durability: See `Durability`.
+        mode: Permissions of the file; None: those that the umask gives a new file.
+        sole_writer: Whether nobody else writes this file at the same time. The next write then removes what a process
+            left that was killed while it wrote; otherwise each writer has a staging file of a name of its own.
+
+    Raises:
+        OSError: When the file can't be written; the old one is left as it was.
+    """
+    own = "" if sole_writer else f".{os.urandom(6).hex()}"
+    staging = target.with_name(f".{target.name}{own}{STAGING_SUFFIX}")
+    if sole_writer:
+        staging.unlink(missing_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    handle = os.open(staging, flags, 0o666 if mode is None else 0o600)
     try:
-        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            if mode is not None:
+                os.fchmod(handle, mode)
+            yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durability != "none":
+                os.fsync(handle)
         staging.rename(target)
     except BaseException:
         with contextlib.suppress(OSError):
             staging.unlink()
         raise
-    sync_directory(target.parent)
+    if durability == "folder":
+        sync(target.parent)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Give a file, or a directory with all that is in it, its name once it is on disk, and the name as well.
+
+    Raises:
+        OSError: When it can't be written through or renamed.
+    """
+    for path in [*source.rglob("*"), source]:
+        sync(path)
+    source.rename(target)
+    sync(target.absolute().parent)
 
 
 def remove_durably(path: Path) -> None:
@@ -46,7 +107,7 @@ def remove_durably(path: Path) -> None:
         path.unlink()
     except FileNotFoundError:
         return
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
@@ -63,16 +124,16 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
         return
     make_directory(path.parent, mode=0o777)
     path.mkdir(mode=mode, exist_ok=True)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
-def sync_directory(path: Path) -> None:
-    """Write the names in a directory through to the disk.
+def sync(path: Path) -> None:
+    """Write the content of a file, or the names in a directory, through to the disk.
 
     Raises:
-        OSError: When the directory can't be opened or written.
+        OSError: When it can't be opened or written.
     """
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

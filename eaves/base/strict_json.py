@@ -13,17 +13,24 @@ WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
 """Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
 
 
-def parse_json(text: bytes) -> Any:
+def parse_json(text: bytes | str, *, max_values: int | None = MAX_JSON_VALUES) -> Any:
     """JSON as RFC 8259 has it.
 
+    Args:
+        text: The JSON text; bytes are UTF-8.
+        max_values: Most values that it may hold. None: its caller bounds its size, and what isn't ASCII in it is left
+            as it is (see `narrow`).
+
     Raises:
-        ValueError: For anything else, NaN, nesting without end, a name twice in one object and more than
-            `MAX_JSON_VALUES` too.
+        ValueError: For anything else, NaN, nesting without end, a name twice in one object and too many values too.
     """
-    if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MAX_JSON_VALUES:
-        raise ValueError(f"more than {MAX_JSON_VALUES} values")
+    data = text.encode() if isinstance(text, str) else text
+    if max_values is not None:
+        if sum(data.count(mark) for mark in (b",", b"[", b"{")) > max_values:
+            raise ValueError(f"more than {max_values} values")
+        data = narrow(data)
     try:
-        return json.loads(narrow(text), parse_constant=_refuse_constant, object_pairs_hook=_build_object)
+        return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_build_object)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -66,7 +73,9 @@ def _build_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose names are unique; of others, receivers take the first or the last (RFC 8259, section 4)."""
     values = dict(members)
     if len(values) < len(members):
-        raise ValueError("a name is there twice in one object")
+        names = {name: number for number, (name, _) in enumerate(members)}
+        twice = next(name for number, (name, _) in enumerate(members) if names[name] != number)
+        raise ValueError(f"a name is there twice in one object: {twice[:80]!r}")
     return values
 
 

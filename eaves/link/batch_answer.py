@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eaves.base.strict_json import parse_json
 from eaves.errors import DeliveryError
 
 MAX_DETAIL = 300
@@ -60,7 +61,7 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
             nothing.
     """
     try:
-        values: Mapping[str, Any] = json.loads(body)
+        values: Mapping[str, Any] = parse_json(body)
         answer = BatchAnswer(
             stored=_count(values["stored"]),
             repeated=_count(values["repeated"]),
@@ -71,7 +72,7 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
                 for one in values["refused"]
             ),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _not_a_receiver("it is not what a receiver answers") from error
     indices = {one.index for one in answer.refused}
     if len(indices) < len(answer.refused) or any(index >= sent for index in indices):

@@ -6,7 +6,6 @@ Nothing that a part of it raises ends the whole: the part is tried again, the ot
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from functools import partial
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import LanePause
 from eaves.base.clock import SYSTEM, Clock
+from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
 from eaves.errors import EventError, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
@@ -301,15 +301,12 @@ class Supervisor:
 
 
 def _take_lock(state: StateDirectory) -> int:
-    handle = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
+    handle = take_lock(state.lock, wait=False)
+    if handle is None:
         raise PlatformError(
             f"another `eaves up` runs on {state.root}",
             hint="use that one, or choose another state directory with --state",
-        ) from error
+        )
     os.truncate(handle, 0)
     os.write(handle, json.dumps({"pid": os.getpid()}).encode())
     return handle

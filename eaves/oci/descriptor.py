@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eaves.base.strict_json import parse_json
 from eaves.errors import OciError
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -151,8 +152,8 @@ def parse_document(content: bytes) -> dict[str, Any]:
         OciError: When it is no JSON object.
     """
     try:
-        values = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        values = parse_json(content)
+    except ValueError as error:
         raise OciError(f"a manifest is not JSON: {error}"[:200]) from error
     if not isinstance(values, dict):
         raise OciError("a manifest must be a JSON object")

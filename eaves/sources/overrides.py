@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from eaves.base.strict_json import parse_json
 from eaves.errors import ConfigError, EventError, Fault
 from eaves.events import CONTEXT_ATTRIBUTES, IMAGE_CAPTURED, Event, decode, encode_binary
 
@@ -29,8 +29,8 @@ def parse_overrides(text: str) -> dict[str, str]:
     if not text:
         return {}
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise _config_error(f"not JSON: {error}") from error
     extensions = document.get("extensions") or {} if isinstance(document, dict) else None
     if not isinstance(extensions, dict):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.base.clock import SYSTEM, StopFlag
-from eaves.base.files import make_directory, sync_directory
+from eaves.base.files import make_directory, sync
 from eaves.errors import SpoolError
 from eaves.spool.file.database import users_lease
 from eaves.spool.file.schema import DEAD
@@ -91,7 +91,7 @@ def adopt(path: Path, former: Path) -> bool:
             if error.errno != errno.EXDEV:
                 raise
             return False  # another volume
-        sync_directory(path.parent)
+        sync(path.parent)
     _delete_files(former)
     return True
 

@@ -16,13 +16,13 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eaves.artifact import TensorSpec
-from eaves.base.strict_json import narrow
+from eaves.base.strict_json import narrow, parse_json
 from eaves.errors import InputError, TensorError
 
 Array = npt.NDArray[Any]
@@ -151,16 +151,12 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
         raise InputError(f"more than {MAX_VALUES} values or {MAX_MARKS} lists in JSON", hint=_BINARY)
     try:
-        fields = json.loads(narrow(text), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(narrow(text), max_values=None)
+    except ValueError as error:
         raise InputError(f"the request is not JSON: {str(error)[:100]}") from error
     if not isinstance(fields, dict):
         raise InputError("the request must be a JSON object")
     return fields
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
 
 
 def _id(fields: Mapping[str, Any]) -> str:

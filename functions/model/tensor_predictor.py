@@ -8,16 +8,16 @@ One example is sent as JSON: nested lists in the shape of the model's input with
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from eaves.artifact import Artifact, TensorSpec
 from eaves.artifact.manifest import label_output
+from eaves.base.strict_json import parse_json
 from eaves.errors import TensorError
 from eaves.events import TENSOR_PREDICTED
 from eaves.inference import json_values
@@ -83,14 +83,12 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Array:
     if data.count(b"[") + data.count(b"{") + data.count(b'"') > max_marks:
         raise TensorError(f"there are too many lists, objects or strings; the model takes {wanted}")
     try:
-        sent = json.loads(data, parse_constant=_refuse_constant)
+        sent = parse_json(data, max_values=None)
         values = sent.get("values") if isinstance(sent, dict) else sent
         sizes = list(spec.shape[1:])
         flat: list[int | float] = []
         _flatten(values, sizes, 0, flat)
         return _array(flat, sizes, np.dtype(spec.dtype))
-    except RecursionError as error:
-        raise TensorError(f"the JSON is nested too deep; the model takes {wanted}") from error
     except UnicodeDecodeError as error:
         raise TensorError(f"this is not UTF-8; the model takes {wanted} in JSON") from error
     except (ValueError, OverflowError) as error:
@@ -104,10 +102,6 @@ def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
     else:
         values, lists = math.prod(shape), sum(math.prod(shape[:axis]) for axis in range(len(shape)))
     return BYTES_A_VALUE * values + BYTES_BESIDE, lists + MARKS_BESIDE
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no finite number")
 
 
 def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, Fault, InputError, StorageError
 from knative.client.kinds import KSERVICE
 from knative.gitops import rollout_files
@@ -70,10 +71,8 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
         raise ConfigError([fault], hint=_where(folder) or f"eaves render --gitops --output {folder}")
     path, manifest = found
     changed = rollout_files.set_percent(manifest, percent or 0) if verb == "percent" else VERBS[verb](manifest)
-    staging = path.with_name(f".{path.name}.tmp")
     try:
-        staging.write_text(HEAD + to_yaml(changed), encoding="utf-8")
-        staging.rename(path)
+        write_atomically(path, HEAD + to_yaml(changed), durability="none", mode=None, sole_writer=True)
     except OSError as error:
         raise StorageError(f"{path} can't be written: {error.strerror}", hint=f"ls -l {folder}") from error
     return path

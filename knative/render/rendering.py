@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, StorageError
 from eaves.platform import AppSpec
 from knative.render.faults import find_faults
@@ -97,9 +98,8 @@ def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Pa
             if path.name not in wanted and path.read_text(encoding="utf-8").startswith(HEAD):
                 path.unlink()
         for name, manifest in wanted.items():
-            staging = folder / f".{name}.tmp"
-            staging.write_text(HEAD + to_yaml(manifest), encoding="utf-8")
-            staging.rename(folder / name)
+            content = HEAD + to_yaml(manifest)
+            write_atomically(folder / name, content, durability="none", mode=None, sole_writer=True)
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{folder} can't be written: {error}", hint="choose another with --output") from error
     return [folder / name for name in wanted]

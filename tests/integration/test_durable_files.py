@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.syscalls import needs_strace, trace
 
 
@@ -30,6 +32,32 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
     (fsync, staging), *rest = trace_paths(code, folder)
     assert (fsync, staging.startswith(".a.")) == ("fsync", True)
     assert rest == [("rename", "a"), ("fsync", ".")]
+
+
+@needs_strace
+@pytest.mark.parametrize(("durability", "calls"), [("none", ["rename"]), ("file", ["fsync", "rename"])])
+def test_a_file_that_can_be_made_again_asks_less_of_the_disk(tmp_path: Path, durability: str, calls: list[str]) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = (
+        "import sys, pathlib; from eaves.base.files import write_atomically as w\n"
+        f"w(pathlib.Path(sys.argv[1]) / 'a', 'x', durability='{durability}')"
+    )
+    assert [name for name, _ in trace_paths(code, folder)] == calls
+
+
+@needs_strace
+def test_a_renamed_directory_is_on_disk_with_all_that_is_in_it_before_it_has_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "work/deep").mkdir(parents=True)
+    (folder / "work/deep/file").write_text("x")
+    code = (
+        "import sys, pathlib; from eaves.base.files import rename_durably as r\n"
+        "p = pathlib.Path(sys.argv[1]); r(p / 'work', p / 'done')"
+    )
+    calls = trace_paths(code, folder)
+    assert {calls[0], calls[1]} == {("fsync", "work/deep"), ("fsync", "work/deep/file")}
+    assert calls[2:] == [("fsync", "work"), ("rename", "done"), ("fsync", ".")]
 
 
 STATE = """

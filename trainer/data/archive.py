@@ -20,7 +20,8 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from eaves.base.disk_errors import build_disk_error
+from eaves.base.disk_errors import disk_errors
+from eaves.base.locks import unfinished_folder
 from eaves.errors import DatasetError
 from trainer.data.listing import leaves_root
 
@@ -43,11 +44,11 @@ _UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.
 
 
 def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
-    """The folder that an archive holds, unpacked into `cache` unless it is there already.
+    """The folder that an archive holds, unpacked into `cache` unless it is there already, whole or not at all.
 
     Raises:
         DatasetError: As `unpack`.
-        StorageError: As `unpack`.
+        StorageError: The archive can't be read, or the disk is full or read-only.
     """
     try:
         status = file.stat()
@@ -56,41 +57,39 @@ def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
     place = cache / hashlib.sha256(str(file.absolute()).encode()).hexdigest()[:32]
     target = place / f"{status.st_mtime_ns}-{status.st_size}"
     if not target.is_dir():
-        shutil.rmtree(place, ignore_errors=True)
-        unpack(file, target, limit_bytes=limit_bytes, name=file.name)
+        with disk_errors(place), unfinished_folder(target) as work:
+            if not target.is_dir():  # another training may have unpacked it meanwhile
+                for older in place.iterdir():
+                    if older != work:
+                        shutil.rmtree(older, ignore_errors=True)
+                unpack(file, work / "files", limit_bytes=limit_bytes, name=file.name)
+                (work / "files").rename(target)
     return _top(target)
 
 
-def unpack(archive: Path, target: Path, *, limit_bytes: int, name: str) -> None:
-    """Unpack `archive` into `target`, which exists as a whole afterwards or not at all.
+def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
+    """Unpack an archive; some of it may be there when this fails.
 
     Args:
         archive: The file.
-        target: A folder that doesn't exist yet; an unfinished one beside it is cleared.
+        folder: A folder that doesn't exist yet.
         limit_bytes: Most bytes that may come out.
         name: What errors call the archive, and what its suffix is read from.
 
     Raises:
         DatasetError: Damaged, too large, or with members that no dataset has.
-        StorageError: The archive can't be read, or the disk is full or read-only.
+        OSError: The archive can't be read, or the disk is full or read-only.
     """
-    work = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
     left = limit_bytes
     try:
-        work.mkdir(parents=True)
+        folder.mkdir()
         for member, stream in (_zip if name.lower().endswith(".zip") else _tar)(archive, name):
-            left -= _write(stream, work, member, name, left)
+            left -= _write(stream, folder, member, name, left)
             if left < 0:
                 message = f"{name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
                 raise DatasetError(message, hint="raise data.unpacked_gb if you trust it")
-        work.rename(target)
     except _CORRUPT as error:
         raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or make it again") from error
-    except OSError as error:
-        raise build_disk_error(error, work) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _top(folder: Path) -> Path:

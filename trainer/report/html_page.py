@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from PIL import Image
 
+from eaves.base.files import write_atomically
 from eaves.errors import ImageError
 from eaves.images.pixels import decode
 
@@ -35,9 +36,8 @@ def build_page(template: Path, **values: Any) -> str:
 
 def write_page(path: Path, html: str) -> None:
     """Write it; a file name in it may hold bytes that are no text: they are shown as escapes."""
-    half = path.with_name(f".{path.name}.unfinished")
-    half.write_text(html, encoding="utf-8", errors="backslashreplace")
-    half.replace(path)
+    content = html.encode(errors="backslashreplace")
+    write_atomically(path, content, durability="none", mode=None, sole_writer=True)
 
 
 def build_thumbnail(file: Path) -> str | None:

@@ -18,10 +18,8 @@ exists when `run.json` does. Until then its checkpoints lie beside it, in `.NAME
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -31,10 +29,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from eaves.base.files import rename_durably
+from eaves.base.locks import unfinished_folder, unfinished_path
 from eaves.errors import ArtifactError, RunError
 from eaves.recipe import Recipe, parse_recipe
 from trainer.data.split.stored_split import SPLIT_FILE, SplitEntry, parse_split
-from trainer.storage import sync
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -214,29 +213,15 @@ def new_run(output: Path) -> Iterator[Path]:
     check_output(output)
     if (output / MANIFEST).is_file():
         raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
-    place = _unfinished(output)
-    place.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"another process is writing {output}", hint="wait for it, or name another output"
-            ) from error
-        _clear(place)
+    busy = RunError(f"another process is writing {output}", hint="wait for it, or name another output")
+    with unfinished_folder(output, refusal=busy, kept=(CHECKPOINTS,)) as place:
         work = place / WORK
         work.mkdir()
         try:
             yield work
         finally:
-            _clear(place)
-            if output.exists() and (output / MANIFEST).is_file():
-                shutil.rmtree(place)
-            elif not any(place.iterdir()):
-                place.rmdir()
-    finally:
-        os.close(lock)
+            if (output / MANIFEST).is_file():
+                shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
 
 
 def checkpoints_of(work: Path) -> Path:
@@ -246,7 +231,7 @@ def checkpoints_of(work: Path) -> Path:
 
 def checkpoints_beside(output: Path) -> Path:
     """Where the checkpoints of the run that becomes `output` are while it is not complete."""
-    return _unfinished(output.absolute()) / CHECKPOINTS
+    return unfinished_path(output.absolute()) / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
@@ -271,12 +256,8 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
         **about,
         "files": files,
     }
-    _sync(work)
     write_json(work / MANIFEST, values)
-    sync(work / MANIFEST)
-    sync(work)
-    work.rename(output)
-    sync(output.absolute().parent)
+    rename_durably(work, output)
     return _parse_run(output, values)
 
 
@@ -294,25 +275,6 @@ def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
     return Run(path=path, **{**known, "recipe": parse_recipe(known["recipe"])})
 
 
-def _unfinished(output: Path) -> Path:
-    return output.parent / f".{output.name}.unfinished"
-
-
-def _clear(place: Path) -> None:
-    """Remove what an unfinished run left but its checkpoints."""
-    for entry in place.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            if entry.name != CHECKPOINTS:
-                shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    for entry in [*folder.rglob("*"), folder]:
-        sync(entry)

@@ -70,11 +70,7 @@ class RunLocation:
 
     def unfinished(self) -> FileStore:
         """Where the checkpoints are of the run that is being made, or was until its process was killed."""
-        return (
-            open_store(self.local.parent / f".{self.local.name}.unfinished" / CHECKPOINTS)
-            if self.uri is None
-            else (open_store(self.uri).at(CHECKPOINTS))
-        )
+        return open_store(checkpoints_beside(self.local)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
     def beside(self) -> FileStore:
         """Where this run and others are."""

@@ -6,18 +6,17 @@ couldn't be reached, and says whether anybody else deployed since.
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eaves.base.files import make_directory, write_atomically
+from eaves.base.locks import locked
 from eaves.errors import StorageError
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNo
     target = _place(workspace)
     try:
         make_directory(target.parent, mode=0o777)
-        with _locked(target.with_suffix(".lock")):
+        with locked(target.with_suffix(".lock"), mode=0o666):
             changed = change(load_note(workspace))
             if changed is not None:
                 write_atomically(target, json.dumps(_encode(changed), indent=2))
@@ -172,17 +171,6 @@ def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNo
         raise StorageError(
             f"{target} can't be written: {error.strerror}", hint="free space, or fix its rights"
         ) from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Among processes and threads; the lock ends with whoever holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _encode(note: DeployNote) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from eaves.base.disk_errors import disk_errors
+from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.project import ARTIFACTS, load_workspace, write_project
 from eaves.cli.output import say
@@ -136,14 +137,7 @@ def _write(file: Path, text: str, *, private: bool = False) -> None:
     """Write a whole file or none, as the umask has it; a private one is for its owner only."""
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_name(f".{file.name}.unfinished")
-        try:
-            half.unlink(missing_ok=True)
-            half.touch(mode=0o600 if private else 0o666)
-            half.write_text(text, encoding="utf-8")
-            half.replace(file)
-        finally:
-            half.unlink(missing_ok=True)
+        write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)
     click.echo(file)
 
 

@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+from eaves.base.strict_json import parse_json
 from eaves.errors import OciError, OciNotFoundError, SignatureError
 from eaves.oci.descriptor import (
     CONFIG,
@@ -141,14 +142,14 @@ def parse_payload(payload: bytes) -> Signed:
         SignatureError: When it is no signature of a container image: keys sign other things too.
     """
     try:
-        values = json.loads(payload)
+        values = parse_json(payload)
         critical, optional = values["critical"], values.get("optional") or {}
         digest, kind = critical["image"]["docker-manifest-digest"], critical["type"]
         repository = critical["identity"]["docker-reference"]
         if kind != TYPE or not isinstance(digest, str) or not isinstance(repository, str):
             raise TypeError(kind)
         annotations = {str(name): str(value) for name, value in optional.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SignatureError(f"the key signed something that is no container image: {error}"[:200]) from error
     return Signed(digest=digest, repository=repository, annotations=annotations)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from eaves.base.files import replacing
 from eaves.errors import OciError
 from eaves.oci.store.layout import Layout
 
@@ -19,11 +17,9 @@ def write_archive(layout: Layout, path: Path) -> None:
         OciError: When it can't be written.
     """
     files = sorted(file for file in layout.path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with (
-            os.fdopen(handle, "wb") as stream,
+            replacing(path, durability="none", mode=0o644) as stream,
             tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for folder in sorted({parent for file in files for parent in file.relative_to(layout.path).parents[:-1]}):
@@ -35,9 +31,5 @@ def write_archive(layout: Layout, path: Path) -> None:
                 info.size, info.mode = file.stat().st_size, 0o644
                 with file.open("rb") as content:
                     tar.addfile(info, content)
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)  # noqa: PTH105
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
         raise OciError(f"{path} can't be written: {error.strerror}", hint="free some space") from error

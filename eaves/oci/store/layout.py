@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from eaves.base.files import STAGING_SUFFIX, write_atomically
+from eaves.base.locks import locked
 from eaves.errors import OciError, OciNotFoundError
 from eaves.oci.descriptor import (
     INDEX,
@@ -33,6 +34,8 @@ _BLOBS = "blobs/sha256"
 _INDEX = "index.json"
 _LAYOUT = "oci-layout"
 _TEMPORARY = ".new-"
+_UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
+"""Names of files that a writer is at, or that one left that was killed."""
 _SWEEP_S = 24 * 3600
 
 
@@ -162,7 +165,7 @@ class Layout:
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
         """Take in content that is in memory."""
-        self._place(self.blob_path(descriptor.digest), lambda target: target.write(content))
+        self._place(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
         """Take in a manifest or index; with a name it takes the place of what had that name.
@@ -186,7 +189,7 @@ class Layout:
         Raises:
             OciError: When the disk is full.
         """
-        self._place(self.path / name, lambda target: target.write(content))
+        self._place(self.path / name, content)
 
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
         """Take in a file of this layout's `new_file` under its digest."""
@@ -200,32 +203,13 @@ class Layout:
         os.close(handle)
         return Path(name)
 
-    def _place(self, target: Path, fill: Callable[[BinaryIO], object]) -> None:
+    def _place(self, target: Path, content: bytes) -> None:
         """Write a file whole or not at all."""
+        _guarded(target, lambda: write_atomically(target, content, durability="none", mode=0o644))
 
-        def write() -> None:
-            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    fill(stream)
-                os.chmod(name, 0o644)  # noqa: PTH101
-                os.replace(name, target)  # noqa: PTH105
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(name)  # noqa: PTH108
-                raise
-
-        _guarded(target, write)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """No other process changes the names meanwhile."""
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+        return locked(self.path, folder=True)
 
 
 def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
@@ -272,7 +256,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
     layout = Layout(path)
     if path.is_dir():
         with layout._alone():  # noqa: SLF001 - another process may be making the same one
-            there = {entry.name for entry in path.iterdir() if not entry.name.startswith(_TEMPORARY)}
+            there = {entry.name for entry in path.iterdir() if not any(map(entry.match, _UNFINISHED))}
             if there <= {"blobs", _INDEX}:  # empty, or what a killed process left
                 _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
                 if _INDEX not in there:
@@ -284,7 +268,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
 
 def _sweep(path: Path) -> None:
     """Remove what writers that were killed have left; one that is at work is younger."""
-    for left in (*path.glob(f"{_TEMPORARY}*"), *(path / "blobs").rglob(f"{_TEMPORARY}*")):
+    for left in (left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)):
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - _SWEEP_S:
                 left.unlink()

@@ -6,7 +6,6 @@ only once all of it has that digest.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import time
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from eaves.base.locks import leads_to, take_lock
 from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor
 from eaves.oci.outage import FIRST_SAID_S, SAID_EVERY_S, describe_amount
@@ -139,9 +139,10 @@ def sweep_partials(folder: Path) -> None:
         if changed >= oldest and number < MAX_COUNT:
             continue
         with suppress(OSError):
-            handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            handle = take_lock(path, wait=False)
+            if handle is None:
+                continue
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(path, handle)
             finally:
                 os.close(handle)
@@ -159,21 +160,12 @@ def _open_alone(
     known, began = -1, time.monotonic()
     changed_at, tell_at = began, began + FIRST_SAID_S
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, handle):
-                return handle
-            os.close(handle)
-            continue
-        except BlockingIOError:
-            size = os.fstat(handle).st_size
-            os.close(handle)
-        except BaseException:
-            os.close(handle)
-            raise
+        handle = take_lock(path, wait=False)
+        if handle is not None:
+            return handle
         if is_here():
             return None
+        size = _size(path)
         if size != known:
             known, changed_at = size, time.monotonic()
         if time.monotonic() - changed_at > HELD_S:
@@ -188,14 +180,14 @@ def _open_alone(
         time.sleep(LOOK_S)
 
 
-def _is_at(path: Path, handle: int) -> bool:
-    """Whether a path still leads to an open file."""
-    with suppress(OSError):
-        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(handle))
-    return False
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 when it is gone."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 def _remove(path: Path, handle: int) -> None:
     """Remove the file, unless the path leads to another by now."""
-    if _is_at(path, handle):
+    if leads_to(path, handle):
         path.unlink()

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from eaves.base.disk_errors import disk_errors
-from eaves.base.files import make_directory, sync_directory
+from eaves.base.files import make_directory, sync, write_atomically
 from eaves.errors import StorageError
 from eaves.events import Event
 from eaves.link.batch import encode_event
@@ -94,7 +94,7 @@ class Archive:
                 event = _refer(event, name)  # noqa: PLW2901 - the image is in a file now
             lines.append(encode_event(event) + b"\n")
         for folder in folders:
-            sync_directory(folder)
+            sync(folder)
         del self._written[day]  # the file is looked at again after an error, whatever stands at its end
         self._append(path, b"".join(lines))
         self._written[day] = {_key(event) for event in events}
@@ -113,20 +113,13 @@ class Archive:
         finally:
             os.close(descriptor)
         if is_new:
-            sync_directory(path.parent)
+            sync(path.parent)
 
     def _write_image(self, name: str, data: bytes) -> Path:
         """Write one image through to the disk; its folder, which is to be written through too."""
         path = self._folder / name
         make_directory(path.parent)
-        staging = path.with_name(f".{path.name}.tmp")
-        descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            _write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        staging.rename(path)
+        write_atomically(path, data, durability="file", sole_writer=True)
         return path.parent
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eaves.base.strict_json import parse_json
 from eaves.config import build_flat
 from eaves.errors import ConfigError, Fault, NotFoundError
 from eaves.sources.agent.kinds import load_kind
@@ -43,8 +43,8 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     """
     origin = f"environment variable {VARIABLE}"
     try:
-        listed = json.loads(settings.sources or "[]")
-    except (ValueError, RecursionError) as error:
+        listed = parse_json(settings.sources or "[]")
+    except ValueError as error:
         raise ConfigError([Fault(origin=origin, path="sources", message=f"is not JSON: {error}")]) from error
     if not isinstance(listed, list) or not listed or not all(isinstance(values, dict) for values in listed):
         message = f"must be a JSON list of sources, for instance {EXAMPLE}"

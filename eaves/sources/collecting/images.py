@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eaves import media_type
+from eaves.base.files import write_atomically
 from eaves.errors import SpoolError
 from eaves.events import Event
 
@@ -58,12 +59,9 @@ class CollectedImages:
             return False
         suffix = _SUFFIXES.get(event.datacontenttype or media_type.sniff(event.data), "bin")
         target = self._folder / f"{_moment(event.time)}-{identity}.{suffix}"
-        staging = target.with_name(f".{target.name}.unfinished")
         try:
-            staging.write_bytes(event.data)
-            staging.replace(target)
+            write_atomically(target, event.data, durability="none", mode=None, sole_writer=True)
         except OSError as error:
-            staging.unlink(missing_ok=True)
             raise SpoolError(f"{target} can't be written: {error.strerror}", hint=f"df -h {self._folder}") from error
         self._ids.add(identity)
         self._stored += 1

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 from eaves.base.clock import SYSTEM, Clock
-from eaves.base.files import make_directory, sync_directory
+from eaves.base.files import make_directory, sync
 from eaves.errors import SpoolDamagedError, SpoolError
 from eaves.spool.file import schema, write_ahead_log
 from eaves.spool.file.lease import Lease
@@ -324,4 +324,4 @@ def make_file(path: Path) -> None:
     """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        sync_directory(path.parent)
+        sync(path.parent)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from eaves.base.locks import take_lock
 from eaves.spool.file.sqlite_errors import translated
 
 
@@ -17,11 +17,7 @@ def lease_path(spool: Path, name: str) -> Path:
 
 
 class Lease:
-    """The right to deliver a lane, say. The kernel takes it back when its holder dies; no clock is involved.
-
-    Source: flock(2). The lock belongs to the open file: two leases exclude each other within one process too, and a
-    forked child that inherits it keeps it alive.
-    """
+    """The right to deliver a lane, say: a lock of `eaves.base.locks`, so its holder's death releases it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,18 +41,8 @@ class Lease:
         if self._fd is not None:
             return True
         with translated(self.path):
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            try:
-                fcntl.flock(fd, kind if blocking else kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                return False
-            except BaseException:
-                os.close(fd)
-                raise
-        self._fd = fd
-        return True
+            self._fd = take_lock(self.path, wait=blocking, shared=shared)
+        return self._fd is not None
 
     def release(self) -> None:
         """Give it back. The file stays: removing it would let two processes lock two files of one name."""

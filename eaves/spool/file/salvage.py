@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eaves.base.files import sync_directory
+from eaves.base.files import rename_durably, sync
 from eaves.errors import SpoolError
 from eaves.spool import retention
 from eaves.spool.entry import crc, to_event
@@ -101,13 +100,7 @@ def _carry(path: Path, *, ledger: bool = False) -> None:
     except BaseException:
         remove_database(part)  # on a full disk it would keep all others from writing
         raise
-    fd = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    part.rename(complete_path(path))
-    sync_directory(path.parent)
+    rename_durably(part, complete_path(path))
     _log.error(
         "spool %s is damaged: %d entries were carried into a new file, %d are known to be lost, %d events without a"
         " queue are kept as dead letters of the queue %r",
@@ -130,7 +123,7 @@ def _swap(path: Path) -> None:
             path.with_name(f"{path.name}{end}").rename(aside.with_name(f"{aside.name}{end}"))
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     complete.rename(path)
-    sync_directory(path.parent)
+    sync(path.parent)
     _log.error("the damaged spool is kept as %s", aside)
     kept = sorted(file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith("-wal"))
     older = [file for file in kept if file != aside]  # by their names: the clock may have been set back since

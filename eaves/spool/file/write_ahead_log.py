@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from eaves.base.files import sync_directory
+from eaves.base.files import replacing
 from eaves.spool.file.frame_checksum import Sum, checksum, correct, join, split
 
 _HEADER, _FRAME_HEADER = 32, 24
@@ -239,18 +239,8 @@ def _log_path(database: Path) -> Path:
 
 def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:
     """Put a log without damage in the place of one; a process that is killed here leaves one or the other."""
-    mended = path.with_name(f"{path.name}.mended")
-    try:
-        with mended.open("wb") as new:
-            os.fchmod(new.fileno(), 0o600)
-            log.write(found, count, new)
-            new.flush()
-            os.fsync(new.fileno())
-        mended.rename(path)
-    except OSError:
-        mended.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with replacing(path, sole_writer=True) as new:
+        log.write(found, count, new)
 
 
 def _mend_header(found: bytes, salts: bytes) -> bytes:

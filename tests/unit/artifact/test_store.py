@@ -13,7 +13,7 @@ import pytest
 
 from eaves.artifact import Artifact, FileEntry, open_artifact, write_artifact
 from eaves.artifact.permitted_files import MAX_FILES, MAX_GOLDEN_FILES, check_content
-from eaves.artifact.store import LABELS, MANIFEST, MAX_MANIFEST_BYTES, MODEL, discard, file_digest, file_entries
+from eaves.artifact.store import LABELS, MANIFEST, MAX_MANIFEST_BYTES, MODEL, file_digest, file_entries
 from eaves.errors import ArtifactError
 from tests.fakes.models.artifact import build_manifest, fill, write_colours
 
@@ -277,9 +277,3 @@ def test_entries_are_sorted_and_leave_the_manifest_out(artifact: Artifact) -> No
         *("labels.txt", "model.onnx", "weights/backbone.bin"),
     ]
     assert entries["weights/backbone.bin"].size_bytes == 5000
-
-
-def test_discarding_what_is_not_there_is_no_error(tmp_path: Path) -> None:
-    discard(fill(tmp_path / "staging"))
-    discard(tmp_path / "staging")
-    assert list(tmp_path.iterdir()) == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.base.files import make_directory, remove_durably, rename_durably, replacing, write_atomically
 
 
 def test_a_write_replaces_the_whole_file(tmp_path: Path) -> None:
@@ -25,6 +26,52 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write_atomically(target, "\ud800")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.json"
+    target.write_text("old")
+    with pytest.raises(TypeError), replacing(target) as stream:
+        stream.writelines([b"new" * 100_000, None])  # type: ignore[list-item]
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("mode", "umask", "found"), [(0o600, 0o022, 0o600), (0o644, 0o077, 0o644), (None, 0o027, 0o640)]
+)
+def test_a_file_has_the_mode_that_was_asked_for_or_the_umasks(
+    tmp_path: Path, mode: int | None, umask: int, found: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "a", "x", mode=mode)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == found
+
+
+def test_a_sole_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    (tmp_path / ".a.tmp").write_text("a longer text that a killed process left")
+    write_atomically(tmp_path / "a", b"new", sole_writer=True)
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_writers_at_once_write_two_staging_files(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a") as first:
+        first.write(b"first")
+        write_atomically(tmp_path / "a", "the second, longer one")
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_directory_is_renamed_with_all_that_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "work/deep").mkdir(parents=True)
+    (tmp_path / "work/deep/file").write_text("x")
+    rename_durably(tmp_path / "work", tmp_path / "done")
+    assert (tmp_path / "done/deep/file").read_text() == "x"
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_directory_is_its_owners_and_those_above_it_are_as_usual(tmp_path: Path) -> None:

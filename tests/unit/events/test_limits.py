@@ -74,6 +74,17 @@ def test_a_name_twice_in_one_object_is_no_json(text: bytes) -> None:
         parse_json(text)
 
 
+def test_a_text_whose_size_is_bounded_elsewhere_has_no_other_bound() -> None:
+    assert len(parse_json(b"[" + b"1," * MAX_JSON_VALUES + b"1]", max_values=None)) == MAX_JSON_VALUES + 1
+    label = "日" * 400_000
+    assert parse_json(f'"{label}"', max_values=None) == label
+    with pytest.raises(ValueError, match="more than 3 values"):
+        parse_json("[1, 2, 3, 4]", max_values=3)
+    for text in ("NaN", "[" * 100_000, '{"a": 1, "a": 2}', '"\ud800'):
+        with pytest.raises(ValueError, match=r"no number|nested|twice|surrogates|Unterminated"):
+            parse_json(text, max_values=None)
+
+
 LARGE = " " * WIDE_FROM
 
 

@@ -68,7 +68,7 @@ def test_a_local_place_has_paths(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
-    (tmp_path / ".1.bin.77.writing").write_bytes(b"ha")
+    (tmp_path / ".1.bin.77ab.tmp").write_bytes(b"ha")
     assert open_store(tmp_path).list() == []
 
 

@@ -129,6 +129,7 @@ def test_what_can_not_be_answered_is_refused(case: str) -> None:
         b'{"inputs": [{}, {}]}',
         b"[" * 100_000,
         b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1,1,1,3], "data": [NaN,1,1]}]}',
+        b'{"id":"a","id":"b","inputs": [{"name": "image", "datatype": "UINT8", "shape": [1,1,1,3],"data": [1,1,1]}]}',
         b'{"inputs": [' + b"0," * (MAX_VALUES + 1) + b"0]}",
         b"\xff\xfe",
     ],

@@ -162,6 +162,10 @@ WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
         lambda it: write(it, {"config": blob(it, b"{}", CONFIG), "layers": []}), "lacks 'rootfs'"
     ),
     "a config that is no JSON": (lambda it: write(it, {"config": blob(it, b"x", CONFIG), "layers": []}), "not JSON"),
+    "a config with a name twice": (
+        lambda it: write(it, {"config": blob(it, b'{"os": "linux", "os": "plan9"}', CONFIG), "layers": []}),
+        "a name is there twice in one object: 'os'",
+    ),
     "a manifest of nothing": (lambda it: write(it, {}), "lacks 'config'"),
     "an index of nothing": (lambda it: write(it, {}, INDEX), "lists no manifests"),
     "an empty index": (lambda it: write(it, {"manifests": []}, INDEX), "there are: none"),

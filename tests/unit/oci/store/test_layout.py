@@ -60,7 +60,7 @@ def test_many_writers_lose_no_name(tmp_path: Path) -> None:
         entry.annotations["org.opencontainers.image.ref.name"] for entry in open_layout(tmp_path / "layout").entries()
     }
     assert names == {f"v{number}" for number in range(24)}
-    assert not list((tmp_path / "layout").rglob(".new-*"))
+    assert not [left for name in (".new-*", ".*.tmp") for left in (tmp_path / "layout").rglob(name)]
 
 
 def test_a_maker_that_was_killed_leaves_what_the_next_one_completes(layout: Layout) -> None:

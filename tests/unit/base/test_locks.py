@@ -1,0 +1,107 @@
+"""Locks between processes, and the folder in which one process at a time makes something."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from eaves.base.locks import locked, take_lock, unfinished_folder
+from tests.waiting import is_waited_for, wait_until
+
+
+def test_a_lock_excludes_others_until_its_file_is_closed(tmp_path: Path) -> None:
+    handle = take_lock(tmp_path / "lock", wait=False)
+    assert handle is not None
+    assert take_lock(tmp_path / "lock", wait=False) is None
+    os.close(handle)
+    with locked(tmp_path / "lock"):
+        assert take_lock(tmp_path / "lock", wait=False, shared=True) is None
+
+
+def test_shared_locks_exclude_only_one_that_is_not(tmp_path: Path) -> None:
+    handles = [take_lock(tmp_path / "lock", wait=False, shared=True) for _ in range(2)]
+    assert None not in handles
+    assert take_lock(tmp_path / "lock", wait=False) is None
+    for handle in handles:
+        os.close(handle or 0)
+
+
+def test_a_folder_is_locked_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    with locked(tmp_path, folder=True):
+        assert take_lock(tmp_path, wait=False, folder=True) is None
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="link"):
+        take_lock(tmp_path / "link", wait=False)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_lock_whose_file_is_removed_meanwhile_is_taken_on_the_new_file(tmp_path: Path) -> None:
+    """Otherwise two would each hold a lock, on two files of one name."""
+    path, taken = tmp_path / "lock", list[int | None]()
+    with locked(path):
+        waiter = threading.Thread(target=lambda: taken.append(take_lock(path, wait=True)))
+        waiter.start()
+        wait_until(lambda: is_waited_for(path), what="the waiter")
+        path.unlink()
+    waiter.join()
+    assert take_lock(path, wait=False) is None
+    os.close(taken[0] or 0)
+
+
+HOLDER = """
+import signal, sys
+from pathlib import Path
+from eaves.base.locks import unfinished_folder
+with unfinished_folder(Path(sys.argv[1]), kept=("checkpoints",)) as place:
+    (place / "model").mkdir()
+    (place / "model" / "half").write_text("x")
+    (place / "checkpoints").mkdir()
+    print("here", flush=True)
+    signal.pause()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_but_for_what_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "run"
+    held = subprocess.Popen([sys.executable, "-c", HOLDER, target], stdout=subprocess.PIPE)
+    assert held.stdout is not None
+    assert held.stdout.readline()
+    with pytest.raises(ZeroDivisionError), unfinished_folder(target, refusal=ZeroDivisionError()):
+        pass
+    assert (tmp_path / ".run.unfinished/model/half").exists()
+    held.send_signal(signal.SIGKILL)
+    held.communicate()
+    with unfinished_folder(target, refusal=ZeroDivisionError(), kept=("checkpoints",)) as place:
+        assert [left.name for left in place.iterdir()] == ["checkpoints"]
+        (place / "run").mkdir()
+        (place / "run").rename(target)
+    assert [left.name for left in place.iterdir()] == ["checkpoints"]
+    with unfinished_folder(target) as place:
+        assert list(place.iterdir()) == []
+    assert [left.name for left in tmp_path.iterdir()] == ["run"]
+
+
+def test_one_waits_for_another_that_makes_the_same_and_removes_its_folder(tmp_path: Path) -> None:
+    def make(number: int) -> None:
+        for _ in range(20):
+            with unfinished_folder(tmp_path / "a") as place:
+                (place / f"{number}").mkdir()
+                assert [entry.name for entry in place.iterdir()] == [f"{number}"]
+                shutil.rmtree(place / f"{number}")
+            made.append(number)
+
+    made: list[int] = []
+    makers = [threading.Thread(target=make, args=(number,)) for number in range(4)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert len(made) == 80
+    assert list(tmp_path.iterdir()) == []
