@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from eaves.config import iter_leaves
-from eaves.platform import AppSpec
 from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.cluster_dns import build_dns_egress
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.network_peers import build_namespace_peer
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 SERVING_NAMESPACE = "knative-serving"
 REQUEST_PORTS = (8012, 8112)
@@ -22,13 +22,13 @@ policy keeps out, and 9091 by nobody unless the cluster scrapes it. Source: the 
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(ServeSettings)}
 
 
-def build_account(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
+def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
     """The account of every pod of an app. Nothing is bound to it and no pod gets its token."""
     account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access")
     return {**account, "automountServiceAccountToken": False}
 
 
-def build_network_policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Lets in what Serving needs, and out what the function needs: names, and hosts of data that events refer to.
 
     A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, which no policy
@@ -54,7 +54,7 @@ def _callers(settings: KnativeSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace)))
 
 
-def _references(app: AppSpec) -> list[dict[str, Any]]:
+def _references(app: ClusterApp) -> list[dict[str, Any]]:
     """Where `dataref` leads. A policy knows addresses only; the function itself checks the hosts' names."""
     env = app.function.env
     if not env.get(_ENV["dataref_hosts"]):

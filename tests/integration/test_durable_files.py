@@ -35,9 +35,9 @@ def test_a_replaced_file_is_on_disk_before_it_has_its_name_and_its_name_after(tm
 STATE = """
 import sys, pathlib
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec
+from eaves.local.specs import LocalApp, LocalFunction
 state = StateDirectory(root=pathlib.Path(sys.argv[1]))
-state.write_spec(AppSpec(function=FunctionSpec(name="a", site="s", artifact=pathlib.Path("/x"))))
+state.write_spec(LocalApp(function=LocalFunction(name="a", site="s", artifact=pathlib.Path("/x"))))
 """
 
 
