@@ -18,7 +18,8 @@ class ScaleSettings:
     max: int = setting(1, "Most replicas at once; each holds the model in memory.", minimum=1, maximum=100)
     idle_s: float = setting(
         60.0,
-        "Seconds without a request before a replica stops; Knative's stable window is 60 too.",
+        "Seconds without a request before a replica stops; Knative's stable window is 60 too. A cluster takes whole "
+        "seconds, 6 at least.",
         minimum=0.5,
         maximum=3600,
     )

@@ -17,7 +17,10 @@ class Platform(Protocol[AppT_contra]):
     """What runs functions. Everything raises PlatformError (or a subclass) when the platform itself fails."""
 
     def deploy(self, app: AppT_contra) -> None:
-        """Want this app; replaces one whose function has the same name. Idempotent. Does not wait."""
+        """Want this app, in place of one whose function has the same name. Idempotent.
+
+        It returns once the platform has the app for good; whether it serves is told by `status`.
+        """
 
     def promote(self, name: str) -> None:
         """Let what was deployed last take every request; nothing is left to do where `deploy` did so already."""

@@ -24,7 +24,13 @@ class DeliverySettings:
 
     retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
     backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
-    backoff_cap_s: float = setting(30.0, "Longest pause between retries, seconds.", minimum=0, maximum=3600)
+    backoff_cap_s: float = setting(
+        30.0,
+        "Longest pause between retries, seconds, on the local platform. A cluster's broker has none: its pauses go on "
+        "doubling.",
+        minimum=0,
+        maximum=3600,
+    )
     timeout_s: float = setting(
         120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=MAX_TIMEOUT_S
     )
