@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from eaves.event_schemas import SCHEMAS, schema_uri
 from eaves.platform import RELAY, DeliverySettings, TriggerSpec, find_dead_letter_target
-from eaves.schemas import SCHEMAS, schema_uri
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.resources.fields.labels import APP_LABEL
 from knative.resources.fields.metadata import build_object, reference
