@@ -14,7 +14,8 @@ from bench.timing import median_ms, print_table
 from eaves.artifact import Artifact, open_artifact
 from eaves.inference.session import open_session
 from eaves.local.client import LocalPlatform
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, default_trigger
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import ScaleSettings, default_trigger
 from eaves.sources.files import capture_file
 
 
@@ -45,8 +46,8 @@ def _measure(artifact: Artifact, platform: LocalPlatform, state: str) -> None:
         continue
     image = next(path for path in sorted((artifact.path / "golden").iterdir()) if path.suffix != ".json")
     event = capture_file(image, site="bench")
-    function = FunctionSpec(name="bench", site="bench", artifact=artifact.path, scale=ScaleSettings(idle_s=600))
-    app = AppSpec(function=function, triggers=(default_trigger("bench"),))
+    function = LocalFunction(name="bench", site="bench", artifact=artifact.path, scale=ScaleSettings(idle_s=600))
+    app = LocalApp(function=function, triggers=(default_trigger("bench"),))
 
     def from_zero() -> None:
         platform.deploy(app)

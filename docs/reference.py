@@ -19,10 +19,9 @@ from eaves import errors
 from eaves.cli import COMMANDS
 from eaves.cli.app.project import Project
 from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
-from eaves.delivery.mqtt.settings import MqttTriggerSettings as PublishingSettings
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
-from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec
+from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
@@ -35,6 +34,7 @@ from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.resources.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
+from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
 from trainer.reader import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
@@ -42,10 +42,10 @@ from trainer.settings import DataSettings, TrainSettings
 def build_reference() -> str:
     """The whole page."""
     parts = [_HEAD, "## Commands\n", *_commands(), "## eaves.yaml\n", _PRECEDENCE, *_settings(Project)]
-    parts += ["### Each of `triggers`\n", *_settings(TriggerSpec, env=False)]
+    parts += ["### Each of `triggers`\n", *_settings(ClusterTrigger, env=False)]
     parts += ["### `delivery` of a trigger\n", *_settings(DeliverySettings, env=False)]
-    parts += ["### `mqtt` of a trigger\n", *_settings(PublishingSettings, env=False)]
-    parts += ["### Each of `sources`\n", *_settings(SourceSpec, env=False)]
+    parts += ["### `mqtt` of a trigger\n", *_settings(ClusterMqttSettings, env=False)]
+    parts += ["### Each of `sources`\n", *_settings(ClusterSource, env=False)]
     parts += ["### Each of `sites`\n", *_settings(SiteSettings, env=False)]
     parts += ["## The local platform (`eaves up`)\n", *_settings(LocalSettings, section="up.")]
     parts += ["## A function's process (`python -P -m functions`)\n", *_settings(FunctionSettings)]

@@ -15,8 +15,8 @@ from eaves.base.backoff import Backoff
 from eaves.delivery import DeliveryAction, SinkClient, choose_action
 from eaves.delivery.response_rules import describe_response
 from eaves.errors import DeliveryError
+from eaves.event_schemas import schema_uri
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
-from eaves.schemas import schema_uri
 
 BACKOFF = Backoff(retry=8, first_s=1.0, cap_s=60.0)
 """About three minutes: a broker that is restarted is back by then."""

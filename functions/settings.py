@@ -23,7 +23,7 @@ class ServeSettings:
     concurrency: int = setting(
         0,
         "Predictions at the same time, each on one thread; 0: one per CPU of the process, by its affinity and its "
-        "cgroup's quota, rounded up.",
+        "cgroup's quota, rounded up, and one in a cluster, which has to know the number beforehand.",
         minimum=0,
         maximum=256,
     )

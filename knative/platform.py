@@ -10,7 +10,7 @@ from eaves.delivery import SinkResponse
 from eaves.delivery.client import HttpAnswer
 from eaves.errors import AbsentError, ClusterError, InvalidError, NotFoundError, PlatformError
 from eaves.events import Event
-from eaves.platform import AppSpec, FunctionStatus
+from eaves.platform import FunctionStatus
 from knative import rollout
 from knative.client.kinds import BROKER, KSERVICE, POD, ObjectKind
 from knative.client.proxy_routes import find_route
@@ -22,6 +22,7 @@ from knative.deploy.site_update import SOMEBODY, SiteDeployment, update_site
 from knative.readiness.wait import wait_ready, wait_routed
 from knative.resources.function import CONTAINER
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 from knative.status.agent_logs import read_agent_logs
 from knative.status.function_status import read_status
 
@@ -57,7 +58,7 @@ class KnativePlatform:
         self._by = by
         self._ready_timeout_s = ready_timeout_s
 
-    def deploy(self, app: AppSpec) -> None:
+    def deploy(self, app: ClusterApp) -> None:
         """Apply everything. What serves now goes on serving; what is new waits for `promote` or a rollout.
 
         Raises:

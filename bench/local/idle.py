@@ -16,8 +16,9 @@ from bench.local.platform import APP, wait_until
 from bench.process import memory_bytes, tree
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
+from eaves.platform import ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 
@@ -79,9 +80,9 @@ def _resting(folder: Path, artifact: Path, replicas: int) -> Iterator[int]:
     state = StateDirectory(root=folder / "s")
     scale = ScaleSettings(min=replicas, idle_s=0.5)
     digest = open_artifact(artifact).digest
-    function = FunctionSpec(name=APP, site=APP, artifact=artifact, artifact_digest=digest, scale=scale)
+    function = LocalFunction(name=APP, site=APP, artifact=artifact, artifact_digest=digest, scale=scale)
     source = SourceSpec(name="inbox", options={"path": str(folder / "images")})
-    state.write_spec(AppSpec(function=function, triggers=(default_trigger(APP),), sources=(source,)))
+    state.write_spec(LocalApp(function=function, triggers=(default_trigger(APP),), sources=(source,)))
     command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", "0", "--state", str(state.root)]
     up = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

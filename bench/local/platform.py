@@ -17,8 +17,9 @@ from bench.function_process import ROOT, cpu_ms, environment
 from bench.local.sender import get
 from bench.process import tree
 from eaves.local.client import LocalPlatform
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, TriggerSpec, default_trigger
+from eaves.platform import ScaleSettings, TriggerSpec, default_trigger
 from tests.ports import find_port
 
 APP = "bench"
@@ -71,15 +72,15 @@ class Running:
         return cpu_ms(self.pid)
 
 
-def build_app(*more: TriggerSpec) -> AppSpec:
+def build_app(*more: TriggerSpec) -> LocalApp:
     """The app: one function that never sleeps once it runs, and the trigger of images."""
     scale = ScaleSettings(idle_s=3600, max=1)
-    function = FunctionSpec(name=APP, site=APP, artifact=Path("/"), scale=scale, concurrency=PARALLEL)
-    return AppSpec(function=function, triggers=(default_trigger(APP), *more))
+    function = LocalFunction(name=APP, site=APP, artifact=Path("/"), scale=scale, concurrency=PARALLEL)
+    return LocalApp(function=function, triggers=(default_trigger(APP), *more))
 
 
 @contextmanager
-def run_platform(app: AppSpec, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
+def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
     """Run a platform, in a folder below `build` in the working folder, whose disk it measures.
 
     Args:

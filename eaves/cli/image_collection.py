@@ -18,7 +18,8 @@ from eaves.cli.output import progress, say
 from eaves.credentials import has_secrets
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.http_client.proxies import parse_proxies
-from eaves.platform import OF_PLATFORMS, SourceSpec
+from eaves.platform import SourceSpec
+from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 ORIGIN = "--from-source"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
@@ -42,7 +43,7 @@ def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     values = {"name": DEFAULT_NAME, **_parse_text(text)}
     values |= {name: value for name, value in options.items() if value is not None}
-    own = {name: value for name, value in values.items() if name in {"name", "kind"} or name not in OF_PLATFORMS}
+    own = {name: value for name, value in values.items() if name not in CLUSTER_SOURCE_SETTINGS}
     _, faults = read_source(own, ORIGIN, "")
     if faults:
         raise ConfigError(

@@ -114,8 +114,6 @@ NAMES = frozenset(
         "EAVES_MQTT_FORMAT",
         "EAVES_MQTT_HOME_ASSISTANT",
         "EAVES_MQTT_RETAIN",
-        "EAVES_MQTT_SECRET",
-        "EAVES_MQTT_SPOOL_SIZE",
         "EAVES_MQTT_VERSION",
         "EAVES_NAME",
         "EAVES_NEWEST_FIRST",

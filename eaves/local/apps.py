@@ -24,8 +24,9 @@ from eaves.local.broker.publishers import Publishers
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.failures import Failures, describe_exception
 from eaves.local.processes.replica import capacity_of
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, find_dead_letter_target
+from eaves.platform import TriggerSpec, find_dead_letter_target
 
 AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 """Pauses between attempts to take up an app."""
@@ -67,13 +68,13 @@ class Apps:
         state: StateDirectory,
         *,
         subscribe: Subscribe,
-        activate: Callable[[FunctionSpec], Activator],
+        activate: Callable[[LocalFunction], Activator],
         send_to_relay: Callable[[str, Event], SinkResponse],
         address: Callable[[str], str] = str,
         proxies: Proxies = DIRECT,
         clock: Clock = SYSTEM,
     ) -> None:
-        self.wanted: dict[str, AppSpec] = {}
+        self.wanted: dict[str, LocalApp] = {}
         self.unreadable: dict[str, str] = {}
         self._state = state
         self._set_subscriptions = subscribe
@@ -85,7 +86,7 @@ class Apps:
         self._publishers = Publishers(clock)
         self._fingerprint: object = None
         self._activators: dict[str, Activator] = {}
-        self._unmade: dict[str, tuple[FunctionSpec, Failures]] = {}
+        self._unmade: dict[str, tuple[LocalFunction, Failures]] = {}
         self._subscribed: dict[str, Subscription] = {}
         self._attempted: dict[str, Subscription] = {}
         self._kept: frozenset[str] = frozenset()
@@ -189,7 +190,7 @@ class Apps:
                     leaving.append(current)
         return leaving
 
-    def _make(self, name: str, spec: FunctionSpec) -> Activator | None:
+    def _make(self, name: str, spec: LocalFunction) -> Activator | None:
         tried, failures = self._unmade.get(name, (None, None))
         if failures is None or tried != spec:
             failures = Failures(AGAIN, self._clock)
@@ -224,7 +225,7 @@ class Apps:
             self._publishers.reconcile(self.wanted.values())
         self._routed = frozenset(self.wanted)
 
-    def _subscriptions(self, app: AppSpec) -> list[Subscription]:
+    def _subscriptions(self, app: LocalApp) -> list[Subscription]:
         name = app.function.name
         made = [
             Subscription(
@@ -246,12 +247,12 @@ class Apps:
             )
         return made
 
-    def _build_send(self, app: AppSpec, trigger: TriggerSpec) -> Send:
+    def _build_send(self, app: LocalApp, trigger: TriggerSpec) -> Send:
         if trigger.is_mqtt:
             return partial(self._publish, app, trigger)
         return partial(self._send, trigger, app.function.name)
 
-    def _build_sink(self, app: AppSpec, trigger: TriggerSpec) -> DeadLetterSink | None:
+    def _build_sink(self, app: LocalApp, trigger: TriggerSpec) -> DeadLetterSink | None:
         target = find_dead_letter_target(trigger, app.triggers)
         if target is None:
             return None
@@ -262,7 +263,7 @@ class Apps:
             give_address=lambda: redact(trigger.url) or self._address(name),
         )
 
-    def _publish(self, app: AppSpec, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> SinkResponse:
+    def _publish(self, app: LocalApp, trigger: TriggerSpec, event: Event, _: Mapping[str, str]) -> SinkResponse:
         return self._publishers.send(app, trigger, event)
 
     def _forward(self, app: str, event: Event, _: Mapping[str, str]) -> SinkResponse:

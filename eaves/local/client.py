@@ -14,8 +14,9 @@ from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
 from eaves.local.processes.logfiles import tail, tail_source
+from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
-from eaves.platform import AppSpec, FunctionStatus, parse_status
+from eaves.platform import FunctionStatus, parse_status
 from eaves.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
@@ -28,7 +29,7 @@ class LocalPlatform:
     def __init__(self, root: Path) -> None:
         self._state = StateDirectory(root=root)
 
-    def deploy(self, app: AppSpec) -> None:
+    def deploy(self, app: LocalApp) -> None:
         """Want this app; a running supervisor has taken it up when this returns.
 
         Raises:

@@ -10,7 +10,8 @@ from pathlib import Path
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, EavesError, Fault, NotFoundError
-from eaves.platform import RELAY, AppSpec, parse_app
+from eaves.local.specs import LocalApp, parse_app
+from eaves.platform import RELAY
 
 AGENT = "agent"
 """Stands for an app's agent where a source's name may stand, in the name of a log."""
@@ -126,13 +127,13 @@ class StateDirectory:
             fault = Fault(origin="state directory", path="", message=message)
             raise ConfigError([fault], hint="choose a shorter one with --state")
 
-    def write_spec(self, app: AppSpec) -> None:
+    def write_spec(self, app: LocalApp) -> None:
         """Want an app: its spec file is replaced in one step. What was wanted before is kept for `roll_back`."""
         self.prepare()
         target = self.specs / f"{app.function.name}.json"
-        text = json.dumps(app.to_dict(), indent=2)
+        text = _write_text(app)
         before = target.read_text(encoding="utf-8", errors="replace") if target.exists() else text
-        if before != text:
+        if text not in (before, _rewrite(before)):
             write_atomically(self.previous / target.name, before)
         write_atomically(target, text)
 
@@ -174,7 +175,7 @@ class StateDirectory:
         """The apps wanted, sorted."""
         return sorted(path.stem for path in self.specs.glob("*.json"))
 
-    def read_specs(self) -> tuple[dict[str, AppSpec], dict[str, str]]:
+    def read_specs(self) -> tuple[dict[str, LocalApp], dict[str, str]]:
         """Every app wanted by name, and by name why a spec file can't be read."""
         apps, faults = {}, {}
         for name in self.names():
@@ -204,7 +205,19 @@ class StateDirectory:
         return tuple(sorted((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found))
 
 
-def _read_spec(path: Path, name: str) -> AppSpec:
+def _write_text(app: LocalApp) -> str:
+    return json.dumps(app.to_dict(), indent=2)
+
+
+def _rewrite(text: str) -> str:
+    """A spec file's content as this version writes it: the same app in an earlier version's words is no other app."""
+    try:
+        return _write_text(parse_app(json.loads(text), origin=""))
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is another one
+        return text
+
+
+def _read_spec(path: Path, name: str) -> LocalApp:
     """Read the spec file of one app.
 
     Raises:

@@ -34,8 +34,9 @@ from eaves.local.processes.relays import Relays
 from eaves.local.routes import create_app
 from eaves.local.server import SocketPath, TcpPort, WebServer
 from eaves.local.settings import LocalSettings
+from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
-from eaves.platform import RELAY, AppSpec, FunctionStatus
+from eaves.platform import RELAY, FunctionStatus
 from eaves.spool import Spool
 
 RECONCILE_S = 1.0
@@ -219,7 +220,7 @@ class Supervisor:
         ]
         return found + broken
 
-    def _status(self, name: str, app: AppSpec, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
+    def _status(self, name: str, app: LocalApp, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
         triggers = [trigger.name for trigger in app.triggers]
         lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
         condition, replicas, reason = self._apps.state(name)

@@ -9,16 +9,17 @@ status      a function as it is
 protocol    what every platform does
 quantities  sizes as Kubernetes writes them
 
-Specs are files until they are applied, so they convert to and from plain dictionaries here. Nothing in this package
-knows processes or clusters; `eaves.local` and `knative` implement the Protocol and `tests/contract` runs over both.
+A spec here has what every platform needs. What one of them needs besides, an artifact's folder or a container image, is
+added by its own classes (`eaves.local.specs`, `knative.specs`), so nothing in this package knows processes or clusters.
+`eaves.local` and `knative` implement the Protocol and `tests/contract` runs over both.
 """
 
-from eaves.platform.app import AppSpec, parse_app
+from eaves.platform.app import AppSpec
 from eaves.platform.functions import FunctionSpec, ScaleSettings
 from eaves.platform.protocol import Platform
 from eaves.platform.quantities import QUANTITY_PATTERN
 from eaves.platform.relay import RELAY, RelaySpec
-from eaves.platform.sources import OF_PLATFORMS, SourceSpec
+from eaves.platform.sources import SourceSpec
 from eaves.platform.status import (
     DeployedStatus,
     FunctionStatus,
@@ -38,7 +39,6 @@ from eaves.platform.triggers import (
 
 __all__ = [
     "MAX_TIMEOUT_S",
-    "OF_PLATFORMS",
     "QUANTITY_PATTERN",
     "RELAY",
     "AppSpec",
@@ -57,6 +57,5 @@ __all__ = [
     "default_trigger",
     "find_dead_letter_target",
     "find_timeout_s",
-    "parse_app",
     "parse_status",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from eaves.artifact.manifest import CLASSIFY, EMBED, TENSOR
 from eaves.config import setting
@@ -19,7 +18,8 @@ class ScaleSettings:
     max: int = setting(1, "Most replicas at once; each holds the model in memory.", minimum=1, maximum=100)
     idle_s: float = setting(
         60.0,
-        "Seconds without a request before a replica stops; Knative's stable window is 60 too.",
+        "Seconds without a request before a replica stops; Knative's stable window is 60 too. A cluster takes whole "
+        "seconds, 6 at least.",
         minimum=0.5,
         maximum=3600,
     )
@@ -35,15 +35,12 @@ class ScaleSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
-    """One function as it is wanted.
+    """One function as it is wanted, without what holds its artifact: each platform's own spec adds that.
 
     Attributes:
         name: DNS label; also the last part of its events' source.
         site: The site's name, in its events' source.
-        artifact: Directory of the artifact.
         artifact_digest: The digest `deploy` saw; a platform refuses another.
-        image: The container image that holds the artifact, `REPOSITORY@sha256:...`; what a cluster runs. Empty where
-            functions are processes.
         task: What the artifact does, which decides the types of its events.
         scale: How many replicas.
         concurrency: Requests one replica serves at the same time; 0: one per CPU.
@@ -52,9 +49,7 @@ class FunctionSpec:
 
     name: str
     site: str
-    artifact: Path
     artifact_digest: str = ""
-    image: str = ""
     task: str = CLASSIFY
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     concurrency: int = 0

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from eaves.delivery import SinkResponse
 from eaves.events import Event
 from eaves.platform.app import AppSpec
 from eaves.platform.status import FunctionStatus
 
+AppT_contra = TypeVar("AppT_contra", bound=AppSpec, contravariant=True)
+"""Class of the apps that a platform takes: an app of another platform is an error of types."""
 
-class Platform(Protocol):
+
+class Platform(Protocol[AppT_contra]):
     """What runs functions. Everything raises PlatformError (or a subclass) when the platform itself fails."""
 
-    def deploy(self, app: AppSpec) -> None:
-        """Want this app; replaces one whose function has the same name. Idempotent. Does not wait."""
+    def deploy(self, app: AppT_contra) -> None:
+        """Want this app, in place of one whose function has the same name. Idempotent.
+
+        It returns once the platform has the app for good; whether it serves is told by `status`.
+        """
 
     def promote(self, name: str) -> None:
         """Let what was deployed last take every request; nothing is left to do where `deploy` did so already."""

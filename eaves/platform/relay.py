@@ -9,7 +9,6 @@ from pathlib import Path
 
 from eaves.config import setting
 from eaves.link.client import check_receiver
-from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 
 RELAY = "relay"
@@ -32,7 +31,6 @@ class RelaySpec:
         "Folder with the file `token`, or `tls.crt` and `tls.key`, by which the receiver knows the site, and `ca.crt` "
         "where its certificate needs it. Files that change are read again.",
     )
-    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
     images: str = setting(
         NONE,
         "Which images are forwarded beside their predictions: `none`; `low`, those whose prediction has `confidence: "
@@ -81,8 +79,6 @@ class RelaySpec:
             yield "to", fault
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
-        if fault := find_object_fault(self.secret):
-            yield "secret", fault
         for index, alarm in enumerate(self.alarms):
             if not alarm:
                 yield f"alarms[{index}]", "must name an attribute; without one every event is an alarm"

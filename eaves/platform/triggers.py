@@ -13,8 +13,6 @@ from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.delivery.mqtt.target import find_url_fault, is_mqtt
 from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
-from eaves.platform.objects import find_object_fault
-from eaves.platform.quantities import QUANTITY_PATTERN
 
 MAX_TIMEOUT_S = 600.0
 """Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
@@ -26,7 +24,13 @@ class DeliverySettings:
 
     retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
     backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
-    backoff_cap_s: float = setting(30.0, "Longest pause between retries, seconds.", minimum=0, maximum=3600)
+    backoff_cap_s: float = setting(
+        30.0,
+        "Longest pause between retries, seconds, on the local platform. A cluster's broker has none: its pauses go on "
+        "doubling.",
+        minimum=0,
+        maximum=3600,
+    )
     timeout_s: float = setting(
         120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=MAX_TIMEOUT_S
     )
@@ -92,14 +96,10 @@ class TriggerSpec:
         if self.is_mqtt:
             if fault := find_url_fault(self.url):
                 yield "url", fault
-            if not QUANTITY_PATTERN.fullmatch(self.mqtt.spool_size):
-                yield "mqtt.spool_size", f"must be a quantity such as 1Gi (got {self.mqtt.spool_size!r})"
-            if fault := find_object_fault(self.mqtt.secret):
-                yield "mqtt.secret", fault
             return
         if self.url and not is_http(self.url):
             yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
-        if self.mqtt != MqttTriggerSettings():
+        if self.mqtt != type(self.mqtt)():
             yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
 
     @property

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, DeniedError, InvalidError
-from eaves.platform import AppSpec
 from knative.client.kinds import DAEMON_SET, KSERVICE, REVISION
 from knative.deploy.objects.apply_result import REMOVED, ApplyResult
 from knative.deploy.objects.inventory import Inventory, InventoryItem, item_kind, read_inventory, write_inventory
@@ -30,6 +29,7 @@ from knative.resources.function import CONTAINER
 from knative.resources.pin import PART, build_image_pin, is_pin, is_pin_name, pin_name
 from knative.rollout.pinning import parse_pin
 from knative.rollout.rollout_status import RolloutStatus, parse_rollout_status
+from knative.specs import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -39,7 +39,7 @@ SERVICE_LABEL = "serving.knative.dev/service"
 """Source: knative/serving, pkg/apis/serving/register.go."""
 
 
-def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec) -> tuple[Manifest, ...]:
+def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp) -> tuple[Manifest, ...]:
     """What `render` returned, with the pins of other revisions that have a share or that a rollback returns to.
 
     Args:
@@ -55,7 +55,7 @@ def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec) -> t
 
 
 def add_pins_of(
-    cluster: Cluster, manifests: Sequence[Manifest], app: AppSpec, service: Manifest | None
+    cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp, service: Manifest | None
 ) -> tuple[Manifest, ...]:
     """The same as `add_pins`, for a Knative Service that was read already; None: there is none.
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConflictError, StartError, UnreachableClusterError
-from eaves.platform import AppSpec
 from knative import rollout
 from knative.client.kinds import KSERVICE, REVISION, kind_of
 from knative.deploy.app_apply import apply_app
@@ -35,6 +34,7 @@ from knative.readiness.wait import wait_whole
 from knative.render.rendering import render_app
 from knative.resources.fields.labels import MANAGED_LABEL, MANAGED_VALUE
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.specs import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -65,7 +65,7 @@ class SiteDeployment:
         follow: Stay until the rollout ends.
     """
 
-    app: AppSpec
+    app: ClusterApp
     knative: KnativeSettings
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
     by: str = SOMEBODY

@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ConfigError, Fault
-from eaves.platform import AppSpec
 from knative.client.kinds import CONFIG_MAP, DEPLOYMENT, KSERVICE, NODE, ObjectKind, kind_of
 from knative.render.rendering import render_app
 from knative.resources.app.destinations import Destination, find_destinations
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -58,7 +58,7 @@ class ExaminedSite:
     def __init__(
         self,
         cluster: Cluster,
-        app: AppSpec,
+        app: ClusterApp,
         settings: KnativeSettings,
         site: SiteSettings,
         *,

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from eaves.errors import ClusterError, DeniedError, UnreachableClusterError
-from eaves.platform import AppSpec
 from knative.doctor.cluster.container_images import check_pull_secret, check_registry
 from knative.doctor.cluster.control_plane import check_clock, check_link, check_node_clocks
 from knative.doctor.cluster.dns import check_dns
@@ -24,6 +23,7 @@ from knative.doctor.namespace.permissions import check_permissions
 from knative.doctor.namespace.reachability import check_reachability
 from knative.doctor.namespace.secrets import check_credentials
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -68,7 +68,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 def examine(
     cluster: Cluster,
-    app: AppSpec,
+    app: ClusterApp,
     settings: KnativeSettings,
     site: SiteSettings,
     *,

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from eaves.credentials import has_secrets
 from eaves.errors import Fault, NotFoundError
-from eaves.platform import AppSpec, SourceSpec, TriggerSpec
 from eaves.publisher.settings import ATTRIBUTES_BYTES as EVENT_ATTRIBUTES
 from eaves.publisher.settings import PublisherSettings
 from eaves.sources.agent.kinds import load_kind
@@ -16,12 +15,13 @@ from knative.resources.app.sources import CREDENTIALS, SourceRunner, find_runner
 from knative.resources.eventing import publisher_name
 from knative.resources.fields.spool_volume import find_size_fault
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 
 MAX_STATEFUL_SET = 52
 """Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
 
 
-def find_faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
+def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
     """Everything that stands in the way of rendering an app for a site."""
 
     def fault(path: str, message: str) -> Fault:
@@ -49,7 +49,7 @@ def find_faults(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> 
             yield fault(path if path.startswith("sites.") else f"sources[{index}].{path}", message)
 
 
-def _publisher_faults(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
+def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> Iterator[tuple[str, str]]:
     if has_secrets(trigger.url):
         yield "url", _password_in_address(site, trigger.name, "mqtt.secret")
     if trigger.mqtt.credentials and not trigger.mqtt.secret:
@@ -74,7 +74,7 @@ def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     )
 
 
-def _source_faults(source: SourceSpec, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
+def _source_faults(source: ClusterSource, site: SiteSettings, function: str) -> Iterator[tuple[str, str]]:
     try:
         known = load_kind(source.kind).runs_as
     except NotFoundError as error:

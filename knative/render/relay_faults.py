@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from eaves.http_client.proxies import is_loopback
-from eaves.platform import AppSpec, RelaySpec
 from eaves.platform.relay import CLOUD, LOW
 from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
 from knative.resources.fields.spool_volume import find_size_fault
 from knative.settings import SiteSettings
+from knative.specs import ClusterApp, ClusterRelay
 
 
-def find_relay_faults(app: AppSpec, site: SiteSettings) -> Iterator[tuple[str, str]]:
+def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str, str]]:
     """Path and text of everything that keeps the relay of an app from being rendered; nothing when there is none."""
     relay = app.relay
     if not relay.enabled:
@@ -37,7 +37,7 @@ def find_relay_faults(app: AppSpec, site: SiteSettings) -> Iterator[tuple[str, s
             )
 
 
-def advise_relay_secret(relay: RelaySpec, site: SiteSettings) -> str:
+def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
     """The command that makes the Secret with the site's token, in a sentence."""
     files = (
         f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"

@@ -13,7 +13,6 @@ import yaml
 
 from eaves.base.files import write_atomically
 from eaves.errors import ConfigError, StorageError
-from eaves.platform import AppSpec
 from knative.render.faults import find_faults
 from knative.render.field_comments import annotate
 from knative.resources.access import build_account, build_network_policy
@@ -25,11 +24,12 @@ from knative.resources.pin import build_pin
 from knative.resources.publisher import build_publishers
 from knative.resources.relay import build_relay, build_relay_triggers
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
 
 
-def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
+def render_app(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
     """Every object of an app at a site, in the order they are applied.
 
     Raises:
@@ -41,7 +41,7 @@ def render_app(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> t
     return tuple(sorted(_objects(app, settings, site), key=lambda one: one["kind"] != "Namespace"))
 
 
-def _objects(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def _objects(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     yield build_account(app, site)
     if settings.network_policy:
         yield build_network_policy(app, settings, site)

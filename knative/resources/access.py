@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from eaves.config import iter_leaves
-from eaves.platform import AppSpec
+from eaves.config import build, env_layer
+from functions.fetch.url_policy import PORTS
 from functions.settings import ServeSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE_ACCOUNT
 from knative.cluster_dns import build_dns_egress
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.network_peers import build_namespace_peer
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 SERVING_NAMESPACE = "knative-serving"
 REQUEST_PORTS = (8012, 8112)
@@ -19,16 +20,15 @@ REQUEST_PORTS = (8012, 8112)
 SCALING_PORT = 9090
 """The sidecar's metrics, which the autoscaler reads. Its port 8022 is asked by the kubelet of its own node, which no
 policy keeps out, and 9091 by nobody unless the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
-_ENV = {leaf.path: leaf.env for leaf in iter_leaves(ServeSettings)}
 
 
-def build_account(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
+def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
     """The account of every pod of an app. Nothing is bound to it and no pod gets its token."""
     account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access")
     return {**account, "automountServiceAccountToken": False}
 
 
-def build_network_policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Lets in what Serving needs, and out what the function needs: names, and hosts of data that events refer to.
 
     A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, which no policy
@@ -54,19 +54,15 @@ def _callers(settings: KnativeSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((SERVING_NAMESPACE, settings.gateway_namespace)))
 
 
-def _references(app: AppSpec) -> list[dict[str, Any]]:
+def _references(app: ClusterApp) -> list[dict[str, Any]]:
     """Where `dataref` leads. A policy knows addresses only; the function itself checks the hosts' names."""
-    env = app.function.env
-    if not env.get(_ENV["dataref_hosts"]):
+    settings = build(ServeSettings, env_layer(ServeSettings, app.function.env))
+    if not settings.dataref_hosts:
         return []
-    hosts = [host.strip() for host in env[_ENV["dataref_hosts"]].split(",")]
-    known = {"http": 80, "https": 443}
-    schemes = (env.get(_ENV["dataref_schemes"]) or "https").split(",")
-    numbers = {int(host.rpartition(":")[2]) for host in hosts if host.rpartition(":")[2].isdecimal()}
-    numbers |= {known[scheme.strip()] for scheme in schemes if scheme.strip() in known}
-    networks = [part.strip() for part in env.get(_ENV["dataref_networks"], "").split(",") if part.strip()]
+    ends = [host.rpartition(":")[2] for host in settings.dataref_hosts]
+    numbers = {int(end) for end in ends if end.isdecimal()} | {PORTS[scheme] for scheme in settings.dataref_schemes}
     public = {"cidr": "0.0.0.0/0", "except": list(PRIVATE)}
-    to = [{"ipBlock": public}, *({"ipBlock": {"cidr": network}} for network in networks)]
+    to = [{"ipBlock": public}, *({"ipBlock": {"cidr": network}} for network in settings.dataref_networks)]
     return [{"to": to, "ports": [{"protocol": "TCP", "port": port} for port in sorted(numbers)]}]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
-from eaves.platform import AppSpec, SourceSpec, find_timeout_s
+from eaves.platform import find_timeout_s
 from eaves.platform.quantities import find_room
 from eaves.platform.relay import NONE
 from eaves.sources.settings import AgentSettings, SourceSettings
@@ -32,6 +32,7 @@ from knative.resources.fields.pod import USER, build_env, build_pull_secrets, bu
 from knative.resources.fields.quantities import show_memory
 from knative.resources.relay import relay_reference, sends_to_relay
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterSource
 
 PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
@@ -65,7 +66,7 @@ MEMORY_BYTES = 512 * 2**20
 Measured with messages of MQTT that hold such images as base64 in JSON, faster than they are stored: 366 MB."""
 
 
-def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Everything that runs an app's sources.
 
     A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
@@ -92,7 +93,7 @@ def build_agents(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
         yield from builders[find_runner(source)](app, source, settings, site)
 
 
-def agent_name(app: AppSpec, source: SourceSpec) -> str:
+def agent_name(app: ClusterApp, source: ClusterSource) -> str:
     """Of what runs a source."""
     return f"{app.function.name}-{source.name}"
 
@@ -119,7 +120,7 @@ def former_name(app: str, site: str, source: str) -> str:
 
 
 def _with_spool(
-    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
     """One agent, always the same one: a StatefulSet keeps its spool's volume for it.
 
@@ -150,7 +151,7 @@ def _with_spool(
 
 
 def _on_nodes(
-    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
     """One agent on each edge node, that watches a folder of the node and keeps its spool there.
 
@@ -191,7 +192,7 @@ def _folder(name: str, path: str) -> dict[str, Any]:
 
 
 def _reading(
-    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings
+    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
     """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
     pod = _pod(app, source, settings, site)
@@ -204,7 +205,7 @@ def _reading(
 
 
 def _pod(
-    app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings, *, user: int | None = None
+    app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings, *, user: int | None = None
 ) -> dict[str, Any]:
     volume, mount = build_temporary()
     volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
@@ -238,7 +239,7 @@ def _pod(
     }
 
 
-def _variables(app: AppSpec, source: SourceSpec, site: SiteSettings) -> list[dict[str, Any]]:
+def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
     """The environment variables of an agent: always the same ones in the same order, unused ones with their default.
 
     Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its place in the list, as the list
@@ -263,7 +264,7 @@ def _variables(app: AppSpec, source: SourceSpec, site: SiteSettings) -> list[dic
     return [*variables, function] if site.namespace else [*variables, own, function]
 
 
-def _link(app: AppSpec, source: SourceSpec) -> dict[str, str]:
+def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
     """What an agent is told about the link: which images go along, or how it reaches a function in the cloud."""
     timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
     sends = sends_to_relay(app, source) and not app.cloud_function
@@ -274,7 +275,7 @@ def _link(app: AppSpec, source: SourceSpec) -> dict[str, str]:
     }
 
 
-def _function_address(app: AppSpec, source: SourceSpec, site: SiteSettings) -> str:
+def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
     """Where an agent asks for predictions, as the value of a variable; a site without a namespace is in the pod's."""
     if app.cloud_function:
         return app.cloud_function.replace("$", "$$")
@@ -283,14 +284,14 @@ def _function_address(app: AppSpec, source: SourceSpec, site: SiteSettings) -> s
     return f"http://{app.function.name}.{site.namespace or '$(NAMESPACE)'}.svc/"
 
 
-def _memory(source: SourceSpec) -> str:
+def _memory(source: ClusterSource) -> str:
     share = max(1.0, largest_image(source) / SourceSettings().max_bytes)
     return show_memory(math.ceil(MEMORY_BYTES * share / 2**20) * 2**20)
 
 
 def _binding(
-    app: AppSpec,
-    source: SourceSpec,
+    app: ClusterApp,
+    source: ClusterSource,
     settings: KnativeSettings,
     site: SiteSettings,
     kind: ObjectKind,
@@ -304,14 +305,14 @@ def _binding(
     return {**made, "spec": {"subject": subject, "sink": _sink(app, source, settings, site)}}
 
 
-def _sink(app: AppSpec, source: SourceSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Where an agent's events go: to the relay when they are predictions, which hands a copy to the Broker."""
     if sends_to_relay(app, source):
         return {"ref": relay_reference(app, site)}
     return {"ref": reference(BROKER, settings.broker, site.namespace)}
 
 
-def _claim(source: SourceSpec) -> dict[str, Any]:
+def _claim(source: ClusterSource) -> dict[str, Any]:
     return {"name": "images", "persistentVolumeClaim": {"claimName": source.claim, "readOnly": True}}
 
 
@@ -321,16 +322,16 @@ def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
 
-def _selector(app: AppSpec, source: SourceSpec) -> dict[str, str]:
+def _selector(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
     return {APP_LABEL: app.function.name, SOURCE_LABEL: source.name}
 
 
-def _labels(app: AppSpec, source: SourceSpec, site: SiteSettings) -> dict[str, str]:
+def _labels(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> dict[str, str]:
     made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART, more_labels=_told(source))
     return dict(made["metadata"]["labels"])
 
 
-def _told(source: SourceSpec) -> dict[str, str]:
+def _told(source: ClusterSource) -> dict[str, str]:
     return {SOURCE_LABEL: source.name}
 
 

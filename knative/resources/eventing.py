@@ -6,19 +6,20 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from eaves.platform import RELAY, AppSpec, DeliverySettings, TriggerSpec, find_dead_letter_target
-from eaves.schemas import SCHEMAS, schema_uri
+from eaves.event_schemas import SCHEMAS, schema_uri
+from eaves.platform import RELAY, DeliverySettings, TriggerSpec, find_dead_letter_target
 from knative.client.kinds import BROKER, EVENT_TYPE, KSERVICE, SERVICE, TRIGGER
 from knative.resources.fields.labels import APP_LABEL
 from knative.resources.fields.metadata import build_object, reference
 from knative.resources.fields.trigger_filters import build_filters
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 CLASS = "eventing.knative.dev/broker.class"
 SCHEMA_ANNOTATION = "eaves.dev/schema"
 
 
-def build_broker(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_broker(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """The Broker that an app's events go through; several apps of a namespace share it."""
     chosen = {CLASS: settings.broker_class} if settings.broker_class else None
     broker = build_object(BROKER, settings.broker, app, site, "broker", annotations=chosen)
@@ -26,7 +27,7 @@ def build_broker(app: AppSpec, settings: KnativeSettings, site: SiteSettings) ->
     return {**broker, "spec": {}}
 
 
-def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """A Trigger for each of an app's."""
     for trigger in app.triggers:
         made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
@@ -39,7 +40,7 @@ def build_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
 
 
 def _dead_letter_sink(
-    app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings
+    app: ClusterApp, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any] | None:
     """Who gets what is given up on: the trigger's own sink, the one for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
@@ -49,7 +50,7 @@ def _dead_letter_sink(
     return {"ref": reference(SERVICE, relay_name(app), site.namespace)} if app.relay.enabled else None
 
 
-def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+def _subscriber(app: ClusterApp, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
     if trigger.is_mqtt:
         return {"ref": reference(SERVICE, publisher_name(app, trigger), site.namespace)}
     if trigger.url:
@@ -57,18 +58,18 @@ def _subscriber(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[
     return {"ref": reference(KSERVICE, trigger.function or app.function.name, site.namespace)}
 
 
-def trigger_name(app: AppSpec, trigger: TriggerSpec) -> str:
+def trigger_name(app: ClusterApp, trigger: TriggerSpec) -> str:
     """Of a trigger in its namespace, where other apps have theirs."""
     name = app.function.name
     return name if trigger.name == name else f"{name}-{trigger.name}"
 
 
-def publisher_name(app: AppSpec, trigger: TriggerSpec) -> str:
+def publisher_name(app: ClusterApp, trigger: TriggerSpec) -> str:
     """Of the Service and the StatefulSet that publish a trigger's events to MQTT."""
     return f"{trigger_name(app, trigger)}-mqtt"
 
 
-def relay_name(app: AppSpec) -> str:
+def relay_name(app: ClusterApp) -> str:
     """Of the objects of an app's relay."""
     return f"{app.function.name}-{RELAY}"
 
@@ -94,7 +95,7 @@ def duration(seconds: float) -> str:
     return f"PT{seconds:g}S"
 
 
-def build_event_types(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """An EventType for each type that the app sends: what its sources capture and what its function answers."""
     function = app.function
     emitted = [(function.captured, source.name, source.name) for source in app.sources]

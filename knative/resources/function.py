@@ -7,7 +7,7 @@ from typing import Any
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.config import iter_leaves
-from eaves.platform import MAX_TIMEOUT_S, AppSpec
+from eaves.platform import MAX_TIMEOUT_S
 from functions.settings import FunctionSettings
 from knative.client.kinds import KSERVICE
 from knative.resources.fields.labels import ARTIFACT_ANNOTATION, PIN_ANNOTATION, labels
@@ -15,6 +15,7 @@ from knative.resources.fields.metadata import build_object
 from knative.resources.fields.pod import build_env, build_pull_secrets, build_security, build_temporary
 from knative.resources.pin import pin_name
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 PORT = 8080
 CONTAINER = "function"
@@ -27,7 +28,7 @@ PULL_S = 600
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
-def build_function(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """The Knative Service of an app. It never says anything about traffic: that is the rollout's.
 
     It names no ServiceAccount: a server's dry run makes a pod of it, for which the account would have to exist already,
@@ -47,7 +48,7 @@ def build_function(app: AppSpec, settings: KnativeSettings, site: SiteSettings) 
     return {**service, "spec": {"template": template}}
 
 
-def concurrency(app: AppSpec) -> int:
+def concurrency(app: ClusterApp) -> int:
     """Predictions that one replica runs at the same time: the function's own limit and Knative's are one number.
 
     A function that is told 0 counts its CPUs, which nobody knows before it runs; one each is what a small node has.
@@ -55,13 +56,13 @@ def concurrency(app: AppSpec) -> int:
     return app.function.concurrency or 1
 
 
-def timeout_s(app: AppSpec) -> int:
+def timeout_s(app: ClusterApp) -> int:
     """Seconds that a request may take: what the most patient trigger waits for."""
     wanted = [t.delivery.timeout_s for t in app.triggers if not t.url]
     return math.ceil(max(wanted, default=MAX_TIMEOUT_S))
 
 
-def _scaling(app: AppSpec, site: SiteSettings) -> dict[str, str]:
+def _scaling(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
     scale = app.function.scale
     least = max(scale.min, 1) if site.selector else scale.min
     window = min(MAX_WINDOW_S, max(MIN_WINDOW_S, round(scale.idle_s)))
@@ -75,11 +76,11 @@ def _scaling(app: AppSpec, site: SiteSettings) -> dict[str, str]:
     }
 
 
-def _provenance(app: AppSpec) -> dict[str, str]:
+def _provenance(app: ClusterApp) -> dict[str, str]:
     return {ARTIFACT_ANNOTATION: app.function.artifact_digest} if app.function.artifact_digest else {}
 
 
-def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     volume, mount = build_temporary()
     limit = timeout_s(app)
     pod: dict[str, Any] = {
@@ -106,7 +107,7 @@ def _pod(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[st
     return {**pod, "containers": [container], "volumes": [volume]}
 
 
-def _environment(app: AppSpec) -> dict[str, str]:
+def _environment(app: ClusterApp) -> dict[str, str]:
     """What the function's process is told, as the local platform tells it."""
     function = app.function
     told = {

@@ -14,12 +14,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from eaves.platform import AppSpec
 from knative.client.kinds import DAEMON_SET
 from knative.resources.fields.labels import APP_LABEL, PART_LABEL, PIN_LABEL
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.pod import build_pull_secrets, build_security
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
@@ -33,14 +33,14 @@ Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.2
 """
 
 
-def build_pin(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """The DaemonSet that pins the container image of an app. It is applied before the function's new revision."""
     pulled = build_pull_secrets(settings)
     return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
 
 
 def build_image_pin(
-    app: AppSpec,
+    app: ClusterApp,
     namespace: str,
     *,
     image: str,

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eaves.credentials.folder import AUTHORITIES
-from eaves.platform import AppSpec
 from eaves.reachability import ReachabilityTarget, to_text
 from knative.client.kinds import POD
 from knative.resources.app.destinations import Destination
 from knative.resources.fields.metadata import build_object
 from knative.resources.fields.pod import build_pull_secrets, build_security
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 
 PART = "doctor"
 CONTAINER = "probe"
@@ -24,7 +24,7 @@ REPORT = "/dev/termination-log"
 
 
 def build_probe(
-    name: str, destinations: Sequence[Destination], app: AppSpec, settings: KnativeSettings, site: SiteSettings
+    name: str, destinations: Sequence[Destination], app: ClusterApp, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any]:
     """The pod. Of a Secret it sees the certificate authorities only, and a Secret that isn't there doesn't hold it up.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
-from eaves.platform import AppSpec, TriggerSpec
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.platform.quantities import find_room
 from eaves.publisher.settings import PublisherSettings
 from knative.client.kinds import NETWORK_POLICY, SERVICE, STATEFUL_SET
@@ -22,6 +22,7 @@ from knative.resources.fields.metadata import build_object
 from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterTrigger
 
 PART = "publisher"
 TRIGGER_LABEL = "eaves.dev/trigger"
@@ -32,13 +33,11 @@ MEMORY = "512Mi"
 """Limit of a pod's memory. Measured with events of 20 MB, of which four are published at the same time: 372 MB."""
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(PublisherSettings)}
-_NOT_TOLD = frozenset({"credentials", "secret", "spool_size"})
-"""Settings of a trigger's section `mqtt` that the pod's own volumes stand for."""
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 """10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
 
 
-def build_publishers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Everything that publishes an app's events."""
     for trigger in app.triggers:
         if trigger.is_mqtt:
@@ -48,13 +47,13 @@ def build_publishers(app: AppSpec, settings: KnativeSettings, site: SiteSettings
             yield _stateful_set(app, trigger, settings, site)
 
 
-def _service(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+def _service(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
     ports = [{"name": "http", "port": 80, "targetPort": "events"}]
     made = build_object(SERVICE, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
     return {**made, "spec": {"selector": _selector(app, trigger), "ports": ports}}
 
 
-def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str, Any]:
+def _policy(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
     """Lets events in from Eventing only, whose dispatchers filter them; metrics from the cluster."""
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
     made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
@@ -71,7 +70,9 @@ def _policy(app: AppSpec, trigger: TriggerSpec, site: SiteSettings) -> dict[str,
     }
 
 
-def _stateful_set(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _stateful_set(
+    app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, site: SiteSettings
+) -> dict[str, Any]:
     name = publisher_name(app, trigger)
     made = build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(trigger))
     spool = {
@@ -92,7 +93,7 @@ def _stateful_set(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings,
     }
 
 
-def _pod(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings) -> dict[str, Any]:
+def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings) -> dict[str, Any]:
     volume, mount = build_temporary()
     volumes, mounts = [volume], [mount, {"name": "spool", "mountPath": SPOOL}]
     if trigger.mqtt.secret:
@@ -125,7 +126,7 @@ def _pod(app: AppSpec, trigger: TriggerSpec, settings: KnativeSettings) -> dict[
     }
 
 
-def _variables(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
+def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     """What the process is told; of the section `mqtt`, what differs from the defaults."""
     told = {
         "trigger": trigger.name,
@@ -138,18 +139,18 @@ def _variables(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
         "spool": f"{SPOOL}/publisher.db",
         **{path: size for path, size in find_room(trigger.mqtt.spool_size).items() if size != str(_DEFAULTS[path])},
     }
-    for leaf in iter_leaves(type(trigger.mqtt)):
+    for leaf in iter_leaves(MqttTriggerSettings):
         value = getattr(trigger.mqtt, leaf.path)
-        if leaf.path not in _NOT_TOLD and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
+        if leaf.path != "credentials" and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
             told[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
     if trigger.mqtt.secret:
         told["mqtt.credentials"] = FOLDER
     return {_ENV[path]: value for path, value in told.items()}
 
 
-def _selector(app: AppSpec, trigger: TriggerSpec) -> dict[str, str]:
+def _selector(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     return {APP_LABEL: app.function.name, TRIGGER_LABEL: trigger.name}
 
 
-def _told(trigger: TriggerSpec) -> dict[str, str]:
+def _told(trigger: ClusterTrigger) -> dict[str, str]:
     return {TRIGGER_LABEL: trigger.name}

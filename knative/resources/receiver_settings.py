@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from eaves.base.names import NAME_PATTERN
 from eaves.config import setting
-from eaves.platform.objects import find_object_fault
 from eaves.platform.quantities import QUANTITY_PATTERN
+from knative.specs import find_object_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 from eaves.admin.agent import LIVE
 from eaves.config import iter_leaves
 from eaves.events import source_uri
-from eaves.platform import RELAY, AppSpec, DeliverySettings, SourceSpec
+from eaves.platform import RELAY, DeliverySettings
 from eaves.platform.relay import ALL, EDGE
 from eaves.relay.lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
@@ -24,6 +24,7 @@ from knative.resources.fields.metadata import build_object, reference
 from knative.resources.fields.network_peers import EVENTING_NAMESPACE, build_namespace_peer
 from knative.resources.fields.pod import USER, build_env, build_pull_secrets, build_security, build_temporary
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterSource
 
 PART = RELAY
 CONTAINER = "relay"
@@ -45,7 +46,7 @@ _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
 """10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
 
 
-def build_relay(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """Everything that an app's relay takes; nothing when it has none.
 
     The SinkBinding comes before what it binds, which then starts with the Broker known instead of twice.
@@ -59,7 +60,7 @@ def build_relay(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> 
     yield _stateful_set(app, settings, site)
 
 
-def build_relay_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
+def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
     """The Triggers that bring the relay what doesn't come straight from agents."""
     if not app.relay.enabled:
         return
@@ -77,18 +78,18 @@ def build_relay_triggers(app: AppSpec, settings: KnativeSettings, site: SiteSett
         yield _trigger(app, settings, site, f"{relay_name(app)}-images", [{"any": images}])
 
 
-def sends_to_relay(app: AppSpec, source: SourceSpec) -> bool:
+def sends_to_relay(app: ClusterApp, source: ClusterSource) -> bool:
     """Whether the agent of a source sends predictions straight to the relay."""
     return app.relay.enabled and app.through == EDGE and source.through == "function"
 
 
-def relay_reference(app: AppSpec, site: SiteSettings) -> dict[str, str]:
+def relay_reference(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
     """The relay as a sink."""
     return reference(SERVICE, relay_name(app), site.namespace)
 
 
 def _trigger(
-    app: AppSpec, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
+    app: ClusterApp, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """A Trigger whose subscriber is the relay.
 
@@ -104,13 +105,13 @@ def _trigger(
     return {**made, "spec": spec}
 
 
-def _service(app: AppSpec, site: SiteSettings) -> dict[str, Any]:
+def _service(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
     ports = [{"name": "http", "port": 80, "targetPort": "events"}]
     made = build_object(SERVICE, relay_name(app), app, site, PART)
     return {**made, "spec": {"selector": _selector(app), "ports": ports}}
 
 
-def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Lets events in from Eventing, whose dispatchers filter them, and the app's agents; metrics from the cluster."""
     labels = {APP_LABEL: app.function.name, PART_LABEL: AGENTS}
     home = {NAMESPACE_LABEL: site.namespace} if site.namespace else {}
@@ -134,7 +135,7 @@ def _policy(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict
     }
 
 
-def _binding(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _binding(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     """Tells the relay where the site's own Broker is (`K_SINK`)."""
     name = relay_name(app)
     sink = {"ref": reference(BROKER, settings.broker, site.namespace)}
@@ -142,7 +143,7 @@ def _binding(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dic
     return {**made, "spec": {"subject": reference(STATEFUL_SET, name, site.namespace), "sink": sink}}
 
 
-def _stateful_set(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
+def _stateful_set(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
     name = relay_name(app)
     made = build_object(STATEFUL_SET, name, app, site, PART)
     spool = {
@@ -163,7 +164,7 @@ def _stateful_set(app: AppSpec, settings: KnativeSettings, site: SiteSettings) -
     }
 
 
-def _pod(app: AppSpec, settings: KnativeSettings) -> dict[str, Any]:
+def _pod(app: ClusterApp, settings: KnativeSettings) -> dict[str, Any]:
     volume, mount = build_temporary()
     secret, folder = build_credentials(app.relay.secret)
     container = {
@@ -192,7 +193,7 @@ def _pod(app: AppSpec, settings: KnativeSettings) -> dict[str, Any]:
     }
 
 
-def _variables(app: AppSpec) -> dict[str, str]:
+def _variables(app: ClusterApp) -> dict[str, str]:
     """What the process is told."""
     told = {
         "site": app.function.site,
@@ -207,5 +208,5 @@ def _variables(app: AppSpec) -> dict[str, str]:
     return {_ENV[path]: value for path, value in told.items()}
 
 
-def _selector(app: AppSpec) -> dict[str, str]:
+def _selector(app: ClusterApp) -> dict[str, str]:
     return {APP_LABEL: app.function.name, PART_LABEL: PART}

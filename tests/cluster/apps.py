@@ -3,51 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.platform import (
-    AppSpec,
-    DeliverySettings,
-    FunctionSpec,
-    RelaySpec,
-    ScaleSettings,
-    SourceSpec,
-    TriggerSpec,
-    default_trigger,
-)
+from eaves.platform import DeliverySettings, ScaleSettings
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import (
+    ClusterApp,
+    ClusterFunction,
+    ClusterMqttSettings,
+    ClusterRelay,
+    ClusterSource,
+    ClusterTrigger,
+    build_default_trigger,
+)
 
 IMAGE = "registry.example/barn/flowers@sha256:" + "b" * 64
 AGENT_IMAGE = "registry.example/barn/agent@sha256:" + "c" * 64
 NAME = "flowers"
 
 
-def plain_app(**changes: object) -> AppSpec:
+def plain_app(**changes: object) -> ClusterApp:
     """A function that captured images reach, and nothing else."""
-    function = FunctionSpec(name=NAME, site="barn", artifact=Path("/artifact"), artifact_digest="a" * 64, image=IMAGE)
-    return AppSpec(function=replace(function, **changes), triggers=(default_trigger(NAME),))  # type: ignore[arg-type]
+    function = ClusterFunction(name=NAME, site="barn", artifact_digest="a" * 64, image=IMAGE)
+    changed: ClusterFunction = replace(function, **changes)  # type: ignore[arg-type]
+    return ClusterApp(function=changed, triggers=(build_default_trigger(function),))
 
 
-def full_app() -> AppSpec:
+def full_app() -> ClusterApp:
     """One of everything."""
-    alarm = TriggerSpec(
+    alarm = ClusterTrigger(
         name="alarm",
         filter={"type": "dev.eaves.image.classified.v1", "confidence": "high"},
         url="http://alarm.barn.svc.cluster.local/",
         delivery=DeliverySettings(retry=3, dead_letter_sink="http://dead.barn.svc.cluster.local/"),
     )
-    gate = TriggerSpec(
+    gate = ClusterTrigger(
         name="gate",
         filter={"type": "dev.eaves.image.classified.v1"},
         url="mqtts://broker.barn.lan/gate/{label}",
-        mqtt=MqttTriggerSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
+        mqtt=ClusterMqttSettings(retain=True, home_assistant=True, secret="broker-login", spool_size="100Mi"),
     )
     sources = (
-        SourceSpec(name="inbox", claim="photos"),
-        SourceSpec(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
-        SourceSpec(name="archive", agent="reader", claim="archive"),
+        ClusterSource(name="inbox", claim="photos"),
+        ClusterSource(name="camera", agent="node", options={"path": "/data/camera", "polling": True}),
+        ClusterSource(name="archive", agent="reader", claim="archive"),
     )
     plain = plain_app(
         scale=ScaleSettings(max=3, idle_s=90),
@@ -60,12 +59,12 @@ def full_app() -> AppSpec:
 RECEIVER = "https://receiver.cloud.example"
 
 
-def relayed_app(**relay: object) -> AppSpec:
+def relayed_app(**relay: object) -> ClusterApp:
     """A function with sources of every kind of agent, and a relay."""
     sources = (
-        SourceSpec(name="inbox", claim="photos"),
-        SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),
-        SourceSpec(name="shared", claim="shared", through="broker"),
+        ClusterSource(name="inbox", claim="photos"),
+        ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),
+        ClusterSource(name="shared", claim="shared", through="broker"),
     )
     values: dict[str, Any] = {
         "to": RECEIVER,
@@ -74,7 +73,7 @@ def relayed_app(**relay: object) -> AppSpec:
         "alarms": ({"label": "fire"},),
         **relay,
     }
-    return replace(plain_app(), sources=sources, relay=RelaySpec(**values))
+    return replace(plain_app(), sources=sources, relay=ClusterRelay(**values))
 
 
 def plain_site(**changes: object) -> SiteSettings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eaves.platform import AppSpec
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.deploy.objects.apply_result import ApplyResult
@@ -14,6 +13,7 @@ from knative.deploy.pins import keep_pins
 from knative.render.rendering import render_app
 from knative.resources.fields.labels import APP_LABEL
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp
 from tests.cluster.apps import NAME
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
@@ -29,7 +29,7 @@ OWN_KINDS = (
 
 
 def render(
-    app: AppSpec, settings: KnativeSettings | None = None, site: SiteSettings = SITE
+    app: ClusterApp, settings: KnativeSettings | None = None, site: SiteSettings = SITE
 ) -> tuple[dict[str, Any], ...]:
     """An app's objects."""
     return render_app(app, settings or KnativeSettings(), site)
@@ -37,7 +37,7 @@ def render(
 
 def deploy(
     cluster: Cluster,
-    app: AppSpec,
+    app: ClusterApp,
     settings: KnativeSettings | None = None,
     *,
     owner: AppOwner = OWNER,

@@ -9,20 +9,18 @@ from typing import Any
 
 import pytest
 
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
 from knative.client.cluster import Cluster, open_cluster
 from knative.doctor import OK, DoctorFinding, examine
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterFunction, ClusterSource, build_default_trigger
 from tests.fakes.controllers.installation import install_knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, open_apiserver
 
 HERE = "barn"
 IMAGE = "registry.test:5000/flowers@sha256:" + 64 * "a"
 AGENT = "registry.test:5000/agent@sha256:" + 64 * "b"
-APP = AppSpec(
-    function=FunctionSpec(name="flowers", site="barn", artifact=Path("/artifact"), image=IMAGE),
-    triggers=(default_trigger("flowers"),),
-)
+FUNCTION = ClusterFunction(name="flowers", site="barn", image=IMAGE)
+APP = ClusterApp(function=FUNCTION, triggers=(build_default_trigger(FUNCTION),))
 SETTINGS = KnativeSettings(agent_image=AGENT)
 SITE = SiteSettings(name="barn")
 
@@ -46,7 +44,7 @@ class Patient:
         self._cluster = cluster
 
     def find(
-        self, check: str, *, app: AppSpec = APP, site: SiteSettings = SITE, **settings: Any
+        self, check: str, *, app: ClusterApp = APP, site: SiteSettings = SITE, **settings: Any
     ) -> list[DoctorFinding]:
         """What one check finds, `ok` left out."""
         found = examine(self._cluster, app, replace(SETTINGS, **settings), site)
@@ -63,5 +61,5 @@ def patient(cluster: Cluster) -> Patient:
     return Patient(cluster)
 
 
-def source(**values: Any) -> AppSpec:
-    return replace(APP, sources=(SourceSpec(name="cam", **values),))
+def source(**values: Any) -> ClusterApp:
+    return replace(APP, sources=(ClusterSource(name="cam", **values),))

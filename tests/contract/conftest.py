@@ -11,7 +11,8 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec, ScaleSettings, TriggerSpec, default_trigger
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import RelaySpec, ScaleSettings, TriggerSpec, default_trigger
 from tests.contract.harness import Harness, LocalHarness
 from tests.contract.sinks import Sink
 from tests.inputs.artifacts import tiny_artifact
@@ -20,7 +21,7 @@ from tests.processes.receiving import TOKEN, receiving, write_site
 __all__ = ["tiny_artifact"]
 
 NAME, SITE = "digits", "test"
-MakeApp = Callable[..., AppSpec]
+MakeApp = Callable[..., LocalApp]
 MakeEvent = Callable[..., Event]
 
 
@@ -74,15 +75,15 @@ def receiver(harness: Harness, sink: Sink, tmp_path: Path) -> Iterator[Receiving
 def make_app(harness: Harness, tiny_artifact: Path) -> MakeApp:
     """The digits function, with more triggers and another scale when wanted."""
 
-    def make(*triggers: TriggerSpec, scale: ScaleSettings | None = None, artifact: Path | None = None) -> AppSpec:
+    def make(*triggers: TriggerSpec, scale: ScaleSettings | None = None, artifact: Path | None = None) -> LocalApp:
         opened = open_artifact(artifact or tiny_artifact)
-        function = FunctionSpec(
+        function = LocalFunction(
             name=NAME, site=SITE, artifact=opened.path, artifact_digest=opened.digest, concurrency=1
         )
         if scale is not None:
             function = replace(function, scale=scale)
         feeding = replace(default_trigger(NAME), delivery=harness.delivery)
-        return AppSpec(function=function, triggers=(feeding, *triggers))
+        return LocalApp(function=function, triggers=(feeding, *triggers))
 
     return make
 

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Protocol
+from typing import Never, Protocol
 
 from eaves.events import Event, encode_structured
 from eaves.local.client import LocalPlatform
-from eaves.platform import AppSpec, DeliverySettings, FunctionStatus, Platform
+from eaves.local.specs import LocalApp
+from eaves.platform import DeliverySettings, FunctionStatus, Platform
 from tests.contract.sinks import LocalSink, Sink, open_sink
 from tests.waiting import wait_until
 
@@ -35,9 +36,9 @@ class Harness(Protocol):
     """Quick retries, and dead letters to where `dead` counts them."""
 
     @property
-    def platform(self) -> Platform: ...
+    def platform(self) -> Platform[LocalApp]: ...
 
-    def deploy(self, app: AppSpec) -> None:
+    def deploy(self, app: LocalApp) -> None:
         """Deploy and let it serve; every trigger delivers when this returns."""
 
     def open_sink(self) -> AbstractContextManager[Sink]:
@@ -76,7 +77,7 @@ class LocalHarness:
     def platform(self) -> LocalPlatform:
         return self._platform
 
-    def deploy(self, app: AppSpec) -> None:
+    def deploy(self, app: LocalApp) -> None:
         self.platform.deploy(app)
         self.platform.promote(app.function.name)
 
@@ -144,7 +145,7 @@ class LocalHarness:
             self._up = None
 
 
-def status_of(platform: Platform) -> FunctionStatus:
+def status_of(platform: Platform[Never]) -> FunctionStatus:
     """Of the only function."""
     (status,) = platform.status()
     return status

@@ -7,19 +7,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from eaves.base.timestamps import parse_timestamp
 from eaves.events import Event, encode_structured
-from eaves.platform import AppSpec, DeliverySettings
+from eaves.local.specs import LocalApp
+from eaves.platform import DeliverySettings, FunctionSpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import BROKER, POD, TRIGGER
 from knative.client.proxy_routes import find_route
 from knative.platform import KnativePlatform
 from knative.resources.fields.pod import build_security
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterFunction, ClusterRelay, ClusterTrigger
 from tests.contract.sinks import Sink, Told, parse_received
 from tests.waiting import wait_until
 
@@ -77,7 +79,7 @@ class KnativeHarness:
         site = SiteSettings(name="test", namespace=self.cluster.namespace)
         platform = KnativePlatform(self.cluster, self.settings, site)
         self._platform_deploy = platform.deploy
-        platform.deploy = self._deploy  # type: ignore[method-assign]
+        platform.deploy = self._deploy  # type: ignore[assignment, method-assign]
         return platform
 
     def use_agents(self, image: str) -> None:
@@ -85,15 +87,25 @@ class KnativeHarness:
         self.settings = replace(self.settings, agent_image=image)
         self.platform = self._open()
 
-    def prepare(self, app: AppSpec) -> AppSpec:
-        """The same app with its artifact's container image."""
-        return replace(app, function=replace(app.function, image=self._put_image(app.function.artifact)))
+    def prepare(self, app: LocalApp) -> ClusterApp:
+        """The same app, which has no source and no trigger to MQTT, with its artifact's container image."""
+        function = {one.name: getattr(app.function, one.name) for one in fields(FunctionSpec)}
+        triggers = [
+            {one.name: getattr(trigger, one.name) for one in fields(trigger) if one.name != "mqtt"}
+            for trigger in app.triggers
+        ]
+        return ClusterApp(
+            function=ClusterFunction(**function, image=self._put_image(app.function.artifact)),
+            triggers=tuple(ClusterTrigger(**values) for values in triggers),
+            relay=app.relay if isinstance(app.relay, ClusterRelay) else ClusterRelay(),
+            through=app.through,
+        )
 
-    def _deploy(self, app: AppSpec) -> None:
+    def _deploy(self, app: LocalApp) -> None:
         self._platform_deploy(self.prepare(app))
 
-    def deploy(self, app: AppSpec) -> None:
-        self.platform.deploy(app)
+    def deploy(self, app: LocalApp) -> None:
+        self._deploy(app)
         self.platform.promote(app.function.name)
         wait_until(lambda: delivers(self.cluster), 180, pause_s=0.2, what="the Broker and its Triggers")
 

@@ -20,8 +20,9 @@ from eaves.artifact import Artifact
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.local.client import LocalPlatform
 from eaves.local.processes.process import Process
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.models.graph import save, write_graph_artifact
 from tests.fakes.models.network import SIDE, Network
 from tests.processes.function import Function
@@ -126,9 +127,9 @@ def test_the_local_platform_reports_nothing(artifact: Artifact, trace: Trace, tm
     state.root.mkdir(mode=0o700)
     inbox.mkdir()
     shutil.copy(artifact.path / "golden/000.png", inbox / "a.png")
-    function = FunctionSpec(name="net", site="barn", artifact=artifact.path)
+    function = LocalFunction(name="net", site="barn", artifact=artifact.path)
     source = SourceSpec(name="inbox", options={"path": str(inbox)})
-    state.write_spec(AppSpec(function=function, triggers=(default_trigger("net"),), sources=(source,)))
+    state.write_spec(LocalApp(function=function, triggers=(default_trigger("net"),), sources=(source,)))
     words = ["up", "--port", "0", "--state", str(state.root)]
     with (tmp_path / "up.log").open("wb") as log:
         up = subprocess.Popen([*trace.prefix, *EAVES, *words], env=trace.environ, stdout=log, stderr=log)

@@ -20,8 +20,9 @@ import pytest
 import eaves
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, SourceSpec, default_trigger
+from eaves.platform import ScaleSettings, SourceSpec, default_trigger
 from tests.fakes.http.camera import Asked, open_camera, respond
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
@@ -144,7 +145,7 @@ def as_traced(source: Mapping[str, Any]) -> dict[str, Any]:
 def write_app(state: StateDirectory, root: Path, artifact: Path, beside: Sequence[Mapping[str, Any]]) -> None:
     """Want one app: a function that stops when it is idle, a folder, and the sources beside it."""
     (root / "images").mkdir(parents=True)
-    function = FunctionSpec(
+    function = LocalFunction(
         name=NAME,
         site="soak",
         artifact=artifact,
@@ -160,7 +161,7 @@ def write_app(state: StateDirectory, root: Path, artifact: Path, beside: Sequenc
         for one in beside
     )
     sources = (SourceSpec(name="inbox", options={"path": str(root / "images")}), *more)
-    state.write_spec(AppSpec(function=function, triggers=(default_trigger(NAME),), sources=sources))
+    state.write_spec(LocalApp(function=function, triggers=(default_trigger(NAME),), sources=sources))
 
 
 def come_to_rest(platform: LocalPlatform, root: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CLASSIFIED
-from eaves.platform import AppSpec, DeliverySettings, FunctionSpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import DeliverySettings, SourceSpec, TriggerSpec, default_trigger
 from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 from tests.soak.processes import FUNCTION, SOURCE, Peer, Platform, Record
@@ -103,7 +104,7 @@ def running_edge(root: Path) -> Iterator[Edge]:
         try:
             subscriber.start()
             platform.start()
-            function = FunctionSpec(
+            function = LocalFunction(
                 name=NAME, site="soak", artifact=artifact.path, artifact_digest=open_artifact(artifact.path).digest
             )
             results = TriggerSpec(
@@ -111,7 +112,7 @@ def running_edge(root: Path) -> Iterator[Edge]:
             )
             sources = (SourceSpec(name="inbox", options={"path": str(folder)}),)
             platform.harness.deploy(
-                AppSpec(function=function, triggers=(default_trigger(NAME), results), sources=sources)
+                LocalApp(function=function, triggers=(default_trigger(NAME), results), sources=sources)
             )
             yield Edge(folder=folder, platform=platform, subscriber=subscriber, record=Record(record))
         finally:

@@ -21,8 +21,9 @@ import pytest
 import eaves
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.broker import lane_of
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from eaves.platform import TriggerSpec
 from eaves.spool import Spool
 from eaves.spool.entry import to_row
 from tests.waiting import wait_until
@@ -127,9 +128,9 @@ def test_a_spool_with_100000_events_delivers_its_first_in_two_seconds(state: Sta
 @pytest.mark.timeout(300)
 def test_a_platform_with_100000_events_delivers_its_first_in_two_seconds(state: StateDirectory) -> None:
     with recording() as (url, arrivals):
-        function = FunctionSpec(name=NAME, site="soak", artifact=Path("/no/artifact"))
+        function = LocalFunction(name=NAME, site="soak", artifact=Path("/no/artifact"))
         results = TriggerSpec(name="results", filter={"type": IMAGE_CLASSIFIED}, url=url)
-        state.write_spec(AppSpec(function=function, triggers=(results,)))
+        state.write_spec(LocalApp(function=function, triggers=(results,)))
 
         def start() -> float:
             arrivals.clear()

@@ -23,8 +23,9 @@ from eaves.errors import UnreachableError
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.history import FileHistory
 from eaves.local.processes.activator import Activator
+from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import FunctionSpec, ScaleSettings
+from eaves.platform import ScaleSettings
 from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.supervision import SupervisedSource, stop_sources
 from eaves.sources.folder.kind import run
@@ -128,7 +129,7 @@ class World:
         ]
         state = StateDirectory(root=root / "state")
         state.prepare()
-        spec = FunctionSpec(
+        spec = LocalFunction(
             name="never",
             site="soak",
             artifact=root / "none",

@@ -12,9 +12,9 @@ from eaves.artifact import Artifact
 from eaves.base.backoff import Backoff
 from eaves.delivery import SinkClient, SinkResponse
 from eaves.errors import DeliveryError, UnreachableError
+from eaves.event_schemas import SCHEMAS
 from eaves.events import MODEL_PUBLISHED, Event, decode, encode_binary
 from eaves.model_publication import announce, build_publication
-from eaves.schemas import SCHEMAS
 from tests.fakes.models.artifact import write_colours
 
 IMAGE = "registry.example/colours@sha256:" + "3" * 64

@@ -18,10 +18,11 @@ from eaves.base.names import NAME_PATTERN
 from eaves.config import SettingsLayer, build, env_layer, flag_layer, iter_leaves, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
-from eaves.platform import OF_PLATFORMS, RELAY, RelaySpec, ScaleSettings, SourceSpec, TriggerSpec
+from eaves.platform import RELAY, ScaleSettings
 from eaves.platform.relay import CLOUD, EDGE
 from functions.settings import ServeSettings
 from knative.settings import KnativeSettings, RolloutSettings, SiteSettings
+from knative.specs import CLUSTER_SOURCE_SETTINGS, ClusterRelay, ClusterSource, ClusterTrigger
 from knative.training.job_settings import JobSettings
 from trainer.settings import DataSettings, TrainSettings
 
@@ -31,7 +32,11 @@ ARTIFACTS = "artifacts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One eaves.yaml: one model, one function, and what feeds it."""
+    """One eaves.yaml: one model, one function, and what feeds it.
+
+    Triggers, sources and the relay are read with what a cluster needs beside; this machine leaves that out
+    (`eaves.cli.app.app_specs`).
+    """
 
     name: str = setting("images", "Of the model, the function and their directories; a DNS label.")
     site: str = setting("home", "Name of this place, in every event's source: /eaves/SITE/NAME.")
@@ -40,11 +45,11 @@ class Project:
     convert: ConvertSettings = setting(ConvertSettings, "How a run becomes an artifact.")
     function: ServeSettings = setting(ServeSettings, "How the function serves.")
     scale: ScaleSettings = setting(ScaleSettings, "How many replicas the function has.")
-    triggers: tuple[TriggerSpec, ...] = setting(
+    triggers: tuple[ClusterTrigger, ...] = setting(
         (), "More ways for events to go; captured images reach the function anyway."
     )
-    sources: tuple[SourceSpec, ...] = setting((), "What turns images into events.")
-    relay: RelaySpec = setting(RelaySpec, "What forwards predictions to a receiver over a link that fails.")
+    sources: tuple[ClusterSource, ...] = setting((), "What turns images into events.")
+    relay: ClusterRelay = setting(ClusterRelay, "What forwards predictions to a receiver over a link that fails.")
     through: str = setting(
         EDGE,
         "Where images are predicted: `edge`, by the function here; `cloud`, each image is sent over the link to the "
@@ -150,9 +155,8 @@ def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
         return []
     from eaves.sources.agent.configuration import read_sources  # imports the modules of the kinds that are named
 
-    hidden = set(OF_PLATFORMS) - {"name", "kind"}
-    told = [{key: value for key, value in source.items() if key not in hidden} for source in listed]
-    return read_sources(told, origin, beside=OF_PLATFORMS)[1]
+    told = [{key: value for key, value in source.items() if key not in CLUSTER_SOURCE_SETTINGS} for source in listed]
+    return read_sources(told, origin, beside=CLUSTER_SOURCE_SETTINGS)[1]
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -198,7 +202,7 @@ def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] 
 _SECTIONS = {
     cls.__name__: cls
     for cls in (
-        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, RelaySpec, KnativeSettings,
+        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, ClusterRelay, KnativeSettings,
         JobSettings, PipelineSettings, RolloutSettings,
     )
 }  # fmt: skip

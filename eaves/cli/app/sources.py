@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
         known = dict(chain.from_iterable(map(_find_plain_values, sections)))
         options = {name: known.get(name, value) for name, value in source.options.items()}
         options |= {name: str(path) for name, path in {**needed, **awaited}.items()}
-        resolved.append(replace(source, options=options))
+        resolved.append(SourceSpec(name=source.name, kind=source.kind, options=options))
     if faults:
         raise ConfigError(faults)
     return tuple(resolved)

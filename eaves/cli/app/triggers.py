@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 from eaves.cli.app.event_attributes import warn_of_attributes
 from eaves.cli.app.project import Workspace
 from eaves.cli.output import say
 from eaves.credentials import has_secrets, read_credentials
+from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.errors import ConfigError, Fault
 from eaves.platform import RelaySpec, TriggerSpec
+
+T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
 
 
 def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
@@ -32,7 +36,8 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
         if folder is not None:
             folder = workspace.path(folder).absolute()
             faults += _find_faults(folder, workspace.origin, f"triggers[{number}].mqtt.credentials")
-        resolved.append(replace(trigger, mqtt=replace(trigger.mqtt, credentials=folder)))
+        mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
+        resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
     if faults:
         raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
     return tuple(resolved)
@@ -44,7 +49,7 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     Raises:
         ConfigError: When the folder can't be used.
     """
-    relay = workspace.project.relay
+    relay = _take_common(RelaySpec, workspace.project.relay)
     if not relay.enabled or relay.credentials is None:
         return relay
     folder = workspace.path(relay.credentials).absolute()
@@ -55,6 +60,16 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     if faults:
         raise ConfigError(faults, hint="a folder with the files token and ca.crt, that only you may read")
     return replace(relay, credentials=folder)
+
+
+def _take_common(cls: type[T], spec: T) -> T:
+    """What a spec of a cluster says on every platform.
+
+    Args:
+        cls: The spec's class without what only a cluster needs.
+        spec: The spec.
+    """
+    return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 
 
 def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 import click
 
@@ -202,8 +202,8 @@ def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) 
     return KnativePlatform(open_site(site, choice), scope.knative, site, by=name_person())
 
 
-def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform:
-    """The one platform that a command is for.
+def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform[Never]:
+    """The one platform that a command is for; no app is deployed by it, as each platform takes its own.
 
     Raises:
         EavesError: When it can't be told or reached.

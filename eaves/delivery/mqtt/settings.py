@@ -44,14 +44,6 @@ class MqttTriggerSettings:
         "MQTT version: `auto` tries 5 first and 3.1.1 when the broker refuses it.",
         choices=("auto", "5", "3.1.1"),
     )
-    secret: str = setting(
-        "", "On a cluster: the Secret that holds those files; it is mounted in place of `credentials`."
-    )
-    spool_size: str = setting(
-        "1Gi",
-        "On a cluster: size of the volume for predictions while the broker doesn't answer. Somewhat less than half of "
-        "it is for those that wait, a tenth for dead letters, the rest for the files' own needs.",
-    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""

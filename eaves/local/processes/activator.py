@@ -18,8 +18,8 @@ from eaves.errors import OverloadedError, StartError
 from eaves.events import Event
 from eaves.local.processes.process import Child, Launch, Process
 from eaves.local.processes.replica import Replica, concurrency_of, probe, start_replica
+from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import FunctionSpec
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Activator:
 
     def __init__(
         self,
-        spec: FunctionSpec,
+        spec: LocalFunction,
         state: StateDirectory,
         *,
         inherit: Mapping[str, str],

@@ -12,7 +12,7 @@ from eaves.errors import DeliveryError
 from eaves.local.processes.ports import HOST, find_free_port
 from eaves.local.processes.process import Child, Launch
 from eaves.local.processes.replica_client import ReplicaClient
-from eaves.platform import FunctionSpec
+from eaves.local.specs import LocalFunction
 from eaves.problem_document import find_kind, parse_problem
 
 PROBE_TIMEOUT_S = 2.0
@@ -39,17 +39,17 @@ class Replica:
     inflight: int = 0
 
 
-def concurrency_of(spec: FunctionSpec) -> int:
+def concurrency_of(spec: LocalFunction) -> int:
     """Return how many requests one replica serves at the same time."""
     return spec.concurrency or len(os.sched_getaffinity(0))
 
 
-def capacity_of(spec: FunctionSpec) -> int:
+def capacity_of(spec: LocalFunction) -> int:
     """Return how many requests a function serves at the same time, fully scaled."""
     return concurrency_of(spec) * spec.scale.max
 
 
-def start_replica(spec: FunctionSpec, log: Path, *, inherit: Mapping[str, str], launch: Launch, now: float) -> Replica:
+def start_replica(spec: LocalFunction, log: Path, *, inherit: Mapping[str, str], launch: Launch, now: float) -> Replica:
     """Start a function's process as a container would be started.
 
     Args:

@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 from eaves.delivery.mqtt.target import broker_url
 from eaves.mqtt.address import parse_address
-from eaves.platform import AppSpec, TriggerSpec
+from eaves.platform import TriggerSpec
 from eaves.reachability import TLS
 from knative.resources.app.sources import source_addresses
+from knative.specs import ClusterApp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Destination:
     setting: str = "secret"
 
 
-def find_destinations(app: AppSpec) -> Iterator[Destination]:
+def find_destinations(app: ClusterApp) -> Iterator[Destination]:
     """Every address of an app, in the order of eaves.yaml."""
     for source in app.sources:
         for address in source_addresses(source):

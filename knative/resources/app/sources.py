@@ -9,11 +9,11 @@ from typing import Any
 
 from eaves.credentials import has_secrets
 from eaves.errors import EavesError, NotFoundError
-from eaves.platform import SourceSpec
 from eaves.sources.agent.configuration import ConfiguredSource, read_source
 from eaves.sources.agent.kinds import load_kind
 from eaves.sources.settings import SourceSettings
 from knative.resources.fields.credentials import FOLDER
+from knative.specs import ClusterSource
 
 IMAGES = "/images"
 """Where an agent sees the folder that it reads."""
@@ -31,7 +31,7 @@ class SourceRunner(enum.StrEnum):
     SERVICE = "service"
 
 
-def find_runner(source: SourceSpec) -> SourceRunner:
+def find_runner(source: ClusterSource) -> SourceRunner:
     """What runs a source: as eaves.yaml says, or what fits its kind best.
 
     A kind that isn't installed here is a fault that rendering tells (`knative.render.faults`); for whoever looks at an
@@ -43,7 +43,7 @@ def find_runner(source: SourceSpec) -> SourceRunner:
         return SourceRunner.SERVICE
 
 
-def source_values(source: SourceSpec) -> dict[str, Any]:
+def source_values(source: ClusterSource) -> dict[str, Any]:
     """What the agent in a pod is told of its source: its folder is a volume there, its Secret a folder."""
     values = source.settings
     if find_runner(source) is not SourceRunner.SERVICE:
@@ -53,26 +53,26 @@ def source_values(source: SourceSpec) -> dict[str, Any]:
     return values
 
 
-def _path_in_pod(source: SourceSpec) -> str:
+def _path_in_pod(source: ClusterSource) -> str:
     """The root of the volume, or the archive of that name in it."""
     path = PurePath(str(source.options.get("path", "")))
     return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix.lower() in ARCHIVES else IMAGES
 
 
-def source_addresses(source: SourceSpec) -> Iterator[str]:
+def source_addresses(source: ClusterSource) -> Iterator[str]:
     """`HOST:PORT`, or `tls://HOST:PORT`, of what a source connects to; none while its settings have faults."""
     configured = _configure(source)
     if configured is not None:
         yield from configured.kind.addresses(configured.settings)
 
 
-def largest_image(source: SourceSpec) -> int:
+def largest_image(source: ClusterSource) -> int:
     """Bytes of the largest image that a source captures; the default while its settings have faults."""
     configured = _configure(source)
     return (configured.common if configured is not None else SourceSettings()).max_bytes
 
 
-def _configure(source: SourceSpec) -> ConfiguredSource | None:
+def _configure(source: ClusterSource) -> ConfiguredSource | None:
     """A source's settings as its agent reads them; None while they have faults."""
     try:
         configured, _ = read_source(source_values(source), "eaves.yaml", "")

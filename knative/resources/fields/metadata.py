@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eaves.platform import AppSpec
 from knative.client.kinds import ObjectKind
 from knative.resources.fields.labels import labels
 from knative.settings import SiteSettings
+from knative.specs import ClusterApp
 
 
 def build_object(
     kind: ObjectKind,
     name: str,
-    app: AppSpec,
+    app: ClusterApp,
     site: SiteSettings,
     part: str,
     *,

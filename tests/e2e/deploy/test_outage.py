@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
-from eaves.platform import AppSpec, FunctionSpec, ScaleSettings, default_trigger
+from eaves.platform import ScaleSettings
 from knative.platform import KnativePlatform
 from knative.resources.pin import build_pin
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
 from tests.e2e.conftest import PutImage, copy_as
 from tests.e2e.harness import MANAGER
 from tests.e2e.outages import is_pinned, lists_image
@@ -37,12 +38,10 @@ def test_with_the_registry_gone_and_kubelets_restarted_what_is_pinned_starts_fro
 ) -> None:  # fmt: skip
     site = SiteSettings(name=SITE, namespace=place.cluster.namespace)
 
-    def app(container: str) -> AppSpec:
+    def app(container: str) -> ClusterApp:
         scale = ScaleSettings(idle_s=6)
-        function = FunctionSpec(
-            name=NAME, site=SITE, artifact=place.folder, image=container, scale=scale, concurrency=1
-        )
-        return AppSpec(function=function, triggers=(default_trigger(NAME),))
+        function = ClusterFunction(name=NAME, site=SITE, image=container, scale=scale, concurrency=1)
+        return ClusterApp(function=function, triggers=(build_default_trigger(function),))
 
     def ask(subject: str) -> str:
         return ask_version(place.platform, NAME, make_event(subject))

@@ -17,7 +17,6 @@ import pytest
 from eaves.admin.report import LinkReport, parse_report
 from eaves.errors import ClusterError
 from eaves.link.ledger_lines import to_dict
-from eaves.platform import AppSpec, RelaySpec
 from knative.client.cluster import Cluster
 from knative.client.kinds import POD, SINK_BINDING
 from knative.resources.access import build_account
@@ -25,6 +24,7 @@ from knative.resources.fields.labels import APP_LABEL, PART_LABEL
 from knative.resources.fields.pod import build_security
 from knative.resources.relay import AGENTS, CONTAINER, METRICS_PORT, build_relay
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterRelay
 from knative.status.agent_queue import Kubectl, PodQueue
 from tests.cluster.apps import NAME, plain_app
 from tests.container_images.packaging import need
@@ -70,8 +70,8 @@ def site(namespaces: Namespaces, cloud: Cloud, agent_image: str) -> Iterator[Clu
     """A namespace with a relay and nothing else."""
     cluster = namespaces.open("site")
     cloud.make_secret(cluster, "link")
-    relay = RelaySpec(to=cloud.url, secret="link", spool_size="500Mi")
-    app: AppSpec = replace(plain_app(), relay=relay)
+    relay = ClusterRelay(to=cloud.url, secret="link", spool_size="500Mi")
+    app: ClusterApp = replace(plain_app(), relay=relay)
     where = SiteSettings(name=SITE, namespace=cluster.namespace)
     for manifest in (
         build_account(app, where),

@@ -16,7 +16,7 @@ from eaves.artifact.permitted_files import HANDLER
 from eaves.artifact.store import file_entries
 from eaves.errors import StartError
 from eaves.events import Event
-from eaves.platform import AppSpec, FunctionSpec, default_trigger
+from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
 from tests.e2e.conftest import PutImage
 from tests.e2e.places import NAME, SITE, Place
 from tests.e2e.stream import Stream, ask_version
@@ -124,11 +124,9 @@ def test_a_revision_whose_requests_fail_is_rolled_back_and_the_deploy_that_waits
 def test_a_revision_that_never_becomes_ready_says_the_functions_own_reason_and_the_old_one_serves_on(
     place: Place, make_event: MakeEvent, image: str, second_image: str, tiny_artifact: Path, version: str
 ) -> None:
-    def app(container: str, digest: str) -> AppSpec:
-        function = FunctionSpec(
-            name=NAME, site=SITE, artifact=Path("/artifact"), artifact_digest=digest, image=container, concurrency=1
-        )
-        return AppSpec(function=function, triggers=(default_trigger(NAME),))
+    def app(container: str, digest: str) -> ClusterApp:
+        function = ClusterFunction(name=NAME, site=SITE, artifact_digest=digest, image=container, concurrency=1)
+        return ClusterApp(function=function, triggers=(build_default_trigger(function),))
 
     place.platform.deploy(app(image, open_artifact(tiny_artifact).digest))
     place.platform.promote(NAME)

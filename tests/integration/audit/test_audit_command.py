@@ -21,8 +21,9 @@ import eaves
 from eaves.cli import cli
 from eaves.cli.output import print_rows
 from eaves.errors import EavesError
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.options import print_error
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec, default_trigger
+from eaves.platform import RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
 from tests.contract.harness import LocalHarness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
@@ -159,10 +160,10 @@ def harness() -> Iterator[LocalHarness]:
             made.stop()
 
 
-def wanted(artifact: Path, name: str, to: str, credentials: Path) -> AppSpec:
-    function = FunctionSpec(name=name, site=SITE, artifact=artifact)
+def wanted(artifact: Path, name: str, to: str, credentials: Path) -> LocalApp:
+    function = LocalFunction(name=name, site=SITE, artifact=artifact)
     relay = RelaySpec(to=to, credentials=credentials)
-    return AppSpec(function=function, triggers=(default_trigger(name),), relay=relay)
+    return LocalApp(function=function, triggers=(default_trigger(name),), relay=relay)
 
 
 def test_the_relays_of_this_machine_and_their_receiver_are_asked(

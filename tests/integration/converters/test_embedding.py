@@ -20,10 +20,10 @@ from converters.settings import ConvertSettings
 from eaves.artifact import Artifact, check, load_golden, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.errors import ConversionError, GoldenError
+from eaves.event_schemas import SCHEMAS
 from eaves.events import Event, decode, encode_binary
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from eaves.schemas import SCHEMAS
 from tests.processes.function import Function
 
 EMBED = ConvertSettings(task="embed", precision="auto")

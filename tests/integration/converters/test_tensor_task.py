@@ -21,11 +21,11 @@ from eaves.artifact import Artifact, load_golden, open_artifact
 from eaves.artifact.golden import INDEX
 from eaves.cli import cli
 from eaves.errors import ConfigError, ConversionError, EavesError, GoldenError
+from eaves.event_schemas import SCHEMAS
 from eaves.events import TENSOR_CAPTURED, Event, decode, encode_binary, encode_structured
 from eaves.inference.handler import load_handler
 from eaves.inference.replay import replay_in_child
 from eaves.inference.session import open_session
-from eaves.schemas import SCHEMAS
 from functions.model.tasks import open_predictor
 from functions.settings import ServeSettings
 from tests.fakes.models.sensors import LABELS, build_sensor_graph, write_sensors

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eaves.errors import DeniedError, RunError
-from eaves.platform import AppSpec, DeliverySettings
+from eaves.platform import DeliverySettings
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.deploy_sequence import mark_of
@@ -24,6 +24,7 @@ from knative.doctor.context import ExaminedSite
 from knative.doctor.namespace.permissions import check_permissions, list_needed
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
+from knative.specs import ClusterApp
 from knative.status.function_status import read_status
 from knative.training.job import TrainingJob, build_job
 from knative.training.job_follower import create_job, follow_job
@@ -43,7 +44,7 @@ SETTINGS = RolloutSettings(steps=("50",), step_s=60.0, min_requests=4)
 Grant = Callable[[str, str, str, str], bool]
 
 
-def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: AppSpec | None = None) -> None:
+def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: ClusterApp | None = None) -> None:
     app = app or plain_app()
     app = replace(app, function=replace(app.function, image=image))
     settings = full_settings() if app.sources else KnativeSettings()
@@ -52,7 +53,7 @@ def deploy(cluster: Cluster, image: str = IMAGE, *, ready_s: float = 10.0, app: 
     )
 
 
-def app_with_dead_letters() -> AppSpec:
+def app_with_dead_letters() -> ClusterApp:
     """An app whose dead letters go to a sink."""
     app = plain_app()
     delivery = DeliverySettings(dead_letter_sink="http://dead.barn.svc.cluster.local/")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from eaves.errors import ConflictError, NotFoundError, StartError
-from eaves.platform import FunctionStatus, Platform
+from eaves.platform import FunctionStatus
 from knative.client.cluster import Cluster
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings
@@ -25,7 +25,7 @@ def platform(cluster: Cluster, knative: Knative) -> KnativePlatform:
     return KnativePlatform(cluster, KnativeSettings(), SITE, ready_timeout_s=10)
 
 
-def only(platform: Platform) -> FunctionStatus:
+def only(platform: KnativePlatform) -> FunctionStatus:
     (status,) = platform.status()
     return status
 

@@ -11,8 +11,9 @@ import pytest
 from eaves.errors import StartError
 from eaves.local.processes.activator import KEEP_S, LEAVE_S, REST_S, RESTART, Activator
 from eaves.local.processes.replica import capacity_of
+from eaves.local.specs import LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import FunctionSpec, ScaleSettings
+from eaves.platform import ScaleSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
@@ -31,7 +32,7 @@ def make(tmp_path: Path, clock: ManualClock) -> Iterator[MakeActivator]:
 
     def make_one(launch: FakeLauncher, **scale: float) -> Activator:
         settings = ScaleSettings(**{"min": 1, **scale})  # type: ignore[arg-type]
-        spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
+        spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=settings, concurrency=1)
         made.append(Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch))
         return made[-1]
 
@@ -150,7 +151,7 @@ def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clo
 
 
 def test_capacity_is_what_all_replicas_serve_together() -> None:
-    spec = FunctionSpec(name="a", site="s", artifact=Path("/a"), scale=ScaleSettings(max=3), concurrency=2)
+    spec = LocalFunction(name="a", site="s", artifact=Path("/a"), scale=ScaleSettings(max=3), concurrency=2)
     assert capacity_of(spec) == 6
 
 
@@ -167,7 +168,7 @@ class KeeperClock(ManualClock):
 
 def test_requests_that_find_a_replica_wake_no_keeper(tmp_path: Path) -> None:
     clock = KeeperClock()
-    spec = FunctionSpec(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
+    spec = LocalFunction(name="digits", site="s", artifact=Path("/a"), scale=ScaleSettings(min=1), concurrency=2)
     activator = Activator(spec, StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=FakeLauncher())
     try:
         wait_until(lambda: turn_to_next(clock) >= 0 and activator.state() == ("ready", 1), what="a replica")

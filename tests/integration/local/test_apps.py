@@ -14,17 +14,18 @@ from eaves.events import Event
 from eaves.local.apps import AGAIN, Apps
 from eaves.local.broker import Subscription
 from eaves.local.processes.activator import Activator
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, default_trigger
+from eaves.platform import default_trigger
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
 EVENT = Event(id="1", source="/s", type="t")
 
 
-def app(name: str, version: str = "1") -> AppSpec:
-    function = FunctionSpec(name=name, site="s", artifact=Path("/a"), env={"VERSION": version})
-    return AppSpec(function=function, triggers=(default_trigger(name),))
+def app(name: str, version: str = "1") -> LocalApp:
+    function = LocalFunction(name=name, site="s", artifact=Path("/a"), env={"VERSION": version})
+    return LocalApp(function=function, triggers=(default_trigger(name),))
 
 
 class Parts:
@@ -48,7 +49,7 @@ class Parts:
         self.relayed: list[tuple[str, str]] = []
         self._activate = partial(Activator, state=state, inherit={}, clock=clock, launch=FakeLauncher())
 
-    def activate(self, spec: FunctionSpec) -> Activator:
+    def activate(self, spec: LocalFunction) -> Activator:
         self.attempts[spec.name] = self.attempts.get(spec.name, 0) + 1
         if spec.name in self.broken:
             raise RuntimeError("can't start new thread")

@@ -25,7 +25,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from eaves.artifact import open_artifact
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import TriggerSpec
 from tests.contract.harness import QUICK, LocalHarness
 from tests.fakes.models.graph import write_graph_artifact
 from tests.processes.function import Function
@@ -174,14 +175,14 @@ def platform(artifact: Path) -> Iterator[Platform]:
         harness.start()
         try:
             opened = open_artifact(artifact)
-            function = FunctionSpec(
+            function = LocalFunction(
                 name="colours", site="test", artifact=opened.path, artifact_digest=opened.digest, concurrency=1
             )
             triggers = (
                 TriggerSpec(name="first", filters=({"prefix": {"type": "google."}},), url=first.url, delivery=QUICK),
                 TriggerSpec(name="second", filters=({"prefix": {"type": PREFIX}},), url=second.url, delivery=QUICK),
             )
-            harness.deploy(AppSpec(function=function, triggers=triggers))
+            harness.deploy(LocalApp(function=function, triggers=triggers))
             yield Platform(harness.broker_address(), first, second)
         finally:
             harness.stop()

@@ -17,8 +17,9 @@ import pytest
 
 from eaves.admin.client import SocketQueue
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.platform import SourceSpec, default_trigger
 from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
 from tests.contract.harness import LocalHarness, status_of
@@ -39,9 +40,9 @@ def harness() -> Iterator[LocalHarness]:
             made.stop()
 
 
-def app(artifact: Path, *sources: SourceSpec) -> AppSpec:
-    function = FunctionSpec(name="digits", site="test", artifact=artifact)
-    return AppSpec(function=function, triggers=(default_trigger("digits"),), sources=sources)
+def app(artifact: Path, *sources: SourceSpec) -> LocalApp:
+    function = LocalFunction(name="digits", site="test", artifact=artifact)
+    return LocalApp(function=function, triggers=(default_trigger("digits"),), sources=sources)
 
 
 def publish(harness: LocalHarness, *names: str) -> None:

@@ -18,16 +18,17 @@ from eaves.errors import PlatformError, StartError
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.local.client import LocalPlatform
 from eaves.local.settings import LocalSettings
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.local.supervisor import Supervisor
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.platform import SourceSpec, default_trigger
 from tests.fakes.processes import FakeLauncher
 from tests.waiting import wait_until
 
 
-def app(name: str, *sources: SourceSpec) -> AppSpec:
-    function = FunctionSpec(name=name, site="s", artifact=Path("/a"))
-    return AppSpec(function=function, triggers=(default_trigger(name),), sources=sources)
+def app(name: str, *sources: SourceSpec) -> LocalApp:
+    function = LocalFunction(name=name, site="s", artifact=Path("/a"))
+    return LocalApp(function=function, triggers=(default_trigger(name),), sources=sources)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, default_trigger
+from eaves.platform import SourceSpec, default_trigger
 from tests.contract.harness import LocalHarness, status_of
 from tests.ports import find_port
 from tests.waiting import wait_until
@@ -37,9 +38,9 @@ def harness() -> Iterator[LocalHarness]:
             made.stop()
 
 
-def app(artifact: Path, *sources: SourceSpec) -> AppSpec:
-    function = FunctionSpec(name="digits", site="test", artifact=artifact)
-    return AppSpec(function=function, triggers=(default_trigger("digits"),), sources=sources)
+def app(artifact: Path, *sources: SourceSpec) -> LocalApp:
+    function = LocalFunction(name="digits", site="test", artifact=artifact)
+    return LocalApp(function=function, triggers=(default_trigger("digits"),), sources=sources)
 
 
 def captured(number: int) -> tuple[dict[str, str], bytes]:

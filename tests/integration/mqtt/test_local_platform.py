@@ -14,7 +14,8 @@ import pytest
 
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import TriggerSpec
 from tests.contract.harness import LocalHarness, status_of
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction
@@ -45,9 +46,9 @@ def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:
     return TriggerSpec(name=name, filter={"type": IMAGE_CLASSIFIED}, url=url, mqtt=MqttTriggerSettings(**settings))
 
 
-def app(*triggers: TriggerSpec) -> AppSpec:
+def app(*triggers: TriggerSpec) -> LocalApp:
     """One whose function is never needed."""
-    return AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/none")), triggers=triggers)
+    return LocalApp(function=LocalFunction(name="flowers", site="home", artifact=Path("/none")), triggers=triggers)
 
 
 def publish(harness: LocalHarness, *events: Event) -> None:

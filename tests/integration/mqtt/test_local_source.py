@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from eaves.events import IMAGE_CAPTURED
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec, TriggerSpec
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import SourceSpec, TriggerSpec
 from tests.contract.harness import LocalHarness
 from tests.integration.mqtt.harness import connect_publisher, picture, publish
 from tests.processes.mosquitto import KEEPING_ALL, run_mosquitto
@@ -25,8 +26,8 @@ def test_images_of_a_broker_reach_a_subscriber_and_none_is_lost_while_the_platfo
         try:
             with harness.open_sink() as sink:
                 trigger = TriggerSpec(name="all", filter={"type": IMAGE_CAPTURED}, url=sink.url)
-                function = FunctionSpec(name="flowers", site="home", artifact=Path("/none"))
-                harness.deploy(AppSpec(function=function, triggers=(trigger,), sources=(source,)))
+                function = LocalFunction(name="flowers", site="home", artifact=Path("/none"))
+                harness.deploy(LocalApp(function=function, triggers=(trigger,), sources=(source,)))
                 wait_until(lambda: "SUBACK to eaves-home-gate" in broker.log.read_text(), 30, what="the subscription")
                 publish(publisher, picture(1))
                 wait_until(lambda: len(sink.received) == 1, 30, what="the first image")

@@ -19,7 +19,8 @@ import pytest
 from eaves.admin.report import LinkReport
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec, SourceSpec, TriggerSpec, default_trigger
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
 from tests.contract.harness import LocalHarness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
 from tests.waiting import wait_until
@@ -81,15 +82,15 @@ class Edge:
         if authorities is not None:
             (credentials / "ca.crt").write_bytes(authorities.read_bytes())
         opened = open_artifact(artifact)
-        function = FunctionSpec(name=name, site=SITE, artifact=opened.path, artifact_digest=opened.digest)
-        self.app = AppSpec(
+        function = LocalFunction(name=name, site=SITE, artifact=opened.path, artifact_digest=opened.digest)
+        self.app = LocalApp(
             function=function,
             triggers=(default_trigger(name),),
             sources=(SourceSpec(name="inbox", options={"path": str(self.inbox), "settle_s": 0.2}),),
             relay=RelaySpec(to=to, credentials=credentials, **relay),
         )
 
-    def deploy(self, app: AppSpec | None = None) -> None:
+    def deploy(self, app: LocalApp | None = None) -> None:
         self._harness.platform.deploy(app or self.app)
 
     def put(self, count: int, data: bytes | None = None) -> None:

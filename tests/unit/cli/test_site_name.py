@@ -9,13 +9,14 @@ import pytest
 
 from eaves.cli.link.site_name import warn_of_waiting
 from eaves.events import IMAGE_CLASSIFIED, Event
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec
+from eaves.platform import RelaySpec
 from eaves.relay.lanes import ARCHIVE
 from eaves.spool import Spool
 
-APP = AppSpec(
-    function=FunctionSpec(name="flowers", site="home", artifact=Path("/a")),
+APP = LocalApp(
+    function=LocalFunction(name="flowers", site="home", artifact=Path("/a")),
     relay=RelaySpec(to="https://cloud.example:8443"),
 )
 RENAMED = replace(APP, function=replace(APP.function, site="mill"))

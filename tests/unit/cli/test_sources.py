@@ -36,10 +36,11 @@ def test_what_a_platform_needs_and_what_the_agent_is_told_stand_side_by_side(fol
         "rate": "1/s",
         "credentials": "secret",
     }
-    (source,) = resolve_sources(workspace(folder, values))
+    loaded = workspace(folder, values)
+    assert loaded.project.sources[0].claim == "photos"
+    (source,) = resolve_sources(loaded)
     assert source == SourceSpec(
         name="inbox",
-        claim="photos",
         options={
             "path": str(folder / "inbox"),
             "polling": True,

@@ -10,16 +10,17 @@ import pytest
 from eaves.config import build, env_layer
 from eaves.local.processes.agents import Agents
 from eaves.local.processes.process_group import LIVENESS_S, RESTART, STEADY_S
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, SourceSpec
+from eaves.platform import SourceSpec
 from eaves.sources.settings import AgentSettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
 
 
-def app(name: str, *sources: str, site: str = "s") -> AppSpec:
-    function = FunctionSpec(name=name, site=site, artifact=Path("/a"))
-    return AppSpec(
+def app(name: str, *sources: str, site: str = "s") -> LocalApp:
+    function = LocalFunction(name=name, site=site, artifact=Path("/a"))
+    return LocalApp(
         function=function, sources=tuple(SourceSpec(name=source, options={"path": "/in"}) for source in sources)
     )
 

@@ -16,7 +16,8 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.history import FileHistory
 from eaves.local.broker import REMOVED, Broker, Send, Subscription, lane_of
 from eaves.local.broker.forwarding import build_relay_trigger
-from eaves.platform import RELAY, AppSpec, DeliverySettings, FunctionSpec, RelaySpec, TriggerSpec, default_trigger
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import RELAY, DeliverySettings, RelaySpec, TriggerSpec, default_trigger
 from eaves.spool import Spool, SpoolLimits
 from tests.waiting import wait_until
 
@@ -83,16 +84,16 @@ class Busy:
         return refuse(event, headers)
 
 
-def app(name: str = "flowers", **relay: Any) -> AppSpec:
-    function = FunctionSpec(name=name, site="home", artifact=Path("/a"))
-    return AppSpec(
+def app(name: str = "flowers", **relay: Any) -> LocalApp:
+    function = LocalFunction(name=name, site="home", artifact=Path("/a"))
+    return LocalApp(
         function=function,
         triggers=(default_trigger(name),),
         relay=RelaySpec(to="https://cloud.example:8443", **relay),
     )
 
 
-def subscriptions(wanted: AppSpec, function: Send, relay: Relay) -> dict[str, Subscription]:
+def subscriptions(wanted: LocalApp, function: Send, relay: Relay) -> dict[str, Subscription]:
     """Of the function and the relay, as `Apps` makes them."""
     name = wanted.function.name
     predicts = TriggerSpec(name=name, filter={"type": IMAGE_CAPTURED}, function=name, delivery=QUICK)

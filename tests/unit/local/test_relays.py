@@ -12,8 +12,9 @@ from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import UnreachableError
 from eaves.events import Event
 from eaves.local.processes.relays import Relays
+from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec
+from eaves.platform import RelaySpec
 from eaves.relay.settings import RelaySettings
 from tests.fakes.clock import ManualClock
 from tests.fakes.processes import FakeLauncher
@@ -22,9 +23,9 @@ TO = "https://cloud.example:8443"
 EVENT = Event(id="1", source="/eaves/home/flowers", type="t")
 
 
-def app(name: str = "flowers", **relay: Any) -> AppSpec:
-    function = FunctionSpec(name=name, site="home", artifact=Path("/a"))
-    return AppSpec(function=function, relay=RelaySpec(**{"to": TO, **relay}))
+def app(name: str = "flowers", **relay: Any) -> LocalApp:
+    function = LocalFunction(name=name, site="home", artifact=Path("/a"))
+    return LocalApp(function=function, relay=RelaySpec(**{"to": TO, **relay}))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from eaves.cli.app.event_attributes import warn_of_attributes
 from eaves.cli.app.project import load_workspace
 from eaves.cli.app.triggers import resolve_relay
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, FunctionSpec, RelaySpec, parse_app
+from eaves.local.specs import LocalApp, LocalFunction, parse_app
+from eaves.platform import RelaySpec
 from knative.deploy.function_image import FunctionImage
 from knative.settings import SiteSettings
 
@@ -34,12 +35,14 @@ def faults(folder: Path, **values: Any) -> dict[str, str]:
 
 def test_a_relay_survives_its_spec_file() -> None:
     relay = RelaySpec(to=TO, credentials=Path("/c"), alarms=({"label": "fire"},), images="low", rate_bytes=9)
-    app = AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud")
+    app = LocalApp(
+        function=LocalFunction(name="flowers", site="home", artifact=Path("/a")), relay=relay, through="cloud"
+    )
     assert parse_app(app.to_dict(), "spec") == app
 
 
 def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
-    values = AppSpec(function=FunctionSpec(name="flowers", site="home", artifact=Path("/a"))).to_dict()
+    values = LocalApp(function=LocalFunction(name="flowers", site="home", artifact=Path("/a"))).to_dict()
     del values["relay"], values["through"]
     read = parse_app(values, "spec")
     assert (read.relay.enabled, read.through, read.cloud_function) == (False, "edge", "")

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from eaves.errors import ClusterError
-from eaves.platform import RelaySpec, SourceSpec
 from knative.client.cluster import Cluster
 from knative.deploy.objects.apply_result import CHANGED, CREATED, REMOVED, UNCHANGED, UNJUDGED, ApplyResult
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.resources.fields.labels import MANAGER, TRAINING_PARTS
+from knative.specs import ClusterRelay, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import AGENTS, deploy, objects, outcomes, render
 from tests.fakes.controllers.knative import Knative
@@ -77,7 +77,7 @@ def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_sen
     cluster: Cluster, knative: Knative
 ) -> None:
     app = relayed_app()
-    bare = replace(app, relay=RelaySpec())
+    bare = replace(app, relay=ClusterRelay())
     deploy(cluster, bare, full_settings())
     told = order(deploy(cluster, app, full_settings()))
     assert told.index("created StatefulSet/flowers-relay") < told.index("changed SinkBinding/flowers-inbox")
@@ -203,7 +203,7 @@ def test_a_cluster_without_eventing_says_what_it_has_not(cluster: Cluster, apise
 def test_an_agent_beside_a_volume_has_a_name_that_its_pods_can_carry() -> None:
     from eaves.errors import ConfigError
 
-    app = replace(full_app(), sources=(SourceSpec(name="a" * 40, claim="photos"),))
+    app = replace(full_app(), sources=(ClusterSource(name="a" * 40, claim="photos"),))
     assert render(app, full_settings())
     long = replace(app, function=replace(app.function, name="f" * 40))
     with pytest.raises(ConfigError, match=r"sources\[0\]\.name: must be at most 11 characters long"):

@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 
 from eaves.errors import InvalidError
-from eaves.platform import AppSpec
 from knative.client.cluster import Cluster
 from knative.deploy.diff import diff_app
 from knative.settings import KnativeSettings
+from knative.specs import ClusterApp
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import OWNER, deploy, objects, render
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster
 
 
-def diff(cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None) -> list[str]:
+def diff(cluster: Cluster, app: ClusterApp, settings: KnativeSettings | None = None) -> list[str]:
     return list(diff_app(cluster, render(app, settings), OWNER))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from eaves.errors import ConflictError, NotFoundError
-from eaves.platform import TriggerSpec
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
@@ -20,6 +19,7 @@ from knative.deploy.pins import prune_pins
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
+from knative.specs import ClusterTrigger
 from knative.status.function_status import read_status
 from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE, objects, render
@@ -69,7 +69,7 @@ def deploy(
 ) -> SiteUpdate:
     app = plain_app(image=image)
     if extra:
-        trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
     wanted = SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s)
     return update_site(cluster, SITE, wanted)

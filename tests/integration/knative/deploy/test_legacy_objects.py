@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from eaves.errors import ConflictError, InvalidError, UnreachableClusterError
-from eaves.platform import AppSpec
 from knative.client.cluster import Cluster
 from knative.deploy.diff import diff_app
 from knative.deploy.objects.apply_result import REMOVED, UNCHANGED
@@ -23,6 +22,7 @@ from knative.deploy.objects.inventory import read_inventory
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.removal import remove_app
 from knative.resources.fields.labels import MANAGER
+from knative.specs import ClusterApp
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
 from tests.fakes.controllers.knative import Knative
@@ -45,7 +45,7 @@ def read_deployed() -> Iterator[dict[str, Any]]:
     yield from yaml.safe_load_all(DEPLOYED.read_text())
 
 
-def same_app(site: str = "barn") -> AppSpec:
+def same_app(site: str = "barn") -> ClusterApp:
     """The app that was deployed."""
     app = full_app()
     function = replace(app.function, site=site)

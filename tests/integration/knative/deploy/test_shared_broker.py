@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from eaves.platform import AppSpec, default_trigger
 from knative.client.cluster import Cluster
 from knative.deploy.objects.brokers import MARK
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.removal import remove_app
+from knative.specs import ClusterApp, build_default_trigger
 from tests.cluster.apps import NAME, plain_app
 from tests.cluster.deploys import AGENTS, HOME, deploy, objects
 from tests.fakes.controllers.knative import Knative
@@ -48,9 +48,10 @@ def owner(name: str) -> AppOwner:
     return AppOwner(app=name, site="barn", agents=AGENTS)
 
 
-def app(name: str) -> AppSpec:
+def app(name: str) -> ClusterApp:
     plain = plain_app()
-    return replace(plain, function=replace(plain.function, name=name), triggers=(default_trigger(name),))
+    function = replace(plain.function, name=name)
+    return replace(plain, function=function, triggers=(build_default_trigger(function),))
 
 
 def deploy_birds(cluster: Cluster) -> None:

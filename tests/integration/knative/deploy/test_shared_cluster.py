@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from eaves.errors import ConflictError, UnreachableClusterError
-from eaves.platform import AppSpec, SourceSpec
 from knative.client.cluster import Cluster, open_cluster
 from knative.deploy.objects.apply_result import LEFT, REMOVED, UNCHANGED, ApplyResult
 from knative.deploy.objects.inventory import (
@@ -23,12 +22,13 @@ from knative.deploy.objects.inventory import (
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.removal import remove_app
 from knative.resources.fields.labels import MANAGER
+from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
 from tests.cluster.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
-CAMERA = (SourceSpec(name="camera", agent="node", options={"path": "/data/camera"}),)
+CAMERA = (ClusterSource(name="camera", agent="node", options={"path": "/data/camera"}),)
 TRIGGER = "eventing.knative.dev/v1/Trigger"
 AUDIT: dict[str, Any] = {
     "apiVersion": "eventing.knative.dev/v1",
@@ -52,7 +52,7 @@ def open_namespace(apiserver: FakeCluster, tmp_path: Path) -> Open:
     return made
 
 
-def camera_app(site: str = "home") -> AppSpec:
+def camera_app(site: str = "home") -> ClusterApp:
     """A function with a camera on each node."""
     return replace(plain_app(site=site), sources=CAMERA)
 

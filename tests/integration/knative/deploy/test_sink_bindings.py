@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.platform import AppSpec, RelaySpec
 from knative.client.cluster import Cluster
+from knative.specs import ClusterApp, ClusterRelay
 from tests.cluster.apps import full_settings, relayed_app
 from tests.cluster.deploys import HOME, deploy
 from tests.fakes.controllers.knative import Knative
@@ -17,7 +17,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster
 AGENT = "flowers-inbox"
 LOCAL = relayed_app(images="all")
 CLOUD = replace(LOCAL, through="cloud", sources=tuple(replace(source, through="function") for source in LOCAL.sources))
-BARE = replace(LOCAL, relay=RelaySpec())
+BARE = replace(LOCAL, relay=ClusterRelay())
 BROKER, RELAY = "http://broker.eaves/", "http://service.flowers-relay/"
 
 
@@ -34,7 +34,7 @@ def variables(server: FakeCluster) -> dict[str, str]:
     ids=["a relay comes", "a relay goes", "into the cloud", "out of the cloud"],
 )
 def test_a_new_sink_is_written_into_no_other_variable(
-    cluster: Cluster, knative: Knative, apiserver: FakeCluster, first: AppSpec, second: AppSpec, sink: str
+    cluster: Cluster, knative: Knative, apiserver: FakeCluster, first: ClusterApp, second: ClusterApp, sink: str
 ) -> None:
     controller = LateSinkBindings(apiserver, HOME)
     deploy(cluster, second, full_settings())

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from eaves.errors import ClusterError, DeniedError
-from eaves.platform import AppSpec, DeliverySettings, RelaySpec
+from eaves.platform import DeliverySettings
 from knative.client.cluster import Cluster
 from knative.deploy.objects.apply_result import CHANGED, UNCHANGED
 from knative.deploy.objects.subscriptions import find_hidden
 from knative.resources.fields.labels import DELIVERY_ANNOTATION
+from knative.specs import ClusterApp, ClusterRelay
 from tests.cluster.apps import NAME, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import HOME, deploy, outcomes
 from tests.fakes.controllers.knative import SUBSCRIPTION, TRIGGER, Knative
@@ -22,7 +23,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 SINK = "http://dead.barn.svc.cluster.local/"
 
 
-def app_with(**delivery: Any) -> AppSpec:
+def app_with(**delivery: Any) -> ClusterApp:
     """An app whose trigger has this delivery."""
     app = plain_app()
     return replace(app, triggers=(replace(app.triggers[0], delivery=DeliverySettings(**delivery)),))
@@ -86,7 +87,7 @@ def test_a_relay_leaves_the_subscription_before_its_service_goes(
     deploy(cluster, app, full_settings())
     assert delivery(apiserver)["deadLetterSink"]["ref"]["name"] == f"{NAME}-relay"
     before = len(apiserver.log)
-    deploy(cluster, replace(app, relay=RelaySpec()), full_settings())
+    deploy(cluster, replace(app, relay=ClusterRelay()), full_settings())
     assert "deadLetterSink" not in delivery(apiserver)
     sent = [f"{one.method} {one.path}" for one in apiserver.log[before:]]
     (patched,) = [index for index, one in enumerate(sent) if one.startswith("PATCH") and "/subscriptions/" in one]
@@ -184,7 +185,7 @@ def test_a_right_that_lacks_is_named_and_nothing_is_removed(
     deploy(cluster, app, full_settings())
     apiserver.denied = {("patch", "subscriptions.messaging.knative.dev")}
     with pytest.raises(DeniedError, match=r"subscriptions\.messaging\.knative\.dev"):
-        deploy(cluster, replace(app, relay=RelaySpec()), full_settings())
+        deploy(cluster, replace(app, relay=ClusterRelay()), full_settings())
     assert apiserver.get("v1/Service", f"{NAME}-relay", namespace=HOME)
 
 

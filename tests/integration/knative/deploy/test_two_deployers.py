@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from eaves.errors import ConflictError, EavesError
-from eaves.platform import TriggerSpec
 from knative import rollout
 from knative.client.cluster import Cluster
 from knative.deploy.deploy_sequence import mark_of
@@ -22,6 +21,7 @@ from knative.deploy.reconciliation import reconcile_site
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.platform import KnativePlatform
 from knative.settings import KnativeSettings, RolloutSettings
+from knative.specs import ClusterTrigger
 from tests.cluster.apps import IMAGE, NAME, plain_app
 from tests.cluster.deploys import HOME, SITE
 from tests.cluster.rollouts import FIRST, SECOND, shares
@@ -37,7 +37,7 @@ Tell = Callable[[str], object]
 def wanted(image: str, *, by: str, ready_s: float = 10, follow: bool = False, extra: str = "") -> SiteDeployment:
     app = plain_app(image=image)
     if extra:
-        trigger = TriggerSpec(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
+        trigger = ClusterTrigger(name=extra, filter={"type": "x"}, url="http://alarm.cams.svc.cluster.local/")
         app = replace(app, triggers=(*app.triggers, trigger))
     return SiteDeployment(app=app, knative=KnativeSettings(), rollout=SETTINGS, by=by, ready_s=ready_s, follow=follow)
 

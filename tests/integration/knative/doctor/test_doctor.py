@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from eaves.platform import DeliverySettings, TriggerSpec
+from eaves.platform import DeliverySettings
 from knative.client.cluster import Cluster
 from knative.doctor import CHECKS, ERROR, NOTE, OK, WARNING, examine, worst
+from knative.specs import ClusterTrigger
 from tests.cluster.examinations import APP, HERE, IMAGE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.fakes.controllers.installation import EVENTING, GATEWAY, SERVING, bare, config, deployment, node, set_channel
 from tests.fakes.kubernetes.apiserver import FakeCluster
@@ -197,10 +198,10 @@ def test_a_broker_that_somebody_else_should_have_made(patient: Patient) -> None:
 
 
 def test_where_undelivered_events_go(patient: Patient, server: FakeCluster) -> None:
-    kept = TriggerSpec(
+    kept = ClusterTrigger(
         name="kept", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink="http://dead.test/")
     )
-    lost = TriggerSpec(name="lost", url="http://x.test/")
+    lost = ClusterTrigger(name="lost", url="http://x.test/")
     app = replace(APP, triggers=(*APP.triggers, kept, lost))
     own, other = patient.find("triggers", app=app)
     assert own.fix == "set knative.dead_letter_sink in eaves.yaml to an http(s) address"

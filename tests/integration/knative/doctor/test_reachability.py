@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
-from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
 from eaves.reachability import ReachabilityTarget, Reached
 from knative.client.cluster import Cluster
 from knative.doctor import ERROR, NOTE, OK, WARNING, DoctorFinding, examine
 from knative.resources.fields.labels import labels
 from knative.resources.probe import LIFE_S, PART
+from knative.specs import ClusterApp, ClusterMqttSettings, ClusterRelay, ClusterSource, ClusterTrigger
 from tests.cluster.examinations import APP, HERE, SETTINGS, SITE, Patient, cluster, patient, server
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
@@ -25,8 +24,8 @@ __all__ = ["cluster", "patient", "server"]
 PLAIN, TLS = "broker.lan:1883", "tls://broker.lan:8883"
 
 
-def publishing(url: str = "mqtt://broker.lan/gate", **mqtt: Any) -> AppSpec:
-    trigger = TriggerSpec(name="out", url=url, mqtt=MqttTriggerSettings(**mqtt))
+def publishing(url: str = "mqtt://broker.lan/gate", **mqtt: Any) -> ClusterApp:
+    trigger = ClusterTrigger(name="out", url=url, mqtt=ClusterMqttSettings(**mqtt))
     return replace(APP, triggers=(*APP.triggers, trigger))
 
 
@@ -46,7 +45,7 @@ def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", *
     return made
 
 
-def look(cluster: Cluster, app: AppSpec, **more: Any) -> list[DoctorFinding]:
+def look(cluster: Cluster, app: ClusterApp, **more: Any) -> list[DoctorFinding]:
     found = examine(cluster, app, SETTINGS, SITE, **more)
     return [one for one in found if one.check == "reachability"]
 
@@ -191,8 +190,8 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     assert patient.find("credentials", app=app) == []
 
 
-def relaying(**relay: Any) -> AppSpec:
-    return replace(APP, relay=RelaySpec(**{"to": "https://cloud.example", "secret": "link", **relay}))
+def relaying(**relay: Any) -> ClusterApp:
+    return replace(APP, relay=ClusterRelay(**{"to": "https://cloud.example", "secret": "link", **relay}))
 
 
 def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, server: FakeCluster) -> None:
@@ -211,7 +210,7 @@ def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, 
 def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_are(
     patient: Patient, server: FakeCluster
 ) -> None:
-    source = SourceSpec(name="camera", agent="node", options={"path": "/photos"})
+    source = ClusterSource(name="camera", agent="node", options={"path": "/photos"})
     app = replace(relaying(), sources=(source,), through="cloud")
     play_pod(server, Reached(address="tls://cloud.example:443"))
     secret(server, "token", name="link")
@@ -237,7 +236,7 @@ def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
     patient: Patient, server: FakeCluster
 ) -> None:
     play_pod(server, Reached(address="tls://cloud.example:443"))
-    app = replace(relaying(), sources=(SourceSpec(name="shared", claim="shared", through="broker"),))
+    app = replace(relaying(), sources=(ClusterSource(name="shared", claim="shared", through="broker"),))
     found = patient.one("triggers", app=app)
     assert "the Trigger flowers-relay has no dead letter sink" in found.message
     assert "what shared sent through the Broker is dropped when the relay is away or full for 50 hours" in found.message

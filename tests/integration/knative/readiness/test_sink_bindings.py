@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from eaves.errors import StartError
-from eaves.platform import AppSpec, SourceSpec
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.readiness.wait import wait_whole
 from knative.render.rendering import render_app
 from knative.resources.fields.labels import TOUCHED_ANNOTATION
+from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import NAME, full_settings, plain_app
 from tests.cluster.deploys import HOME, OWNER, SITE
 from tests.fakes.controllers.knative import Knative
@@ -22,8 +22,8 @@ BROKER, BINDING = "eventing.knative.dev/v1/Broker", "sources.knative.dev/v1/Sink
 SAID = "Addressable could not be extracted from destination: address not set for Kind = Broker"
 
 
-def watched_app() -> AppSpec:
-    return replace(plain_app(), sources=(SourceSpec(name="inbox", claim="photos"),))
+def watched_app() -> ClusterApp:
+    return replace(plain_app(), sources=(ClusterSource(name="inbox", claim="photos"),))
 
 
 def deploy_whole(cluster: Cluster, timeout_s: float = 10.0, patience_s: float = 60.0) -> None:
@@ -92,7 +92,7 @@ def test_one_that_stays_unresolved_is_touched_now_and_then_and_said(
 def test_the_binding_that_knative_makes_for_a_container_source_is_touched(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
-    app = replace(plain_app(), sources=(SourceSpec(name="archive", agent="reader", claim="archive"),))
+    app = replace(plain_app(), sources=(ClusterSource(name="archive", agent="reader", claim="archive"),))
     manifests = render_app(app, full_settings(), SITE)
     said = ("SinkBindingReady", "False", "NoAddressable", SAID)
     (source,) = [one["metadata"]["name"] for one in manifests if one["kind"] == "ContainerSource"]

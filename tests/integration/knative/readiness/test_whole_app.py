@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from eaves.errors import StartError
-from eaves.platform import AppSpec
 from knative.client.cluster import Cluster
 from knative.deploy.site_update import SiteDeployment, SiteUpdate, update_site
 from knative.readiness.progress import DeploymentProgress
 from knative.rollout import parse_rollout_status
 from knative.settings import KnativeSettings, RolloutSettings
+from knative.specs import ClusterApp
 from tests.cluster.apps import full_app, full_settings, plain_app, relayed_app
 from tests.cluster.deploys import HOME, SITE
 from tests.fakes.controllers.knative import Knative
@@ -24,7 +24,7 @@ STATEFUL_SET, TRIGGER = "apps/v1/StatefulSet", "eventing.knative.dev/v1/Trigger"
 
 
 def update(
-    cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
+    cluster: Cluster, app: ClusterApp, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
 ) -> SiteUpdate:
     """What `eaves deploy` does at one site."""
     wanted = SiteDeployment(app=app, knative=settings or full_settings(), rollout=RolloutSettings(), ready_s=ready_s)
@@ -32,7 +32,7 @@ def update(
 
 
 def fail(
-    cluster: Cluster, app: AppSpec, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
+    cluster: Cluster, app: ClusterApp, settings: KnativeSettings | None = None, *, ready_s: float = 0.6
 ) -> StartError:
     with pytest.raises(StartError) as caught:
         update(cluster, app, settings, ready_s=ready_s)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from eaves.config import SettingsLayer, build
 from eaves.delivery.mqtt.target import broker_url, find_url_fault, topic_template
 from eaves.errors import ConfigError
+from eaves.local.specs import LocalApp, LocalFunction, parse_app
 from eaves.mqtt import parse_address
-from eaves.platform import AppSpec, FunctionSpec, TriggerSpec, parse_app
+from eaves.platform import TriggerSpec
+from knative.specs import ClusterTrigger
+
+T = TypeVar("T")
 
 
-def parse(**values: Any) -> TriggerSpec:
-    return build(TriggerSpec, SettingsLayer(origin="eaves.yaml", values={"name": "out", **values}))
+def parse(**values: Any) -> ClusterTrigger:
+    return parse_as(ClusterTrigger, **values)
+
+
+def parse_as(cls: type[T], **values: Any) -> T:
+    return build(cls, SettingsLayer(origin="eaves.yaml", values={"name": "out", **values}))
 
 
 @pytest.mark.parametrize(
@@ -81,10 +89,11 @@ def test_a_password_in_a_wrong_url_is_not_shown(url: str) -> None:
 
 
 def test_a_spec_file_keeps_all_of_it() -> None:
-    trigger = parse(url="mqtts://hub/a", mqtt={"retain": True, "credentials": "keys", "format": "json"})
-    function = FunctionSpec(name="f", site="s", artifact=Path("a"))
+    mqtt = {"retain": True, "credentials": "keys", "format": "json"}
+    trigger = parse_as(TriggerSpec, url="mqtts://hub/a", mqtt=mqtt)
+    function = LocalFunction(name="f", site="s", artifact=Path("a"))
 
-    read = parse_app(AppSpec(function=function, triggers=(trigger,)).to_dict(), "spec")
+    read = parse_app(LocalApp(function=function, triggers=(trigger,)).to_dict(), "spec")
 
     assert read.triggers == (trigger,)
     assert read.triggers[0].mqtt.credentials == Path("keys")

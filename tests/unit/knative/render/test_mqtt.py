@@ -9,35 +9,36 @@ from typing import Any
 import pytest
 
 from eaves.config import build, env_layer, iter_leaves
-from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, SourceSpec, TriggerSpec
 from eaves.publisher.settings import PublisherSettings
 from knative.render.rendering import render_app
 from knative.settings import KnativeSettings
+from knative.specs import ClusterApp, ClusterMqttSettings, ClusterSource, ClusterTrigger
 from tests.cluster.apps import full_settings, plain_app, plain_site
 
 URL = "mqtt://broker.lan/gate/{label}"
 
 
-def app(*, url: str = URL, name: str = "out", **mqtt: Any) -> AppSpec:
+def app(*, url: str = URL, name: str = "out", **mqtt: Any) -> ClusterApp:
     plain = plain_app()
-    return replace(plain, triggers=(*plain.triggers, TriggerSpec(name=name, url=url, mqtt=MqttTriggerSettings(**mqtt))))
+    return replace(
+        plain, triggers=(*plain.triggers, ClusterTrigger(name=name, url=url, mqtt=ClusterMqttSettings(**mqtt)))
+    )
 
 
-def render(wanted: AppSpec, **settings: Any) -> dict[str, dict[str, Any]]:
+def render(wanted: ClusterApp, **settings: Any) -> dict[str, dict[str, Any]]:
     """Objects of the publisher and its Trigger, by kind."""
     made = render_app(wanted, full_settings(**settings), plain_site())
     return {one["kind"]: one for one in made if one["metadata"]["name"].startswith("flowers-out")}
 
 
-def container(wanted: AppSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+def container(wanted: ClusterApp) -> tuple[dict[str, Any], dict[str, Any]]:
     """The publisher's pod and its container."""
     pod = render(wanted)["StatefulSet"]["spec"]["template"]["spec"]
     return pod, pod["containers"][0]
 
 
-def faults(wanted: AppSpec, settings: KnativeSettings | None = None) -> dict[str, str]:
+def faults(wanted: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         render_app(wanted, settings or full_settings(), plain_site())
     return {fault.path: fault.message for fault in error.value.faults}
@@ -114,5 +115,5 @@ def test_a_publisher_takes_the_agents_container_image() -> None:
 def test_names_that_a_stateful_set_cannot_have() -> None:
     assert "at most 39 characters" in faults(app(name="o" * 40))["triggers[0].name"]
     render(app(name="out" + "o" * 36))
-    twice = replace(app(name="out"), sources=(SourceSpec(name="out-mqtt", claim="photos"),))
+    twice = replace(app(name="out"), sources=(ClusterSource(name="out-mqtt", claim="photos"),))
     assert "must be another" in faults(twice)["triggers[0].name"]

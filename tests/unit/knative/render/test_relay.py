@@ -10,13 +10,13 @@ import pytest
 
 from eaves.config import build, env_layer, iter_leaves
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, RelaySpec, SourceSpec, TriggerSpec
 from eaves.relay.settings import RelaySettings
 from eaves.sources.settings import AgentSettings
 from knative.render.rendering import render_app
 from knative.resources.app.destinations import find_destinations
 from knative.resources.eventing import relay_name
 from knative.settings import KnativeSettings
+from knative.specs import ClusterApp, ClusterRelay, ClusterSource, ClusterTrigger
 from tests.cluster.apps import RECEIVER, full_settings, plain_app, plain_site, relayed_app
 
 RELAY = {"apiVersion": "v1", "kind": "Service", "name": "flowers-relay", "namespace": "eaves"}
@@ -24,7 +24,7 @@ BROKER = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "name": "ea
 Objects = dict[tuple[str, str], dict[str, Any]]
 
 
-def render(app: AppSpec, **settings: Any) -> Objects:
+def render(app: ClusterApp, **settings: Any) -> Objects:
     """Objects by kind and name."""
     made = render_app(app, full_settings(**settings), plain_site())
     return {(one["kind"], one["metadata"]["name"]): one for one in made}
@@ -41,21 +41,21 @@ def told(objects: Objects, kind: str, name: str) -> dict[str, str]:
     return {one["name"]: one["value"] for one in made["env"] if "value" in one}
 
 
-def faults(app: AppSpec, settings: KnativeSettings | None = None) -> dict[str, str]:
+def faults(app: ClusterApp, settings: KnativeSettings | None = None) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         render_app(app, settings or full_settings(), plain_site())
     return {fault.path: fault.message for fault in error.value.faults}
 
 
-def through_cloud(app: AppSpec) -> AppSpec:
+def through_cloud(app: ClusterApp) -> ClusterApp:
     sources = tuple(replace(source, through="function") for source in app.sources)
     return replace(app, through="cloud", sources=sources)
 
 
 def test_an_app_without_a_receiver_is_rendered_as_before() -> None:
-    bare = replace(relayed_app(), relay=RelaySpec())
+    bare = replace(relayed_app(), relay=ClusterRelay())
     assert not [name for kind, name in render(bare) if "relay" in name]
-    assert render(bare) == render(replace(bare, relay=RelaySpec(images="all", secret="link")))
+    assert render(bare) == render(replace(bare, relay=ClusterRelay(images="all", secret="link")))
 
 
 def test_agents_that_ask_the_function_send_to_the_relay_and_the_relay_to_the_broker() -> None:
@@ -120,7 +120,7 @@ def test_images_that_go_through_the_broker_are_brought_when_all_are_wanted() -> 
 
 
 def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
-    other = TriggerSpec(name="alarm", url="http://alarm.barn/")
+    other = ClusterTrigger(name="alarm", url="http://alarm.barn/")
     app = replace(relayed_app(), triggers=(*relayed_app().triggers, other))
     made = {name: one["spec"]["delivery"] for (kind, name), one in render(app).items() if kind == "Trigger"}
     assert made["flowers"]["deadLetterSink"] == made["flowers-alarm"]["deadLetterSink"] == {"ref": RELAY}
@@ -230,5 +230,5 @@ def test_the_receivers_address_is_one_that_the_doctor_tries() -> None:
 
 def test_no_name_is_too_long_for_a_stateful_set() -> None:
     app = relayed_app()
-    longest = replace(app, function=replace(app.function, name="f" * 40), sources=(SourceSpec(name="a", claim="b"),))
+    longest = replace(app, function=replace(app.function, name="f" * 40), sources=(ClusterSource(name="a", claim="b"),))
     assert len(relay_name(longest)) <= 52

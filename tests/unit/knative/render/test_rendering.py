@@ -12,15 +12,16 @@ import yaml
 
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, DeliverySettings, ScaleSettings, SourceSpec, TriggerSpec, default_trigger
+from eaves.platform import DeliverySettings, ScaleSettings, default_trigger
 from functions.settings import FunctionSettings
 from knative.render.rendering import file_name, render_app, to_yaml, write_files
 from knative.settings import KnativeSettings, SiteSettings
+from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 from tests.cluster.apps import IMAGE, full_app, full_settings, plain_app, plain_site, relayed_app
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
 GOLDEN = Path(__file__).parent / "rendered"
-CASES: dict[str, tuple[AppSpec, KnativeSettings, SiteSettings]] = {
+CASES: dict[str, tuple[ClusterApp, KnativeSettings, SiteSettings]] = {
     "plain": (plain_app(), KnativeSettings(), SiteSettings(name="barn")),
     "full": (full_app(), full_settings(), plain_site()),
     "relayed": (relayed_app(), full_settings(create_broker=False, pin=False), plain_site()),
@@ -91,7 +92,7 @@ def test_a_dead_letter_sink_by_name_is_that_triggers_receiver_or_a_function() ->
     app = full_app()
     sinks = ("alarm", "gate", app.function.name, "elsewhere")
     triggers = [
-        TriggerSpec(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
+        ClusterTrigger(name=f"to-{sink}", url="http://x.test/", delivery=DeliverySettings(dead_letter_sink=sink))
         for sink in sinks
     ]
     made = render_app(replace(app, triggers=(*app.triggers, *triggers)), full_settings(), plain_site())
@@ -180,8 +181,8 @@ def test_nothing_is_let_out_but_names_until_references_are_allowed() -> None:
 
 
 def test_what_a_cluster_needs_and_eaves_yaml_lacks_is_said_all_at_once() -> None:
-    sources = (SourceSpec(name="inbox"), SourceSpec(name="camera", agent="node", options={"path": "camera"}))
-    short = TriggerSpec(name="short", delivery=DeliverySettings(timeout_s=30))
+    sources = (ClusterSource(name="inbox"), ClusterSource(name="camera", agent="node", options={"path": "camera"}))
+    short = ClusterTrigger(name="short", delivery=DeliverySettings(timeout_s=30))
     app = plain_app(image="registry.example/flowers:v1")
     with pytest.raises(ConfigError) as error:
         render_app(

@@ -11,12 +11,12 @@ import pytest
 
 from eaves.config import build, env_layer
 from eaves.errors import ConfigError
-from eaves.platform import AppSpec, SourceSpec
 from eaves.sources.agent.configuration import read_source
 from eaves.sources.settings import AgentSettings
 from knative.client.kinds import CONTAINER_SOURCE, DAEMON_SET, STATEFUL_SET
 from knative.render.rendering import render_app
 from knative.resources.app.destinations import Destination, find_destinations
+from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_settings, plain_app, plain_site
 from tests.cluster.manifests import pod_templates, restricted_faults, validate
 
@@ -24,20 +24,20 @@ MQTT = {"url": "mqtts://broker.lan", "topics": ["gate/+"]}
 AGENTS = {STATEFUL_SET.kind, DAEMON_SET.kind, CONTAINER_SOURCE.kind}
 
 
-def app(kind: str = "mqtt", *, name: str = "gate", options: dict[str, Any] | None = None, **values: Any) -> AppSpec:
+def app(kind: str = "mqtt", *, name: str = "gate", options: dict[str, Any] | None = None, **values: Any) -> ClusterApp:
     """An app with one source."""
-    source = SourceSpec(name=name, kind=kind, options=MQTT if options is None else options, **values)
+    source = ClusterSource(name=name, kind=kind, options=MQTT if options is None else options, **values)
     return replace(plain_app(), sources=(source,))
 
 
-def render(wanted: AppSpec) -> dict[str, Any]:
+def render(wanted: ClusterApp) -> dict[str, Any]:
     """The object that runs the source."""
     made = render_app(wanted, full_settings(), plain_site())
     (found,) = [one for one in made if one["kind"] in AGENTS and "-pin-" not in one["metadata"]["name"]]
     return found
 
 
-def faults(wanted: AppSpec) -> dict[str, str]:
+def faults(wanted: ClusterApp) -> dict[str, str]:
     with pytest.raises(ConfigError) as error:
         render_app(wanted, full_settings(), plain_site())
     return {fault.path: fault.message for fault in error.value.faults}
@@ -111,8 +111,8 @@ def test_the_memory_suffices_for_the_largest_image(max_bytes: int, limit: str) -
 
 def test_a_source_sees_its_own_secret_and_no_other() -> None:
     both = (
-        SourceSpec(name="gate", kind="mqtt", options=MQTT, secret="one"),
-        SourceSpec(name="yard", kind="mqtt", options=MQTT, secret="two"),
+        ClusterSource(name="gate", kind="mqtt", options=MQTT, secret="one"),
+        ClusterSource(name="yard", kind="mqtt", options=MQTT, secret="two"),
     )
     made = render_app(replace(plain_app(), sources=both), full_settings(), plain_site())
     seen = {
@@ -135,7 +135,7 @@ def test_a_folder_is_still_beside_its_claim() -> None:
     assert "podManagementPolicy" not in made["spec"], "it can't be changed of one that is there"
 
 
-def told_path(wanted: AppSpec) -> str:
+def told_path(wanted: ClusterApp) -> str:
     """The path in the pod that the agent is told."""
     (container,) = render(wanted)["spec"]["template"]["spec"]["containers"]
     (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
