@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.platform import AppSpec, FunctionSpec, TriggerSpec
-from tests.contract.harness import LocalHarness, status_of
+from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction
 from tests.processes.subscriber import subscribed
@@ -32,13 +31,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with open_local_harness() as made:
+        yield made
 
 
 def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:
