@@ -17,7 +17,7 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Changed, EntryContent
 from eaves.admin.report import QueueReport, parse_report
 from eaves.admin.routes import LEDGER, PREFIX
 from eaves.admin.selector import Selector
-from eaves.admin.unix_path import short_path
+from eaves.base.unix_path import short_path
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import read_lines
 from eaves.spool import Lease, LedgerLine, Spool

@@ -6,5 +6,6 @@ files, disk_errors     the one atomic write; what a full disk becomes
 strict_json            JSON as RFC 8259 has it and nothing else
 names, terminal        what things may be called; what makes text of others safe to show on a terminal
 statistics             intervals of a share, and bounds of a paired difference
+unix_path              paths of Unix sockets, however long
 allocator, telemetry   freed memory back to the system; the variables that switch telemetry off
 """

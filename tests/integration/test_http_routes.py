@@ -278,7 +278,7 @@ SERVERS = {
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(
-    r"\bFlask\(\"|\bcreate_server\(|\bTcpListener\b|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI)Server\)|\.listen\("
+    r"\bFlask\(\"|\bcreate_server\(|\bTcpListener\b|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI|Ingress)Server\)|\.listen\("
 )
 
 
