@@ -115,8 +115,9 @@ def parts() -> Iterator[dict[str, Any]]:
     request, error = HTTPRequestParser(adjustments), HTTPRequestParser(adjustments)
     request.received(CHUNKED)
     error.error = BadRequest("no")
+    mapped: dict[int, Any] = {}
     with ExitStack() as stack:
-        server = TcpWSGIServer(lambda environ, start: [], map=(mapped := {}), adj=adjustments)
+        server = TcpWSGIServer(lambda environ, start: [], map=mapped, adj=adjustments)
         stack.callback(wasyncore.close_all, mapped)
         ours, theirs = socket.socketpair()
         stack.enter_context(theirs)
