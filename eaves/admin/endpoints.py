@@ -42,7 +42,7 @@ def open_endpoints(
     sources: Callable[[], Sequence[SourceReport]] = tuple,
     link: Callable[[], LinkReport | None] = lambda: None,
     parts: Mapping[str, Callable[[], bool]],
-    path: Path,
+    socket: Path | None,
     host: str,
     port: int,
     around: Callable[[Answer], Answer] = lambda answer: answer,
@@ -57,7 +57,7 @@ def open_endpoints(
         sources: Gives what the sources that fill it report.
         link: Gives how the link is doing that it is forwarded over; None without one.
         parts: Name of each part without which the process is of no use, and whether it still runs.
-        path: The Unix socket.
+        socket: The Unix socket; None for `default_socket` of the spool.
         host: Address that the port is listened to on.
         port: TCP port of metrics and health; 0 for none.
         around: Gives what answers, made of what answers otherwise: to add something to its answers.
@@ -79,6 +79,7 @@ def open_endpoints(
         try_now=try_now,
     )
     routes = AgentRoutes(queue, lambda: [name for name, is_alive in parts.items() if not is_alive()])
+    path = socket or default_socket(spool.path)
     doors: list[dict[str, Any]] = [{"answer": around(routes.answer_socket), "path": path}]
     if port:
         doors.append({"answer": around(routes.answer_port), "host": host, "port": port})

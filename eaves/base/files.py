@@ -1,4 +1,7 @@
-"""Files that are replaced whole: one atomic write, with what is asked of it against a power cut as an argument."""
+"""Files that are replaced whole: one atomic write, with what is asked of it against a power cut as an argument.
+
+Also paths of Unix sockets, however long.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from typing import BinaryIO, Literal
 
 STAGING_SUFFIX = ".tmp"
 """End of the name of a file that is not yet the one it replaces; the name begins with a dot."""
+
+MAX_SOCKET_PATH_BYTES = 107
+"""Longest path of a Unix socket. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 Durability = Literal["none", "file", "folder"]
 """What a write asks of the disk. A process that is killed leaves the old content or the new one with each of them.
@@ -138,3 +144,22 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def short_path(path: Path) -> Iterator[str]:
+    """A path of the same socket that the kernel takes, for as long as the block runs.
+
+    A longer one goes by way of its folder, opened. Source: proc(5), /proc/self/fd.
+
+    Raises:
+        OSError: When the folder can't be opened.
+    """
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,4 +1,6 @@
-"""A small HTTP(S) server that takes CloudEvents: what publisher, relay and receiver listen with.
+"""A small HTTP(S) server of the standard library: what publisher, relay and receiver take CloudEvents with.
+
+Metrics and health of agents, and their queues' Unix sockets, are served with it as well (`eaves.admin.server`).
 
 server        listens, and owns the connections
 connections   the bounded table of open connections, and which of them makes room for the next one

@@ -165,7 +165,7 @@ class IngressConnection(BaseHTTPRequestHandler):
         except ConnectionBrokenError:
             raise
         except Exception:  # noqa: BLE001 - whoever sends next must be answered
-            _log.exception("a request could not be answered")
+            _log.exception("the answer to %s %s failed", request.method, request.path[:128])
             return answer_problem(500, "unexpected error; see the log", kind="internal")
 
     def _admit(self, share: MemoryReservation, owner: str, budget: MemoryBudget | None) -> None:

@@ -7,8 +7,10 @@ import socket
 import socketserver
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from eaves.base.files import short_path
 from eaves.errors import ConfigError, Fault
 from eaves.ingress.connection import IngressConnection
 from eaves.ingress.connections import Connections
@@ -54,9 +56,10 @@ class IngressServer:
 
     Args:
         serve: Answers requests; called from several threads.
+        limits: Its bounds.
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
-        limits: Its bounds.
+        path: A Unix socket of mode 0600, in place of host and port.
         tls: Certificates; None for plain HTTP.
         name: What listens, for messages.
 
@@ -65,21 +68,25 @@ class IngressServer:
     """
 
     def __init__(
-        self, serve: Serve, *, host: str, port: int, limits: IngressLimits, tls: ServerTls | None = None,
-        name: str = "receiver",
+        self, serve: Serve, *, limits: IngressLimits, host: str = "", port: int = 0, path: Path | None = None,
+        tls: ServerTls | None = None, name: str = "receiver",
     ) -> None:  # fmt: skip
+        self._path = path
+        address = (host, port) if path is None else path
         try:
-            self._listener = ListeningSocket((host, port), serve, limits, tls, name)
+            self._listener = ListeningSocket(address, serve, limits, tls, name)
         except OSError as error:
-            fault = Fault(origin=name, path="port", message=f"{host}:{port} can't be listened on: {error}")
-            raise ConfigError([fault], hint="choose another port with PORT") from error
+            where, setting = (f"{host}:{port}", "port") if path is None else (str(path), "path")
+            fault = Fault(origin=name, path=setting, message=f"{where} can't be listened on: {error}")
+            hint = "choose another port with PORT" if path is None else "choose another socket"
+            raise ConfigError([fault], hint=hint) from error
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(POLL_S,), name=name, daemon=True)
         self._thread.start()
 
     @property
     def port(self) -> int:
-        """The TCP port."""
-        return int(self._listener.server_address[1])
+        """The TCP port; 0 for a Unix socket."""
+        return int(self._listener.server_address[1]) if self._path is None else 0
 
     @property
     def connections(self) -> int:
@@ -105,6 +112,8 @@ class IngressServer:
         self._listener.shutdown()
         self._thread.join()
         self._listener.server_close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -125,21 +134,37 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], serve: Serve, limits: IngressLimits, tls: ServerTls | None, name: str
+        self, address: tuple[str, int] | Path, serve: Serve, limits: IngressLimits, tls: ServerTls | None, name: str
     ) -> None:
         self.serve = serve
         self.limits = limits
         self.budget = MemoryBudget(limits.in_flight_bytes, largest=limits.max_bytes, name=name)
         self.connections = Connections(limits.connections)
         self._tls = tls
-        self.programs_only = limits.programs_only and listens_on_loopback(address[0])
+        self._path = address if isinstance(address, Path) else None
         self.handshakes = FailedHandshakes()
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, IngressConnection)
+        if isinstance(address, Path):
+            self.programs_only, self.address_family = False, socket.AF_UNIX
+            super().__init__(str(address), IngressConnection)  # type: ignore[arg-type]
+        else:
+            self.programs_only = limits.programs_only and listens_on_loopback(address[0])
+            self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            super().__init__(address, IngressConnection)
+
+    def server_bind(self) -> None:
+        """Bind. A Unix socket is restricted before anybody can connect: connecting is refused until it listens."""
+        if self._path is None:
+            super().server_bind()
+            return
+        self._path.unlink(missing_ok=True)
+        with short_path(self._path) as bound:
+            self.socket.bind(bound)
+        self._path.chmod(0o600)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. Its thread makes the TLS handshake, so that nobody waits for one that hangs."""
         connection, address = super().get_request()
+        address = address or ("", 0)  # of a Unix socket
         if self._tls is None:
             return connection, address
         try:

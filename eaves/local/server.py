@@ -9,13 +9,11 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from flask import Flask
-from waitress.server import create_server
 from waitress.utilities import Error
 
 from eaves.base.backoff import Backoff
@@ -23,23 +21,24 @@ from eaves.base.clock import SYSTEM, Clock, StopFlag
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.routes import MAX_BODY_BYTES
 from functions.http.connection import HttpConnection
-from functions.http.thread_pool import ThreadPool
+from functions.http.listener import Listener, ListenerLimits, TcpListener, UnixListener
 
 HOST = "127.0.0.1"
-CONNECTIONS = 1000
-IDLE_S = 30
-"""Seconds after which an idle connection is closed, so that forgotten ones don't use up all there are."""
-THREADS = 32
-"""Requests at the same time; each holds its image while it waits for a function. Their threads are made when needed."""
-READ_TIMEOUT_S, MIN_RATE_BYTES_S = 30.0, 16_000
-"""As a function has them by default: seconds of silence within a request, and the bytes that give it one more."""
-RECEIVE_BYTES = 262_144
-"""Bytes that are taken from a connection at once: a photo in one or two rounds of the loop. waitress takes 8 KB, and
-each round costs a look at every connection."""
-ROOM_BYTES = 10 * MAX_BODY_BYTES
-"""Memory for all bodies under way; beyond it a sender is asked to come again, with 429."""
+LIMITS = ListenerLimits(
+    max_body_bytes=MAX_BODY_BYTES,
+    max_buffered_bytes=10 * MAX_BODY_BYTES,
+    read_timeout_s=30.0,
+    min_rate_bytes_s=16_000,
+    threads=32,
+    connections=1000,
+    probe_threads=8,
+    read_bytes=262_144,
+)
+"""A function's default times, and more of everything else: all functions of a machine are reached through one server.
+A thread holds its image while it waits for a function. A GET of the control socket asks each agent. Fewer and larger
+reads mean fewer rounds of the loop, and each round looks at every connection."""
 POLL_S = 1.0
-"""Longest round of a server's loop: how often it looks for idle connections."""
+"""Longest round of a server's loop."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
 """Pauses between attempts to listen again."""
 
@@ -121,6 +120,7 @@ class WebServer:
         app: Answers.
         address: Address to listen on.
         token: What a request must bring before its body is read; None: anybody's is.
+        limits: Bounds of its connections.
         clock: Clock for pauses.
 
     Attributes:
@@ -131,15 +131,22 @@ class WebServer:
     """
 
     def __init__(
-        self, app: Flask, address: ServerAddress, *, token: AccessToken | None = None, clock: Clock = SYSTEM
+        self,
+        app: Flask,
+        address: ServerAddress,
+        *,
+        token: AccessToken | None = None,
+        limits: ListenerLimits = LIMITS,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.address = address
+        self._limits = limits
         self._token = token
         self._app = app
         self._map: dict[int, Any] = {}
         self._stopping = StopFlag(clock)
         self._turn = threading.Lock()
-        self._server = self._listen()
+        self._listener: Listener | None = self._listen()
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
 
@@ -147,43 +154,32 @@ class WebServer:
         """Stop listening; requests in flight get a moment."""
         self._stopping.set()
         with self._turn:
-            if self._server is not None:
-                self._server.pull_trigger()
+            if self._listener is not None:
+                self._listener.pull_trigger()
         self._thread.join()
         self.address.release()
 
-    def _listen(self) -> Any:
+    def _listen(self) -> Listener:
         bound = self.address.bind()
+        make = UnixListener if bound.family == socket.AF_UNIX else TcpListener
+        connection = HttpConnection if self._token is None else partial(OpenConnection, self._token)
         try:
-            made = create_server(
-                self._app,
-                map=self._map,
-                sockets=[bound],
-                _dispatcher=ThreadPool(THREADS),
-                connection_limit=CONNECTIONS,
-                channel_timeout=IDLE_S,
-                max_request_body_size=MAX_BODY_BYTES,
-                recv_bytes=RECEIVE_BYTES,
-                inbuf_overflow=MAX_BODY_BYTES + 1,
-                outbuf_overflow=MAX_BODY_BYTES + 1,
-                ident=None,
-                clear_untrusted_proxy_headers=True,
+            return make(
+                self._app, self._limits, map=self._map, bound=bound, connection=connection, on_refusal=_log_refusal
             )
-            _harden(made, self._token)
         except BaseException:
             bound.close()
             raise
-        return made
 
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             try:
-                if self._server is None:
-                    self._server = self._listen()
+                if self._listener is None:
+                    self._listener = self._listen()
                     _log.info("the web server listens again")
                 failures = 0
-                self._serve()
+                self._serve(self._listener)
             except Exception:  # noqa: BLE001 - without its thread nothing would listen again
                 failures += 1
                 _log.exception("the web server failed; it listens again in a moment")
@@ -191,32 +187,26 @@ class WebServer:
                 self._stopping.wait(BACKOFF.pause_s(failures))
         self._close(wait_s=2)
 
-    def _serve(self) -> None:
+    def _serve(self, listener: Listener) -> None:
         """Serve until it is to stop.
 
         Raises:
             OSError: When the listening socket is gone: waitress closes it after an error and polls on without it.
         """
-        looked_at = time.monotonic()
         while not self._stopping.is_set():
-            self._server.asyncore.loop(timeout=POLL_S, map=self._map, use_poll=True, count=1)
-            now = time.monotonic()
-            if now - looked_at >= POLL_S:
-                looked_at = now
-                for connection in list(self._server.active_channels.values()):
-                    connection.expire(now, timeout_s=READ_TIMEOUT_S, min_rate_bytes_s=MIN_RATE_BYTES_S)
-            if not self._server.accepting:
+            listener.poll(POLL_S)
+            if not listener.accepting:
                 raise OSError("the listening socket was closed")
 
     def _close(self, *, wait_s: float) -> None:
         with self._turn:
-            server, self._server = self._server, None
-        if server is None:
+            listener, self._listener = self._listener, None
+        if listener is None:
             return
-        server.task_dispatcher.shutdown(cancel_pending=True, timeout=wait_s)
+        listener.stop_threads(wait_s)
         with contextlib.suppress(OSError):
-            server.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)  # answers that are ready
-        server.asyncore.close_all(map=self._map, ignore_all=True)
+            listener.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)  # answers that are ready
+        listener.asyncore.close_all(map=self._map, ignore_all=True)
 
 
 class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
@@ -227,32 +217,25 @@ class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitre
 
 
 class OpenConnection(HttpConnection):
-    """A connection of whoever reaches a port off loopback: without the token its request's body isn't read."""
+    """A connection of whoever reaches a port off loopback: without the token its request's body isn't read.
+
+    Args:
+        token: What a request must bring.
+    """
+
+    def __init__(self, token: AccessToken, *arguments: Any, **named: Any) -> None:
+        self._token = token
+        super().__init__(*arguments, **named)
 
     def received(self, data: bytes) -> bool:
         """Take in what has arrived, as far as its sender may send it."""
         taken = super().received(data)
         request = self.request
         has_head = request is not None and request.headers_finished
-        if has_head and not self.server.token.is_in(request.headers.get("AUTHORIZATION", "")):
+        if has_head and not self._token.is_in(request.headers.get("AUTHORIZATION", "")):
             self.refuse(Unauthorised(UNAUTHORISED))
         return taken
 
 
-def _harden(server: Any, token: AccessToken | None) -> None:
-    """Have connections read as a function reads them.
-
-    What two readers could understand differently is refused, each refusal is a problem document, and its sender can
-    read it before the connection is closed.
-    """
-    server.channel_class = HttpConnection if token is None else OpenConnection
-    server.token = token
-    server.draining = False
-    server.has_room = partial(_has_room, server)
-    server.refused = lambda status, kind: _log.info("refused a request with %d (%s)", status, kind)
-
-
-def _has_room(server: Any, _: HttpConnection) -> bool:
-    """Whether the bodies under way fit into memory."""
-    connections: list[HttpConnection] = list(server.active_channels.values())
-    return sum(connection.held_bytes for connection in connections) <= ROOM_BYTES
+def _log_refusal(status: int, kind: str) -> None:
+    _log.info("refused a request with %d (%s)", status, kind)

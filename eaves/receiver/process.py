@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from eaves.admin.agent import HEALTH, METRICS
-from eaves.admin.endpoints import default_socket, open_endpoints
+from eaves.admin.endpoints import open_endpoints
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import Answer as AdminAnswer
 from eaves.base.allocator import return_freed_memory
@@ -108,7 +108,7 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
                 spool,
                 [delivery],
                 parts={"the receiver": server.is_alive, f"lane {LANE}": delivery.is_alive},
-                path=settings.admin_socket or default_socket(settings.spool),
+                socket=settings.admin_socket,
                 host=settings.host,
                 port=settings.health_port,
                 around=partial(

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.admin.endpoints import default_socket, open_endpoints
+from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.base.backoff import Backoff
 from eaves.delivery import Deliverer, SinkClient, SinkResponse
@@ -71,7 +71,7 @@ def main(**options: Any) -> None:
                 [*list_deliveries(forwarder), *deliverers],
                 link=build_reporter(spool, forwarder),
                 parts=parts,
-                path=settings.admin_socket or default_socket(settings.spool),
+                socket=settings.admin_socket,
                 host=settings.host,
                 port=settings.health_port,
             )

@@ -13,13 +13,13 @@ from typing import Any
 import click
 
 from eaves import logs
+from eaves.admin.endpoints import open_endpoints
 from eaves.base.allocator import return_freed_memory
 from eaves.delivery import Deliverer, SinkClient
 from eaves.http_client.proxies import DIRECT, Proxies, parse_proxies
 from eaves.link.client import SOCKET_OPTIONS
 from eaves.link.credentialed import CredentialedClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from eaves.sources.agent.admin import open_admin
 from eaves.sources.agent.agent_spool import SpoolTakeover, open_spool
 from eaves.sources.agent.configuration import ConfiguredSource, count_remembered, parse_sources
 from eaves.sources.agent.context import AgentContext
@@ -62,7 +62,17 @@ def main(**options: Any) -> None:
             source.start()
         parts = {f"source {source.name}": source.is_alive for source in sources}
         parts |= {f"lane {one.status().lane}": one.is_alive for one in deliverers}
-        stack.enter_context(open_admin(settings, spool, deliverers, sources, parts=parts))
+        stack.enter_context(
+            open_endpoints(
+                spool,
+                deliverers,
+                sources=lambda: [source.report() for source in sources],
+                parts=parts,
+                socket=settings.admin_socket,
+                host=settings.host,
+                port=settings.port,
+            )
+        )
         try:
             signal.sigwait(STOP_SIGNALS)
         finally:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
+from eaves.errors import UnreachableClusterError
 from knative.client.cluster import Cluster
 from knative.deploy.app_apply import apply_app
 from knative.deploy.objects.apply_result import ApplyResult
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.pins import keep_pins
+from knative.deploy.removal import remove_app
 from knative.render.rendering import render_app
 from knative.resources.fields.labels import APP_LABEL
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 from tests.cluster.apps import NAME
-from tests.fakes.kubernetes.apiserver import FakeCluster
+from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
 HOME, AGENTS = "cams", "eaves-agents"
 SITE = SiteSettings(name="barn", namespace=HOME)
@@ -57,6 +61,41 @@ def outcomes(done: list[ApplyResult]) -> dict[str, set[str]]:
     for one in done:
         found.setdefault(one.outcome, set()).add(f"{one.kind}/{one.name}")
     return found
+
+
+def names(manifests: Iterable[dict[str, Any]]) -> set[str]:
+    """Objects as `outcomes` names them, `Trigger/flowers`."""
+    return {f"{one['kind']}/{one['metadata']['name']}" for one in manifests}
+
+
+def remove(cluster: Cluster, owner: AppOwner = OWNER, *, adopt: bool = False) -> set[str]:
+    """Remove an app; the objects that are gone or left, `Trigger/flowers`."""
+    return {f"{one.kind}/{one.name}" for one in remove_app(cluster, owner, adopt=adopt)}
+
+
+def training_sink(name: str) -> dict[str, Any]:
+    """A JobSink with the labels of one that trains the app."""
+    labels = {
+        "app.kubernetes.io/managed-by": "eaves",
+        "app.kubernetes.io/component": "training",
+        "eaves.dev/app": NAME,
+    }
+    kind = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink"}
+    return {**kind, "metadata": {"name": name, "labels": labels}, "spec": {}}
+
+
+def cut_removal(cluster: Cluster, server: FakeCluster, *, after: int, reply: Reply) -> None:
+    """Begin to remove the app, and answer every deletion after so many with `reply`."""
+    served: list[str] = []
+
+    def fault(request: Request) -> Reply | None:
+        served.extend([request.path] if request.method == "DELETE" else [])
+        return reply if len(served) > after else None
+
+    server.fault = fault
+    with pytest.raises(UnreachableClusterError):
+        remove_app(cluster, OWNER)
+    server.fault = lambda request: None
 
 
 def objects(server: FakeCluster) -> dict[str, dict[str, Any]]:

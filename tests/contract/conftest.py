@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, event_id
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, ScaleSettings, TriggerSpec, default_trigger
-from tests.contract.harness import Harness, LocalHarness
+from tests.contract.harness import Harness, open_local_harness
 from tests.contract.sinks import Sink
 from tests.inputs.artifacts import tiny_artifact
 from tests.processes.receiving import TOKEN, receiving, write_site
@@ -28,14 +27,8 @@ MakeEvent = Callable[..., Event]
 @pytest.fixture(params=["local"])
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """Each platform that needs nothing but this machine, running and empty; tests/e2e has the other one."""
-    # A short path: pytest's own is too long for a Unix socket when the test's name is.
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        local = LocalHarness(Path(folder) / "s")
-        local.start()
-        try:
-            yield local
-        finally:
-            local.stop()
+    with open_local_harness() as local:
+        yield local
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from http.client import HTTPConnection
@@ -143,6 +144,25 @@ class LocalHarness:
             self._up.send_signal(number)
             self._up.wait(60)
             self._up = None
+
+
+@contextmanager
+def open_local_harness(*, start: bool = True) -> Iterator[LocalHarness]:
+    """An empty state directory, and `eaves up` on it, which is ended afterwards.
+
+    pytest's own folders have names that are too long for a Unix socket when a test's name is.
+
+    Args:
+        start: Whether `eaves up` runs already.
+    """
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = LocalHarness(Path(folder) / "s")
+        try:
+            if start:
+                made.start()
+            yield made
+        finally:
+            made.stop()
 
 
 def status_of(platform: Platform[Never]) -> FunctionStatus:

@@ -272,11 +272,14 @@ SERVERS = {
     "eaves/local/server.py": "asked here; its Unix socket has mode 0600, see local/test_web.py",
     "eaves/local/routes.py": "its routes are asked here",
     "functions/http/app.py": "its routes are asked here",
+    "functions/http/listener.py": "what function and local platform listen with",
     "functions/http/server.py": "asked here",
     "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
-LISTENS = re.compile(r"\bFlask\(\"|\bcreate_server\(|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI)Server\)|\.listen\(")
+LISTENS = re.compile(
+    r"\bFlask\(\"|\bcreate_server\(|\bTcpListener\b|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI|Ingress)Server\)|\.listen\("
+)
 
 
 def test_every_server_is_known() -> None:

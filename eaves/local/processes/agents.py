@@ -6,17 +6,15 @@ import json
 from collections.abc import Mapping
 
 from eaves.admin.client import list_hung_parts
-from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.base.clock import SYSTEM, Clock
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.process_group import ProcessGroup, ProcessKind, RestartCheck
-from eaves.local.queues import read_agent
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import AppSpec, find_timeout_s
 
 
-class Agents:
-    """The agents of all apps. All calls but `describe`, `statuses` and `failed` come from one thread, which must last.
+class Agents(ProcessGroup):
+    """The agents of all apps.
 
     Args:
         state: State directory, which has their logs and spools.
@@ -41,53 +39,34 @@ class Agents:
         self._sink = sink
         self._sources: dict[str, tuple[str, ...]] = {}
         kind = ProcessKind(
-            name=AGENT,
-            module="eaves.sources",
-            log=state.agent_log,
-            socket=state.agent_socket,
-            prepare=self._find_takeover,
+            name=AGENT, module="eaves.sources", log=state.agent_log, socket=state.agent_socket, queue=str
         )
-        self._group = ProcessGroup(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
+        super().__init__(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the agents of these apps; start those again that ended and whose pause is over."""
-        wanted = {name: app for name, app in apps.items() if app.sources}
-        self._sources = {name: tuple(source.name for source in app.sources) for name, app in wanted.items()}
-        self._group.reconcile({name: self._environ(name, app) for name, app in wanted.items()})
+        """Run exactly the agents that these apps need; start those again that ended and whose pause is over."""
+        self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
+        super().reconcile(apps)
+
+    def list_sources(self, app: str) -> tuple[str, ...]:
+        """Return the names of an app's sources."""
+        return self._sources.get(app, ())
 
     def describe(self, app: str) -> tuple[str, ...]:
         """Return the sources of an app, `NAME: STATE` each, with the state of the process that runs them."""
-        agent = self._group.member(app)
-        return tuple(f"{source}: {agent.describe()}" for source in self._sources.get(app, ())) if agent else ()
+        agent = self.member(app)
+        return tuple(f"{source}: {agent.describe()}" for source in self.list_sources(app)) if agent else ()
 
-    def statuses(self, app: str) -> tuple[AgentStatus, ...]:
-        """Return what the agent of an app says of its sources and its queue; nothing when it has no sources."""
-        agent = self._group.member(app)
-        if agent is None:
-            return ()
-        sources = self._sources.get(app, ())
-        if agent.running:
-            return (read_agent(app, sources, self._state.agent_socket(app)),)
-        return (describe_silent(app, sources, state="stopped", reason=agent.describe()),)
-
-    def failed(self) -> dict[str, str]:
-        """Return, by app, why its agent can't be started."""
-        return self._group.failed()
-
-    def terminate(self) -> None:
-        """Ask all of them to finish."""
-        self._group.terminate()
-
-    def stop(self) -> None:
-        """Ask all of them to finish and wait until they have."""
-        self._group.stop()
-
-    def _find_takeover(self, app: str) -> Mapping[str, str]:
+    def find_environ(self, app: str) -> Mapping[str, str]:
+        """Return which spools of earlier versions the agent of an app takes over."""
         former = self._state.former_spools(app)
         return {"EAVES_TAKEOVER": json.dumps([str(path) for path in former])} if former else {}
 
-    def _environ(self, name: str, app: AppSpec) -> dict[str, str]:
-        """Return the environment of the agent of an app."""
+    def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
+        """Return the environment of the agent of an app; None for an app without sources."""
+        name = app.function.name
+        if not app.sources:
+            return None
         return {
             "EAVES_SOURCES": json.dumps([source.settings for source in app.sources]),
             "EAVES_SITE": app.function.site,

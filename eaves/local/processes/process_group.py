@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from eaves.admin.client import list_hung_parts
+from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.local.processes.failures import Failures, describe_exception
 from eaves.local.processes.process import Child, Launch, Process
+from eaves.local.queues import read_agent
+from eaves.platform import AppSpec
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
 """Pauses before a process that ended is started again."""
@@ -41,14 +45,14 @@ class ProcessKind:
         module: What is started, `python -P -m MODULE`.
         log: The log file of an app's process.
         socket: Where an app's process listens for questions about its queue.
-        prepare: Variables that are found anew at each start.
+        queue: Name of the queue of an app's process.
     """
 
     name: str
     module: str
     log: Callable[[str], Path]
     socket: Callable[[str], Path]
-    prepare: Callable[[str], Mapping[str, str]]
+    queue: Callable[[str], str]
 
 
 @dataclass(slots=True, eq=False)
@@ -84,8 +88,8 @@ class Member:
         return "running" if code is None else f"ended with {code}"
 
 
-class ProcessGroup:
-    """The processes of all apps. All calls but `member` and `failed` come from one thread, which must last.
+class ProcessGroup(ABC):
+    """The processes of all apps. `reconcile`, `terminate` and `stop` come from one thread, which must last.
 
     The kernel ends children with the thread that started them.
 
@@ -113,12 +117,22 @@ class ProcessGroup:
         self._ask = ask
         self._members: dict[str, Member] = {}
 
-    def reconcile(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
-        """Run exactly the processes of these apps; start those again that ended and whose pause is over.
+    @abstractmethod
+    def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
+        """Return the environment of an app's process; None when the app needs none."""
 
-        Args:
-            wanted: By app the environment of its process.
-        """
+    def find_environ(self, app: str) -> Mapping[str, str]:
+        """Return variables that are found anew at each start of an app's process."""
+        return {}
+
+    def list_sources(self, app: str) -> Sequence[str]:
+        """Return the names of the sources that an app's process runs."""
+        return ()
+
+    def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
+        """Run exactly the processes that these apps need; start those again that ended and whose pause is over."""
+        found = {name: self.build_environ(app) for name, app in apps.items()}
+        wanted = {name: environ for name, environ in found.items() if environ is not None}
         for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:
             member = self._members.pop(app)
             if member.process is not None:
@@ -131,6 +145,16 @@ class ProcessGroup:
     def member(self, app: str) -> Member | None:
         """Return the process of an app; None when it is to have none."""
         return self._members.get(app)
+
+    def statuses(self, app: str) -> tuple[AgentStatus, ...]:
+        """Return what an app's process says of its queue; nothing when it is to have none."""
+        member = self.member(app)
+        if member is None:
+            return ()
+        name, sources = self._kind.queue(app), self.list_sources(app)
+        if member.running:
+            return (read_agent(name, sources, self._kind.socket(app)),)
+        return (describe_silent(name, sources, state="stopped", reason=member.describe()),)
 
     def failed(self) -> dict[str, str]:
         """Return, by app, why its process can't be started."""
@@ -184,7 +208,7 @@ class ProcessGroup:
     def _start(self, app: str, member: Member) -> None:
         kind = self._kind
         try:
-            environ = {**member.environ, **kind.prepare(app)}
+            environ = {**member.environ, **self.find_environ(app)}
             member.process = self._launch(kind.module, environ, kind.log(app), inherit=self._inherit)
         except Exception as error:  # noqa: BLE001 - one process that can't be started must not stop the others
             member.process = None

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 
 from eaves.admin.client import list_hung_parts
-from eaves.admin.summary import AgentStatus, describe_silent
 from eaves.base.clock import SYSTEM, Clock
 from eaves.config import iter_leaves
 from eaves.delivery import SinkClient, SinkResponse
@@ -15,7 +14,6 @@ from eaves.events import Event
 from eaves.local.processes.ports import HOST, find_free_port
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.process_group import ProcessGroup, ProcessKind, RestartCheck
-from eaves.local.queues import read_agent
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, AppSpec
 from eaves.relay.settings import RelaySettings
@@ -27,8 +25,8 @@ _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _log = logging.getLogger(__name__)
 
 
-class Relays:
-    """The relays of all apps. `reconcile`, `terminate` and `stop` come from one thread, which must last.
+class Relays(ProcessGroup):
+    """The relays of all apps.
 
     Args:
         state: State directory, which has their logs and spools.
@@ -55,21 +53,21 @@ class Relays:
             module="eaves.relay",
             log=state.relay_log,
             socket=state.relay_socket,
-            prepare=self._choose_port,
+            queue=lambda app: f"{app}.{RELAY}",
         )
-        self._group = ProcessGroup(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
+        super().__init__(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
         self._running: frozenset[str] = frozenset()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the relays of these apps; start those again that ended and whose pause is over.
+        """Run exactly the relays that these apps need; start those again that ended and whose pause is over.
 
         The queue of a relay that isn't wanted any more stays on disk for one that is wanted later.
         """
-        wanted = {name: self._environ(name, app) for name, app in apps.items() if app.relay.enabled}
-        for name in self._running - wanted.keys():
+        wanted = frozenset(name for name, app in apps.items() if app.relay.enabled)
+        for name in self._running - wanted:
             _log.warning("the relay of %s is removed; what it holds is kept: eaves queue --agent %s.relay", name, name)
-        self._running = frozenset(wanted)
-        self._group.reconcile(wanted)
+        self._running = wanted
+        super().reconcile(apps)
 
     def send(self, app: str, event: Event) -> SinkResponse:
         """Hand an event to the relay of an app; a success says that it is on the relay's disk.
@@ -78,43 +76,28 @@ class Relays:
             UnreachableError: When it doesn't run.
             DeliveryError: When it doesn't answer.
         """
-        relay = self._group.member(app)
+        relay = self.member(app)
         if relay is None or not relay.running:
             state = relay.describe() if relay is not None else "not started yet"
             raise UnreachableError(f"the relay of {app} is {state}", hint=f"eaves logs {app}.{RELAY}")
         url = f"http://{HOST}:{self._ports[app]}/"
         return self._client.post(url, event, prefer_reply=False, timeout_s=TIMEOUT_S)
 
-    def statuses(self, app: str) -> tuple[AgentStatus, ...]:
-        """Return what the relay of an app says of its queue and its link; nothing when there is none."""
-        relay = self._group.member(app)
-        if relay is None:
-            return ()
-        name = f"{app}.{RELAY}"
-        if relay.running:
-            return (read_agent(name, (), self._state.relay_socket(app)),)
-        return (describe_silent(name, (), state="stopped", reason=relay.describe()),)
-
-    def failed(self) -> dict[str, str]:
-        """Return, by app, why its relay can't be started."""
-        return self._group.failed()
-
-    def terminate(self) -> None:
-        """Ask all of them to finish."""
-        self._group.terminate()
-
     def stop(self) -> None:
         """Ask all of them to finish and wait until they have."""
-        self._group.stop()
+        super().stop()
         self._client.close()
 
-    def _choose_port(self, app: str) -> Mapping[str, str]:
-        """Another port at each start: what listens on the one before may be another program by now."""
+    def find_environ(self, app: str) -> Mapping[str, str]:
+        """Return another port at each start: what listens on the one before may be another program by now."""
         self._ports[app] = find_free_port()
         return {_ENV["port"]: str(self._ports[app])}
 
-    def _environ(self, name: str, app: AppSpec) -> dict[str, str]:
-        """Return the environment of the relay of an app."""
+    def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
+        """Return the environment of the relay of an app; None for an app without one."""
+        name = app.function.name
+        if not app.relay.enabled:
+            return None
         told = {
             **app.relay.settings,
             "site": app.function.site,

@@ -7,7 +7,6 @@ counters        what one source has done, for the report
 supervision     runs one source in a thread, again and again
 agent_spool     the spool, with what earlier agents left
 deliverers      the spool > function and sink
-admin           the queue on a Unix socket, metrics and health on a port
 
 Each source runs in a thread of its own: one that fails or waits holds up no other.
 """

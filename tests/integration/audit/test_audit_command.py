@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from io import StringIO
@@ -25,7 +24,7 @@ from eaves.local.specs import LocalApp, LocalFunction
 from eaves.options import print_error
 from eaves.platform import RelaySpec, default_trigger
 from eaves.spool import LedgerLimits, Spool
-from tests.contract.harness import LocalHarness
+from tests.contract.harness import LocalHarness, open_local_harness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Sender, captured, classified, receiving, write_site
 from tests.processes.relaying import RelayProcess
 from tests.waiting import wait_until
@@ -151,13 +150,8 @@ def test_an_event_that_one_list_lacks_is_named_and_the_command_fails(
 
 @pytest.fixture
 def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with open_local_harness() as made:
+        yield made
 
 
 def wanted(artifact: Path, name: str, to: str, credentials: Path) -> LocalApp:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from functions.http.connection import STALLED_S
-from functions.http.server import CONNECTIONS
+from functions.http.listener import CONNECTIONS
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
 from tests.processes.function import MAX_BODY, Function, raw_request, read_answer
 from tests.waiting import wait_until

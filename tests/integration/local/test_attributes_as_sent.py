@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from eaves.artifact import open_artifact
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import TriggerSpec
-from tests.contract.harness import QUICK, LocalHarness
+from tests.contract.harness import QUICK, open_local_harness
 from tests.fakes.models.graph import write_graph_artifact
 from tests.processes.function import Function
 from tests.waiting import wait_until
@@ -170,22 +169,17 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def platform(artifact: Path) -> Iterator[Platform]:
     """A real `eaves up`."""
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder, subscribing() as first, subscribing() as second:
-        harness = LocalHarness(Path(folder) / "s")
-        harness.start()
-        try:
-            opened = open_artifact(artifact)
-            function = LocalFunction(
-                name="colours", site="test", artifact=opened.path, artifact_digest=opened.digest, concurrency=1
-            )
-            triggers = (
-                TriggerSpec(name="first", filters=({"prefix": {"type": "google."}},), url=first.url, delivery=QUICK),
-                TriggerSpec(name="second", filters=({"prefix": {"type": PREFIX}},), url=second.url, delivery=QUICK),
-            )
-            harness.deploy(LocalApp(function=function, triggers=triggers))
-            yield Platform(harness.broker_address(), first, second)
-        finally:
-            harness.stop()
+    with subscribing() as first, subscribing() as second, open_local_harness() as harness:
+        opened = open_artifact(artifact)
+        function = LocalFunction(
+            name="colours", site="test", artifact=opened.path, artifact_digest=opened.digest, concurrency=1
+        )
+        triggers = (
+            TriggerSpec(name="first", filters=({"prefix": {"type": "google."}},), url=first.url, delivery=QUICK),
+            TriggerSpec(name="second", filters=({"prefix": {"type": PREFIX}},), url=second.url, delivery=QUICK),
+        )
+        harness.deploy(LocalApp(function=function, triggers=triggers))
+        yield Platform(harness.broker_address(), first, second)
 
 
 def build_attributes(number: int, mode: str, **changes: str) -> tuple[dict[str, str], bytes]:

@@ -7,42 +7,23 @@ import os
 import pty
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from eaves.admin.client import SocketQueue
 from eaves.events import IMAGE_CAPTURED, Event, event_id, source_uri
-from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import SourceSpec, default_trigger
+from eaves.platform import SourceSpec
 from eaves.sources.files import capture_file, position
 from eaves.spool import Spool
 from tests.contract.harness import LocalHarness, status_of
+from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.processes.agents import PNG
 from tests.waiting import wait_until
 
 LANE = "trigger/digits/digits"
-
-
-@pytest.fixture
-def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        try:
-            yield made
-        finally:
-            made.stop()
-
-
-def app(artifact: Path, *sources: SourceSpec) -> LocalApp:
-    function = LocalFunction(name="digits", site="test", artifact=artifact)
-    return LocalApp(function=function, triggers=(default_trigger("digits"),), sources=sources)
 
 
 def publish(harness: LocalHarness, *names: str) -> None:
@@ -70,7 +51,7 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     harness: LocalHarness, tiny_artifact: Path, tmp_path: Path
 ) -> None:
     harness.start()
-    harness.platform.deploy(app(tiny_artifact))
+    harness.platform.deploy(digits_app(tiny_artifact))
     publish(harness, "a.png", "b.png")
     wait_until(lambda: status_of(harness.platform).dead == 2, 60, what="two dead letters")
     first, second = listed(harness)
@@ -90,7 +71,7 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     harness: LocalHarness, tmp_path: Path
 ) -> None:
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     publish(harness, "a.png", "b.png")
     wait_until(lambda: status_of(harness.platform).pauses, 60, what="the pause")
     (pause,) = status_of(harness.platform).pauses
@@ -108,7 +89,7 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
 
 def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path: Path) -> None:
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     publish(harness, "a.png")
     command = [sys.executable, "-P", "-m", "eaves.cli", "queue", "purge", LANE, "--state", str(harness.state)]
     ours, theirs = pty.openpty()
@@ -125,7 +106,9 @@ def test_an_agents_queue_is_seen_in_status_and_mended_by_name(harness: LocalHarn
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(inbox)})))
+    harness.platform.deploy(
+        digits_app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(inbox)}))
+    )
 
     def state() -> str:
         agents = status_of(harness.platform).agents
@@ -155,7 +138,7 @@ def test_the_lines_of_one_source_are_not_those_of_another(harness: LocalHarness,
         SourceSpec(name="hall", kind="mqtt", options={"url": f"mqtt://127.0.0.1:{port}", "topics": ["a"]}),
     ]
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact", *sources))
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact", *sources))
 
     def lines(name: str) -> list[str]:
         return [json.loads(line)["message"] for line in run(harness, "logs", f"digits.{name}").stdout.splitlines()]
@@ -175,7 +158,7 @@ def test_what_an_earlier_version_has_left_runs_on(harness: LocalHarness, tmp_pat
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     state = StateDirectory(root=harness.state)
-    state.write_spec(app(tmp_path / "no such artifact"))
+    state.write_spec(digits_app(tmp_path / "no such artifact"))
     spec = state.specs / "digits.json"
     values = json.loads(spec.read_text())
     values["sources"] = [{"name": "inbox", "kind": "folder", "path": str(inbox), "polling": True, "agent": "claim"}]

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,27 +19,12 @@ import pytest
 
 from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, Event, encode_binary
-from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
-from eaves.platform import SourceSpec, default_trigger
-from tests.contract.harness import LocalHarness, status_of
+from eaves.platform import SourceSpec
+from tests.contract.harness import LocalHarness, open_local_harness, status_of
+from tests.integration.local.apps import digits_app
 from tests.ports import find_port
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        try:
-            yield made
-        finally:
-            made.stop()
-
-
-def app(artifact: Path, *sources: SourceSpec) -> LocalApp:
-    function = LocalFunction(name="digits", site="test", artifact=artifact)
-    return LocalApp(function=function, triggers=(default_trigger("digits"),), sources=sources)
 
 
 def captured(number: int) -> tuple[dict[str, str], bytes]:
@@ -68,7 +52,7 @@ def url_of(harness: LocalHarness) -> str:
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
     harness.state.mkdir(mode=0o700)
-    StateDirectory(root=harness.state).write_spec(app(tmp_path / "no such artifact"))
+    StateDirectory(root=harness.state).write_spec(digits_app(tmp_path / "no such artifact"))
     port = find_port()
     accepted: list[int] = []
     done = threading.Event()
@@ -97,7 +81,7 @@ def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarnes
 
 def test_a_spec_that_can_not_be_read_leaves_its_app_as_it_was(harness: LocalHarness, tmp_path: Path) -> None:
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact"))
+    harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     (harness.state / "specs/digits.json").write_text("{")
     wait_until(
         lambda: any(
@@ -139,13 +123,8 @@ def test_web_pages_from_elsewhere_are_refused(headers: dict[str, str], status: i
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with open_local_harness() as made:
+        yield made
 
 
 def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:
@@ -175,7 +154,9 @@ def test_idle_connections_do_not_keep_others_out(up: LocalHarness) -> None:
 def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHarness, tmp_path: Path) -> None:
     folder = tmp_path / "inbox"
     harness.start()
-    harness.platform.deploy(app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)})))
+    harness.platform.deploy(
+        digits_app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)}))
+    )
     log = harness.state / "logs" / "digits.agent.log"
     wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
     assert list(harness.platform.status()[0].sources) == ["inbox: running"]
@@ -187,7 +168,7 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
 def test_removing_the_log_folder_stops_nothing(harness: LocalHarness, tiny_artifact: Path) -> None:
     harness.start()
     shutil.rmtree(harness.state / "logs")
-    harness.platform.deploy(app(tiny_artifact))
+    harness.platform.deploy(digits_app(tiny_artifact))
     image = (tiny_artifact / "golden/000.png").read_bytes()
     event = Event(id="1", source="/x", type=IMAGE_CAPTURED, datacontenttype="image/png", data=image)
     assert harness.platform.invoke("digits", event).status == 200
@@ -198,7 +179,7 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
 ) -> None:
     swapped = tmp_path / "artifact"
     shutil.copytree(tiny_artifact, swapped)
-    wanted = app(swapped)
+    wanted = digits_app(swapped)
     function = replace(wanted.function, artifact_digest=open_artifact(swapped).digest)
     harness.start()
     harness.deploy(replace(wanted, function=function))

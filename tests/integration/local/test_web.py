@@ -7,16 +7,18 @@ import json
 import socket
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 
 from eaves.events import Event
 from eaves.local.routes import SupervisorView, create_app
-from eaves.local.server import SocketPath, TcpPort, WebServer
+from eaves.local.server import LIMITS, SocketPath, TcpPort, WebServer
 from tests.syscalls import needs_strace, trace
 from tests.waiting import wait_until
 
@@ -168,6 +170,7 @@ EVENT_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nce-specversion: 1.0\r\nce-i
         (EVENT_HEAD + b"ce-id: 2\r\nContent-Length: 0\r\n\r\n", 400, "ce-id is there 2 times"),
         (b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, ""),
         (b"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n", 405, ""),
+        (EVENT_HEAD + b"ce-large: " + b"x" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n", 431, "max_header"),
         (b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", 400, "not HTTP/1.1"),
     ],
 )
@@ -202,3 +205,63 @@ def test_a_sender_of_33_mb_reads_why_it_is_refused(broker_port: int) -> None:
         assert connection.getresponse().status == 413
     finally:
         connection.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., int]]:
+    """Starts a server with bounds of its own; its application answers a POST when it is let go."""
+    app = Flask("test")
+    app.add_url_rule("/", view_func=lambda: "hello")
+    released = threading.Event()
+    started: list[WebServer] = []
+
+    @app.post("/")
+    def read() -> str:
+        return str(len(request.get_data()))
+
+    @app.post("/slow")
+    def wait() -> str:
+        released.wait(30)
+        return "late"
+
+    def start(**bounds: Any) -> int:
+        started.append(WebServer(app, port := TcpPort(0), limits=replace(LIMITS, **bounds)))
+        return port.port
+
+    yield start
+    released.set()
+    for server in started:
+        server.stop()
+
+
+def send_head(stack: ExitStack, port: int, head: bytes) -> socket.socket:
+    """A connection that has sent these bytes and then falls silent."""
+    made = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+    made.sendall(head)
+    return made
+
+
+def test_silent_connections_lock_nobody_out(serve: Callable[..., int]) -> None:
+    port = serve(connections=4)
+    with ExitStack() as stack:
+        silent = [send_head(stack, port, b"POST / HTTP/1.1\r\n") for _ in range(8)]
+        assert ask(port) == 200
+        assert silent[0].recv(1) == b"", "the one that was silent for longest made room"
+
+
+def test_a_get_does_not_wait_behind_work(serve: Callable[..., int]) -> None:
+    port = serve(threads=2)
+    with ExitStack() as stack:
+        for _ in range(3):
+            send_head(stack, port, b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        assert ask(port) == 200
+
+
+def test_a_sender_that_stalls_gives_its_memory_to_the_next_one(serve: Callable[..., int]) -> None:
+    port = serve(max_body_bytes=100_000, max_buffered_bytes=100_000, read_bytes=4096)
+    body = bytes(90_000)
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+    with ExitStack() as stack:
+        stalled = send_head(stack, port, head + body[:-1])
+        wait_until(lambda: send_raw(port, head + body)[0] == 200, 20, what="memory for the next one")
+        assert stalled.recv(12) == b"HTTP/1.1 429"

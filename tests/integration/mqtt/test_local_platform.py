@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.events import IMAGE_CLASSIFIED, Event, encode_binary
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import TriggerSpec
-from tests.contract.harness import LocalHarness, status_of
+from tests.contract.harness import LocalHarness, open_local_harness, status_of
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
 from tests.processes.publishing import prediction
 from tests.processes.subscriber import subscribed
@@ -33,13 +32,8 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with open_local_harness() as made:
+        yield made
 
 
 def trigger(url: str, name: str = "hub", **settings: Any) -> TriggerSpec:

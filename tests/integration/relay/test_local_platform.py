@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +20,7 @@ from eaves.artifact import open_artifact
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.platform import RelaySpec, SourceSpec, TriggerSpec, default_trigger
-from tests.contract.harness import LocalHarness
+from tests.contract.harness import LocalHarness, open_local_harness
 from tests.processes.receiving import TOKEN, ReceiverProcess, Served, receiving, write_site
 from tests.waiting import wait_until
 
@@ -30,13 +29,8 @@ SITE = "home"
 
 @pytest.fixture
 def harness() -> Iterator[LocalHarness]:
-    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
-        made = LocalHarness(Path(folder) / "s")
-        made.start()
-        try:
-            yield made
-        finally:
-            made.stop()
+    with open_local_harness() as made:
+        yield made
 
 
 @pytest.fixture

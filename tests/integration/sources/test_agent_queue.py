@@ -54,6 +54,7 @@ def stuck(agent: AgentProcess) -> AgentProcess:
     (agent.inbox / "good.png").write_bytes(PNG)
     (agent.inbox / "bad.png").write_bytes(PNG + b"bad")
     wait_until(lambda: agent.lane("sink").get("dead") == 1, 30, what="the refused image")
+    wait_until(lambda: agent.lane("replies").get("queued") == 2, 30, what="the prediction and the refusal")
     wait_until(lambda: agent.lane("replies").get("paused"), 30, what="the prediction that waits")
     return agent
 

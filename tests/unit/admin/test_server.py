@@ -82,6 +82,18 @@ def test_when_all_connections_are_taken_the_oldest_is_closed_for_the_next() -> N
         server.stop()
 
 
+def test_a_head_is_bounded_as_a_whole(connection: http.client.HTTPConnection) -> None:
+    """A hundred headers, each within the standard library's bound, are 6 MB."""
+    headers = dict.fromkeys(("A", "B"), "x" * 32800)
+    connection.request("GET", "/a", headers=headers)
+    assert connection.getresponse().status == 431
+
+
+def test_a_body_is_refused(connection: http.client.HTTPConnection) -> None:
+    connection.request("POST", "/a", body=b"x")
+    assert connection.getresponse().status == 413
+
+
 def test_a_port_that_is_taken_is_said_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from eaves.errors import NotFoundError, UnreachableClusterError
+from eaves.errors import NotFoundError
 from knative.client.cluster import Cluster
 from knative.deploy.objects.labelled_objects import AppOwner
 from knative.deploy.removal import remove_app
 from knative.resources.fields.labels import MANAGER
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import OWNER, deploy, objects, outcomes, render
+from tests.cluster.deploys import OWNER, cut_removal, deploy, names, objects, outcomes, remove, render, training_sink
 from tests.fakes.controllers.knative import Knative
-from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request, refusal
+from tests.fakes.kubernetes.apiserver import FakeCluster, refusal
 
 ROSES = AppOwner(app="roses", site="barn", agents="eaves-agents")
 
@@ -20,12 +20,9 @@ ROSES = AppOwner(app="roses", site="barn", agents="eaves-agents")
 def test_all_of_it_goes_and_the_broker_with_the_last_app(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, full_app(), full_settings())
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
-    removed = {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
-    assert removed == {
-        f"{one['kind']}/{one['metadata']['name']}"
-        for one in render(full_app(), full_settings())
-        if one["kind"] not in {"Broker", "Namespace"}
-    }
+    assert remove(cluster) == names(
+        one for one in render(full_app(), full_settings()) if one["kind"] not in {"Broker", "Namespace"}
+    )
     rendered = render(plain_app(name="roses"))
     left = {f"{one['metadata']['namespace']}/{one['kind']}/{one['metadata']['name']}" for one in rendered}
     assert set(objects(knative.server)) == left
@@ -40,7 +37,7 @@ def test_what_is_on_its_way_out_already_keeps_no_broker(
     trigger = apiserver.get("eventing.knative.dev/v1/Trigger", "flowers", namespace="cams")
     trigger["metadata"]["finalizers"] = ["triggers.eventing.knative.dev"]
     apiserver.put(trigger, manager="controller", namespace="cams")
-    assert "Broker/eaves" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+    assert "Broker/eaves" in remove(cluster)
 
 
 def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
@@ -53,14 +50,8 @@ def test_a_broker_that_others_send_to_stays(cluster: Cluster, knative: Knative, 
 
 def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
-    labels = {
-        "app.kubernetes.io/managed-by": "eaves",
-        "app.kubernetes.io/component": "training",
-        "eaves.dev/app": "flowers",
-    }
-    sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
-    cluster.apply({**sink, "metadata": {"name": "flowers-dataset", "labels": labels}}, manager=MANAGER)
-    assert "JobSink/flowers-dataset" in {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER)}
+    cluster.apply(training_sink("flowers-dataset"), manager=MANAGER)
+    assert "JobSink/flowers-dataset" in remove(cluster)
 
 
 @pytest.mark.parametrize("deleted", [0, 1, 4, 6])
@@ -68,18 +59,7 @@ def test_whoever_is_killed_on_the_way_goes_on_the_next_time(
     deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
-    served: list[Request] = []
-
-    def fault(request: Request) -> Reply | None:
-        if request.method != "DELETE":
-            return None
-        served.append(request)
-        return refusal(503, "ServiceUnavailable", "etcd is away") if len(served) > deleted else None
-
-    apiserver.fault = fault
-    with pytest.raises(UnreachableClusterError):
-        remove_app(cluster, OWNER)
-    apiserver.fault = lambda request: None
+    cut_removal(cluster, apiserver, after=deleted, reply=refusal(503, "ServiceUnavailable", "etcd is away"))
     remove_app(cluster, OWNER)
     assert objects(apiserver) == {}
 

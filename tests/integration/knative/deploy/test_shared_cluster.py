@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eaves.errors import ConflictError, UnreachableClusterError
+from eaves.errors import ConflictError
 from knative.client.cluster import Cluster, open_cluster
 from knative.deploy.objects.apply_result import LEFT, REMOVED, UNCHANGED, ApplyResult
 from knative.deploy.objects.inventory import (
@@ -24,7 +24,18 @@ from knative.deploy.removal import remove_app
 from knative.resources.fields.labels import MANAGER
 from knative.specs import ClusterApp, ClusterSource
 from tests.cluster.apps import full_app, full_settings, plain_app
-from tests.cluster.deploys import AGENTS, OWNER, deploy, objects, outcomes, render
+from tests.cluster.deploys import (
+    AGENTS,
+    OWNER,
+    cut_removal,
+    deploy,
+    names,
+    objects,
+    outcomes,
+    remove,
+    render,
+    training_sink,
+)
 from tests.fakes.controllers.knative import Knative
 from tests.fakes.kubernetes.apiserver import FakeCluster, Reply, Request
 
@@ -231,8 +242,7 @@ def test_what_kubectl_applied_has_no_inventory_and_is_removed_only_when_that_is_
         remove_app(cluster, OWNER)
     assert "--adopt" in str(raised.value.hint)
     assert objects(apiserver) == before
-    removed = {f"{one.kind}/{one.name}" for one in remove_app(cluster, OWNER, adopt=True)}
-    assert removed == {f"{one['kind']}/{one['metadata']['name']}" for one in render(plain_app())} - {"Broker/eaves"}
+    assert remove(cluster, adopt=True) == names(render(plain_app())) - {"Broker/eaves"}
     assert set(objects(apiserver)) == {"cams/Trigger/audit", "cams/Broker/eaves"}
 
 
@@ -259,16 +269,7 @@ def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
     deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
-    served: list[str] = []
-
-    def fault(request: Request) -> Reply | None:
-        served.extend([request.path] if request.method == "DELETE" else [])
-        return Reply(status=0) if len(served) > deleted else None
-
-    apiserver.fault = fault
-    with pytest.raises(UnreachableClusterError):
-        remove_app(cluster, OWNER)
-    apiserver.fault = lambda request: None
+    cut_removal(cluster, apiserver, after=deleted, reply=Reply(status=0))
     remove_app(cluster, OWNER)
     assert objects(apiserver) == {}
     assert read_inventory(cluster, "flowers").version == ""
@@ -306,13 +307,7 @@ def test_an_object_of_a_training_that_somebody_labelled_stays(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
-    labels = {
-        "app.kubernetes.io/managed-by": "eaves",
-        "app.kubernetes.io/component": "training",
-        "eaves.dev/app": "flowers",
-    }
-    sink = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "spec": {}}
-    cluster.apply({**sink, "metadata": {"name": "ours", "labels": labels}}, manager=MANAGER)
-    apiserver.put({**sink, "metadata": {"name": "theirs", "labels": labels}}, manager="helm", namespace="cams")
+    cluster.apply(training_sink("ours"), manager=MANAGER)
+    apiserver.put(training_sink("theirs"), manager="helm", namespace="cams")
     remove_app(cluster, OWNER)
     assert set(objects(apiserver)) == {"cams/JobSink/theirs"}

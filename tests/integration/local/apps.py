@@ -1,0 +1,14 @@
+"""The app that the local platform runs in these tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eaves.local.specs import LocalApp, LocalFunction
+from eaves.platform import SourceSpec, default_trigger
+
+
+def digits_app(artifact: Path, *sources: SourceSpec) -> LocalApp:
+    """An app named `digits` at the site `test`, with the default trigger."""
+    function = LocalFunction(name="digits", site="test", artifact=artifact)
+    return LocalApp(function=function, triggers=(default_trigger("digits"),), sources=sources)
