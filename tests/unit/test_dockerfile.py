@@ -88,7 +88,7 @@ def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[st
 
 def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, list[str]]) -> None:
     made = [line for line in stages["function-runtime"] if line.startswith("RUN ")]
-    assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime /out"]
+    assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime function /out"]
     copies = [line for line in stages["function"] if line.startswith("COPY ")]
     assert all("--from=function-runtime" in line for line in copies)
     assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
