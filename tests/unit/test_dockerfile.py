@@ -94,6 +94,13 @@ def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, lis
     assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
 
 
+def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]) -> None:
+    made = [line for line in stages["agent-code"] if line.startswith("RUN ")]
+    assert ["bin/python -P -m eaves.oci.runtime agent /out" in line for line in made] == [True]
+    copies = [line.split()[1:] for line in stages["agent"] if line.startswith("COPY --from=agent-code")]
+    assert copies == [["--from=agent-code", f"/out/code/{CODE}", f"/{CODE}"]]
+
+
 def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:
     statements = inherited(stages, "function")
     words = [word for line in statements if line.startswith("ENV ") for word in line.split()[1:]]
