@@ -35,10 +35,12 @@ FROM tools AS function-runtime
 COPY requirements/serve.txt requirements/
 COPY eaves eaves
 COPY functions functions
-RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime /out
+RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime function /out
 
+# Of our code, what an agent's processes import. The metadata tells pip, which adds packages with other kinds of sources, that
+# Eaves is there.
 FROM code AS agent-code
-RUN cd /opt/code && rm -rf trainer converters functions knative eaves/cli eaves/local eaves/oci eaves/inference eaves/onnxruntime
+RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out && cp -R /opt/code/*.dist-info /out/code/opt/code/
 
 FROM tools AS agent-environment
 COPY requirements/agent.txt requirements/
@@ -78,7 +80,7 @@ LABEL org.opencontainers.image.title="eaves-agent" \
       org.opencontainers.image.description="Turns images into CloudEvents and delivers them, at least once"
 ENV PATH=/opt/eaves/bin:$PATH
 COPY --from=agent-environment /opt/eaves /opt/eaves
-COPY --from=agent-code /opt/code /opt/code
+COPY --from=agent-code /out/code/opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
 
 # numpy only copies here: OpenBLAS's pool of threads costs start and memory and never works.

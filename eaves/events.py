@@ -1,8 +1,7 @@
 """CloudEvents: the frozen value, its HTTP encodings, the types we use and how identities are made.
 
-The SDK (`eaves.cloudevents_sdk`) invents missing ids, turns UTF-8-valid bytes into str, writes JSON of an unusual
-content type as Python's repr and raises five kinds of exception on bad input. So this module reads messages itself, has
-the SDK validate the attributes and encode headers, and hands data through as bytes.
+This module reads messages itself, has the SDK validate the attributes and encode headers, and hands data through as
+bytes. `eaves.cloudevents_sdk` lists what the SDK would do otherwise.
 
 Source: CloudEvents 1.0.2 (spec.md) and its HTTP protocol binding (bindings/http-protocol-binding.md).
 """

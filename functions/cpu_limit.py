@@ -35,7 +35,7 @@ def _quota_v2(group: Path) -> float:
 
 
 def _quota_v1(group: Path) -> float:
-    """CPUs that a version 1 group may use, 0 for no limit.
+    """CPUs that a version 1 group may use, 0 for no limit; RHEL 8 and Ubuntu 20.04 start with version 1.
 
     Source: Linux, Documentation/scheduler/sched-bwc.rst: microseconds, a quota of -1 for none.
     """

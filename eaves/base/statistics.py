@@ -73,11 +73,6 @@ def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
     return low
 
 
-def upper_bound(successes: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided upper bound of a share, by Clopper and Pearson; see `lower_bound`. It is 1 for no images."""
-    return 1 - lower_bound(n - successes, n, confidence)
-
-
 def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
     """One-sided upper bound of the accuracy that a model lost against another on the same images.
 

@@ -21,8 +21,6 @@ from PIL import Image
 from eaves.errors import ImageError, ImageTooLargeError
 from eaves.images.envelope import Envelope, open_envelope
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What Pillow may open: the formats cameras write. Others (EPS, PDF, ...) would start foreign parsers."""
 MAX_PIXELS = 50_000_000
 """Refused above, from the header: 50 megapixels are 200 MB once decoded."""
 MAX_SIDE = 65_535
@@ -32,8 +30,7 @@ WEBP_FACTOR = 3
 LARGE_PIXELS = 8_000_000
 """Decoded ones; above, `large` is asked for."""
 
-# By name and not by Image.open, which imports five plugins for the first image and all 40 for the first TIFF.
-_PLUGINS = {
+FORMATS = {
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
     "PNG": ("PngImagePlugin", "PngImageFile"),
     "WEBP": ("WebPImagePlugin", "WebPImageFile"),
@@ -41,6 +38,10 @@ _PLUGINS = {
     "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "GIF": ("GifImagePlugin", "GifImageFile"),
 }
+"""What Pillow may open, and its plugin: the formats cameras write. Others (EPS, PDF, ...) would start foreign parsers.
+
+By name and not by Image.open, which imports five plugins for the first image and all 40 for the first TIFF.
+"""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -117,7 +118,7 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
 
 
 def _open(envelope: Envelope) -> Image.Image:
-    module, name = _PLUGINS[envelope.format]
+    module, name = FORMATS[envelope.format]
     plugin: Callable[[io.BytesIO], Image.Image] = getattr(importlib.import_module(f"PIL.{module}"), name)
     return plugin(io.BytesIO(envelope.data))
 

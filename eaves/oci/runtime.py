@@ -1,6 +1,7 @@
 """What a function needs besides its artifact, as two layers: locked wheels, which change rarely, and our own code.
 
-The Dockerfile makes the same root.
+The Dockerfile makes the same root. Our own code is what the container image's processes may import and nothing else, so
+a change elsewhere in Eaves changes no layer.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import eaves
 from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.errors import OciError
 from eaves.oci.descriptor import ImagePlatform
+from eaves.oci.import_graph import reachable_modules
 from eaves.oci.layers import bytecode, wheels
 from eaves.oci.layers.bytecode import Compiler, compile_folder, find_compiler
 from eaves.oci.layers.cache import kept_layer
@@ -25,9 +27,20 @@ from eaves.oci.store.layout import Layout
 PACKAGES = "opt/eaves"
 CODE = "opt/code"
 LOCK = "serve.txt"
-UNUSED = ("eaves/admin", "eaves/cli", "eaves/local", "eaves/sources", "eaves/oci")
-"""Of our code: what a function never imports."""
 ROOMS = ("eaves", "functions")
+"""The top-level packages that the edge's container images may have."""
+PROCESSES = {
+    "function": ("functions",),
+    "agent": (
+        "eaves.sources",
+        "eaves.sources.queue",  # `eaves queue --on knative`, in the container of an agent
+        "eaves.publisher",
+        "eaves.relay",
+        "eaves.receiver",
+        "eaves.reachability",  # the doctor's pod
+    ),
+}
+"""What is started in each of the edge's container images, as `python -m` takes it."""
 OLDEST = (3, 11)
 """Of the Pythons that our code runs on."""
 ENVIRONMENT = {
@@ -132,14 +145,15 @@ def find_lock() -> Path:
     raise OciError(f"{LOCK}, the lock of a function's packages, isn't there", hint="install Eaves again")
 
 
-def code_files() -> Iterator[LayerFile]:
-    """Our own code, as far as a function imports it."""
+def code_files(image: str = "function") -> Iterator[LayerFile]:
+    """Our own code, as far as the processes of a container image may import it.
+
+    Args:
+        image: A name in PROCESSES.
+    """
     root = Path(eaves.__file__).parents[1]
-    for room in ROOMS:
-        for path in sorted((root / room).rglob("*.py")):
-            relative = path.relative_to(root).as_posix()
-            if not relative.startswith(tuple(f"{unused}/" for unused in UNUSED)):
-                yield LayerFile(path=f"{CODE}/{relative}", content=path)
+    for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():
+        yield LayerFile(path=f"{CODE}/{path.relative_to(root).as_posix()}", content=path)
 
 
 def _files_of(root: Path) -> Iterator[LayerFile]:
@@ -152,15 +166,19 @@ def _bytes_of(file: LayerFile) -> bytes:
     return file.content if isinstance(file.content, bytes) else file.content.read_bytes()
 
 
-def main(root: str) -> None:
-    """`python -m eaves.oci.runtime ROOT`: the runtime for this very machine and Python, as the Dockerfile takes it."""
+def main(image: str, root: str) -> None:
+    """`python -m eaves.oci.runtime IMAGE ROOT`: what the Dockerfile takes, for this very machine and Python.
+
+    A function gets its packages too; an agent's are installed by the Dockerfile.
+    """
     machine = os.uname().machine
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}
     platform = ImagePlatform(architecture=names.get(machine, machine))
     runtime = RuntimeTarget(platform=platform, python=f"{sys.version_info.major}.{sys.version_info.minor}")
     compiler = find_compiler(runtime.python)
-    unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
-    unpack(code_files(), compiler, Path(root) / "code")
+    if image == "function":
+        unpack(package_files(runtime, find_lock()), compiler, Path(root) / "packages")
+    unpack(code_files(image), compiler, Path(root) / "code")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 from eaves.delivery import HttpAnswer, SinkClient
@@ -15,8 +14,6 @@ from eaves.receiver.intake import find_forgery
 
 PASSED_ON = ("content-type", "retry-after")
 """Headers of a function's answer that the caller gets, besides those of a CloudEvent."""
-
-_log = logging.getLogger(__name__)
 
 
 class FunctionProxy:

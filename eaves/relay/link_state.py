@@ -71,11 +71,6 @@ class LinkState:
         self.heard_at = float("-inf")
 
     @property
-    def is_up(self) -> bool:
-        """Whether the last request was answered as a receiver answers."""
-        return self.state is LinkStatus.UP
-
-    @property
     def is_blocked(self) -> bool:
         """Whether nothing gets through."""
         return self.state in (LinkStatus.DOWN, LinkStatus.REFUSED)

@@ -1,6 +1,7 @@
 """Frames of a thermal camera, raw 16-bit numbers in hundredths of a kelvin, to a model that takes RGB images.
 
-It may import what a function has (numpy, Pillow, eaves), nothing else. It is called from several threads at once.
+It may import what a function has (numpy, Pillow, `eaves.errors`, `eaves.images`, `eaves.recipe`), nothing else. It is
+called from several threads at once.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest, Error
+from waitress.utilities import Error
 
 from eaves.errors import OverloadedError
 from functions.http import problems
@@ -24,8 +24,6 @@ STALLED_S = 2.0
 LINGER_S = 30.0
 """Longest that what a refused sender still sends is thrown away, so that it reads its answer: closing at once would
 reset the connection under it, and it would take that for an outage and retry. Source: RFC 9112, section 9.6."""
-FRAMING_BYTES = 65_536
-"""Of a chunked body, what may be anything but data; beyond it, at most half of what was received."""
 
 
 class RequestTimeout(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
@@ -123,9 +121,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
         if self.request is not before:
             self._began, self._taken_bytes = self.heard, 0
         self._taken_bytes += len(data)
-        if _is_mostly_framing(self.request):
-            self.refuse(BadRequest("the chunks are too small"))
-        elif not self.server.has_room(self):
+        if not self.server.has_room(self):
             self.refuse(TooMuchAtOnce("the bodies under way take all the memory there is for them"))
         return True
 
@@ -203,12 +199,3 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
         self._lingers_since = time.monotonic()
         with suppress(OSError):  # it has gone; the next read says so
             self.socket.shutdown(socket.SHUT_WR)
-
-
-def _is_mostly_framing(request: Any) -> bool:
-    """Whether a chunked body costs more to read than it brings: endless chunk sizes, extensions, trailers."""
-    return bool(
-        request.chunked
-        and request.body_bytes_received > FRAMING_BYTES
-        and 2 * len(request.body_rcv) < request.body_bytes_received
-    )

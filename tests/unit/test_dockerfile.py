@@ -88,10 +88,17 @@ def test_nothing_is_fetched_by_address_and_every_lock_is_checked(stages: dict[st
 
 def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, list[str]]) -> None:
     made = [line for line in stages["function-runtime"] if line.startswith("RUN ")]
-    assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime /out"]
+    assert [line.partition("/tools/")[2] for line in made] == ["bin/python -P -m eaves.oci.runtime function /out"]
     copies = [line for line in stages["function"] if line.startswith("COPY ")]
     assert all("--from=function-runtime" in line for line in copies)
     assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
+
+
+def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]) -> None:
+    made = [line for line in stages["agent-code"] if line.startswith("RUN ")]
+    assert ["bin/python -P -m eaves.oci.runtime agent /out" in line for line in made] == [True]
+    copies = [line.split()[1:] for line in stages["agent"] if line.startswith("COPY --from=agent-code")]
+    assert copies == [["--from=agent-code", f"/out/code/{CODE}", f"/{CODE}"]]
 
 
 def test_a_function_starts_as_one_that_eaves_package_made(stages: dict[str, list[str]]) -> None:

@@ -8,7 +8,6 @@ is written.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,8 +32,6 @@ _SUFFIXES = {
     "image/tiff": ".tif",
     "image/gif": ".gif",
 }
-
-_log = logging.getLogger(__name__)
 
 
 class Archive:

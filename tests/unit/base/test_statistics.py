@@ -14,7 +14,6 @@ from eaves.base.statistics import (
     paired_drop_bound,
     paired_drop_lower_bound,
     paired_p_value,
-    upper_bound,
     wilson,
 )
 
@@ -37,8 +36,8 @@ def test_the_wilson_interval_contains_the_share_seen(n: int) -> None:
 
 def test_a_lower_bound_of_a_full_share_is_the_rule_of_three() -> None:
     assert lower_bound(500, 500) == pytest.approx(0.05 ** (1 / 500), abs=1e-5)
-    assert upper_bound(0, 10) == pytest.approx(1 - 0.05**0.1, abs=1e-5)
-    assert (lower_bound(0, 10), upper_bound(10, 10), lower_bound(0, 0), upper_bound(0, 0)) == (0, 1, 0, 1)
+    assert lower_bound(10, 10) == pytest.approx(0.05**0.1, abs=1e-5)
+    assert (lower_bound(0, 10), lower_bound(0, 0)) == (0, 0)
 
 
 @pytest.mark.parametrize("n", [13, 150, 500])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+import knative
 from eaves.errors import OciError
 from eaves.oci.descriptor import ImagePlatform
 from eaves.oci.layers.bytecode import Compiler
 from eaves.oci.layers.layer import LayerFile
 from eaves.oci.package import Base, package
-from eaves.oci.runtime import code_files, find_lock, unpack
+from eaves.oci.runtime import PROCESSES, code_files, find_lock, unpack
 from eaves.oci.store.layout import create_layout
+from eaves.sources.agent.kinds import OWN
 from tests.container_images.packaging import build_base
 from tests.fakes.models.artifact import write_colours
 
@@ -31,7 +35,42 @@ def test_of_our_code_a_function_gets_what_it_imports() -> None:
     assert {"opt/code/functions/__main__.py", "opt/code/eaves/errors.py", "opt/code/eaves/artifact/store.py"} <= paths
     rooms = {path.split("/")[2] if path.count("/") == 2 else "/".join(path.split("/")[2:4]) for path in paths}
     assert rooms.isdisjoint({"eaves/cli", "eaves/local", "eaves/oci", "eaves/sources", "trainer", "converters"})
+    assert rooms.isdisjoint({"eaves/spool", "eaves/delivery", "eaves/platform", "eaves/relay", "eaves/receiver"})
     assert {Path(path).suffix for path in paths} == {".py"}
+
+
+def test_a_function_has_what_a_handler_is_promised() -> None:
+    """Source: docs/04-function.md."""
+    paths = {file.path for file in code_files()}
+    assert {"opt/code/eaves/errors.py", "opt/code/eaves/images/__init__.py", "opt/code/eaves/recipe.py"} <= paths
+
+
+def test_a_function_has_what_it_loads_late() -> None:
+    paths = {file.path.removeprefix("opt/code/") for file in code_files()}
+    late = {
+        "functions/http/app.py",
+        "functions/fetch/dataref.py",
+        "functions/model/embedder.py",
+        "eaves/cloudevents_sdk.py",
+    }
+    assert late <= paths
+
+
+def test_an_agent_has_every_kind_of_source() -> None:
+    paths = {file.path.removeprefix("opt/code/") for file in code_files("agent")}
+    assert {f"{target.partition(':')[0].replace('.', '/')}.py" for target in OWN.values()} <= paths
+
+
+def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it() -> None:
+    """Commands in knative/ are tuples and lists such as `("python", "-P", "-m", "eaves.relay")`."""
+    started = set()
+    for path in Path(str(knative.__file__)).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.List | ast.Tuple):
+                words = [one.value for one in node.elts if isinstance(one, ast.Constant)]
+                started |= {str(name) for flag, name in pairwise(words) if flag == "-m"}
+    elsewhere = {"trainer", "trainer.reader", "eaves.cli"}  # in a trainer's container image
+    assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])
 
 
 def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:

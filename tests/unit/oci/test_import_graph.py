@@ -1,0 +1,87 @@
+"""Which modules are found from the sources of a few, and which aren't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import OciError
+from eaves.oci.import_graph import reachable_modules
+
+
+def modules_of(root: Path, sources: Mapping[str, str], *entries: str) -> list[str]:
+    """The names that are reached in a tree of these sources, by path."""
+    for name, text in sources.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return list(reachable_modules(root, ("ours", "theirs"), entries or ("ours",)))
+
+
+def test_an_import_counts_wherever_it_stands(tmp_path: Path) -> None:
+    sources = {
+        "ours/__init__.py": "import ours.at_once as other",
+        "ours/at_once.py": "def run():\n    def inner():\n        from ours.late import VALUE\n",
+        "ours/late.py": "try:\n    import os, ours.attempted\nexcept ImportError:\n    pass\nVALUE = 1\n",
+        "ours/attempted.py": "class Kept:\n    from ours import in_a_class\n",
+        "ours/in_a_class.py": "",
+        "ours/nobodys.py": "",
+    }
+    assert modules_of(tmp_path, sources) == [
+        "ours", "ours.at_once", "ours.attempted", "ours.in_a_class", "ours.late"
+    ]  # fmt: skip
+
+
+def test_a_module_brings_the_packages_that_it_is_in_and_what_these_import(tmp_path: Path) -> None:
+    sources = {
+        "ours/__init__.py": "",
+        "ours/room/__init__.py": "from ours.shared import value",
+        "ours/room/part.py": "",
+        "ours/room/sibling.py": "",
+        "ours/shared.py": "value = 1",
+    }
+    assert modules_of(tmp_path, sources, "ours.room.part") == ["ours", "ours.room", "ours.room.part", "ours.shared"]
+
+
+def test_a_package_is_started_by_its_main_module(tmp_path: Path) -> None:
+    sources = {"ours/__init__.py": "", "ours/__main__.py": "from ours.run import main", "ours/run.py": ""}
+    assert modules_of(tmp_path, sources) == ["ours", "ours.__main__", "ours.run"]
+
+
+@pytest.mark.parametrize("text", ["theirs.kind", "theirs.kind:KIND"])
+def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str) -> None:
+    sources = {
+        "ours/__init__.py": f"def load():\n    return TABLE['it']\n\nTABLE = {{'it': {text!r}}}\n",
+        "theirs/__init__.py": "",
+        "theirs/kind.py": "",
+        "theirs/other.py": "",
+    }
+    assert modules_of(tmp_path, sources) == ["ours", "theirs", "theirs.kind"]
+
+
+def test_what_is_only_mentioned_is_not_imported(tmp_path: Path) -> None:
+    sources = {
+        "ours/__init__.py": '"""As `ours.told` does."""\nTEXT = "see ours.told: it is there"\n# import ours.told\n',
+        "ours/told.py": "",
+    }
+    assert modules_of(tmp_path, sources) == ["ours"]
+
+
+def test_what_only_type_checkers_read_is_not_imported(tmp_path: Path) -> None:
+    sources = {
+        "ours/__init__.py": (
+            "from typing import TYPE_CHECKING\n"
+            "if TYPE_CHECKING:\n    from ours.checked import Value\n"
+            "else:\n    from ours.run import Value\n"
+        ),
+        "ours/checked.py": "",
+        "ours/run.py": "",
+    }
+    assert modules_of(tmp_path, sources) == ["ours", "ours.run"]
+
+
+def test_an_entry_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OciError, match=r"has no module ours\.gone"):
+        modules_of(tmp_path, {"ours/__init__.py": ""}, "ours", "ours.gone")
