@@ -22,7 +22,7 @@ from converters.child_process import ChildLimits, run_child
 from converters.convert import convert
 from converters.export import export
 from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference_tensorflow import run_reference
+from converters.proof.reference import run_reference
 from converters.settings import ConvertSettings
 from converters.source.model_source import open_source
 from converters.tensorflow import tensorflow_export
