@@ -21,8 +21,8 @@ from eaves.artifact import TensorSpec
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ConversionError, InputError
 from eaves.inference.handler import open_handler
+from eaves.inference.json_tensor import parse_tensor
 from eaves.recipe import Tensor, parse_recipe
-from functions.model.tensor_predictor import parse_tensor
 
 if TYPE_CHECKING:
     from converters.tensorflow.tensorflow_model import OpenedModel
