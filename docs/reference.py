@@ -35,7 +35,7 @@ from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.resources.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
-from trainer.reader import TOKEN_VARIABLE
+from trainer.run.run_server import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
 

@@ -273,7 +273,7 @@ SERVERS = {
     "eaves/local/routes.py": "its routes are asked here",
     "functions/http/app.py": "its routes are asked here",
     "functions/http/server.py": "asked here",
-    "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",
+    "trainer/run/run_server.py": "in a cluster only, by token, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(r"\bFlask\(\"|\bcreate_server\(|\b(?:TCP|HTTP|ThreadingHTTP|TcpWSGI)Server\)|\.listen\(")

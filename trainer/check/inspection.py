@@ -17,8 +17,8 @@ import numpy.typing as npt
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
+from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import Vector, compute_descriptor
-from trainer.check.features import load_cached_features
 from trainer.check.label_doubts import Doubts, find_doubts
 from trainer.data import manifest
 from trainer.data.folder import load_folder

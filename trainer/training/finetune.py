@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from eaves.errors import ConfigError, Fault
 from trainer.data.augmentation import Augmentation
-from trainer.features.features import Array, map_array
+from trainer.features.feature_cache import Array, map_array
 from trainer.training import loop
 from trainer.training.head import train_head
 from trainer.training.training_task import TrainingResult, TrainingTask

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.pixels import DecodedDataset
-from trainer.features.features import FeatureCache, cache_key
+from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
+from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.training.checkpoint import Checkpoints
-from trainer.weights.scale_choice import ScaleChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

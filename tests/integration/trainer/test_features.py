@@ -17,10 +17,10 @@ from eaves.errors import ConfigError
 from trainer.data import pixels
 from trainer.data.dataset import scan
 from trainer.data.pixels import DecodedDataset
+from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import SilentProgress, Step
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore, open_store
-from trainer.weights.scale_choice import ScaleChoice
 
 TINY = {"arch": "mobilenet_v3_small", "weights": "none", "image_size": 32, "batch_size": 16}
 
