@@ -101,9 +101,7 @@ class TrainingResult:
     Attributes:
         history: Per epoch: loss, accuracy, val_loss, val_accuracy.
         val_logits: (validation images, classes) float32, of the final weights.
-        computed: Passes of an image through a frozen network that no cache spared.
     """
 
     history: list[dict[str, float]]
     val_logits: npt.NDArray[np.float32]
-    computed: int = 0
