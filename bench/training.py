@@ -24,12 +24,12 @@ from bench.timing import print_table
 from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import scan
+from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import SilentProgress, Step
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.tensorflow_notices import native_stderr
 from trainer.train import ENVIRONMENT
-from trainer.weights.scale_choice import ScaleChoice
 
 IMAGES = 192
 SKIPPED = 2

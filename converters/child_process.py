@@ -1,7 +1,7 @@
 """Child processes: started with limits, watched, never left behind; what they can't do comes back as an error.
 
 TensorFlow's memory goes with its process, counters of its libraries start from 0 again, and a crash there isn't one
-here. `run_child` is the parent's side; a child's `__main__` calls `answer`.
+here. `run_child` is the parent's side; a child's `__main__` calls `run_child_main`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
     """Run `python -P -m module` to its end; the job goes in on stdin, as JSON.
 
     Args:
-        module: Its `__main__` part calls `answer`.
+        module: Its `__main__` part calls `run_child_main`.
         job: What to do, plain data.
         facts: File for what the child has to say.
         what: The child's name in errors.

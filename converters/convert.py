@@ -20,7 +20,7 @@ from converters.onnx.variants import write_variants
 from converters.previous_artifacts import find_previous
 from converters.proof.golden_images import choose_goldens, write_goldens
 from converters.proof.parity import ParityTolerance, prove_parity, run_session
-from converters.proof.reference_tensorflow import ReferenceOutputs, run_reference
+from converters.proof.reference import ReferenceOutputs, run_reference
 from converters.report_page import page_path, write_page
 from converters.settings import ConvertSettings
 from converters.source.licences import UNKNOWN, installed, read_licences

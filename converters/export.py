@@ -31,14 +31,10 @@ class ExportedGraph:
     Attributes:
         warnings: Of Python, of tf2onnx and our own, each once.
         opset: Operator set of the file.
-        peak_bytes: Most memory of the child process that converted; 0 when there was none.
-        low_memory: Whether the weights stayed out of the graph; a warning says why not.
     """
 
     warnings: tuple[str, ...]
     opset: int
-    peak_bytes: int = 0
-    low_memory: bool = True
 
 
 def export(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
@@ -86,12 +82,7 @@ def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSetti
         model = onnx.load(str(output), load_external_data=False)
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-    return ExportedGraph(
-        warnings=tuple(said["warnings"]),
-        opset=settings.opset,
-        peak_bytes=said["peak_bytes"],
-        low_memory=said["low_memory"],
-    )
+    return ExportedGraph(warnings=tuple(said["warnings"]), opset=settings.opset)
 
 
 def _try_batch(model: Path, source: ModelSource) -> None:

@@ -22,8 +22,8 @@ def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
     """Artifacts to build on, those of the highest version first.
 
     Args:
-        named: The one to take; empty: those beside the output. Only their manifests are read; `reopen` checks the rest
-            of what is taken.
+        named: The one to take; empty: those beside the output. Only their manifests are read; `is_intact` checks what
+            is taken.
         output: Where the new artifact goes.
 
     Raises:

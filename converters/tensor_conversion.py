@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from converters.child_process import ChildLimits, run_child
+from converters.child_process import ChildLimits
 from converters.handlers import check_handler
 from converters.onnx.graph import Signature, canonicalize, read_tensors, write_graph
 from converters.onnx.graph_preparation import fuse
 from converters.onnx.optimizer import optimize
+from converters.proof.reference import run_tensor_reference
 from converters.settings import ConvertSettings
 from converters.source.licences import UNKNOWN, installed, read_licences
 from converters.source.tensor_source import TensorSource
@@ -68,7 +69,8 @@ def convert_tensor(
         signature, opset = _prepare(source, place, settings)
         step()
     with progress.phase("Proving parity", 1) as step:
-        inputs, truth = _ask(source, signature, place.folder, settings)
+        limits = ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
+        inputs, truth = run_tensor_reference(source, signature.input, signature.outputs, limits)
         parity = _prove(source, signature, inputs, truth, Session(place.staging / MODEL, tables=()), settings.tolerance)
         step()
     labels = "".join(f"{label}\n" for label in source.labels)
@@ -122,31 +124,6 @@ def _check(signature: Signature) -> None:
             raise ConversionError(f"{spec.name} is {spec.dtype}; taken and given are {', '.join(NUMBERS)}")
     if len(signature.input.shape) < 2:
         raise ConversionError(f"the input {signature.input.name} has no axis but the batch; one more is needed")
-
-
-def _ask(
-    source: TensorSource, signature: Signature, folder: Path, settings: ConvertSettings
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """The samples as the model takes them, and what the original answers; a child process reads and runs both."""
-    output = folder / "truth.npz"
-    spec = signature.input
-    job = {
-        "model": str(source.model.absolute()),
-        "samples": [str(path.absolute()) for path in source.samples],
-        "input": {"name": spec.name, "dtype": spec.dtype, "shape": spec.shape},
-        "handler": str(source.handler.absolute()) if source.handler else None,
-        "output": str(output),
-    }
-    what = "onnxruntime, answering for the parity proof,"
-    limits = ChildLimits(timeout_s=settings.timeout_s, memory_limit_mb=settings.memory_limit_mb)
-    run_child("converters.proof.reference_onnx", job, folder / "facts.json", what=what, limits=limits)
-    with np.load(output, allow_pickle=False) as stored:
-        inputs = [stored[f"{number}"] for number in range(len(source.samples))]
-        answers = [
-            {spec.name: stored[f"{number}/{spec.name}"] for spec in signature.outputs}
-            for number in range(len(source.samples))
-        ]
-    return inputs, answers
 
 
 def _prove(

@@ -35,7 +35,7 @@ from functions.settings import FunctionSettings
 from knative.resources.receiver_settings import ReceiverDeployment
 from knative.settings import SiteSettings
 from knative.specs import ClusterMqttSettings, ClusterSource, ClusterTrigger
-from trainer.reader import TOKEN_VARIABLE
+from trainer.run.run_server import TOKEN_VARIABLE
 from trainer.settings import DataSettings, TrainSettings
 
 

@@ -9,7 +9,7 @@ command line, and is what a training Job's container starts.
     training_event       a `dataset.updated` event
     data/                images, wherever they are > split examples > pixels
     model/               the architectures, and a Keras model of one
-    weights/             what pixels become for a backbone's first weights
+    pixel_scale/         the scale that pixels need for a backbone's first weights
     training/            by mode: a head, the top blocks, or everything; resumed at its step
     evaluation/          what the held-out images say, and the temperature of the scores
     features/            outputs of what is frozen, kept
@@ -17,7 +17,7 @@ command line, and is what a training Job's container starts.
     report/              the same for people, and the frame of all pages
     check/               what training would find in a folder of images
     lifecycle            signals and exit codes;  progress: what a person watches meanwhile
-    reader               lets whoever holds its token read a run over HTTP
+    reader               the command of the pod that serves a run over HTTP
     storage              files by name under one place, on disk or at a URI
     tensorflow_notices   kept off the terminal
 

@@ -1,82 +1,18 @@
-"""`python -P -m trainer.reader PLACE`: lets whoever holds its token read the run at a place, over HTTP.
+"""`python -P -m trainer.reader PLACE`: the command of a short-lived pod beside a volume that nobody else reaches.
 
-A short-lived pod runs it beside a volume that nobody else reaches; the API server's proxy leads there. Nothing but the
-files that run.json names can be read, piece by piece, so that a cut link costs one piece. The token comes in a header:
-addresses are written into the API server's audit log.
+`trainer.run.run_server` answers, through the API server's proxy. Manifests of such pods name this module.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
 import os
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import click
 
 from eaves import logs
-from eaves.errors import StorageError
 from eaves.options import report_errors, warn_of_variables
-from trainer.run.run import MANIFEST
-from trainer.storage import FileStore, open_store
-
-PORT = 8080
-TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - where it is, not what
-TOKEN_HEADER = "Eaves-Reader-Token"  # noqa: S105 - where it is, not what
-"""Header of each request that carries the token. `Authorization` says who asks the API server and goes no further.
-Source: Kubernetes, apiserver/pkg/endpoints/filters/authentication.go."""
-MAX_PIECE_BYTES = 8 << 20
-
-
-class RunServer(ThreadingHTTPServer):
-    """Serves `GET /NAME?start=N&size=N` with the token in the header `TOKEN_HEADER`.
-
-    Args:
-        address: To listen at.
-        store: Where the run is.
-        token: What a request must bring.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], store: FileStore, token: str) -> None:
-        super().__init__(address, _Handler)
-        self._store, self._token = store, token
-
-    def read(self, path: str, token: str) -> tuple[HTTPStatus, bytes]:
-        """What a path leads to for whoever has the token."""
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            return HTTPStatus.UNAUTHORIZED, b"the token is not the one that this pod was given"
-        parts = urlsplit(path)
-        query, name = parse_qs(parts.query), unquote(parts.path.removeprefix("/"))
-        start, size = (query.get(key, [""])[0] for key in ("start", "size"))
-        if not start.isdecimal() or not size.isdecimal():
-            return HTTPStatus.BAD_REQUEST, b"start and size are numbers"
-        try:
-            if name != MANIFEST and name not in json.loads(self._store.read(MANIFEST))["files"]:
-                return HTTPStatus.NOT_FOUND, b""
-            return HTTPStatus.OK, self._store.read_part(name, int(start), min(int(size), MAX_PIECE_BYTES))
-        except StorageError as error:
-            absent = not self._store.exists(name)
-            return HTTPStatus.NOT_FOUND if absent else HTTPStatus.SERVICE_UNAVAILABLE, error.message.encode()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: RunServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        status, body = self.server.read(self.path, self.headers.get(TOKEN_HEADER, ""))
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Type", "application/octet-stream")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Says nothing: whoever asks knows."""
+from trainer.run.run_server import PORT, TOKEN_VARIABLE, RunServer
+from trainer.storage import open_store
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,7 +13,7 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.remote import redact_uri
 from trainer.data.split.groups import NEAR_COPIES, parse_group_by
 from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Architecture
-from trainer.weights.scales import SCALES, Scale
+from trainer.pixel_scale.scales import SCALES, Scale
 
 HEAD_EPOCHS = 100
 """A head on 2,048 stored features of 500 photos: seconds, and the loss has long stopped falling."""

@@ -22,6 +22,7 @@ from trainer.evaluation import metrics
 from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
 from trainer.model.architecture_choice import choose_architecture
+from trainer.pixel_scale.chooser import choose_scale
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.run import run_records
 from trainer.run.run import Run, build_name, finish, new_run
@@ -31,7 +32,6 @@ from trainer.settings import DataSettings, TrainSettings
 from trainer.storage import is_uri
 from trainer.tensorflow_notices import native_stderr
 from trainer.training.checkpoint import Checkpoints, TrainingIdentity
-from trainer.weights.chooser import choose_scale
 
 if TYPE_CHECKING:
     from trainer.training.training_task import TrainingTask

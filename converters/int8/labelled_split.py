@@ -34,14 +34,12 @@ class LabelledSplit:
     Attributes:
         calibration: Images that training saw, for the ranges.
         judged: Held-out images with their labels.
-        gone: Held-out images of the run that are no longer where the labelled images are.
         trained: sha256 hex of every image of the training side.
         looks: What the images of both sides look like; those that can't be decoded or are flat have none.
     """
 
     calibration: tuple[Path, ...]
     judged: tuple[ParitySample, ...]
-    gone: int = 0
     trained: frozenset[str] = frozenset()
     looks: tuple[ImageFingerprint, ...] = ()
 
@@ -83,12 +81,11 @@ def load_labelled(
             f"{place} has the classes {', '.join(found.listing.labels[:5])}, the model {', '.join(source.labels[:5])}",
             hint=hint,
         )
-    sides, gone = _find_sides(source, found)
+    sides = _find_sides(source, found)
     ordered = sorted(found.seen, key=lambda item: item.digest)
     return LabelledSplit(
         calibration=tuple(item.entry.path for item in ordered if sides.get(item.digest) == "train")[:images],
         judged=tuple(_sample(item) for item in ordered if sides.get(item.digest) == "val")[:AT_MOST],
-        gone=gone,
         trained=_trained(sides),
         looks=tuple(item.look for item in ordered if item.look is not None and item.digest in sides),
     )
@@ -121,8 +118,8 @@ def _trained(sides: Mapping[str, Split]) -> frozenset[str]:
     return frozenset(digest for digest, side in sides.items() if side == "train")
 
 
-def _find_sides(source: ModelSource, found: DatasetImages) -> tuple[Mapping[str, Split], int]:
-    """Digest to side of the images that may be used, and how many held-out ones of the run are gone."""
+def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split]:
+    """Digest to side of the images that may be used; a warning tells how many held-out ones of the run are gone."""
     present = {item.digest for item in found.seen}
     sides: Mapping[str, Split] = {}
     if source.route == "run":
@@ -136,10 +133,10 @@ def _find_sides(source: ModelSource, found: DatasetImages) -> tuple[Mapping[str,
                     gone,
                     len(held_out),
                 )
-            return sides, gone
+            return sides
     if found.listing.declared:
-        return {**sides, **{item.digest: item.entry.split or "train" for item in found.seen}}, 0
-    return {**sides, **{digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}}, 0
+        return {**sides, **{item.digest: item.entry.split or "train" for item in found.seen}}
+    return {**sides, **{digest: side_before(digest, DECLARED_SHARE, 0) for digest in present}}
 
 
 def _sample(item: ImageRecord) -> ParitySample:

@@ -28,7 +28,7 @@ from converters.onnx.graph import write_graph
 from converters.previous_artifacts import calibration_key
 from converters.proof.graph_predictions import UNREADABLE, GraphPredictions, classify
 from converters.proof.parity import ParityTolerance, compare, run_session
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from converters.settings import ConvertSettings
 from converters.source.model_source import ModelSource
 from eaves.artifact import TARGETS, Artifact, Evidence, Parity, Quantisation, Trial, detect_cpu

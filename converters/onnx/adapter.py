@@ -2,7 +2,7 @@
 
     image uint8 (batch, H, W, 3) RGB > order of channels > scale > layout > the model > logits, probabilities
 
-`reference_runner` does the same in NumPy for the proof, on purpose by other means.
+`proof.reference_process` does the same in NumPy for the proof, on purpose by other means.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str 
     """Write a graph, its weights in files beside it.
 
     Args:
-        model: Named by `canonicalise`; its large weights are gone afterwards.
+        model: Named by `canonicalize`; its large weights are gone afterwards.
         path: `model.onnx` to write.
         split: Two files, frozen backbone and trained head, or all in the backbone's.
         folder: Where the weights go, from the graph; empty: beside it.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from converters.previous_artifacts import is_intact
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from converters.source.model_source import ModelSource
 from eaves.artifact import Artifact, GoldenCase, Manifest, load_golden
 from eaves.artifact.golden import GOLDEN, INDEX, write_index

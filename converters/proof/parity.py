@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from eaves.artifact import Parity
 from eaves.artifact.golden import tensor_digest
 from eaves.artifact.manifest import FEATURES

@@ -55,8 +55,8 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], sa
 
     before = len(said)
     try:
-        skeleton = build_weightless_graph(function)
-        proto = _to_onnx(skeleton, names, job["opset"])
+        weightless = build_weightless_graph(function)
+        proto = _to_onnx(weightless, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
         del said[before:]  # they are about a graph that isn't used
         said.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
@@ -64,18 +64,18 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], sa
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
         return False
-    _write(proto, skeleton, Path(job["output"]))
+    _write(proto, weightless, Path(job["output"]))
     return True
 
 
-def _to_onnx(skeleton: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
+def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) -> onnx.ModelProto:
     import tensorflow as tf
     from tf2onnx import tf_loader
 
-    inputs, outputs = [*skeleton.inputs, *skeleton.weights], list(skeleton.outputs)
+    inputs, outputs = [*weightless.inputs, *weightless.weights], list(weightless.outputs)
     with tf.Graph().as_default(), tf.compat.v1.Session():
-        tf.import_graph_def(skeleton.graph, name="")
-        graph = tf_loader.tf_optimize(inputs, outputs, skeleton.graph)
+        tf.import_graph_def(weightless.graph, name="")
+        graph = tf_loader.tf_optimize(inputs, outputs, weightless.graph)
     return _run_tf2onnx(graph, inputs, outputs, names, opset)
 
 
@@ -120,14 +120,14 @@ def _run_tf2onnx(
     return proto
 
 
-def _write(proto: onnx.ModelProto, skeleton: WeightlessGraph, output: Path) -> None:
+def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) -> None:
     """The inputs that stand for weights become weights again, their values in a file beside the graph."""
     graph = proto.graph
-    readers = _fold_transposes(graph, skeleton.weights)
+    readers = _fold_transposes(graph, weightless.weights)
     fresh = _renumber(graph)
     readers = {fresh.get(name, name): read for name, read in readers.items()}
     used = [name for node in graph.node for name in node.input]
-    own = [value for value in graph.input if value.name not in skeleton.weights]
+    own = [value for value in graph.input if value.name not in weightless.weights]
     with (output.parent / f"{output.name}.data").open("wb") as stream:
         for name in dict.fromkeys(name for name in used if name in readers):
             graph.initializer.append(_store(name, readers[name](), stream))

@@ -1,38 +1,26 @@
 """The task `tensor`: numbers in, numbers out, for models that are not about images: a window of sensor readings, say.
 
-One example is sent as JSON: nested lists in the shape of the model's input without its batch dimension, alone or as
-`values` of an object whose other members are not looked at:
-
-    [[21.5, 412.0], [21.7, 430.0]]          {"station": "roof", "values": [[21.5, 412.0], [21.7, 430.0]]}
+`eaves.inference.json_tensor` says how they are sent.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from eaves.artifact import Artifact, TensorSpec
+from eaves.artifact import Artifact
 from eaves.artifact.manifest import label_output
-from eaves.base.strict_json import parse_json
 from eaves.errors import TensorError
 from eaves.events import TENSOR_PREDICTED
 from eaves.inference import json_values
 from eaves.inference.handler import Handler
+from eaves.inference.json_tensor import parse_tensor
 from eaves.inference.session import Session
 from functions.model.pipeline import Pipeline, elapsed_ms
 from functions.model.predictor import Array
-
-MAX_FREE_VALUES = 32_768
-"""Numbers of one example whose shape the model leaves open."""
-BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
-"""What JSON may take: a float64 has up to 24 characters, indented a few more; and a message's other members."""
-MARKS_BESIDE = 1000
-"""Brackets and quotes beside those that the shape needs. Parsed, a number takes eight times its bytes, but a list or a
-string of three bytes twenty times: so what has too many of these is refused before it is parsed."""
 
 
 class TensorPredictor(Pipeline):
@@ -64,80 +52,3 @@ class TensorPredictor(Pipeline):
             return members, {}
         label = self._labels[int(np.argmax(outputs[self._scores]))]
         return {"label": label, **members}, {"label": label}
-
-
-def parse_tensor(data: bytes, spec: TensorSpec) -> Array:
-    """JSON to one example of a model's input.
-
-    Args:
-        data: UTF-8.
-        spec: The graph's input.
-
-    Raises:
-        TensorError: When it is no JSON of such numbers; the message names the shape that is taken.
-    """
-    wanted = f'{spec.dtype} values of the shape {_told(spec.shape[1:])}, as nested lists or {{"values": ...}}'
-    max_bytes, max_marks = _limits(spec.shape[1:])
-    if len(data) > max_bytes:
-        raise TensorError(f"{len(data)} bytes are more than the {max_bytes} of this model, which takes {wanted}")
-    if data.count(b"[") + data.count(b"{") + data.count(b'"') > max_marks:
-        raise TensorError(f"there are too many lists, objects or strings; the model takes {wanted}")
-    try:
-        sent = parse_json(data, max_values=None)
-        values = sent.get("values") if isinstance(sent, dict) else sent
-        sizes = list(spec.shape[1:])
-        flat: list[int | float] = []
-        _flatten(values, sizes, 0, flat)
-        return _array(flat, sizes, np.dtype(spec.dtype))
-    except UnicodeDecodeError as error:
-        raise TensorError(f"this is not UTF-8; the model takes {wanted} in JSON") from error
-    except (ValueError, OverflowError) as error:
-        raise TensorError(f"{str(error)[:160]}; the model takes {wanted}") from error
-
-
-def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many bytes, and how many brackets and quotes, one example may have."""
-    if -1 in shape:
-        values = lists = MAX_FREE_VALUES
-    else:
-        values, lists = math.prod(shape), sum(math.prod(shape[:axis]) for axis in range(len(shape)))
-    return BYTES_A_VALUE * values + BYTES_BESIDE, lists + MARKS_BESIDE
-
-
-def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:
-    """Collect numbers in C order; the first list along a free axis says how many every other one must have."""
-    if axis == len(sizes):
-        if type(value) not in (int, float):  # bool is an int to isinstance
-            raise ValueError(f"there is {_kind(value)} where a number belongs")
-        flat.append(value)
-        return
-    if not isinstance(value, list):
-        raise ValueError(f"there is {_kind(value)} where a list belongs")  # noqa: TRY004 - one kind for all faults
-    if sizes[axis] == -1 and value:
-        sizes[axis] = len(value)
-    if len(value) != sizes[axis]:
-        raise ValueError(f"there are {len(value)} values on axis {axis}")
-    for item in value:
-        _flatten(item, sizes, axis + 1, flat)
-
-
-def _array(flat: list[int | float], sizes: list[int], dtype: np.dtype[Any]) -> Array:
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            array = np.array(flat, np.float64).astype(dtype).reshape(sizes)
-        if not np.all(np.isfinite(array)):
-            raise ValueError("not all numbers are finite in the model's precision")
-        return array
-    limits = np.iinfo(dtype)
-    if not all(float(value).is_integer() and limits.min <= value <= limits.max for value in flat):
-        raise ValueError(f"not all numbers are integers from {limits.min} to {limits.max}")
-    return np.array([int(value) for value in flat], dtype).reshape(sizes)
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or nothing"}
-    return kinds.get(type(value), "a number")
-
-
-def _told(shape: tuple[int, ...]) -> str:
-    return " x ".join("any" if size == -1 else str(size) for size in shape)

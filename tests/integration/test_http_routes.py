@@ -274,7 +274,7 @@ SERVERS = {
     "functions/http/app.py": "its routes are asked here",
     "functions/http/listener.py": "what function and local platform listen with",
     "functions/http/server.py": "asked here",
-    "trainer/reader.py": "in a cluster only, by token, see knative/training/test_train_command.py",
+    "trainer/run/run_server.py": "in a cluster only, by token, see knative/training/test_train_command.py",
 }
 """What listens or has routes, and where it is tested."""
 LISTENS = re.compile(

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from eaves.errors import DatasetError, ImageError
 from eaves.images.envelope import open_envelope
 from eaves.images.pixels import Pixels, decode
+from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import Vector, compute_descriptor
-from trainer.check.features import load_cached_features
 from trainer.check.label_doubts import Doubts, find_doubts
 from trainer.data import manifest
 from trainer.data.folder import load_folder
@@ -218,22 +218,13 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
 
 def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]]:
     """Sets of images that show the same picture: the same bytes, or nearly the same pixels."""
-    parent = list(range(len(found)))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = item = parent[parent[item]]
-        return item
-
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
     for one_of, other_of in near_duplicates.find_copies([image.look for image in found]) if found else ():
         pairs += zip(one_of.tolist(), other_of.tolist(), strict=True)
-    for one, other in pairs:
-        parent[max(root(one), root(other))] = min(root(one), root(other))
     groups: defaultdict[int, list[CheckedImage]] = defaultdict(list)
-    for row, image in enumerate(found):
-        groups[root(row)].append(image)
+    for root, image in zip(near_duplicates.find_connected(len(found), pairs), found, strict=True):
+        groups[root].append(image)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 

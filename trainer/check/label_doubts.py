@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.weights.ridge import score_leave_one_out
+from trainer.pixel_scale.ridge import score_leave_one_out
 
 LEAST_MARGIN = 0.3
 """By how much the score of another class must be above that of an image's own class for the label to be doubted; 1 is

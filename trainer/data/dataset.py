@@ -22,8 +22,6 @@ from trainer.data.split.stored_split import SplitEntry
 from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
 
-__all__ = ["DataFault", "Dataset", "Example", "Split", "load_dataset", "scan"]
-
 IMBALANCED = 1.5
 """Largest class over smallest, above which `balance: auto` weights: below, weights change less than the seed does."""
 

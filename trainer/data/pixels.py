@@ -25,7 +25,8 @@ import numpy.typing as npt
 from eaves.errors import DatasetError, ImageError
 from eaves.images.pixels import Pixels
 from eaves.recipe import Recipe
-from trainer.data.dataset import DataFault, Dataset, Example, Split
+from trainer.data.dataset import Dataset, Example
+from trainer.data.listing import DataFault, Split
 from trainer.progress import TrainingProgress
 
 KEPT_BYTES = 2 * 2**30

@@ -15,7 +15,7 @@ from trainer.evaluation.temperature import calibrate
 def measure_quality(
     truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Everything that metrics.json says about the model: `summarise`, the temperature and the evidence for it.
+    """Everything that metrics.json says about the model: `summarize`, the temperature and the evidence for it.
 
     Args:
         truth: (N,) label of every held-out image.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eaves.errors import StorageError
-from trainer.features.features import Array, FeatureCache, Read, map_array
+from trainer.features.feature_cache import Array, FeatureCache, Read, map_array
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 

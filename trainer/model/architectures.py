@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from trainer.weights.scales import SYMMETRIC, TORCH, UNIT, Scale
+from trainer.pixel_scale.scales import SYMMETRIC, TORCH, UNIT, Scale
 
 AUTO = "auto"
 """Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""

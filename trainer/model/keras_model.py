@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from eaves.errors import ConfigError, Fault
+from trainer.pixel_scale.scales import Scale
 from trainer.settings import TrainSettings
-from trainer.weights.scales import Scale
 
 
 def build_backbone(settings: TrainSettings) -> Any:

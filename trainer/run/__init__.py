@@ -6,5 +6,6 @@ parity_samples   the held-out images that travel with it
 run_location     where a training works and leaves its run
 run_upload       to a URI, and back
 stored_settings  the settings that continue a run
-provenance       the code and the distributions that made it;  hardware: what it ran on
+run_server       the run read over HTTP, by whoever holds a token
+provenance       the code, the distributions and the hardware that made it
 """

@@ -1,8 +1,9 @@
-"""What made a run, so that it can be made again: the code, every installed distribution."""
+"""What made a run, so that it can be made again: the code, every installed distribution, the hardware."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from functools import cache
 from importlib import metadata
@@ -27,3 +28,24 @@ def installed_versions() -> dict[str, str]:
     """Python's version, and that of every distribution that this process could import, by name."""
     found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     return {"python": platform.python_version(), **dict(sorted(found.items()))}
+
+
+def describe_hardware() -> dict[str, str]:
+    """Processor, CPUs this process may use, memory, system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": _processor(),
+        "CPUs usable": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "memory": f"{memory:.1f} GiB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    """The model's name; where Linux tells none (ARM), the architecture's."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -64,7 +64,7 @@ class Run:
             before.
         calibration: Whether logits are divided by a temperature and why, the fields of
             `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of before.
-        scale: What pixels become and why, as `trainer.weights.scale_choice.ScaleChoice` gives it; empty in runs of
+        scale: What pixels become and why, as `trainer.pixel_scale.scale_choice.ScaleChoice` gives it; empty in runs of
             before.
         versions: Of Python and of every distribution that was installed.
         files: Relative path to `sha256` and `size_bytes`, of everything but run.json.

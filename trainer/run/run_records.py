@@ -16,8 +16,7 @@ from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.model_quality import rate_model
 from trainer.report.report import ReportFacts, write_report
 from trainer.run import parity_samples
-from trainer.run.hardware import describe_hardware
-from trainer.run.provenance import code_digest, installed_versions
+from trainer.run.provenance import code_digest, describe_hardware, installed_versions
 from trainer.run.run import CONFIG, write_json
 from trainer.settings import DataSettings, TrainSettings
 from trainer.training.checkpoint import TrainingIdentity

@@ -56,17 +56,17 @@ def fetch_run(uri: str, local: Path) -> Run:
     return fetch_from(open_store(uri), local)
 
 
-def fetch_from(shelf: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
+def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
     """The same from wherever a run can be read.
 
     Raises:
         RunError: No run is there, or it is damaged.
         StorageError: It can't be read.
     """
-    uri = shelf.uri
-    if not shelf.exists(MANIFEST):
+    uri = reader.uri
+    if not reader.exists(MANIFEST):
         raise RunError(f"no run in {uri}: it has no {MANIFEST}", hint="train one, or name another URI")
-    manifest = shelf.read(MANIFEST)
+    manifest = reader.read(MANIFEST)
     if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
         return open_run(local)
     shutil.rmtree(local, ignore_errors=True)
@@ -79,7 +79,7 @@ def fetch_from(shelf: RunReader, local: Path, progress: TrainingProgress | None 
             if not file.is_relative_to(local.resolve()):
                 raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train it again")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(shelf.read(name))
+            file.write_bytes(reader.read(name))
             step()
 
         _each(names, download)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from eaves.errors import ConfigError, Fault
 from trainer.data.augmentation import Augmentation
-from trainer.features.features import Array, map_array
+from trainer.features.feature_cache import Array, map_array
 from trainer.training import loop
 from trainer.training.head import train_head
 from trainer.training.training_task import TrainingResult, TrainingTask
@@ -36,7 +36,7 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
     train, augmentation = decoded.rows("train"), settings.augmentation
     rows = np.concatenate([np.arange(len(decoded.labels)), *[train] * (augmentation.variants - 1)])
     with map_array((len(rows), *lower.output_shape[1:]), DTYPE) as activations:
-        computed = _fill(task, lower, augmentation, activations)
+        _fill(task, lower, augmentation, activations)
         task.end_pass()
         head = train_head(task, _features(task, upper, activations))
         trained = np.concatenate([train, np.arange(len(decoded.labels), len(rows))])
@@ -52,7 +52,7 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
             class_weight=task.class_weight,
         )
     head.fold_into(task.model.get_layer("head"))
-    return TrainingResult(history=history, val_logits=task.validate(), computed=computed)
+    return TrainingResult(history=history, val_logits=task.validate())
 
 
 def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
@@ -80,11 +80,11 @@ def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
     return lower, upper
 
 
-def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activations: Array) -> int:
+def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activations: Array) -> None:
     """All images, then the other variants of the training images, one variant after the other."""
     digests, pixels = task.digests(), task.decoded.pixels
     train = task.decoded.rows("train")
-    computed = start = 0
+    start = 0
     for variant in range(augmentation.variants):
         rows = train if variant else np.arange(len(digests))
 
@@ -94,7 +94,7 @@ def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activation
             images = zip(pixels[chosen], named, strict=True)
             return np.stack([augmentation.apply(image, digest, variant) for image, digest in images])
 
-        computed += task.cache(task.settings.cut_layer, variant=variant, dtype=DTYPE).compute(
+        task.cache(task.settings.cut_layer, variant=variant, dtype=DTYPE).compute(
             lower,
             read,
             [digests[row] for row in rows],
@@ -104,7 +104,6 @@ def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activation
             title=f"Backbone pass {variant + 1}/{augmentation.variants}",
         )
         start += len(rows)
-    return computed
 
 
 def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray[np.float32]:

@@ -36,7 +36,7 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
     backbone = model.get_layer("backbone")
     trunk = keras.Model(model.input, backbone(model.get_layer("scaling").output))
     features = np.empty((len(decoded.labels), *trunk.output_shape[1:]), np.float32)
-    computed = task.cache("backbone").compute(
+    task.cache("backbone").compute(
         trunk,
         lambda rows: decoded.pixels[rows],
         task.digests(),
@@ -49,7 +49,7 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
     head = train_head(task, features)
     head.fold_into(model.get_layer("head"))
     val_logits = np.asarray(head(features[decoded.rows("val")]))
-    return TrainingResult(history=head.history, val_logits=val_logits, computed=computed)
+    return TrainingResult(history=head.history, val_logits=val_logits)
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.pixels import DecodedDataset
-from trainer.features.features import FeatureCache, cache_key
+from trainer.features.feature_cache import FeatureCache, cache_key
 from trainer.features.sharding import Shard, ShardDoneError, ShardedCache
+from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 from trainer.training.checkpoint import Checkpoints
-from trainer.weights.scale_choice import ScaleChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +101,7 @@ class TrainingResult:
     Attributes:
         history: Per epoch: loss, accuracy, val_loss, val_accuracy.
         val_logits: (validation images, classes) float32, of the final weights.
-        computed: Passes of an image through a frozen network that no cache spared.
     """
 
     history: list[dict[str, float]]
     val_logits: npt.NDArray[np.float32]
-    computed: int = 0

@@ -15,7 +15,7 @@ import pytest
 
 from converters.convert import convert
 from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from converters.settings import ConvertSettings
 from eaves.artifact import check, load_golden, open_artifact
 from eaves.errors import ArtifactError, ConversionError, ParityError, RunError

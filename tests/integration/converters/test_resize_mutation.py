@@ -24,7 +24,7 @@ from PIL import Image
 import eaves
 from converters.convert import convert
 from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference_tensorflow import run_reference
+from converters.proof.reference import run_reference
 from converters.settings import ConvertSettings
 from converters.source.model_source import ModelSource, open_source
 from eaves.artifact import Artifact, open_artifact

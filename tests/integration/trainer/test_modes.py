@@ -14,12 +14,12 @@ from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.evaluation.calibration import likelihoods, softmax
 from trainer.model.keras_model import backbone_digest, build_model
+from trainer.pixel_scale.scale_choice import ScaleChoice
 from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
 from trainer.training import fit
 from trainer.training.training_task import TrainingTask
-from trainer.weights.scale_choice import ScaleChoice
 
 FEW, MANY = 6, 30
 """Training images of the two classes."""

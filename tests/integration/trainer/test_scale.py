@@ -28,14 +28,14 @@ from tests.inputs.parts import draw_part
 from tests.once import build_once
 from tests.waiting import wait_until
 from trainer.features.sharding import Shard
+from trainer.pixel_scale.brightness import measure_brightness
+from trainer.pixel_scale.probe import choose_scale_by_probe
+from trainer.pixel_scale.scales import SCALES, SYMMETRIC, UNIT, Scale
+from trainer.pixel_scale.stored_choice import SCALE_FILE
 from trainer.progress import Step
 from trainer.run.run import Run, checkpoints_beside, open_run
 from trainer.settings import DataSettings, TrainSettings
 from trainer.train import compute_share, train
-from trainer.weights.brightness import measure_brightness
-from trainer.weights.probe import choose_scale_by_probe
-from trainer.weights.scales import SCALES, SYMMETRIC, UNIT, Scale
-from trainer.weights.stored import SCALE_FILE
 
 CLASSES, SIDE = 4, 32
 STARTED_S = 240
@@ -285,7 +285,7 @@ def test_no_other_scale_is_found_for_the_given_inception_on_a_fixed_cameras_phot
     """A drawn part as it is, bright, and of little contrast; the file was trained on 0 to 1, and nothing is claimed."""
     import keras
 
-    from trainer.weights.first_features import measure_distances
+    from trainer.pixel_scale.first_features import measure_distances
 
     file = shared / "weights/inception_v3_notop.weights.h5"
     backbone = keras.applications.InceptionV3(include_top=False, weights=str(file), input_shape=(299, 299, 3))

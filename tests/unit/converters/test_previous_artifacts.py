@@ -17,7 +17,7 @@ from converters.int8.quantizer import quantize
 from converters.onnx.graph import canonicalize, write_graph
 from converters.previous_artifacts import calibration_key, find_calibrated, find_previous, reuse_backbone
 from converters.proof.golden_images import choose_goldens, write_goldens
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from converters.source.model_interface import Interface
 from converters.source.model_source import ModelSource
 from eaves.artifact import Artifact, Quantisation, Trial, load_golden, write_artifact

@@ -12,7 +12,8 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from trainer.reader import MAX_PIECE_BYTES, TOKEN_HEADER, RunServer, main
+from trainer.reader import main
+from trainer.run.run_server import MAX_PIECE_BYTES, TOKEN_HEADER, RunServer
 from trainer.storage import open_store
 
 TOKEN = "0123456789abcdef"

@@ -11,8 +11,8 @@ import pytest
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
 from trainer.model.architectures import ARCHITECTURES
+from trainer.pixel_scale.scales import RAW, SYMMETRIC, TORCH, UNIT, Scale
 from trainer.settings import TrainSettings
-from trainer.weights.scales import RAW, SYMMETRIC, TORCH, UNIT, Scale
 
 
 def settings(**values: Any) -> TrainSettings:

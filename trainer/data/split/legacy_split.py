@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 
 from trainer.data.listing import Split
-from trainer.data.split.near_duplicates import ImageFingerprint, find_similar
+from trainer.data.split.near_duplicates import ImageFingerprint, find_connected, find_similar
 
 
 def side_before(digest: str, fraction: float, seed: int) -> Split:
@@ -36,18 +36,11 @@ def sides_before(
         fraction: Share held out.
         seed: Another seed, another split.
     """
-    parent = list(range(len(digests)))
-
-    def root(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = item = parent[parent[item]]
-        return item
-
-    for first, second in find_similar(looks):
-        for one, other in zip(first.tolist(), second.tolist(), strict=True):
-            roots = root(one), root(other)
-            parent[max(roots)] = min(roots)
+    alike = (
+        pair for first, second in find_similar(looks) for pair in zip(first.tolist(), second.tolist(), strict=True)
+    )
+    roots = find_connected(len(digests), alike)
     smallest: dict[int, str] = {}
-    for item, digest in enumerate(digests):
-        smallest[root(item)] = min(digest, smallest.get(root(item), digest))
-    return [side_before(smallest[root(item)], fraction, seed) for item in range(len(digests))]
+    for root, digest in zip(roots, digests, strict=True):
+        smallest[root] = min(digest, smallest.get(root, digest))
+    return [side_before(smallest[root], fraction, seed) for root in roots]

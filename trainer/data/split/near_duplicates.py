@@ -10,7 +10,7 @@ Source: the difference hash is Neal Krawetz's dHash, hackerfactor.com/blog, "Kin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -109,6 +109,21 @@ def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> 
     present = FingerprintIndex([item for item in looks if item is not None])
     for first, second in present.copies(fresh=int(np.searchsorted(seen, fresh))):
         yield seen[first], seen[second]
+
+
+def find_connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """The smallest position that each of `count` positions is connected with by pairs, directly or by way of others."""
+    parent = list(range(count))
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = item = parent[parent[item]]
+        return item
+
+    for one, other in pairs:
+        roots = root(one), root(other)
+        parent[max(roots)] = min(roots)
+    return [root(item) for item in range(count)]
 
 
 class FingerprintIndex:

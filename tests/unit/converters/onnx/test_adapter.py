@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.onnx.adapter import adapt
-from converters.proof.reference_runner import build_input, read_outputs
+from converters.proof.reference_process import build_input, read_outputs
 from converters.source.model_interface import Interface
 from converters.source.untrusted_onnx import external_files, load_foreign
 from eaves.errors import ConversionError

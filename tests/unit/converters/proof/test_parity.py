@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from converters.proof.parity import ParityTolerance, prove_parity
-from converters.proof.reference_tensorflow import ReferenceOutputs
+from converters.proof.reference import ReferenceOutputs
 from eaves.artifact.golden import tensor_digest
 from eaves.errors import ParityError
 from eaves.inference.session import Session

@@ -14,12 +14,12 @@ from PIL import Image
 from eaves.cli import cli
 from eaves.errors import DatasetError
 from tests.page import Page, assert_self_contained
+from trainer.check.cached_features import load_cached_features
 from trainer.check.descriptor import LENGTH, compute_descriptor
-from trainer.check.features import load_cached_features
 from trainer.check.inspection import Inspection, inspect_data
 from trainer.check.label_doubts import find_doubts
 from trainer.check.page import build_check_page
-from trainer.features.features import FeatureCache
+from trainer.features.feature_cache import FeatureCache
 from trainer.progress import SilentProgress
 from trainer.storage import open_store
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from eaves.errors import DatasetError
-from trainer.data.dataset import DataFault, scan
+from trainer.data.dataset import scan
+from trainer.data.listing import DataFault
 
 
 def fill(root: Path, *classes: str, count: int = 20) -> Path:

@@ -9,7 +9,8 @@ import pytest
 
 from eaves.errors import DatasetError
 from tests.unit.trainer.data.test_dataset import fill
-from trainer.data.dataset import DataFault, scan
+from trainer.data.dataset import scan
+from trainer.data.listing import DataFault
 from trainer.data.unused_files import Cause, group_by_cause, tell_not_used
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.features import features
-from trainer.features.features import SHARD, FeatureCache, cache_key
+from trainer.features.feature_cache import SHARD, FeatureCache, cache_key, cast_clipped
 from trainer.progress import SilentProgress
 from trainer.storage import FileStore, open_store
 
@@ -102,7 +101,7 @@ def test_another_reader_follows_what_others_write(store: FileStore) -> None:
 def test_half_precision_saturates() -> None:
     out = np.zeros((1, 2), np.float16)
     values = np.array([[1e6, -1e6]])
-    assert features.cast_clipped(values, out.dtype).tolist() == [[65504, -65504]]
+    assert cast_clipped(values, out.dtype).tolist() == [[65504, -65504]]
 
 
 @pytest.mark.parametrize("part", PARTS)

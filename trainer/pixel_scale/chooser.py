@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from trainer.data.pixels import DecodedDataset
-from trainer.features.features import Array, FeatureCache, cache_key
+from trainer.features.feature_cache import Array, FeatureCache, cache_key
 from trainer.features.sharding import Shard
+from trainer.pixel_scale.brightness import measure_brightness
+from trainer.pixel_scale.keras_digests import is_published_by_keras
+from trainer.pixel_scale.probe import Right, choose_scale_by_probe, score_features
+from trainer.pixel_scale.probe_images import LEAST_IMAGES, select_images
+from trainer.pixel_scale.scale_choice import ScaleChoice
+from trainer.pixel_scale.scales import SCALES, Scale
+from trainer.pixel_scale.stored_choice import SCALE_FILE, load_choice, save_choice, wait_for_choice
 from trainer.progress import TrainingProgress
 from trainer.settings import TrainSettings
 from trainer.storage import FileStore
-from trainer.weights.brightness import measure_brightness
-from trainer.weights.keras_digests import is_published_by_keras
-from trainer.weights.probe import Right, choose_scale_by_probe, score_features
-from trainer.weights.scale_choice import ScaleChoice
-from trainer.weights.scales import SCALES, Scale
-from trainer.weights.selection import LEAST_IMAGES, select_images
-from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 FIRST_IMAGES = 32
 """Most images whose first features are compared with those of the training; each has thousands of pixels."""
@@ -118,7 +118,7 @@ def probe_scale(
             next training's probe all of them.
         progress: Told about every image.
     """
-    from trainer.weights.first_features import measure_distances
+    from trainer.pixel_scale.first_features import measure_distances
 
     file, rows = Path(settings.weights).name, select_images(decoded.dataset.examples)
     pixels = decoded.pixels[rows[:: max(1, math.ceil(len(rows) / FIRST_IMAGES))]]

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from eaves.base.statistics import paired_p_value, wilson
-from trainer.weights.brightness import ImageBrightness
-from trainer.weights.ridge import score_leave_one_out
-from trainer.weights.scale_choice import By, ScaleChoice, ScaleMeasurement
-from trainer.weights.scales import SCALES, Scale
+from trainer.pixel_scale.brightness import ImageBrightness
+from trainer.pixel_scale.ridge import score_leave_one_out
+from trainer.pixel_scale.scale_choice import By, ScaleChoice, ScaleMeasurement
+from trainer.pixel_scale.scales import SCALES, Scale
 
 LEVEL = 0.003
 """Largest probability to see such a difference by chance for it to count. Fits that share most of their images err
@@ -64,7 +64,7 @@ def choose_scale_by_probe(
     """Choose the scale.
 
     Args:
-        right: Name of each scale to what `judge` says of the same images; empty: too few images.
+        right: Name of each scale to what `score_features` says of the same images; empty: too few images.
         distances: Name of each scale to the distance of the first features; empty: the network doesn't tell.
         light: Of the images whose first features were measured.
         own: The architecture's own scale.

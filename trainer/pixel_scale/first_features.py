@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.weights.scales import Scale
+from trainer.pixel_scale.scales import Scale
 
 BATCH = 8
 """Images at once: the first features of one are up to 4 MB."""

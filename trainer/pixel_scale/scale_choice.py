@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from trainer.weights.scales import SCALES, Scale
+from trainer.pixel_scale.scales import SCALES, Scale
 
 By = Literal["architecture", "setting", "keras", "probe", "undecided"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.model.architectures import ARCHITECTURES
-from trainer.weights.keras_digests import KERAS_MD5, is_published_by_keras
+from trainer.pixel_scale.keras_digests import KERAS_MD5, is_published_by_keras
 
 MODULES = {
     "inception_v3": "inception_v3",

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from eaves.errors import StorageError
 from trainer.features.sharding import PATIENCE_S, POLL_S, ShardDoneError
+from trainer.pixel_scale.scale_choice import ScaleChoice, parse_choice
 from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
-from trainer.weights.scale_choice import ScaleChoice, parse_choice
 
 SCALE_FILE = "scale.json"
 

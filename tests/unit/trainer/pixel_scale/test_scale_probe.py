@@ -15,17 +15,17 @@ from eaves.errors import StorageError
 from trainer.data.dataset import Dataset, Example
 from trainer.data.pixels import DecodedDataset
 from trainer.features.sharding import Shard, ShardDoneError
+from trainer.pixel_scale.brightness import ImageBrightness, measure_brightness
+from trainer.pixel_scale.chooser import choose_scale, probe_scale, settle_scale
+from trainer.pixel_scale.probe import choose_scale_by_probe, score_features
+from trainer.pixel_scale.probe_images import IMAGES, select_images
+from trainer.pixel_scale.ridge import score_leave_one_out
+from trainer.pixel_scale.scale_choice import ScaleChoice, parse_choice
+from trainer.pixel_scale.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
+from trainer.pixel_scale.stored_choice import SCALE_FILE, load_choice, save_choice, wait_for_choice
 from trainer.progress import SilentProgress
 from trainer.settings import TrainSettings
 from trainer.storage import open_store
-from trainer.weights.brightness import ImageBrightness, measure_brightness
-from trainer.weights.chooser import choose_scale, probe_scale, settle_scale
-from trainer.weights.probe import choose_scale_by_probe, score_features
-from trainer.weights.ridge import score_leave_one_out
-from trainer.weights.scale_choice import ScaleChoice, parse_choice
-from trainer.weights.scales import RAW, SCALES, SYMMETRIC, TORCH, UNIT
-from trainer.weights.selection import IMAGES, select_images
-from trainer.weights.stored import SCALE_FILE, load_choice, save_choice, wait_for_choice
 
 Answers = dict[str, npt.NDArray[np.bool_]]
 PHOTOS = ImageBrightness(brightness=110, spread=50)
@@ -170,7 +170,7 @@ def test_a_network_that_overflows_under_a_scale_is_merely_wrong_there() -> None:
 def test_the_distance_is_smallest_under_the_scale_of_the_training() -> None:
     import keras
 
-    from trainer.weights.first_features import measure_distances
+    from trainer.pixel_scale.first_features import measure_distances
 
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)

@@ -1,0 +1,197 @@
+"""The original model run as it came: `python -P -m converters.proof.reference_process FACTS`, a child process.
+
+TensorFlow runs what it wrote. onnxruntime runs an ONNX file with every optimisation off: the plainest reading of the
+file that is still fast enough. NumPy does here what the converted graph does by itself, so that a fault there shows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from converters.child_process import run_child_main
+from converters.source.model_interface import Interface, parse_interface
+from eaves.artifact import TensorSpec
+from eaves.artifact.golden import tensor_digest
+from eaves.errors import ConversionError, InputError
+from eaves.inference.handler import open_handler
+from eaves.inference.json_tensor import parse_tensor
+from eaves.recipe import Tensor, parse_recipe
+
+if TYPE_CHECKING:
+    from converters.tensorflow.tensorflow_model import OpenedModel
+
+Call = Callable[[Tensor], Mapping[str, Tensor]]
+Floats = npt.NDArray[np.float32]
+SMALLEST = 1e-12
+DTYPES = {  # onnxruntime's names > NumPy's types
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+
+
+def work(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the model over encoded images, or over samples of numbers.
+
+    Args:
+        job: As `write_reference_outputs` takes it, or as `write_tensor_outputs` does.
+
+    Raises:
+        ConversionError: When the model can't be opened, or can't take an example.
+    """
+    if "samples" in job:
+        write_tensor_outputs(job, _open_onnx(job)[1])
+    elif job["route"] == "onnx":
+        kind, call = _open_onnx(job)
+        write_reference_outputs(job, DTYPES[kind], call)  # the adapter has refused every other type
+    else:
+        opened = _open_tensorflow(job)  # a name of its own: its variables live no longer than it does
+        write_reference_outputs(job, opened.dtype, opened.call)
+    return {}
+
+
+def _open_tensorflow(job: Mapping[str, Any]) -> OpenedModel:
+    import tensorflow as tf
+
+    from converters.tensorflow.tensorflow_model import open_model
+
+    # The answers are in the artifact, which must not depend on how many CPUs there are.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return open_model(job)
+
+
+def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
+    from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.graph_optimization_level = GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # as in `_open_tensorflow`
+    try:
+        session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+        raise ConversionError(f"onnxruntime can't load the original file: {str(error)[:300]}") from error
+    taken = session.get_inputs()[0]  # several inputs were refused before
+    names = [output.name for output in session.get_outputs()]
+    return taken.type, lambda batch: dict(zip(names, session.run(names, {taken.name: batch}), strict=True))
+
+
+def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
+    """Ask for every image and write the answers.
+
+    Args:
+        job: As `ModelSource.job` gives it, with `images` and `output`, the .npz file to write.
+        dtype: NumPy's, of the model's input.
+        call: A batch of one to the model's outputs by name.
+
+    Raises:
+        ConversionError: When the outputs are not as declared.
+    """
+    recipe, interface = parse_recipe(job["recipe"]), parse_interface(job["interface"])
+    spec = TensorSpec(name="image", dtype="uint8", shape=(-1, recipe.height, recipe.width, 3))
+    own = _open_preprocess(job["handler"], spec) if job["handler"] else None
+    logits, probabilities, features, digests, tensors = [], [], [], [], []
+    for path in job["images"]:
+        try:
+            tensor = (own or recipe.tensor)(Path(path).read_bytes())
+        except InputError as error:
+            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
+        answered = call(build_input(tensor, interface, dtype))
+        one, other = read_outputs(answered, interface)
+        if interface.features:
+            features.append(answered[interface.features][0].ravel())
+        logits.append(one)
+        probabilities.append(other)
+        digests.append(tensor_digest(tensor))
+        if own:
+            tensors.append(tensor)
+    np.savez(
+        job["output"],
+        logits=np.asarray(logits, dtype=np.float32),
+        probabilities=np.asarray(probabilities, dtype=np.float32),
+        features=np.asarray(features, dtype=np.float32),
+        tensor_sha256=np.asarray(digests),
+        tensors=np.asarray(tensors),
+    )
+
+
+def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
+    """Write each sample as the model takes it, called by its number, and its outputs, `NUMBER/NAME`.
+
+    Args:
+        job: `samples`, `input`, `handler`, and `output`, the .npz file to write.
+        call: A batch of one to the model's outputs by name.
+
+    Raises:
+        ConversionError: When a sample can't be read, or the model can't take it.
+    """
+    spec = TensorSpec(name=job["input"]["name"], dtype=job["input"]["dtype"], shape=tuple(job["input"]["shape"]))
+    own = _open_preprocess(job["handler"], spec) if job["handler"] else None
+    prepare = own or partial(parse_tensor, spec=spec)
+    stored: dict[str, Any] = {}
+    for number, path in enumerate(job["samples"]):
+        try:
+            tensor = prepare(Path(path).read_bytes())
+        except InputError as error:
+            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
+        try:
+            outputs = call(tensor[np.newaxis])
+        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+            raise ConversionError(f"{path}: the model can't take it: {str(error)[:300]}") from error
+        stored[str(number)] = tensor
+        stored |= {f"{number}/{name}": output for name, output in outputs.items()}
+    with open(job["output"], "wb") as stream:  # noqa: PTH123 - by name, savez would take names of outputs for its own
+        np.savez(stream, **stored)
+
+
+def _open_preprocess(path: str, spec: TensorSpec) -> Callable[[bytes], Tensor] | None:
+    """The user's own way to the input that the converted graph takes; None where its handler has none."""
+    return open_handler(Path(path).read_bytes(), Path(path), spec).preprocess
+
+
+def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
+    """One example to the model's own input.
+
+    Args:
+        tensor: (H, W, 3) uint8, RGB.
+        interface: How the model is fed.
+        dtype: Of its input.
+
+    Returns:
+        batch: (1, H, W, 3) or (1, 3, H, W), `dtype`.
+    """
+    if interface.channels == "BGR":
+        tensor = tensor[:, :, ::-1]
+    if np.dtype(dtype) != np.uint8:
+        factor, offset = np.asarray(interface.multiply, np.float32), np.asarray(interface.add, np.float32)
+        tensor = (tensor.astype(np.float32) * factor + offset).astype(dtype)
+    if interface.layout == "NCHW":
+        tensor = np.moveaxis(tensor, 2, 0)
+    return np.ascontiguousarray(tensor[np.newaxis])
+
+
+def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
+    """The logits and probabilities, each (labels,) float32, of a batch of one."""
+    logits_name, probabilities_name = interface.pick_outputs(answer)
+    if logits_name is None:
+        probabilities = answer[str(probabilities_name)][0].astype(np.float32)
+        return np.log(np.clip(probabilities, np.float32(SMALLEST), None)), probabilities
+    logits = answer[logits_name][0].astype(np.float32)
+    if probabilities_name is not None:
+        return logits, answer[probabilities_name][0].astype(np.float32)
+    powers = np.exp(logits.astype(np.float64) - np.max(logits))
+    return logits, (powers / np.sum(powers)).astype(np.float32)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    run_child_main(work)
