@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.admin.options import build_selector, filter_options, numbers_argument
-from eaves.cli.durations import describe_age
 from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
-from eaves.cli.output import output_option, print_rows, print_value, say
+from eaves.cli.output import describe_age, output_option, print_rows, print_value, say
 from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eaves.cli.commands.receiver import ledger, render, run, status, token
+from eaves.cli.commands.run.receiver import ledger, render, run, status, token
 
 
 @click.group()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eaves.cli.commands.relay import audit, ledger
+from eaves.cli.commands.look.relay import audit, ledger
 
 
 @click.group()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.cancellation import cancelled_by_ctrl_c
 from eaves.cli.labelled_data import find_labelled_data
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
 if TYPE_CHECKING:
     from trainer.check.inspection import Inspection

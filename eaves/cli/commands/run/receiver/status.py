@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from eaves.cli.durations import describe_age
-from eaves.cli.link.link_sentence import describe_size
-from eaves.cli.link.receiver_paths import receiver_spool
-from eaves.cli.output import output_option, print_rows, print_sentence, print_value, say
+from eaves.cli.link.link_status import describe_size
+from eaves.cli.link.receiver_settings import receiver_spool
+from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.shared_options import state_option
 from eaves.errors import NotRunningError
 

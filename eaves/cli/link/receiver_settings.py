@@ -1,11 +1,17 @@
-"""Faults of a receiver's settings as the command line says them: by flag, with what helps."""
+"""A receiver's settings on the command line: where its queue lies, and faults by flag, with what helps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from eaves.errors import ConfigError, Fault
+
+
+def receiver_spool(state_dir: Path) -> Path:
+    """The durable queue of a receiver that `eaves receiver run` runs, unless `--spool` says otherwise."""
+    return state_dir / "receiver" / "receiver.db"
 
 
 @contextmanager

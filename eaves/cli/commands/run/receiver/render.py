@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eaves.cli.link.setting_faults import named_by_flag
+from eaves.cli.link.receiver_settings import named_by_flag
 from eaves.cli.output import say
 from eaves.options import build_settings, settings_options
 from knative.resources.receiver_settings import ReceiverDeployment

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.cluster.platform_options import choose_platform, cluster_options, on_option, read_choice
-from eaves.cli.commands.events import find_best
+from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import NotFoundError, PlatformError

@@ -13,9 +13,8 @@ import click
 
 from eaves.cli.cluster.multi_site import report_outcomes, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, on_option, read_choice
-from eaves.cli.durations import describe_age
-from eaves.cli.link.link_sentence import describe_link
-from eaves.cli.output import output_option, print_rows, print_sentence, say
+from eaves.cli.link.link_status import describe_link
+from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.shared_options import file_option, state_option
 
 if TYPE_CHECKING:

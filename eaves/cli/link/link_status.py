@@ -1,17 +1,30 @@
-"""The link of a relay as `eaves status` tells it: one sentence."""
+"""The link of a relay as `eaves status` and `eaves deploy` tell it: in a sentence, after its first probe."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from eaves.cli.durations import describe_age
+from eaves.cli.output import describe_age
+from eaves.platform import RELAY, FunctionStatus
 
 if TYPE_CHECKING:
     from eaves.admin.report import LinkReport
 
+WAIT_S = 6.0
+"""A probe takes 5 s at most, and a process half a second to start."""
+POLL_S = 0.1
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _UNREACHABLE = "it can't be reached: "
+
+
+class StatusPlatform(Protocol):
+    """What is needed of a platform."""
+
+    def status(self) -> Sequence[FunctionStatus]:
+        """Every function wanted."""
 
 
 def describe_link(link: LinkReport) -> str:
@@ -30,6 +43,25 @@ def describe_reason(link: LinkReport) -> str:
     if told.startswith("within "):
         told = f"no answer {told}"
     return told.removeprefix(_UNREACHABLE)
+
+
+def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
+    """The state of a relay's link after its first probe, with the reason when it isn't up.
+
+    Args:
+        platform: Where the relay runs.
+        name: The function whose relay it is.
+        wait_s: Longest wait, seconds.
+    """
+    ends_at = time.monotonic() + wait_s
+    while True:
+        agents = [agent for status in platform.status() for agent in status.agents]
+        link = next((agent.link for agent in agents if agent.name == f"{name}.{RELAY}"), None)
+        if link is not None and link.state in ("up", "down", "refused"):
+            return f"{link.state}, {describe_reason(link)}" if link.reason else link.state
+        if time.monotonic() >= ends_at:
+            return f"not known after {wait_s:.0f} s; `eaves status` shows it"
+        time.sleep(POLL_S)
 
 
 def describe_size(size_bytes: float) -> str:

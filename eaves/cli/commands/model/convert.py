@@ -13,9 +13,9 @@ from click.core import ParameterSource
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.app.project import ARTIFACTS, load_workspace
-from eaves.cli.cancellation import cancelled_by_ctrl_c
 from eaves.cli.output import say
 from eaves.cli.shared_options import file_option, newest
+from eaves.cli.stop_signals import cancelled_by_ctrl_c
 from eaves.errors import RunError
 from eaves.options import build_settings, given, settings_options
 

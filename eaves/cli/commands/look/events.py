@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import state_option
 from eaves.events import TYPE_PREFIX
@@ -64,13 +64,6 @@ def _row(record: Record) -> dict[str, Any]:
         **find_best(data, record.extensions),
         "data": data,
     }
-
-
-def find_best(data: Any, extensions: Mapping[str, str]) -> dict[str, Any]:
-    """What a reply says first, `label` and `score`, each None where it says none: a handler writes what it likes."""
-    scored = data.get("predictions") if isinstance(data, dict) else None
-    best = scored[0] if isinstance(scored, list) and scored and isinstance(scored[0], dict) else {}
-    return {"label": best.get("label", extensions.get("label")), "score": best.get("score")}
 
 
 def _data(record: Record) -> Any:

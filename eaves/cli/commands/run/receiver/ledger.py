@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eaves.cli.link.receiver_paths import receiver_spool
+from eaves.cli.link.receiver_settings import receiver_spool
 from eaves.cli.shared_options import state_option
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.output import output_option, print_rows, print_value, progress, say
+from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import is_container_image, verify_container_image
 
@@ -87,19 +88,6 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
     by = f" by each of {' and '.join(graphs)}" if len(graphs) > 1 else ""
     images = len(results) // len(graphs)
     say(f"verified: {len(artifact.manifest.files)} digests, {images} golden images reproduced{by}")
-
-
-def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
-    """Replay every golden case in a child process, with a progress bar; in none of the commands' own.
-
-    Raises:
-        EavesError: As `eaves.inference.replay` says.
-    """
-    from eaves.artifact import load_golden
-    from eaves.inference.replay import graphs, replay_in_child
-
-    with progress("replaying golden images", len(load_golden(artifact)) * len(graphs(artifact))) as bar:
-        return replay_in_child(artifact, run_handler=run_handler, on_case=bar.update)
 
 
 def _inputs(cases: Sequence[GoldenCase]) -> str:
