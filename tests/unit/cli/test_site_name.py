@@ -11,7 +11,7 @@ from eaves.cli.link.site_name import warn_of_waiting
 from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.state import StateDirectory
 from eaves.platform import AppSpec, FunctionSpec, RelaySpec
-from eaves.relay.lanes import ARCHIVE
+from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
 
 APP = AppSpec(

@@ -15,7 +15,7 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, UnreachableError
 from eaves.events import Event
 from eaves.link import BatchAnswer
-from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
 from eaves.spool.admin import retry_now
 from eaves.spool.selection import Selection
 from tests.fakes.clock import FrozenClock

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 
 if TYPE_CHECKING:
@@ -34,9 +33,7 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
     default="",
     help="Path or URI of the labelled images, when they are no longer where the first run had them.",
 )
-@click.option(
-    "--page", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML page with learning curves."
-)
+@page_option("Write an HTML page with learning curves.")
 @output_option
 def command(first: Path, second: Path, data: str, page: Path | None, form: str) -> None:
     """Show how the run in SECOND differs from the one in FIRST.
@@ -45,14 +42,9 @@ def command(first: Path, second: Path, data: str, page: Path | None, form: str) 
     images. Settings, sizes, figures and learning curves are told in any case.
     """
     from converters.evaluation.comparison import compare
-    from trainer.progress import SilentProgress, build_progress
-    from trainer.tensorflow_notices import quiet_libraries
-    from trainer.train import ENVIRONMENT
 
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    quiet_libraries()
-    found = compare(first, second, data, build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress())
+    prepare_tensorflow()
+    found = compare(first, second, data, build_bars())
     if page is not None:
         from converters.evaluation.page import build_comparison_page
         from trainer.report.html_page import write_page

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.labelled_data import find_labelled_data
+from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
@@ -27,11 +26,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("path")
-@click.option(
-    "--page",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write an HTML page with pictures of what to look at.",
-)
+@page_option("Write an HTML page with pictures of what to look at.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -55,9 +50,8 @@ def check(path: str, page: Path | None, features: Path, form: str) -> None:
 def _check(path: str, page: Path | None, features: Path, form: str) -> Inspection:
     """Look at the images, and print what was found."""
     from trainer.check.inspection import inspect_data
-    from trainer.progress import SilentProgress, build_progress
 
-    progress = build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
+    progress = build_bars()
     place, faults = find_labelled_data(path, progress)
     found = inspect_data(place, features=features, progress=progress, faults=faults)
     if page is not None:

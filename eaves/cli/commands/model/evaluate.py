@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.labelled_data import find_labelled_data
+from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.errors import ConfigError, Fault
 
@@ -35,9 +34,7 @@ COLUMNS = {
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A run; the images that it was trained on are left out. Those of a MODEL that is a run always are.",
 )
-@click.option(
-    "--page", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML page with the figures and mistakes."
-)
+@page_option("Write an HTML page with the figures and mistakes.")
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
@@ -91,15 +88,10 @@ def _evaluate(
     from converters.evaluation.metrics import evaluate
     from converters.evaluation.model import open_model
     from eaves.http_client.proxies import parse_proxies
-    from trainer.progress import SilentProgress, build_progress
     from trainer.run.run import load_trained_on
-    from trainer.tensorflow_notices import quiet_libraries
-    from trainer.train import ENVIRONMENT
 
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
-    quiet_libraries()
-    progress = build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
+    prepare_tensorflow()
+    progress = build_bars()
     held_out = None if held_out_of is None else load_trained_on(held_out_of)
     path, faults = find_labelled_data(data, progress)
     with ExitStack() as stack:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import click
 from eaves import logs
 from eaves.cli.app.project import load_workspace
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
+from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.output import say
 from eaves.cli.shared_options import FILE, file_option
 from eaves.errors import StoppedError
@@ -63,13 +63,10 @@ def command(
     from trainer.lifecycle import stop_on_signals
     from trainer.progress import build_progress
     from trainer.run.stored_settings import continue_settings, load_settings
-    from trainer.tensorflow_notices import quiet_libraries
-    from trainer.train import ENVIRONMENT, train
+    from trainer.train import train
 
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
+    prepare_tensorflow()
     logs.configure(as_json=False)
-    quiet_libraries()
     place = str(project.data.path)
     images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
     if output is not None and (stored := load_settings(output)) is not None:

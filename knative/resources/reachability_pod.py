@@ -23,7 +23,7 @@ REPORT = "/dev/termination-log"
 """Source: Kubernetes, default of `terminationMessagePath`."""
 
 
-def build_probe(
+def build_reachability_pod(
     name: str, destinations: Sequence[Destination], app: AppSpec, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any]:
     """The pod. Of a Secret it sees the certificate authorities only, and a Secret that isn't there doesn't hold it up.

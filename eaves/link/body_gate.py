@@ -9,7 +9,7 @@ HOLD_S = 5.0
 and the memory of the body is its memory."""
 
 
-class Gate:
+class BodyGate:
     """Where the body of one request stands, and whether its last piece may be sent. For two threads.
 
     A receiver can't take a request whose body is not complete. So a request may be under way while the one before it is
