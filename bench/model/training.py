@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.timing import print_table
+from bench.measure.timing import print_table
 from eaves.config import SettingsLayer, build
 from trainer.data import pixels
 from trainer.data.dataset import scan

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
-from bench.process import memory_bytes, tree
+from bench.measure.process import memory_bytes, tree
 from eaves.base.telemetry import TELEMETRY_OFF
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RETRY_S = 0.0005
 """Between two attempts to connect: often enough to see the moment, rarely enough to leave the CPU to who starts."""
 DEADLINE_S = 120.0
@@ -121,7 +121,7 @@ def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int,
 
 def measure_bare(model: Path, image: Path) -> Start:
     """Run the bare script: the time until it has said its prediction."""
-    command = [sys.executable, "-P", str(ROOT / "bench/bare.py"), str(model), str(image)]
+    command = [sys.executable, "-P", str(ROOT / "bench/function/bare.py"), str(model), str(image)]
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment(), cwd="/", stdout=subprocess.PIPE, text=True)
     with process:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.timing import median_ms
+from bench.measure.timing import median_ms
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import Artifact

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.function_process import (
+from bench.function.process import (
     FUNCTION,
     Message,
     Start,
@@ -23,8 +23,8 @@ from bench.function_process import (
     measure_bare,
     measure_start,
 )
-from bench.process import run_measured
-from bench.timing import print_columns
+from bench.measure.process import run_measured
+from bench.measure.timing import print_columns
 from tests.ports import find_port
 
 ROUNDS = 9
@@ -62,7 +62,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
-            print("\nfunction_start: set EAVES_BENCH_RUN to a run, or the variables that bench/function_start.py names")
+            print("\nfunction_start: set EAVES_BENCH_RUN to a run, or the variables that bench/function/start.py names")
             return
         found = measure(material)
     print_columns(f"cold start, exec to the first prediction over HTTP, {ROUNDS} rounds", *start_table(found))

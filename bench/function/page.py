@@ -1,6 +1,6 @@
 """`make bench-function`: everything that is measured of a function, written to docs/function-benchmark.md.
 
-With the variables of bench/function_start.py; EAVES_BENCH_IMAGES is a folder of photos (else the golden images).
+With the variables of bench/function/start.py; EAVES_BENCH_IMAGES is a folder of photos (else the golden images).
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
-from bench.function_process import ROOT
-from bench.function_start import Material, open_material
+from bench.function.process import ROOT
+from bench.function.start import Material, open_material
 
 PAGE = ROOT / "docs/function-benchmark.md"
 SECTIONS = {
@@ -44,8 +43,7 @@ def main() -> None:
             sys.exit("error: nothing to measure with\ntry: set EAVES_BENCH_RUN to a run of Inception V3")
         parts = [_head(material)]
         for name, title in SECTIONS.items():
-            if find_spec(f"bench.{name}"):
-                parts.append(f"\n## {title}\n\n```\n{_measure(name, _environ(name, material)).strip()}\n```\n")
+            parts.append(f"\n## {title}\n\n```\n{_measure(name, _environ(name, material)).strip()}\n```\n")
     PAGE.write_text("".join(parts), encoding="utf-8")
     print(f"\nwritten: {PAGE.relative_to(ROOT)}")
 

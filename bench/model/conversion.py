@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.process import Cost, run_measured
-from bench.timing import print_columns
+from bench.measure.process import Cost, run_measured
+from bench.measure.timing import print_columns
 from eaves.artifact import FP32, INT8, TARGETS, Artifact, detect_cpu, open_artifact
 from eaves.artifact.manifest import FileEntry
 from eaves.artifact.store import MODEL, file_digest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OPSET = 17
 PROCESSES = 7
 """Fresh ones for each model, in turn."""
@@ -269,7 +269,7 @@ def _image(artifact: Artifact) -> np.ndarray:
 
 def _ask(*arguments: str) -> dict[str, float]:
     asked = subprocess.run(
-        [sys.executable, "-m", "bench.opened", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bench.model.opened", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if asked.returncode:
         sys.exit(f"error: opening {' '.join(arguments)} failed:\n{asked.stderr[-2000:]}")

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.function_process import (
+from bench.function.process import (
     FUNCTION,
     ROOT,
     Message,
@@ -35,10 +35,10 @@ from bench.function_process import (
     measure_start,
     started,
 )
-from bench.function_process import first_answer as wait_for_answer
-from bench.function_start import Material, open_material
-from bench.process import tree
-from bench.timing import print_columns
+from bench.function.process import first_answer as wait_for_answer
+from bench.function.start import Material, open_material
+from bench.measure.process import tree
+from bench.measure.timing import print_columns
 from tests.ports import find_port
 
 PEERS = Path(__file__).parent / "peers"
@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
-            print("\nfunction_peers: set EAVES_BENCH_RUN to a run, or the variables that bench/function_start.py names")
+            print("\nfunction_peers: set EAVES_BENCH_RUN to a run, or the variables that bench/function/start.py names")
             return
         print_peers(material, os.environ.get("EAVES_BENCH_RUN", ""))
 

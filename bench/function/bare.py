@@ -1,4 +1,4 @@
-"""`python bench/bare.py MODEL IMAGE`: the floor of a cold start, what anybody writes to predict one image.
+"""`python bench/function/bare.py MODEL IMAGE`: the floor of a cold start, what anybody writes to predict one image.
 
 It says the label's index, then its processor time (ms), RSS and PSS (MB) as a JSON list.
 """

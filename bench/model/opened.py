@@ -1,4 +1,6 @@
-"""`python -m bench.opened`: open models in a fresh process and print what that took, as JSON; `bench.conversion` asks.
+"""`python -m bench.model.opened`: open models in a fresh process and print what that took, as JSON.
+
+`bench.model.conversion` starts it.
 
 Everything on one thread, timed by that thread's own processor time, so that other programs don't count.
 
@@ -21,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.process import private_bytes
-from bench.timing import median_ms
+from bench.measure.process import private_bytes
+from bench.measure.timing import median_ms
 from eaves.artifact import Cpu, open_artifact
 from eaves.inference.session import open_session
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.load import build_requests, send_all
-from bench.timing import print_columns
+from bench.measure.load import build_requests, send_all
+from bench.measure.timing import print_columns
 from eaves.artifact import open_artifact
 from eaves.inference.session import open_session
 
@@ -191,7 +191,7 @@ def _said(messages: Sequence[str], start: str) -> str:
 
 @contextmanager
 def _loop(artifact: Path, images: Sequence[Path]) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-P", "-m", "bench.function_warm", str(artifact), *map(str, images)]
+    command = [sys.executable, "-P", "-m", "bench.function.warm", str(artifact), *map(str, images)]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.timing import print_columns
+from bench.measure.timing import print_columns
 from eaves.recipe import Recipe
 
 RECIPE = Recipe(height=299, width=299)
