@@ -9,7 +9,7 @@ from eaves.http_client.proxies import is_loopback
 from eaves.platform import AppSpec, RelaySpec
 from eaves.platform.relay import CLOUD, LOW
 from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
-from knative.resources.fields.spool_volume import find_size_fault
+from knative.resources.fields.quantities import find_size_fault
 from knative.settings import SiteSettings
 
 
