@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.timing import paired_ms, print_table
+from bench.measure.timing import paired_ms, print_table
 
 FLOOR = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
 

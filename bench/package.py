@@ -17,8 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.timing import print_columns
-from bench.wire import count_wire
+from bench.measure.timing import print_columns
+from bench.measure.wire import count_wire
 from eaves.artifact import open_artifact
 from eaves.oci.layers import wheels
 from eaves.oci.layers.bytecode import find_compiler

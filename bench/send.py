@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.timing import median_ms, print_table
+from bench.measure.timing import median_ms, print_table
 from eaves.artifact import Artifact, open_artifact
 from eaves.inference.session import open_session
 from eaves.local.client import LocalPlatform

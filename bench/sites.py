@@ -19,7 +19,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from urllib.parse import urlencode
 
-from bench.timing import print_columns
+from bench.measure.timing import print_columns
 from eaves.cli.cluster.multi_site import REACH_S
 from knative.multi_site import PARALLEL
 from tests.cluster.sites import IMAGE, Sites, open_sites, some_down

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.timing import median_ms, print_table
+from bench.measure.timing import median_ms, print_table
 from eaves.events import Event
 from eaves.spool import LedgerLimits, Spool
 

@@ -16,7 +16,7 @@ import click
 from converters.settings import ConvertSettings
 from converters.source.declaration import Declaration, TensorDeclaration
 from eaves import errors
-from eaves.cli import COMMANDS
+from eaves.cli import COMMANDS, load_command
 from eaves.cli.app.project import Project
 from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
@@ -94,7 +94,7 @@ _PRECEDENCE = "A flag wins over the environment, the environment over the file, 
 
 def _commands() -> Iterator[str]:
     for name, text in COMMANDS.items():
-        command: click.Command = importlib.import_module(f"eaves.cli.commands.{name}").command
+        command = load_command(name)
         yield f"### `eaves {name}`\n\n{text}\n"
         if isinstance(command, click.Group):
             for inner in command.commands.values():
@@ -197,7 +197,7 @@ def _leaves() -> Iterator[tuple[str, SettingsLeaf]]:
 
 def _options() -> Iterator[tuple[str, click.Option]]:
     """The options of each command, with the command."""
-    commands = {f"`eaves {name}`": importlib.import_module(f"eaves.cli.commands.{name}").command for name in COMMANDS}
+    commands = {f"`eaves {name}`": load_command(name) for name in COMMANDS}
     commands |= {f"`python -m {name.partition('.')[0]}`": importlib.import_module(name).main for name in MODULES}
     for name, command in commands.items():
         inner = command.commands.values() if isinstance(command, click.Group) else [command]

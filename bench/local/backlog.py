@@ -13,7 +13,7 @@ from functools import partial
 from bench.local.latency import PAUSE_S, warm_up
 from bench.local.platform import APP, Running, build_app, run_platform, wait_until
 from bench.local.sender import SOURCE, TYPE, Sender, Sent
-from bench.process import memory_bytes
+from bench.measure.process import memory_bytes
 from eaves.events import Event
 from eaves.local.broker import lane_of
 from eaves.local.state import StateDirectory

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.function_process import cpu_ms, environment
+from bench.function.process import cpu_ms, environment
 from bench.local.platform import APP, wait_until
-from bench.process import memory_bytes, tree
+from bench.measure.process import memory_bytes, tree
 from eaves.artifact import open_artifact
 from eaves.local.client import LocalPlatform
 from eaves.local.specs import LocalApp, LocalFunction

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.local.platform import APP, Running, build_app, run_platform, wait_until
 from bench.local.sender import Sender, Sent
-from bench.timing import median_ms
+from bench.measure.timing import median_ms
 
 PAUSE_S = 0.01
 """After each event, so that what is still to be done for one isn't counted for the next."""

@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.function_process import ROOT, cpu_ms, environment
+from bench.function.process import ROOT, cpu_ms, environment
 from bench.local.sender import get
-from bench.process import tree
+from bench.measure.process import tree
 from eaves.local.client import LocalPlatform
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.function_process import ROOT
+from bench.function.process import ROOT
 from eaves.base.files import write_atomically
 
 PAGE = ROOT / "docs/local-benchmark.md"

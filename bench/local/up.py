@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.function_process import ROOT
+from bench.function.process import ROOT
 from eaves import logs
 from eaves.local.processes.process import Process
 from eaves.local.state import StateDirectory

@@ -1,9 +1,14 @@
-"""The labelled images that a command is given: a folder, a manifest or an archive, here or at a URI."""
+"""What commands on labelled images share: finding the images, the option for a page, bars, TensorFlow's environment."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from eaves.cli.shared_options import FILE
 
@@ -11,6 +16,7 @@ if TYPE_CHECKING:
     from trainer.data.listing import DataFault
     from trainer.progress import TrainingProgress
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 CACHE = Path("runs/.cache")
 """Where trainings in this project keep what they download and unpack."""
 
@@ -38,3 +44,29 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
     in_project = CACHE.parent.is_dir() or Path(FILE).is_file()
     cache = CACHE if in_project else Path.home() / ".cache" / "eaves"
     return find_local(DataSettings(path=place), cache=cache, progress=progress)
+
+
+def page_option(text: str) -> Callable[[Command], Command]:
+    """`--page`: the HTML page that a command also writes.
+
+    Args:
+        text: Help of the option.
+    """
+    return click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help=text)
+
+
+def build_bars() -> TrainingProgress:
+    """Bars on stderr where that is a terminal; nothing elsewhere."""
+    from trainer.progress import SilentProgress, build_progress
+
+    return build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
+
+
+def prepare_tensorflow() -> None:
+    """Set what TensorFlow and Keras read from the environment when they are imported, and quiet their notices."""
+    from trainer.tensorflow_notices import quiet_libraries
+    from trainer.train import ENVIRONMENT
+
+    for variable, value in ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
+    quiet_libraries()

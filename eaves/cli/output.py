@@ -1,4 +1,4 @@
-"""What every command prints the same way: one list of rows as a table, JSON or YAML."""
+"""What every command prints the same way: rows as a table, JSON or YAML; lines; lengths of time in words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from eaves.base.terminal import escape, escape_json, is_safe
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def output_option(command: Command) -> Command:
@@ -101,3 +102,13 @@ def say(text: str) -> None:
 def progress(label: str, length: int) -> Any:
     """A bar on stderr, hidden where stderr is no terminal; a context manager with `update(steps)`."""
     return click.progressbar(length=length, label=label, file=sys.stderr)
+
+
+def describe_age(seconds: float | None) -> str:
+    """A length of time in its largest unit: `45 s`, `3 min`, `5 h`, `12 d`; empty for None."""
+    if seconds is None:
+        return ""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

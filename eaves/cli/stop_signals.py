@@ -1,12 +1,14 @@
-"""Signals that ask a command in the foreground to stop."""
+"""Ctrl-C and SIGTERM: as an error with a sentence, or as what asks a command in the foreground to stop."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
+
+from eaves.errors import CancelledError
 
 POLL_S = 1.0
 """How often `StopSignals.wait` lets handlers run that nothing else has run, seconds."""
@@ -43,3 +45,19 @@ class StopSignals:
             stop()
 
         threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+@contextmanager
+def cancelled_by_ctrl_c(message: str) -> Iterator[None]:
+    """Turn Ctrl-C within the block into an error.
+
+    Args:
+        message: What was stopped and what is left of it, a sentence.
+
+    Raises:
+        CancelledError: On Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CancelledError(message) from None

@@ -20,8 +20,8 @@ from eaves.http_client.proxies import DIRECT, Proxies, is_loopback
 from eaves.http_client.retry_after import parse_retry_after
 from eaves.http_client.socket_options import build_socket_options
 from eaves.link.batch_answer import BatchAnswer, parse_batch_answer
+from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
-from eaves.link.gate import Gate
 from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.problem_document import parse_problem
@@ -127,7 +127,7 @@ class LinkClient:
         return self.send_packed(pack(events), timeout_s=timeout_s)
 
     def send_packed(
-        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
     ) -> BatchAnswer:
         """Send one request of events. What the answer doesn't refuse is on the receiver's disk.
 
@@ -245,7 +245,7 @@ class LinkClient:
         body: bytes | memoryview = b"",
         timeout_s: float,
         connect_s: float = PIECE_S,
-        gate: Gate | None = None,
+        gate: BodyGate | None = None,
     ) -> HttpAnswer:
         """One request whose answer is a 200; ended from another thread when its time is over, whatever it waits for."""
         client, own = self._clients.current()
@@ -276,7 +276,7 @@ class LinkClient:
             raise self._refused(method, path, answer)
         return answer
 
-    def _count(self, body: bytes | memoryview, gate: Gate | None) -> Iterator[memoryview]:
+    def _count(self, body: bytes | memoryview, gate: BodyGate | None) -> Iterator[memoryview]:
         """The body in pieces, counted as they are asked for; the last one once it may be sent."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):

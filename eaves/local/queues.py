@@ -15,8 +15,8 @@ from eaves.admin.summary import AgentStatus, describe_silent, summarize
 from eaves.errors import EavesError, NotFoundError, NotRunningError
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY
-from eaves.relay.lanes import BROKER
-from eaves.sources.lanes import LANES
+from eaves.relay.relay_lanes import BROKER
+from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
 LINK = "link"

@@ -8,7 +8,7 @@ administered like an agent's.
 settings        the process's settings
 alarms          which events are alarms
 intake          an event that came in > what is stored, and in which class
-lanes           the classes of events, as lanes of the spool
+relay_lanes     the classes of events, as lanes of the spool
 forwarder       the thread that forwards
 requests/       one request to the receiver: how much, how it is sent, what a failure says
 entry_selection which entries the next request holds

@@ -26,8 +26,8 @@ from eaves.link.client import LinkClient
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
 from eaves.relay.forwarder import Forwarder
 from eaves.relay.intake import RelayIntake, store
-from eaves.relay.lanes import BROKER, FROM_BROKER
 from eaves.relay.link_report import build_reporter, list_deliveries
+from eaves.relay.relay_lanes import BROKER, FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from eaves.spool import Spool
 

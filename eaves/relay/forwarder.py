@@ -12,9 +12,9 @@ from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import ConfigError, DeliveryError, SpoolError
 from eaves.relay.entry_selection import EntrySelector
-from eaves.relay.lanes import CLASSES
 from eaves.relay.link_report import LinkView
 from eaves.relay.link_state import PATIENCE, LinkState
+from eaves.relay.relay_lanes import CLASSES
 from eaves.relay.requests.request_failure import RequestFailure, classify_failure
 from eaves.relay.requests.sender import LinkProtocol, Sender
 from eaves.relay.requests.settlement import FOREIGN, Settlement

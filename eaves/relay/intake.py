@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from eaves.delivery.rejection import build_rejection, is_dead_letter, strip
 from eaves.events import IMAGE_REJECTED, Event, source_uri
 from eaves.relay.alarms import Rule, is_alarm
-from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.spool import PutOutcome, Puts, Spool
 
 CONFLICT = "another event of the same source and id was taken before"

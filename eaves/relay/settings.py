@@ -11,7 +11,7 @@ from eaves.config import setting
 from eaves.http_client.trust import build_tls_context
 from eaves.link.client import check_receiver
 from eaves.relay.alarms import Rule, parse_alarms
-from eaves.relay.lanes import BROKER
+from eaves.relay.relay_lanes import BROKER
 from eaves.spool import LedgerLimits, SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 

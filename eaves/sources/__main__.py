@@ -26,7 +26,7 @@ from eaves.sources.agent.context import AgentContext
 from eaves.sources.agent.deliverers import build_deliverers
 from eaves.sources.agent.identity import load_agent_id
 from eaves.sources.agent.supervision import STOP_S, SupervisedSource, stop_sources
-from eaves.sources.lanes import IMAGES
+from eaves.sources.agent_lanes import IMAGES
 from eaves.sources.overrides import parse_overrides
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool

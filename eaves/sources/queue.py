@@ -24,7 +24,7 @@ from eaves.admin.routes import MAX_LIMIT
 from eaves.config import iter_leaves
 from eaves.link.ledger_lines import to_dict
 from eaves.options import report_errors
-from eaves.sources.lanes import LANES
+from eaves.sources.agent_lanes import LANES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import lease_path
 

@@ -78,12 +78,6 @@ STORAGE_CLASS = ObjectKind(
 )
 NODE = ObjectKind(api_version="v1", kind="Node", plural="nodes", namespaced=False)
 NAMESPACE = ObjectKind(api_version="v1", kind="Namespace", plural="namespaces", namespaced=False)
-CUSTOM_RESOURCE = ObjectKind(
-    api_version="apiextensions.k8s.io/v1",
-    kind="CustomResourceDefinition",
-    plural="customresourcedefinitions",
-    namespaced=False,
-)
 
 _KINDS = {(value.api_version, value.kind): value for value in list(globals().values()) if isinstance(value, ObjectKind)}
 

@@ -13,7 +13,7 @@ from eaves.sources.settings import ATTRIBUTES_BYTES as IMAGE_ATTRIBUTES
 from knative.render.relay_faults import advise_secret, find_relay_faults, show_kubectl
 from knative.resources.app.sources import CREDENTIALS, SourceRunner, find_runner, find_secrets, largest_image
 from knative.resources.eventing import publisher_name
-from knative.resources.fields.spool_volume import find_size_fault
+from knative.resources.fields.quantities import find_size_fault
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from eaves.http_client.proxies import is_loopback
 from eaves.platform.relay import CLOUD, LOW
 from eaves.relay.settings import ATTRIBUTES_BYTES, RelaySettings
-from knative.resources.fields.spool_volume import find_size_fault
+from knative.resources.fields.quantities import find_size_fault
 from knative.settings import SiteSettings
 from knative.specs import ClusterApp, ClusterRelay
 

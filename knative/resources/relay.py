@@ -14,7 +14,7 @@ from eaves.config import iter_leaves
 from eaves.events import source_uri
 from eaves.platform import RELAY, DeliverySettings
 from eaves.platform.relay import ALL, EDGE
-from eaves.relay.lanes import FROM_BROKER
+from eaves.relay.relay_lanes import FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from knative.client.kinds import BROKER, NETWORK_POLICY, SERVICE, SINK_BINDING, STATEFUL_SET, TRIGGER
 from knative.resources.eventing import build_delivery, duration, relay_name

@@ -5,6 +5,7 @@ job                  a training as a Job
 jobsink, pipeline    what starts a training, and what follows it to a published model
 training_manifests   all of these by what they are for
 job_follower         a Job made once, watched, told how it ended
+job_status           how a Job and its pods ended, or why they haven't begun
 job_log              lines that its pods write
 job_failure          why it failed
 run_download         its run, brought here

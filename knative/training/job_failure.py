@@ -16,8 +16,8 @@ from eaves.errors import (
     StorageError,
 )
 from knative.training.job import CONTAINER
-from knative.training.job_follower import condition, find_exit, last_failed, pods_of
 from knative.training.job_log import find_last_words
+from knative.training.job_status import condition, find_exit, last_failed, pods_of
 from trainer.lifecycle import ENDINGS
 
 if TYPE_CHECKING:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from eaves.errors import ClusterError, ConflictError, DeniedError, NotFoundError, UnreachableClusterError
-from knative.client.kinds import JOB, POD
+from knative.client.kinds import JOB
 from knative.resources.fields.labels import MANAGER, RUN_LABEL
 from knative.training.job import CONTAINER
 from knative.training.job_log import LogLine, parse_line
+from knative.training.job_status import find_ending, find_exit, find_waiting_reason, pods_of
 
 if TYPE_CHECKING:
     from knative.client.cluster import Cluster
@@ -27,7 +28,6 @@ PATIENCE_S = 900.0
 """Without a link, before giving up watching; the Job goes on."""
 GONE_S = 120.0
 _INDEX = "batch.kubernetes.io/job-completion-index"
-_OWNER = "batch.kubernetes.io/controller-uid"
 """Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
 _KEPT_LINES = 5000
 
@@ -72,44 +72,6 @@ def _remove(cluster: Cluster, name: str) -> None:
         if time.monotonic() > deadline:
             raise ClusterError(f"the Job {name} is not gone after {GONE_S:g} s", hint="look at its finalizers")
         time.sleep(POLL_S)
-
-
-def find_ending(job: Mapping[str, Any]) -> str:
-    """`Complete` or `Failed`; empty while it goes on."""
-    return str(condition(job).get("type", ""))
-
-
-def condition(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Job ended with; empty while it goes on."""
-    found = job.get("status", {}).get("conditions") or ()
-    return next((dict(one) for one in found if one["type"] in ("Complete", "Failed") and one["status"] == "True"), {})
-
-
-def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A Job's pods, the oldest first; none of a Job of that name that was before it."""
-    found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
-    return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
-
-
-def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """How a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it goes on, or nobody knows."""
-    for status in pod.get("status", {}).get("containerStatuses") or ():
-        if status["name"] == CONTAINER:
-            return dict(status.get("state", {}).get("terminated") or {})
-    return {}
-
-
-def find_waiting_reason(pod: Mapping[str, Any]) -> str:
-    """Why a pod hasn't started, as the cluster says it."""
-    status = pod.get("status", {})
-    for one in status.get("containerStatuses") or ():
-        waiting = one.get("state", {}).get("waiting") or {}
-        if waiting.get("reason"):
-            return ": ".join(str(part) for part in (waiting["reason"], waiting.get("message")) if part)
-    for one in status.get("conditions") or ():
-        if one["type"] == "PodScheduled" and one["status"] == "False":
-            return f"{one.get('reason', '')}: {one.get('message', '')}"
-    return "the pod waits for its node"
 
 
 def follow_job(
@@ -244,9 +206,3 @@ def _end(pod: Mapping[str, Any] | None) -> str:
         return "is gone"
     meaning = next((ending.meaning for ending in ENDINGS if ending.code == code), "unknown")
     return f"ended with {code} ({meaning})"
-
-
-def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Of a Job's pods the one that failed last and of which it is known how."""
-    failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
-    return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)

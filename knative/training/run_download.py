@@ -15,7 +15,7 @@ from eaves.errors import ClusterError, DeniedError, RunError, StorageError, Unre
 from knative.client.kinds import POD, SECRET
 from knative.resources.fields.labels import MANAGER
 from knative.training.job import TrainingJob
-from knative.training.job_follower import find_waiting_reason
+from knative.training.job_status import find_waiting_reason
 from knative.training.run_reader import build_reader, build_token
 from trainer.progress import TrainingProgress
 from trainer.run.run import MANIFEST, Run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.load import build_requests, send_all
+from bench.measure.load import build_requests, send_all
 from tests.fakes.models.artifact import COLOURS, encode_png, write_colours
 from tests.processes.function import Function
 

@@ -30,7 +30,7 @@ from eaves.local.access_token import AccessToken
 from eaves.local.routes import SupervisorView, create_app
 from eaves.local.server import TcpPort, WebServer
 from eaves.relay import __main__ as relay
-from eaves.relay.lanes import FROM_BROKER
+from eaves.relay.relay_lanes import FROM_BROKER
 from functions.http import app as functions_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel

@@ -1,1 +1,1 @@
-"""The commands, one module each, named as it is typed; a group of commands is a package."""
+"""The commands: a folder for each group of `eaves --help`, in it a module for each command, named as it is typed."""

@@ -98,7 +98,7 @@ def open_targets(
 def _open_receiver(state_dir: Path) -> Iterator[Queue]:
     from eaves.admin.client import open_queue
     from eaves.admin.endpoints import default_socket
-    from eaves.cli.link.receiver_paths import receiver_spool
+    from eaves.cli.link.receiver_settings import receiver_spool
     from eaves.receiver.intake import LANE
     from eaves.spool import lease_path
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from eaves.errors import DeliveryError
 from eaves.link import BatchAnswer
-from eaves.link.gate import HOLD_S, Gate
+from eaves.link.body_gate import HOLD_S, BodyGate
 from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
@@ -19,7 +19,7 @@ LEAST_ENTRIES = 50
 STOP_S = 1.0
 """How long a piece of work that is under way has at the end, seconds."""
 
-Send = Callable[[Packed, Gate], BatchAnswer]
+Send = Callable[[Packed, BodyGate], BatchAnswer]
 """Makes a request whose last piece waits for a gate."""
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Prepared:
 
     entries: Sequence[Entry]
     packed: Packed
-    gate: Gate | None = None
+    gate: BodyGate | None = None
     answer: Future[BatchAnswer] = field(default_factory=Future)
 
 
@@ -56,7 +56,7 @@ class PackAhead:
         self._found: Prepared | None = None
 
     def prepare(
-        self, choose: Callable[[], Sequence[Entry]], *, after: Gate | None = None, send: Send | None = None
+        self, choose: Callable[[], Sequence[Entry]], *, after: BodyGate | None = None, send: Send | None = None
     ) -> None:
         """Prepare a request; what was prepared before is forgotten.
 
@@ -73,7 +73,7 @@ class PackAhead:
                 if entries := choose():
                     found = Prepared(entries, pack([entry.event for entry in entries]))
                     if send is not None and found.packed.is_batch:
-                        found.gate = Gate()
+                        found.gate = BodyGate()
                     if self._packed is not packed:  # it took longer than `stop` waits
                         return
                     self._found = found
@@ -127,7 +127,7 @@ class PackAhead:
         self._packed = threading.Event()
 
 
-def _send_early(found: Prepared, gate: Gate, after: Gate | None, send: Send) -> None:
+def _send_early(found: Prepared, gate: BodyGate, after: BodyGate | None, send: Send) -> None:
     """Make a request whose end waits for its turn."""
     try:
         if after is not None and not after.wait_handed(HOLD_S):

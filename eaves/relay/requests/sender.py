@@ -9,7 +9,7 @@ from typing import Protocol
 
 from eaves.errors import DeliveryError, EavesError, StatusError
 from eaves.link import BatchAnswer
-from eaves.link.gate import HOLD_S, Gate
+from eaves.link.body_gate import HOLD_S, BodyGate
 from eaves.link.packing import Packed, pack
 from eaves.relay.requests.pack_ahead import LEAST_ENTRIES, PackAhead, Prepared
 from eaves.relay.requests.request_failure import RequestKind
@@ -40,7 +40,7 @@ class LinkProtocol(Protocol):
         """Whether the credentials were changed since the last request."""
 
     def send_packed(
-        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
     ) -> BatchAnswer:
         """Send one request of events; from any thread."""
 
@@ -156,7 +156,7 @@ class Sender:
             return self._go_on(upload, max_bytes, limit_s)
         prepared = self._take_prepared(entries)
         packed = prepared.packed
-        gate = prepared.gate or Gate(is_open=True)
+        gate = prepared.gate or BodyGate(is_open=True)
         self._is_second_begun = False
         if len(entries) >= LEAST_ENTRIES:
             self._early_again_in = max(0, self._early_again_in - 1)
@@ -180,11 +180,11 @@ class Sender:
             return found
         return Prepared(entries, pack([entry.event for entry in entries]))
 
-    def _send_early(self, limit_s: Callable[[int], float], packed: Packed, gate: Gate) -> BatchAnswer:
+    def _send_early(self, limit_s: Callable[[int], float], packed: Packed, gate: BodyGate) -> BatchAnswer:
         """Make a request whose end waits for its turn. Called in another thread."""
         return self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)) + HOLD_S, gate=gate)
 
-    def _exchange(self, prepared: Prepared, packed: Packed, gate: Gate, limit_s: float) -> BatchAnswer:
+    def _exchange(self, prepared: Prepared, packed: Packed, gate: BodyGate, limit_s: float) -> BatchAnswer:
         """Finish the request that was begun, or make it now; what is prepared after it is forgotten when it fails."""
         try:
             if prepared.gate is None:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 PART = "inventory"
-NOT_DEPLOYED = "not deployed by eaves deploy"
-"""What status says of a function that has no inventory."""
 DATA_KEY = "inventory.json"
 LAYOUT = 1
 """Version of the JSON document. A document of another version is refused, so that nothing of it is lost."""

@@ -22,8 +22,8 @@ from knative.doctor.context import ExaminedSite
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 from knative.resources.app.destinations import Destination
 from knative.resources.fields.labels import APP_LABEL, MANAGED_LABEL, MANAGED_VALUE, MANAGER, PART_LABEL
-from knative.resources.probe import LIFE_S, PART, build_probe
-from knative.training.job_follower import find_waiting_reason
+from knative.resources.reachability_pod import LIFE_S, PART, build_reachability_pod
+from knative.training.job_status import find_waiting_reason
 
 CHECK = "reachability"
 POLL_S = 0.5
@@ -44,7 +44,9 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         return
     name = f"{subject.app.function.name}-doctor-{secrets.token_hex(3)}"
     try:
-        subject.cluster.apply(build_probe(name, wanted, subject.app, subject.settings, subject.site), manager=MANAGER)
+        subject.cluster.apply(
+            build_reachability_pod(name, wanted, subject.app, subject.settings, subject.site), manager=MANAGER
+        )
     except DeniedError as denied:
         yield note(CHECK, f"{_named(wanted)} can't be tried from inside the cluster: {denied.message}", _grant(subject))
         return

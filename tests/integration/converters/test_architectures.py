@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.architectures import build_run, measure
+from bench.model.architectures import build_run, measure
 from converters.convert import convert
 from converters.settings import ConvertSettings
 from eaves.artifact import check

@@ -18,7 +18,7 @@ from eaves.errors import ConfigError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event, decode, encode_binary
 from eaves.link.credentialed import CredentialedClient
 from eaves.sources.agent.deliverers import build_deliverers
-from eaves.sources.lanes import IMAGES, REPLIES
+from eaves.sources.agent_lanes import IMAGES, REPLIES
 from eaves.sources.settings import AgentSettings
 from eaves.spool import Spool
 from tests.inputs.certificates import build_server_context, make_certificate

@@ -15,8 +15,8 @@ import pytest
 from eaves.errors import ConfigError, DeliveryError, StatusError, UnreachableError
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, Event
 from eaves.link import BatchAnswer
+from eaves.link.body_gate import BodyGate
 from eaves.link.client import SOCKET_OPTIONS, LinkClient
-from eaves.link.gate import Gate
 from eaves.link.packing import pack
 from tests.fakes.http.receiver import FakeReceiver, Reply, receiving
 from tests.inputs.certificates import make_certificate
@@ -59,7 +59,7 @@ def test_batches_and_probes_share_one_connection(receiver: FakeReceiver, client:
 def test_a_request_is_received_when_its_end_is_let_go_and_not_before(
     receiver: FakeReceiver, client: LinkClient
 ) -> None:
-    gate, withdrawn = Gate(), Gate()
+    gate, withdrawn = BodyGate(), BodyGate()
     with ThreadPoolExecutor(2) as pool:
         later = pool.submit(client.send_packed, pack(EVENTS[50:]), timeout_s=PATIENT_S, gate=gate)
         never = pool.submit(client.send_packed, pack([IMAGE], as_batch=True), timeout_s=PATIENT_S, gate=withdrawn)

@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.http.camera import Asked, open_camera, respond
 from tests.fakes.sources.source_context import RecordingContext
 from tests.inputs import hostile
-from tests.integration.sources.test_http_source import polling
+from tests.integration.sources.http.polling import polling
 from tests.processes.agents import AgentProcess
 from tests.waiting import wait_until
 

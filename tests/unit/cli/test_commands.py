@@ -12,7 +12,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from eaves.cli import COMMANDS, cli
+from eaves.cli import COMMANDS, GROUPS, cli, commands
 from eaves.cli.app.project import load_workspace, read_yaml
 from eaves.cli.shared_options import newest
 from eaves.errors import ConfigError, EavesError, NotFoundError
@@ -54,6 +54,19 @@ def test_help_lists_every_command_with_its_text() -> None:
     for name, text in COMMANDS.items():
         assert name in output
         assert text in output
+
+
+def test_help_has_a_section_for_each_folder_of_commands() -> None:
+    folders: dict[str, set[str]] = {}
+    for path in Path(commands.__path__[0]).glob("*/*"):
+        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").is_file()):
+            folders.setdefault(path.parent.name, set()).add(path.stem)
+    assert {group: set(names) for group, (_, names) in GROUPS.items()} == folders
+
+    sections = eaves("--help").output.split("\n\n")
+    for heading, names in GROUPS.values():
+        section = next(text.splitlines() for text in sections if text.startswith(f"{heading}:"))
+        assert [line.split()[0] for line in section[1:]] == list(names)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eaves.admin.report import LinkReport
 from eaves.admin.summary import AgentStatus
-from eaves.cli.link.first_probe import wait_for_link
+from eaves.cli.link.link_status import wait_for_link
 from eaves.platform import FunctionStatus
 
 TO = "https://cloud:8443"

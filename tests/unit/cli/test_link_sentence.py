@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eaves.admin.report import LinkReport
-from eaves.cli.link.link_sentence import describe_link, describe_size
+from eaves.cli.link.link_status import describe_link, describe_size
 
 TO = "https://cloud:8443"
 

@@ -12,7 +12,7 @@ from eaves.events import IMAGE_CLASSIFIED, Event
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.local.state import StateDirectory
 from eaves.platform import RelaySpec
-from eaves.relay.lanes import ARCHIVE
+from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
 
 APP = LocalApp(

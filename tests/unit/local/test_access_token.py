@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from eaves.cli.commands.up import parse_listen
+from eaves.cli.commands.run.up import parse_listen
 from eaves.errors import StorageError
 from eaves.local.access_token import AccessToken
 

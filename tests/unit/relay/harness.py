@@ -15,10 +15,10 @@ from eaves.errors import DeliveryError, StatusError
 from eaves.events import IMAGE_CLASSIFIED, Event, decode
 from eaves.link import BatchAnswer, RefusedEvent, decode_batch, decompress
 from eaves.link.batch import MEDIA_TYPE
-from eaves.link.gate import Gate
+from eaves.link.body_gate import BodyGate
 from eaves.link.packing import Packed
 from eaves.relay.forwarder import Forwarder
-from eaves.relay.lanes import ARCHIVE
+from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Spool
 from eaves.spool.file.database import connect
 from tests.fakes.clock import FrozenClock
@@ -105,7 +105,7 @@ class FakeLink:
         return len(there)
 
     def send_packed(
-        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: Gate | None = None
+        self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
     ) -> BatchAnswer:
         if gate is not None:
             is_early = not gate.is_open
@@ -128,7 +128,7 @@ class FakeLink:
         self.stored += [one.id for index, one in enumerate(events) if index not in refused]
         return answer or BatchAnswer(stored=len(events), repeated=0)
 
-    def _begin(self, packed: Packed, gate: Gate) -> None:
+    def _begin(self, packed: Packed, gate: BodyGate) -> None:
         self.begun.append(unpack(packed)[0].id)
         if self.early_fault is not None:
             if self.faults_at_turn:

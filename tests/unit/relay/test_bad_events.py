@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from eaves.events import Event
-from eaves.relay.lanes import ALARMS, ARCHIVE
 from eaves.relay.link_state import PATIENCE
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE
 from eaves.spool import Selection
 from eaves.spool.admin import drop, retry_now
 from tests.fakes.clock import FrozenClock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eaves.events import Event
 from eaves.relay.foreign_entries import PAUSE, prefix_of
-from eaves.relay.lanes import ARCHIVE
+from eaves.relay.relay_lanes import ARCHIVE
 from eaves.spool import Selection
 from eaves.spool.admin import drop, list_entries, retry_now
 from tests.unit.relay.harness import Answer, Rig, event, forwarding, refusing

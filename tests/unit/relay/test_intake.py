@@ -13,7 +13,7 @@ import pytest
 from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_REJECTED, Event
 from eaves.relay.alarms import is_alarm, parse_alarms
 from eaves.relay.intake import RelayIntake, store
-from eaves.relay.lanes import ALARMS, ARCHIVE, BROKER, IMAGES
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.spool import LedgerLimits, Puts, Spool
 from tests.unit.relay.harness import event
 

@@ -12,9 +12,9 @@ import pytest
 from eaves.errors import SpoolError
 from eaves.events import Event
 from eaves.link import BatchAnswer
-from eaves.link.gate import Gate
+from eaves.link.body_gate import BodyGate
 from eaves.link.packing import Packed, pack
-from eaves.relay.lanes import ALARMS, ARCHIVE
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE
 from eaves.relay.requests.pack_ahead import PackAhead
 from eaves.relay.requests.sender import Sender
 from eaves.spool import Entry
@@ -68,7 +68,7 @@ def test_what_is_read_too_late_is_neither_kept_nor_sent() -> None:
         assert goes_on.wait(PATIENT_S)
         return entries(4, 5)
 
-    def send(packed: Packed, gate: Gate) -> BatchAnswer:
+    def send(packed: Packed, gate: BodyGate) -> BatchAnswer:
         sent.append(packed)
         raise lost()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eaves.events import Event
-from eaves.relay.lanes import ALARMS, ARCHIVE, IMAGES
+from eaves.relay.relay_lanes import ALARMS, ARCHIVE, IMAGES
 from tests.unit.relay.harness import event, forwarding, lost, refusing, status_error
 from tests.waiting import wait_until
 

@@ -7,7 +7,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from bench.int8_gate import DISCORDANCES, DROPS, IMAGES, RUNS, build_table, passing, probability, ships_of_many, whole
+from bench.model.int8_gate import (
+    DISCORDANCES,
+    DROPS,
+    IMAGES,
+    RUNS,
+    build_table,
+    passing,
+    probability,
+    ships_of_many,
+    whole,
+)
 from converters.int8.evidence import NO_LABEL, AllowedLoss, assess_candidate, classes_that_lost, count_missing
 from eaves.base.statistics import images_needed
 

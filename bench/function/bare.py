@@ -1,0 +1,24 @@
+"""`python bench/function/bare.py MODEL IMAGE`: the floor of a cold start, what anybody writes to predict one image.
+
+It says the label's index, then its processor time (ms), RSS and PSS (MB) as a JSON list.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+taken = session.get_inputs()[0]
+height, width = taken.shape[1:3]
+image = Image.open(sys.argv[2]).convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+outputs = session.run(["probabilities"], {taken.name: np.asarray(image)[np.newaxis]})
+print(int(np.argmax(outputs[0][0])), flush=True)
+spent_ms = time.process_time() * 1000
+rollup = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
+sizes = dict(line.split(":") for line in rollup)
+mb = [int(sizes[name].split()[0]) * 1024 / 1e6 for name in ("Rss", "Pss")]
+print([spent_ms, *mb], flush=True)

@@ -1,0 +1,83 @@
+"""From an encoded frame to the model's tensor, beside Pillow's full decode and resize: CPU time of this thread."""
+
+from __future__ import annotations
+
+import io
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.measure.timing import print_columns
+from eaves.recipe import Recipe
+
+RECIPE = Recipe(height=299, width=299)
+BAR = 0.25
+"""Of Pillow's time, for a JPEG of 12 megapixels."""
+RUNS, PHOTOS = 7, 4
+SIZES = {"12 megapixels": (4000, 3000), "1080p": (1920, 1080), "a photo": (500, 375)}
+ENCODINGS: dict[str, dict[str, Any]] = {
+    "JPEG": {"format": "JPEG", "quality": 90},
+    "JPEG, progressive": {"format": "JPEG", "quality": 90, "progressive": True},
+    "PNG": {"format": "PNG", "compress_level": 1},
+    "WebP": {"format": "WEBP", "quality": 90, "method": 0},
+}
+
+
+def main() -> None:
+    """Print it, for the photos below EAVES_BENCH_IMAGES (any folder of JPEGs); exits with 1 above the bar."""
+    folder = Path(os.environ.get("EAVES_BENCH_IMAGES", "../shared/data/flowers/val"))
+    photos = sorted(folder.rglob("*.jpg"))
+    if not photos:
+        print(f"\nfunction_frames: no photos below {folder}; set EAVES_BENCH_IMAGES")
+        return
+    chosen = photos[:: max(1, len(photos) // PHOTOS)][:PHOTOS]
+    rows, measured = [], {}
+    for size_name, size in SIZES.items():
+        for name, options in ENCODINGS.items():
+            frames = [_frame(path, size, options) for path in chosen]
+            ours, floor = _compare(frames)
+            measured[size_name, name] = ours / floor
+            kilobytes = statistics.mean(map(len, frames)) / 1000
+            cells = (f"{kilobytes:.0f}", f"{ours:.1f}", f"{floor:.1f}", f"{ours / floor:.2f}")
+            rows.append((f"{size_name}, {name}", *cells))
+    heads = ("", "KB", "CPU ms", "Pillow, in full", "ratio")
+    print_columns(f"frame to {RECIPE.width}x{RECIPE.height} tensor", heads, rows)
+    ratio = measured["12 megapixels", "JPEG"]
+    print(f"12-megapixel JPEG: {ratio:.2f} of Pillow's full decode and resize (at most {BAR})")
+    if ratio > BAR:
+        sys.exit(1)
+
+
+def _frame(path: Path, size: tuple[int, int], options: dict[str, Any]) -> bytes:
+    """A photo as a camera of that size writes it: enlarged, with a sensor's noise, which is what makes files large."""
+    with Image.open(path) as photo:
+        enlarged = np.asarray(photo.convert("RGB").resize(size, Image.Resampling.BICUBIC), np.int16)
+    noise = np.random.default_rng(0).normal(0, 5, enlarged.shape).astype(np.int16)
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(enlarged + noise, 0, 255).astype(np.uint8)).save(stream, **options)
+    return stream.getvalue()
+
+
+def _in_full(data: bytes) -> np.ndarray[Any, Any]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB").resize((RECIPE.width, RECIPE.height), Image.Resampling.BILINEAR))
+
+
+def _compare(frames: list[bytes]) -> tuple[float, float]:
+    """Medians of ours and Pillow's, in turn, CPU ms."""
+    pairs = [(_cpu_ms(RECIPE.tensor, frame), _cpu_ms(_in_full, frame)) for _ in range(RUNS) for frame in frames]
+    warm = pairs[len(frames) :]
+    return statistics.median(ours for ours, _ in warm), statistics.median(floor for _, floor in warm)
+
+
+def _cpu_ms(action: Callable[[bytes], object], data: bytes) -> float:
+    start = time.thread_time()
+    action(data)
+    return (time.thread_time() - start) * 1000

@@ -1,0 +1,96 @@
+"""`make bench-function`: everything that is measured of a function, written to docs/function-benchmark.md.
+
+With the variables of bench/function/start.py; EAVES_BENCH_IMAGES is a folder of photos (else the golden images).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.function.process import ROOT
+from bench.function.start import Material, open_material
+
+PAGE = ROOT / "docs/function-benchmark.md"
+SECTIONS = {
+    "function_start": "Cold start and memory",
+    "function_warm": "Warm speed",
+    "function_frames": "Large frames",
+    "function_peers": "Other servers",
+}
+"""Module to title; each prints its table."""
+HEAD = """\
+# The function, measured
+
+By `make bench-function`, {date}, on {cpus} CPUs ({cpu}), Python {python}, onnxruntime {onnxruntime}, Pillow {pillow}.
+The model is {name}, {side}x{side}; the bars are those of Inception V3. The machine does other things too: ratios are
+within one run, between processes that took turns.
+"""
+
+
+def main() -> None:
+    """Write it."""
+    with tempfile.TemporaryDirectory() as folder:
+        material = open_material(Path(folder))
+        if material is None:
+            sys.exit("error: nothing to measure with\ntry: set EAVES_BENCH_RUN to a run of Inception V3")
+        parts = [_head(material)]
+        for name, title in SECTIONS.items():
+            parts.append(f"\n## {title}\n\n```\n{_measure(name, _environ(name, material)).strip()}\n```\n")
+    PAGE.write_text("".join(parts), encoding="utf-8")
+    print(f"\nwritten: {PAGE.relative_to(ROOT)}")
+
+
+def _measure(name: str, environ: Mapping[str, str]) -> str:
+    """What a section prints, in a process of its own: none is to find another's memory or modules."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", name],
+        cwd=ROOT,
+        env=dict(environ),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    print(done.stdout, end="", flush=True)
+    return done.stdout + ("" if done.returncode == 0 else f"\n(ended with {done.returncode})")
+
+
+def _environ(name: str, material: Material) -> dict[str, str]:
+    """The material, as each section takes it."""
+    fp32 = str(material.fp32)
+    named = {
+        "EAVES_BENCH_EXPORTED": str(material.exported),
+        "EAVES_BENCH_ARTIFACT": f"{fp32}:{material.int8}" if name == "function_warm" else fp32,
+        "EAVES_BENCH_INT8": str(material.int8),
+        "EAVES_BENCH_IMAGE": str(material.image),
+    }
+    return {"EAVES_BENCH_IMAGES": str(material.fp32 / "golden"), **os.environ, **named}
+
+
+def _head(material: Material) -> str:
+    from eaves.artifact import open_artifact
+
+    manifest = open_artifact(material.fp32).manifest
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+    return HEAD.format(
+        date=time.strftime("%Y-%m-%d"),
+        cpus=len(os.sched_getaffinity(0)),
+        cpu=cpu,
+        python=platform.python_version(),
+        onnxruntime=version("onnxruntime"),
+        pillow=version("pillow"),
+        name=manifest.name,
+        side=manifest.recipe.width,
+    )
+
+
+if __name__ == "__main__":
+    main()

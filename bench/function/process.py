@@ -1,0 +1,142 @@
+"""A function as a platform starts it, seen from outside: from exec to its first answer, and what it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+from bench.measure.process import memory_bytes, tree
+from eaves.base.telemetry import TELEMETRY_OFF
+
+ROOT = Path(__file__).parents[2]
+RETRY_S = 0.0005
+"""Between two attempts to connect: often enough to see the moment, rarely enough to leave the CPU to who starts."""
+DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One start.
+
+    Attributes:
+        wall_ms: From exec to the whole first answer.
+        cpu_ms: Processor time until then.
+        resident_mb: Memory afterwards (RSS).
+        proportional_mb: The same, shared pages by how many processes share them (PSS).
+    """
+
+    wall_ms: float
+    cpu_ms: float
+    resident_mb: float
+    proportional_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One request: a POST."""
+
+    path: str = "/"
+    content_type: str = "image/jpeg"
+    body: bytes
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a platform gives it: nothing of this process's but where programs and this project are."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {**TELEMETRY_OFF, **kept, "PYTHONPATH": str(ROOT), **more}
+
+
+FUNCTION = (sys.executable, "-P", "-m", "functions")
+
+
+def function_environment(artifact: Path, port: int | str, **more: str) -> dict[str, str]:
+    """That of a function on loopback."""
+    return environment(EAVES_ARTIFACT=str(artifact), EAVES_HOST="127.0.0.1", PORT=str(port), **more)
+
+
+@contextmanager
+def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A server as a process of its own; ends it."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=dict(environ), cwd="/", stdout=log, stderr=log)
+        try:
+            yield process
+        except (TimeoutError, ChildProcessError) as error:
+            log.seek(0)
+            said = log.read().decode(errors="replace")
+            sys.exit(f"error: {' '.join(command)}: {error}:\n{said[-2000:]}")
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+            process.wait()
+
+
+def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) -> bytes:
+    """The answer of a server that is only starting: asked again until it is 200.
+
+    Raises:
+        TimeoutError: When it doesn't come.
+        ChildProcessError: When the process ends.
+    """
+    deadline = time.perf_counter() + DEADLINE_S
+    while process.poll() is None:
+        connection = HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+        with suppress(ConnectionError):
+            connection.request("POST", message.path, message.body, {"Content-Type": message.content_type})
+            response = connection.getresponse()
+            body = response.read()
+            if response.status == 200:
+                return body
+        connection.close()
+        if time.perf_counter() > deadline:
+            raise TimeoutError(f"no answer on port {port} within {DEADLINE_S:g} s")
+        time.sleep(RETRY_S)
+    raise ChildProcessError(f"it ended with {process.returncode}")
+
+
+def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:
+    """Start a server, send it one image, end it; of all its processes together."""
+    start = time.perf_counter()
+    with started(command, environ) as process:
+        first_answer(process, port, message)
+        wall_ms = (time.perf_counter() - start) * 1000
+        return Start(
+            wall_ms=wall_ms,
+            cpu_ms=sum(map(cpu_ms, tree(process.pid))),
+            resident_mb=sum(memory_bytes(pid, "Rss") for pid in tree(process.pid)) / 1e6,
+            proportional_mb=sum(memory_bytes(pid, "Pss") for pid in tree(process.pid)) / 1e6,
+        )
+
+
+def measure_bare(model: Path, image: Path) -> Start:
+    """Run the bare script: the time until it has said its prediction."""
+    command = [sys.executable, "-P", str(ROOT / "bench/function/bare.py"), str(model), str(image)]
+    start = time.perf_counter()
+    process = subprocess.Popen(command, env=environment(), cwd="/", stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wall_ms = (time.perf_counter() - start) * 1000
+        spent_ms, resident_mb, proportional_mb = json.loads(process.stdout.readline())
+    if process.returncode:
+        sys.exit(f"error: {' '.join(command)} failed")
+    return Start(wall_ms=wall_ms, cpu_ms=spent_ms, resident_mb=resident_mb, proportional_mb=proportional_mb)
+
+
+def cpu_ms(pid: int) -> float:
+    """Processor time of a process so far, ended threads too, exact to the nanosecond.
+
+    Source: clock_getcpuclockid(3), whose number Linux makes so (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+    """
+    return time.clock_gettime(~pid << 3 | 2) * 1000

@@ -1,0 +1,160 @@
+"""A function's cold start and its memory after it, beside a bare script: the issue's two first promises in numbers.
+
+For EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8, artifacts of one run, with EAVES_BENCH_EXPORTED, what tf2onnx
+writes of that run by itself. All are made of EAVES_BENCH_RUN where they aren't named. EAVES_BENCH_IMAGE is the JPEG
+that is sent (else a golden one). Bars stand beside the numbers: those of Inception V3.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.function.process import (
+    FUNCTION,
+    Message,
+    Start,
+    function_environment,
+    measure_bare,
+    measure_start,
+)
+from bench.measure.process import run_measured
+from bench.measure.timing import print_columns
+from tests.ports import find_port
+
+ROUNDS = 9
+"""Fresh processes of each kind, in turn; one more comes first and isn't counted."""
+OPSET = "17"
+BARE = "bare script, exported fp32"
+FP32, FP32_NONE = "function, fp32, golden check", "function, fp32, --self-test none"
+INT8, INT8_NONE = "function, int8, golden check", "function, int8, --self-test none"
+WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
+"""Of the bare script's wall time."""
+FP32_MEMORY_BAR = 0.75
+"""PSS as a multiple of the bare script's RSS."""
+INT8_MEMORY_BAR_MB = 130.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is measured with.
+
+    Attributes:
+        exported: The fp32 model as tf2onnx writes it, weights within.
+        fp32: Artifact.
+        int8: Artifact.
+        image: JPEG that is sent.
+    """
+
+    exported: Path
+    fp32: Path
+    int8: Path
+    image: Path
+
+
+def main() -> None:
+    """Print it."""
+    with tempfile.TemporaryDirectory() as folder:
+        material = open_material(Path(folder))
+        if material is None:
+            print("\nfunction_start: set EAVES_BENCH_RUN to a run, or the variables that bench/function/start.py names")
+            return
+        found = measure(material)
+    print_columns(f"cold start, exec to the first prediction over HTTP, {ROUNDS} rounds", *start_table(found))
+    print_columns("memory after the first prediction, medians", *memory_table(found))
+
+
+def open_material(folder: Path) -> Material | None:
+    """What the environment names, or what is made of the run it names, in `folder`; None: it names nothing."""
+    named = {
+        name: os.environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "EXPORTED", "ARTIFACT", "INT8", "IMAGE")
+    }
+    if not named["RUN"] and not (named["EXPORTED"] and named["ARTIFACT"] and named["INT8"]):
+        return None
+    run = Path(named["RUN"]).absolute()
+    fp32 = Path(named["ARTIFACT"] or _convert(run, folder / "fp32/artifact", "fp32")).absolute()
+    pictures = sorted(fp32.glob("golden/*.jpg"), key=lambda path: path.stat().st_size)
+    return Material(
+        exported=Path(named["EXPORTED"] or _export(run, folder / "exported.onnx")).absolute(),
+        fp32=fp32,
+        int8=Path(named["INT8"] or _convert(run, folder / "int8/artifact", "int8")).absolute(),
+        image=Path(named["IMAGE"] or pictures[-1]).absolute(),
+    )
+
+
+def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
+    """Starts of each kind."""
+    image = Message(body=material.image.read_bytes())
+
+    def function(artifact: Path, self_test: str) -> Callable[[], Start]:
+        def measured() -> Start:
+            port = find_port()
+            environ = function_environment(artifact, port, EAVES_SELF_TEST=self_test)
+            return measure_start(FUNCTION, environ, port, image)
+
+        return measured
+
+    kinds: Mapping[str, Callable[[], Start]] = {
+        BARE: lambda: measure_bare(material.exported, material.image),
+        FP32: function(material.fp32, "first"),
+        FP32_NONE: function(material.fp32, "none"),
+        INT8: function(material.int8, "first"),
+        INT8_NONE: function(material.int8, "none"),
+    }
+    found: dict[str, list[Start]] = {name: [] for name in kinds}
+    for number in range(rounds + 1):
+        print(f"cold starts: round {number} of {rounds}", file=sys.stderr)
+        for name, once in kinds.items():
+            start = once()
+            if number:
+                found[name].append(start)
+    return found
+
+
+def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows."""
+    rows = []
+    bare = [one.wall_ms for one in found[BARE]]
+    for name, starts in found.items():
+        wall, cpu = [one.wall_ms for one in starts], [one.cpu_ms for one in starts]
+        numbers = [statistics.median(wall), min(wall), statistics.median(cpu), min(cpu)]
+        ratios = [statistics.median(wall) / statistics.median(bare), min(wall) / min(bare)]
+        bar = str(WALL_BARS.get(name, ""))
+        rows.append([name, *(f"{value:.0f}" for value in numbers), *(f"{ratio:.2f}" for ratio in ratios), bar])
+    return ["", "wall ms", "minimum", "CPU ms", "minimum", "of bare", "of minima", "bar"], rows
+
+
+def memory_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows."""
+    rows = []
+    bare = statistics.median(one.resident_mb for one in found[BARE])
+    for name in (BARE, FP32, INT8):
+        pss = statistics.median(one.proportional_mb for one in found[name])
+        rss = statistics.median(one.resident_mb for one in found[name])
+        bar = {FP32: f"{FP32_MEMORY_BAR}", INT8: f"{INT8_MEMORY_BAR_MB:.0f} MB"}.get(name, "")
+        rows.append([name, f"{pss:.0f}", f"{rss:.0f}", f"{pss / bare:.2f}", bar])
+    return ["", "PSS MB", "RSS MB", "PSS of bare RSS", "bar"], rows
+
+
+def _export(run: Path, output: Path) -> Path:
+    words = ["--saved-model", str(run / "model"), "--output", str(output), "--opset", OPSET]
+    print("exporting as tf2onnx does it by itself", file=sys.stderr)
+    run_measured([sys.executable, "-P", "-m", "tf2onnx.convert", *words])
+    return output
+
+
+def _convert(run: Path, output: Path, precision: str) -> Path:
+    print(f"converting {run.name} to {precision}", file=sys.stderr)
+    run_measured(
+        [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output), "--precision", precision]
+    )
+    return output
+
+
+if __name__ == "__main__":
+    main()

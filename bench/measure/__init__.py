@@ -1,0 +1,1 @@
+"""What the benchmarks measure with: load, processes, times, bytes on the wire."""

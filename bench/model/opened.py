@@ -1,0 +1,93 @@
+"""`python -m bench.model.opened`: open models in a fresh process and print what that took, as JSON.
+
+`bench.model.conversion` starts it.
+
+Everything on one thread, timed by that thread's own processor time, so that other programs don't count.
+
+    one MODEL TENSOR            opening it, running it, memory
+    pair MODEL MODEL TENSOR     runs of two in turn, so that drift of the machine hits both
+
+MODEL is `onnx:FILE` (onnxruntime's defaults), `served:ARTIFACT` (as a function opens it here) or `portable:ARTIFACT`
+(as it opens it where no variant fits); TENSOR a .npy of one image.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.measure.process import private_bytes
+from bench.measure.timing import median_ms
+from eaves.artifact import Cpu, open_artifact
+from eaves.inference.session import open_session
+
+RUNS = 15
+PAIRS = 60
+Run = Callable[[Any], object]
+
+
+def main(what: str, *arguments: str) -> dict[str, float]:
+    """Measure."""
+    *models, tensor = arguments
+    batch = np.load(tensor)
+    return measure(models[0], batch) if what == "one" else compare(models[0], models[1], batch)
+
+
+def measure(model: str, batch: Any) -> dict[str, float]:
+    """Opening a model, running it, and the memory that takes."""
+    before = private_bytes()
+    start = time.thread_time()
+    run = open_model(model)
+    session_ms = (time.thread_time() - start) * 1000
+    run_ms = median_ms(lambda: run(batch), runs=RUNS, warmup=3, clock=time.thread_time)
+    return {
+        "session_ms": session_ms,
+        "run_ms": run_ms,
+        "private_mb": private_bytes() / 1e6,
+        "before_mb": before / 1e6,
+    }
+
+
+def compare(first: str, second: str, batch: Any) -> dict[str, float]:
+    """Median of one image through each, ms."""
+    runs = [open_model(first), open_model(second)]
+    for run in runs:
+        median_ms(lambda run=run: run(batch), runs=5, clock=time.thread_time)  # type: ignore[misc]
+    pairs = [
+        [median_ms(lambda run=run: run(batch), runs=1, warmup=0, clock=time.thread_time) for run in runs]  # type: ignore[misc]
+        for _ in range(PAIRS)
+    ]
+    first_ms, second_ms = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"first_ms": first_ms, "second_ms": second_ms}
+
+
+def open_model(model: str) -> Run:
+    """The function that runs it."""
+    kind, _, path = model.partition(":")
+    if kind == "onnx":
+        return _open_onnx(path)
+    artifact = open_artifact(Path(path))
+    return open_session(artifact).run if kind == "served" else open_session(artifact, detect=Cpu).run
+
+
+def _open_onnx(path: str) -> Run:
+    """Any file, as onnxruntime opens it by itself but for the one thread."""
+    from eaves.onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    taken = session.get_inputs()[0]
+    dtype = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}[taken.type]
+    return lambda batch: session.run(None, {taken.name: batch.astype(dtype, copy=False)})
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(*sys.argv[1:])))

@@ -1,0 +1,1 @@
+"""Commands for clusters only: what is applied to them, rollouts, and their problems."""

@@ -1,0 +1,220 @@
+"""`eaves queue`: what waits and what was given up on, here and at sites."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eaves.admin.options import build_selector, filter_options, numbers_argument
+from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
+from eaves.cli.output import describe_age, output_option, print_rows, print_value, say
+from eaves.errors import EavesError, PlatformError
+
+if TYPE_CHECKING:
+    from eaves.admin import Action, Queue, Selector
+
+T = TypeVar("T")
+
+COLUMNS = {
+    "seq": "NUMBER",
+    "lane": "LANE",
+    "state": "STATE",
+    "age": "AGE",
+    "attempts": "ATTEMPTS",
+    "size_bytes": "BYTES",
+    "subject": "SUBJECT",
+    "reason": "REASON",
+}
+SITE_COLUMNS = {"pod": "POD", **COLUMNS}
+
+
+class QueueGroup(click.Group):
+    """Commands of which `list` is meant when none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` before arguments that name no command."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=QueueGroup)
+def command() -> None:
+    """Show, retry and delete what waits in queues and what was given up on.
+
+    A queue is the local broker's, that of an agent or a relay here (--agent), that of the receiver here (--receiver),
+    or those of the agents at a site (--site, --on).
+    """
+
+
+@command.command("list")
+@numbers_argument
+@filter_options()
+@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+@output_option
+@target_options
+def list_(limit: int, form: str, **options: Any) -> None:
+    """Show entries, those that wait and dead letters, in the order they were put (also without `list`)."""
+    selector = _take_selector(options)
+    rows: list[dict[str, Any]] = []
+    with open_targets(**options) as targets:
+        answered, error = _ask_each(targets, lambda queue: queue.entries(selector, limit=limit))
+        for target, found in answered:
+            rows += [_row(entry, target) for entry in found]
+            if len(found) == limit:
+                say(f"{target}: these are the first {limit}, more with --limit")
+        at_site = bool(targets[0].pod)
+    print_rows(rows, SITE_COLUMNS if at_site else COLUMNS, form)
+    if error is not None:
+        raise error
+    if not (at_site or options["agent"] or options["receiver"]):
+        _point_to_agents(options["state_dir"])
+
+
+@command.command()
+@click.argument("number", type=click.IntRange(0))
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the event's data, the image, here."
+)
+@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the result.")
+@target_options
+def show(number: int, save: Path | None, form: str, **options: Any) -> None:
+    """Show entry NUMBER with its event's attributes, and save its image."""
+    with open_targets(**options) as targets:
+        content = require_one(targets).queue.entry(number)
+    print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
+    if save is not None:
+        save.write_bytes(content.data)
+        say(f"{save}: {len(content.data)} bytes")
+
+
+@command.command()
+@numbers_argument
+@filter_options()
+@click.option("--all", "everything", is_flag=True, help="Every entry.")
+@target_options
+def retry(everything: bool, **options: Any) -> None:
+    """Queue dead letters again, and try entries that wait for their next attempt now."""
+    from eaves.admin import Action
+
+    selector = _take_selector(options)
+    with open_targets(**options) as targets:
+        _change(targets, Action.RETRY, selector, everything=everything, yes=True)
+
+
+@command.command()
+@numbers_argument
+@filter_options(state=False)
+@click.option("--all", "--dead", "everything", is_flag=True, help="Every dead letter that the filters leave.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@target_options
+def drop(everything: bool, yes: bool, **options: Any) -> None:
+    """Delete dead letters for good."""
+    from eaves.admin import Action
+
+    selector = _take_selector(options)
+    with open_targets(**options) as targets:
+        _change(targets, Action.DROP, selector, everything=everything, yes=yes)
+
+
+@command.command()
+@click.argument("lane", default="")
+@filter_options(lane=False)
+@click.option("--all", "everything", is_flag=True, help="Every lane.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@target_options
+def purge(everything: bool, yes: bool, **options: Any) -> None:
+    """Delete what LANE holds for good, entries that wait and dead letters alike."""
+    from eaves.admin import Action
+
+    selector = _take_selector(options)
+    with open_targets(**options) as targets:
+        _change(targets, Action.PURGE, selector, everything=everything, yes=yes)
+
+
+def _take_selector(options: dict[str, Any]) -> Selector:
+    """Take the filters out of a command's options."""
+    names = ("seqs", "lane", "state", "source", "reason", "older_than")
+    return build_selector(**{name: options.pop(name) for name in names if name in options})
+
+
+def _change(targets: Sequence[QueueTarget], action: Action, selector: Selector, *, everything: bool, yes: bool) -> None:
+    """Count, ask when something is deleted, then do it."""
+    if selector.seqs:
+        require_one(targets)
+    counted, error = _ask_each(
+        targets, lambda queue: queue.change(action, selector, everything=everything, dry_run=True)
+    )
+    chosen = [target for target, count in counted if count.entries]
+    entries, size_bytes = sum(count.entries for _, count in counted), sum(count.size_bytes for _, count in counted)
+    if entries and not yes:
+        named = ", ".join(str(target) for target, _ in counted)
+        _ask(f"{action.value} {entries} entries, {size_bytes:,} bytes, of {named}, for good?")
+    changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
+    done = sum(count.entries for _, count in changed)
+    if not entries:
+        say("no such entry")
+    else:
+        say(f"{done} {'to be delivered again' if action.value == 'retry' else 'deleted'}")
+    if (first := error or failed) is not None:
+        raise first
+
+
+def _ask_each(
+    targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
+) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
+    """What each queue answers, and the first error of those that can't be asked.
+
+    One of several agents that is down doesn't hide the queues of the others: it is named, and they are asked.
+
+    Raises:
+        EavesError: When it is the only one.
+    """
+    answered: list[tuple[QueueTarget, T]] = []
+    first: EavesError | None = None
+    for target in targets:
+        try:
+            answered.append((target, ask(target.queue)))
+        except PlatformError as error:
+            if len(targets) == 1:
+                raise
+            say(f"{target}: {error.message}")
+            first = first or error
+    return answered, first
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} --yes says so where nobody can be asked.")
+    click.confirm(question, abort=True, err=True)
+
+
+def _row(entry: Mapping[str, Any], target: QueueTarget) -> dict[str, Any]:
+    where = {"agent": target.agent, "pod": target.pod} if target.agent else {}
+    return {**where, **_times(entry), "age": describe_age(max(0.0, time.time() - entry["put_at"]))}
+
+
+def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with its times as RFC 3339; those that there aren't are left out."""
+    named = {name: entry[name] for name in ("put_at", "not_before", "died_at")}
+    told = {name: _moment(value) if value else None for name, value in named.items()}
+    return {**entry, **told}
+
+
+def _moment(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s))
+
+
+def _point_to_agents(state_dir: Path) -> None:
+    """Name the agents here that hold entries too."""
+    from eaves.local.client import LocalPlatform
+
+    for status in LocalPlatform(state_dir).status():
+        for agent in status.agents:
+            if agent.queued or agent.dead:
+                say(f"{agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")

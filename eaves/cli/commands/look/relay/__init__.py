@@ -1,0 +1,19 @@
+"""`eaves relay`: what the relay of a site took, and whether all of it was received."""
+
+from __future__ import annotations
+
+import click
+
+from eaves.cli.commands.look.relay import audit, ledger
+
+
+@click.group()
+def command() -> None:
+    """Show what became of the events that a relay took, and check that none was lost.
+
+    The relay is that of an app here, or of one at a site (--site, --on).
+    """
+
+
+command.add_command(audit.command)
+command.add_command(ledger.command)

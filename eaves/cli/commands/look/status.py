@@ -1,0 +1,248 @@
+"""`eaves status`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.cluster.multi_site import report_outcomes, visit_sites
+from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, on_option, read_choice
+from eaves.cli.link.link_status import describe_link
+from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, say
+from eaves.cli.shared_options import file_option, state_option
+
+if TYPE_CHECKING:
+    from eaves.admin.report import SourceReport
+    from eaves.admin.summary import AgentStatus, LanePause
+    from eaves.platform import FunctionStatus, PartStatus
+
+COLUMNS = {
+    "name": "FUNCTION",
+    "state": "STATE",
+    "replicas": "REPLICAS",
+    "queued": "QUEUED",
+    "delivered": "DELIVERED",
+    "dead": "DEAD",
+    "sources": "SOURCES",
+    "artifact": "ARTIFACT",
+    "reason": "REASON",
+}
+SITE_COLUMNS = {
+    "site": "SITE",
+    "name": "FUNCTION",
+    "state": "STATE",
+    "replicas": "REPLICAS",
+    "traffic": "TRAFFIC",
+    "deployment": "DEPLOYED",
+    "pins": "PINNED",
+    "sources": "SOURCES",
+    "artifact": "CONTAINER IMAGE",
+    "why": "REASON",
+}
+PART_COLUMNS = {
+    "site": "SITE",
+    "function": "FUNCTION",
+    "part": "NOT READY",
+    "state": "STATE",
+    "age": "SINCE",
+    "cause": "CAUSE",
+    "reason": "REASON",
+}
+AGENT_COLUMNS = {
+    "agent": "AGENT",
+    "state": "STATE",
+    "queued": "QUEUED",
+    "oldest": "OLDEST",
+    "dead": "DEAD",
+    "reason": "REASON",
+}
+SOURCE_COLUMNS = {
+    "source": "SOURCE",
+    "state": "STATE",
+    "captured": "CAPTURED",
+    "last_image": "LAST IMAGE",
+    "dropped": "DROPPED",
+    "reconnects": "RECONNECTS",
+    "last_error": "LAST ERROR",
+    "reason": "REASON",
+}
+SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
+SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
+
+
+@click.command()
+@output_option
+@state_option
+@file_option
+@on_option
+@cluster_options
+def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
+    """Show the functions wanted here, or at sites, and how they are.
+
+    At sites: one line for each function, and one for each part of its app that isn't ready; JSON has all parts.
+    """
+    choice = read_choice(**clusters)
+    if choice.knative:
+        _show_sites(file, choice, form)
+        return
+    from eaves.local.client import LocalPlatform
+
+    platform = LocalPlatform(state_dir)
+    found = platform.status()
+    rows = [_row(status) for status in found]
+    print_rows(rows, _leave_out_told(COLUMNS, rows), form)
+    if form == "table":
+        agents = [agent for status in found for agent in status.agents]
+        _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
+        sources = [
+            _source_row(status.name, one) for status in found for agent in status.agents for one in agent.sources
+        ]
+        _print_part(sources, SOURCE_COLUMNS)
+        for agent in agents:
+            if agent.link is not None:
+                print_sentence(f"{agent.name}: {describe_link(agent.link)}")
+    for status in found:
+        for pause in status.pauses:
+            say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
+    if any(status.dead or any(agent.dead for agent in status.agents) for status in found):
+        say("dead letters are kept: `eaves queue`")
+    if not platform.running():
+        say("`eaves up` is not running here")
+    elif not found:
+        say("nothing is deployed here: `eaves deploy`")
+
+
+def _show_sites(file: Path, choice: PlatformChoice, form: str) -> None:
+    """A row for each function of each site; one of several sites that can't be asked has one that says why.
+
+    Raises:
+        EavesError: When the only site can't be asked.
+        FleetError: When one of several can't.
+    """
+    outcomes = visit_sites(load_scope(file), choice, lambda visit: visit.platform().status())
+    rows: list[dict[str, Any]] = []
+    agents: list[dict[str, Any]] = []
+    sources: list[dict[str, Any]] = []
+    links: list[str] = []
+    parts: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            rows.append({"site": outcome.site, "state": outcome.state, "reason": str(outcome.error)})
+        rows += [{**_row(status), "site": outcome.site} for status in outcome.result or ()]
+        parts += [
+            {"site": outcome.site, "function": status.name, **_part_row(part)}
+            for status in outcome.result or ()
+            for part in status.parts
+            if part.state != "ready"
+        ]
+        for status in outcome.result or ():
+            for agent in status.agents:
+                where = {"site": outcome.site, "pod": agent.pod}
+                agents.append({**_agent_row(agent), **where})
+                sources += [{**_source_row(status.name, source), **where} for source in agent.sources]
+                if agent.link is not None:
+                    links.append(f"{outcome.site}, {agent.name} ({agent.pod}): {describe_link(agent.link)}")
+    shown = [{**row, **_sum_up(row)} for row in rows] if form == "table" else rows
+    print_rows(shown, _leave_out_told(SITE_COLUMNS, rows), form)
+    if form == "table":
+        _print_part(parts, PART_COLUMNS)
+        _print_part(agents, SITE_AGENT_COLUMNS)
+        _print_part(sources, SITE_SOURCE_COLUMNS)
+        for link in links:
+            print_sentence(link)
+        for fix in dict.fromkeys(part["fix"] for part in [*rows, *parts] if part.get("fix")):
+            say(f"try: {fix}")
+    report_outcomes(outcomes, "eaves doctor", choice)
+    if not rows:
+        say("nothing is deployed there: `eaves deploy --on knative`")
+
+
+def _row(status: FunctionStatus) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(json.dumps(asdict(status)))  # lists for tuples, which YAML can't write
+    return row
+
+
+def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a line of the table says in short of a function at a site."""
+    if "name" not in row:  # a site that can't be asked
+        return {"why": row["reason"]}
+    deployed, since = row["deployed"], row["since"]
+    age = describe_age(max(0.0, time.time() - since)) if since and row["reason"] else ""
+    return {
+        "deployment": f"{describe_age(deployed['age_s'])} ago by {deployed['by']}" if deployed else "no record",
+        "traffic": [_serves(served) for served in row["serving"]],
+        "pins": [f"{_short(pinned['image'])} {pinned['ready']}/{pinned['wanted']}" for pinned in row["pinned"]],
+        "artifact": _shorten(row["artifact"]),
+        "why": row["reason"] + (f" (for {age})" if age else ""),
+    }
+
+
+def _serves(served: Mapping[str, Any]) -> str:
+    """`flowers-00001 100 % (0f1e2d3c)`: a revision, its share and the beginning of its container image's digest."""
+    image = f" ({_short(served['image'])})" if served["image"] else ""
+    return f"{served['revision']} {served['percent']} %{image}"
+
+
+def _shorten(image: str) -> str:
+    """A container image by name with the beginning of its digest."""
+    name, _, digest = image.partition("@sha256:")
+    return f"{name}@{digest[:8]}" if digest else image
+
+
+def _short(image: str) -> str:
+    """The beginning of a container image's digest; the whole name where it has none."""
+    digest = image.partition("@sha256:")[2]
+    return digest[:8] or image
+
+
+def _part_row(part: PartStatus) -> dict[str, Any]:
+    """One part of an app that isn't ready, for the table."""
+    return {**asdict(part), "part": part.title, "age": describe_age(part.age_s)}
+
+
+def _leave_out_told(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
+    """The columns without that of the sources where the table of sources tells of all of them, and more."""
+    if any(row.get("sources") and not row.get("agents") for row in rows):
+        return columns
+    return {key: heading for key, heading in columns.items() if key != "sources"}
+
+
+def _print_part(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    if rows:
+        print_rows(rows, columns, "table")
+
+
+def _agent_row(agent: AgentStatus) -> dict[str, Any]:
+    """One agent for the table, its pauses among the reasons but for those that the sentence of its link tells."""
+    told = agent.link.reason if agent.link else ""
+    pauses = [
+        f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses if pause.reason != told
+    ]
+    return {
+        **asdict(agent),
+        "agent": agent.name,
+        "oldest": describe_age(agent.oldest_age_s),
+        "reason": [*([agent.reason] if agent.reason else []), *pauses],
+    }
+
+
+def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
+    """One source for the table; an error that lasts stands there once, as the reason."""
+    last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
+    return {
+        **asdict(source),
+        "source": f"{function}.{source.name}",
+        "last_image": f"{last} ago" if last else "none yet",
+        "dropped": ", ".join(f"{cause} {count}" for cause, count in sorted(source.dropped.items())),
+        "last_error": f"{error} ago: {source.last_error}" if error and not source.reason else "",
+    }
+
+
+def _since(pause: LanePause) -> str:
+    return f" for {describe_age(max(0.0, time.time() - pause.since))}" if pause.since else ""

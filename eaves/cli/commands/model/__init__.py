@@ -1,0 +1,1 @@
+"""Commands that make a model: from labelled images to a signed container image."""

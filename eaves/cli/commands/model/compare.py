@@ -1,0 +1,94 @@
+"""`eaves compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
+from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+
+if TYPE_CHECKING:
+    from converters.evaluation.comparison import RunComparison
+
+FIGURES = {
+    "run": "RUN",
+    "accuracy": "ACCURACY",
+    "interval": "95 % INTERVAL",
+    "held_out": "HELD OUT",
+    "trained_on": "TRAINED ON",
+    "size_mb": "MODEL MB",
+    "training_s": "SECONDS",
+}
+SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECOND"}
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--data",
+    default="",
+    help="Path or URI of the labelled images, when they are no longer where the first run had them.",
+)
+@page_option("Write an HTML page with learning curves.")
+@output_option
+def command(first: Path, second: Path, data: str, page: Path | None, form: str) -> None:
+    """Show how the run in SECOND differs from the one in FIRST.
+
+    Both models are asked about the images that both runs hold out, so that the difference in accuracy is of the same
+    images. Settings, sizes, figures and learning curves are told in any case.
+    """
+    from converters.evaluation.comparison import compare
+
+    prepare_tensorflow()
+    found = compare(first, second, data, build_bars())
+    if page is not None:
+        from converters.evaluation.page import build_comparison_page
+        from trainer.report.html_page import write_page
+
+        write_page(page, build_comparison_page(found))
+    if form == "table":
+        _print(found)
+    else:
+        print_value(found.to_dict(), form)
+    if page is not None:
+        say(f"page: {page}")
+
+
+def _print(found: RunComparison) -> None:
+    rows = [
+        {
+            "run": facts.name,
+            "accuracy": facts.accuracy,
+            "interval": f"{facts.interval[0]:.3f} to {facts.interval[1]:.3f}",
+            "held_out": facts.held_out,
+            "trained_on": facts.trained_on,
+            "size_mb": round(facts.size_bytes / 1e6, 1),
+            "training_s": round(facts.training_s, 1),
+        }
+        for facts in found.runs
+    ]
+    print_rows(rows, FIGURES, "table")
+    if found.settings:
+        print_rows(
+            [{"setting": item.setting, "first": item.first, "second": item.second} for item in found.settings],
+            SETTINGS,
+            "table",
+        )
+    if found.pairing is None:
+        print_line(f"not compared on the same images: {found.not_paired}")
+        return
+    pairing, (low, high) = found.pairing, found.pairing.interval
+    first, second = (evaluation.accuracy for evaluation in found.evaluations)
+    print_line(
+        f"on the {pairing.images} images that both hold out: {first:.3f} and {second:.3f}, "
+        f"{pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence); "
+        f"exact McNemar p = {pairing.p_value:.2g}"
+    )
+    print_line(
+        f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, neither "
+        f"{pairing.both_wrong}"
+    )

@@ -1,0 +1,96 @@
+"""`eaves convert`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from converters.settings import ConvertSettings
+from eaves import logs
+from eaves.cli.app.project import ARTIFACTS, load_workspace
+from eaves.cli.output import say
+from eaves.cli.shared_options import file_option, newest
+from eaves.cli.stop_signals import cancelled_by_ctrl_c
+from eaves.errors import RunError
+from eaves.options import build_settings, given, settings_options
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--artifact",
+    type=click.Path(path_type=Path),
+    help="The artifact's directory; a new one in artifacts/ when not given.",
+)
+@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
+@file_option
+@settings_options(ConvertSettings, section="convert.")
+def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
+    """Convert MODEL and prove it equal. Prints the artifact's directory.
+
+    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file. With
+    MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.
+    """
+    flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
+    if "convert.handler" in flags:
+        flags["convert.handler"] = str(Path(flags["convert.handler"]).absolute())  # a flag's is relative to here
+    if model is not None and _is_absent(file):
+        settings, artifacts = build_settings(ConvertSettings, options, section="convert."), Path(ARTIFACTS)
+    else:
+        workspace = load_workspace(file, flags, section="convert.")
+        settings, artifacts = workspace.project.convert, workspace.artifacts
+        if settings.handler:
+            settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
+        model = model or newest(workspace.runs, "run.json")
+        if model is None:
+            raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
+    target = artifact or artifacts / _name(model)
+    with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command begins again"):
+        _convert(model, target, settings, declare)
+
+
+def _is_absent(file: Path) -> bool:
+    """Whether there is no eaves.yaml, and nobody named one."""
+    named = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
+    return not named and not file.exists()
+
+
+def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path | None) -> None:
+    """Convert a model and say what came of it."""
+    from converters.convert import convert
+    from converters.report_page import page_path
+    from eaves.artifact.manifest import TENSOR
+    from trainer.progress import build_progress
+
+    logs.configure(as_json=False)
+    made = convert(
+        model,
+        target,
+        settings,
+        declaration=declare,
+        progress=build_progress(sys.stderr),
+        page=True,
+    )
+    manifest = made.manifest
+    parity = manifest.parity
+    if manifest.task == TENSOR:
+        say(f"parity: outputs differ by at most {parity.max_rel_error:.1e} of the largest on {parity.images} samples")
+    else:
+        say(
+            f"parity: {manifest.precision} differs from training by at most "
+            f"{parity.max_abs_error_probabilities:.1e} in a probability, the same label on "
+            f"{parity.top1_agreement:.0%} of {parity.images} images"
+        )
+        say(f"verdict: {page_path(made.path)}")
+    say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
+    click.echo(made.path)
+
+
+def _name(model: Path) -> str:
+    """A directory's own name, and a file's without its ending."""
+    return model.absolute().stem if model.is_file() else model.absolute().name

@@ -1,0 +1,110 @@
+"""`eaves data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
+from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.stop_signals import cancelled_by_ctrl_c
+
+if TYPE_CHECKING:
+    from trainer.check.inspection import Inspection
+
+FEATURES = Path("runs/.cache/features")
+SHOWN = 3
+"""Names in a line; the page and JSON have the others."""
+
+
+@click.group()
+def command() -> None:
+    """Look at labelled images before they are trained on."""
+
+
+@command.command()
+@click.argument("path")
+@page_option("Write an HTML page with pictures of what to look at.")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    default=FEATURES,
+    show_default=True,
+    help="Folder of features that an earlier training has kept: they doubt labels far better than colours and edges.",
+)
+@output_option
+def check(path: str, page: Path | None, features: Path, form: str) -> None:
+    """Say what training would find in PATH: classes, copies, files that are not used, doubtful labels.
+
+    PATH is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI.
+    Nothing in it is changed. Ends with 1 when training would refuse it.
+    """
+    with cancelled_by_ctrl_c(f"stopped: {path} was not checked to its end; the same command begins again"):
+        found = _check(path, page, features, form)
+    if found.problems:
+        click.get_current_context().exit(1)
+
+
+def _check(path: str, page: Path | None, features: Path, form: str) -> Inspection:
+    """Look at the images, and print what was found."""
+    from trainer.check.inspection import inspect_data
+
+    progress = build_bars()
+    place, faults = find_labelled_data(path, progress)
+    found = inspect_data(place, features=features, progress=progress, faults=faults)
+    if page is not None:
+        from trainer.check.page import build_check_page
+        from trainer.report.html_page import write_page
+
+        write_page(page, build_check_page(found))
+    if form == "table":
+        _print(found)
+    else:
+        print_value(found.to_dict(), form)
+    if page is not None:
+        say(f"page: {page}")
+    return found
+
+
+def _print(found: Inspection) -> None:
+    rows = [{"label": label, "images": count} for label, count in found.classes.items()]
+    if rows:
+        print_rows(rows, {"label": "CLASS", "images": "IMAGES"}, "table")
+    if found.images:
+        sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
+        print_line(f"{_count(len(found.images), 'image')} ({sizes})")
+    else:
+        print_line(f"{found.root} holds no image that can be trained on")
+    for cause in found.not_used:
+        print_line(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
+    for kind, groups in (("several classes", found.copies_across), ("one class", found.copies)):
+        for group in groups[:SHOWN]:
+            print_line(f"same picture in {kind}: {_some([image.name for image in group])}")
+        if len(groups) > SHOWN:
+            print_line(f"same picture in {kind}: {len(groups) - SHOWN} more sets")
+    _print_doubts(found)
+    for problem in found.problems:
+        print_line(f"training would refuse: {problem}")
+
+
+def _print_doubts(found: Inspection) -> None:
+    if found.doubts is None:
+        return
+    share = f"{found.doubts.agreement:.0%} of the labels are predicted from the other images, by {found.described_by}"
+    if not found.doubts.judged:
+        print_line(f"labels are not judged: only {share}; train once, then check again")
+        return
+    print_line(f"{share}; {_count(len(found.doubted), 'label')} doubtful")
+    for item in found.doubted[: 2 * SHOWN]:
+        print_line(f"doubtful label: {item.image.name} is labelled {item.image.label}, looks like {item.looks_like}")
+
+
+def _some(names: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,174 @@
+"""`eaves evaluate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
+from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from converters.evaluation.labelled_images import LabelledImages
+    from converters.evaluation.metrics import Evaluation
+    from converters.evaluation.paired_comparison import Pairing
+
+COLUMNS = {
+    "label": "CLASS",
+    "images": "IMAGES",
+    "recall": "RECALL (95 %)",
+    "precision": "PRECISION (95 %)",
+    "taken_for": "TAKEN FOR",
+}
+
+
+@click.command()
+@click.argument("models", metavar="MODEL [MODEL]", nargs=-1, required=True)
+@click.argument("data")
+@click.option(
+    "--held-out-of",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A run; the images that it was trained on are left out. Those of a MODEL that is a run always are.",
+)
+@page_option("Write an HTML page with the figures and mistakes.")
+@click.option(
+    "--min-accuracy",
+    type=click.FloatRange(0, 1),
+    help="End with exit code 1 when the lower end of a model's 95 % interval is below this, 0 to 1.",
+)
+@output_option
+@click.pass_context
+def command(
+    context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
+    min_accuracy: float | None, form: str,
+) -> None:  # fmt: skip
+    """Measure how good one or two models are on the labelled images in DATA.
+
+    MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
+    http://127.0.0.1:8480/functions/NAME. Two models are compared on the same images.
+
+    DATA is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI. Of a
+    folder with train and val, the images in val are taken.
+    """
+    if len(models) > 2:
+        message = f"takes one or two models (got {len(models)})"
+        raise ConfigError([Fault(origin="MODEL", path="", message=message)], hint="eaves evaluate MODEL MODEL DATA")
+    found, evaluations = _evaluate(models, data, held_out_of)
+
+    from converters.evaluation.paired_comparison import pair
+
+    pairing = pair(*evaluations) if len(evaluations) == 2 else None
+    if page is not None:
+        from converters.evaluation.page import build_evaluation_page
+        from trainer.report.html_page import write_page
+
+        write_page(page, build_evaluation_page(found, evaluations, pairing))
+    if form == "table":
+        _print(found, evaluations, pairing)
+    else:
+        print_value(_plain(found, evaluations, pairing), form)
+    if page is not None:
+        say(f"page: {page}")
+    below = [item.name for item in evaluations if min_accuracy is not None and item.interval[0] < min_accuracy]
+    if below:
+        say(f"below --min-accuracy {min_accuracy}: {', '.join(below)}")
+        context.exit(1)
+
+
+def _evaluate(
+    places: tuple[str, ...], data: str, held_out_of: Path | None
+) -> tuple[LabelledImages, tuple[Evaluation, ...]]:
+    from contextlib import ExitStack
+
+    from converters.evaluation.labelled_images import load_unseen_images
+    from converters.evaluation.metrics import evaluate
+    from converters.evaluation.model import open_model
+    from eaves.http_client.proxies import parse_proxies
+    from trainer.run.run import load_trained_on
+
+    prepare_tensorflow()
+    progress = build_bars()
+    held_out = None if held_out_of is None else load_trained_on(held_out_of)
+    path, faults = find_labelled_data(data, progress)
+    with ExitStack() as stack:
+        models = [stack.enter_context(open_model(place, parse_proxies(os.environ))) for place in places]
+        found = load_unseen_images(path, models, held_out, faults)
+        return found, tuple(evaluate(model, found, progress) for model in models)
+
+
+def _plain(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> dict[str, Any]:
+    return {
+        "models": [evaluation.to_dict() for evaluation in evaluations],
+        "pairing": pairing.to_dict() if pairing else None,
+        "trained_on_left_out": found.trained_on,
+        "trained_on_notes": list(found.notes),
+        "not_used": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
+    }
+
+
+def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: Pairing | None) -> None:
+    from trainer.data.unused_files import render_not_used
+
+    if found.trained_on:
+        say(f"{found.trained_on} images that a model was trained on are left out")
+    for note in found.notes:
+        say(f"note: {note}")
+    for line in render_not_used(found.faults):
+        say(line)
+    for evaluation in evaluations:
+        (low, high), times = evaluation.interval, evaluation.times_ms()
+        print_line(f"{evaluation.kind} {evaluation.name}")
+        print_line(
+            f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
+            f"{len(evaluation.images)} images"
+        )
+        print_line(
+            f"calibration error {evaluation.calibration_error:.3f}; {times['median']:.1f} ms an image, 95 % within "
+            f"{times['p95']:.1f} ms"
+        )
+        if evaluation.refused:
+            first = evaluation.refused[0]
+            say(f"{len(evaluation.refused)} images can't be read: {first.file}: {first.reason}, ...")
+        if evaluation.unseen:
+            names = ", ".join(evaluation.unseen[:10])
+            say(f"the function named none of these classes, and does not tell which it knows: {names}")
+        print_rows(_classes(evaluation), COLUMNS, "table")
+    if pairing:
+        low, high = pairing.interval
+        print_line(
+            f"the second differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with "
+            "95 % confidence)"
+        )
+        print_line(
+            f"of {pairing.images} images both are right on {pairing.both_right}, only the first on {pairing.lost}, "
+            f"only the second on {pairing.gained}"
+        )
+        print_line(
+            f"exact McNemar p = {pairing.p_value:.2g}; {len(pairing.differing)} images have two different answers"
+        )
+
+
+def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
+    measured, rows = evaluation.measured, []
+    for number, (label, figures) in enumerate(measured["per_class"].items()):
+        wrong = [(count, other) for other, count in zip(measured["labels"], measured["confusion"][number], strict=True)]
+        count, other = max((pair for pair in wrong if pair[1] != label), default=(0, ""))
+        rows.append(
+            {
+                "label": label,
+                "images": figures["images"],
+                "recall": _share(figures["recall"], figures["recall_interval_95"]),
+                "precision": _share(figures["precision"], figures["precision_interval_95"]),
+                "taken_for": f"{other} ({count})" if count else "",
+            }
+        )
+    return rows
+
+
+def _share(share: float | None, interval: list[float]) -> str:
+    """A share with its interval, short enough for five columns on a terminal of 80; empty when it is of no image."""
+    return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"

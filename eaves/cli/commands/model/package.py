@@ -1,0 +1,204 @@
+"""`eaves package`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.output import output_option, print_value, say
+from eaves.cli.registry_options import access_options, build_access, cache_folder, default_platform
+from eaves.errors import ConfigError, Fault, OciError
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact
+    from eaves.oci.copy import CopySummary
+    from eaves.oci.descriptor import Descriptor
+    from eaves.oci.image_location import ImageLocation
+    from eaves.oci.package import Packaged
+    from eaves.oci.registry.registry import Access
+
+
+@click.command()
+@click.argument("path", metavar="ARTIFACT", type=click.Path(path_type=Path))
+@click.option(
+    "-t",
+    "--tag",
+    "target",
+    required=True,
+    metavar="PLACE",
+    help="REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] for a layout, or FILE.tar; {version} is the model's.",
+)
+@click.option(
+    "--base", required=True, metavar="PLACE", help="A plain Python to build on: a reference, or oci:DIR[:NAME]."
+)
+@click.option("--platform", "platforms", multiple=True, help="Such as linux/arm64; several make one index. This one's.")
+@click.option("--python", default="", help="Version of the base's Python, where it doesn't say: 3.13.")
+@click.option("--allow-handler", is_flag=True, help="Take the artifact's handler.py along: its author's code.")
+@click.option(
+    "--published-to",
+    "sink",
+    default="",
+    metavar="URL",
+    help="Then tell what is there that it is: a dev.eaves.model.published.v1 event, the same one each time.",
+)
+@click.option("--site", default="home", show_default=True, help="In that event's source, /eaves/SITE/NAME.")
+@access_options
+@output_option
+def command(
+    path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
+    sink: str, site: str, plain_http: bool, registry_ca: Path | None, form: str,
+) -> None:  # fmt: skip
+    """Build the container image of ARTIFACT and put it at PLACE: without a daemon, without root.
+
+    Prints its name by digest. The same inputs give the same digest, on any machine.
+    """
+    from eaves.artifact import open_artifact
+    from eaves.artifact.permitted_files import HANDLER
+    from eaves.oci.descriptor import parse_image_platform
+    from eaves.oci.image_location import open_location
+    from eaves.oci.package import Base, package
+    from eaves.oci.store.layout import create_layout
+
+    wanted = [parse_image_platform(text) for text in dict.fromkeys(platforms or (default_platform(),))]
+    access = build_access(plain_http=plain_http, registry_ca=registry_ca)
+    artifact = open_artifact(path, level="full")
+    below = open_location(base, access)
+    target = target.replace("{version}", artifact.manifest.version)
+    known_as = str(below.reference) if below.reference else ""
+    ground = Base(source=below.store, descriptor=below.resolve(), name=known_as, python=python)
+    goal = _open_target(target, access)
+    reference = goal.reference if goal else None
+    if sink and reference is None:
+        raise click.UsageError("--published-to tells of a container image at a registry.")
+    with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
+        replayed = beside.submit(
+            replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
+        )
+        made = package(
+            artifact,
+            ground,
+            create_layout(Path(folder) / "layout"),
+            create_layout(cache_folder()),
+            platforms=wanted,
+            allow_handler=allow_handler,
+            say=say,
+        )
+        for result in replayed.result():
+            result.require()
+        copied, name = _put(made, target, goal, _mounts(goal, below), Path(folder))
+    if reference is not None and sink:
+        _announce(artifact, str(replace(reference, tag="").pinned(made.descriptor.digest)), sink, site)
+    _print(copied, name, made.descriptor, form)
+
+
+def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
+    """Tell the sink that the model is published. K_CA_CERTS holds certificate authorities of the sink, as at agents.
+
+    Raises:
+        ConfigError: When K_CA_CERTS holds no certificate, or a proxy's variable no address.
+        DeliveryError: When the sink doesn't take the event.
+    """
+    from eaves.delivery import SinkClient
+    from eaves.http_client.proxies import parse_proxies
+    from eaves.model_publication import announce, build_publication
+
+    event = build_publication(artifact, image, site=site)
+    try:
+        client = SinkClient(ca_certs_pem=os.environ.get("K_CA_CERTS", ""), proxies=parse_proxies(os.environ))
+    except ValueError as error:
+        raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
+    with client:
+        announce(event, sink, client, say=say)
+    say(f"told {sink}: {event.type}, id {event.id}")
+
+
+def _open_target(target: str, access: Access) -> ImageLocation | None:
+    """Where it goes, looked at before any work; None: a tar.
+
+    Raises:
+        OciError: When nothing can go there.
+    """
+    from eaves.oci.image_location import ARCHIVE, open_location
+
+    if target.endswith(ARCHIVE):
+        if not Path(target).absolute().parent.is_dir():
+            raise OciError(f"{target} can't be written: there is no such folder", hint="make it first")
+        return None
+    place = open_location(target, access, create=True)
+    if place.name.startswith("sha256:"):
+        raise OciError(f"{target}: content decides its digest, it can't be chosen", hint="give a tag instead")
+    return place
+
+
+def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
+    """The base's repository where a registry has both: it can take layers over without moving them."""
+    if goal is None or goal.reference is None or below.reference is None:
+        return []
+    together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
+    return [below.reference.repository] if together else []
+
+
+def _put(
+    made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
+) -> tuple[CopySummary, str]:
+    """Copy it to where it is wanted; its name there."""
+    from eaves.oci.copy import copy_image
+    from eaves.oci.reference import DEFAULT_TAG
+    from eaves.oci.store.archive import write_archive
+    from eaves.oci.store.layout import create_layout
+
+    digest = made.descriptor.digest
+    with _bars() as progress:
+        if goal is None:
+            layout = create_layout(folder / "archive")
+            copied = copy_image(made.source, layout, made.descriptor, name=DEFAULT_TAG, progress=progress)
+            write_archive(layout, Path(target))
+            return copied, target
+        copied = copy_image(
+            made.source, goal.store, made.descriptor, name=goal.name or DEFAULT_TAG, mounts=mounts, progress=progress
+        )
+    return copied, f"{goal.reference.pinned(digest)}" if goal.reference else f"{_folder(target)}@{digest}"
+
+
+def _folder(target: str) -> str:
+    """`oci:DIR` of `oci:DIR:NAME`."""
+    head, colon, name = target.rpartition(":")
+    return head if colon and "/" not in name and head != "oci" else target
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[Descriptor], Callable[[int], Any]]]:
+    """A bar for each piece that moves, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bars:
+
+        def begin(descriptor: Descriptor) -> Callable[[int], Any]:
+            title = descriptor.annotations.get("org.opencontainers.image.title", descriptor.digest[7:19])
+            task = bars.add_task(title, total=descriptor.size)
+            return lambda size: bars.advance(task, size)
+
+        yield begin
+
+
+def _print(copied: CopySummary, name: str, descriptor: Descriptor, form: str) -> None:
+    moved = sum(one.size for one in copied.moved)
+    kept = sum(one.size for one in (*copied.mounted, *copied.present))
+    say(f"moved {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were there")
+    row = {"name": name, "digest": descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
+    if form == "table":
+        click.echo(name)
+    else:
+        print_value(row, form)

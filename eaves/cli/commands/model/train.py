@@ -1,0 +1,104 @@
+"""`eaves train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves import logs
+from eaves.cli.app.project import load_workspace
+from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
+from eaves.cli.labelled_data import prepare_tensorflow
+from eaves.cli.output import say
+from eaves.cli.shared_options import FILE, file_option
+from eaves.errors import StoppedError
+from eaves.options import given, settings_options
+from trainer.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from trainer.run.run import Run
+
+
+@click.command()
+@click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
+@click.option(
+    "--run", "output", type=click.Path(path_type=Path), help="The run's directory; a new one in runs/ when not given."
+)
+@click.option("--again", is_flag=True, help="In a cluster: make a Job anew that has ended.")
+@on_option
+@cluster_options
+@file_option
+@settings_options(TrainSettings, section="train.")
+def command(
+    data: str | None, output: Path | None, again: bool, platform: str, kubeconfig: Path | None, context: str,
+    namespace: str, sites: str, every: bool, file: Path, **options: Any,
+) -> None:  # fmt: skip
+    """Train a model on labelled images. Prints the run's directory.
+
+    In a cluster (--on knative) it is a Job that needs nobody: the same command finds it again, from anywhere, and shows
+    how far it is. Another --run is another training of the same things, of images that have changed for instance.
+    """
+    flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
+    if data is not None:
+        flags["data.path"] = data if "://" in data else Path(data).absolute()
+    workspace = load_workspace(file, flags, section="train.")
+    choice = read_choice(
+        platform=platform, kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every
+    )
+    if choice.knative:
+        from eaves.cli.cluster.remote_training import train_remotely
+
+        _tell(train_remotely(workspace, choice, data=data or "", output=output, again=again))
+        return
+    project = workspace.project
+    target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
+
+    from trainer.lifecycle import stop_on_signals
+    from trainer.progress import build_progress
+    from trainer.run.stored_settings import continue_settings, load_settings
+    from trainer.train import train
+
+    prepare_tensorflow()
+    logs.configure(as_json=False)
+    place = str(project.data.path)
+    images = dataclasses.replace(project.data, path=place if "://" in place else workspace.path(Path(place)))
+    if output is not None and (stored := load_settings(output)) is not None:
+        images, settings = continue_settings(stored, images, settings, given=flags)
+    try:
+        with stop_on_signals() as stop:
+            run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
+    except StoppedError as error:
+        named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
+        hint = f"eaves train{named} --run {shlex.quote(str(target))} goes on from there"
+        raise StoppedError(error.message, hint=hint) from error
+    _tell(run)
+
+
+def _tell(run: Run) -> None:
+    from trainer.evaluation.model_quality import render_lines
+
+    if run.verdict:
+        figures, verdict = render_lines(run.verdict)
+        say(f"{run.name} {run.version}: {figures}")
+        say(verdict)
+    else:  # a run of before
+        say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    say(f"report: {run.path / 'report.html'}")
+    click.echo(run.path)
+
+
+def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
+    """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is.
+
+    The path becomes absolute, so that the run is continued with the same file from any directory.
+    """
+    if settings.weights_kind != "file" or "://" in settings.weights:
+        return settings
+    return dataclasses.replace(settings, weights=str((Path() if from_flag else root).absolute() / settings.weights))

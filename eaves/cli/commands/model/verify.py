@@ -1,0 +1,127 @@
+"""`eaves verify`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.output import output_option, print_rows, print_value, say
+from eaves.cli.registry_options import access_options, build_access
+from eaves.cli.signatures import is_container_image, verify_container_image
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact, GoldenCase, GoldenResult
+
+COLUMNS = {
+    "case": "CASE",
+    "label": "LABEL",
+    "logits": "LOGITS",
+    "allowed_logits": "ALLOWED",
+    "probabilities": "PROBABILITIES",
+    "allowed_probabilities": "ALLOWED",
+    "graph": "GRAPH",
+    "ok": "OK",
+}
+
+
+@click.command()
+@click.argument("what", metavar="ARTIFACT|IMAGE")
+@click.option(
+    "--run-handler",
+    is_flag=True,
+    help="Replay through the artifact's handler.py, in a child process: this runs its author's code.",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    help="Of a container image at a registry: the public key by which it must be signed.",
+)
+@click.option("--signed-as", metavar="REPOSITORY", help="What a mirror mirrors: the name that was signed.")
+@access_options
+@output_option
+def command(
+    what: str, run_handler: bool, key: Path | None, signed_as: str | None,
+    plain_http: bool, registry_ca: Path | None, form: str,
+) -> None:  # fmt: skip
+    """Prove that ARTIFACT is what its author measured, or that IMAGE is what the owner of a key signed.
+
+    An artifact's digests are recomputed and all its golden images replayed through the session that serves. Both graphs
+    are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.
+
+    Of a container image (HOST/REPOSITORY[:TAG|@DIGEST], or oci:DIR[:NAME], which has no signatures) the signature is
+    checked, then every byte of every platform's manifest, config and layers. Nothing of it is run.
+    """
+    if key is None and not is_container_image(what):
+        _verify_artifact(Path(what), run_handler=run_handler, form=form)
+        return
+    if run_handler or Path(what).exists():
+        raise click.UsageError("--run-handler is for an artifact, --key for a container image at a registry.")
+    verify_container_image(
+        what,
+        key=key,
+        signed_as=signed_as,
+        access=build_access(plain_http=plain_http, registry_ca=registry_ca),
+        form=form,
+    )
+
+
+def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
+    from eaves.artifact import load_golden, open_artifact
+    from eaves.artifact.permitted_files import HANDLER
+
+    artifact = open_artifact(path, level="full")
+    has_handler = HANDLER in artifact.manifest.files
+    results = replay_with_progress(artifact, run_handler=run_handler and has_handler)
+    handler = ("run" if run_handler else "not run") if has_handler else "none"
+    _print(artifact, results, handler, form)
+    if handler == "not run":
+        say(f"handler.py itself was not run: {_inputs(load_golden(artifact))} (try: eaves verify --run-handler)")
+    for result in results:
+        result.require()
+    graphs = sorted({result.graph for result in results})
+    by = f" by each of {' and '.join(graphs)}" if len(graphs) > 1 else ""
+    images = len(results) // len(graphs)
+    say(f"verified: {len(artifact.manifest.files)} digests, {images} golden images reproduced{by}")
+
+
+def _inputs(cases: Sequence[GoldenCase]) -> str:
+    """Where the inputs came from, for people."""
+    stored = sum(bool(case.tensor) for case in cases)
+    if stored == len(cases):
+        return "the inputs are the stored ones"
+    return f"{stored} inputs are stored ones, the recipe made the others" if stored else "the recipe made the inputs"
+
+
+def _print(artifact: Artifact, results: Sequence[GoldenResult], handler: str, form: str) -> None:
+    rows = [_row(result) for result in results]
+    if form == "table":
+        shown = [{**row, **{key: _short(row[key]) for key in row if isinstance(row[key], float)}} for row in rows]
+        print_rows([{**row, "ok": "yes" if row["ok"] else "no"} for row in shown], COLUMNS, form)
+        return
+    verdict = {
+        "artifact": str(artifact.path),
+        "digest": f"sha256:{artifact.digest}",
+        "files": len(artifact.manifest.files),
+        "precision": artifact.manifest.precision,
+        "handler": handler,
+        "ok": all(result.ok for result in results),
+        "cases": rows,
+    }
+    print_value(verdict, form)
+
+
+def _row(result: GoldenResult) -> dict[str, Any]:
+    """As JSON holds it: a difference of what can't be compared is null."""
+    values = asdict(result)
+    values = {key: None if isinstance(value, float) and math.isinf(value) else value for key, value in values.items()}
+    return {"case": values.pop("file"), **values, "ok": result.ok}
+
+
+def _short(value: float) -> str:
+    return f"{value:.1e}"

@@ -1,0 +1,90 @@
+"""`eaves deploy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from eaves.cli.app.app_specs import build_local_app
+from eaves.cli.app.project import load_workspace
+from eaves.cli.cluster.container_images import image_options
+from eaves.cli.cluster.multi_site import fleet_options
+from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
+from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.link.link_status import wait_for_link
+from eaves.cli.link.site_name import warn_of_waiting
+from eaves.cli.output import say
+from eaves.cli.shared_options import file_option, newest, state_option
+from eaves.errors import ArtifactError
+
+
+@click.command()
+@click.argument("what", metavar="[ARTIFACT|IMAGE]", default="")
+@file_option
+@state_option
+@on_option
+@cluster_options
+@click.option("--wait", is_flag=True, help="Stay until the new revision has taken over by itself, or was rolled back.")
+@click.option("--detach", is_flag=True, help="Apply only: don't wait until it is ready.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86400), default=600.0, show_default=True, help="Seconds to be ready."
+)
+@click.option("--adopt", is_flag=True, help="Take over what kn or kubectl made, once what changes is shown.")
+@click.option("--yes", is_flag=True, help="Don't ask before taking over.")
+@click.option(
+    "--dry-run", type=click.Choice(["server"]), help="Let the API server and its webhooks judge; change nothing."
+)
+@image_options
+@fleet_options
+def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
+    """Want a function. Here: ARTIFACT, the newest when not given; `eaves up` runs it.
+
+    At sites (--on knative): IMAGE, the container image that `eaves package` put at a registry. It is applied by
+    server-side apply and waited for; a redeploy becomes a new revision that gets no requests before `eaves rollout`,
+    `eaves promote`, or its automatic rollout (--wait, `eaves reconcile`).
+
+    Here every digest is checked and every golden image replayed first; in a cluster each replica does so before it is
+    ready. Prints the function's name.
+    """
+    clusters = {
+        name: options.pop(name) for name in ("kubeconfig", "context", "namespace", "sites", "every", "platform")
+    }
+    choice = read_choice(**clusters)
+    if choice.knative:
+        from eaves.cli.cluster.site_deployment import build_deploy_request, deploy_to_sites
+
+        named = {name: options.pop(name) for name in ("key", "offline", "plain_http", "registry_ca")}
+        deploy_to_sites(build_deploy_request(what, file, choice, **named), **options)
+        return
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters: --on knative.")
+    _deploy_here(Path(what) if what else None, file, state_dir)
+
+
+def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
+    from eaves.artifact import open_artifact
+    from eaves.local.client import LocalPlatform
+
+    workspace = load_workspace(file)
+    chosen = artifact or newest(workspace.artifacts, "manifest.json")
+    if chosen is None:
+        raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
+    opened = open_artifact(chosen.absolute(), level="full")
+    app = build_local_app(workspace, opened)
+    for result in replay_with_progress(opened):
+        result.require()
+    platform = LocalPlatform(state_dir)
+    warn_of_waiting(state_dir, app)
+    platform.deploy(app)
+    click.echo(app.function.name)
+    if not platform.running():
+        say("wanted; nothing runs it yet: `eaves up`")
+        return
+    say("it runs")
+    if app.relay.enabled:
+        say(f"link: {wait_for_link(platform, app.function.name)}")

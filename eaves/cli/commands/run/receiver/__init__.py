@@ -1,0 +1,19 @@
+"""`eaves receiver`: the cloud's side of the link."""
+
+from __future__ import annotations
+
+import click
+
+from eaves.cli.commands.run.receiver import ledger, render, run, status, token
+
+
+@click.group()
+def command() -> None:
+    """Receive the events of sites, let sites in, and show what was received."""
+
+
+command.add_command(run.command)
+command.add_command(token.command)
+command.add_command(status.command)
+command.add_command(ledger.command)
+command.add_command(render.command)

@@ -1,0 +1,110 @@
+"""`eaves receiver status`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.cli.link.link_status import describe_size
+from eaves.cli.link.receiver_settings import receiver_spool
+from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, print_value, say
+from eaves.cli.shared_options import state_option
+from eaves.errors import NotRunningError
+
+COLUMNS = {
+    "site": "SITE",
+    "contact": "LAST CONTACT",
+    "stored": "STORED",
+    "repeated": "REPEATED",
+    "refused": "REFUSED",
+}
+UNKNOWN = "(unknown)"
+"""Stands for callers that no site is known of."""
+_TAKEN = ("stored", "repeated", "predicted")
+
+
+@click.command("status")
+@click.option(
+    "--spool",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The receiver's spool; not given: that of `eaves receiver run` here.",
+)
+@output_option
+@state_option
+def command(spool: Path | None, form: str, state_dir: Path) -> None:
+    """Show which sites were in contact, what was received and refused, and what waits to be passed on.
+
+    All counts are since the receiver of this machine started.
+    """
+    from eaves.admin.client import SocketQueue
+    from eaves.admin.endpoints import default_socket
+
+    socket = default_socket(spool or receiver_spool(state_dir))
+    try:
+        found = SocketQueue(socket).health()
+    except NotRunningError as error:
+        raise NotRunningError(
+            f"no receiver runs here: {error.message}", hint="eaves receiver run, or --spool"
+        ) from error
+    if form != "table":
+        print_value(dict(found), form)
+        return
+    print_rows(build_rows(found, time.time()), COLUMNS, form)
+    for lane in found.get("report", {}).get("lanes", ()):
+        print_sentence(describe_waiting(lane, found.get("target", "")))
+        if lane["dead"]:
+            say(f"{lane['dead']:,} dead letters: eaves queue list --dead --receiver")
+    if failed := found.get("failed_handshakes"):
+        say(f"{failed:,} TLS handshakes failed: does the other side trust this certificate? The log names addresses")
+    for sites in found.get("shared_tokens", ()):
+        say(f"the files of {' and '.join(sites)} hold the same token, which lets none of them in; give each its own")
+
+
+def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    """A row for each site, and one for callers that aren't known.
+
+    Args:
+        found: What the receiver says of itself.
+        now: Unix seconds.
+    """
+    contacts, received = found.get("contacts", {}), found.get("received", {})
+    rows = []
+    for site in sorted({*contacts, *received} - {""}):
+        at = contacts.get(site)
+        told = "not since it started" if at is None else f"{describe_age(max(0.0, now - at))} ago"
+        rows.append(_row(site, told, received.get(site, {})))
+    if received.get(""):
+        rows.append(_row(UNKNOWN, "", received[""]))
+    return rows
+
+
+def describe_waiting(lane: Mapping[str, Any], target: str) -> str:
+    """What waits to be passed on, and why, in one sentence.
+
+    Args:
+        lane: The receiver's lane, as its report has it.
+        target: Where events are passed on to; empty when that isn't known.
+    """
+    target = target or "a sink that isn't known"
+    if not lane["queued"]:
+        waiting = f"nothing waits for {target}"
+    else:
+        verb = "event waits" if lane["queued"] == 1 else "events wait"
+        age = describe_age(lane["oldest_age_s"])
+        waiting = f"{lane['queued']:,} {verb} for {target} ({describe_size(lane['queued_bytes'])}), oldest {age}"
+    return f"{waiting}; paused: {lane['reason']}" if lane["paused"] else waiting
+
+
+def _row(site: str, contact: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    refused = [f"{outcome} {count:,}" for outcome, count in counts.items() if outcome not in _TAKEN and count]
+    return {
+        "site": site,
+        "contact": contact,
+        "stored": counts.get("stored", 0),
+        "repeated": counts.get("repeated", 0),
+        "refused": ", ".join(refused),
+    }

@@ -1,0 +1,100 @@
+"""`eaves send`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eaves.cli.cluster.platform_options import choose_platform, cluster_options, on_option, read_choice
+from eaves.cli.event_view import find_best
+from eaves.cli.output import output_option, print_rows, say
+from eaves.cli.shared_options import file_option, state_option
+from eaves.errors import NotFoundError, PlatformError
+from eaves.problem_document import parse_problem
+
+if TYPE_CHECKING:
+    from eaves.delivery import SinkResponse
+    from eaves.platform import FunctionStatus
+
+COLUMNS = {
+    "image": "IMAGE",
+    "label": "LABEL",
+    "score": "SCORE",
+    "confidence": "CONFIDENCE",
+    "latency_ms": "MS",
+    "id": "EVENT",
+}
+
+
+@click.command()
+@click.argument("images", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
+@click.option("--function", "name", help="Which function; not needed when only one is deployed.")
+@click.option(
+    "--timeout", type=click.FloatRange(1, 600), default=120.0, show_default=True, help="Seconds to wait for each."
+)
+@output_option
+@state_option
+@file_option
+@on_option
+@cluster_options
+def command(
+    images: tuple[Path, ...], name: str | None, timeout: float, form: str, state_dir: Path, file: Path, **clusters: Any
+) -> None:
+    """Send IMAGES as events to a function and print the prediction events that come back.
+
+    Files that end in .json are sent as numbers, to models for the task tensor.
+    """
+    from eaves.sources.files import capture_file
+
+    platform = choose_platform(file, state_dir, read_choice(**clusters))
+    function, site = _target(platform.status(), name)
+    rows: list[dict[str, Any]] = []
+    refused = 0
+    for path in images:
+        answer = platform.invoke(function, capture_file(path, site=site), timeout_s=timeout)
+        if answer.event is None:
+            refused += 1
+            say(f"error: {path}: {_problem(answer)}")
+            continue
+        rows.append(
+            {
+                "image": str(path),
+                **find_best(answer.event.json(), answer.event.extensions),
+                "confidence": answer.event.extensions.get("confidence", ""),
+                "latency_ms": round(answer.latency_ms, 1),
+                "id": answer.event.id,
+                "event": {**answer.event.attributes(), "data": answer.event.json()},
+            }
+        )
+    if rows or form != "table":
+        print_rows(rows, COLUMNS, form)
+    if refused:
+        raise PlatformError(f"{refused} of {len(images)} images got no prediction", hint=f"eaves logs {function}")
+
+
+def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
+    """The function meant, and its site.
+
+    Raises:
+        NotFoundError: When none is named and there are none or several.
+    """
+    chosen = [status for status in found if name in (None, status.name)]
+    if name is not None:
+        return name, chosen[0].site if chosen else ""
+    if len(chosen) != 1:
+        names = [status.name for status in found]
+        hint = f"--function {names[0]}" if names else "eaves deploy"
+        raise NotFoundError(
+            f"{len(names)} functions are deployed here{': ' + ', '.join(names) if names else ''}", hint=hint
+        )
+    return chosen[0].name, chosen[0].site
+
+
+def _problem(answer: SinkResponse) -> str:
+    """What an answer that is no prediction says, for people."""
+    problem = parse_problem(answer.body)
+    if not problem.get("detail"):
+        return f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
+    return f"{problem['detail']} (try: {problem['hint']})" if problem.get("hint") else str(problem["detail"])

@@ -1,0 +1,24 @@
+"""The golden images of an artifact replayed, with a progress bar: what `verify`, `package` and `deploy` begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eaves.cli.output import progress
+
+if TYPE_CHECKING:
+    from eaves.artifact import Artifact, GoldenResult
+
+
+def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
+    """Replay every golden case in a child process, with a progress bar; in none of the commands' own.
+
+    Raises:
+        EavesError: As `eaves.inference.replay` says.
+    """
+    from eaves.artifact import load_golden
+    from eaves.inference.replay import graphs, replay_in_child
+
+    with progress("replaying golden images", len(load_golden(artifact)) * len(graphs(artifact))) as bar:
+        return replay_in_child(artifact, run_handler=run_handler, on_case=bar.update)

@@ -1,0 +1,1 @@
+"""Pulls over a link with faults."""

@@ -1,0 +1,239 @@
+"""The http source against real cameras over HTTP: pictures, validators, pauses, restarts, months of faults."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolFullError
+from eaves.http_client.pools import HttpClient
+from eaves.sources.http.authentication import Authentication
+from eaves.sources.http.client import NoSnapshotError, SnapshotClient
+from tests.fakes.clock import ManualClock
+from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
+from tests.fakes.sources.source_context import RecordingContext
+from tests.integration.sources.http.polling import (
+    JPEG,
+    counting,
+    lazily,
+    numbered,
+    polling,
+    wait_for_frames,
+    wait_for_state,
+)
+from tests.ports import find_port
+from tests.waiting import wait_until
+
+
+def wait_for_requests(camera: FakeCamera, further: int) -> None:
+    count = len(camera.asked) + further
+    wait_until(lambda: len(camera.asked) >= count, 20, what=f"{further} further requests")
+
+
+def test_each_new_picture_is_captured_once() -> None:
+    numbers = itertools.count()
+    with open_camera(lambda _: counting(numbers)) as camera, polling(f"{camera.url}/snap.jpg?x=1#part") as context:
+        wait_for_frames(context, 5)
+        assert [frame.data for frame in context.frames[:5]] == [numbered(number) for number in range(5)]
+        assert context.states == [("watching", "")]
+        assert {asked.target for asked in camera.asked} == {"/snap.jpg?x=1"}
+        assert {frame.subject for frame in context.frames} == {"snap.jpg"}
+        assert camera.connections == 1
+        assert len({frame.position for frame in context.frames}) == len(context.frames)
+        assert abs((context.frames[0].captured_at_ns or 0) / 1e9 - time.time()) < 30
+
+
+def test_a_picture_that_stays_is_one_image_with_and_without_validators() -> None:
+    with open_camera(lambda _: respond(body=JPEG)) as camera, polling(camera.url) as context:
+        wait_until(lambda: len(camera.asked) >= 5, 20)
+        assert len(context.frames) == 1
+        wait_until(lambda: context.dropped["duplicate"] >= 3, 20)
+
+
+def test_a_server_with_etags_sends_each_picture_once() -> None:
+    current = [0]
+
+    def answer(asked: Asked) -> bytes:
+        tag = f'"{current[0]}"'
+        if asked.headers.get("if-none-match") == tag:
+            return b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n"
+        return respond(body=numbered(current[0]), ETag=tag)
+
+    with open_camera(answer) as camera, polling(camera.url) as context:
+        for number in range(3):
+            current[0] = number
+            wait_for_frames(context, number + 1)
+            wait_for_requests(camera, 3)
+        assert [frame.data for frame in context.frames] == [numbered(number) for number in range(3)]
+        assert context.dropped == {}
+        assert camera.connections == 1
+
+
+def test_last_modified_is_the_capture_time_and_a_condition() -> None:
+    taken = 1_760_000_000
+
+    def answer(asked: Asked) -> bytes:
+        if asked.headers.get("if-modified-since") == formatdate(taken, usegmt=True):
+            return b"HTTP/1.1 304 Not Modified\r\n\r\n"
+        return respond(body=JPEG, Last_Modified=formatdate(taken, usegmt=True))
+
+    with open_camera(answer) as camera, polling(camera.url) as context:
+        wait_until(lambda: len(camera.asked) >= 4, 20)
+        assert [frame.captured_at_ns for frame in context.frames] == [taken * 10**9]
+        assert context.states == [("watching", "")]
+
+
+def test_a_frame_after_a_restart_has_the_position_that_it_had() -> None:
+    with open_camera(lambda _: respond(body=JPEG, ETag='"a"')) as camera:
+        positions = []
+        for _ in range(2):
+            with polling(camera.url, RecordingContext()) as context:
+                wait_for_frames(context, 1)
+                positions.append(context.frames[0].position)
+    assert positions[0] == positions[1]
+
+
+def test_a_camera_that_closes_kept_connections_is_asked_again_at_once() -> None:
+    """It closes a connection just when the next request is on its way, as servers do with idle ones."""
+    numbers, served = itertools.count(), [0]
+
+    def answer(_: Asked) -> bytes:
+        if served[0] == camera.connections:
+            return b""
+        served[0] = camera.connections
+        return counting(numbers)
+
+    with open_camera(answer) as camera, polling(camera.url) as context:
+        wait_for_frames(context, 4)
+        assert context.states == [("watching", "")]
+        assert context.reconnects == 0
+
+
+def test_a_source_that_waits_for_a_camera_stops_at_once() -> None:
+    with open_camera(lambda _: camera.hang()) as camera, polling(camera.url, timeout_s=100):
+        wait_until(lambda: camera.asked, 20)  # `polling` checks how long the end takes
+
+
+def test_a_camera_that_is_switched_off_is_found_again() -> None:
+    port = find_port()
+    numbers = itertools.count()
+    with polling(f"http://127.0.0.1:{port}/") as context:
+        told = wait_for_state(context, "can't be reached")
+        assert "0x" not in told
+        assert told == f"http://127.0.0.1:{port}/ can't be reached: connection refused"
+        with open_camera(lambda _: counting(numbers), port=port):
+            wait_for_frames(context, 2)
+        wait_until(lambda: context.states[-1][0] == "waiting", 20)
+        with open_camera(lambda _: counting(numbers), port=port):
+            before = len(context.frames)
+            wait_for_frames(context, before + 2)
+        assert context.reconnects == 2
+
+
+def test_a_name_that_nobody_knows_is_one_reason() -> None:
+    with polling("http://camera.invalid/") as context:
+        told = wait_for_state(context, "can't be reached")
+        assert "0x" not in told
+
+
+def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:
+    numbers = itertools.count()
+    context = RecordingContext()
+    context.refuse = SpoolFullError("spool is full (1 GB)")
+    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url, context):
+        wait_for_state(context, r"^spool is full \(1 GB\); capture is paused until events are delivered$", "paused")
+        wait_until(lambda: context.dropped["spool_full"] >= 10, 20)
+        assert len(camera.asked) == 1
+        assert context.states[-1][0] == "paused"
+        assert len(context.states) <= 2
+        context.refuse = None
+        wait_for_frames(context, 2)
+        assert context.frames[0].data == numbered(0)
+        assert context.states[-1] == ("watching", "")
+
+
+def test_a_queue_that_is_full_for_an_hour_holds_one_picture() -> None:
+    numbers, clock = itertools.count(), ManualClock()
+    context = RecordingContext(clock=clock)
+    context.refuse = SpoolFullError("spool is full (1 GB)")
+    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url, context, every_s=5):
+        while clock.monotonic() < 3_600:
+            wait_until(lambda: clock.waiting, 20, pause_s=0.0005)
+            clock.turn(60)
+        wait_until(lambda: clock.waiting, 20)
+        assert len(camera.asked) == 1
+        assert [state for state, _ in context.states] == ["watching", "paused"]
+        assert 3_500 / 5 <= context.dropped["spool_full"] <= 3_720 / 5
+        context.refuse = None
+        clock.turn(60)
+        wait_for_frames(context, 1)
+        assert context.frames[0].data == numbered(0)
+        wait_until(lambda: context.states[-1][0] == "watching", 20)
+
+
+def test_faults_without_end_take_no_memory_thread_or_descriptor() -> None:
+    answers = itertools.cycle(
+        [
+            respond(body=b"<html>" + bytes(1_000_000), Content_Type="text/html"),
+            respond(302, Location="/again"),
+            respond(401, WWW_Authenticate='Digest realm="a", nonce="n", qop="auth"'),
+            respond(body=JPEG[:200], length=len(JPEG), Connection="close"),
+            respond(503, bytes(100_000)),
+            b"",
+        ]
+    )
+
+    def size() -> tuple[int, int, int]:
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident, threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    def answer(asked: Asked) -> bytes | Iterator[bytes]:
+        return lazily(camera, "within a header") if asked.target == "/hang" else next(answers)
+
+    threads_before = threading.active_count()
+    http = HttpClient(connections=1)
+    options: dict[str, Any] = {"http": http, "authentication": Authentication("u", "p"), "max_bytes": 10**6}
+    with open_camera(answer) as camera:
+        wrong = SnapshotClient(camera.url, timeout_s=5, **options)
+        hanging = SnapshotClient(f"{camera.url}/hang", timeout_s=0.02, **options)
+        sizes = []
+        for _ in range(4):
+            for client in [wrong] * 60 + [hanging] * 20:
+                with pytest.raises(NoSnapshotError):
+                    client.fetch({}, time.time())
+            wait_until(lambda: threading.active_count() < threads_before + 10, 20, what="the end of threads")
+            sizes.append(size())
+        http.close()
+    (_, threads, descriptors), (last, last_threads, last_descriptors) = sizes[0], sizes[-1]
+    assert last - sizes[1][0] < 3_000_000, sizes
+    assert last_threads <= threads + 4
+    assert last_descriptors <= descriptors + 8
+
+
+def test_retry_after_is_kept_to() -> None:
+    clock = ManualClock()
+    context = RecordingContext(clock=clock)
+    with open_camera(lambda _: respond(503, Retry_After="100")) as camera, polling(camera.url, context):
+        wait_for_state(context, "503")
+        for passed in range(0, 100, 2):
+            wait_until(lambda: clock.waiting, 20, pause_s=0.0005)
+            assert len(camera.asked) == 1, passed
+            clock.turn(2)
+        wait_until(lambda: len(camera.asked) == 2, 20)
+
+
+def test_a_hundred_pictures_leave_one_connection_and_no_thread() -> None:
+    numbers = itertools.count()
+    threads = threading.active_count()
+    with open_camera(lambda _: counting(numbers)) as camera, polling(camera.url) as context:
+        wait_for_frames(context, 100)
+        assert camera.connections == 1
+        assert threading.active_count() <= threads + 5

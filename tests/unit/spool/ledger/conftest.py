@@ -1,0 +1,23 @@
+"""A spool with a ledger, in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eaves.spool import Spool
+from tests.fakes.clock import FrozenClock
+from tests.unit.spool.ledger.lines import BOUND, NOW
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "spool.db"
+
+
+@pytest.fixture
+def spool(path: Path) -> Iterator[Spool]:
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as opened:
+        yield opened

@@ -1,0 +1,284 @@
+"""The ledger: a line for each event says what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from eaves.errors import SpoolFullError
+from eaves.events import IMAGE_CAPTURED, REPLY_TYPES
+from eaves.spool import LedgerLine, PutOutcome, Selection, Spool, SpoolLimits, WhenFull, content_digest
+from eaves.spool.admin import drop, redrive
+from tests.fakes.clock import FrozenClock
+from tests.unit.spool.ledger.lines import BOUND, NOW, image, ledger_of, lines, states
+
+
+def test_a_spool_has_a_ledger_only_when_one_was_asked_for(path: Path) -> None:
+    with Spool(path) as spool:
+        assert spool.ledger is None
+        tables = {row[0] for row in spool.database().read("SELECT name FROM sqlite_master")}
+        assert not {name for name in tables if "ledger" in name}
+    with Spool(path, ledger=BOUND) as spool:
+        assert ledger_of(spool).read() == []
+    with Spool(path) as spool:
+        spool.put(image(1))
+        assert states(spool) == {"id-1": "queued"}, "who opens a file that has a ledger keeps it"
+
+
+def test_a_line_says_when_an_event_came_and_that_it_waits(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    [line] = lines(spool)
+    assert line == LedgerLine(
+        number=1,
+        source="/eaves/site/camera",
+        id="id-1",
+        taken_at=NOW,
+        state="queued",
+        changed_at=NOW,
+        repeats=0,
+        digest=content_digest(image(1).attributes(), image(1).data).hex(),
+        deleted=0,
+    )
+
+
+def test_a_line_follows_its_entry(spool: Spool) -> None:
+    spool.put_many([(image(number), ("out",)) for number in range(5)], once=True)
+    entries = spool.peek("out", limit=9, now=NOW)
+    spool.ack(entries[0])
+    spool.ack_many(entries[1:2])
+    spool.dead_letter(entries[2], "answered 422", 422)
+    spool.retry(entries[3], NOW + 9, "no answer")
+    assert states(spool) == {
+        "id-0": "released",
+        "id-1": "released",
+        "id-2": "dead",
+        "id-3": "queued",
+        "id-4": "queued",
+    }
+    assert [line.reason for line in lines(spool)] == ["", "", "answered 422", "", ""]
+    assert lines(spool)[0].changed_at > NOW, "the machine's own clock"
+    redrive(spool, Selection(seqs=(entries[2].seq,)))
+    assert states(spool)["id-2"] == "queued"
+    assert lines(spool)[2].reason == ""
+    drop(spool, Selection(seqs=(entries[3].seq,)))
+    spool.dead_letter(entries[4], "answered 413", 413)
+    drop(spool, Selection(seqs=(entries[4].seq,)))
+    assert [states(spool)[name] for name in ("id-3", "id-4")] == ["removed", "removed"]
+    assert lines(spool)[4].reason == "answered 413"
+
+
+def test_a_dead_letter_that_expires_is_removed(path: Path) -> None:
+    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.EXPIRE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
+        assert states(spool) == {"id-0": "removed", "id-1": "dead"}
+
+
+def test_a_dead_letter_that_may_not_be_kept_leaves_its_line(path: Path) -> None:
+    limits = SpoolLimits(dead_max_bytes=1, dead_when_full=WhenFull.REFUSE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool:
+        spool.put(image(1))
+        with pytest.raises(SpoolFullError):
+            spool.dead_letter(spool.peek("out", now=2e9)[0], "answered 422", 422)
+        assert states(spool) == {"id-1": "queued"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [
+        ("ack", "ack", "released"),
+        ("ack", "dead", "dead"),
+        ("dead", "ack", "dead"),
+        ("ack", "drop", "removed"),
+        ("drop", "ack", "removed"),
+        ("drop", "dead", "dead"),
+        ("ack", "", "queued"),
+        ("dead", "", "queued"),
+    ],
+)
+def test_an_event_on_two_lanes_has_one_line(spool: Spool, first: str, second: str, state: str) -> None:
+    spool.put(image(1), lanes=("a", "b"))
+    for lane, what in (("a", first), ("b", second)):
+        [entry] = spool.peek(lane, now=NOW)
+        if what == "ack":
+            spool.ack(entry)
+        elif what == "dead":
+            spool.dead_letter(entry, "answered 422", 422)
+        elif what == "drop":
+            drop(spool, Selection(seqs=(entry.seq,)))
+    assert states(spool) == {"id-1": state}
+
+
+def test_what_comes_again_is_counted_and_not_stored(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert spool.put_many([(image(1), ("out",)), (image(2), ("out",)), (image(2), ("out",))], once=True) == [
+        PutOutcome.REPEATED,
+        PutOutcome.STORED,
+        PutOutcome.REPEATED,
+    ]
+    assert [line.repeats for line in lines(spool)] == [1, 1]
+    assert ledger_of(spool).counts().repeats == 2
+    assert spool.depth() == 1
+    assert spool.seen("/eaves/site/camera", "id-1")
+    assert spool.remembered() == 0, "the ledger remembers; the table of ids is not written a second time"
+
+
+def test_an_event_under_a_known_id_is_a_conflict_and_no_repetition(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    other = image(1, b"other")
+    assert spool.put_many([(other, ("out",)), (image(1), ("out",))], once=True) == [
+        PutOutcome.CONFLICTING,
+        PutOutcome.REPEATED,
+    ]
+    counts = ledger_of(spool).counts()
+    assert (counts.repeats, counts.conflicts) == (1, 1)
+    assert ledger_of(spool).is_conflicting(other)
+    assert not ledger_of(spool).is_conflicting(image(1))
+    assert not ledger_of(spool).is_conflicting(image(2))
+    assert spool.peek("out", now=NOW)[0].event == image(1)
+
+
+@pytest.mark.parametrize("kind", sorted(REPLY_TYPES))
+def test_a_reply_that_was_made_a_second_time_is_the_same_event(spool: Spool, kind: str) -> None:
+    reply = replace(image(1), type=kind, data=b'{"timings": {"infer": 3.1}}', extensions={"modelversion": "1"})
+    again = replace(reply, data=b'{"timings": {"infer": 4.7}}', extensions={"modelversion": "2"})
+    assert spool.put(reply, once=True)
+    assert spool.put_many([(again, ("out",))], once=True) == [PutOutcome.REPEATED]
+    assert ledger_of(spool).is_conflicting(replace(reply, type=IMAGE_CAPTURED))
+
+
+def test_an_event_can_be_kept_as_a_dead_letter_from_the_start(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    for _ in range(2):
+        spool.put_dead([(image(1, b"other"), "out"), (image(1, b"a third"), "out")], "another event", 409)
+    letters = spool.dead()
+    assert [(one.entry.event.data, one.reason, one.status) for one in letters] == [
+        (b"other", "another event", 409),
+        (b"a third", "another event", 409),
+    ]
+    assert states(spool) == {"id-1": "queued"}
+    assert (spool.counts(), spool.dead_bytes() > 0) == ({"out": (1, 2)}, True)
+    redrive(spool, Selection())
+    assert spool.counts() == {"out": (3, 0)}
+    spool.ack_many(spool.peek("out", limit=9, now=NOW))
+    assert states(spool) == {"id-1": "released"}
+
+
+def test_a_dead_letter_from_the_start_is_within_the_budget(path: Path) -> None:
+    limits = SpoolLimits(dead_max_bytes=200, dead_when_full=WhenFull.REFUSE)
+    with Spool(path, limits=limits, ledger=BOUND) as spool, pytest.raises(SpoolFullError):
+        spool.put_dead([(image(1), "out"), (image(2, b"x" * 300), "out")], "another event", 409)
+    with Spool(path, limits=SpoolLimits(dead_max_bytes=200), ledger=BOUND) as spool:
+        assert spool.counts() == {}
+        spool.put_dead([(image(number), "out") for number in range(9)], "another event", 409)
+        assert 0 < len(spool.dead()) < 9
+
+
+def test_what_is_added_on_the_way_makes_no_other_event(spool: Spool) -> None:
+    spool.put(image(1), once=True)
+    again = replace(image(1), extensions={"knativearrivaltime": "2026-11-25T00:00:00Z", "traceparent": "00-1-2-00"})
+    assert not ledger_of(spool).is_conflicting(again)
+    assert ledger_of(spool).is_conflicting(replace(image(1), subject="other"))
+
+
+def test_the_digest_tells_attributes_from_data() -> None:
+    digests = {
+        content_digest({"a": "1"}, b"x"),
+        content_digest({"a": "1x"}, b""),
+        content_digest({"a": "1"}, b""),
+        content_digest({"b": "1"}, b"x"),
+    }
+    assert len(digests) == 4
+    assert content_digest({"a": "1", "b": "2"}, b"x") == content_digest({"b": "2", "a": "1"}, b"x")
+    assert {len(digest) for digest in digests} == {8}
+
+
+def test_an_id_of_another_source_is_another_event(spool: Spool) -> None:
+    assert spool.put(image(1, source="/eaves/site/a"), once=True)
+    assert spool.put(image(1, source="/eaves/site/b"), once=True)
+    assert [line.source for line in lines(spool)] == ["/eaves/site/a", "/eaves/site/b"]
+
+
+@pytest.mark.parametrize("state", ["4", "9", "'x'"])
+def test_an_event_that_was_lost_is_stored_when_it_comes_again(spool: Spool, state: str) -> None:
+    spool.put(image(1), once=True)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET state = {state}"))
+    assert not spool.seen("/eaves/site/camera", "id-1")
+    assert not ledger_of(spool).is_conflicting(image(1, b"other"))
+    assert spool.put(image(1, b"other"), once=True)
+    assert not spool.put(image(1, b"other"), once=True)
+    [line] = lines(spool)
+    assert (line.state, line.repeats) == ("queued", 1)
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert lines(spool)[0].state == "released"
+
+
+def test_a_put_without_once_queues_its_line_again(spool: Spool) -> None:
+    spool.put(image(1))
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert spool.put(image(1))
+    assert states(spool) == {"id-1": "queued"}
+    spool.ack(spool.peek("out", now=NOW)[0])
+    assert states(spool) == {"id-1": "released"}
+    assert lines(spool)[0].repeats == 1
+
+
+def test_what_an_entry_turns_into_has_a_line_too(spool: Spool) -> None:
+    spool.put(image(1), lanes=("in",))
+    spool.ack(spool.peek("in", now=NOW)[0], puts=[(image(2), ("out",))])
+    assert states(spool) == {"id-1": "released", "id-2": "queued"}
+
+
+def test_a_commit_that_fails_leaves_no_line(path: Path) -> None:
+    with Spool(path, ledger=BOUND, limits=SpoolLimits(max_entries=2)) as spool:
+        with pytest.raises(SpoolFullError):
+            spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
+        assert lines(spool) == []
+        assert spool.put(image(0), once=True)
+
+
+def test_lines_are_read_in_pieces_and_by_source(spool: Spool) -> None:
+    for number in range(6):
+        spool.put(image(number, source=f"/eaves/{'ab'[number % 2]}/camera"))
+    ledger = ledger_of(spool)
+    assert [line.number for line in ledger.read(limit=4)] == [1, 2, 3, 4]
+    assert [line.number for line in ledger.read(after=4)] == [5, 6]
+    assert [line.id for line in ledger.read(source_prefix="/eaves/b/")] == ["id-1", "id-3", "id-5"]
+    assert [line.id for line in ledger.read(source_prefix="/eaves/b/", after=2, limit=1)] == ["id-3"]
+    assert ledger.read(source_prefix="/eaves/%/") == []
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(["put", "ack", "dead", "drop", "redrive"]), st.integers(0, 7))))
+def test_lines_and_entries_agree_after_any_steps(tmp_path: Path, steps: list[tuple[str, int]]) -> None:
+    path = tmp_path / "spool.db"
+    path.unlink(missing_ok=True)
+    for end in ("-wal", "-shm"):
+        path.with_name(f"spool.db{end}").unlink(missing_ok=True)
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
+        for what, number in steps:
+            entries = [entry for entry in spool.peek("out", limit=9, now=NOW) if entry.event.id == f"id-{number}"]
+            if what == "put":
+                spool.put(image(number), once=True)
+            elif what == "ack":
+                spool.ack_many(entries)
+            elif what == "dead" and entries:
+                spool.dead_letter(entries[0], "answered 422", 422)
+            elif what == "drop":
+                drop(spool, Selection(seqs=tuple(entry.seq for entry in entries)))
+            elif what == "redrive":
+                redrive(spool, Selection())
+        found = states(spool)
+        waiting = {entry.event.id for entry in spool.peek("out", limit=99, now=NOW)}
+        dead = {letter.entry.event.id for letter in spool.dead()}
+        assert {event_id for event_id, state in found.items() if state == "queued"} == waiting
+        assert {event_id for event_id, state in found.items() if state == "dead"} == dead
+        assert set(found) == {f"id-{number}" for what, number in steps if what == "put"}

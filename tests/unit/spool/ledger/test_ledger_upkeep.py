@@ -1,0 +1,305 @@
+"""A ledger over months: lines beyond its bounds, sites, ignored lanes, openings after an earlier release or damage."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolError
+from eaves.spool import Ledger, LedgerLimits, Selection, Spool
+from eaves.spool.admin import drop
+from eaves.spool.ledger.schema import SITE, insert_lost, site_of
+from eaves.spool.takeover import take_over
+from tests.fakes.clock import FrozenClock
+from tests.unit.spool.ledger.lines import BOUND, NOW, image, ledger_of, lines, states
+
+
+def test_beyond_their_number_the_oldest_lines_of_events_that_left_are_deleted(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
+        for number in range(4):
+            spool.put(image(number), once=True)
+        first, second, third, _ = spool.peek("out", limit=9, now=2e9)
+        spool.ack(second)
+        spool.dead_letter(first, "answered 422", 422)
+        spool.ack(third)
+        spool.put_many([(image(number), ("out",)) for number in (4, 5)], once=True)
+        assert list(states(spool)) == ["id-0", "id-3", "id-4", "id-5"]
+        assert ledger_of(spool).counts().deleted == 2
+        spool.put_many([(image(number), ("out",)) for number in range(6, 9)], once=True)
+        assert len(lines(spool)) == 7, "lines of events that are in the spool are never deleted"
+        assert ledger_of(spool).counts().deleted == 2
+        assert spool.put(image(1), once=True), "its line is gone, so it is taken as new"
+        assert [line.number for line in lines(spool)] == [1, 4, 5, 6, 7, 8, 9, 10]
+
+
+def release_all(spool: Spool) -> None:
+    while entries := spool.peek("out", limit=999, now=2e9):
+        spool.ack_many(entries)
+
+
+def test_what_one_site_sends_makes_a_spool_forget_nothing_of_another(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=100)) as spool:
+        quiet = [(image(number, source="/eaves/quiet/camera"), ("out",)) for number in range(30)]
+        spool.put_many(quiet, once=True)
+        release_all(spool)
+        for start in range(0, 500, 50):
+            loud = [image(number, source="/eaves/loud/camera") for number in range(start, start + 50)]
+            spool.put_many([(event, ("out",)) for event in loud], once=True)
+            release_all(spool)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30
+        assert len(ledger_of(spool).read(source_prefix="/eaves/loud/")) == 70
+        assert len(lines(spool)) == 100
+        assert ledger_of(spool).counts().deleted == 430
+        spool.put_many(quiet, once=True)
+        assert spool.depth() == 0, "they are repetitions"
+        waiting = [image(number, source="/eaves/loud/camera") for number in range(1_000, 1_200)]
+        spool.put_many([(event, ("out",)) for event in waiting], once=True)
+        assert len(ledger_of(spool).read(source_prefix="/eaves/quiet/")) == 30, (
+            "also while nothing of it can be deleted"
+        )
+        assert len(lines(spool)) == 230
+
+
+def test_lines_of_a_site_are_found_by_an_index(path: Path) -> None:
+    asked: list[str] = []
+    with Spool(path, ledger=BOUND) as spool:
+        database = spool.database()
+
+        def read(sql: str, values: Sequence[Any]) -> list[Any]:
+            asked.extend(row[3] for row in database.read(f"EXPLAIN QUERY PLAN {sql}", values))
+            return []
+
+        Ledger(read).read(after=5, source_prefix="/eaves/mill/")
+    assert len(asked) == 1
+    assert "USING INDEX ledger_by_site (<expr>=? AND rowid>?)" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "site"),
+    [
+        ("/eaves/mill/gate", "mill"),
+        ("/eaves/mill/", "mill"),
+        ("/eaves/mill", ""),
+        ("/eaves//x", ""),
+        ("/eavesx/a/b", ""),
+        ("eaves/a/b", ""),
+        ("", ""),
+        ("/Eaves/a/b", ""),
+        ("https://a/eaves/b", ""),
+        ("/eaves/ü/x/y", "ü"),
+    ],
+)
+def test_sql_and_python_find_the_same_site_in_a_source(source: str, site: str) -> None:
+    assert site_of(source) == site
+    with closing(sqlite3.connect(":memory:")) as db:
+        assert db.execute(f"SELECT {SITE.format('?1')}", (source,)).fetchone() == (site,)
+
+
+def test_a_ledger_from_before_there_were_counts_by_site_gets_them(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(3)])
+    with closing(sqlite3.connect(path)) as db:
+        for name in ("TRIGGER ledger_site_in", "TRIGGER ledger_site_out", "TABLE ledger_sites"):
+            db.execute(f"DROP {name}")
+        for name in ("by_site", "settled"):
+            db.execute(f"DROP INDEX ledger_{name}")
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(3))
+        assert spool.database().read("SELECT * FROM ledger_sites") == [("site", 4)]
+
+
+def test_the_first_line_of_a_reading_says_how_many_were_deleted(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=4)) as spool:
+        for number in range(9):
+            spool.put(image(number), once=True)
+            spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert [(line.number, line.deleted) for line in lines(spool)] == [(6, 5), (7, None), (8, None), (9, None)]
+        assert [line.deleted for line in ledger_of(spool).read(after=7)] == [5, None]
+        assert [line.deleted for line in ledger_of(spool).read(source_prefix="/eaves/site/")] == [None] * 4
+
+
+def test_a_lane_that_is_ignored_changes_no_line(path: Path) -> None:
+    bound = LedgerLimits(ignored_lanes=("broker",))
+    with Spool(path, ledger=bound) as spool:
+        for number in range(3):
+            spool.put(image(number), lanes=("archive", "broker"), once=True)
+        for_link, for_broker = (spool.peek(lane, limit=9, now=2e9) for lane in ("archive", "broker"))
+        spool.dead_letter(for_broker[0], "answered 400", 400)
+        spool.ack(for_broker[1])
+        assert set(states(spool).values()) == {"queued"}, "the Broker's copy says nothing of the link"
+        spool.ack_many(for_link[:2])
+        spool.dead_letter(for_link[2], "answered 403", 403)
+        assert list(states(spool).values()) == ["released", "released", "dead"]
+        drop(spool, Selection(lane="broker"))
+        assert list(states(spool).values()) == ["released", "released", "dead"]
+        drop(spool, Selection(lane="archive"))
+        assert list(states(spool).values()) == ["released", "released", "removed"]
+    with Spool(path) as spool:
+        spool.put(image(7), lanes=("archive", "broker"))
+        spool.ack_many(spool.peek("archive", now=2e9))
+        assert states(spool)["id-7"] == "released", "the file says which lanes are ignored"
+
+
+def test_a_ledger_that_begins_to_ignore_a_lane_says_what_the_others_say(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), lanes=("archive", "broker"))
+        spool.dead_letter(spool.peek("archive", now=2e9)[0], "answered 403", 403)
+        assert states(spool) == {"id-1": "queued"}
+    with Spool(path, ledger=LedgerLimits(ignored_lanes=("broker",))) as spool:
+        assert states(spool) == {"id-1": "dead"}
+
+
+def test_what_an_earlier_release_has_put_gets_its_line_at_the_next_opening(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(3)], once=True)
+        spool.ack_many(spool.peek("out", limit=2, now=2e9))
+    with Spool(path) as spool:
+        spool.ledger = None  # an earlier release has none, and the triggers in the file work for it
+        spool.put_many([(image(number), ("out",)) for number in (1, 7)])
+        spool.ack_many(spool.peek("out", limit=1, now=2e9))
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-0": "released", "id-1": "queued", "id-2": "released", "id-7": "queued"}
+        assert not spool.put(image(7), once=True)
+        spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert set(states(spool).values()) == {"released"}
+    before = path.stat().st_mtime_ns
+    with Spool(path, ledger=BOUND):
+        pass
+    assert path.stat().st_mtime_ns == before, "nothing is missing, so nothing is written"
+
+
+def test_an_event_that_is_there_twice_keeps_its_one_line(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        for _ in range(2):
+            spool.put(image(1))
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued"}
+
+
+def test_a_lowered_bound_is_reached_step_by_step(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put_many([(image(number), ("out",)) for number in range(50)])
+        spool.ack_many(spool.peek("out", limit=99, now=2e9))
+    with Spool(path, ledger=LedgerLimits(max_entries=10)) as spool:
+        spool.put(image(99))
+        assert len(lines(spool)) == 10
+        assert ledger_of(spool).counts().deleted == 41
+
+
+def test_a_spool_that_had_none_begins_with_what_waits(path: Path) -> None:
+    with Spool(path, clock=FrozenClock(NOW)) as spool:
+        for number in range(3):
+            spool.put(image(number), once=True, lanes=("a", "b"))
+        entries = spool.peek("a", limit=9, now=NOW)
+        spool.ack_many([entries[0], spool.peek("b", now=NOW)[0]])
+        for lane in ("a", "b"):
+            spool.dead_letter(spool.peek(lane, now=NOW)[0], "answered 422", 422)
+    with Spool(path, ledger=BOUND, clock=FrozenClock(NOW)) as spool:
+        assert states(spool) == {"id-1": "dead", "id-2": "queued"}
+        assert [(line.reason, line.taken_at) for line in lines(spool)] == [("answered 422", NOW), ("", NOW)]
+        assert not spool.put(image(0), once=True), "it left before, and is still remembered"
+        assert not spool.put(image(2), once=True)
+        assert not ledger_of(spool).is_conflicting(image(2))
+        assert ledger_of(spool).is_conflicting(image(2, b"other"))
+        drop(spool, Selection(lane="a"))
+        drop(spool, Selection(lane="b"))
+        assert states(spool) == {"id-1": "removed", "id-2": "removed"}
+
+
+def test_a_ledger_that_could_not_be_made_is_made_the_next_time(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.put(image(1))
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+            if "ledger_delivery_out" in sql:
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, parameters)  # type: ignore[arg-type]
+
+    def open_failing(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Failing)
+
+    with pytest.raises(SpoolError, match="disk is full"):
+        Spool(path, ledger=BOUND, connect=open_failing)
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued"}
+
+
+@pytest.mark.parametrize(
+    "change", ["state = 9", "state = 'x'", "digest = 'x'", "id = x'ff00'", "taken_at = 'x'", "repeats = -1.5"]
+)
+def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: str) -> None:
+    spool.put_many([(image(number), ("out",)) for number in range(3)])
+    spool.database().commit(lambda db: db.execute(f"UPDATE ledger SET {change} WHERE number = 2"))
+    found = lines(spool)
+    assert [line.number for line in found] == [1, 2, 3]
+    if change.startswith(("state", "digest")):
+        assert (found[1].state, found[1].reason) == ("lost", "the line is damaged")
+
+
+def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1))
+    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="keeps a ledger"):
+        take_over(other, path)
+    with Spool(path) as spool:
+        assert states(spool) == {"id-1": "queued"}
+
+
+def test_a_dead_letter_from_the_start_has_a_line_unless_another_event_has_it(path: Path) -> None:
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), once=True)
+        other = replace(image(1), data=b"another")
+        spool.put_dead([(image(2), "out"), (other, "out")], "of another site", 403)
+        assert states(spool) == {"id-1": "queued", "id-2": "dead"}
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool) == {"id-1": "queued", "id-2": "dead"}, "also after a restart"
+        assert [line.reason for line in lines(spool)] == ["", "of another site"]
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_a_dead_letter_under_another_events_id_has_no_opening_write_anything(path: Path, has_left: bool) -> None:
+    def run(sql: str) -> None:
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(sql)
+
+    with Spool(path, ledger=BOUND) as spool:
+        spool.put(image(1), once=True)
+        if has_left:
+            spool.ack_many(spool.peek("out", now=NOW))
+        spool.put_dead([(replace(image(1), data=b"another"), "out")], "of another site", 403)
+    # A repair makes such a line `lost`, so this shows whether there was one.
+    run(
+        "INSERT INTO ledger(key, digest, source, id, taken_at, changed_at, eid) VALUES(1, x'', 'urn:x', 'x', 0, 0, 999)"
+    )
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool)["x"] == "queued"
+    run("DELETE FROM ledger WHERE id = 'id-1'")  # as if an earlier release, which knows no ledger, had put the event
+    with Spool(path, ledger=BOUND) as spool:
+        assert states(spool)["x"] == "lost"
+
+
+def test_a_copy_for_the_broker_alone_is_no_lost_event(path: Path) -> None:
+    bound = LedgerLimits(ignored_lanes=("broker",))
+    with Spool(path, ledger=bound) as spool:
+        spool.put(image(1), lanes=("broker",), once=True)
+        spool.put_dead([(image(2), "out")], "of another site", 403)
+        spool.put_dead([(replace(image(2), data=b"another"), "out")], "of another site", 403)
+    with Spool(path, ledger=bound) as spool:
+        assert "lost" not in states(spool).values()
+
+
+def test_a_line_in_the_place_of_a_damaged_one_goes_in_its_turn(path: Path) -> None:
+    with Spool(path, ledger=LedgerLimits(max_entries=20)) as spool:
+        spool.put(image(0))
+        spool.database().commit(lambda db: insert_lost(db, 2))
+        for number in range(1, 40):
+            spool.put(image(number), once=True)
+            spool.ack_many(spool.peek("out", limit=9, now=2e9))
+        assert "lost" not in {line.state for line in lines(spool)}

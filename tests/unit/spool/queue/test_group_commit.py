@@ -1,0 +1,136 @@
+"""Puts and releases of several threads that share one commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.spool import Spool, SpoolLimits
+from tests.unit.spool.queue.entries import NOW, ids, image
+from tests.waiting import wait_until
+
+
+class Gate:
+    """Connections that count commits, hold the first after `close` until others wait behind it, and can run full."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.full_from: int | None = None
+        self._hold: Callable[[], object] | None = None
+
+    def close(self, spool: Spool, *, until_waiting: int) -> None:
+        self.commits = 0
+        self._hold = lambda: wait_until(lambda: len(spool.database()._pending) == until_waiting)
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        gate = self
+
+        class Gated(sqlite3.Connection):
+            def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+                if sql == "COMMIT":
+                    gate._before_commit()
+                return super().execute(sql, parameters)
+
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Gated)
+
+    def _before_commit(self) -> None:
+        self.commits += 1
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold()
+        if self.full_from is not None and self.commits >= self.full_from:
+            raise sqlite3.OperationalError("database or disk is full")
+
+
+def run_together(actions: Sequence[Callable[[], object]]) -> list[object]:
+    """What each returned or raised, run in a thread each."""
+    results: list[object] = [None] * len(actions)
+
+    def run(number: int) -> None:
+        try:
+            results[number] = actions[number]()
+        except SpoolError as error:
+            results[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(actions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def put_together(spool: Spool, sizes: list[int]) -> list[object]:
+    return run_together([partial(spool.put, image(number, size)) for number, size in enumerate(sizes)])
+
+
+def test_puts_of_many_threads_share_a_commit(path: Path) -> None:
+    gate = Gate()
+    with Spool(path, connect=gate.connect) as spool:
+        gate.close(spool, until_waiting=7)
+        assert put_together(spool, [10] * 8) == [True] * 8
+        assert gate.commits == 2
+        assert spool.depth() == 8
+
+
+def test_settles_and_puts_share_a_commit_too(path: Path) -> None:
+    gate = Gate()
+    with Spool(path, connect=gate.connect) as spool:
+        for number in range(3):
+            spool.put(image(number))
+        gate.close(spool, until_waiting=3)
+        entries = spool.peek("out", limit=3, now=NOW)
+        run_together([*(partial(spool.ack, entry) for entry in entries), partial(spool.put, image(3))])
+        assert gate.commits == 2
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-3"]
+
+
+@pytest.mark.parametrize("refused", [SpoolFullError, SpoolError], ids=["over max_bytes", "SQLite refuses it"])
+def test_one_refused_put_does_not_fail_those_it_shares_a_commit_with(path: Path, refused: type[SpoolError]) -> None:
+    gate = Gate()
+    limits = SpoolLimits(max_bytes=10_000 if refused is SpoolFullError else 100_000)
+    with Spool(path, limits=limits, connect=gate.connect) as spool:
+        spool.database()._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 19_000)
+        gate.close(spool, until_waiting=3)
+        results = put_together(spool, [100, 100, 100, 20_000])
+        assert results[:3] == [True] * 3
+        assert type(results[3]) is refused
+        assert gate.commits == 2
+        assert spool.depth() == 3
+
+
+def test_a_failed_commit_fails_every_put_that_shares_it(path: Path) -> None:
+    gate = Gate()
+    with Spool(path, connect=gate.connect) as spool:
+        gate.close(spool, until_waiting=3)
+        gate.full_from = 2
+        results = put_together(spool, [10] * 4)
+        assert results.count(True) == 1
+        assert [str(result) for result in results if result is not True] == [
+            f"spool {path}: database or disk is full"
+        ] * 3
+        assert (spool.depth(), gate.commits) == (1, 2)
+        gate.full_from = None
+        assert spool.put(image(4))
+
+
+def test_a_full_disk_is_an_error_with_a_hint_and_loses_nothing(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.put(image(1))
+        pages = spool.database()._writer.execute("PRAGMA page_count").fetchone()[0]
+        spool.database()._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(SpoolError, match="database or disk is full") as full:
+            spool.put(image(2, size_bytes=100_000))
+        assert full.value.hint is not None
+        assert "free disk space" in full.value.hint
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+        assert spool.size_bytes() < 1000
+        spool.database()._writer.execute("PRAGMA max_page_count = 100000")
+        assert spool.put(image(2, size_bytes=100_000))

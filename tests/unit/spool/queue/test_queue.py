@@ -1,0 +1,293 @@
+"""The durable queue: what was put comes back, once for each lane, in order, and goes when it is released."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolError, SpoolFullError
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.spool import Selection, Spool, SpoolLimits
+from eaves.spool.admin import list_entries, redrive
+from eaves.spool.file.database import connect
+from tests.fakes.clock import FrozenClock, ManualClock
+from tests.unit.spool.queue.entries import NOW, ids, image, rows
+
+
+def test_an_event_comes_back_as_it_was_put(spool: Spool) -> None:
+    event = Event(
+        id="1",
+        source="/eaves/site/camera",
+        type=IMAGE_CAPTURED,
+        data=bytes(range(256)),
+        datacontenttype="image/jpeg",
+        subject="hall/ümlaut 1.jpg",
+        time="2026-11-24T15:40:00Z",
+        dataschema="https://example.org/schema",
+        extensions={"partitionkey": "camera-1", "sequence": "7"},
+    )
+    spool.put(event)
+    [entry] = spool.peek("out", now=NOW)
+    assert entry.event == event
+    assert (entry.lane, entry.attempts, entry.first_put_at) == ("out", 0, NOW)
+
+
+def test_entries_come_in_the_order_they_were_put_and_stay_until_released(spool: Spool) -> None:
+    for number in range(3):
+        spool.put(image(number))
+    assert ids(spool.peek("out", limit=2, now=NOW)) == ["id-0", "id-1"]
+    first, second, _ = spool.peek("out", limit=9, now=NOW)
+    assert ids(spool.peek("out", limit=9, now=NOW, exclude={first.seq})) == ["id-1", "id-2"]
+    spool.ack(second)
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-0", "id-2"]
+
+
+def test_a_body_is_stored_once_for_all_lanes_and_goes_with_the_last(spool: Spool, path: Path) -> None:
+    spool.put(image(size_bytes=5000), lanes=("a", "b", "a"))
+    assert (rows(path, "events"), rows(path, "deliveries")) == (1, 2)
+    assert 5000 < spool.size_bytes() < 6000
+    for lane in ("a", "b"):
+        [entry] = spool.peek(lane, now=NOW)
+        assert rows(path, "events") == 1
+        spool.ack(entry)
+    assert (rows(path, "events"), spool.size_bytes(), spool.counts()) == (0, 0, {})
+
+
+def test_an_event_for_no_lane_is_not_stored(spool: Spool, path: Path) -> None:
+    assert spool.put(image(), lanes=())
+    assert rows(path, "events") == 0
+
+
+def test_once_stores_the_same_event_once_even_after_it_was_delivered_and_reopened(path: Path) -> None:
+    with Spool(path) as spool:
+        assert spool.put(image(), once=True)
+        assert not spool.put(image(), once=True)
+        spool.ack(spool.peek("out", now=NOW)[0])
+    with Spool(path) as spool:
+        assert not spool.put(image(), once=True)
+        assert spool.seen("/eaves/site/camera", "id-0")
+        assert not spool.seen("/eaves/site/other", "id-0")
+        assert spool.depth() == 0
+
+
+def test_a_refused_event_is_not_remembered_as_seen(path: Path) -> None:
+    with Spool(path, limits=SpoolLimits(max_bytes=2000)) as spool:
+        with pytest.raises(SpoolFullError):
+            spool.put(image(1, size_bytes=3000), once=True)
+        assert not spool.seen("/eaves/site/camera", "id-1")
+
+
+@pytest.mark.parametrize(("max_bytes", "max_entries"), [(3000, 99), (99_999, 2)], ids=["bytes", "entries"])
+def test_a_full_spool_refuses_and_drops_nothing(path: Path, max_bytes: int, max_entries: int) -> None:
+    with Spool(path, limits=SpoolLimits(max_bytes=max_bytes, max_entries=max_entries)) as spool:
+        spool.put(image(1, size_bytes=1200))
+        spool.put(image(2, size_bytes=1200))
+        with pytest.raises(SpoolFullError, match="is full") as refused:
+            spool.put(image(3, size_bytes=1200))
+        assert refused.value.hint is not None
+        assert refused.value.http_status == 429
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1", "id-2"]
+        spool.ack(spool.peek("out", now=NOW)[0])
+        assert spool.put(image(3, size_bytes=1200))
+
+
+def test_a_full_spool_still_settles_with_a_reply(path: Path) -> None:
+    with Spool(path, limits=SpoolLimits(max_bytes=1000, max_entries=1)) as spool:
+        spool.put(image(1, size_bytes=700))
+        [entry] = spool.peek("out", now=NOW)
+        spool.ack(entry, puts=[(image(2, size_bytes=2000), ("a", "b"))])
+        assert spool.counts() == {"a": (1, 0), "b": (1, 0)}
+        with pytest.raises(SpoolFullError):
+            spool.put(image(3))
+
+
+def test_settling_twice_does_nothing_the_second_time(spool: Spool) -> None:
+    spool.put(image(1))
+    [entry] = spool.peek("out", now=NOW)
+    for _ in range(2):
+        spool.ack(entry, puts=[(image(2), ("replies",))])
+    assert spool.counts() == {"replies": (1, 0)}
+
+
+def test_a_settle_whose_reply_cannot_be_stored_keeps_the_entry(path: Path) -> None:
+    with Spool(path, connect=with_limit(20_000)) as spool:
+        spool.put(image(1))
+        [entry] = spool.peek("out", now=NOW)
+        with pytest.raises(SpoolError, match="too big"):
+            spool.ack(entry, puts=[(image(2), ("replies",)), (image(3, size_bytes=30_000), ("replies",))])
+        assert spool.counts() == {"out": (1, 0)}
+
+
+def test_a_retried_entry_waits_and_lets_others_pass(spool: Spool) -> None:
+    spool.put(image(1))
+    spool.put(image(2))
+    [first] = spool.peek("out", now=NOW)
+    spool.retry(first, NOW + 60, "answered 503")
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
+    assert spool.next_due("out", exclude={first.seq + 1}) == NOW + 60
+    again, _ = spool.peek("out", limit=9, now=NOW + 60)
+    assert (again.event.id, again.attempts) == ("id-1", 1)
+
+
+def test_the_oldest_entry_of_a_lane_counts_while_it_backs_off(path: Path) -> None:
+    clock = ManualClock(NOW)
+    with Spool(path, clock=clock) as spool:
+        spool.put(image(1))
+        clock.turn(60)
+        spool.put(image(2))
+        spool.retry(spool.peek("out", now=NOW)[0], NOW + 3600, "answered 503")
+        assert [lane.oldest_at for lane in spool.lanes()] == [NOW]
+
+
+def test_what_failed_before_does_not_make_looking_slow(spool: Spool) -> None:
+    """Ten days of one attempt every half minute leave tens of thousands of entries that are due again together."""
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000)"
+    events = "INSERT INTO events(eid, source, id, attributes, size_bytes, put_at, data)"
+    attributes = '{"id": "1", "source": "s", "type": "t"}'
+    statements = (
+        f"{numbers} {events} SELECT i, 's', i, '{attributes}', 2, 0, x'' FROM n",
+        "INSERT INTO deliveries(lane, eid) SELECT 'out', eid FROM events",
+        "UPDATE deliveries SET not_before = 1000 + seq",
+    )
+    for sql in statements:
+        spool.database().commit(lambda db, sql=sql: db.execute(sql))  # type: ignore[misc]
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    spool.database()._reader.set_progress_handler(count, 100)
+    assert [entry.seq for entry in spool.peek("out", limit=4, now=NOW)] == [1, 2, 3, 4]
+    assert steps < 50, "a look takes as long as what it finds, not as what is there"
+
+
+def test_the_newest_entry_that_was_never_tried(spool: Spool) -> None:
+    assert spool.peek_newest("out") == []
+    for number in (1, 2, 3):
+        spool.put(image(number))
+    spool.retry(spool.peek("out", limit=3, now=NOW)[2], NOW + 60, "answered 503")
+    assert ids(spool.peek_newest("out")) == ["id-2"]
+    assert ids(spool.peek_newest("out", exclude={2})) == ["id-1"]
+
+
+def test_nothing_is_due_on_an_empty_lane(spool: Spool) -> None:
+    assert spool.next_due("out") is None
+    spool.put(image())
+    assert spool.next_due("out") == 0
+    assert spool.next_due("out", exclude={spool.peek("out", now=NOW)[0].seq}) is None
+
+
+def test_an_entry_does_not_wait_for_a_clock_that_was_set_back(spool: Spool) -> None:
+    spool.put(image())
+    spool.retry(spool.peek("out", now=NOW)[0], NOW + 30, "answered 503")
+    assert ids(spool.peek("out", now=NOW - 365 * 86_400)) == ["id-0"]
+
+
+def test_a_dead_letter_is_kept_with_its_reason_and_can_be_queued_again(spool: Spool) -> None:
+    spool.put(image(1))
+    [entry] = spool.peek("out", now=NOW)
+    spool.dead_letter(entry, "answered 422: not an image", 422)
+    assert spool.peek("out", now=NOW) == []
+    assert spool.counts() == {"out": (0, 1)}
+    [letter] = spool.dead()
+    assert (letter.entry.event, letter.entry.attempts) == (image(1), 1)
+    assert (letter.reason, letter.status, letter.died_at) == ("answered 422: not an image", 422, NOW)
+    assert spool.dead("other") == []
+    chosen = Selection(seqs=(entry.seq,))
+    assert [redrive(spool, chosen), redrive(spool, chosen)] == [1, 0]
+    assert [entry.attempts for entry in spool.peek("out", now=NOW)] == [0]
+
+
+def test_a_late_settle_does_not_touch_a_dead_letter(spool: Spool) -> None:
+    spool.put(image(1))
+    [entry] = spool.peek("out", now=NOW)
+    spool.dead_letter(entry, "answered 422", 422)
+    spool.ack(entry, puts=[(image(2), ("replies",))])
+    spool.retry(entry, NOW, "late")
+    assert spool.counts() == {"out": (0, 1)}
+    assert spool.dead()[0].reason == "answered 422"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["attributes = CAST(x'7bff7d' AS TEXT)", "attributes = '[]'", "attributes = '{\"id\": 5}'", "data = 'text'"],
+)
+def test_an_entry_whose_row_is_damaged_becomes_a_dead_letter_and_lets_others_pass(spool: Spool, damage: str) -> None:
+    spool.put(image(0))
+    spool.put(image(1))
+    spool.database().commit(lambda db: db.execute(f"UPDATE events SET {damage} WHERE eid = 1"))
+    assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-1"]
+    assert spool.counts() == {"out": (1, 1)}
+    assert [stored.event_id for stored in list_entries(spool, Selection())] == ["id-0", "id-1"]
+
+
+def test_a_reason_that_is_no_text_any_more_keeps_no_other_from_expiring(path: Path) -> None:
+    with Spool(path, limits=SpoolLimits(dead_max_bytes=10), clock=FrozenClock(NOW)) as spool:
+        for number in range(2):
+            spool.put(image(number))
+            spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 422", 422)
+            spool.database().commit(lambda db: db.execute("UPDATE deliveries SET reason = CAST(x'ff' AS TEXT)"))
+        assert [letter.entry.event.id for letter in spool.dead()] == ["id-1"]
+
+
+def test_what_was_put_is_there_after_reopening(path: Path) -> None:
+    with Spool(path) as spool:
+        spool.put(image(1))
+        spool.put(image(2))
+        spool.dead_letter(spool.peek("out", now=NOW)[0], "answered 400", 400)
+    with Spool(path) as spool:
+        assert ids(spool.peek("out", limit=9, now=NOW)) == ["id-2"]
+        assert spool.counts() == {"out": (1, 1)}
+        spool.put(image(3))
+        assert [entry.seq for entry in spool.peek("out", limit=9, now=NOW)] == [2, 3]
+
+
+def test_a_closed_spool_says_so(path: Path) -> None:
+    spool = Spool(path)
+    spool.close()
+    spool.close()
+    with pytest.raises(SpoolError, match="is closed"):
+        spool.put(image())
+    with pytest.raises(SpoolError, match="is closed"):
+        spool.depth()
+
+
+def with_limit(size_bytes: int) -> Callable[[Path], sqlite3.Connection]:
+    def limited(path: Path) -> sqlite3.Connection:
+        db = connect(path)
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, size_bytes)
+        return db
+
+    return limited
+
+
+# Waiting
+
+
+def test_a_put_wakes_who_waits(spool: Spool) -> None:
+    version = spool.version("out")
+    woken: list[bool] = []
+    thread = threading.Thread(target=lambda: woken.append(spool.wait(version, 30.0)))
+    thread.start()
+    spool.put(image())
+    thread.join()
+    assert woken == [True]
+
+
+def test_a_put_between_the_look_and_the_wait_is_not_missed(spool: Spool) -> None:
+    version = spool.version("out")
+    spool.put(image())
+    assert spool.wait(version, 30.0)
+
+
+def test_a_wait_ends_without_change_when_time_is_up_and_at_once_when_woken(spool: Spool) -> None:
+    version = spool.version("out")
+    assert not spool.wait(version, 0.0)
+    spool.wake()
+    assert spool.wait(version, 30.0)

@@ -1,0 +1,103 @@
+"""The file of a spool: its owner, its version, what is no spool, and the leases on its lanes."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import SpoolError
+from eaves.spool import Spool
+from eaves.spool.file.database import WAL_LIMIT_BYTES, connect
+from tests.unit.spool.queue.entries import image, rows
+
+# Files
+
+
+def test_the_folder_is_made_and_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "spool.db"
+    with Spool(path) as spool:
+        spool.put(image())
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_every_commit_is_synced(spool: Spool) -> None:
+    db = spool.database()._writer
+    assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert db.execute("PRAGMA journal_size_limit").fetchone()[0] == WAL_LIMIT_BYTES
+
+
+def test_a_file_that_is_no_spool_is_named_and_left_alone(path: Path) -> None:
+    path.write_bytes(b"these are notes, not a database" * 50)
+    with pytest.raises(SpoolError, match=r"spool\.db: file is not a database") as refused:
+        Spool(path)
+    assert refused.value.hint is not None
+    assert path.read_bytes().startswith(b"these are notes")
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("PRAGMA user_version = 99", "has schema version 99"),
+        ("PRAGMA application_id = 7", "is another program's database"),
+    ],
+)
+def test_another_versions_or_programs_file_is_refused(path: Path, statement: str, message: str) -> None:
+    Spool(path).close()
+    db = connect(path)
+    db.execute(statement)
+    db.close()
+    with pytest.raises(SpoolError, match=message) as refused:
+        Spool(path)
+    assert refused.value.hint is not None
+    assert rows(path, "deliveries") == 0
+
+
+def test_a_database_with_other_tables_is_refused(path: Path) -> None:
+    db = connect(path)
+    db.execute("CREATE TABLE notes(text)")
+    db.close()
+    with pytest.raises(SpoolError, match="is another program's database"):
+        Spool(path)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SpoolError, match=r"Not a directory|File exists") as refused:
+        Spool(tmp_path / "file" / "spool.db")
+    assert refused.value.hint is not None
+
+
+def test_a_path_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SpoolError, match="unable to open"):
+        Spool(tmp_path)
+
+
+# Leases
+
+
+def test_a_lease_has_one_holder(spool: Spool) -> None:
+    mine, other = spool.lease("out"), spool.lease("out")
+    assert mine.acquire()
+    assert mine.acquire(), "holding it already is holding it"
+    assert not other.acquire()
+    assert not other.held
+    mine.release()
+    mine.release()
+    with other:
+        assert other.held
+        assert not mine.acquire()
+    assert not other.held
+
+
+def test_leases_of_two_lanes_are_two_whatever_their_names(spool: Spool, path: Path) -> None:
+    with spool.lease("trigger/a/b"), spool.lease("trigger/a"):
+        pass
+    assert {file.name for file in path.parent.glob("*.lease")} == {
+        "spool.db.open.lease",
+        "spool.db.users.lease",
+        "spool.db.trigger%2Fa%2Fb.lease",
+        "spool.db.trigger%2Fa.lease",
+    }
