@@ -7,9 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from urllib3.exceptions import NameResolutionError
-from urllib3.exceptions import TimeoutError as HttpTimeoutError
-
 from eaves.errors import RegistryError
 
 FIRST_SAID_S = 3.0
@@ -106,6 +103,10 @@ def describe_outage(error: BaseException) -> str:
     Args:
         error: Of the connection; what it was raised from, or holds as an argument, says more.
     """
+    # Here and not above: the Dockerfile's stages read and write layers without urllib3.
+    from urllib3.exceptions import NameResolutionError
+    from urllib3.exceptions import TimeoutError as HttpTimeoutError
+
     seen: list[BaseException] = []
     todo = [error]
     while todo and len(seen) < 20:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,13 @@ def test_the_functions_runtime_is_what_eaves_package_makes(stages: dict[str, lis
     copies = [line for line in stages["function"] if line.startswith("COPY ")]
     assert all("--from=function-runtime" in line for line in copies)
     assert [line.split()[-1] for line in copies] == [f"/{PACKAGES}", f"/{CODE}"]
+
+
+def test_a_stage_selects_code_without_any_dependency_of_eaves(tmp_path: Path) -> None:
+    """The stage's environment has the tools that build a wheel, and nothing that Eaves depends on."""
+    words = ["-S", "-P", "-m", "eaves.oci.runtime", "agent", str(tmp_path)]
+    subprocess.run([sys.executable, *words], check=True, env={"PYTHONPATH": str(DOCKERFILE.parent)}, cwd=tmp_path)
+    assert (tmp_path / "code" / CODE / "eaves" / "sources" / "__main__.py").is_file()
 
 
 def test_an_agent_has_the_code_that_its_processes_import(stages: dict[str, list[str]]) -> None:
