@@ -195,7 +195,7 @@ class Deliverer:
                 self._pause_lane(
                     f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S
                 )
-            except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
+            except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
                 _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
                 self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
@@ -281,7 +281,7 @@ class Deliverer:
             is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
             self._pause_lane(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
-        except Exception:  # noqa: BLE001 - its thread must live
+        except Exception:  # noqa: BLE001 - the sending thread must not end
             _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
             self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
@@ -348,8 +348,8 @@ class Deliverer:
         if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
-            told = self._ask(self._tell_dead, entry, judged)
-            self._spool.dead_letter(entry, judged.reason, judged.status, puts=told)
+            reports = self._ask(self._tell_dead, entry, judged)
+            self._spool.dead_letter(entry, judged.reason, judged.status, puts=reports)
         _log.warning(
             "queue %s: gave up on event %s: %s",
             self.lane,
@@ -363,7 +363,7 @@ class Deliverer:
             return ()
         try:
             return give(entry, judged)
-        except Exception:  # noqa: BLE001 - an event must end up somewhere
+        except Exception:  # noqa: BLE001 - the dead letter is kept instead
             _log.exception("queue %s: keeping the dead letter here", self.lane)
             return ()
 
@@ -377,7 +377,7 @@ class Deliverer:
         )
         try:
             self._observe(attempt)
-        except Exception:  # noqa: BLE001 - what is told of is already durable
+        except Exception:  # noqa: BLE001 - the spool has the result already
             _log.exception("queue %s: the observer failed", self.lane)
 
     def _pause_lane(

@@ -49,9 +49,9 @@ def build_rejection(letter: Event, site: str) -> Event:
         letter: Dead letter with the broker's extensions.
         site: Name of the site.
     """
-    told = letter.extensions
+    extensions = letter.extensions
     return Event(
-        id=event_id(letter.source, f"{letter.id}\0rejected\0{told.get(DESTINATION, '')}"),
+        id=event_id(letter.source, f"{letter.id}\0rejected\0{extensions.get(DESTINATION, '')}"),
         source=source_uri(site, NAME),
         type=IMAGE_REJECTED,
         subject=letter.subject,
@@ -59,7 +59,7 @@ def build_rejection(letter: Event, site: str) -> Event:
         datacontenttype="application/json",
         data=json.dumps(_build_problem(letter)).encode(),
         extensions={
-            **{name: told[name] for name in PASSED_ON if name in told},
+            **{name: extensions[name] for name in PASSED_ON if name in extensions},
             "causeid": letter.id,
             "causesource": letter.source,
         },

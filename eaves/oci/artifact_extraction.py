@@ -62,8 +62,8 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
 
 def _layers(image: Image) -> Iterator[Descriptor]:
     """Yield the layers that `eaves package` made from an artifact, according to the history in the config."""
-    said = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
-    for layer, entry in zip(image.layers, said, strict=False):
+    history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
+    for layer, entry in zip(image.layers, history, strict=False):
         title = str(entry.get("created_by", "")).rpartition("eaves package: ")[2]
         if title in TITLES or PurePosixPath(title).name == BACKBONE:
             yield layer

@@ -148,7 +148,7 @@ def _together(
                 return
             try:
                 done.put((blob.digest, bring(blob)))
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 done.put((blob.digest, error))
 
     threads = [Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(blobs)))]

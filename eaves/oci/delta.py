@@ -75,10 +75,10 @@ def _titles(image: Image) -> list[str]:
 
     A layer's name is its own title, otherwise its entry in the config's history, otherwise its number.
     """
-    said = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
+    history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
     names = ["manifest", "config"]
     for number, layer in enumerate(image.layers):
         title = layer.annotations.get("org.opencontainers.image.title")
-        by = str(said[number].get("created_by", "")) if number < len(said) else ""
+        by = str(history[number].get("created_by", "")) if number < len(history) else ""
         names.append(title or by[:60] or f"layer {number + 1}")
     return names

@@ -38,7 +38,7 @@ class Outage:
         self._lock = threading.Lock()
         self._downloads: dict[object, tuple[int, int]] = {}
         self._moved_at = self._next_at = 0.0
-        self._said = False
+        self._reported = False
 
     def begin(self, download: object, got: int, size: int) -> None:
         """Record that a download begins.
@@ -61,11 +61,11 @@ class Outage:
     def moved(self, download: object, got: int, size: int) -> None:
         """Record that bytes of a download have arrived."""
         with self._lock:
-            said, lasted_s = self._said, time.monotonic() - self._moved_at
+            was_reported, lasted_s = self._reported, time.monotonic() - self._moved_at
             self._moved()
             self._downloads[download] = (got, size)
             here = self._here()
-        if said:
+        if was_reported:
             self._say(f"the registry answers again after {lasted_s:.0f} s; the download goes on at {here}")
 
     def wait(self, reason: str) -> None:
@@ -78,13 +78,13 @@ class Outage:
             now = time.monotonic()
             if now < self._next_at or not self._downloads:
                 return
-            self._said, self._next_at = True, now + SAID_EVERY_S
+            self._reported, self._next_at = True, now + SAID_EVERY_S
             lasted_s, here = now - self._moved_at, self._here()
         self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} are here")
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
-        self._next_at, self._said = self._moved_at + FIRST_SAID_S, False
+        self._next_at, self._reported = self._moved_at + FIRST_SAID_S, False
 
     def _here(self) -> str:
         amounts = self._downloads.values()

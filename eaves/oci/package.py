@@ -150,18 +150,18 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     Raises:
         OciError: When the base doesn't declare its Python, or its Python is too old.
     """
-    said = base.python or _variable(image, "PYTHON_VERSION")
-    found = re.fullmatch(_VERSION, said)
+    declared = base.python or _variable(image, "PYTHON_VERSION")
+    found = re.fullmatch(_VERSION, declared)
     if found is None:
         raise OciError(
-            f"the base says that it has Python {said[:40]!r}"
-            if said
+            f"the base says that it has Python {declared[:40]!r}"
+            if declared
             else "the base doesn't say which Python it has (PYTHON_VERSION)",
             hint="say it with --python, such as --python 3.13",
         )
     if (int(found[2]), int(found[3])) < OLDEST:
-        raise OciError(f"the base has Python {said}; a function needs 3.11 or newer", hint="choose another base")
-    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=said)
+        raise OciError(f"the base has Python {declared}; a function needs 3.11 or newer", hint="choose another base")
+    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
 
 
 def _variable(image: Image, name: str) -> str:

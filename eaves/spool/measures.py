@@ -76,4 +76,4 @@ class SpoolMeasures(ABC):
         return bool(self._read("SELECT 1 FROM deliveries WHERE seq = ? AND state = 'queued'", (seq,)))
 
     def _usage(self, column: str) -> int:
-        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours
+        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - constants

@@ -112,7 +112,7 @@ class Spool(SpoolMeasures):
             once: Whether events that were put before are skipped, as for `put`.
 
         Returns:
-            The outcome for each event. Without a ledger, `CONFLICTING` is not told apart from `REPEATED`.
+            The outcome for each event. Without a ledger, a conflict is reported as `REPEATED` too.
 
         Raises:
             SpoolFullError: When the new events don't all fit; nothing was stored.

@@ -88,10 +88,10 @@ class BrokerLink(ConnectionListener):
             acknowledges = not self._busy
         if acknowledges and self.home is not None and self._connection.session is not None:
             with self.order:
-                said = self._connection.publish(self.home.availability(OFFLINE))
+                published = self._connection.publish(self.home.availability(OFFLINE))
             with self._state:
-                said.add_done_callback(self._notify)
-                self._state.wait_for(said.done, GRACE_S)
+                published.add_done_callback(self._notify)
+                self._state.wait_for(published.done, GRACE_S)
         self._connection.stop()
 
     @contextmanager

@@ -46,7 +46,7 @@ class MqttSink:
         self._settings = settings
         self._link = link
         self._latest = NewestEvents(clock)
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def send(self, event: Event, *, timeout_s: float) -> SinkResponse:
         """Publish one event, and wait until the broker has acknowledged it.
@@ -112,9 +112,9 @@ class MqttSink:
 
     def _say(self, fault: str, event: Event, topic: str) -> None:
         """Log a problem with an attribute in a topic, once for each attribute."""
-        if fault in self._said:
+        if fault in self._logged:
             return
-        self._said.add(fault)
+        self._logged.add(fault)
         _log.warning(
             "trigger %s: event %s: %s; it is published to %s, and this is not logged again",
             self._name,

@@ -56,13 +56,13 @@ def find_compiler(python: str) -> Compiler:
     if own == python and sys.implementation.name == "cpython":
         return Compiler(program=sys.executable, version=platform.python_version())
     program = shutil.which(f"python{python}")
-    said = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
-    if program is None or len(said) != 2 or said[0] != f"cpython-{python.replace('.', '')}":
+    output = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
+    if program is None or len(output) != 2 or output[0] != f"cpython-{python.replace('.', '')}":
         raise OciError(
             f"the base has Python {python}, and none on the path can compile for it",
             hint=f"install python{python}, or choose a base with Python {own}",
         )
-    return Compiler(program=program, version=said[1])
+    return Compiler(program=program, version=output[1])
 
 
 def compile_folder(compiler: Compiler, root: Path) -> None:
@@ -71,9 +71,9 @@ def compile_folder(compiler: Compiler, root: Path) -> None:
     Raises:
         OciError: When compiling fails.
     """
-    status, said = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
+    status, output = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
     if status:
-        raise OciError(f"Python {compiler.version} could not compile the packages: {said[-300:]}")
+        raise OciError(f"Python {compiler.version} could not compile the packages: {output[-300:]}")
 
 
 def _run(command: list[str]) -> tuple[int, str]:

@@ -184,7 +184,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
             info.size = stream.seek(0, io.SEEK_END)
             stream.seek(0)
             read = _HashingReader(stream)
-            tar.addfile(info, read)  # type: ignore[arg-type]  # it only reads
+            tar.addfile(info, read)  # type: ignore[arg-type]  # addfile only reads
     except OSError as error:
         raise _unreadable(file.content, error) from error
     if file.sha256 and read.hexdigest != file.sha256:

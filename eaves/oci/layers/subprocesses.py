@@ -29,7 +29,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        said, _ = process.communicate(timeout=timeout_s)
+        output, _ = process.communicate(timeout=timeout_s)
     except BaseException:
         if process is not None:
             process.kill()
@@ -37,4 +37,4 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s:
             if process.stdout is not None:
                 process.stdout.close()
         raise
-    return process.returncode, said
+    return process.returncode, output

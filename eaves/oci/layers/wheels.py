@@ -67,21 +67,21 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
     try:
-        status, told = run_child(command, _environment(), TIMEOUT_S)
+        status, output = run_child(command, _environment(), TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise RegistryError(
             f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
         ) from error
     if status:
-        said = "\n".join(told.strip().splitlines()[-3:])[:500]
-        absent = "No module named pip" in told
+        ending = "\n".join(output.strip().splitlines()[-3:])[:500]
+        absent = "No module named pip" in output
         hint = (
             "install Eaves with its extra, eaves[oci]"
             if absent
             else "check the network and pip's index, then try again"
         )
         failure = OciError if absent else RegistryError  # pip reports a wrong lock and an unreachable index alike
-        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
+        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {ending}", hint=hint)
     return sorted(folder.glob("*.whl"))
 
 

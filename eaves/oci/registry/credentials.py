@@ -20,7 +20,7 @@ from eaves.oci.reference import DEFAULT_HOST
 TIMEOUT_S = 30.0
 _OLD_KEY = "https://index.docker.io/v1/"
 """Key under which Docker keeps the credentials of its own registry."""
-_TOKEN_USER = "<token>"  # noqa: S105 - what helpers answer in place of a name
+_TOKEN_USER = "<token>"  # noqa: S105 - user name in a credential helper's response with a token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,17 +196,17 @@ class Registry:
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
         answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
         require_status(answer, {200}, self._where(name))
-        said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if said not in INDEXES | MANIFESTS:
+        declared = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if declared not in INDEXES | MANIFESTS:
             raise OciError(
-                f"{self._where(name)} is a {said[:80] or 'document of no type'}, not a container image",
+                f"{self._where(name)} is a {declared[:80] or 'document of no type'}, not a container image",
                 hint="check its name; what only very old tools read must be pushed again with a new one",
             )
         values = parse_document(answer.content)
         both = "manifests" in values and ("layers" in values or "config" in values)
-        if values.get("mediaType", said) != said or both or (said in INDEXES) != ("manifests" in values):
-            raise OciError(f"{self._where(name)} is said to be a {said}, and is something else")
-        return answer.content, said
+        if values.get("mediaType", declared) != declared or both or (declared in INDEXES) != ("manifests" in values):
+            raise OciError(f"{self._where(name)} is said to be a {declared}, and is something else")
+        return answer.content, declared
 
     def _begin(self) -> tuple[str, int]:
         """Start an upload; return its URL and the size of its chunks in bytes."""

@@ -64,27 +64,27 @@ def require_status(answer: RegistryResponse, wanted: Collection[int], what: str)
     """
     if answer.status in wanted:
         return
-    said = _said(answer)
+    details = _describe_errors(answer)
     if answer.status in (401, 403):
-        raise AccessError(f"{what}: not allowed ({answer.status}){said}", hint="log in with your container tool")
+        raise AccessError(f"{what}: not allowed ({answer.status}){details}", hint="log in with your container tool")
     if answer.status == 404:
-        raise OciNotFoundError(f"{what} isn't there{said}", hint="check its name")
+        raise OciNotFoundError(f"{what} isn't there{details}", hint="check its name")
     if answer.status == 413:
-        raise RegistryError(f"{what} is larger than the registry takes{said}", hint="raise its limit")
+        raise RegistryError(f"{what} is larger than the registry takes{details}", hint="raise its limit")
     if answer.status == 429:
         wait = f" for {answer.wait_s(0):.0f} s" if "Retry-After" in answer.headers else " for now"
-        raise RegistryError(f"{what}: the registry takes no more requests{wait}{said}", hint="try again later")
+        raise RegistryError(f"{what}: the registry takes no more requests{wait}{details}", hint="try again later")
     if any(phrase in answer.content for phrase in _WRONG_PROTOCOL):
         raise RegistryError(f"{what}: the registry speaks TLS only", hint="leave out --plain-http")
     hint = "try again later" if answer.status >= 500 else None
-    raise RegistryError(f"{what}: the registry answered {answer.status}{said}", hint=hint)
+    raise RegistryError(f"{what}: the registry answered {answer.status}{details}", hint=hint)
 
 
-def _said(answer: RegistryResponse) -> str:
+def _describe_errors(answer: RegistryResponse) -> str:
     """Return the registry's error messages as text. Source: distribution-spec, error codes."""
     try:
         errors = json.loads(answer.content)["errors"]
-        told = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
+        text = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return f": {told[:200]}" if told.isprintable() else ""
+    return f": {text[:200]}" if text.isprintable() else ""

@@ -52,7 +52,7 @@ def open_damaged(path: Path, *, ledger: bool) -> Iterator[sqlite3.Connection]:
                 yield db
                 return
         remove_database(copy)
-        _mend_schema(path, copy, ledger=ledger)
+        _repair_schema(path, copy, ledger=ledger)
         with contextlib.closing(_read_only(copy)) as db:
             yield db
     finally:
@@ -69,7 +69,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
-def _mend_schema(path: Path, copy: Path, *, ledger: bool) -> None:
+def _repair_schema(path: Path, copy: Path, *, ledger: bool) -> None:
     """Copy a spool, replacing its first page and the other pages that hold the schema by those of a new spool.
 
     The tables of every spool that this version created begin on the same pages, and the pages of the schema never
@@ -104,8 +104,8 @@ def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[i
         tuple(_count_differences(copy, model[0], number, model[2]) for model in (with_ledger, without))
         for number in _schema_pages(*without)
     ]
-    told = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
-    likeness = sum(one - other for one, other in told)
+    intact = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
+    likeness = sum(one - other for one, other in intact)
     if likeness < 0:  # a ledger that was added to an existing spool has its tables on other pages
         is_same = not any(one for one, _ in pairs)
         return with_ledger if is_same or _has_ledger_index(copy, with_ledger, without[1]) else without

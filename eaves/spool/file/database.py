@@ -112,7 +112,7 @@ class Database:
                     raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
-                self._mend_log()
+                self._repair_log()
                 make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 self._writer.execute("PRAGMA journal_mode = WAL")
@@ -130,7 +130,7 @@ class Database:
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
 
-    def _mend_log(self) -> None:
+    def _repair_log(self) -> None:
         """Repair the write-ahead log when no other process has the file open.
 
         SQLite reads the log only at the first open after a crash. No other process can open the file meanwhile, because

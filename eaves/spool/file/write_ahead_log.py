@@ -102,8 +102,8 @@ class _Log:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         found, salts = stream.read(_HEADER), stream.read(_FRAME_HEADER)[8:16]
-        self.header = _mend_header(found, salts)
-        self.is_mended = self.header != found
+        self.header = _repair_header(found, salts)
+        self.is_repaired = self.header != found
         self.order = _ORDERS[int.from_bytes(self.header[:4], "big")]
         self.salts = self.header[16:24]
         self.start = split(self.header[24:32])
@@ -201,7 +201,7 @@ def mend(database: Path) -> bool:
         log = _Log(stream)
         found = log.examine()
         count = found.count_durable()
-        repaired = sum(number < count for number in found.repaired) + log.is_mended
+        repaired = sum(number < count for number in found.repaired) + log.is_repaired
         damaged = sum(number < count for number in found.damaged)
         if not count or not repaired + damaged:
             return False
@@ -245,7 +245,7 @@ def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:
         log.write(found, count, new)
 
 
-def _mend_header(found: bytes, salts: bytes) -> bytes:
+def _repair_header(found: bytes, salts: bytes) -> bytes:
     """Return the log's header with a valid checksum.
 
     Args:
