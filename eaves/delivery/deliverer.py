@@ -314,7 +314,7 @@ class Deliverer:
             self._try_again(entry, judged)
             outcome = DeliveryOutcome.RETRIED
         if outcome is not DeliveryOutcome.RETRIED or (self._backoff.retry is not None and judged.reached):
-            with self._state:  # the receiver has responded, and the path is not at fault
+            with self._state:  # the receiver has responded, and the network path is not at fault
                 self._pause.end()
         self._notify(entry, outcome, judged)
         return outcome is DeliveryOutcome.DELIVERED

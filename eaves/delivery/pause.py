@@ -1,4 +1,4 @@
-"""The pause of one lane after failures that blame the receiver or the path to it."""
+"""The pause of one lane after failures that blame the receiver or the network path to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pause:
         jitter: Function that returns random numbers in [0, 1).
 
     Attributes:
-        active: Whether the path counts as broken, from the failure that says so until an attempt succeeds.
+        active: Whether the network path counts as broken, from the failure that says so until an attempt succeeds.
         failures: Number of failures in a row.
         since: Time at which the pause became active, Unix seconds.
         reason: Reason for the pause.

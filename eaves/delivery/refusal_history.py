@@ -83,7 +83,7 @@ class RefusalHistory:
         suspect.passes = self._passes
         if suspect.rounds < ROUNDS or not self._is_unlikely(suspect):
             return False
-        self._refusals -= suspect.refusals  # they say nothing about the path
+        self._refusals -= suspect.refusals  # they say nothing about the network path
         del self._suspects[seq]
         return True
 

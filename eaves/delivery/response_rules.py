@@ -20,7 +20,7 @@ ACCEPTED = 202
 
 
 class DeliveryAction(enum.Enum):
-    """What a sender does next."""
+    """The next action of a sender."""
 
     DONE = "done"
     RETRY = "retry"
@@ -35,14 +35,14 @@ Source: retries.go, SelectiveRetry; the contract lists the same statuses except 
 
 
 class Blame(enum.Enum):
-    """What is at fault when an attempt fails, for lanes with unlimited retries."""
+    """The part that is at fault when an attempt fails, for lanes with unlimited retries."""
 
     EVENT = "event"
     """The event is at fault; another attempt doesn't help."""
     WAY = "way"
     """The receiver or the network path to it is at fault; any other event would fail too at this time."""
     UNKNOWN = "unknown"
-    """The event or the path may be at fault; the results of other entries decide (`eaves.delivery.refusal_history`)."""
+    """The event or the network path may be at fault; other entries decide (`eaves.delivery.refusal_history`)."""
 
 
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})

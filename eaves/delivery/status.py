@@ -12,7 +12,7 @@ class LaneDelivery:
 
     Attributes:
         lane: Name of the lane.
-        paused: Whether the path to the receiver counts as broken; then one entry is tried from time to time.
+        paused: Whether the network path to the receiver counts as broken; then one entry is tried from time to time.
         reason: Reason for the pause; empty when the lane isn't paused.
         status: HTTP status that paused the lane; 0 when there was no response.
         since: Time at which the pause began, Unix seconds; None when the lane isn't paused.

@@ -1,4 +1,4 @@
-"""Reasons for failures before a request was sent, when the path to the server is at fault and not the content."""
+"""Reasons for failures before a request was sent, when the network path is at fault and not the content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ConnectionFault:
     """The reason why a request was never sent.
 
     Attributes:
-        reason: What failed, for a message; foreign text in it has no limit.
+        reason: Text that says what failed, for a message; foreign text in it has no limit.
         hint: The setting to check.
     """
 

@@ -41,8 +41,8 @@ _log = logging.getLogger(__name__)
 class Spool(SpoolMeasures):
     """A durable queue in one SQLite file, for many threads and many processes; an object can't be used across a fork.
 
-    When the file is found damaged, the next call replaces it by a new one that holds every entry that can be read, and
-    keeps the damaged file beside it (see `eaves.spool.file.salvage`).
+    When the file is found damaged, the next call replaces it with a new one that holds every readable entry, and keeps
+    the damaged file beside it (see `eaves.spool.file.salvage`).
 
     Args:
         path: Path of the file, which is created together with its folder when it doesn't exist.

@@ -11,7 +11,7 @@ FIRST_FAILURE = 0x80
 Source: MQTT 5.0, section 2.4.
 """
 STATUSES = {
-    0x87: 403,  # not authorised: the path is at fault, and the queue pauses
+    0x87: 403,  # not authorised: the network path is at fault, and the queue pauses
     0x90: 422,  # topic name invalid: this broker never accepts this topic
     0x95: 413,  # packet too large; mosquitto sends it although section 3.4.2.1 doesn't list it
     0x97: 429,  # quota exceeded: the queue pauses

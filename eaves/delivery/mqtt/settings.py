@@ -14,7 +14,7 @@ CLOUDEVENTS, JSON = "cloudevents", "json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttTriggerSettings:
-    """How a trigger publishes: the section `mqtt` of a trigger with an mqtt:// or mqtts:// url."""
+    """Settings of a trigger's publishing: the section `mqtt` of a trigger with an mqtt:// or mqtts:// url."""
 
     format: str = setting(
         CLOUDEVENTS,

@@ -128,8 +128,8 @@ class Registry:
         Raises:
             RegistryError: When the registry fails.
         """
-        # Asked with the right to push, because some registries tell no other client about a repository that doesn't
-        # exist yet.
+        # The request asks for the right to push, because some registries hide a repository that doesn't exist yet from
+        # other clients.
         answer = self._ask("HEAD", f"{self._base}blobs/{descriptor.digest}", _PUSH)
         if answer.status == 404:
             return False

@@ -70,7 +70,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _repair_schema(path: Path, copy: Path, *, ledger: bool) -> None:
-    """Copy a spool, replacing its first page and the other pages that hold the schema by those of a new spool.
+    """Copy a spool, replacing its first page and the other pages that hold the schema with those of a new spool.
 
     The tables of every spool that this version created begin on the same pages, and the pages of the schema never
     change.

@@ -57,7 +57,7 @@ class Count:
 
 
 def replace_damaged(path: Path, *, ledger: bool = False) -> None:
-    """Replace a damaged file by a new one.
+    """Replace a damaged file with a new one.
 
     Args:
         path: Path of the file.

@@ -63,7 +63,7 @@ class _Findings:
 
     Attributes:
         repaired: Corrected frames by frame number.
-        damaged: For each frame number that can't be corrected, whether the frame's head can be trusted.
+        damaged: Numbers of frames that can't be corrected, each with whether its head can be trusted.
         ends: Numbers of the frames that end a transaction, ascending.
         last_good: Number of the last frame whose checksum is right or was corrected.
     """
@@ -240,7 +240,7 @@ def _log_path(database: Path) -> Path:
 
 
 def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:
-    """Replace the log by a repaired one; a process that is killed here leaves either the old or the new log."""
+    """Replace the log with a repaired one; a process that is killed here leaves either the old or the new log."""
     with replacing(path, sole_writer=True) as new:
         log.write(found, count, new)
 
@@ -261,7 +261,7 @@ def _repair_header(found: bytes, salts: bytes) -> bytes:
         if known[16:24] == salts:
             return known + join(checksum(known, order))
         if summed == stored:
-            return found  # the first frame's salts are damaged, or the log was started anew
+            return found  # the first frame's salts are damaged, or the log was restarted
     magic = _ORDERS.get(int.from_bytes(head[:4], "big"))
     if magic is None or head[8:12] != _REBUILT[8:12] or head[16:24] != salts:
         head, magic = _REBUILT + salts, "<"

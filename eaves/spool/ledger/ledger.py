@@ -40,7 +40,7 @@ TRIM = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalled:
-    """What the ledger knows about an event that is about to be put.
+    """The ledger's knowledge of an event that is about to be put.
 
     Attributes:
         has_line: Whether the event has a line.

@@ -53,7 +53,7 @@ class LedgerLine:
             dead letters' budget was used up; `lost` when the file was damaged and the event could not be read. A lost
             event is stored when it comes again.
         changed_at: Time at which the state changed last, Unix seconds.
-        repeats: How often the same event came again.
+        repeats: Number of times that the same event came again.
         reason: Reason why the event is dead or removed; empty otherwise.
         digest: Digest of the event's content in hexadecimal digits; empty when it isn't known.
         deleted: Number of lines that the ledger had deleted to keep its limit; set only in the first line of a reading

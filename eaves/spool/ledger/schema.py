@@ -300,7 +300,7 @@ def insert_lost(db: sqlite3.Connection, number: int) -> None:
 
 
 def set_last(db: sqlite3.Connection, number: int) -> None:
-    """Make the next line's number higher than this one."""
+    """Make the next line get a number above `number`."""
     db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ledger'", (number,))
     if not db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'ledger'").fetchone():
         db.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (number,))
