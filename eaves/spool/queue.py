@@ -167,7 +167,7 @@ class Spool(SpoolMeasures):
     ) -> list[Entry]:
         """Return the first entries of a lane that are due. They stay in the queue until they are acknowledged.
 
-        Entries that never failed come in the order they were put, failed ones in the order in which they became due.
+        Entries are in the order they were put. Of those that failed before, the ones due for longest are chosen.
 
         Args:
             lane: Name of the lane.
