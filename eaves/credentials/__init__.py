@@ -1,8 +1,8 @@
-"""Who a process says it is to a broker or a camera: read from files, and never shown.
+"""Credentials of a process for a broker or a camera, which are read from files and never shown.
 
-folder   a folder of files as Kubernetes mounts a Secret > Credentials
-fill_in  an address with placeholders > the address that is asked
-redact   text without what must not be shown
+folder        reading `Credentials` from a folder of files, as Kubernetes mounts a Secret
+placeholders  filling credentials into the query of an address
+redact        removing passwords and tokens from text
 """
 
 from eaves.credentials.folder import Credentials, read_credentials

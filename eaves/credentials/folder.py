@@ -1,4 +1,4 @@
-"""Credentials in a folder, one file each, as Kubernetes mounts a Secret.
+"""Credentials in a folder with one file each, as Kubernetes mounts a Secret.
 
 The same folder works on a laptop and in a pod. Files are read at each connection, so that a changed password or a
 renewed certificate is used without a restart.
@@ -12,26 +12,30 @@ from pathlib import Path
 from eaves.errors import ConfigError, Fault
 
 USERNAME, PASSWORD = "username", "password"
-"""Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
+"""File names of user name and password. Source: Kubernetes, Secrets of type kubernetes.io/basic-auth."""
 TOKEN = "token"  # noqa: S105 - the name of a file
-"""A bearer token; the name that Kubernetes gives the token of a ServiceAccount."""
+"""File name of a bearer token, as Kubernetes names the token of a ServiceAccount."""
 CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
-"""Source: Kubernetes, Secrets of type kubernetes.io/tls; `ca.crt` as cert-manager writes it beside them."""
+"""File names of certificate, private key and authorities. Source: Kubernetes, Secrets of type kubernetes.io/tls;
+cert-manager
+writes `ca.crt` beside them.
+"""
 MAX_BYTES = 1 << 20
-"""Largest file that is read: what a Secret may hold in all."""
+"""Maximum size of a file in bytes, which is the maximum size of a Secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What was found in a folder.
+    """Credentials that were found in a folder.
 
     Attributes:
-        username: User's name; empty when there is none.
-        password: Its password.
+        username: User name; empty when there is none.
+        password: Password of the user; empty when there is none.
         token: Bearer token (RFC 6750); empty when there is none.
-        certificate: File with the client's certificate, as PEM; None when there is none.
-        key: File with its private key, as PEM.
-        authorities_pem: Certificate authorities to trust beside the system's, as PEM; empty when there are none.
+        certificate: Path of the client's certificate, as PEM; None when there is none.
+        key: Path of the certificate's private key, as PEM; None when there is none.
+        authorities_pem: Certificate authorities to trust in addition to the system's, as PEM; empty when there are
+            none.
     """
 
     username: str = ""
@@ -45,14 +49,14 @@ class Credentials:
 def read_credentials(folder: Path | None) -> Credentials:
     """Read a folder that has any of `username`, `password`, `token`, `tls.crt` with `tls.key`, and `ca.crt`.
 
-    A line break at the end of a file is left out, as editors add one.
+    A line break at the end of a file is ignored, because editors add one.
 
     Args:
-        folder: The folder; None: no credentials.
+        folder: Path of the folder; None gives empty credentials.
 
     Raises:
-        ConfigError: When the folder isn't there, a file can't be read, or a certificate lacks its key; the message
-            names files and never what they hold.
+        ConfigError: When the folder doesn't exist, a file can't be read, or a certificate lacks its key. The message
+            names files and never their content.
     """
     if folder is None:
         return Credentials()
@@ -81,7 +85,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except UnicodeDecodeError:
-        raise _fault(path, "is not UTF-8", "") from None  # the cause holds what was read
+        raise _fault(path, "is not UTF-8", "") from None  # the cause contains what was read
     except OSError as error:
         raise _fault(path, f"can't be read: {error.strerror}", f"ls -l {path}") from error
 

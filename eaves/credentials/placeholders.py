@@ -1,4 +1,7 @@
-"""Addresses whose query holds a user's name and password: cameras ask for that, and eaves.yaml should hold neither."""
+"""Placeholders for user name and password in the query of an address.
+
+Some cameras require the credentials there, and eaves.yaml should contain neither.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from eaves.credentials.folder import Credentials
 
 
 def fill_in(address: str, credentials: Credentials) -> str:
-    """The address with `{username}` and `{password}` replaced by what the credentials say, percent-encoded.
+    """Return the address with `{username}` and `{password}` in its query replaced by the credentials, percent-encoded.
 
-    Only the query is looked at: the user's part of an address is logged in with, not sent.
+    The user information of an address is left unchanged, because it is used to log in and not sent.
     """
     path, mark, query = address.partition("?")
     for name, value in (("username", credentials.username), ("password", credentials.password)):

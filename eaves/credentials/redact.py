@@ -1,4 +1,4 @@
-"""Text for logs, status and errors without passwords and tokens."""
+"""Removal of passwords and tokens from text for logs, status and errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ _QUERY = re.compile(
 
 
 def redact(text: str) -> str:
-    """The text with the user's part of each address, and each query value named like a credential, replaced by ***.
+    """Return the text with secrets in its addresses replaced by `***`.
 
-    The placeholders of `fill_in` stay as they are.
+    Secrets are the user information of an address, and each query value with a name like that of a credential. The
+    placeholders of `fill_in` stay as they are.
     """
     return _QUERY.sub(rf"\1={HIDDEN}", _USERINFO.sub(f"{HIDDEN}@", text))
 
 
 def has_secrets(address: str) -> bool:
-    """Whether an address holds what `redact` would hide: it belongs in a file, not in eaves.yaml."""
+    """Return whether an address contains a secret that `redact` would hide.
+
+    Such a secret belongs in a file, not in eaves.yaml.
+    """
     return redact(address) != address

@@ -1,8 +1,8 @@
-"""Delivering what a spool holds: the status table, the HTTP client and the threads that do it.
+"""Delivery of a spool's entries: the response rules, the HTTP client and the threads that send.
 
-At least once: an entry is released in the commit that stores what came of it, so a crash between the answer and that
-commit sends the event again. Receivers recognise it by source and id. Nothing here decides where an event goes: that is
-in the lanes it was put on.
+Delivery is at least once: an entry is acknowledged in the commit that stores its results, so a crash between the
+response and that commit sends the event again. Receivers recognise it by source and id. The lanes that an event was put
+in decide where it is delivered.
 """
 
 from eaves.delivery.attempts import AttemptResult

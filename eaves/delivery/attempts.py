@@ -1,4 +1,4 @@
-"""What one attempt came to: sent, answered, and what that means."""
+"""One delivery attempt: sending an event, and judging the response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from eaves.events import Event
 from eaves.spool import Entry, Puts
 
 JUNK_STATUS = 502
-"""Source: knative/eventing, filter_handler.go: what a broker makes of a reply that is not a CloudEvent."""
+"""Status for a reply that is not a CloudEvent, as Knative's broker sets it.
+
+Source: knative/eventing, filter_handler.go.
+"""
 
 Send = Callable[[Event], SinkResponse]
 OnReply = Callable[[Entry, Event], Puts]
@@ -32,12 +35,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptResult:
-    """What is to be done about one entry.
+    """The result of one attempt for one entry.
 
     Attributes:
-        verdict: By Knative's table, for lanes whose retries end.
-        blame: For lanes whose retries don't.
-        reached: Whether anything was sent.
+        verdict: Action by Knative's table, for lanes with a limited number of retries.
+        status: HTTP status that decided it; 0 when there was no response.
+        blame: Part that is at fault, for lanes with unlimited retries.
+        reason: Reason for a failure; empty otherwise.
+        answer: Response of the sink; None when there was none.
+        puts: Events to store for the reply, with their lanes.
+        reached: Whether any part of the request was sent.
     """
 
     verdict: DeliveryAction
@@ -50,13 +57,14 @@ class AttemptResult:
 
 
 class AttemptJudge:
-    """Sends the entries of one lane and judges the answers.
+    """Sends the entries of one lane and judges the responses.
 
     Args:
-        lane: Its name, for the log.
-        send: Sends one event.
-        on_reply: Gives what to store for a reply; None when nobody asks for replies.
-        reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
+        lane: Name of the lane, for the log.
+        send: Function that sends one event and returns the response.
+        on_reply: Function that returns the events to store for a reply; None when replies are not requested.
+        reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
+            remains a success.
     """
 
     def __init__(self, lane: str, send: Send, on_reply: OnReply | None, *, reply_required: bool) -> None:
@@ -66,7 +74,7 @@ class AttemptJudge:
         self._reply_required = reply_required
 
     def judge(self, entry: Entry) -> AttemptResult:
-        """Send, and decide."""
+        """Send one entry's event and return the result."""
         try:
             answer = self._send(entry.event)
         except UnreachableError as error:
@@ -116,7 +124,7 @@ class AttemptJudge:
         return AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer, puts=puts)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
-        """Why a success without a reply is a failure; empty when it isn't."""
+        """Return why a success without a reply is a failure; empty when it isn't one."""
         if answer.fault:
             return f"answered {answer.status} with a broken CloudEvent: {shorten(answer.fault)}"
         if answer.body:

@@ -1,4 +1,4 @@
-"""The HTTP client of a sink."""
+"""The HTTP client that sends events to a sink."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpAnswer:
-    """An HTTP response as it came, its body bounded.
+    """An HTTP response with a body of limited size.
 
     Attributes:
         status: HTTP status.
-        headers: Its headers, names in lower case.
-        body: All of it after a 2xx, its first 64 KiB otherwise.
-        latency_ms: From sending to the last byte.
+        headers: Response headers, with names in lower case.
+        body: Whole body of a 2xx response; the first 64 KiB of any other.
+        latency_ms: Time from sending to the last byte of the response, in milliseconds.
     """
 
     status: int
@@ -46,15 +46,18 @@ class HttpAnswer:
 
 
 class SinkClient:
-    """Sends over HTTP on kept connections, from many threads. No redirects, and no retries: the spool does those.
+    """An HTTP client that keeps connections open and that many threads can use.
+
+    It follows no redirects and retries nothing; the spool handles retries.
 
     Args:
-        connections: Connections kept per host.
-        ca_certs_pem: Certificate authorities to trust beside the system's, as PEM (Knative's `K_CA_CERTS`).
-        proxies: Proxies of the process; loopback is always reached directly.
-        certificate: Files of a certificate and its private key, as PEM, that servers are shown when they ask for one.
+        connections: Maximum number of connections kept open per host.
+        ca_certs_pem: Certificate authorities to trust in addition to the system's, as PEM (Knative's `K_CA_CERTS`).
+        proxies: Proxies of the process; loopback addresses are always reached directly.
+        certificate: Paths of a client certificate and its private key, as PEM, for servers that ask for one.
         socket_options: Options of every connection's socket, as `setsockopt` takes them, in place of urllib3's own.
-        clock: For Retry-After dates. The time limits of an exchange are real time, as sockets know no other.
+        clock: Clock for dates in Retry-After. The time limits of an exchange are in real time, because sockets support
+            nothing else.
 
     Raises:
         ValueError: When `ca_certs_pem` or `certificate` holds no certificate that can be read.
@@ -84,7 +87,7 @@ class SinkClient:
         self._http.close()
 
     def abort(self) -> None:
-        """End every exchange that is under way, from any thread: whoever waits in one gets a DeliveryError."""
+        """End every exchange in progress, from any thread; each thread that waits in one gets a DeliveryError."""
         self._http.abort()
 
     def __enter__(self) -> Self:
@@ -102,19 +105,19 @@ class SinkClient:
         timeout_s: float,
         more_headers: Mapping[str, str] | None = None,
     ) -> SinkResponse:
-        """Send one event in binary mode and read the answer.
+        """Send one event in binary mode and read the response.
 
         Args:
-            url: The sink.
-            event: What to send.
-            prefer_reply: Say that a CloudEvent in the answer is wanted.
-            timeout_s: For the exchange, see `exchange`.
-            more_headers: Beside those of the event.
+            url: URL of the sink.
+            event: Event to send.
+            prefer_reply: Whether to ask for a CloudEvent in the response.
+            timeout_s: Time limit of the exchange in seconds; see `exchange`.
+            more_headers: Headers to send in addition to those of the event.
 
         Raises:
-            EventError: When the event can't be encoded; it never can.
-            UnreachableError: When nothing was sent: no connection, a proxy that refuses it, or TLS that failed.
-            DeliveryError: When there is no usable answer.
+            EventError: When the event can't be encoded; a retry would fail too.
+            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed.
+            DeliveryError: When there is no usable response.
         """
         headers, body = build_message(event, prefer_reply=prefer_reply, more_headers=more_headers)
         answer = self.exchange("POST", url, headers=headers, body=body, timeout_s=timeout_s)
@@ -130,19 +133,20 @@ class SinkClient:
         timeout_s: float,
         connect_s: float = CONNECT_TIMEOUT_S,
     ) -> HttpAnswer:
-        """One request as it is, and its answer as it came.
+        """Send one HTTP request and return the response unchanged.
 
         Args:
             method: GET or POST.
-            url: Where to.
-            headers: Of the request.
-            body: Of the request; in pieces it needs a header Content-Length.
-            connect_s: For connecting, and for each piece to be sent.
-            timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
+            url: URL of the request.
+            headers: Headers of the request.
+            body: Body of the request; a body in parts needs a Content-Length header.
+            connect_s: Time limit for connecting, and for each part that is sent, in seconds.
+            timeout_s: Time limit for connecting and then for every wait for bytes, in seconds. A response that arrives
+                slowly is cut off when this time is over.
 
         Raises:
-            UnreachableError: When nothing was sent: no connection, a proxy that refuses it, or TLS that failed.
-            DeliveryError: When there is no usable answer.
+            UnreachableError: When nothing was sent, because no connection was made, a proxy refused it or TLS failed.
+            DeliveryError: When there is no usable response.
         """
         started = time.monotonic()
         timeout = urllib3.Timeout(connect=min(connect_s, timeout_s), total=timeout_s)
@@ -169,7 +173,7 @@ class SinkClient:
 def build_message(
     event: Event, *, prefer_reply: bool, more_headers: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], bytes]:
-    """Headers and body of the request that delivers an event; arguments as for `SinkClient.post`."""
+    """Return headers and body of the request that delivers an event; arguments as for `SinkClient.post`."""
     headers, body = encode_binary(event)
     headers |= more_headers or {}
     if prefer_reply:
@@ -178,13 +182,13 @@ def build_message(
 
 
 def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> SinkResponse:
-    """What an HTTP answer says of an event.
+    """Return the sink's response with its reply event, when it has one.
 
     Args:
-        answer: The answer.
-        url: Who gave it, for the log.
-        event: What was sent.
-        now: Unix seconds, for Retry-After dates.
+        answer: HTTP response.
+        url: URL of the sink, for the log.
+        event: Event that was sent.
+        now: Current time in Unix seconds, for dates in Retry-After.
     """
     reply, fault = None, ""
     # "Responses with a 202 response code MUST NOT be processed as reply events" (data plane contract).
@@ -205,5 +209,5 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
 
 
 def no_answer(url: str, error: Exception) -> DeliveryError:
-    """The error of a request that was sent and has no usable answer."""
+    """Return the error for a request that was sent and got no usable response."""
     return DeliveryError(f"no answer from {url}: {shorten(str(error))}", hint="check that it runs")

@@ -1,4 +1,4 @@
-"""What delivers one lane: one thread that looks and waits, and as many that send as there is work for."""
+"""Delivery of one lane: one thread that selects entries and waits, and as many sending threads as are needed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from eaves.spool.file.database import Version
 LEASE_POLL_S = 0.5
 IDLE_S = 30.0
 SPOOL_PAUSE_S = 1.0
-"""Shortest pause after the spool could not be read or written, so that a full disk is not met with a busy loop."""
+"""Shortest pause after the spool could not be read or written, in seconds; it avoids a busy loop while the disk is
+full.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +36,7 @@ OnDead = Callable[[Entry, AttemptResult], Puts]
 
 
 class DeliveryOutcome(enum.Enum):
-    """What became of one attempt."""
+    """Outcome of one attempt."""
 
     DELIVERED = "delivered"
     RETRIED = "retried"
@@ -43,14 +45,14 @@ class DeliveryOutcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryAttempt:
-    """One attempt, for whoever counts or shows them.
+    """One attempt, for counting or display.
 
     Attributes:
-        entry: What was sent.
-        outcome: What became of it.
-        status: HTTP status that decided it, 0 when there was no answer.
-        reason: Why it failed, empty otherwise.
-        answer: What was answered, None without an answer.
+        entry: Entry that was sent.
+        outcome: Outcome of the attempt.
+        status: HTTP status that decided it; 0 when there was no response.
+        reason: Reason for a failure; empty otherwise.
+        answer: Response of the sink; None when there was none.
     """
 
     entry: Entry
@@ -63,35 +65,37 @@ class DeliveryAttempt:
 class Deliverer:
     """Delivers the entries of one lane until it is stopped.
 
-    Entries are sent in the order they were put, but one that waits for its back-off lets those behind it pass.
-
-    A lane whose retries end (`Backoff.retry`) follows Knative's table: an entry is given up on when it is refused or
-    its retries are used up. A lane whose retries never end gives up on an entry only when the entry is at fault: when
-    the status says so (`Blame.EVENT`), or when other entries get through while this one is refused round after round
-    (`RefusalHistory`). Everything else pauses the lane: one entry is tried now and then, another each time, so that a
-    link that is down for days costs an attempt and a write now and then and not one per entry.
+    Entries are sent in the order they were put, but an entry that waits for its back-off doesn't block those behind it.
+    In a lane with limited retries (`Backoff.retry`) Knative's table applies: an entry becomes a dead letter when it is
+    refused or its retries are used up. In a lane with unlimited retries an entry becomes a dead letter only when the
+    entry is at fault: when the status says so (`Blame.EVENT`), or when other entries succeed while this one is refused
+    in several rounds (`RefusalHistory`). Every other failure pauses the lane: from time to time one entry is tried, a
+    different one each time, so that a link that is down for days costs one attempt and one write each time, not one per
+    entry.
 
     Args:
-        spool: Holds the entries.
-        lane: Which of them.
-        send: Sends one event. A DeliveryError, or another EavesError by its `http_status`, counts as an answer; any
-            other exception is logged with its traceback and retried.
-        backoff: How often and how long apart.
-        parallel: Attempts at the same time.
-        on_reply: Gives what to store for a reply, in the commit that releases the entry. With it a body that is no
-            CloudEvent is a failure; without it nobody asked for a reply and bodies are ignored.
-        reply_required: An empty success is a failure too, but for 202, which says that there is no reply.
-        on_dead: Gives what to store instead of a dead letter; when it gives nothing the dead letter is kept.
-        tell_dead: Gives what to store beside a dead letter that is kept, in its commit.
-        observe: Told of every attempt, after the spool knows of it.
-        wait_out: An event that reached nobody (UnreachableError) costs no attempt: the lane pauses until the sink is
-            back, however long that takes.
-        lease: Taken before anything is delivered, and waited for.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        spool: Spool of the entries.
+        lane: Name of the lane.
+        send: Function that sends one event. A DeliveryError counts as no response, and another EavesError as a response
+            with its `http_status`; any other exception is logged with its traceback and retried.
+        backoff: Number of retries and pauses between them.
+        parallel: Maximum number of attempts at the same time.
+        on_reply: Function that returns the events to store for a reply, in the commit that acknowledges the entry. With
+            it a body that is no CloudEvent is a failure; without it no reply is requested and bodies are ignored.
+        reply_required: Whether a success without a reply is a failure; status 202, which says that there is no reply,
+            remains a success.
+        on_dead: Function that returns events to store instead of a dead letter; when it returns none, the dead letter
+            is kept.
+        tell_dead: Function that returns events to store in the same commit as a dead letter that is kept.
+        observe: Function that is called with every attempt after its result was written to the spool.
+        wait_out: Whether an event that reached no server (UnreachableError) costs no attempt; the lane then pauses
+            until the sink is reachable, however long that takes.
+        lease: Lease to acquire before anything is delivered; the deliverer waits for it.
+        clock: Clock for wall time and monotonic time.
+        jitter: Function that returns random numbers in [0, 1).
 
     Attributes:
-        lane: The lane.
+        lane: Name of the lane.
     """
 
     def __init__(
@@ -135,14 +139,14 @@ class Deliverer:
         self._thread = threading.Thread(target=self._run, name=f"deliver-{lane}", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start to deliver."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> bool:
-        """Finish what is in flight and leave the rest queued.
+        """Finish the attempts in flight and leave the other entries queued.
 
         Returns:
-            False when something was still in flight after `timeout_s`; the lease is then kept, as it should be.
+            False when an attempt was still in flight after `timeout_s` seconds; the lease is then kept on purpose.
         """
         with self._state:
             self._stopping = True
@@ -157,7 +161,7 @@ class Deliverer:
         return stopped
 
     def status(self) -> LaneDelivery:
-        """How the delivery of the lane is doing."""
+        """Return the state of the lane's delivery."""
         with self._state:
             attempts = dict(self._attempts)
             if not self._pause.active:
@@ -173,13 +177,13 @@ class Deliverer:
             )
 
     def try_now(self) -> None:
-        """Make the next attempt now even when the lane is paused; when it fails, the pause goes on."""
+        """Make the next attempt now even when the lane is paused; when it fails, the lane stays paused."""
         with self._state:
             self._pause.cut_short()
             self._state.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether the thread that looks after the lane runs."""
+        """Return whether the lane's thread runs."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -191,12 +195,12 @@ class Deliverer:
                 self._pause_lane(
                     f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S
                 )
-            except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
+            except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
                 _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
                 self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
-        """Wait until an attempt may be made; False when it isn't ours to make, or not any more."""
+        """Wait until an attempt may be made; return False when another process has the lease or the deliverer stops."""
         with self._state:
             while not self._stopping and (wait_s := self._blocked_s()) > 0:
                 self._clock.wait(self._state, wait_s)
@@ -208,17 +212,17 @@ class Deliverer:
             return False
 
     def _blocked_s(self) -> float:
-        """How long no attempt may be made unless something changes, seconds; 0 when one may."""
+        """Return for how many seconds no attempt may be made unless something changes; 0 when one may be made."""
         return self._pause.left_s() or (0.0 if self._free() > 0 else IDLE_S)
 
     def _free(self) -> int:
-        """Attempts that may be begun: one at a time after a failure, until one gets through."""
+        """Return how many attempts may be started: after a failure one at a time, until one succeeds."""
         return (1 if self._pause.failures else self._parallel) - len(self._in_flight)
 
     def _deliver_next(self) -> None:
         self._spool.keep_limits()
         version = self._spool.version(self.lane)
-        if self._stopping:  # `stop` wakes after it sets this: looked at in this order, neither is missed
+        if self._stopping:  # `stop` sets this before it wakes; this order of checks misses neither
             return
         now = self._clock.now()
         with self._state:
@@ -226,7 +230,7 @@ class Deliverer:
         if free <= 0:  # an attempt has failed since `_ready`
             return
         limit = 1 if failing else free
-        entries = self._choose(limit, now, busy, failing=failing)  # without the lock: it may take long
+        entries = self._choose(limit, now, busy, failing=failing)  # without the lock, because the query may take long
         chosen = frozenset(entry.seq for entry in entries)
         with self._state:
             self._in_flight |= chosen
@@ -234,20 +238,20 @@ class Deliverer:
             self._handle(entries[0])
             return
         self._submit(entries)
-        if len(entries) < limit:  # all that is due is in flight
+        if len(entries) < limit:  # all due entries are in flight
             self._wait_for_more(version, now, busy | chosen)
 
     def _submit(self, entries: list[Entry]) -> None:
         for number, entry in enumerate(entries):
             try:
                 self._workers.submit(entry)
-            except RuntimeError:  # no thread: what nobody has taken is not in flight
+            except RuntimeError:  # no thread was started, so entries that no thread has taken are not in flight
                 with self._state:
                     self._in_flight.difference_update(left.seq for left in entries[number:])
                 raise
 
     def _wait_for_more(self, version: Version, now: float, busy: frozenset[int]) -> None:
-        """Wait until an entry beside those in flight is due; one in flight that is to be sent again ends it, too."""
+        """Wait until an entry beside those in flight is due, or one in flight must be sent again."""
         due = self._spool.next_due(self.lane, exclude=busy)
         if due is None and not busy:
             with self._state:  # an empty lane isn't paused, and its spool works
@@ -255,9 +259,10 @@ class Deliverer:
         self._spool.wait(version, IDLE_S if due is None else min(IDLE_S, max(0.0, due - now)))
 
     def _choose(self, limit: int, now: float, busy: frozenset[int], *, failing: bool) -> list[Entry]:
-        """What to send next: the first that are due, or after a failure another one than was tried last.
+        """Return the entries to send next: the first due ones, or after a failure one that was not tried last.
 
-        Those are the one behind it and the newest in turn, so that many bad entries in a row don't hide the good ones.
+        After a failure the entry behind the last one and the newest entry are tried in turn, so that many bad entries
+        in a row don't hide the good ones.
         """
         if not failing:
             return self._spool.peek(self.lane, limit=limit, now=now, exclude=busy)
@@ -270,13 +275,13 @@ class Deliverer:
         return found
 
     def _handle(self, entry: Entry) -> None:
-        """Send one entry and record what came of it; never raises."""
+        """Send one entry and record the result; never raise."""
         is_settled = False
         try:
             is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
             self._pause_lane(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
-        except Exception:  # noqa: BLE001 - its thread must live
+        except Exception:  # noqa: BLE001 - the sending thread must not end
             _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
             self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
@@ -287,9 +292,9 @@ class Deliverer:
                 self._spool.wake(self.lane)
 
     def _record(self, entry: Entry, judged: AttemptResult) -> bool:
-        """Make it durable, then tell; whether the entry is gone for good.
+        """Write the result to the spool, then notify the observer; return whether the entry is permanently removed.
 
-        A dead letter isn't: an operator may queue it again before it counts as no longer in flight.
+        A dead letter isn't, because an operator may queue it again before it is removed from the entries in flight.
         """
         if judged.verdict is DeliveryAction.DONE:
             self._spool.ack(entry, puts=judged.puts)
@@ -309,7 +314,7 @@ class Deliverer:
             self._try_again(entry, judged)
             outcome = DeliveryOutcome.RETRIED
         if outcome is not DeliveryOutcome.RETRIED or (self._backoff.retry is not None and judged.reached):
-            with self._state:  # the receiver has answered, and not about the way
+            with self._state:  # the receiver has responded, and the network path is not at fault
                 self._pause.end()
         self._notify(entry, outcome, judged)
         return outcome is DeliveryOutcome.DELIVERED
@@ -327,7 +332,7 @@ class Deliverer:
     def _try_again(self, entry: Entry, judged: AttemptResult) -> None:
         asked_s = judged.answer.retry_after_s if judged.answer else None
         if self._backoff.retry is None:
-            # What may be the event's fault lets the next entry try at once; only when that fails too is there a pause.
+            # When the event may be at fault, the next entry is tried at once; the lane pauses only when that fails too.
             lenient = judged.blame is Blame.UNKNOWN
             self._pause_lane(judged.reason, judged.status, at_least_s=asked_s, lenient=lenient)
         elif self._wait_out and not judged.reached:
@@ -343,8 +348,8 @@ class Deliverer:
         if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
-            told = self._ask(self._tell_dead, entry, judged)
-            self._spool.dead_letter(entry, judged.reason, judged.status, puts=told)
+            reports = self._ask(self._tell_dead, entry, judged)
+            self._spool.dead_letter(entry, judged.reason, judged.status, puts=reports)
         _log.warning(
             "queue %s: gave up on event %s: %s",
             self.lane,
@@ -358,7 +363,7 @@ class Deliverer:
             return ()
         try:
             return give(entry, judged)
-        except Exception:  # noqa: BLE001 - an event must end up somewhere
+        except Exception:  # noqa: BLE001 - the dead letter is kept instead
             _log.exception("queue %s: keeping the dead letter here", self.lane)
             return ()
 
@@ -372,7 +377,7 @@ class Deliverer:
         )
         try:
             self._observe(attempt)
-        except Exception:  # noqa: BLE001 - what is told of is already durable
+        except Exception:  # noqa: BLE001 - the spool has the result already
             _log.exception("queue %s: the observer failed", self.lane)
 
     def _pause_lane(

@@ -1,4 +1,4 @@
-"""The pause of one lane: how long nothing is tried while the way to the receiver is held to be broken, and why."""
+"""The pause of one lane after failures that blame the receiver or the network path to it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _log = logging.getLogger(__name__)
 
 
 class Pause:
-    """Failures in a row, and the pause that they make. Not safe for threads: its caller holds a lock.
+    """The number of failures in a row, and the pause that results. Not thread-safe; its caller holds a lock.
 
     Args:
-        lane: Its name, for the log.
-        backoff: How pauses grow.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        lane: Name of the lane, for the log.
+        backoff: Back-off that gives the lengths of pauses.
+        clock: Clock for wall time and monotonic time.
+        jitter: Function that returns random numbers in [0, 1).
 
     Attributes:
-        active: Whether the way is held to be broken: from a failure that says so until something gets through.
-        failures: Failures in a row.
-        since: Since when it is active, Unix seconds.
-        reason: Why.
-        status: HTTP status of the last failure, 0 without an answer.
+        active: Whether the network path counts as broken, from the failure that says so until an attempt succeeds.
+        failures: Number of failures in a row.
+        since: Time at which the pause became active, Unix seconds.
+        reason: Reason for the pause.
+        status: HTTP status of the last failure; 0 when there was no response.
     """
 
     def __init__(self, lane: str, backoff: Backoff, clock: Clock, jitter: Callable[[], float]) -> None:
@@ -41,17 +41,19 @@ class Pause:
         self.status = 0
 
     def left_s(self) -> float:
-        """Seconds until the next attempt may be made; 0 when it may."""
+        """Return the seconds until the next attempt may be made; 0 when it may be made now."""
         return max(0.0, self._until - self._clock.monotonic())
 
     def fail(self, reason: str, status: int, *, at_least_s: float | None = None, lenient: bool = False) -> None:
-        """Make the pause longer. Attempts that were already in flight and fail too don't.
+        """Record a failure and extend the pause.
+
+        Failures of other attempts that were already in flight don't extend it.
 
         Args:
-            reason: Why.
-            status: HTTP status, 0 without an answer.
-            at_least_s: Shortest pause.
-            lenient: The first failure in a row makes no pause yet.
+            reason: Reason for the failure.
+            status: HTTP status; 0 when there was no response.
+            at_least_s: Minimum length of the pause in seconds.
+            lenient: Whether the first failure in a row makes no pause yet.
         """
         if self.left_s() <= 0:
             self.failures += 1
@@ -66,11 +68,11 @@ class Pause:
         self.active, self.reason, self.status = True, reason, status
 
     def cut_short(self) -> None:
-        """Let the next attempt be made now. It decides whether the pause goes on."""
+        """Allow the next attempt now; its result decides whether the pause continues."""
         self._until = float("-inf")
 
     def end(self) -> None:
-        """The receiver has answered, so the way works; or nothing is left to try."""
+        """End the pause, because the receiver has responded or no entry is left to try."""
         if self.active:
             _log.info("queue %s isn't paused any more", self._lane)
         self.active, self.failures = False, 0

@@ -1,7 +1,7 @@
-"""Whose fault a refusal is: judged by how other entries fared on the same way.
+"""Finding out whether a refused entry is at fault, from the results of other entries to the same receiver.
 
-A proxy that answers 403 to everything and a firewall that answers 403 to one image look alike from that one image. What
-tells them apart is whether other entries get through meanwhile.
+A proxy that answers 403 to everything and a firewall that answers 403 to one image look alike from that one image. The
+difference is whether other entries succeed meanwhile.
 """
 
 from __future__ import annotations
@@ -10,26 +10,31 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 ROUNDS = 3
-"""Refusals, with others getting through between them, before an entry is held to be at fault."""
+"""Minimum number of refusals, with successes of other entries between them, before an entry counts as at fault."""
 MAX_CHANCE = 1e-5
-"""How likely it may be that so many refusals hit one entry by chance."""
+"""Maximum probability that so many refusals hit one entry by chance."""
 MOST_COUNTED = 8
-"""Refusals of one entry that are counted. Of one whose refusals are chance few are ever in a row, and many entries that
-are at fault and come again and again don't hide each other's."""
+"""Maximum number of refusals that are counted for one entry. An entry that is refused by chance rarely has many in a
+row,
+and without the limit, many entries that are at fault and are tried repeatedly would hide each other's fault.
+"""
 MAX_SUSPECTS = 10_000
-"""Entries remembered; the one refused longest ago is forgotten first and begins anew. About 200 bytes each."""
+"""Maximum number of entries that are remembered, about 200 bytes each. The one refused longest ago is forgotten first;
+its
+count then starts again.
+"""
 
 
 @dataclass(slots=True)
 class _Suspect:
-    """What is known of an entry that was refused.
+    """The record of an entry that was refused.
 
     Attributes:
-        rounds: Refusals between which another entry got through, the first included.
-        refusals: Refusals in all, as far as they are counted.
-        passes: Entries that had got through when it was last refused.
-        passes_before: Entries that had got through when its first round began.
-        refusals_before: Refusals of other entries up to then.
+        rounds: Number of refusals with a success of another entry between them, including the first.
+        refusals: Number of all refusals, up to `MOST_COUNTED`.
+        passes: Number of successes of other entries at the time of the last refusal.
+        passes_before: Number of successes of other entries at the start of the first round.
+        refusals_before: Number of refusals of other entries at the start of the first round.
     """
 
     rounds: int
@@ -40,7 +45,7 @@ class _Suspect:
 
 
 class RefusalHistory:
-    """The refusals and successes of one lane. Not safe for threads: its caller holds a lock."""
+    """The refusals and successes of one lane. Not thread-safe; its caller holds a lock."""
 
     def __init__(self) -> None:
         self._passes = 0
@@ -48,16 +53,16 @@ class RefusalHistory:
         self._suspects: OrderedDict[int, _Suspect] = OrderedDict()
 
     def passed(self, seq: int) -> None:
-        """An entry got through."""
+        """Record that an entry succeeded."""
         self._passes += 1
         self._suspects.pop(seq, None)
 
     def refused(self, seq: int) -> bool:
-        """An entry was refused; whether that is its own fault.
+        """Record that an entry was refused; return whether the entry itself is at fault.
 
-        It is after three rounds when many others got through and none was refused, and after ten at most. Where
-        others were refused as well, say by one of two replicas, it takes as many rounds as make it unlikely that chance
-        hit this one each time.
+        An entry counts as at fault after three rounds when many other entries succeeded and none was refused, and after
+        ten rounds at most. When others were refused as well, for example by one of two replicas, it takes as many
+        rounds as make it unlikely that chance hit this entry each time.
         """
         suspect = self._suspects.get(seq)
         if suspect is None:
@@ -70,7 +75,7 @@ class RefusalHistory:
             suspect.refusals += 1
             self._refusals += 1
         if self._passes == suspect.passes:
-            if suspect.rounds == 1:  # nobody got through since: its first round begins only now
+            if suspect.rounds == 1:  # no other entry succeeded since, so its first round starts now
                 suspect.passes_before = self._passes
                 suspect.refusals_before = self._refusals - suspect.refusals
             return False
@@ -78,7 +83,7 @@ class RefusalHistory:
         suspect.passes = self._passes
         if suspect.rounds < ROUNDS or not self._is_unlikely(suspect):
             return False
-        self._refusals -= suspect.refusals  # they say nothing about the way
+        self._refusals -= suspect.refusals  # they say nothing about the network path
         del self._suspects[seq]
         return True
 

@@ -1,4 +1,4 @@
-"""Dead letters: what no function took becomes an event that says so, at a relay, a local broker and an agent."""
+"""Rejection events: the event that reports a dead letter of a relay, a local broker or an agent."""
 
 from __future__ import annotations
 
@@ -13,39 +13,45 @@ from eaves.events import IMAGE_REJECTED, Event, event_id, source_uri
 from eaves.problem_document import TYPE_PREFIX, parse_problem
 
 DESTINATION, CODE, DATA = "knativeerrordest", "knativeerrorcode", "knativeerrordata"
-"""What a Knative broker adds to a dead letter: who refused it, with which status, and the first 1,024 bytes of the
-answer as base64. Source: knative/eventing, pkg/kncloudevents/attributes/dead_letter_attributes.go."""
+"""Extensions that a Knative broker adds to a dead letter: the URL that refused it, the status, and the first 1,024
+bytes
+of the response as base64.
+
+Source: knative/eventing, pkg/kncloudevents/attributes/dead_letter_attributes.go.
+"""
 ADDED = frozenset({DESTINATION, CODE, DATA, "knativearrivaltime", "knativebrokerttl"})
-"""Extensions that a broker adds on the way. The same event has other values of them each time."""
+"""Extensions that a broker adds in transit; their values differ each time the same event is sent."""
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
 NAME = "relay"
-"""Last part of the `source` of these events."""
+"""Last part of the `source` of rejection events."""
 PROBLEM_TYPE = f"{TYPE_PREFIX}rejected"
 DETAIL_CHARACTERS = 700
 
 
 def is_dead_letter(event: Event) -> bool:
-    """Whether a broker gave up on an event and sent it here."""
+    """Return whether a broker sent the event as a dead letter."""
     return DESTINATION in event.extensions or CODE in event.extensions
 
 
 def strip(event: Event) -> Event:
-    """An event as its source sent it, without what brokers add."""
+    """Return the event as its source sent it, without the extensions that brokers add."""
     if not ADDED & event.extensions.keys():
         return event
     return replace(event, extensions={name: value for name, value in event.extensions.items() if name not in ADDED})
 
 
 def build_rejection(letter: Event, site: str) -> Event:
-    """The event that says who gave up on an event, and why: the same however often the same one does.
+    """Return the event that reports which receiver refused an event, and why.
+
+    It has the same id each time that receiver refuses the event.
 
     Args:
-        letter: The dead letter, with the broker's extensions.
-        site: The site's name.
+        letter: Dead letter with the broker's extensions.
+        site: Name of the site.
     """
-    told = letter.extensions
+    extensions = letter.extensions
     return Event(
-        id=event_id(letter.source, f"{letter.id}\0rejected\0{told.get(DESTINATION, '')}"),
+        id=event_id(letter.source, f"{letter.id}\0rejected\0{extensions.get(DESTINATION, '')}"),
         source=source_uri(site, NAME),
         type=IMAGE_REJECTED,
         subject=letter.subject,
@@ -53,7 +59,7 @@ def build_rejection(letter: Event, site: str) -> Event:
         datacontenttype="application/json",
         data=json.dumps(_build_problem(letter)).encode(),
         extensions={
-            **{name: told[name] for name in PASSED_ON if name in told},
+            **{name: extensions[name] for name in PASSED_ON if name in extensions},
             "causeid": letter.id,
             "causesource": letter.source,
         },
@@ -61,20 +67,23 @@ def build_rejection(letter: Event, site: str) -> Event:
 
 
 def build_refusal(event: Event, site: str, *, by: str, status: int, reason: str) -> Event:
-    """The event that says that somebody at this site gave up on an event; see `build_rejection`.
+    """Return the event that reports that a part of this site refused an event; see `build_rejection`.
 
     Args:
-        event: The event.
-        site: The site's name.
-        by: Who refused it: a trigger, or a function's address.
-        status: HTTP status that decided it, 0 when there was no answer.
-        reason: Why.
+        event: Event that was refused.
+        site: Name of the site.
+        by: Trigger's name or function's address that refused it.
+        status: HTTP status that decided it; 0 when there was no response.
+        reason: Reason for the refusal.
     """
     return build_rejection(event.with_extensions(**{DESTINATION: by, CODE: str(status), DATA: reason}), site)
 
 
 def _build_problem(letter: Event) -> dict[str, Any]:
-    """Source: RFC 9457, section 3.1; the members of a function's own problem are taken over."""
+    """Return a problem document that includes the members of the function's own problem.
+
+    Source: RFC 9457, section 3.1.
+    """
     code = letter.extensions.get(CODE, "")
     answered = _decode(letter.extensions.get(DATA, ""))
     problem = parse_problem(answered)

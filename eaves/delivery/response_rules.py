@@ -1,6 +1,6 @@
-"""What a sender does about an answer: pure functions and values.
+"""Rules for what a sender does after an HTTP response; pure functions and values.
 
-Source: Knative Eventing data plane contract (knative/specs, specs/eventing/data-plane.md), and what its code does where
+Source: Knative Eventing data plane contract (knative/specs, specs/eventing/data-plane.md), and its implementation where
 the contract leaves room (knative/eventing, pkg/kncloudevents/retries.go).
 """
 
@@ -14,13 +14,13 @@ from eaves.events import Event
 from eaves.problem_document import find_kind, parse_problem
 
 NO_ANSWER = 0
-"""Stands for an HTTP status where there was none."""
+"""Value used in place of an HTTP status when there was no response."""
 ACCEPTED = 202
-"""Taken, without a reply: a body that comes with it is never one."""
+"""HTTP status of an event that was accepted without a reply; a body in such a response is never a reply."""
 
 
 class DeliveryAction(enum.Enum):
-    """What a sender does next."""
+    """The next action of a sender."""
 
     DONE = "done"
     RETRY = "retry"
@@ -28,40 +28,43 @@ class DeliveryAction(enum.Enum):
 
 
 RETRIED_STATUSES = frozenset({NO_ANSWER, 404, 408, 409, 429})
-"""Retried besides 5xx. Source: retries.go, SelectiveRetry; the contract lists the same but for 408."""
+"""Statuses that are retried besides 5xx.
+
+Source: retries.go, SelectiveRetry; the contract lists the same statuses except 408.
+"""
 
 
 class Blame(enum.Enum):
-    """What a failure says is wrong, for lanes that never give up."""
+    """The part that is at fault when an attempt fails, for lanes with unlimited retries."""
 
     EVENT = "event"
-    """The event: no other attempt helps."""
+    """The event is at fault; another attempt doesn't help."""
     WAY = "way"
-    """The way to the receiver, or the receiver: any other event would fare the same just now."""
+    """The receiver or the network path to it is at fault; any other event would fail too at this time."""
     UNKNOWN = "unknown"
-    """Either: other entries tell (`eaves.delivery.refusal_history`)."""
+    """The event or the network path may be at fault; other entries decide (`eaves.delivery.refusal_history`)."""
 
 
 EVENT_STATUSES = frozenset({400, 411, 413, 415, 422})
 WAY_STATUSES = frozenset({NO_ANSWER, 401, 403, 404, 405, 407, 410, 429, 502, 503, 504})
-"""Besides every 3xx: what proxies, gateways and logins answer, whatever the event."""
+"""Statuses that proxies, gateways and logins return for any event; every 3xx status counts too."""
 EVENT_PROBLEMS = frozenset(
     {"input", "event", "unsupported-content", "image", "image-too-large", "claim", "claim-too-large", "tensor"}
 )
-"""Problem types of a function that say that the event is at fault, whatever status a proxy made of them."""
+"""Problem types of a function that blame the event, whatever status a proxy replaced the function's status by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkResponse:
-    """What a function (or any HTTP sink) answered.
+    """The response of a function or of any other HTTP sink.
 
     Attributes:
         status: HTTP status.
-        event: The reply when the body is a CloudEvent.
-        body: The body otherwise.
-        fault: Why a 2xx reply can't be used, empty otherwise.
-        retry_after_s: The Retry-After header in seconds, None without one.
-        latency_ms: From sending to the last byte.
+        event: Reply, when the body is a CloudEvent.
+        body: Body, when it is no CloudEvent.
+        fault: Reason why a 2xx reply can't be used; empty otherwise.
+        retry_after_s: Value of the Retry-After header in seconds; None when there is none.
+        latency_ms: Time from sending to the last byte of the response, in milliseconds.
     """
 
     status: int
@@ -73,7 +76,7 @@ class SinkResponse:
 
 
 def choose_action(status: int) -> DeliveryAction:
-    """What a sender does about an HTTP status, or about `NO_ANSWER`."""
+    """Return the sender's action for an HTTP status or for `NO_ANSWER`."""
     if 200 <= status < 300:
         return DeliveryAction.DONE
     if status >= 500 or status in RETRIED_STATUSES:
@@ -82,18 +85,18 @@ def choose_action(status: int) -> DeliveryAction:
 
 
 def find_blame(status: int, body: bytes = b"") -> Blame:
-    """What a failure says is wrong."""
+    """Return what is at fault for a failed attempt, by status and response body."""
     if status in EVENT_STATUSES or find_kind(parse_problem(body)) in EVENT_PROBLEMS:
         return Blame.EVENT
     return Blame.WAY if status in WAY_STATUSES or 300 <= status < 400 else Blame.UNKNOWN
 
 
 def shorten(text: str, limit: int = 256) -> str:
-    """Foreign text for a reason or a log line: one line, bounded, without passwords and tokens."""
+    """Return foreign text as one line of limited length without passwords and tokens, for a reason or a log line."""
     return redact(" ".join(text.split()))[:limit]
 
 
 def describe_response(status: int, body: bytes) -> str:
-    """An answer that isn't a success, as a reason."""
+    """Return the reason text for a response that isn't a success."""
     text = shorten(body[:1024].decode("utf-8", "replace"))
     return f"answered {status}: {text}" if text else f"answered {status}"

@@ -1,4 +1,4 @@
-"""How the delivery of one lane is doing, for status, metrics and people."""
+"""The state of one lane's delivery, for status, metrics and display."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneDelivery:
-    """One lane's delivery.
+    """The state of one lane's delivery.
 
     Attributes:
-        lane: Its name.
-        paused: Whether the way to the receiver is held to be broken: one entry is tried now and then.
-        reason: Why it is paused, empty otherwise.
-        status: HTTP status that paused it, 0 without an answer.
-        since: Since when it is paused, Unix seconds; None otherwise.
-        next_try_at: When the next entry is tried, Unix seconds; None when it isn't paused.
-        attempts: `delivered`, `retried` and `dead` to their counts since the process started.
+        lane: Name of the lane.
+        paused: Whether the network path to the receiver counts as broken; then one entry is tried from time to time.
+        reason: Reason for the pause; empty when the lane isn't paused.
+        status: HTTP status that paused the lane; 0 when there was no response.
+        since: Time at which the pause began, Unix seconds; None when the lane isn't paused.
+        next_try_at: Time of the next attempt, Unix seconds; None when the lane isn't paused.
+        attempts: Number of attempts since the process started, by outcome: `delivered`, `retried` and `dead`.
     """
 
     lane: str

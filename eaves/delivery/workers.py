@@ -1,4 +1,4 @@
-"""Threads that do what they are handed, made when they are first needed and kept."""
+"""Worker threads that are started when they are first needed, and kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ T = TypeVar("T")
 
 
 class Workers(Generic[T]):
-    """At most `size` daemon threads that each do one piece of work at a time.
+    """At most `size` daemon threads that each process one item at a time.
 
-    Not concurrent.futures' pool: that one waits at the interpreter's end for threads that hang in a request.
+    The pool of concurrent.futures isn't used, because at the interpreter's end it waits for threads that hang in a
+    request.
 
     Args:
-        name: Of the threads.
-        size: Most threads.
-        work: Does one piece; must not raise.
+        name: Prefix of the threads' names.
+        size: Maximum number of threads.
+        work: Function that processes one item; it must not raise.
     """
 
     def __init__(self, name: str, size: int, work: Callable[[T], None]) -> None:
@@ -31,10 +32,10 @@ class Workers(Generic[T]):
         self._threads: list[threading.Thread] = []
 
     def submit(self, piece: T) -> None:
-        """Hand over one piece. For one thread; never more than `size` pieces are under way.
+        """Hand over one item. Only one thread may call this, and at most `size` items may be in progress.
 
         Raises:
-            RuntimeError: When the system gives no thread for it; the piece isn't taken.
+            RuntimeError: When the system can't start a thread for the item, which then isn't processed.
         """
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._size:
             thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
@@ -43,7 +44,7 @@ class Workers(Generic[T]):
         self._queue.put(piece)
 
     def stop(self, timeout_s: float) -> bool:
-        """End the threads once their work is done; False when one still works after `timeout_s`."""
+        """End the threads when their work is done; return False when one still works after `timeout_s` seconds."""
         for _ in self._threads:
             self._queue.put(None)
         deadline = time.monotonic() + timeout_s

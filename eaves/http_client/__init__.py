@@ -1,17 +1,17 @@
-"""The one place that builds HTTP clients: certificate authorities, proxies, time limits.
+"""The only place that builds HTTP clients, with their certificate authorities, proxies and time limits.
 
-pools                  the client that every other one is made of
+pools                  the client on which all others are built
 proxies, trust         HTTPS_PROXY and NO_PROXY; certificate authorities
 retry_after            the Retry-After header
-response_body          the body of an answer, within its bytes and its time
-connection_errors      why a request was never sent
-open_sockets           ends an exchange from another thread
-socket_options         how soon the kernel ends a connection whose packets are swallowed
+response_body          reading a response's body within limits of size and time
+connection_errors      reasons why a request was never sent
+open_sockets           ending an exchange from another thread
+socket_options         how soon the kernel ends a connection whose packets are lost
 
 `pools`, `connection_errors` and `open_sockets` import urllib3; the others need the standard library only, so a
-function's process can use them. Nothing here reads `os.environ`: entry points pass the environment in. Nothing here
-retries, follows redirects or knows what is sent.
+function's process can use them. No module here reads `os.environ`; entry points pass the environment in. No module here
+retries, follows redirects or depends on what is sent.
 
-The API server's pool is the one that the `kubernetes` client sets up from a kubeconfig (`knative.client.login`), and a
-training's data comes through fsspec (`trainer.data.remote`), whose packages bring clients of their own.
+The `kubernetes` client sets up the API server's pool from a kubeconfig (`knative.client.login`). A training reads its
+data through fsspec (`trainer.data.remote`), whose packages bring clients of their own.
 """

@@ -1,4 +1,4 @@
-"""Failures before a request was sent: the way to the server is wrong, and what was to be sent is not to blame."""
+"""Reasons for failures before a request was sent, when the network path is at fault and not the content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib3.exceptions import (
 
 _PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and what the proxy lets through"
 NOT_TRUSTED = "certificate is not trusted"
-"""What the reason says when a certificate can't be verified."""
+"""Text of the reason when a certificate can't be verified."""
 _TRUST_HINT = "name its certificate authority in SSL_CERT_FILE, or in K_CA_CERTS for a sink; check this machine's clock"
 _TLS_HINT = "check that it serves TLS 1.2 or newer at this port, or use http:// in its address"
 _WORDS = {
@@ -32,10 +32,10 @@ _TUNNEL_REFUSED = "Tunnel connection failed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionFault:
-    """Why a request was never sent.
+    """The reason why a request was never sent.
 
     Attributes:
-        reason: What failed, for a message; foreign text in it is not bounded.
+        reason: Text that says what failed, for a message; foreign text in it has no limit.
         hint: The setting to check.
     """
 
@@ -44,13 +44,14 @@ class ConnectionFault:
 
 
 def find_connection_fault(error: Exception) -> ConnectionFault | None:
-    """Why a request was never sent; None when at least a part of it may have been.
+    """Return why a request was never sent; None when at least a part of it may have been sent.
 
-    Source: which exceptions urllib3 2 raises when it is told not to retry. It calls every failure a ProxyError that
-    leaves no connection behind, those after sending too, so the exception within decides.
+    urllib3 reports every failure that leaves no connection behind as a ProxyError, including failures after sending, so
+    the exception within it decides.
+    Source: exceptions that urllib3 2 raises when retries are off.
 
     Args:
-        error: What `HttpClient.request` raised.
+        error: Exception that `HttpClient.request` raised.
     """
     by_proxy = isinstance(error, ProxyError)
     cause = error.original_error if isinstance(error, ProxyError) else error
@@ -68,7 +69,7 @@ def find_connection_fault(error: Exception) -> ConnectionFault | None:
 
 
 def describe_unreachable(error: NewConnectionError | ConnectTimeoutError) -> str:
-    """Why there is no connection, in words that are the same each time; urllib3's hold addresses in memory."""
+    """Return why there is no connection, in words that don't change; urllib3's text contains addresses in memory."""
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return "no answer in time"
     cause = error.__cause__ or error.__context__
@@ -80,18 +81,18 @@ def describe_unreachable(error: NewConnectionError | ConnectTimeoutError) -> str
 
 
 def describe_os_error(error: OSError) -> str:
-    """Why a connection could not be made, in words that are the same each time."""
+    """Return why a connection could not be made, in words that are the same each time."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return _WORDS.get(error.errno or 0) or error.strerror or type(error).__name__
 
 
 def _find_tls_fault(error: Exception, *, by_proxy: bool) -> ConnectionFault | None:
-    """A handshake that failed; a connection that just ended may have ended later.
+    """Return the reason for a failed TLS handshake; None when the connection just ended, perhaps after the handshake.
 
     Args:
-        error: Of urllib3 or of the standard library.
-        by_proxy: Whether the other side of the handshake was a proxy.
+        error: Exception of urllib3 or of the standard library.
+        by_proxy: Whether the handshake was with a proxy.
     """
     inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
     if isinstance(inner, ssl.SSLCertVerificationError):

@@ -1,7 +1,7 @@
-"""The sockets of HTTP connections, so that an exchange can be ended while another thread waits in it.
+"""The open sockets of HTTP connections, so that one thread can end an exchange in which another waits.
 
-A socket's time limit is for each wait for bytes: a server that sends one byte of a header now and then holds its client
-for as long as it likes. Whoever has a limit for a whole exchange ends it from another thread.
+A socket's time limit applies to each wait for bytes, so a server that sends one byte of a header from time to time can
+hold its client for as long as it likes. A caller with a limit for a whole exchange ends it from another thread.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from urllib3.connection import HTTPConnection
 
 
 class OpenSockets:
-    """The sockets of the connections that pools of urllib3 have made, as long as these exist."""
+    """The sockets of the connections that urllib3's pools have made, while these exist."""
 
     def __init__(self) -> None:
         self._sockets: WeakSet[socket.socket] = WeakSet()
 
     def follow(self, manager: urllib3.PoolManager) -> None:
-        """Take note of every connection that a manager makes from now on."""
+        """Record every connection that a pool manager makes from now on."""
         pools: dict[str, Any] = manager.pool_classes_by_scheme
         manager.pool_classes_by_scheme = {
             scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._noting(pool.ConnectionCls)})
@@ -31,9 +31,10 @@ class OpenSockets:
         }
 
     def shut_down(self) -> None:
-        """Shut all of them down in both directions; a thread that waits for one of them goes on with an error."""
+        """Shut all sockets down in both directions; a thread that waits for one of them continues with an error."""
         for one in list(self._sockets):
-            # By another descriptor: ssl.SSLSocket.shutdown would take away what the other thread is using.
+            # Through another descriptor, because ssl.SSLSocket.shutdown would remove the state that the other thread
+            # uses.
             with suppress(OSError, ValueError), socket.socket(fileno=os.dup(one.fileno())) as same:
                 same.shutdown(socket.SHUT_RDWR)
 
@@ -46,5 +47,5 @@ class OpenSockets:
                 if isinstance(self.sock, socket.socket):
                     sockets.add(self.sock)
 
-        Noting.__name__ = kind.__name__  # urllib3's messages tell it
+        Noting.__name__ = kind.__name__  # urllib3's messages contain this name
         return Noting

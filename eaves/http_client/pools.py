@@ -1,4 +1,4 @@
-"""HTTP over kept connections, directly or through a proxy."""
+"""HTTP over connections that are kept open, directly or through a proxy."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from eaves.http_client.trust import build_tls_context
 
 
 class HttpClient:
-    """Sends single requests; safe to use from many threads. Follows no redirects and retries nothing.
+    """Sends single HTTP requests; many threads can use it. It follows no redirects and retries nothing.
 
-    A proxy is asked for a tunnel (CONNECT) to an https:// server, and passes requests to an http:// server on.
+    For an https:// server the proxy makes a tunnel (CONNECT); requests to an http:// server are forwarded by the proxy.
 
     Args:
         proxies: Proxies of the process.
-        ca_certs_pem: Certificate authorities to trust beside the system's, as PEM; see `build_tls_context`.
-        connections: Connections that are kept for each host.
-        timeout: Time limits of a request that names none; None waits for ever.
-        headers: Sent with every request that doesn't set them itself.
-        certificate: Files of a certificate and its private key, as PEM, that servers are shown when they ask for one;
-            proxies aren't.
+        ca_certs_pem: Certificate authorities to trust in addition to the system's, as PEM; see `build_tls_context`.
+        connections: Maximum number of connections kept open per host.
+        timeout: Time limits of a request that sets none; None waits without limit.
+        headers: Headers of every request that doesn't set them itself.
+        certificate: Paths of a client certificate and its private key, as PEM, for servers that ask for one; proxies
+            don't get it.
         socket_options: Options of every connection's socket, as `setsockopt` takes them, in place of urllib3's own.
 
     Raises:
@@ -52,7 +52,8 @@ class HttpClient:
         self._socket_options = None if socket_options is None else list(socket_options)
         self._lock = threading.Lock()
         self._managers: dict[tuple[Proxy | None, bool], urllib3.PoolManager] = {}
-        # Reading the system's authorities takes 20 ms: not before TLS is spoken, unless there is something to check.
+        # Reading the system's authorities takes 20 ms, so it is done at the first use of TLS or when there are
+        # certificates to check.
         self._trusted = build_tls_context(ca_certs_pem) if ca_certs_pem else None
         self._presented = _build_presented(ca_certs_pem, certificate) if certificate else None
         self._sockets = OpenSockets()
@@ -60,16 +61,17 @@ class HttpClient:
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **options: Any
     ) -> urllib3.BaseHTTPResponse:
-        """Send one request; the answer's body isn't read yet, and whoever reads it releases or closes it.
+        """Send one request and return the response with its body unread; the caller releases or closes it.
 
         Args:
             method: HTTP method.
             url: An http:// or https:// URL.
-            headers: Beside those of the client.
-            options: Such as `body` and `timeout`, for `urllib3.PoolManager.request`.
+            headers: Headers to send in addition to those of the client.
+            options: Further options of `urllib3.PoolManager.request`, such as `body` and `timeout`.
 
         Raises:
-            urllib3.exceptions.HTTPError: When there is no answer; `connection_errors` tells whether anything was sent.
+            urllib3.exceptions.HTTPError: When there is no response; `connection_errors` finds out whether anything was
+                sent.
         """
         manager = self._manager(self._proxies.find(url), secure=url[:6].lower() == "https:")
         return manager.request(
@@ -83,7 +85,7 @@ class HttpClient:
         )
 
     def abort(self) -> None:
-        """End every exchange that is under way, from any thread: whoever waits in one gets an exception."""
+        """End every exchange in progress, from any thread; each thread that waits in one gets an exception."""
         self._sockets.shut_down()
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""Which proxy a request goes through, by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+"""Selection of a request's proxy by the variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
 
-They mean what they mean to programs in Go, such as kubectl and Knative's: `NO_PROXY` takes hosts, domains, addresses,
-networks and ports, and loopback is never reached through a proxy. ALL_PROXY is curl's. The standard library's
-`urllib.request.proxy_bypass_environment` knows neither networks nor ports.
+The variables have the same meaning as for programs in Go, such as kubectl and Knative's: `NO_PROXY` takes hosts,
+domains, addresses, networks and ports, and loopback addresses are never reached through a proxy. ALL_PROXY has curl's
+meaning. The standard library's `urllib.request.proxy_bypass_environment` supports neither networks nor ports.
 
 Source: golang.org/x/net/http/httpproxy, Config; curl(1), ENVIRONMENT.
 """
@@ -35,10 +35,10 @@ class Proxy:
     """An HTTP proxy.
 
     Attributes:
-        host: Its name or address, without brackets.
-        port: Its TCP port.
-        tls: Whether the connection to the proxy itself is made by TLS.
-        authorization: Value of the Proxy-Authorization header; empty without a user name. A secret.
+        host: Host name or address, without brackets.
+        port: TCP port.
+        tls: Whether the connection to the proxy itself uses TLS.
+        authorization: Value of the Proxy-Authorization header, a secret; empty without a user name.
     """
 
     host: str
@@ -48,13 +48,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Its address without user name and password, for clients and messages."""
+        """Address without user name and password, for clients and messages."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that the proxy is sent, and that the server behind it never gets."""
+        """Headers that are sent to the proxy only, never to the server behind it."""
         return {"Proxy-Authorization": self.authorization} if self.authorization else {}
 
 
@@ -63,10 +63,10 @@ class Bypass:
     """One entry of NO_PROXY: hosts that are reached without a proxy.
 
     Attributes:
-        network: Addresses, for an entry that is an address or a network.
-        domain: A host name otherwise; `*` is every host.
-        subdomains_only: Whether the domain itself is left out, as in `.example.com`.
-        port: The only port that is meant; None is every port.
+        network: Network or single address, for an entry that is one; None otherwise.
+        domain: Host name, for any other entry; `*` means every host.
+        subdomains_only: Whether the domain itself is excluded, as in `.example.com`.
+        port: Port that the entry is limited to; None means every port.
     """
 
     network: _Network | None = None
@@ -75,7 +75,7 @@ class Bypass:
     port: int | None = None
 
     def covers(self, host: str, port: int) -> bool:
-        """Whether a host, in lower case and without brackets, is reached without a proxy."""
+        """Return whether a host, in lower case and without brackets, is reached without a proxy."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -90,9 +90,9 @@ class Proxies:
     """The proxies of a process.
 
     Attributes:
-        https: For https:// URLs; None is none.
-        http: For http:// URLs; None is none.
-        bypasses: Hosts that are reached without them.
+        https: Proxy for https:// URLs, or None.
+        http: Proxy for http:// URLs, or None.
+        bypasses: Hosts that are reached without a proxy.
     """
 
     https: Proxy | None = None
@@ -100,7 +100,7 @@ class Proxies:
     bypasses: tuple[Bypass, ...] = ()
 
     def find(self, url: str) -> Proxy | None:
-        """The proxy that a URL is fetched through; None when there is none, or it isn't an HTTP URL."""
+        """Return the proxy for a URL; None when there is none, or it isn't an HTTP URL."""
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
@@ -113,17 +113,17 @@ class Proxies:
 
 
 DIRECT = Proxies()
-"""No proxies."""
+"""Configuration without proxies."""
 
 
 def parse_proxies(environ: Mapping[str, str]) -> Proxies:
-    """The proxies that an environment names. A variable in lower case wins over the same in upper case, as in curl.
+    """Parse the proxies from environment variables. A name in lower case wins over the same in upper case, as in curl.
 
     Args:
         environ: Environment variables.
 
     Raises:
-        ConfigError: When a proxy isn't an http:// or https:// address; the value isn't shown, as it may hold a
+        ConfigError: When a proxy isn't an http:// or https:// address. The value isn't shown, because it may hold a
             password.
     """
     chosen: dict[str, Proxy | None] = {}
@@ -145,10 +145,10 @@ def parse_proxies(environ: Mapping[str, str]) -> Proxies:
 
 
 def parse_proxy(text: str) -> Proxy:
-    """A proxy's address, such as `http://user:password@proxy.example:3128`; without a scheme it is http.
+    """Parse a proxy's address, such as `http://user:password@proxy.example:3128`; the default scheme is http.
 
     Raises:
-        ValueError: When it is none; the message doesn't hold the text.
+        ValueError: When the text is no such address; the message doesn't contain the text.
     """
     text = text.strip()
     fault = ValueError("must be the address of a proxy, http://HOST:PORT or https://HOST:PORT")
@@ -168,18 +168,18 @@ def parse_proxy(text: str) -> Proxy:
 
 
 def parse_bypasses(text: str) -> tuple[Bypass, ...]:
-    """The entries of NO_PROXY, separated by commas or white space."""
+    """Parse the entries of NO_PROXY, which commas or white space separate."""
     return tuple(_parse_bypass(entry) for entry in re.split(r"[,\s]+", text.lower()) if entry)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, in lower case and without brackets, is this machine itself."""
+    """Return whether a host, in lower case and without brackets, is this machine itself."""
     address = _parse_address(host)
     return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
 
 
 def _parse_bypass(entry: str) -> Bypass:
-    found = _ENTRY.fullmatch(entry)  # not an IPv6 address without brackets, whose colons lead to no port
+    found = _ENTRY.fullmatch(entry)  # an IPv6 address without brackets doesn't match
     name = (found["name"] if found else entry).strip("[]")
     port = int(found["port"]) if found and found["port"] else None
     try:
@@ -191,7 +191,7 @@ def _parse_bypass(entry: str) -> Bypass:
 
 
 def _parse_address(host: str) -> _Address | None:
-    """An address; an IPv4 address within an IPv6 one counts as itself."""
+    """Parse an address; return None for other text. An IPv4-mapped IPv6 address gives the IPv4 address."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -200,7 +200,7 @@ def _parse_address(host: str) -> _Address | None:
 
 
 def _authorization(parts: SplitResult) -> str:
-    """Source: RFC 7617, Basic."""
+    """Return the value of the Proxy-Authorization header. Source: RFC 7617, Basic."""
     if parts.username is None:
         return ""
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

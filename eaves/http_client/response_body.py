@@ -1,4 +1,4 @@
-"""The body of an answer, read within a number of bytes and a time."""
+"""Reading of a response's body within limits of size and time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from typing import Any, Protocol
 
 MAX_ERROR_BYTES = 64 << 10
-"""How much of a body is read that isn't a success; more is not worth its memory."""
+"""Maximum number of bytes that are read of a body that isn't a success."""
 _CHUNK_BYTES = 64 << 10
 
 
 class LargeAnswerError(OSError):
-    """A success that has more bytes than are read."""
+    """A successful response whose body exceeds the maximum size."""
 
 
 class Readable(Protocol):
-    """A response of urllib3, as far as it is read here."""
+    """The part of a urllib3 response that is used here."""
 
     @property
     def status(self) -> int:
@@ -23,35 +23,35 @@ class Readable(Protocol):
 
     @property
     def version(self) -> int:
-        """11 for HTTP/1.1."""
+        """HTTP version as a number; 11 is HTTP/1.1."""
 
     @property
     def headers(self) -> Any:
-        """Headers, whose names are found in any case."""
+        """Headers; names are found in any case."""
 
     def read1(self, amount: int, /) -> bytes:
-        """Bytes of the body that are there, at most so many; none at its end."""
+        """Return at most `amount` available bytes of the body; empty at its end."""
 
     def release_conn(self) -> None:
-        """Give the connection back."""
+        """Return the connection to its pool."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
 def read_body(response: Readable, deadline: float, *, max_bytes: int) -> bytes:
-    """The body of a success, or the first `MAX_ERROR_BYTES` of another one.
+    """Return the body of a success, or the first `MAX_ERROR_BYTES` of the body of a failure.
 
-    A connection that wasn't read to the end is closed, and not used again.
+    A connection that wasn't read to the end is closed and not used again.
 
     Args:
-        response: The answer, whose body isn't read yet.
-        deadline: When it must be there, monotonic seconds.
-        max_bytes: Longest body of a success.
+        response: Response whose body isn't read yet.
+        deadline: Time by which the body must be read, monotonic seconds.
+        max_bytes: Maximum size of a success's body in bytes.
 
     Raises:
-        LargeAnswerError: When a success is longer.
-        OSError: When it breaks off or has no length, or time runs out.
+        LargeAnswerError: When the body of a success is larger.
+        OSError: When the body breaks off or has no length, or time runs out.
     """
     success = 200 <= response.status < 300
     framed = "content-length" in response.headers or "transfer-encoding" in response.headers or response.status == 204
@@ -70,8 +70,8 @@ def read_body(response: Readable, deadline: float, *, max_bytes: int) -> bytes:
         if success and not complete:
             raise LargeAnswerError(f"the answer is larger than {limit} bytes")
         if success and not framed and response.version >= 11:
-            # The standard library takes the end of the connection for the end of the headers: a success that broke
-            # off there looks like an empty one.
+            # The standard library treats the end of the connection as the end of the headers: a success that broke off
+            # there looks like an empty one.
             raise OSError("the answer has no length and can't be told from one that broke off")
     finally:
         if complete:

@@ -1,4 +1,4 @@
-"""Options of a socket by which the kernel ends a connection whose packets are swallowed."""
+"""Socket options with which the kernel ends a connection whose packets are lost."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import socket
 
 
 def build_socket_options(*, idle_s: int, silent_s: int) -> tuple[tuple[int, int, int], ...]:
-    """What `HttpClient` sets on each connection, as `setsockopt` takes it; the kernel's default resends for 15 minutes.
+    """Return the options that `HttpClient` sets on each connection, as `setsockopt` takes them.
 
+    With the kernel's defaults, lost packets are resent for 15 minutes.
     Source: tcp(7); RFC 5482.
 
     Args:
-        idle_s: Seconds without a byte after which keepalives are sent, one every 5 s; 3 without an answer end it.
-        silent_s: Seconds without the other side's acknowledgement of a byte or a keepalive that end it.
+        idle_s: Seconds without a byte after which keepalives are sent, one every 5 s; 3 without an answer end the
+            connection.
+        silent_s: Seconds after which a byte or a keepalive without acknowledgement ends the connection.
     """
     return (
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

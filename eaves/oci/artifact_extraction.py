@@ -1,4 +1,4 @@
-"""A function's container image at a registry > the artifact in it, in a local folder again."""
+"""Extraction of the artifact from a function's container image at a registry into a local folder."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ from eaves.oci.store.content_store import ContentSource
 from eaves.oci.store.layout import Layout
 
 MAX_FILES, MAX_BYTES = 10_000, 16 * 2**30
-"""Most files and bytes of one layer that are unpacked: more than any artifact has."""
+"""Maximum numbers of files and bytes that are unpacked from one layer; no artifact has as many."""
 
 
 def find_artifact(source: ContentSource, descriptor: Descriptor) -> str:
-    """Digest of the artifact that a container image says it holds, `sha256:...`; empty when it says nothing."""
+    """Return the digest of the artifact that a container image names, `sha256:...`; empty when it names none."""
     image = next(load_images(source, descriptor), None)
     return image.labels.get(ARTIFACT_LABEL, "") if image else ""
 
 
 def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layout, folder: Path) -> Artifact:
-    """Fetch the layers of an artifact and put it together again.
+    """Fetch the layers of an artifact and unpack them into a folder.
 
     Args:
-        source: Has the container image.
-        descriptor: Of it, or of an index whose platforms all hold this artifact.
-        layout: Keeps the layers, so that a link that breaks costs only what has not come.
-        folder: The artifact's directory; it must not exist.
+        source: Source of the container image.
+        descriptor: Descriptor of the container image, or of an index whose platforms all have the same artifact.
+        layout: Layout that stores the layers, so that after an interruption only missing content is fetched.
+        folder: Directory of the artifact, which must not exist.
+
+    Returns:
+        The opened artifact.
 
     Raises:
-        OciError: It is no function's, or its artifact is not the one that it names.
-        ArtifactError: The artifact is damaged.
+        OciError: When the container image is not a function's, or has another artifact than it names.
+        ArtifactError: When the artifact is damaged.
     """
     image = next(load_images(source, descriptor), None)
     wanted = image.labels.get(ARTIFACT_LABEL, "") if image else ""
@@ -58,19 +61,19 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
 
 
 def _layers(image: Image) -> Iterator[Descriptor]:
-    """The layers that `eaves package` made of an artifact, by what the config's history says of each."""
-    said = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
-    for layer, entry in zip(image.layers, said, strict=False):
+    """Yield the layers that `eaves package` made from an artifact, according to the history in the config."""
+    history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
+    for layer, entry in zip(image.layers, history, strict=False):
         title = str(entry.get("created_by", "")).rpartition("eaves package: ")[2]
         if title in TITLES or PurePosixPath(title).name == BACKBONE:
             yield layer
 
 
 def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
-    """The files below `ROOT` of one layer; nothing else of it is written.
+    """Unpack the files below `ROOT` of one layer, and no others.
 
     Raises:
-        OciError: The layer is no tar, or has a file that leads elsewhere.
+        OciError: When the layer is no tar, or has a file whose path leads elsewhere.
     """
     try:
         with tarfile.open(layout.blob_path(layer.digest), mode="r:*") as tar:

@@ -1,6 +1,6 @@
-"""A container image from one place to another: what is missing there, and the name last.
+"""Copying of a container image: missing content first, its name last.
 
-Whatever stops a copy, the name still stands for what it stood for before.
+When a copy is interrupted, the name still stands for the previous content.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from eaves.oci.store.content_store import ContentSource, ContentTarget, Progress
 from eaves.oci.store.layout import Layout
 
 PARALLEL = 3
-"""Pieces of content at a time; more only share the same link."""
+"""Maximum number of blobs that are copied at the same time; more would share the same link."""
 GRACE_S = 2.0
-"""For the others to end in good order once one has failed, or somebody has given up."""
+"""Seconds that the other threads have to end in good order after one failed or the user interrupted the copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopySummary:
-    """What a copy moved, by descriptor; manifests aside.
+    """The result of a copy by descriptor, without manifests.
 
     Attributes:
-        moved: Content that went over the wire.
+        moved: Content that was transferred.
         mounted: Content that the target took from another of its repositories.
-        present: Content that was there.
+        present: Content that the target had already.
     """
 
     moved: tuple[Descriptor, ...]
@@ -42,24 +42,24 @@ class CopySummary:
 
 
 class Overlay:
-    """Layouts over a base: content is read from the first layout that has it, else from the base."""
+    """Layouts over a base: content is read from the first layout that has it, otherwise from the base."""
 
     def __init__(self, layouts: Sequence[Layout], base: ContentSource) -> None:
         self._layouts = layouts
         self._base = base
 
     def resolve(self, name: str) -> Descriptor:
-        """As the first layout."""
+        """Return the manifest or index that a name stands for in the first layout."""
         return self._layouts[0].resolve(name)
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """A document, verified."""
+        """Return a document after verifying it."""
         return self._having(descriptor).read(descriptor)
 
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> AbstractContextManager[BinaryIO]:
-        """Content as a stream."""
+        """Open content as a stream."""
         return self._having(descriptor).open(descriptor, start=start, poll=poll)
 
     def _having(self, descriptor: Descriptor) -> ContentSource:
@@ -75,22 +75,26 @@ def copy_image(
     mounts: Sequence[str] = (),
     progress: Callable[[Descriptor], Progress] = lambda descriptor: lambda size: None,
 ) -> CopySummary:
-    """Copy a manifest or index with all it refers to.
+    """Copy a manifest or index with everything that it refers to.
 
     Args:
-        source: Has it.
-        target: Gets it.
-        descriptor: Of the manifest or index.
-        name: Tag that it gets at the target; None: none.
+        source: Source that has the container image.
+        target: Target that receives it.
+        descriptor: Descriptor of the manifest or index.
+        name: Tag at the target; None writes none.
         mounts: Other repositories of the target that may have some of the content.
-        progress: Called with each piece that moves, for something to tell how much of it has moved.
+        progress: Function that is called with each blob that moves and returns the receiver of its progress.
+
+    Returns:
+        Which content was moved, mounted or present.
 
     Raises:
-        OciError: When content is missing or altered, or the target refuses it. What has arrived stays there, unnamed.
+        OciError: When content is missing or altered, or the target refuses it. Content that has arrived stays there
+            without a name.
     """
     images = list(load_images(source, descriptor))
     blobs = {blob.digest: blob for image in images for blob in (*image.layers, image.config)}
-    # Now, not after the layers: what takes hours to fetch must not fail for a document at its end.
+    # Documents are read before the layers, so that a missing document is noticed before layers are fetched for hours.
     manifests = {one.digest: source.read(one) for one in (*(image.descriptor for image in images), descriptor)}
 
     stop = threading.Event()
@@ -113,7 +117,7 @@ def copy_image(
 
 
 def _stopping(progress: Progress, stop: threading.Event) -> Progress:
-    """Progress that ends what it is told of once that is to stop."""
+    """Return a progress function that raises StoppedError after `stop` was set."""
 
     def tell(size: int) -> None:
         if stop.is_set():
@@ -126,9 +130,10 @@ def _stopping(progress: Progress, stop: threading.Event) -> Progress:
 def _together(
     bring: Callable[[Descriptor], str], blobs: Mapping[str, Descriptor], stop: threading.Event
 ) -> dict[str, str]:
-    """Bring some at a time; what became of each, by digest.
+    """Copy several blobs at a time; return what happened to each, by digest.
 
-    Threads that nobody waits for, not a pool's: one that hangs on a dead link must not hold up whoever gives up.
+    These are daemon threads, not those of a pool, so that a thread that hangs on a dead link doesn't delay an
+    interrupt.
     """
     todo: SimpleQueue[Descriptor] = SimpleQueue()
     done: SimpleQueue[tuple[str, str | BaseException]] = SimpleQueue()
@@ -143,7 +148,7 @@ def _together(
                 return
             try:
                 done.put((blob.digest, bring(blob)))
-            except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            except BaseException as error:  # noqa: BLE001 - raised again in the calling thread
                 done.put((blob.digest, error))
 
     threads = [Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(blobs)))]
@@ -165,5 +170,5 @@ def _together(
 
 
 def content_of(image: Image) -> tuple[Descriptor, ...]:
-    """Everything a node fetches to run it: manifest, config, layers."""
+    """Return all content that a node fetches to run a container image: manifest, config and layers."""
     return (image.descriptor, image.config, *image.layers)

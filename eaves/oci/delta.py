@@ -1,4 +1,4 @@
-"""What a node that has one container image fetches to have another."""
+"""The content that a node with one container image fetches to get another."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from eaves.oci.store.content_store import ContentSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaStep:
-    """One piece of the container image that is wanted.
+    """One piece of content of the new container image.
 
     Attributes:
         what: `manifest`, `config`, or the layer's title.
-        descriptor: Of it.
-        there: Whether the node has it.
+        descriptor: Descriptor of the content.
+        there: Whether the node has it already.
     """
 
     what: str
@@ -27,29 +27,34 @@ class DeltaStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delta:
-    """What is to be fetched.
+    """The content of the new container image, and what of it must be fetched.
 
     Attributes:
-        steps: Every piece, from the manifest up.
+        steps: Every piece of content, from the manifest to the top layer.
     """
 
     steps: tuple[DeltaStep, ...]
 
     @property
     def fetched_bytes(self) -> int:
-        """On the wire."""
+        """Bytes that the node fetches, compressed as they are transferred."""
         return sum(step.descriptor.size for step in self.steps if not step.there)
 
     @property
     def total_bytes(self) -> int:
-        """For a node that has nothing."""
+        """Bytes that a node without any of the content fetches."""
         return sum(step.descriptor.size for step in self.steps)
 
 
 def compute_delta(
     old: tuple[ContentSource, Descriptor], new: tuple[ContentSource, Descriptor], platform: ImagePlatform
 ) -> Delta:
-    """What a node of this platform that has the old one fetches for the new one.
+    """Return what a node of this platform with the old container image fetches for the new one.
+
+    Args:
+        old: Source and descriptor of the old container image.
+        new: Source and descriptor of the new one.
+        platform: Platform of the node.
 
     Raises:
         OciError: When either has nothing for this platform, or can't be read.
@@ -66,11 +71,14 @@ def compute_delta(
 
 
 def _titles(image: Image) -> list[str]:
-    """A name for each piece: the layer's own, else what the config's history says of it, else its place."""
-    said = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
+    """Return a name for each piece of content.
+
+    A layer's name is its own title, otherwise its entry in the config's history, otherwise its number.
+    """
+    history = [entry for entry in image.values.get("history") or [] if not entry.get("empty_layer")]
     names = ["manifest", "config"]
     for number, layer in enumerate(image.layers):
         title = layer.annotations.get("org.opencontainers.image.title")
-        by = str(said[number].get("created_by", "")) if number < len(said) else ""
+        by = str(history[number].get("created_by", "")) if number < len(history) else ""
         names.append(title or by[:60] or f"layer {number + 1}")
     return names

@@ -1,4 +1,4 @@
-"""Descriptors: what a piece of content is, and the digest that names it. Source: OCI image-spec, descriptor.md."""
+"""Descriptors: media type, size and digest of a piece of content. Source: OCI image-spec, descriptor.md."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ OF_DOCKER = {
     "application/vnd.docker.image.rootfs.diff.tar": LAYER,
     "application/vnd.docker.image.rootfs.diff.tar.gzip": LAYER_GZIP,
 }
-"""OCI's name of each of Docker's media types; the content is the same."""
+"""OCI's media type for each of Docker's media types; the content is the same."""
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
-"""Of a manifest, an index or a config; registries take no larger ones."""
+"""Maximum size of a manifest, an index or a config in bytes; registries accept no larger ones."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePlatform:
-    """What a container image runs on, as Go names it.
+    """The platform that a container image runs on, in Go's terms.
 
     Attributes:
-        architecture: `amd64`, `arm64`, ...
-        os: `linux`.
-        variant: Of the architecture, `v8`; empty: none said.
+        architecture: Architecture such as `amd64` or `arm64`.
+        os: Operating system, `linux`.
+        variant: Variant of the architecture, such as `v8`; empty when none is given.
     """
 
     architecture: str
@@ -52,12 +52,15 @@ class ImagePlatform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
     def runs(self, wanted: ImagePlatform) -> bool:
-        """Whether it is what is wanted; a variant counts only where both name one."""
+        """Return whether a container image of this platform runs on the wanted one.
+
+        Variants are compared only when both platforms name one.
+        """
         same = (self.os, self.architecture) == (wanted.os, wanted.architecture)
         return same and (not self.variant or not wanted.variant or self.variant == wanted.variant)
 
     def to_dict(self) -> dict[str, str]:
-        """As plain data for JSON."""
+        """Return the platform as plain data for JSON."""
         return {
             "architecture": self.architecture,
             "os": self.os,
@@ -66,10 +69,10 @@ class ImagePlatform:
 
 
 def parse_image_platform(text: str) -> ImagePlatform:
-    """Read `linux/arm64` or `linux/arm/v7`.
+    """Parse a platform such as `linux/arm64` or `linux/arm/v7`.
 
     Raises:
-        OciError: When it is neither.
+        OciError: When the text has another form.
     """
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
@@ -79,14 +82,14 @@ def parse_image_platform(text: str) -> ImagePlatform:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """One piece of content.
+    """The descriptor of a piece of content.
 
     Attributes:
-        media_type: What it is.
-        digest: `sha256:` and 64 hex digits.
-        size: Bytes.
-        annotations: For people and tools.
-        platform: Of a manifest in an index.
+        media_type: Media type of the content.
+        digest: Digest of the content, `sha256:` and 64 hex digits.
+        size: Size in bytes.
+        annotations: Information for people and tools.
+        platform: Platform of a manifest in an index.
     """
 
     media_type: str
@@ -96,7 +99,7 @@ class Descriptor:
     platform: ImagePlatform | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the descriptor as plain data for JSON."""
         return {
             "mediaType": self.media_type,
             "digest": self.digest,
@@ -107,7 +110,7 @@ class Descriptor:
 
 
 def parse_descriptor(values: Any) -> Descriptor:
-    """Read a descriptor, which may come from anybody.
+    """Parse a descriptor from an untrusted document.
 
     Raises:
         OciError: When it is malformed.
@@ -131,25 +134,25 @@ def parse_descriptor(values: Any) -> Descriptor:
 
 
 def build_descriptor(content: bytes, media_type: str, **annotations: str) -> Descriptor:
-    """The descriptor of content in memory."""
+    """Return the descriptor of content in memory."""
     return Descriptor(media_type=media_type, digest=digest_of(content), size=len(content), annotations=annotations)
 
 
 def digest_of(content: bytes) -> str:
-    """sha256, as the specification writes it."""
+    """Return the SHA-256 digest of content, in the form that the specification requires."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def render_document(values: Mapping[str, Any]) -> bytes:
-    """The bytes of a manifest, an index or a config: the same for the same values."""
+    """Return the bytes of a manifest, an index or a config; equal values give equal bytes."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parse_document(content: bytes) -> dict[str, Any]:
-    """Read a manifest, an index or a config.
+    """Parse a manifest, an index or a config.
 
     Raises:
-        OciError: When it is no JSON object.
+        OciError: When the content is no JSON object.
     """
     try:
         values = parse_json(content)

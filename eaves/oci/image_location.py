@@ -1,4 +1,4 @@
-"""Names of places to what is there: `oci:DIR` and `oci:DIR:NAME` a layout, anything else a registry's repository."""
+"""Locations of container images: `oci:DIR` and `oci:DIR:NAME` name a layout, anything else a registry's repository."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ARCHIVE = ".tar"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageLocation:
-    """Where a container image is or goes.
+    """The location that a container image is read from or written to.
 
     Attributes:
         store: The layout or repository.
-        name: Tag or digest there; empty in a layout: its only one.
-        reference: At a registry; None in a layout.
+        name: Tag or digest there; in a layout it may be empty, which means its only entry.
+        reference: Reference at a registry; None for a layout.
     """
 
     store: Layout | Registry
@@ -30,7 +30,7 @@ class ImageLocation:
     reference: Reference | None = None
 
     def resolve(self) -> Descriptor:
-        """What it names.
+        """Return the descriptor that the name stands for.
 
         Raises:
             OciError: When there is none.
@@ -39,15 +39,15 @@ class ImageLocation:
 
 
 def open_location(text: str, access: Access, *, create: bool = False) -> ImageLocation:
-    """Where a name leads.
+    """Open the layout or repository that a name stands for.
 
     Args:
         text: `oci:DIR[:NAME]`, or a reference.
-        access: How registries are reached.
-        create: Whether a layout that isn't there is made.
+        access: Settings for reaching registries.
+        create: Whether a layout that doesn't exist is created.
 
     Raises:
-        OciError: When the name is none, or the layout isn't there.
+        OciError: When the name is malformed, or the layout doesn't exist.
     """
     if text.startswith(LAYOUT):
         folder, name = _split(text.removeprefix(LAYOUT))
@@ -61,7 +61,7 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
 
 
 def _split(text: str) -> tuple[str, str]:
-    """Folder and name; a digest is a name too."""
+    """Split into folder and name; the name may be a digest."""
     folder, at, digest = text.partition("@")
     if at:
         return folder, digest

@@ -1,8 +1,8 @@
-"""Which modules of ours a process may import, read from the sources without importing any of them.
+"""The modules of Eaves that a process may import, found in the sources without importing any of them.
 
-An import counts wherever it stands: in a function's body too, which is how heavy modules are loaded late. A module that
-a text names counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`). What
-only type checkers read, below `if TYPE_CHECKING`, does not.
+An import counts wherever it is, also in a function's body, where heavy modules are imported late. A module that a
+string names counts as well (`import_module("functions.http.app")`, the table of kinds of sources, `python -m`). Imports
+below `if TYPE_CHECKING` don't count, because only type checkers read them.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from pathlib import Path
 from eaves.errors import OciError
 
 _NAME = re.compile(r"[a-z_]\w*(?:\.\w+)+(?=(?::\w+)?\Z)", re.ASCII)
-"""A dotted name that is a whole text, with or without an attribute after a colon."""
+"""Pattern of a string that is a dotted name, with or without an attribute after a colon."""
 
 
 def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) -> dict[str, Path]:
-    """Name and file of each module that processes may import, with the packages that these are in; sorted by name.
+    """Return name and file of each module that processes may import, with its parent packages, sorted by name.
 
     Args:
-        root: The folder that holds the rooms.
-        rooms: Top-level packages that are ours, such as `eaves`.
-        entries: What the processes are started with, as `python -m` takes it.
+        root: Folder that contains the packages.
+        rooms: Top-level packages of Eaves, such as `eaves`.
+        entries: Modules that the processes are started with, as `python -m` takes them.
 
     Raises:
-        OciError: When an entry isn't there.
+        OciError: When an entry doesn't exist.
     """
     modules = _modules_of(root, rooms)
     missing = sorted(set(entries) - modules.keys())
@@ -44,20 +44,20 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
 
 
 def _modules_of(root: Path, rooms: Iterable[str]) -> Mapping[str, Path]:
-    """Every module below a folder by its name; a package's name stands for its `__init__.py`."""
+    """Return every module below a folder by its name; a package's name stands for its `__init__.py`."""
     files = [path for room in rooms for path in (root / room).rglob("*.py")]
     names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in files}
     return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
 def _with_parents(name: str) -> list[str]:
-    """A name and those of the packages that it is in: an import runs these first."""
+    """Return a name and the names of its parent packages, which an import runs first."""
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _names_in(path: Path) -> Iterator[str]:
-    """The names in a source that may be modules."""
+    """Yield the names in a source file that may be modules."""
     waiting: list[ast.AST] = [ast.parse(path.read_bytes(), str(path))]
     while waiting:
         node = waiting.pop()
@@ -72,7 +72,7 @@ def _named_by(node: ast.AST) -> Iterator[str]:
     match node:
         case ast.Import(names=names):
             yield from (alias.name for alias in names)
-        case ast.ImportFrom(module=str(module), names=names):  # whether `name` is a module or a value is seen later
+        case ast.ImportFrom(module=str(module), names=names):  # whether `name` is a module or a value is checked later
             yield from (f"{module}.{alias.name}" for alias in names)
         case ast.Constant(value=str(text)) if match := _NAME.match(text):
             yield match[0]

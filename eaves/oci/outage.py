@@ -1,4 +1,4 @@
-"""While a registry is out of reach: the reason in a few words, and what a person who waits is told."""
+"""Messages while a registry is out of reach: the reason in a few words, and what the waiting user is shown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from eaves.errors import RegistryError
 
 FIRST_SAID_S = 3.0
-"""A pause that is shorter is nothing to tell anybody."""
+"""Shortest pause in seconds that the user is informed about."""
 SAID_EVERY_S = 30.0
 _REASONS = {
     errno.ENETUNREACH: "no route",
@@ -23,14 +23,14 @@ _REASONS = {
 
 
 class DownloadError(RegistryError):
-    """A download that was given up, because no byte of it came any more."""
+    """A download that was given up because no more bytes arrived."""
 
 
 class Outage:
-    """What is told of the downloads from one registry while nothing arrives; safe to use from many threads.
+    """The messages about all downloads from one registry while no bytes arrive; many threads can use it.
 
     Args:
-        say: Told, a line each time.
+        say: Function that is called with each line.
     """
 
     def __init__(self, say: Callable[[str], object]) -> None:
@@ -38,15 +38,15 @@ class Outage:
         self._lock = threading.Lock()
         self._downloads: dict[object, tuple[int, int]] = {}
         self._moved_at = self._next_at = 0.0
-        self._said = False
+        self._reported = False
 
     def begin(self, download: object, got: int, size: int) -> None:
-        """A download begins.
+        """Record that a download begins.
 
         Args:
-            download: Tells it from others.
-            got: Bytes of it that are here.
-            size: Bytes that it will have.
+            download: Key that identifies the download.
+            got: Bytes that were fetched already.
+            size: Total size in bytes.
         """
         with self._lock:
             if not self._downloads:
@@ -54,37 +54,37 @@ class Outage:
             self._downloads[download] = (got, size)
 
     def end(self, download: object) -> None:
-        """A download has ended."""
+        """Record that a download has ended."""
         with self._lock:
             self._downloads.pop(download, None)
 
     def moved(self, download: object, got: int, size: int) -> None:
-        """Bytes have come."""
+        """Record that bytes of a download have arrived."""
         with self._lock:
-            said, lasted_s = self._said, time.monotonic() - self._moved_at
+            was_reported, lasted_s = self._reported, time.monotonic() - self._moved_at
             self._moved()
             self._downloads[download] = (got, size)
             here = self._here()
-        if said:
+        if was_reported:
             self._say(f"the registry answers again after {lasted_s:.0f} s; the download goes on at {here}")
 
     def wait(self, reason: str) -> None:
-        """Nothing comes; call this again and again meanwhile.
+        """Report that no bytes arrive; callers call this repeatedly while they wait.
 
         Args:
-            reason: As `describe_outage` has it.
+            reason: Reason as `describe_outage` returns it.
         """
         with self._lock:
             now = time.monotonic()
             if now < self._next_at or not self._downloads:
                 return
-            self._said, self._next_at = True, now + SAID_EVERY_S
+            self._reported, self._next_at = True, now + SAID_EVERY_S
             lasted_s, here = now - self._moved_at, self._here()
         self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} are here")
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
-        self._next_at, self._said = self._moved_at + FIRST_SAID_S, False
+        self._next_at, self._reported = self._moved_at + FIRST_SAID_S, False
 
     def _here(self) -> str:
         amounts = self._downloads.values()
@@ -92,18 +92,18 @@ class Outage:
 
 
 def describe_amount(got: int, size: int) -> str:
-    """So much of so much: `3.1 of 15.2 MB`."""
+    """Return an amount and a total as text, such as `3.1 of 15.2 MB`."""
     unit, name = (1e6, "MB") if size >= 100_000 else (1e3, "KB")
     return f"{got / unit:.1f} of {size / unit:.1f} {name}"
 
 
 def describe_outage(error: BaseException) -> str:
-    """Why the registry is out of reach, in a few words: `no route`.
+    """Return in a few words why the registry is out of reach, such as `no route`.
 
     Args:
-        error: Of the connection; what it was raised from, or holds as an argument, says more.
+        error: Exception of the connection; its causes and arguments are examined too.
     """
-    # Here and not above: the Dockerfile's stages read and write layers without urllib3.
+    # Imported here, because the Dockerfile's stages read and write layers without urllib3.
     from urllib3.exceptions import NameResolutionError
     from urllib3.exceptions import TimeoutError as HttpTimeoutError
 

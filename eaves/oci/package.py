@@ -1,4 +1,4 @@
-"""Artifact + base > a container image of the function: the same bytes for the same inputs, on any machine, any day."""
+"""Building of a function's container image from an artifact and a base; equal inputs give equal bytes anywhere."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ ENTRYPOINT = ("python", "-P", "-m", "functions")
 HANDLER_LABEL = "dev.eaves.handler"
 ARTIFACT_LABEL, TASK_LABEL = "dev.eaves.artifact", "dev.eaves.task"
 KEPT_BYTES = 1 << 20
-"""Of a part that is worth keeping."""
+"""Minimum size in bytes of an artifact's part whose layer is cached."""
 _VERSION = r"(?P<python>(\d+)\.(\d+))(?:\.\d+)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What everything is put on.
+    """The container image on which a function's layers are put.
 
     Attributes:
-        source: Where it is.
-        descriptor: Of its manifest or index there.
-        name: Of it for everybody, for labels; empty where it has none, as in a layout on somebody's disk.
-        python: Version of its Python, `3.13`; empty: what it says of itself.
+        source: Source that has the base.
+        descriptor: Descriptor of its manifest or index there.
+        name: Public name, for labels; empty when it has none, as in a layout on a local disk.
+        python: Version of its Python, such as `3.13`; empty to use the version that the base declares.
     """
 
     source: ContentSource
@@ -52,8 +52,8 @@ class Packaged:
     """A container image that was built.
 
     Attributes:
-        descriptor: Of its manifest, or of the index over several platforms.
-        source: Has all of its content.
+        descriptor: Descriptor of its manifest, or of the index over several platforms.
+        source: Source that has all of its content.
     """
 
     descriptor: Descriptor
@@ -73,16 +73,16 @@ def package(
     """Build the container image of a function.
 
     Args:
-        artifact: Opened; the caller has replayed its golden images.
-        base: A plain Python.
-        layout: Gets the artifact's layers, configs and manifests.
-        cache: Keeps the runtime's layers and backbones from one time to the next.
-        platforms: What it must run on; several make one index.
-        allow_handler: Whether an artifact's handler.py may come along.
-        say: Told what is being done.
+        artifact: Opened artifact; the caller has run its golden images.
+        base: Container image with a plain Python.
+        layout: Layout that receives the artifact's layers, configs and manifests.
+        cache: Layout that keeps the runtime's layers and backbones for the next build.
+        platforms: Platforms to build for; several make one index.
+        allow_handler: Whether an artifact's handler.py may be included.
+        say: Function that is called with each line of progress.
 
     Raises:
-        OciError: When the base doesn't fit, wheels can't be had, or the disk is full.
+        OciError: When the base isn't suitable, wheels can't be fetched, or the disk is full.
     """
     parts = artifact_parts(artifact, allow_handler=allow_handler)
     images = [pick_image(base.source, base.descriptor, platform) for platform in platforms]
@@ -102,7 +102,7 @@ def package(
 
 
 def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
-    """What a container image says of itself. Source: OCI image-spec, annotations.md."""
+    """Return the labels of a container image. Source: OCI image-spec, annotations.md."""
     manifest = artifact.manifest
     labels = {
         "org.opencontainers.image.title": manifest.name,
@@ -124,10 +124,12 @@ def build_labels(artifact: Artifact, base: Base) -> dict[str, str]:
 
 
 def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: Layout) -> Layer:
-    """A part's layer. A backbone goes into the cache: with the next head it isn't compressed again.
+    """Return the layer of an artifact's part.
+
+    A backbone's layer is cached, so that a new head doesn't compress it again.
 
     Raises:
-        OciError: When a file is no longer what the artifact's manifest says.
+        OciError: When a file no longer matches the artifact's manifest.
     """
     entries = [artifact.manifest.files[path] for path in part.paths if path != MANIFEST]
     if sum(entry.size_bytes for entry in entries) < KEPT_BYTES or len(entries) != len(part.paths):
@@ -141,26 +143,28 @@ def _write_part(artifact: Artifact, part: ArtifactPart, layout: Layout, cache: L
 
 
 def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
-    """What a base needs: wheels and byte code are made for its Python, and there are none for a platform's variant.
+    """Return the platform and Python that wheels and byte code are made for.
+
+    The platform's variant is left out, because there are no wheels for variants.
 
     Raises:
-        OciError: When it doesn't say which Python it has, or has one that is too old.
+        OciError: When the base doesn't declare its Python, or its Python is too old.
     """
-    said = base.python or _variable(image, "PYTHON_VERSION")
-    found = re.fullmatch(_VERSION, said)
+    declared = base.python or _variable(image, "PYTHON_VERSION")
+    found = re.fullmatch(_VERSION, declared)
     if found is None:
         raise OciError(
-            f"the base says that it has Python {said[:40]!r}"
-            if said
+            f"the base says that it has Python {declared[:40]!r}"
+            if declared
             else "the base doesn't say which Python it has (PYTHON_VERSION)",
             hint="say it with --python, such as --python 3.13",
         )
     if (int(found[2]), int(found[3])) < OLDEST:
-        raise OciError(f"the base has Python {said}; a function needs 3.11 or newer", hint="choose another base")
-    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=said)
+        raise OciError(f"the base has Python {declared}; a function needs 3.11 or newer", hint="choose another base")
+    return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
 
 
 def _variable(image: Image, name: str) -> str:
-    """Of a base's environment; empty when it sets none."""
+    """Return a variable of a base's environment; empty when the base doesn't set it."""
     entries = image.values.get("config", {}).get("Env") or []
     return next((str(entry).partition("=")[2] for entry in entries if str(entry).startswith(f"{name}=")), "")

@@ -1,4 +1,4 @@
-"""Names of container images: HOST/REPOSITORY:TAG@DIGEST, and short ones as everybody reads them.
+"""Names of container images, HOST/REPOSITORY:TAG@DIGEST, and the usual short forms.
 
 Source: distribution/reference (grammar in reference.go, familiar names in normalize.go).
 """
@@ -26,13 +26,13 @@ MAX_REPOSITORY = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """One container image at a registry.
+    """The name of one container image at a registry.
 
     Attributes:
-        host: Of the registry, with its port.
-        repository: Within it.
-        tag: Or empty.
-        digest: Or empty; counts before the tag.
+        host: Host of the registry, with its port.
+        repository: Repository at the registry.
+        tag: Tag, or empty.
+        digest: Digest, or empty; it takes precedence over the tag.
     """
 
     host: str
@@ -42,16 +42,16 @@ class Reference:
 
     @property
     def api_host(self) -> str:
-        """Where its registry answers."""
+        """Host of the registry's API."""
         return DEFAULT_API_HOST if self.host == DEFAULT_HOST else self.host
 
     @property
     def name(self) -> str:
-        """What a registry is asked for: the digest, else the tag."""
+        """Name under which the registry is asked: the digest, otherwise the tag."""
         return self.digest or self.tag or DEFAULT_TAG
 
     def pinned(self, digest: str) -> Reference:
-        """The same by digest."""
+        """Return the same reference with a digest."""
         return replace(self, digest=digest)
 
     def __str__(self) -> str:
@@ -60,10 +60,10 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """Read a name.
+    """Parse the name of a container image.
 
     Raises:
-        OciError: When it is none.
+        OciError: When the name is malformed.
     """
     rest, at, digest = text.partition("@")
     if at and not _DIGEST.fullmatch(digest):

@@ -1,7 +1,7 @@
-"""What a function needs besides its artifact, as two layers: locked wheels, which change rarely, and our own code.
+"""The runtime of a function in two layers: locked wheels, which change rarely, and Eaves' own code.
 
-The Dockerfile makes the same root. Our own code is what the container image's processes may import and nothing else, so
-a change elsewhere in Eaves changes no layer.
+The Dockerfile makes the same root. Only the code that the container image's processes may import is included, so that a
+change elsewhere in Eaves changes no layer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PACKAGES = "opt/eaves"
 CODE = "opt/code"
 LOCK = "serve.txt"
 ROOMS = ("eaves", "functions")
-"""The top-level packages that the edge's container images may have."""
+"""Top-level packages that the edge's container images may include."""
 PROCESSES = {
     "function": ("functions",),
     "agent": (
@@ -40,9 +40,9 @@ PROCESSES = {
         "eaves.reachability",  # the doctor's pod
     ),
 }
-"""What is started in each of the edge's container images, as `python -m` takes it."""
+"""Modules that are started in each of the edge's container images, as `python -m` takes them."""
 OLDEST = (3, 11)
-"""Of the Pythons that our code runs on."""
+"""Oldest version of Python that Eaves' code runs on."""
 ENVIRONMENT = {
     "PYTHONPATH": f"/{CODE}:/{PACKAGES}",
     "PYTHONSAFEPATH": "1",
@@ -56,12 +56,12 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeTarget:
-    """What to build layers for.
+    """The platform and Python that layers are built for.
 
     Attributes:
-        platform: Of the container.
-        python: Its Python, `3.13`.
-        release: The same, as far as it is known, `3.13.5`.
+        platform: Platform of the container.
+        python: Version of its Python, such as `3.13`.
+        release: The same with the patch release, as far as it is known, such as `3.13.5`.
     """
 
     platform: ImagePlatform
@@ -72,15 +72,15 @@ class RuntimeTarget:
 def build_layers(
     runtime: RuntimeTarget, cache: Layout, say: Callable[[str], object] = lambda text: None
 ) -> list[Layer]:
-    """The runtime's layers, from the cache where they are in it.
+    """Return the runtime's layers, from the cache where it has them.
 
     Args:
-        runtime: For what.
-        cache: Has those made before, and gets these.
-        say: Told what is being done, since it takes a while.
+        runtime: Platform and Python of the container.
+        cache: Layout with layers that were made before, which also receives new ones.
+        say: Function that is called with each line of progress.
 
     Raises:
-        OciError: When wheels can't be had, or nothing here compiles for that Python.
+        OciError: When wheels can't be fetched, or no interpreter here can compile for that Python.
     """
     compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
     if runtime.release.count(".") == 2 and compiler.version != runtime.release:
@@ -104,7 +104,7 @@ def build_layers(
 
 
 def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
-    """Write files below a root and compile what is Python.
+    """Write files below a root and compile the Python sources.
 
     Raises:
         OciError: When the disk is full, or a file doesn't compile.
@@ -122,10 +122,10 @@ def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
 
 
 def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
-    """Every file of the locked wheels that a function may need.
+    """Yield every file of the locked wheels that a function may need.
 
     Raises:
-        OciError: When wheels can't be had.
+        OciError: When wheels can't be fetched.
     """
     with scratch_folder("eaves-wheels-") as folder:
         for wheel in wheels.download(lock, runtime.platform, runtime.python, folder):
@@ -133,10 +133,10 @@ def package_files(runtime: RuntimeTarget, lock: Path) -> Iterator[LayerFile]:
 
 
 def find_lock() -> Path:
-    """The lock of the edge's packages: beside this file in a wheel, in requirements/ in the source tree.
+    """Return the lock file of the edge's packages: beside this file in a wheel, in requirements/ in the source tree.
 
     Raises:
-        OciError: When it is in neither.
+        OciError: When it is in neither place.
     """
     here = Path(__file__)
     for path in (here.with_name(LOCK), here.parents[2] / "requirements" / LOCK):
@@ -146,10 +146,10 @@ def find_lock() -> Path:
 
 
 def code_files(image: str = "function") -> Iterator[LayerFile]:
-    """Our own code, as far as the processes of a container image may import it.
+    """Yield the files of Eaves' own code that the processes of a container image may import.
 
     Args:
-        image: A name in PROCESSES.
+        image: Name in PROCESSES.
     """
     root = Path(eaves.__file__).parents[1]
     for path in reachable_modules(root, ROOMS, PROCESSES[image]).values():
@@ -167,9 +167,9 @@ def _bytes_of(file: LayerFile) -> bytes:
 
 
 def main(image: str, root: str) -> None:
-    """`python -m eaves.oci.runtime IMAGE ROOT`: what the Dockerfile takes, for this very machine and Python.
+    """Write the root of a container image for this machine and Python: `python -m eaves.oci.runtime IMAGE ROOT`.
 
-    A function gets its packages too; an agent's are installed by the Dockerfile.
+    The Dockerfile runs this. A function's packages are included; the Dockerfile installs those of an agent.
     """
     machine = os.uname().machine
     names = {python_name: name for name, python_name in wheels.MACHINES.items()}

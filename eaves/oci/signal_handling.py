@@ -1,4 +1,4 @@
-"""What Ctrl-C or SIGTERM must not divide: a step that is begun and whose undoing isn't arranged yet."""
+"""Protection from Ctrl-C and SIGTERM for steps that have begun and can't be undone yet."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until the block ends, and act then.
+    """Delay SIGINT and SIGTERM until the block ends.
 
-    By their handlers: blocking them keeps them from one thread only, and Python runs the handler of a signal that
-    another thread got in the main one all the same. Handlers run in the main thread only; elsewhere nothing is held.
+    Their handlers are replaced, because blocking signals affects one thread only: when another thread receives a
+    signal, Python still runs the handler in the main thread. Handlers run in the main thread only, so in other threads
+    nothing is delayed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -36,12 +37,12 @@ def hold_signals() -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder that is removed with all it holds, when the block is interrupted too.
+    """Create a temporary folder that is removed with its content at the end, also after an interruption.
 
-    `tempfile.TemporaryDirectory` leaves it where the interruption comes while it is made or removed.
+    `tempfile.TemporaryDirectory` leaves the folder behind when the interruption arrives while it is made or removed.
 
     Args:
-        prefix: How its name begins.
+        prefix: Prefix of the folder's name.
     """
     folder: Path | None = None
     try:

@@ -1,17 +1,23 @@
 """A durable queue on disk: what was put is still there after a crash, a kill or a power cut.
 
-One SQLite file that any number of processes open at once. An event's body is stored once and delivered on any number of
-lanes (queues within the file); it goes with its last delivery. Every change is on disk before its call returns. A full
-spool refuses; only dead letters beyond their own budget are deleted, counted and logged by id. Nothing here sends
-anything: see `eaves.delivery`.
+The queue is one SQLite file that any number of processes open at the same time. An event's body is stored once and
+delivered on any number of lanes (queues within the file); it is deleted with its last entry. Every change is on disk
+before its call returns. A full spool refuses new events; only dead letters beyond their own budget are deleted, and
+each of these is counted and logged by id. Sending the events is the task of `eaves.delivery`.
 
-    queue         put, peek, ack, retry, dead-letter
-    entry         what it hands out;  due_entries: in which order;  held_entries: what waits together
-    batch_put     the puts of one commit;  storage: how an event gets into the tables
-    limits        how much is kept, of what, for how long;  retention: what is let go;  measures: what there is
-    admin         what an operator does;  selection: which entries that is for
-    takeover      another spool's entries, moved into this one
-    ledger/       what became of every event that was put
+    queue         `Spool`: put, peek, ack, retry, dead-letter
+    entry         `Entry` and `DeadLetter`
+    due_entries   which entries are due, in which order
+    held_entries  entries that wait together
+    batch_put     puts of one commit
+    storage       how an event is inserted into the tables
+    limits        size, number and age of what is kept
+    retention     dead letters and remembered ids beyond these limits
+    measures      counts and sizes
+    admin         an operator's changes
+    selection     which entries an operator's change applies to
+    takeover      moving another spool's entries into this one
+    ledger/       a line for every event that was put, with its outcome
     file/         the SQLite file
 """
 

@@ -1,6 +1,7 @@
-"""What an operator does with a queue: list, retry, redrive, drop, purge.
+"""An operator's changes to a queue: list, retry, redrive, drop, purge.
 
-Each change is made in commits of at most `BATCH` entries, so that deliveries go on beside it, and wakes who delivers.
+Each change is made in commits of at most `BATCH` entries, so that deliveries continue meanwhile, and each commit wakes
+the deliverers.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ _RETRY = (
 )
 _MAKE_DEAD = "UPDATE deliveries SET state = 'dead' WHERE state = 'queued' AND seq IN (SELECT value FROM json_each(?))"
 _DROP = "DELETE FROM deliveries WHERE seq IN (SELECT value FROM json_each(?))"
-"""What is deleted when it is dead is `removed` in the ledger, and what is deleted when it is queued `released`."""
+"""Statement that deletes entries. The ledger records a dead letter that is deleted as `removed`, and a queued entry
+that is deleted as `released`.
+"""
 
 
 def list_entries(spool: Spool, selection: Selection, *, limit: int = 100) -> list[Stored]:
-    """The chosen entries without their data, queued and dead, in the order they were put."""
+    """Return the selected entries, queued and dead, without their data, in the order they were put."""
     return list_stored(spool.database().read, selection, limit)
 
 
 def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
-    """How many entries are chosen, and the bytes of their data and attributes."""
+    """Return the number of selected entries, and the size of their data and attributes in bytes."""
     where, values = selection.where()
     sql = f"SELECT count(*), total(size_bytes) FROM deliveries JOIN events USING(eid) WHERE {where}"  # noqa: S608 - bound
     (row,) = spool.database().read(sql, values)
@@ -43,22 +46,22 @@ def measure(spool: Spool, selection: Selection) -> tuple[int, int]:
 
 
 def redrive(spool: Spool, selection: Selection) -> int:
-    """Queue the chosen dead letters again, their attempts forgotten; returns how many."""
+    """Queue the selected dead letters again and reset their attempts; return how many."""
     return _change(spool, selection, DEAD, _REDRIVE)
 
 
 def retry_now(spool: Spool, selection: Selection) -> int:
-    """Make the chosen queued entries due at once; returns how many."""
+    """Make the selected queued entries due now; return how many."""
     return _change(spool, selection, QUEUED, _RETRY)
 
 
 def drop(spool: Spool, selection: Selection) -> int:
-    """Delete the chosen entries for good, queued ones and dead letters alike; returns how many."""
+    """Delete the selected entries permanently, queued ones and dead letters; return how many."""
     return _change(spool, selection, None, _MAKE_DEAD, _DROP)
 
 
 def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
-    """Make dead letters of everything a lane holds, when nobody delivers it any more; returns how many."""
+    """Make every queued entry of a lane a dead letter, when the lane has no deliverer any more; return how many."""
     made, after = 0, 0
     now = spool.clock.now()
     while seqs := select_seqs(spool.database().read, Selection(lane=lane, state=QUEUED, after=after), BATCH):
@@ -75,7 +78,7 @@ def dead_letter_lane(spool: Spool, lane: str, reason: str) -> int:
 
 
 def _change(spool: Spool, selection: Selection, state: str | None, *sql: str) -> int:
-    """Run statements over the chosen entries; returns how many the last one changed."""
+    """Run statements over the selected entries; return how many rows the last statement changed."""
     if state and selection.state not in (None, state):
         return 0
     count, after = 0, 0

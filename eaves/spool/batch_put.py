@@ -1,4 +1,4 @@
-"""Puts of one commit: what holds for all of them is read once."""
+"""Storing several events in one commit; values that are the same for all of them are read once."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from eaves.spool.limits import SpoolLimits
 from eaves.spool.storage import PutRequest, RemainingSpace, store
 
 Remember = Callable[[sqlite3.Connection, bytes, float], bool]
-"""Remembers an id at a time; False when it was remembered already."""
+"""Function that remembers an id with a time and returns False when the id was remembered already."""
 
 
 class PutTransaction:
-    """Stores events within one commit.
+    """Storing of events within one commit.
 
     Args:
-        db: Within a transaction in which nobody else stores or deletes anything meanwhile.
-        path: The spool's file, for messages.
-        limits: How much it keeps.
-        ledger: Gets a line for each event; None when there is none.
-        now: Unix seconds.
-        remember: Remembers an id for `once`.
-        keys: Of the lines of what is to be put with `once`; asked for at once rather than one by one.
+        db: Connection within a transaction that is the only writer.
+        path: Path of the spool's file, for messages.
+        limits: Limits of the spool.
+        ledger: Ledger that gets a line for each event, or None.
+        now: Current time, Unix seconds.
+        remember: Function that remembers an id for `once`.
+        keys: Ledger keys of the events to be put with `once`, looked up in one query instead of one by one.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class PutTransaction:
         """Store one event, unless it was put before.
 
         Args:
-            put: The event.
-            once: Whether an event that was put before isn't stored again.
+            put: Event to store.
+            once: Whether an event that was put before is skipped.
 
         Raises:
-            SpoolFullError: When there is no room for it; the transaction must not stand.
+            SpoolFullError: When the event doesn't fit; the caller must roll back the transaction.
         """
         is_new = False
         if once:
@@ -78,14 +78,14 @@ class PutTransaction:
             self._lines_left = self._ledger.room(self._db) if trims else self._lines_left - 1
 
     def _recall(self, put: PutRequest) -> Recalled:
-        """What is known of an event."""
+        """Return what the ledger and the remembered ids say about an event."""
         source, event_id = put.row[:2]
         line = NO_LINE
         if self._ledger is not None and put.key in self._known:
             line = self._ledger.recall(self._db, source=source, event_id=event_id, digest=put.digest)
         if line.outcome is not None:
             return line
-        if self._ledger is not None and put.lanes:  # its line is what remembers it
+        if self._ledger is not None and put.lanes:  # the event's line in the ledger is what remembers it
             is_known = self._is_seen(source, event_id)
         else:
             self._has_seen = True

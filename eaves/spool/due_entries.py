@@ -1,4 +1,4 @@
-"""Which entries of a lane are due, and in which order."""
+"""Queries for the entries of a lane that are due, in delivery order."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any
 from eaves.spool.selection import Read
 
 LONGEST_WAIT_S = 7_200.0
-"""An entry that isn't due for longer than this is due now: the clock was set back after its back-off was written, as no
-pause is longer than an hour."""
+"""Longest wait of an entry, in seconds. An entry that would be due later than that is due now: no back-off is longer
+than an hour, so the clock was set back after the due time was written.
+"""
 ENTRY = (
     "SELECT seq, lane, attributes, data, attempts, put_at, crc, reason, status, died_at"
     " FROM deliveries JOIN events USING(eid)"
 )
-"""The columns of an entry, from which `Spool` makes one."""
+"""Query for the columns from which `build_entry` makes an `Entry`."""
 
 _LEFT_OUT = "seq NOT IN (SELECT value FROM json_each(?4))"
 _QUEUED = f"SELECT seq FROM deliveries WHERE lane = ?1 AND state = 'queued' AND seq > ?3 AND {_LEFT_OUT}"  # noqa: S608 - constants
-# What failed before comes by the time at which it is due, which is about its order; sorting all of it by number at each
-# look would take longer the more there is.
+# Entries that failed before are selected in the order of their due times, which is close to the order of their numbers.
+# Sorting all of them by number in each query would take longer the more there are.
 _FAILED = (
     f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > 0 AND not_before <= ?2 ORDER BY not_before LIMIT ?5)"  # noqa: S608 - constants
     f" UNION ALL SELECT seq FROM ({_QUEUED} AND not_before > ?2 + ?6 ORDER BY not_before LIMIT ?5)"
@@ -46,13 +47,13 @@ _HIDDEN = f"{_UNFOUND} UNION ALL SELECT 1 FROM ({_DUE}) WHERE NOT EXISTS ({ENTRY
 def select_due(
     read: Read, lane: str, *, limit: int, now: float, exclude: Collection[int] = (), after: int = 0
 ) -> list[Any]:
-    """The first entries of a lane that are due, as rows of `ENTRY`; see `Spool.peek`."""
+    """Return the first entries of a lane that are due, as rows of `ENTRY`; see `Spool.peek`."""
     values = (lane, now, after, json.dumps(list(exclude)), limit, LONGEST_WAIT_S)
     return read(f"{ENTRY} WHERE seq IN ({_DUE}) ORDER BY seq", values)
 
 
 def select_newest(read: Read, lane: str, *, exclude: Collection[int] = ()) -> list[Any]:
-    """The newest entry of a lane that was never tried, as a row of `ENTRY`."""
+    """Return the newest entry of a lane that was never tried, as rows of `ENTRY` (one or none)."""
     return read(f"{ENTRY} WHERE seq = ({_NEWEST})", (lane, json.dumps(list(exclude))))
 
 
@@ -67,7 +68,10 @@ def choose_batch(
     untried: bool = False,
     after: int = 0,
 ) -> list[int]:
-    """The numbers of due entries that fit together, in order; see `Spool.peek_batch`. Reads no data."""
+    """Return the sequence numbers of due entries that fit into one batch, in order; see `Spool.peek_batch`.
+
+    No data is read.
+    """
     order = "DESC" if newest_first else "ASC"
     values: tuple[Any, ...] = (lane, now, after, "[]", max_events, LONGEST_WAIT_S)
     if untried:
@@ -89,22 +93,23 @@ def choose_batch(
 
 
 def select_batch(read: Read, seqs: Sequence[int], *, newest_first: bool = False) -> list[Any]:
-    """Entries by their numbers, as rows of `ENTRY`, the oldest or the newest first."""
+    """Return entries by their sequence numbers as rows of `ENTRY`, oldest or newest first."""
     order = "DESC" if newest_first else "ASC"
     sql = f"{ENTRY} WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq {order}"  # noqa: S608 - constants
     return read(sql, (json.dumps(seqs),))
 
 
 def is_hiding(read: Read, lane: str, now: float) -> bool:
-    """Whether a lane's counter says that entries wait and none is found, or its index has one that its table has not.
+    """Return whether entries of a lane can't be found because an index is damaged.
 
-    SQLite doesn't notice when a page of an index has lost its content.
+    That is so when the lane's counter says that entries are queued and none is found, or when the index has an entry
+    that the table has not. SQLite doesn't notice when a page of an index has lost its content.
     """
     return bool(read(_HIDDEN, (lane, now, 0, "[]", 1, LONGEST_WAIT_S)))
 
 
 def read_next_due(read: Read, lane: str, *, exclude: Collection[int] = ()) -> float | None:
-    """When the next entry of a lane is due, Unix seconds; None when nothing but `exclude` is queued."""
+    """Return the Unix time in seconds at which the next entry of a lane is due; None when only `exclude` is queued."""
     sql = (
         "SELECT not_before FROM deliveries WHERE lane = ? AND state = 'queued'"
         " AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY not_before LIMIT 1"

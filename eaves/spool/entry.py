@@ -1,4 +1,4 @@
-"""What the queue hands out, and how an event is laid out in its table."""
+"""Entries, dead letters and the layout of an event in its table."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from eaves.events import CONTEXT_ATTRIBUTES, Event
 Puts = Sequence[tuple[Event, tuple[str, ...]]]
 """Events to store, each with its lanes."""
 EventRow = tuple[str, str, str, bytes, int, int]
-"""source, id, attributes as JSON, data, checksum of these two, their size in bytes."""
+"""An event's row: source, id, attributes as JSON, data, checksum of attributes and data, and their size in bytes."""
 
 
 class PutOutcome(enum.Enum):
-    """What became of an event that was put."""
+    """Outcome of putting an event."""
 
     STORED = "stored"
-    """It is on disk."""
+    """The event is on disk."""
     REPEATED = "repeated"
-    """The same event was put before; it is not stored again."""
+    """The same event was put before and is not stored again."""
     CONFLICTING = "conflicting"
-    """Another event was put before under the same source and id; this one is not stored."""
+    """Another event with the same source and id was put before; this event is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One event waiting on one lane.
+    """One event waiting in one lane.
 
     Attributes:
-        seq: Its place in the queue, unique for the life of the file.
-        lane: Where it is to be delivered.
-        event: What is to be delivered.
-        attempts: Failed attempts so far.
-        first_put_at: When it was put, Unix seconds.
+        seq: Sequence number, which gives the order and is unique during the life of the file.
+        lane: Name of the lane.
+        event: Event to deliver.
+        attempts: Number of failed attempts so far.
+        first_put_at: Time at which the event was put, Unix seconds.
     """
 
     seq: int
@@ -51,13 +51,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """An entry that was given up on and is kept for inspection.
+    """An entry that is not delivered any more and is kept for inspection.
 
     Attributes:
-        entry: What was not delivered.
-        reason: Why, as last recorded.
-        status: HTTP status that decided it, 0 when there was no answer.
-        died_at: When, Unix seconds.
+        entry: Entry that was not delivered.
+        reason: Reason that was recorded last.
+        status: HTTP status that made it a dead letter; 0 when there was no response.
+        died_at: Time at which it became a dead letter, Unix seconds.
     """
 
     entry: Entry
@@ -68,15 +68,15 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneStatus:
-    """What a lane holds.
+    """Counts and sizes of one lane.
 
     Attributes:
-        lane: Its name.
-        queued: Entries that wait to be delivered.
-        dead: Dead letters kept.
-        queued_bytes: Data and attributes of those that wait.
-        dead_bytes: Data and attributes of the dead letters.
-        oldest_at: When the oldest entry that waits was put, Unix seconds; None when none waits.
+        lane: Name of the lane.
+        queued: Number of entries that wait for delivery.
+        dead: Number of dead letters.
+        queued_bytes: Size of the queued entries' data and attributes, in bytes.
+        dead_bytes: Size of the dead letters' data and attributes, in bytes.
+        oldest_at: Time at which the oldest queued entry was put, Unix seconds; None when the lane is empty.
     """
 
     lane: str
@@ -88,33 +88,36 @@ class LaneStatus:
 
 
 def to_row(event: Event, attributes: Mapping[str, str] | None = None) -> EventRow:
-    """An event as its table holds it.
+    """Return the row of an event in the table `events`.
 
     Args:
-        event: The event.
-        attributes: What its `attributes` gave; None asks for them.
+        event: Event to store.
+        attributes: Result of `event.attributes()` when the caller has it already; None computes it.
     """
     text = render_attributes(event.attributes() if attributes is None else attributes)
     return event.source, event.id, text, event.data, crc(text, event.data), len(text) + len(event.data)
 
 
 def render_attributes(attributes: Mapping[str, str]) -> str:
-    """What `json.dumps` makes of attributes, in half the time: it builds an encoder at each call."""
+    """Return the attributes as JSON, as `json.dumps` renders them.
+
+    This takes half the time of `json.dumps`, which builds an encoder at each call.
+    """
     quote = encode_basestring_ascii
     return "{" + ", ".join([f"{quote(name)}: {quote(value)}" for name, value in attributes.items()]) + "}"
 
 
 def crc(attributes: str, data: bytes) -> int:
-    """The checksum of a row, which tells an event that was put from one whose bytes were changed on the disk."""
+    """Return the checksum of a row, which shows whether its bytes changed on disk after the event was put."""
     return zlib.crc32(data, zlib.crc32(attributes.encode()))
 
 
 def to_event(attributes: str, data: bytes) -> Event:
-    """The event a row holds.
+    """Return the event that a row holds.
 
     Raises:
-        ValueError: When they are not as `to_row` writes them.
-        KeyError: When an attribute that every event has is missing.
+        ValueError: When the values are not what `to_row` writes.
+        KeyError: When a required attribute of an event is missing.
     """
     values: Any = json.loads(attributes) if isinstance(attributes, str) and attributes.isascii() else None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
@@ -125,7 +128,7 @@ def to_event(attributes: str, data: bytes) -> Event:
     content_type = values.get("datacontenttype")
     return Event(
         id=values["id"],
-        source=intern(values["source"]),  # what many events have in common is in memory once
+        source=intern(values["source"]),  # keeps one copy in memory of values that many events share
         type=intern(values["type"]),
         data=data,
         datacontenttype=None if content_type is None else intern(content_type),
@@ -137,11 +140,11 @@ def to_event(attributes: str, data: bytes) -> Event:
 
 
 def build_entry(row: Sequence[Any]) -> Entry:
-    """The entry of a row: number, lane, attributes, data, attempts, when it was put, checksum.
+    """Return the entry of a row (number, lane, attributes, data, attempts, time of put, checksum).
 
     Raises:
-        ValueError: As `to_event`, and when the checksum is another one.
-        KeyError: As `to_event`.
+        ValueError: When the values are not what `to_row` writes, or the checksum differs.
+        KeyError: When a required attribute of an event is missing.
     """
     seq, lane, attributes, data, attempts, put_at, known = row[:7]
     event = to_event(attributes, data)

@@ -1,4 +1,4 @@
-"""Entries that wait together and count no attempt, so that they are let go in the order they were put."""
+"""Entries that are held together without counting an attempt, and are released in the order they were put."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def hold(spool: Spool, entries: Sequence[Entry], until: float, reason: str) -> N
     """Hold entries that never failed; no attempt is counted.
 
     Args:
-        spool: Holds them.
-        entries: Those that failed before are left alone.
-        until: When they are looked at again, Unix seconds, for people: only `let_go` makes them due.
-        reason: Why.
+        spool: Spool of the entries.
+        entries: Entries to hold; those that failed before are left unchanged.
+        until: Time of the next check in Unix seconds, shown to people; only `let_go` makes the entries due.
+        reason: Reason for holding them.
 
     Raises:
-        SpoolError: When it can't be written.
+        SpoolError: When the file can't be written.
     """
     _change(spool, _HOLD, [entry.seq for entry in entries], until, FREED + 1, reason)
 
 
 def hold_all(spool: Spool, lane: str, prefix: str, until: float, reason: str) -> None:
-    """Hold every entry of a lane that never failed and whose source begins so; see `hold`.
+    """Hold every entry of a lane that never failed and whose event source begins with `prefix`; see `hold`.
 
     Raises:
-        SpoolError: When it can't be written.
+        SpoolError: When the file can't be written.
     """
     after = 0
     while seqs := _select(spool, _FREE, (lane, prefix, after, BATCH)):
@@ -55,10 +55,12 @@ def hold_all(spool: Spool, lane: str, prefix: str, until: float, reason: str) ->
 
 
 def let_go(spool: Spool, lane: str, prefix: str) -> int:
-    """Make the held entries of a lane whose source begins so due again, as if nothing had been; returns how many.
+    """Make the held entries of a lane whose event source begins with `prefix` due again; return how many.
+
+    Their reason is cleared, as if they had never been held.
 
     Raises:
-        SpoolError: When it can't be written.
+        SpoolError: When the file can't be written.
     """
     count = 0
     while seqs := _select(spool, _OF_HELD, (lane, prefix, BATCH)):
@@ -68,13 +70,13 @@ def let_go(spool: Spool, lane: str, prefix: str) -> int:
 
 
 def first_held(spool: Spool, lane: str, prefix: str) -> Entry | None:
-    """The first held entry of a lane whose source begins so; None when there is none."""
+    """Return the first held entry of a lane whose event source begins with `prefix`; None when there is none."""
     seqs = _select(spool, _OF_HELD, (lane, prefix, 1))
     return spool.get_queued(seqs[0]) if seqs else None
 
 
 def held_sources(spool: Spool, lane: str) -> list[str]:
-    """The sources of the held entries of a lane."""
+    """Return the event sources of the held entries of a lane."""
     return [str(source) for (source,) in spool.database().read(_SOURCES, (lane,))]
 
 

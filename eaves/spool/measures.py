@@ -1,4 +1,4 @@
-"""What a spool holds, from its counters."""
+"""Counts and sizes of what a spool holds, read from its counters."""
 
 from __future__ import annotations
 
@@ -22,54 +22,58 @@ _TRIED = (
 
 
 class SpoolMeasures(ABC):
-    """What is asked of a spool about what it holds; a part of `Spool`."""
+    """Queries for the counts and sizes of a spool; a base class of `Spool`."""
 
     @abstractmethod
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
 
     def lanes(self) -> list[LaneStatus]:
-        """What each lane holds that holds anything, by name."""
+        """Return the status of each lane that has entries, sorted by name."""
         return [
             LaneStatus(lane=lane, queued=queued, dead=dead, queued_bytes=waiting, dead_bytes=kept, oldest_at=oldest)
             for lane, queued, dead, waiting, kept, oldest in self._read(_LANES)
         ]
 
     def depth(self, lane: str | None = None) -> int:
-        """Entries queued on one lane or all; dead ones don't count."""
+        """Return the number of entries queued on one lane or on all lanes; dead letters don't count."""
         return sum(queued for name, (queued, _) in self.counts().items() if lane in (None, name))
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Lane to entries queued and dead, for lanes that have any."""
+        """Return a mapping from lane to its numbers of queued entries and dead letters, for lanes that have any."""
         rows = self._read("SELECT lane, queued, dead FROM lanes")
         return {lane: (queued, dead) for lane, queued, dead in rows}
 
     def size_bytes(self) -> int:
-        """Bytes of the queued events, as `max_bytes` counts them; the file never shrinks, it reuses its room."""
+        """Return the size of the queued events in bytes, as `max_bytes` counts them.
+
+        The file itself never shrinks; SQLite reuses the space of deleted entries.
+        """
         return int(self._usage("queued_bytes"))
 
     def dead_bytes(self) -> int:
-        """Bytes of the dead letters, as their budget counts them."""
+        """Return the size of the dead letters in bytes, as their budget counts them."""
         return int(self._usage("dead_bytes"))
 
     def expired(self) -> int:
-        """Dead letters that were deleted to keep their budget, since the file was made."""
+        """Return how many dead letters were deleted to keep their budget since the file was created."""
         return int(self._usage("expired"))
 
     def remembered(self) -> int:
-        """Ids that `once` remembers."""
+        """Return how many ids `put(once=True)` remembers in the `seen` table."""
         return int(self._usage("seen"))
 
     def tried(self, lane: str, limit: int) -> list[tuple[int, float]]:
-        """Entries of a lane that failed and wait: number, and when each is due as `retry` was told, the first first.
+        """Return the entries of a lane that failed and wait for another attempt, ordered by due time.
 
-        One that an operator wants to be tried now is due at `FREED`.
+        Each is a pair: the sequence number, and the Unix time in seconds that `retry` set. An entry that an operator
+        wants to be tried now is due at `FREED`.
         """
         return [(seq, due) for seq, due in self._read(_TRIED, (lane, limit))]
 
     def is_queued(self, seq: int) -> bool:
-        """Whether an entry is there and no dead letter."""
+        """Return whether the entry exists and is queued, not a dead letter."""
         return bool(self._read("SELECT 1 FROM deliveries WHERE seq = ? AND state = 'queued'", (seq,)))
 
     def _usage(self, column: str) -> int:
-        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - a name of ours
+        return int(self._read(f"SELECT {column} FROM usage")[0][0])  # noqa: S608 - constants

@@ -1,4 +1,4 @@
-"""The queue over the file: put, peek, ack, retry, dead-letter."""
+"""The queue over the SQLite file: put, peek, ack, retry, dead-letter."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ _log = logging.getLogger(__name__)
 
 
 class Spool(SpoolMeasures):
-    """The queue. Safe to use from many threads, and from many processes that open the same file; not across a fork.
+    """A durable queue in one SQLite file, for many threads and many processes; an object can't be used across a fork.
 
-    A file that is found damaged, at the start or later, is replaced at the next call by a new one that holds every
-    entry that can be read; the damaged one is kept beside it (see `eaves.spool.file.salvage`).
+    When the file is found damaged, the next call replaces it with a new one that holds every readable entry, and keeps
+    the damaged file beside it (see `eaves.spool.file.salvage`).
 
     Args:
-        path: The file; made, with its folder, when it isn't there.
-        limits: How much it keeps.
-        ledger: Keep a ledger of every event that is put, with this bound; made, with a line for each event that waits,
-            when the file has none. A file that has one keeps it whoever opens it.
-        clock: Time.
-        connect: How connections are opened.
+        path: Path of the file, which is created together with its folder when it doesn't exist.
+        limits: Limits of the spool.
+        ledger: Limits of a ledger of every event that is put. A file without a ledger gets one, with a line for each
+            queued event. A file that has a ledger keeps it even when it is opened without this argument.
+        clock: Clock for wall time and monotonic time.
+        connect: Function that opens a connection to the file.
 
     Raises:
-        SpoolError: When the file can't be opened, or isn't a spool that this version reads. It is left as it is.
+        SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
 
     Attributes:
-        added: Ids that were added since the file was opened; those of a commit that failed count too.
+        added: Number of ids that were added since the file was opened, including those of commits that failed.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Spool(SpoolMeasures):
         self.ledger = Ledger(self._read, ledger) if self._file.has_ledger else None
 
     def close(self) -> None:
-        """Close the file. Changes under way are finished first; later ones raise SpoolError."""
+        """Close the file. Changes in progress are finished first; later changes raise SpoolError."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -88,36 +88,35 @@ class Spool(SpoolMeasures):
         self.close()
 
     def put(self, event: Event, *, lanes: Collection[str] = ("out",), once: bool = False) -> bool:
-        """Store an event for these lanes; it is on disk when this returns.
+        """Store an event in these lanes; it is on disk when this method returns.
 
         Args:
-            event: What to store.
-            lanes: Where it is to be delivered. None at all stores nothing (`once` still remembers it).
-            once: Remember the pair (source, id) and store nothing when it was put before. With a ledger its lines are
-                what remembers.
+            event: Event to store.
+            lanes: Lanes that deliver the event. Without lanes nothing is stored, but `once` still remembers the id.
+            once: Remember the pair (source, id), and store nothing when the pair was put before.
 
         Returns:
-            False when `once` found that it, or another event of the same source and id, was put before.
+            False when `once` found that this event, or another one with the same source and id, was put before.
 
         Raises:
-            SpoolFullError: Beyond `max_bytes` or `max_entries`; nothing was stored.
-            SpoolError: When it can't be written; don't acknowledge it to anybody.
+            SpoolFullError: When `max_bytes` or `max_entries` would be exceeded; nothing was stored.
+            SpoolError: When the file can't be written; the caller must not acknowledge the event to its sender.
         """
         return self.put_many([(event, lanes)], once=once)[0] is PutOutcome.STORED
 
     def put_many(self, events: Sequence[tuple[Event, Collection[str]]], *, once: bool = False) -> list[PutOutcome]:
-        """Store events, each with its lanes, in one commit; all of them are on disk when this returns.
+        """Store events, each in its lanes, in one commit; all of them are on disk when this method returns.
 
         Args:
-            events: As for `put`.
-            once: As for `put`.
+            events: Events and their lanes, as for `put`.
+            once: Whether events that were put before are skipped, as for `put`.
 
         Returns:
-            What became of each event. Only a ledger tells another event under a known source and id from a repetition.
+            The outcome for each event. Without a ledger, a conflict is reported as `REPEATED` too.
 
         Raises:
-            SpoolFullError: When there isn't room for all that are new; nothing was stored.
-            SpoolError: When they can't be written; don't acknowledge any of them.
+            SpoolFullError: When the new events don't all fit; nothing was stored.
+            SpoolError: When the file can't be written; the caller must not acknowledge any of the events.
         """
         puts = self._build_puts(events)
 
@@ -136,18 +135,18 @@ class Spool(SpoolMeasures):
         return self.database().commit(store_all, {lane for put in puts for lane in put.lanes})
 
     def put_dead(self, events: Sequence[tuple[Event, str]], reason: str, status: int) -> None:
-        """Store events, each for one lane, as dead letters, once each, in one commit.
+        """Store events as dead letters, each on one lane and each only once, in one commit.
 
-        An event whose source and id have a line in the ledger already, of another event, gets no line of its own.
+        An event gets no line in the ledger when another event with the same source and id has one already.
 
         Args:
-            events: What to store, with its lane.
-            reason: Why.
-            status: HTTP status that says so.
+            events: Events, each with its lane.
+            reason: Reason why the events can't be delivered.
+            status: HTTP status that made them dead letters.
 
         Raises:
             SpoolFullError: When the dead letters' budget is used up and its policy is to refuse; nothing was stored.
-            SpoolError: When they can't be written.
+            SpoolError: When the file can't be written.
         """
         puts = [build_put(event, (lane,), ledger=True) for event, lane in events]
 
@@ -166,16 +165,16 @@ class Spool(SpoolMeasures):
     def peek(
         self, lane: str, *, limit: int = 1, now: float, exclude: Collection[int] = (), after: int = 0
     ) -> list[Entry]:
-        """The first entries of a lane that are due. They stay until they are released.
+        """Return the first entries of a lane that are due. They stay in the queue until they are acknowledged.
 
-        In the order they were put; of those that failed before, the one that has been due for longest first.
+        Entries are in the order they were put. Of those that failed before, the ones due for longest are chosen.
 
         Args:
-            lane: Of which lane.
-            limit: Most entries returned.
-            now: Unix seconds.
-            exclude: Sequence numbers to leave out: those in flight.
-            after: Only entries with a higher sequence number.
+            lane: Name of the lane.
+            limit: Maximum number of entries.
+            now: Current time, Unix seconds.
+            exclude: Sequence numbers to leave out, such as those of deliveries in flight.
+            after: Sequence number above which entries are returned.
         """
         rows = select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
         if not rows and not exclude:
@@ -194,17 +193,17 @@ class Spool(SpoolMeasures):
         after: int = 0,
         known: Sequence[Entry] = (),
     ) -> list[Entry]:
-        """Entries of a lane that are due and go into one request; at least one when any is due.
+        """Return due entries of a lane for one request; at least one when any is due.
 
         Args:
-            lane: Of which lane.
-            now: Unix seconds.
-            max_events: Most entries returned.
-            max_bytes: Most bytes of data and attributes, but for a first entry that alone is larger.
-            newest_first: The newest entries, the newest first, instead of the oldest in the order they were put.
-            untried: Only entries that never failed; see `tried`.
-            after: Only entries with a higher sequence number, and none that alone is larger than `max_bytes`.
-            known: Entries that were read before; a batch that begins with all of them holds them only.
+            lane: Name of the lane.
+            now: Current time, Unix seconds.
+            max_events: Maximum number of entries.
+            max_bytes: Maximum size of data and attributes in bytes; a larger first entry is returned alone.
+            newest_first: Return the newest entries, newest first, instead of the oldest in the order they were put.
+            untried: Return only entries that never failed; see `tried`.
+            after: Return only entries above this sequence number, and none that alone is larger than `max_bytes`.
+            known: Entries that the caller has read. A batch that begins with all of them is these objects only.
         """
         limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
         while seqs := choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
@@ -217,21 +216,21 @@ class Spool(SpoolMeasures):
         return []
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
-        """The newest entry of a lane that was never tried; none when there is none."""
+        """Return the newest entry of a lane that was never tried, in a list; the list is empty when there is none."""
         return self._entries(select_newest(self._read, lane, exclude=exclude))
 
     def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
-        """When the next entry of a lane is due, Unix seconds; None when nothing but `exclude` is queued."""
+        """Return the Unix time in seconds of the next due entry of a lane; None when only `exclude` is queued."""
         return read_next_due(self._read, lane, exclude=exclude)
 
     def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
-        """Release an entry and store what came of it, in one commit: neither happens without the other.
+        """Acknowledge an entry, and store the events that result from it in the same commit.
 
-        What is put here is never refused for want of room: it replaces what is released, and refusing it would keep a
-        full queue full. An entry that was released or dead-lettered before is left alone, and then nothing is put.
+        The events in `puts` are never refused for lack of space: they replace the entry that is deleted, and refusing
+        them would keep a full queue full. When the entry was acknowledged or dead-lettered before, nothing is changed.
 
         Raises:
-            SpoolError: When it can't be written; the entry is still queued.
+            SpoolError: When the file can't be written; the entry is still queued.
         """
         stored = self._build_puts(puts)
 
@@ -243,10 +242,10 @@ class Spool(SpoolMeasures):
         self.database().commit(release, {lane for put in stored for lane in put.lanes})
 
     def ack_many(self, entries: Collection[Entry]) -> None:
-        """Release entries in one commit. Those that were released or dead-lettered before are left alone.
+        """Acknowledge entries in one commit. Entries that were acknowledged or dead-lettered before are left unchanged.
 
         Raises:
-            SpoolError: When it can't be written; all of them are still queued.
+            SpoolError: When the file can't be written; all entries are still queued.
         """
         seqs = json.dumps([entry.seq for entry in entries])
         self.database().commit(lambda db: db.execute(_RELEASE, (seqs,)))
@@ -257,13 +256,14 @@ class Spool(SpoolMeasures):
         self.database().commit(lambda db: db.execute(_RETRY, values), (entry.lane,))
 
     def dead_letter(self, entry: Entry, reason: str, status: int, *, puts: Puts = ()) -> None:
-        """Count a failed attempt and give up: the entry is kept within the dead letters' budget.
+        """Count a failed attempt and make the entry a dead letter, which the dead letters' budget limits.
 
-        What is put here tells of it, in the same commit, and is never refused for want of room, as with `ack`.
+        The events in `puts` report it. They are stored in the same commit and, as in `ack`, never refused for lack of
+        space.
 
         Raises:
-            SpoolFullError: When that budget is used up and its policy is to refuse; the entry is still queued.
-            SpoolError: When it can't be written; the entry is still queued.
+            SpoolFullError: When the budget is used up and its policy is to refuse; the entry is still queued.
+            SpoolError: When the file can't be written; the entry is still queued.
         """
         now, stored = self.clock.now(), self._build_puts(puts)
 
@@ -277,16 +277,16 @@ class Spool(SpoolMeasures):
         retention.log_expired(self.database().commit(keep, {lane for put in stored for lane in put.lanes}))
 
     def get(self, seq: int) -> Entry | None:
-        """One entry with its data, queued or dead; None when there is none of that number."""
+        """Return an entry with its data, queued or dead; None when no entry has that sequence number."""
         rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
     def get_queued(self, seq: int) -> Entry | None:
-        """One entry that waits, with its data. A damaged one is handled as in `peek`."""
+        """Return a queued entry with its data, or None. A damaged entry is handled as in `peek`."""
         return next(iter(self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
-        """Dead letters of one lane or all with their data, oldest first."""
+        """Return dead letters of one lane or of all lanes with their data, oldest first."""
         sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
             DeadLetter(entry=entry, reason=row[7], status=row[8], died_at=row[9])
@@ -295,7 +295,7 @@ class Spool(SpoolMeasures):
         ]
 
     def seen(self, source: str, event_id: str) -> bool:
-        """Whether this pair was put with `once` and is still remembered."""
+        """Return whether this pair was put with `once` and is still remembered."""
         if self.ledger is not None and self.ledger.digest_of(source, event_id) is not None:
             return True
         return bool(self._read("SELECT 1 FROM seen WHERE key = ?", (seen_key(source, event_id),)))
@@ -311,19 +311,19 @@ class Spool(SpoolMeasures):
         self.database().commit(add)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """Remember these ids of a source for as long as if they had been put now; returns how many were remembered."""
+        """Remember these ids of a source as if they had been put now; return how many were remembered before."""
         keys = [seen_key(source, event_id) for event_id in event_ids]
         return self.database().commit(lambda db: retention.touch(db, keys, self.clock.now()))
 
     def forget(self, before: float) -> int:
-        """Forget the ids that were neither put nor touched since, Unix seconds; returns how many."""
+        """Forget the ids that were last put or touched before a time in Unix seconds; return how many."""
         forgotten = 0
         while count := self.database().commit(lambda db: retention.forget(db, before)):
             forgotten += count
         return forgotten
 
     def keep_limits(self) -> None:
-        """Let dead letters expire by age. Whoever runs for long calls this now and then; it looks once a minute."""
+        """Delete dead letters that are too old, at most once a minute. A long-running process calls it regularly."""
         now = self.clock.monotonic()
         if now - self._kept_at < retention.LOOK_S:
             return
@@ -333,26 +333,26 @@ class Spool(SpoolMeasures):
             retention.log_expired(self.database().commit(lambda db: retention.keep_budget(db, self.limits, moment)))
 
     def version(self, lane: str) -> Version:
-        """A mark for `wait`. Take it before looking: then nothing that comes in between is missed."""
+        """Return a lane's version for `wait`. Read it before `peek`, so that `wait` notices every later change."""
         return self.database().version(lane)
 
     def wait(self, version: Version, timeout_s: float) -> bool:
-        """Wait until something may have come to a lane since `version`, from any process; False when time ran out."""
+        """Wait until any process may have changed a lane since `version`; return False after `timeout_s` seconds."""
         return self.database().wait(version, timeout_s)
 
     def wake(self, lane: str | None = None) -> None:
-        """End every `wait` in this process, or those for one lane."""
+        """End every `wait` in this process, or every `wait` for one lane."""
         self._file.current.wake(lane)
 
     def lease(self, name: str) -> Lease:
-        """The right to do something by this name (deliver a lane, say), not yet taken."""
+        """Return the lease of this name (for the delivery of a lane, for example), not yet acquired."""
         return Lease(lease_path(self.path, name))
 
     def database(self) -> Database:
-        """The file, replaced first when it was found damaged. For the modules of this package.
+        """Return the open file, which is replaced first when it is damaged. Only for modules of this package.
 
         Raises:
-            SpoolError: When it is damaged and can't be replaced.
+            SpoolError: When the file is damaged and can't be replaced.
         """
         return self._file.database()
 
@@ -363,13 +363,13 @@ class Spool(SpoolMeasures):
         return [build_put(event, lanes, ledger=self.ledger is not None) for event, lanes in events]
 
     def _remember(self, db: sqlite3.Connection, key: bytes, now: float) -> bool:
-        """Remember an id; False when it was remembered already. Within a commit, of which there is one at a time."""
+        """Remember an id within a commit; return False when it was remembered already."""
         added = retention.remember(db, key, now, self.limits.seen_max_entries)
         self.added += added
         return added
 
     def _check_index(self, lane: str) -> None:
-        """Look, every ten minutes, whether a lane without due entries holds some that damage hides.
+        """Check every ten minutes whether a damaged index hides entries of a lane that has none due.
 
         Raises:
             SpoolDamagedError: When it does; the next call replaces the file.
@@ -383,12 +383,12 @@ class Spool(SpoolMeasures):
 
     def _entries(self, rows: list[Any]) -> list[Entry]:
         left = [*reversed(rows)]
-        rows.clear()  # each row goes once its entry is made
+        rows.clear()  # frees the memory of each row as soon as its entry is made
         made = (self._readable(left.pop()) for _ in range(len(left)))
         return [entry for entry in made if entry is not None]
 
     def _readable(self, row: Any) -> Entry | None:
-        """An entry, or None for one whose row is damaged: that becomes a dead letter and lets those behind it pass."""
+        """Return a row's entry; a damaged row is made a dead letter that blocks no other entry, and gives None."""
         try:
             return self._entry(row)
         except SpoolError as error:

@@ -1,4 +1,4 @@
-"""What a spool lets go: dead letters beyond their budget, and ids remembered beyond their number."""
+"""Deletion of dead letters beyond their budget and of remembered ids beyond their maximum number."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from eaves.errors import SpoolFullError
 from eaves.spool.limits import SpoolLimits, WhenFull
 
 LOOK_S = 60.0
-"""How often dead letters are looked through for old ones, seconds."""
+"""Interval between two searches for dead letters that are too old, in seconds."""
 BATCH = 1_000
-"""Rows that one commit changes at most where it could be any number, so that deliveries go on beside it."""
+"""Maximum number of rows that one commit changes where their number is unbounded, so that deliveries continue
+meanwhile.
+"""
 FUTURE_S = 86_400.0
-"""A dead letter dated further ahead than this was made before the clock was set back."""
+"""Seconds into the future beyond which a dead letter's date is wrong: the clock was set back after it was written."""
 EARLIEST = 1_577_836_800.0
-"""2020-01-01. A dead letter dated before it was made before the clock was set, on a machine without one that lasts."""
+"""2020-01-01 in Unix seconds. An earlier date was written before the clock was set, on a machine without a
+battery-backed clock.
+"""
 ANY_OLD = (
     "SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at < ?"
     " UNION ALL SELECT 1 FROM deliveries WHERE state = 'dead' AND died_at > ? LIMIT 1"
 )
-# One statement for both sides would look at every dead letter: SQLite finds a range in the index, no two with OR.
+# One statement with OR would read every dead letter, because SQLite uses an index for one range only.
 _REDATE_LATE = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND died_at > ?"
 _REDATE_EARLY = "UPDATE deliveries SET died_at = ? WHERE state = 'dead' AND died_at < ?"
 
@@ -42,10 +46,10 @@ class Expired:
     """A dead letter that was deleted.
 
     Attributes:
-        source: The event's.
-        event_id: The event's.
-        reason: Why it was given up on.
-        why: Why it was deleted.
+        source: Source of the event.
+        event_id: Id of the event.
+        reason: Reason why the event became a dead letter.
+        why: Reason why the dead letter was deleted.
     """
 
     source: str
@@ -55,30 +59,34 @@ class Expired:
 
 
 def make_dead(db: sqlite3.Connection, seq: int, reason: str, status: int, now: float) -> bool:
-    """Make a dead letter of a queued entry; False when there is none of that number."""
+    """Make a queued entry a dead letter; return False when no queued entry has that sequence number."""
     return db.execute(_DIE, (reason, status, now, seq)).rowcount > 0
 
 
 def old(limits: SpoolLimits, now: float) -> tuple[float, float]:
-    """The dates before and after which `keep_budget` has something to do."""
+    """Return the Unix times before and after which a dead letter's date makes `keep_budget` act."""
     return now - limits.dead_max_age_s, now + FUTURE_S
 
 
 def keep_budget(db: sqlite3.Connection, limits: SpoolLimits, now: float, *, newest: int | None = None) -> list[Expired]:
-    """Delete the oldest dead letters until those left are within their budget, `BATCH` of them at a time.
+    """Delete the oldest dead letters until the rest are within their budget, at most `BATCH` of them.
 
     Args:
-        db: Within the transaction that made them.
-        limits: The budget.
-        now: Unix seconds.
-        newest: The one that was made just now. It is kept even when it alone is larger than the budget, so that what
-            was refused last can always be looked at.
+        db: Connection within the transaction that made the dead letters.
+        limits: Limits with the budget.
+        now: Current time, Unix seconds.
+        newest: Sequence number of the dead letter that was just made. It is kept even when it alone is larger than the
+            budget, so that the last failure can always be inspected.
+
+    Returns:
+        The dead letters that were deleted.
 
     Raises:
-        SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller's transaction must not stand.
+        SpoolFullError: When the policy is to refuse and `newest` doesn't fit; the caller must roll back the
+            transaction.
     """
     expired: list[Expired] = []
-    # Their age counts from now on, as nobody knows it.
+    # The true age of these dead letters is unknown, so it counts from now.
     db.execute(_REDATE_LATE, (now, now + FUTURE_S))
     db.execute(_REDATE_EARLY, (now, min(EARLIEST, now)))
     while len(expired) < BATCH:
@@ -110,7 +118,7 @@ def keep_budget(db: sqlite3.Connection, limits: SpoolLimits, now: float, *, newe
 
 
 def log_expired(expired: list[Expired]) -> None:
-    """Name each dead letter that was deleted."""
+    """Log each dead letter that was deleted."""
     for letter in expired:
         _log.warning(
             "dead letter %s of %s expired, %s; it was given up on because it was %s",
@@ -122,12 +130,15 @@ def log_expired(expired: list[Expired]) -> None:
 
 
 def moment(db: sqlite3.Connection, now: float) -> int:
-    """When an id is remembered: not before any other, else it would be forgotten first when the clock was set back."""
+    """Return the time at which an id is remembered, Unix seconds: never before any other remembered id.
+
+    After the clock was set back, an earlier time would make it the first id to be forgotten.
+    """
     return max(int(now), int(db.execute("SELECT coalesce(max(at), 0) FROM seen").fetchone()[0]))
 
 
 def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -> bool:
-    """Remember an id, and forget the oldest ones beyond the number; False when it was remembered already."""
+    """Remember an id, and forget the oldest ids beyond the maximum; return False when the id was remembered already."""
     if not db.execute("INSERT OR IGNORE INTO seen VALUES(?, ?)", (key, moment(db, now))).rowcount:
         return False
     if db.execute("SELECT seen FROM usage").fetchone()[0] > max_entries:
@@ -137,16 +148,16 @@ def remember(db: sqlite3.Connection, key: bytes, now: float, max_entries: int) -
 
 
 def touch(db: sqlite3.Connection, keys: list[bytes], now: float) -> int:
-    """Remember ids for as long as if they had been put now; returns how many were remembered."""
+    """Remember ids for as long as if they had been put now; return how many were remembered before."""
     at = moment(db, now)
     return db.executemany("UPDATE seen SET at = ? WHERE key = ?", [(at, key) for key in keys]).rowcount
 
 
 def forget(db: sqlite3.Connection, before: float) -> int:
-    """Forget ids that were neither put nor touched since, Unix seconds, `BATCH` at most; returns how many."""
+    """Forget at most `BATCH` ids that were last put or touched before a time in Unix seconds; return how many."""
     sql = "DELETE FROM seen WHERE key IN (SELECT key FROM seen WHERE at < ? ORDER BY at LIMIT ?)"
     return db.execute(sql, (before, BATCH)).rowcount
 
 
 INDEX_LOOK_S = 600.0
-"""How often a lane that seems empty is looked at for entries that a damaged index hides, seconds."""
+"""Interval between two checks of a lane that seems empty for entries that a damaged index hides, in seconds."""

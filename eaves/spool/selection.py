@@ -1,4 +1,4 @@
-"""Choosing entries of a queue, as an operator does: by number, lane, state, source, reason, age."""
+"""Selection of entries by number, lane, state, source, reason or age, for an operator."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from eaves.spool.entry import to_event
 from eaves.spool.file.schema import FREED
 
 Read = Callable[[str, Sequence[Any]], list[Any]]
-"""Runs a query and returns its rows."""
+"""Function that runs a query and returns its rows."""
 
 _TABLES = "deliveries NOT INDEXED JOIN events USING(eid)"
-"""In the order of `seq`. By the index of lanes every piece of a large queue would be sorted anew."""
+"""Tables read in the order of `seq`. With the index of lanes, every batch of a large queue would be sorted again."""
 _COLUMNS = "seq, lane, state, source, id, attributes, size_bytes, attempts, put_at, not_before, status, reason, died_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which entries are meant; with nothing given, all of them. What is given must all hold.
+    """Conditions that select entries; an entry must meet all that are given. Without any, all entries are selected.
 
     Attributes:
-        seqs: Only entries of these sequence numbers.
-        lane: Only this lane.
-        state: Only `queued` or only `dead`.
-        source: Only events of this source, or whose source's last part is this.
-        reason: Only those whose last failure contains this text.
-        put_before: Only those put before, Unix seconds.
-        after: Only sequence numbers above.
+        seqs: Sequence numbers to select from.
+        lane: Name of the lane.
+        state: `queued` or `dead`.
+        source: Source of the event, or the last part of its path.
+        reason: Text that the last failure's reason contains.
+        put_before: Time before which the event was put, Unix seconds.
+        after: Sequence number above which entries are selected.
     """
 
     seqs: tuple[int, ...] | None = None
@@ -41,11 +41,11 @@ class Selection:
     after: int = 0
 
     def narrow(self, *, state: str | None, after: int) -> Selection:
-        """The same, of one state and beyond a sequence number."""
+        """Return the same selection limited to one state and to sequence numbers above `after`."""
         return replace(self, state=state or self.state, after=max(after, self.after))
 
     def where(self) -> tuple[str, tuple[Any, ...]]:
-        """The condition over `deliveries JOIN events`, and its values."""
+        """Return the SQL condition over `deliveries JOIN events`, and its values."""
         given: list[tuple[str, tuple[Any, ...]]] = [("seq > ?", (self.after,))]
         if self.seqs is not None:
             given.append(("seq IN (SELECT value FROM json_each(?))", (json.dumps(self.seqs),)))
@@ -69,21 +69,21 @@ class Stored:
     """An entry as an operator sees it, without its data.
 
     Attributes:
-        seq: Its sequence number.
-        lane: Where it is to be delivered.
+        seq: Sequence number.
+        lane: Name of the lane.
         state: `queued` or `dead`.
-        source: The event's.
-        event_id: The event's.
-        type: The event's, empty when its row is damaged.
-        subject: The event's, empty when it has none.
-        datacontenttype: The event's, empty when it has none.
-        size_bytes: Its data and attributes.
-        attempts: Failed ones.
-        put_at: When it was put, Unix seconds.
-        not_before: When it is due again, Unix seconds; 0 when it is due.
-        status: HTTP status that decided a dead letter, 0 otherwise.
-        reason: Of the last failure.
-        died_at: When it became a dead letter, Unix seconds; 0 when it is none.
+        source: Source of the event.
+        event_id: Id of the event.
+        type: Type of the event; empty when the row is damaged.
+        subject: Subject of the event; empty when it has none.
+        datacontenttype: Content type of the event's data; empty when it has none.
+        size_bytes: Size of data and attributes in bytes.
+        attempts: Number of failed attempts.
+        put_at: Time at which the event was put, Unix seconds.
+        not_before: Time at which the entry is due again, Unix seconds; 0 when it is due now.
+        status: HTTP status that made the entry a dead letter; 0 otherwise.
+        reason: Reason for the last failure.
+        died_at: Time at which the entry became a dead letter, Unix seconds; 0 when it is queued.
     """
 
     seq: int
@@ -104,14 +104,14 @@ class Stored:
 
 
 def select_seqs(read: Read, selection: Selection, limit: int) -> list[int]:
-    """The sequence numbers of the chosen entries, ascending."""
+    """Return the sequence numbers of the selected entries, ascending."""
     where, values = selection.where()
     sql = f"SELECT seq FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
     return [row[0] for row in read(sql, (*values, limit))]
 
 
 def list_stored(read: Read, selection: Selection, limit: int) -> list[Stored]:
-    """The chosen entries, in the order they were put."""
+    """Return the selected entries in the order they were put."""
     where, values = selection.where()
     sql = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY seq LIMIT ?"  # noqa: S608 - bound
     return [_stored(row) for row in read(sql, (*values, limit))]

@@ -1,4 +1,4 @@
-"""How an event gets into the tables, within a commit."""
+"""Inserting an event and its entries into the spool's tables, within one commit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class PutRequest:
     """An event that is to be stored.
 
     Attributes:
-        row: The event as its table holds it.
-        lanes: Where it is to be delivered, each once.
-        digest: Of its content, for the ledger; empty without one.
-        key: What the ledger finds its line by; 0 without a ledger.
+        row: Values of the event's row in the table `events`.
+        lanes: Lanes that get an entry for the event, without repetitions.
+        digest: Digest of the event's content for the ledger; empty when the spool has no ledger.
+        key: Key of the event's line in the ledger's index; 0 when the spool has no ledger.
     """
 
     row: EventRow
@@ -32,7 +32,7 @@ class PutRequest:
 
 
 def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> PutRequest:
-    """Lay an event out, before the commit that stores it begins."""
+    """Build the row of an event before the commit that stores it begins."""
     attributes = event.attributes()
     return PutRequest(
         row=to_row(event, attributes),
@@ -43,12 +43,12 @@ def build_put(event: Event, lanes: Collection[str], *, ledger: bool) -> PutReque
 
 
 class RemainingSpace:
-    """What a spool still has room for, within a commit that alone stores and deletes.
+    """Space that a spool has left, counted within a commit that is the only writer.
 
     Args:
-        db: Within the transaction.
-        path: The spool's file, for messages.
-        limits: How much it keeps.
+        db: Connection within the transaction.
+        path: Path of the spool's file, for messages.
+        limits: Limits of the spool.
     """
 
     def __init__(self, db: sqlite3.Connection, path: Path, limits: SpoolLimits) -> None:
@@ -61,7 +61,7 @@ class RemainingSpace:
         """Count an event that is about to be stored.
 
         Raises:
-            SpoolFullError: When there is no room for it.
+            SpoolFullError: When the event doesn't fit.
         """
         used, entries, size_bytes = self._used, self._entries, put.row[-1]
         if used + size_bytes > self._limits.max_bytes or entries + len(put.lanes) > self._limits.max_entries:
@@ -83,18 +83,18 @@ def store(
     is_new: bool = False,
     trims: bool = True,
 ) -> int:
-    """Store an event and its deliveries; one without lanes is not stored.
+    """Store an event and its entries; an event without lanes is not stored.
 
     Args:
-        db: Within a transaction.
-        put: The event.
-        now: Unix seconds.
-        ledger: Gets its line.
-        is_new: Whether it is known to have no line.
-        trims: Whether the ledger is held to its bound.
+        db: Connection within a transaction.
+        put: Event to store.
+        now: Current time, Unix seconds.
+        ledger: Ledger that gets a line for the event, or None.
+        is_new: Whether the event is known to have no line in the ledger.
+        trims: Whether the ledger deletes lines beyond its limit.
 
     Returns:
-        The number of the last delivery.
+        The sequence number of the last entry.
     """
     if not put.lanes:
         return 0

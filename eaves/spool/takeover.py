@@ -1,4 +1,7 @@
-"""Another spool's entries and memory move into an open one, as when one agent takes over from several."""
+"""Moving another spool's entries and remembered ids into an open spool.
+
+One agent takes over the spools of several former agents this way.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,20 @@ from eaves.spool.file.sqlite_errors import translated
 from eaves.spool.queue import Spool
 
 BATCH_BYTES = 4_000_000
-"""Data that one commit moves, but for a single larger entry: moving takes no more memory than that."""
+"""Maximum bytes of data that one commit moves, except for a single larger entry; it bounds the memory that moving
+takes.
+"""
 BATCH = 1_000
-"""Rows that one commit moves at most."""
+"""Maximum number of rows that one commit moves."""
 CHECKPOINT_PAGES = 1_000
-"""Pages in SQLite's log from which it is written into the file. Source: sqlite.org/pragma.html, wal_autocheckpoint."""
+"""Number of pages in SQLite's write-ahead log at which SQLite copies them into the file.
+
+Source: sqlite.org/pragma.html, wal_autocheckpoint.
+"""
 IN_USE_S, POLL_S = 15.0, 0.1
-"""Longest wait for the process that has the other spool open, and the pause between two looks, seconds. A process of
-the local platform that is asked to stop is killed after 10 s."""
+"""Longest wait for the process that has the other spool open, and the pause between two checks, in seconds. A process
+of the local platform that is asked to stop is killed after 10 s.
+"""
 
 _SIZES = "SELECT seq, size_bytes FROM deliveries JOIN events USING(eid) ORDER BY seq LIMIT ?"
 _ENTRIES = (
@@ -35,26 +44,28 @@ _ENTRIES = (
 _PUT_EVENT = "INSERT INTO events(source, id, attributes, size_bytes, put_at, data, crc) VALUES(?, ?, ?, ?, ?, ?, ?)"
 _PUT_DELIVERY = "INSERT INTO deliveries(lane, eid, attempts, not_before, reason) VALUES(?, ?, ?, ?, ?)"
 _DIE = "UPDATE deliveries SET state = ?, status = ?, died_at = ? WHERE seq = ?"
-"""A delivery is made queued and dies after that: the triggers count by these two steps."""
+"""Statement that makes a queued entry a dead letter. It is inserted as queued first, because the triggers count these
+two steps.
+"""
 
 
 def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
-    """Move every entry and every remembered id of another spool into this one, and delete its files.
+    """Move every entry and every remembered id of another spool into this one, and delete the other spool's files.
 
-    Entries keep their lane, order, attempts and reasons. No limit refuses them, as they were accepted before. After a
-    crash the next call goes on; the entries of one commit, at most, are then there twice, under the same ids.
+    Entries keep their lane, order, attempts and reasons. No limit refuses them, because they were accepted before.
+    After a crash the next call continues; at most the entries of one commit are then stored twice, under the same ids.
 
     Args:
-        spool: Takes them.
-        path: The other spool's file.
-        wait_s: Longest wait for a process that still has it open, seconds.
+        spool: Spool that receives the entries.
+        path: Path of the other spool's file.
+        wait_s: Longest wait for a process that still has the other file open, in seconds.
 
     Returns:
-        How many entries were moved.
+        The number of entries that were moved.
 
     Raises:
-        SpoolError: When a file can't be read, written or deleted; the rest stays in `path`. So does all of it when the
-            disk has no room for both, as an agent whose disk is full captures nothing.
+        SpoolError: When a file can't be read, written or deleted; entries that were not moved stay in `path`. Nothing
+            is moved when the disk has no space for both files, because an agent whose disk is full captures nothing.
     """
     _require_unused(path, wait_s)
     moved = 0
@@ -71,16 +82,20 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
 
 
 def adopt(path: Path, former: Path) -> bool:
-    """Make another spool the one at `path`; False when there is one, or the other isn't all in one file or elsewhere.
+    """Rename another spool to `path`.
+
+    Returns:
+        False when there is a spool at `path` already, when the other spool's write-ahead log still exists, or when the
+        other spool is on another volume.
 
     Raises:
-        SpoolError: When it can't be opened or renamed.
+        SpoolError: When the other spool can't be opened or renamed.
     """
     if path.exists():
         return False
     _require_unused(former, IN_USE_S)
     with Spool(former):
-        pass  # brings it up to date; closing it writes its log into the file
+        pass  # opening upgrades the schema; closing writes the write-ahead log into the file
     with translated(former):
         if Path(f"{former}-wal").exists():
             return False
@@ -97,10 +112,10 @@ def adopt(path: Path, former: Path) -> bool:
 
 
 def _require_unused(path: Path, wait_s: float) -> None:
-    """Wait until no process has a spool open, an agent that is just stopping, say.
+    """Wait until no process has a spool open, for example an agent that is still stopping.
 
     Raises:
-        SpoolError: When one still has.
+        SpoolError: When a process still has it open after `wait_s` seconds.
     """
     users = users_lease(path)
     deadline = SYSTEM.monotonic() + wait_s
@@ -113,12 +128,12 @@ def _require_unused(path: Path, wait_s: float) -> None:
 
 
 def _require_space(spool: Spool, former: Spool) -> None:
-    """Check that everything fits on the disk beside what it is moved from, with the logs of both files.
+    """Check that the disk has space for a second copy of the entries and for the logs of both files.
 
-    Where SQLite overwrites what it deletes, the other spool's log grows as this one's does.
+    Where SQLite overwrites what it deletes, the other spool's log grows like this spool's log.
 
     Raises:
-        SpoolError: When it doesn't.
+        SpoolError: When the space is too small.
     """
     (largest,) = former.database().read("SELECT COALESCE(MAX(size_bytes), 0) FROM events")[0]
     page, pages, empty = (_pragma(former, name) for name in ("page_size", "page_count", "freelist_count"))
@@ -143,7 +158,7 @@ def _move_seen(spool: Spool, former: Spool, rows: Sequence[Any]) -> None:
 
 
 def _choose_last(sizes: Sequence[tuple[int, int]]) -> int:
-    """The number of the last entry that the next commit moves."""
+    """Return the sequence number of the last entry that the next commit moves."""
     total, last = 0, sizes[0][0]
     for seq, size_bytes in sizes:
         total += size_bytes

@@ -1,17 +1,17 @@
-"""Publishing events to an MQTT broker: a sink for the deliverer, as `eaves.delivery.SinkClient` is one over HTTP.
+"""Publishing of events to an MQTT broker: the counterpart of `eaves.delivery.SinkClient`, which sends over HTTP.
 
-settings        what eaves.yaml says of a trigger whose url is mqtt:// or mqtts://
-target          that url > the broker's address and a topic template
-topic           a template and an event > the topic of its message
-message         an event > payload and properties, by the CloudEvents MQTT binding or as plain JSON
-home_assistant  an event > discovery and state messages, so that each camera appears as sensors
-discovery       tells Home Assistant everything anew, at most so often
-newest_event    which of several events is the newest, where the last one is kept
-broker_link     the connection to one broker, shared by those who publish to it
-acknowledgements  a broker's reason codes > answers with the status of the same meaning
-sink            events > messages with QoS 1 > one answer
-link_factory    what a trigger says > its link
+settings          settings of a trigger with an mqtt:// or mqtts:// url
+target            the broker's address and the topic template in that url
+topic             the topic of a message, from the template and an event
+message           payload and properties, by the CloudEvents MQTT binding or as plain JSON
+home_assistant    discovery and state messages, so that each camera appears as sensors in Home Assistant
+discovery         publishing all Home Assistant messages again, at a limited rate
+newest_event      finding the newest of several events where only the last one is kept
+broker_link       the connection to one broker, shared by all its publishers
+acknowledgements  a broker's reason codes as HTTP statuses of the same meaning
+sink              publishing an event with QoS 1
+link_factory      building the link for a trigger
 
-An event counts as delivered once the broker has acknowledged each message that was made of it. Nothing here keeps an
-event: the spool does.
+An event counts as delivered when the broker has acknowledged each message that was made from it. This package stores no
+event; the spool does.
 """

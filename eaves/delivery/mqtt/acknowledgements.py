@@ -1,4 +1,4 @@
-"""A broker's acknowledgement as an answer, so that the deliverer's own rules decide what happens to the entry."""
+"""Translation of a broker's acknowledgement into a sink response, so that the deliverer's rules apply to it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from eaves.delivery.response_rules import ACCEPTED, SinkResponse
 from eaves.mqtt import Acknowledgement
 
 FIRST_FAILURE = 0x80
-"""Reason codes below it are successes, 0x10 (no matching subscribers) among them. Source: MQTT 5.0, section 2.4."""
+"""Lowest reason code that is a failure. Lower codes are successes, including 0x10 (no matching subscribers).
+
+Source: MQTT 5.0, section 2.4.
+"""
 STATUSES = {
-    0x87: 403,  # not authorised: the way's fault, the queue pauses
-    0x90: 422,  # topic name invalid: this broker doesn't take this topic, however often it is sent
-    0x95: 413,  # packet too large; mosquitto answers it although section 3.4.2.1 doesn't list it
+    0x87: 403,  # not authorised: the network path is at fault, and the queue pauses
+    0x90: 422,  # topic name invalid: this broker never accepts this topic
+    0x95: 413,  # packet too large; mosquitto sends it although section 3.4.2.1 doesn't list it
     0x97: 429,  # quota exceeded: the queue pauses
     0x99: 415,  # payload format invalid
 }
-"""HTTP status of the same meaning by reason code of PUBACK; any other failure is 500, which is tried again.
+"""HTTP status with the same meaning, by reason code of PUBACK; any other failure is 500, which is retried.
 
-Source: MQTT 5.0, section 3.4.2.1; `eaves.delivery.response_rules` for what follows from a status.
+Source: MQTT 5.0, section 3.4.2.1; `eaves.delivery.response_rules` has the actions for each status.
 """
 TOO_LARGE = 413
 
 
 def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -> SinkResponse:
-    """What the broker says of one message.
+    """Return the broker's response to one message.
 
     Args:
-        acknowledgement: Its PUBACK.
-        broker: Its address, for people.
-        topic: The message's topic before attributes were filled in, so that a refusal has one reason for all labels.
+        acknowledgement: PUBACK of the message.
+        broker: Address of the broker, for messages.
+        topic: Topic of the message before attributes were filled in, so that refusals have the same reason for all
+            labels.
     """
     code = acknowledgement.code
     if code < FIRST_FAILURE:
@@ -37,6 +41,6 @@ def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -
 
 
 def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> SinkResponse:
-    """What the broker would say of a message that is larger than it takes."""
+    """Return the response that the broker would give to a message above its maximum size."""
     reason = f"a message of {size_bytes} bytes is larger than the broker {broker} takes: {limit_bytes} bytes"
     return SinkResponse(status=TOO_LARGE, body=reason.encode())

@@ -1,4 +1,4 @@
-"""One broker as those who publish to it share it."""
+"""The connection to one broker, shared by all publishers."""
 
 from __future__ import annotations
 
@@ -25,24 +25,28 @@ from eaves.mqtt import (
 )
 
 SETTLE_S = 3.0
-"""How long a connection that is being made is waited for before an event counts as not sent, seconds: long enough for
-the first attempt after a loss, so that its reason is the one that is logged."""
+"""Longest wait for a connection in progress before an event counts as not sent, in seconds. It is long enough for the
+first
+attempt after a loss, whose reason is then the one that is logged.
+"""
 GRACE_S = 1.0
-"""How long messages have for their acknowledgement when the link is closed, seconds."""
+"""Time that messages have for their acknowledgement when the link is closed, in seconds."""
 
 
 class BrokerLink(ConnectionListener):
-    """A connection to one broker, for any number of threads that publish.
+    """A connection to one broker, for many threads that publish.
 
     Args:
-        settings: How to connect; no session is kept, as what isn't acknowledged is still in the spool.
-        home: What Home Assistant is told over this connection; None for nothing.
-        clock: Clock of the connection. Time limits of messages are real time, as the network knows no other.
+        settings: Settings of the connection. No session is kept, because messages that are not acknowledged are still
+            in the spool.
+        home: Messages for Home Assistant; None publishes none.
+        clock: Clock of the connection. Time limits of messages are in real time, because the network knows no other.
 
     Attributes:
-        broker: The broker's address, for people.
-        home: As above. Held under `order`.
-        order: Held while messages are made and handed over, so that they are sent in the order in which they were made.
+        broker: Address of the broker, for messages.
+        home: Messages for Home Assistant, used while `order` is held; None when there are none.
+        order: Lock that is held while messages are made and handed over, so that they are sent in the order in which
+            they were made.
     """
 
     def __init__(
@@ -60,20 +64,20 @@ class BrokerLink(ConnectionListener):
         self._teller = DiscoveryPublisher(partial(self._tell, home), clock=clock) if home else None
 
     def start(self) -> None:
-        """Connect, and stay connected, from now on."""
+        """Connect, and reconnect whenever the connection is lost."""
         if self._teller is not None:
             self._teller.start()
         self._connection.start()
 
     def is_alive(self) -> bool:
-        """Whether it is connected, or will be again."""
+        """Return whether the link is connected or will connect again."""
         return self._connection.is_alive() and (self._teller is None or self._teller.is_alive())
 
     def close(self, grace_s: float = GRACE_S) -> None:
-        """End the connection; what is published later is refused.
+        """End the connection; messages that are published later are refused.
 
         Args:
-            grace_s: How long messages in flight have for their acknowledgement, seconds.
+            grace_s: Time that messages in flight have for their acknowledgement, in seconds.
         """
         if self._teller is not None:
             self._teller.stop()
@@ -84,15 +88,15 @@ class BrokerLink(ConnectionListener):
             acknowledges = not self._busy
         if acknowledges and self.home is not None and self._connection.session is not None:
             with self.order:
-                said = self._connection.publish(self.home.availability(OFFLINE))
+                published = self._connection.publish(self.home.availability(OFFLINE))
             with self._state:
-                said.add_done_callback(self._notify)
-                self._state.wait_for(said.done, GRACE_S)
+                published.add_done_callback(self._notify)
+                self._state.wait_for(published.done, GRACE_S)
         self._connection.stop()
 
     @contextmanager
     def use(self) -> Iterator[SessionInfo]:
-        """The connection as it is now, for a few messages.
+        """Yield the current session for a few messages.
 
         Raises:
             UnreachableError: When there is no connection.
@@ -111,16 +115,17 @@ class BrokerLink(ConnectionListener):
         return [self._connection.publish(message) for message in messages]
 
     def wait(self, sent: Sequence[Future[Acknowledgement]], timeout_s: float) -> list[Acknowledgement]:
-        """What the broker says of messages that were sent.
+        """Wait for the broker's acknowledgements of messages that were sent, and return them.
 
         Raises:
-            DeliveryError: When it doesn't say it in time, or the connection was lost before: they may have arrived.
+            DeliveryError: When they don't arrive in time, or the connection was lost before; the messages may have
+                arrived.
         """
         deadline = time.monotonic() + timeout_s
         try:
             return [one.result(max(0.0, deadline - time.monotonic())) for one in sent]
         except TimeoutError as error:
-            self._connection.reconnect()  # paho keeps what isn't acknowledged for as long as the connection lasts
+            self._connection.reconnect()  # paho keeps unacknowledged messages while the connection lasts
             raise DeliveryError(f"the broker {self.broker} didn't acknowledge within {timeout_s:g} s") from error
         except UnreachableError as error:
             self._settle()
@@ -128,7 +133,7 @@ class BrokerLink(ConnectionListener):
             raise DeliveryError(reason, hint="check that the broker runs") from error
 
     def connected(self, session: SessionInfo) -> None:
-        """Tell Home Assistant everything anew: the broker may have lost what it kept."""
+        """Publish all Home Assistant messages again, because the broker may have lost its retained messages."""
         if self.home is not None and self._teller is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
             self._teller.request(at_once=True)
@@ -137,18 +142,21 @@ class BrokerLink(ConnectionListener):
             self._state.notify_all()
 
     def lost(self) -> None:
-        """Let those who wait wait for the next attempt, which says more."""
+        """Make waiting threads wait for the next attempt to connect, which gives a better reason."""
         with self._state:
             self._unavailable = ""
 
     def unavailable(self, reason: str) -> None:
-        """Let those who wait fail."""
+        """Make waiting threads fail with this reason."""
         with self._state:
             self._unavailable = reason
             self._state.notify_all()
 
     def received(self, message: Message) -> None:
-        """Tell Home Assistant everything anew: it has started, or an older connection's will says that we are off."""
+        """Publish all Home Assistant messages again after Home Assistant's start or an older connection's will.
+
+        The will of an older connection says that the sensors are offline.
+        """
         if self.home is None or self._teller is None:
             return
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
@@ -174,7 +182,7 @@ class BrokerLink(ConnectionListener):
         return session
 
     def _settle(self) -> None:
-        """Wait until there is a connection, or a reason why not."""
+        """Wait until there is a connection, or a reason why there is none."""
         with self._state:
             self._state.wait_for(
                 lambda: self._closing or self._unavailable or self._connection.session is not None, SETTLE_S

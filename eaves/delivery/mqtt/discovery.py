@@ -1,4 +1,4 @@
-"""Tells Home Assistant everything anew, at most so often, whoever asks for it how often."""
+"""Publishing of all Home Assistant messages again on request, at a limited rate."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.mqtt import Acknowledgement
 
 PAUSE_S = 10.0
-"""Shortest time between two answers to requests, seconds. Home Assistant asks once, when it starts; whoever else may
-publish to its topics may ask at any rate."""
+"""Shortest time between two publications on request, in seconds. Home Assistant asks once, when it starts; any other
+client
+that may publish to its topics can ask at any rate.
+"""
 LOOK_S = 60.0
-"""Longest wait for a request, seconds."""
+"""Longest wait for a request, in seconds."""
 
 
 class DiscoveryPublisher:
-    """A thread that tells everything, as one batch of messages, after it was asked to.
+    """A thread that publishes all messages as one batch after a request.
 
-    A batch is handed over once the one before it is answered, so that memory holds one batch, however many requests
-    come and however slow the broker is. Requests meanwhile count as one.
+    A batch is handed over when the previous one was answered, so that memory holds one batch at most, however many
+    requests arrive and however slow the broker is. Requests that arrive meanwhile count as one.
 
     Args:
-        tell: Hands the messages over to the connection; returns the broker's answers.
-        clock: Time.
+        tell: Function that hands the messages over to the connection and returns the broker's acknowledgements.
+        clock: Clock for monotonic time.
     """
 
     def __init__(self, tell: Callable[[], Sequence[Future[Acknowledgement]]], *, clock: Clock = SYSTEM) -> None:
@@ -39,25 +41,25 @@ class DiscoveryPublisher:
         self._thread = threading.Thread(target=self._run, name="home-assistant", daemon=True)
 
     def start(self) -> None:
-        """Answer requests from now on."""
+        """Start to handle requests."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Answer no further request."""
+        """Stop handling requests."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether requests are answered."""
+        """Return whether requests are handled."""
         return self._thread.is_alive()
 
     def request(self, *, at_once: bool = False) -> None:
-        """Have everything told anew; never waits.
+        """Request that all messages are published again; never wait.
 
         Args:
-            at_once: Whether the pause is left out, as for a new connection: those come at a bounded rate. The next
-                request is not kept waiting by it.
+            at_once: Whether to skip the pause, as for a new connection; new connections come at a limited rate. The
+                next request doesn't wait for it either.
         """
         with self._changed:
             self._asked = True
@@ -73,7 +75,7 @@ class DiscoveryPublisher:
                 one.add_done_callback(self._count)
 
     def _wait(self) -> bool:
-        """Wait until it is time to tell; False when it is to stop."""
+        """Wait until it is time to publish; return False when the thread must stop."""
         with self._changed:
             while not self._stopping:
                 left_s = self._left_s()

@@ -1,13 +1,14 @@
-"""Home Assistant: each camera as a device with the sensors label and confidence, without a line of YAML.
+"""Messages for Home Assistant, which then shows each camera as a device with two sensors, label and confidence.
 
-A discovery message, kept by the broker, describes each sensor; a state message, kept too, has what both of them show:
+No YAML is needed in Home Assistant. A retained discovery message describes each sensor; a retained state message has
+the values of both:
 
     homeassistant/sensor/eaves_SITE_APP_CAMERA_label/config        discovery of the label
     homeassistant/sensor/eaves_SITE_APP_CAMERA_confidence/config   discovery of its score, in percent
     eaves/SITE/APP/CAMERA/state                                    {"label": "rose", "confidence": 97.1, ...}
     eaves/SITE/APP/availability                                    online or offline
 
-The state has a topic of its own because a sensor's topic is fixed, while the trigger's may hold the label.
+The state has a topic of its own because a sensor's topic is fixed, while the trigger's topic may contain the label.
 
 Source: home-assistant.io, MQTT (Discovery messages; Birth and last will messages) and MQTT Sensor (Configuration).
 """
@@ -31,12 +32,13 @@ from eaves.events import IMAGE_CLASSIFIED, TENSOR_PREDICTED, Event, source_uri
 from eaves.mqtt import Publication
 
 ONLINE, OFFLINE = b"online", b"offline"
-"""Payloads of the availability topic, and of Home Assistant's own birth and will messages: its defaults."""
+"""Payloads of the availability topic, and the default payloads of Home Assistant's own birth and will messages."""
 MAX_CAMERAS = 1_000
-"""Cameras whose messages are remembered, about 3 KB each; beyond it the one seen longest ago is forgotten, and
-described again when its next prediction comes."""
+"""Maximum number of cameras whose messages are remembered, about 3 KB each. The camera seen longest ago is forgotten
+first, and is described again with its next prediction.
+"""
 MAX_STATE = 255
-"""Characters of a state. Source: homeassistant/const.py, MAX_LENGTH_STATE_STATE."""
+"""Maximum number of characters of a state. Source: homeassistant/const.py, MAX_LENGTH_STATE_STATE."""
 MAX_SLUG = 48
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 
@@ -46,8 +48,8 @@ class Sensors:
     """The messages of one camera.
 
     Attributes:
-        discovery: What describes its sensors.
-        state: What they show.
+        discovery: Messages that describe the camera's sensors.
+        state: Message with the sensors' values.
     """
 
     discovery: tuple[Publication, ...]
@@ -55,16 +57,16 @@ class Sensors:
 
 
 class HomeAssistant:
-    """What Home Assistant is told about one app's cameras. Not safe for threads: its caller holds a lock.
+    """The Home Assistant messages of one app's cameras. Not thread-safe; its caller holds a lock.
 
     Only predictions of the app's own function are shown, so that two apps that share a broker don't announce each
     other's cameras.
 
     Args:
-        site: The site's name.
-        app: The app's name, which is its function's.
+        site: Name of the site.
+        app: Name of the app, which is also its function's name.
         prefix: First part of the discovery topics.
-        clock: Time.
+        clock: Clock for monotonic time.
     """
 
     def __init__(self, *, site: str, app: str, prefix: str, clock: Clock = SYSTEM) -> None:
@@ -77,22 +79,23 @@ class HomeAssistant:
 
     @property
     def birth_topic(self) -> str:
-        """Where Home Assistant says that it has started."""
+        """Topic on which Home Assistant announces its start."""
         return f"{self._prefix}/status"
 
     @property
     def topics(self) -> str:
-        """Every topic that is published to, for people and for a broker's access list."""
+        """All topics that are published to, for display and for a broker's access list."""
         return f"{self._prefix}/sensor/+/config, eaves/{self._site}/{self._app}/#"
 
     def availability(self, payload: bytes) -> Publication:
-        """The message that says whether the sensors are kept up to date."""
+        """Return the message that says whether the sensors are kept up to date."""
         return Publication(topic=f"eaves/{self._site}/{self._app}/availability", payload=payload, retain=True)
 
     def update(self, event: Event) -> list[Publication]:
-        """The messages to publish for an event: none when it is no prediction of the app, or older than what is shown.
+        """Return the messages to publish for an event.
 
-        The sensors are described again only when their description changes, with the model's version for instance.
+        There are none when the event is not a prediction of the app, or is older than what is shown. The sensors are
+        described again only when their description changes, for example with the model's version.
         """
         if event.type not in (IMAGE_CLASSIFIED, TENSOR_PREDICTED) or event.source != self._source:
             return []
@@ -108,11 +111,14 @@ class HomeAssistant:
         return [*fresh, made.state]
 
     def forget(self, event: Event) -> None:
-        """Take it that the messages of an event's camera did not arrive: the next ones describe its sensors again."""
+        """Record that the messages of an event's camera were not delivered.
+
+        The next messages then describe the camera's sensors again.
+        """
         self._shown.pop(self._camera(event), None)
 
     def all_messages(self) -> list[Publication]:
-        """Everything that is known, for a broker or a Home Assistant that has started again."""
+        """Return all messages of all known cameras, for a broker or a Home Assistant that has restarted."""
         return [message for one in self._shown.values() for message in (*one.discovery, one.state)]
 
     def _camera(self, event: Event) -> str:
@@ -159,7 +165,10 @@ class HomeAssistant:
 
 
 def build_state(event: Event) -> dict[str, Any]:
-    """What the sensors of a prediction show; null is shown as unknown, as below the function's threshold."""
+    """Return the sensors' values for a prediction.
+
+    Null is shown as unknown, for example below the function's threshold.
+    """
     data = parse_object(event) or {}
     predictions = data.get("predictions")
     best = predictions[0] if isinstance(predictions, list) and predictions and isinstance(predictions[0], dict) else {}
@@ -188,8 +197,9 @@ def _percent(score: object) -> float | None:
 
 
 def slugify(camera: str) -> str:
-    """A camera's name for topics and ids, letters, digits, `_` and `-`: different names give different ones.
+    """Return a camera's name for topics and ids, made of letters, digits, `_` and `-`.
 
+    Different names give different results.
     Source: home-assistant.io, MQTT, Discovery topic: the object id has only characters of [a-zA-Z0-9_-].
     """
     slug = _UNSAFE.sub("_", camera)[:MAX_SLUG]

@@ -1,4 +1,4 @@
-"""Links and sinks made of what a trigger says."""
+"""Building of links from the settings of triggers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ MAX_NAME = 40
 
 
 def build_link(url: str, settings: MqttTriggerSettings, *, site: str, app: str, clock: Clock = SYSTEM) -> BrokerLink:
-    """A link to the broker of a trigger's url; it connects when it is started.
+    """Return a link to the broker of a trigger's url; it connects when it is started.
 
-    The client id is another one in each process, as no session is kept under it: two machines with the same names would
-    push each other out.
+    Each process uses a different client id, because no session is kept for it: with the same id, two machines with the
+    same names would disconnect each other.
 
     Args:
-        url: The trigger's; `find_url_fault` finds nothing in it.
-        settings: How its events are published.
-        site: The site's name.
-        app: The app's name, which is its function's.
-        clock: Time.
+        url: URL of the trigger, which `find_url_fault` accepts.
+        settings: Settings of the trigger's `mqtt` section.
+        site: Name of the site.
+        app: Name of the app, which is also its function's name.
+        clock: Clock for monotonic time.
     """
     home = HomeAssistant(site=site, app=app, prefix=settings.discovery_prefix, clock=clock)
     connection = ConnectionSettings(

@@ -1,8 +1,8 @@
-"""An event as an MQTT message: by the CloudEvents binding, or as plain JSON.
+"""Encoding of an event as an MQTT message, by the CloudEvents binding or as plain JSON.
 
-Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md: in binary mode (section 3.1, MQTT 5 only) the payload is
-the data, the content type its media type, and each attribute a user property of its name; in structured mode (3.2) the
-payload is the whole event as JSON, which MQTT 3.1.1 carries without saying so.
+Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md. In binary mode (section 3.1, MQTT 5 only) the payload is
+the data, the content type its media type, and each attribute a user property of the same name. In structured mode (3.2)
+the payload is the whole event as JSON; a message of MQTT 3.1.1 doesn't show that it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eaves.events import Event, encode_structured, is_json
 from eaves.mqtt import Publication
 
 PACKET_BYTES = 64
-"""What a PUBLISH packet has besides topic, payload and properties' texts, at most.
+"""Maximum size of a PUBLISH packet beyond its topic, payload and the texts of its properties, in bytes.
 
 Source: MQTT 5.0, section 3.3: fixed header (5), lengths and identifiers (4), property length (4), content type (3), and
 room to spare; a user property has 5 bytes besides its texts.
@@ -25,17 +25,17 @@ USER_PROPERTY_BYTES = 5
 
 
 def packet_bytes(message: Publication) -> int:
-    """Largest size of a message's packet, for a broker's Maximum Packet Size."""
+    """Return the maximum size of a message's packet in bytes, to compare with a broker's Maximum Packet Size."""
     texts = [message.topic, message.content_type, *(text for pair in message.user_properties for text in pair)]
     fixed = PACKET_BYTES + USER_PROPERTY_BYTES * len(message.user_properties)
     return fixed + sum(len(text.encode()) for text in texts) + len(message.payload)
 
 
 def build_cloudevent(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
-    """An event in binary mode where the broker speaks MQTT 5, in structured mode otherwise.
+    """Return an event in binary mode for a broker with MQTT 5, in structured mode otherwise.
 
     Raises:
-        EventError: When the event can't be encoded; it never can.
+        EventError: When the event can't be encoded; a retry would fail too.
     """
     if not version5:
         return Publication(topic=topic, payload=encode_structured(event)[1], retain=retain)
@@ -51,13 +51,13 @@ def build_cloudevent(event: Event, topic: str, *, version5: bool, retain: bool) 
 
 
 def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Publication:
-    """An event for receivers that know no CloudEvents.
+    """Return an event as plain JSON for receivers that don't know CloudEvents.
 
-    Data that is a JSON object gets the event's `id`, `camera`, `subject`, `time`, `label` and `confidence` beside its
-    own members, of which none is replaced. Data of any other kind is published as it is.
+    When the data is a JSON object, the event's `id`, `camera`, `subject`, `time`, `label` and `confidence` are added to
+    it without replacing any of its members. Data of any other kind is published unchanged.
 
     Raises:
-        EventError: When the event can't be encoded; it never can.
+        EventError: When the event can't be encoded; a retry would fail too.
     """
     content_type = event.datacontenttype
     payload = event.data
@@ -80,7 +80,7 @@ def build_json(event: Event, topic: str, *, version5: bool, retain: bool) -> Pub
 
 
 def parse_object(event: Event) -> dict[str, Any] | None:
-    """The event's data when they are a JSON object; None otherwise."""
+    """Return the event's data when it is a JSON object; None otherwise."""
     try:
         value = event.json()
     except EventError:
@@ -91,12 +91,12 @@ def parse_object(event: Event) -> dict[str, Any] | None:
 def _encode(event: Event, members: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(members, allow_nan=False).encode()
-    except ValueError as error:  # 1e999 in the event's data
+    except ValueError as error:  # for example 1e999 in the event's data
         raise EventError(f"the data of event {event.id[:64]!r} hold a number that JSON can't hold") from error
 
 
 def _check_text(event: Event, attributes: Mapping[str, str]) -> None:
-    """Refuse text that MQTT can't carry.
+    """Raise EventError for text that MQTT can't carry.
 
     Source: MQTT 5.0, section 1.5.4: UTF-8 of at most 65,535 bytes without U+0000 and surrogates.
     """

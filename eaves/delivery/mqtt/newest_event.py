@@ -1,4 +1,4 @@
-"""Which of several events is the newest, where the last one is kept: on a retained topic, in a sensor's state."""
+"""Finding the newest of several events, for retained topics and the states of sensors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from eaves.base.timestamps import parse_timestamp
 from eaves.events import Event
 
 LATE_S = 60.0
-"""For so long after an event, seconds, an older one doesn't replace it: deliveries overtake each other, above all after
-the broker was away. Later it does, as the camera's clock was set back or its images are replayed."""
+"""Seconds after an event during which an older event doesn't replace it, because deliveries overtake each other,
+especially after the broker was away. Later an older event does, because the camera's clock was set back or its images
+are replayed.
+"""
 MAX_KEYS = 1_000
-"""Keys that are remembered, about 200 bytes each; beyond it the one used longest ago is forgotten."""
+"""Maximum number of keys that are remembered, about 200 bytes each; the key used longest ago is forgotten first."""
 
 
 class NewestEvents:
-    """The newest event of each key. Not safe for threads: its caller holds a lock.
+    """The newest event of each key. Not thread-safe; its caller holds a lock.
 
     Args:
-        clock: Time.
+        clock: Clock for monotonic time.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -27,7 +29,7 @@ class NewestEvents:
         self._known: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def accept(self, key: str, event: Event) -> bool:
-        """Remember an event unless a newer one of its key came within the last minute; whether it was remembered."""
+        """Remember an event and return True, unless a newer event of its key came within the last minute."""
         time = _parse_time(event)
         now = self._clock.monotonic()
         known = self._known.get(key)
@@ -42,7 +44,7 @@ class NewestEvents:
 
 
 def _parse_time(event: Event) -> float | None:
-    """Time of an event, Unix seconds; None when it has none."""
+    """Return the time of an event in Unix seconds; None when it has none."""
     try:
         return parse_timestamp(event.time).timestamp() if event.time else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What eaves.yaml says of a trigger that publishes to MQTT."""
+"""Settings of a trigger that publishes to MQTT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOUDEVENTS, JSON = "cloudevents", "json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttTriggerSettings:
-    """How a trigger publishes: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
+    """Settings of a trigger's publishing: the section `mqtt` of a trigger with an mqtt:// or mqtts:// url."""
 
     format: str = setting(
         CLOUDEVENTS,
@@ -46,7 +46,7 @@ class MqttTriggerSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield the faults of rules that concern several fields."""
         if fault := find_topic_fault(self.discovery_prefix):
             yield "discovery_prefix", fault
         elif "{" in self.discovery_prefix:

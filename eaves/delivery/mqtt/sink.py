@@ -1,4 +1,4 @@
-"""The sink of one trigger: an event is done once the broker has acknowledged every message that was made of it."""
+"""The sink of one trigger: an event is delivered when the broker has acknowledged every message made from it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from eaves.events import Event
 from eaves.mqtt import Acknowledgement, Publication, SessionInfo
 
 MAX_ACKNOWLEDGEMENT_S = 20.0
-"""Longest wait for an acknowledgement, seconds, whatever the trigger allows a function for a prediction."""
+"""Longest wait for an acknowledgement in seconds; a trigger's longer time limit for predictions doesn't raise it."""
 
 _log = logging.getLogger(__name__)
 
 
 class MqttSink:
-    """Publishes events with QoS 1; from any number of threads.
+    """Publishes events with QoS 1; many threads can use it.
 
     Args:
-        name: Of its trigger, for the log.
-        url: The trigger's.
-        settings: How events are published.
+        name: Name of the trigger, for the log.
+        url: URL of the trigger.
+        settings: Settings of the trigger's `mqtt` section.
         link: Connection to the broker.
-        clock: Time.
+        clock: Clock for monotonic time.
     """
 
     def __init__(
@@ -46,20 +46,20 @@ class MqttSink:
         self._settings = settings
         self._link = link
         self._latest = NewestEvents(clock)
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
     def send(self, event: Event, *, timeout_s: float) -> SinkResponse:
         """Publish one event, and wait until the broker has acknowledged it.
 
-        Home Assistant's messages come first: where the broker doesn't allow them, nothing else is published again at
-        each attempt.
+        Messages for Home Assistant are published first. When the broker doesn't allow them, the event's own message is
+        not published again at each attempt.
 
         Args:
-            event: What to publish.
-            timeout_s: For the acknowledgements; at most 20 s count.
+            event: Event to publish.
+            timeout_s: Time limit for the acknowledgements in seconds; values above 20 s count as 20 s.
 
         Raises:
-            EventError: When the event can't be encoded; it never can.
+            EventError: When the event can't be encoded; a retry would fail too.
             UnreachableError: When there is no connection, so that nothing was sent.
             DeliveryError: When the broker didn't acknowledge in time, or the connection was lost before.
         """
@@ -79,7 +79,7 @@ class MqttSink:
                 return answer
         with self._link.order:
             if message.retain and not self._latest.accept(message.topic, event):
-                message = replace(message, retain=False)  # the broker keeps the newer one that was sent before
+                message = replace(message, retain=False)  # the broker keeps the newer message that was sent before
             sent = self._link.send([message])
         return self._wait(sent, self._template, timeout_s)
 
@@ -105,16 +105,16 @@ class MqttSink:
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
     def _wait(self, sent: Sequence[Future[Acknowledgement]], topic: str, timeout_s: float) -> SinkResponse:
-        """The broker's answer to several messages: that to the first which it refuses, if it refuses one."""
+        """Return the broker's response to several messages: that to the first refused one, or a success."""
         answers = [build_answer(one, broker=self._link.broker, topic=topic) for one in self._link.wait(sent, timeout_s)]
         refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
         return next(iter(refused or answers), SinkResponse(status=ACCEPTED))
 
     def _say(self, fault: str, event: Event, topic: str) -> None:
-        """Log once for each attribute what is the matter with it in a topic."""
-        if fault in self._said:
+        """Log a problem with an attribute in a topic, once for each attribute."""
+        if fault in self._logged:
             return
-        self._said.add(fault)
+        self._logged.add(fault)
         _log.warning(
             "trigger %s: event %s: %s; it is published to %s, and this is not logged again",
             self._name,

@@ -1,4 +1,4 @@
-"""A trigger's `mqtt://` or `mqtts://` url: which broker, and under which topic."""
+"""A trigger's `mqtt://` or `mqtts://` url, which names a broker and a topic template."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ SCHEMES = ("mqtt://", "mqtts://")
 
 
 def is_mqtt(url: str) -> bool:
-    """Whether a trigger with this url publishes to MQTT."""
+    """Return whether a trigger with this url publishes to MQTT."""
     return url.startswith(SCHEMES)
 
 
 def find_url_fault(url: str) -> str:
-    """Why an mqtt:// or mqtts:// url can't be used; empty when it can.
+    """Return why an mqtt:// or mqtts:// url can't be used; empty when it can be used.
 
-    It quotes nothing of the url: where a password holds `/`, `#` or `?`, any part may be a part of it.
+    The text quotes no part of the url: when a password contains `/`, `#` or `?`, any part may belong to the password.
     """
     try:
         parts = urlsplit(url)
@@ -37,11 +37,11 @@ def find_url_fault(url: str) -> str:
 
 
 def topic_template(url: str) -> str:
-    """The topic part of a url, percent-decoded: what follows the slash after the host."""
+    """Return the topic template in a url, percent-decoded: the part after the slash that follows the host."""
     return unquote(urlsplit(url).path.removeprefix("/"))
 
 
 def broker_url(url: str) -> str:
-    """The broker part of a url: scheme, user, host and port."""
+    """Return the broker part of a url: scheme, user, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,4 +1,4 @@
-"""Topics made of an event's attributes: `plant/{partitionkey}/{label}`.
+"""Topics made from an event's attributes, such as `plant/{partitionkey}/{label}`.
 
 Source: MQTT 5.0, section 4.7 (topic names and filters) and 1.5.4 (UTF-8 encoded strings); 3.1.1 has the same rules.
 """
@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from eaves.events import Event
 
 MISSING = "unknown"
-"""Stands for an attribute that an event doesn't have: the trigger's filter decides which events come here."""
+"""Value of an attribute that an event doesn't have; the trigger's filter decides which events are published."""
 REPLACEMENT = "_"
 PATHS = frozenset({"subject", "source"})
 """Attributes whose slashes stay levels of the topic: a relative path or a topic, and `/eaves/SITE/NAME`."""
 MAX_BYTES = 1024
-"""Of one attribute's value in a topic; a topic may have 65,535 bytes, and brokers refuse fewer."""
+"""Maximum size of one attribute's value in a topic, in bytes. MQTT allows 65,535 bytes for a topic, and brokers fewer.
+"""
 MAX_LEVELS = 20
-"""Of one attribute's value; mosquitto ends the connection at a topic of more than 200 levels."""
+"""Maximum number of levels in one attribute's value; mosquitto closes the connection at a topic with more than 200
+levels.
+"""
 MAX_PLACEHOLDERS = 8
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
@@ -27,7 +30,7 @@ _FORBIDDEN = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\
 
 
 def find_topic_fault(template: str) -> str:
-    """Why a topic template can't be used; empty when it can."""
+    """Return why a topic template can't be used; empty when it can be used."""
     plain = _PLACEHOLDER.sub("", template)
     names = _PLACEHOLDER.findall(template)
     if not template:
@@ -52,8 +55,8 @@ class Topic:
     """The topic of one message.
 
     Attributes:
-        name: The topic.
-        changed: Attributes whose values had to be changed, because MQTT or the template's levels don't allow them.
+        name: Topic name.
+        changed: Attributes whose values were changed because MQTT or the template's levels don't allow them.
         missing: Attributes that the event doesn't have.
     """
 
@@ -63,16 +66,16 @@ class Topic:
 
 
 def find_names(template: str) -> list[str]:
-    """The attributes that a topic template names, in their order."""
+    """Return the attributes that a topic template names, in their order."""
     return _PLACEHOLDER.findall(template)
 
 
 def build_topic(template: str, event: Event) -> Topic:
-    """Fill in a template in which `find_topic_fault` finds nothing.
+    """Fill in a template that `find_topic_fault` accepts.
 
-    A character that no topic may hold (`+`, `#`, control characters) becomes `_`, and so does a slash but in `subject`
-    and `source`, so that a label can't add levels. Values are cut at 1,024 bytes. A `$` at the topic's beginning
-    becomes `_`. An attribute that the event doesn't have is `unknown`.
+    A character that no topic may hold (`+`, `#`, control characters) becomes `_`. A slash becomes `_` too, except in
+    `subject` and `source`, so that a label can't add levels. Values are cut at 1,024 bytes. A `$` at the topic's
+    beginning becomes `_`. An attribute that the event doesn't have becomes `unknown`.
     """
     attributes = event.attributes()
     changed: list[str] = []

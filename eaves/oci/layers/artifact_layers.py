@@ -1,4 +1,4 @@
-"""An artifact > layers that follow what changes: a new head on a frozen backbone replaces the last one only."""
+"""Division of an artifact into layers, so that a new head on a frozen backbone replaces only the last layer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from eaves.errors import OciError
 from eaves.oci.layers.layer import LayerFile
 
 ROOT = "artifact"
-"""Where the artifact lies in a container, relative to the root."""
+"""Directory of the artifact in a container, relative to the root."""
 BACKBONE = "backbone.bin"
 GRAPH = "model.onnx"
 _GRAPHS, _GOLDEN, _REST = "graphs", "golden inputs", "head, labels, manifest"
 TITLES = (_GRAPHS, _GOLDEN, _REST, HANDLER)
-"""Titles of an artifact's layers; a backbone's is its path."""
+"""Titles of an artifact's layers; a backbone's title is its path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactPart:
-    """One layer's worth of an artifact.
+    """The files of an artifact that make one layer.
 
     Attributes:
-        title: For people.
-        paths: Of its files, in the artifact.
+        title: Title of the layer, for display.
+        paths: Paths of the files in the artifact.
     """
 
     title: str
@@ -35,10 +35,11 @@ class ArtifactPart:
 
 
 def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
-    """The layers of an artifact's files, from what changes least up.
+    """Yield the parts of an artifact's files, those that change least first.
 
-    Each backbone is a layer of its own, since each is most of the bytes: a variant for another CPU that comes or goes
-    moves no other. Then the graphs, the golden inputs, and last all that a new head changes. Only a handler is apart.
+    Each backbone has a layer of its own, because it makes up most of the bytes: adding or removing a variant for
+    another CPU then changes no other layer. The graphs follow, then the golden inputs, then everything that a new head
+    changes. A handler comes last, in its own layer.
     """
     backbones = sorted(path for path in paths if PurePosixPath(path).name == BACKBONE)
     graphs = {path for path in paths if PurePosixPath(path).name == GRAPH}
@@ -55,10 +56,10 @@ def split_parts(paths: set[str]) -> Iterator[ArtifactPart]:
 
 
 def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[ArtifactPart]:
-    """The parts of an artifact.
+    """Return the parts of an artifact.
 
     Raises:
-        OciError: When it has a handler and that isn't allowed.
+        OciError: When the artifact has a handler and `allow_handler` is False.
     """
     paths = {*artifact.manifest.files, MANIFEST}
     if HANDLER in paths and not allow_handler:
@@ -70,7 +71,7 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[A
 
 
 def part_files(artifact: Artifact, part: ArtifactPart) -> Iterator[LayerFile]:
-    """The files of a part, at their place in a container, each with the digest that the opened artifact gave it."""
+    """Yield the files of a part with their paths in a container and the digests in the opened artifact."""
     for path in part.paths:
         digest = artifact.digest if path == MANIFEST else artifact.manifest.files[path].sha256
         yield LayerFile(path=f"{ROOT}/{path}", content=artifact.path / path, sha256=digest)

@@ -1,7 +1,7 @@
-"""Byte code for a container's Python, by an interpreter of its version on this machine.
+"""Byte code for a container's Python, compiled by an interpreter of the same version on this machine.
 
-It is never checked against its source: nothing changes in a container image, and a check costs a cold start. Compilers
-of one minor version write what all of it run, but patch releases differ in what they write.
+Python doesn't check this byte code against its source: nothing changes in a container image, and a check would slow a
+cold start. Every patch release runs the byte code of its minor version, but patch releases differ in what they write.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ sys.exit(0 if good else 1)
 """
 _ASK = "import platform, sys; print(sys.implementation.cache_tag, platform.python_version())"
 _FIXED = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-"""All that the compiler's process gets: Python 3.13.0 writes some names in the order of their hashes."""
+"""Whole environment of the compiling process. The hash seed is fixed because Python 3.13.0 writes some names in the
+order of
+their hashes.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +38,8 @@ class Compiler:
     """An interpreter that compiles.
 
     Attributes:
-        program: Its path.
-        version: Whole, `3.13.5`.
+        program: Path of the interpreter.
+        version: Full version, such as `3.13.5`.
     """
 
     program: str
@@ -44,37 +47,37 @@ class Compiler:
 
 
 def find_compiler(python: str) -> Compiler:
-    """The interpreter for a version of Python, `3.13`: the one that runs this, else the one on the path.
+    """Return the interpreter for a version of Python such as `3.13`: the running one, otherwise one on the PATH.
 
     Raises:
-        OciError: When there is none: no other can make the byte code.
+        OciError: When there is none; another version can't make the byte code.
     """
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     if own == python and sys.implementation.name == "cpython":
         return Compiler(program=sys.executable, version=platform.python_version())
     program = shutil.which(f"python{python}")
-    said = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
-    if program is None or len(said) != 2 or said[0] != f"cpython-{python.replace('.', '')}":
+    output = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
+    if program is None or len(output) != 2 or output[0] != f"cpython-{python.replace('.', '')}":
         raise OciError(
             f"the base has Python {python}, and none on the path can compile for it",
             hint=f"install python{python}, or choose a base with Python {own}",
         )
-    return Compiler(program=program, version=said[1])
+    return Compiler(program=program, version=output[1])
 
 
 def compile_folder(compiler: Compiler, root: Path) -> None:
-    """Compile every source below a folder, as if it were the root; the same bytes wherever it lies.
+    """Compile every source below a folder as if the folder were the root; the bytes don't depend on its path.
 
     Raises:
-        OciError: When that fails.
+        OciError: When compiling fails.
     """
-    status, said = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
+    status, output = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
     if status:
-        raise OciError(f"Python {compiler.version} could not compile the packages: {said[-300:]}")
+        raise OciError(f"Python {compiler.version} could not compile the packages: {output[-300:]}")
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Status and what was said; without the settings of whoever starts this."""
+    """Run a command without the caller's environment; return its exit status and output."""
     try:
         return run_child(command, _FIXED, _TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,4 +1,4 @@
-"""Layers that take long to make, kept from one time to the next under a key of all that they are made from."""
+"""A cache for layers that take long to make, under a key of everything that they are made from."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from eaves.oci.store.layout import Layout
 
 
 def kept_layer(cache: Layout, parts: tuple[str | bytes, ...], make: Callable[[], Layer]) -> Layer:
-    """A layer out of the cache, else a new one into it.
+    """Return a layer from the cache, or make it and add it.
 
     Args:
-        cache: A layout, with a file for each key beside its content.
-        parts: All that the layer is made from; how a tar is written and compressed comes to it.
-        make: Makes the layer in the cache.
+        cache: Layout that also has a file for each key.
+        parts: Everything that the layer is made from, except the tar format and the compressor, which are added here.
+        make: Function that makes the layer in the cache.
 
     Raises:
-        OciError: When it can't be made.
+        OciError: When the layer can't be made.
     """
     key = _key(compressor(), Path(str(rules.__file__)).read_bytes(), *parts)
     found = _find(cache, key)
@@ -46,7 +46,7 @@ def _key(*parts: str | bytes) -> str:
 
 
 def _find(cache: Layout, key: str) -> Layer | None:
-    """A layer that was made before; one that was damaged since counts as none."""
+    """Return a cached layer; None when there is none or it was damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError, OciError):
         values = json.loads((cache.path / f"{key}.json").read_bytes())
         found = Layer(

@@ -1,4 +1,4 @@
-"""Base and layers > a container image: its config, its manifest, and an index over several platforms. Pure of time.
+"""Building and reading of a container image's config, manifest and index; the result doesn't depend on the time.
 
 Source: OCI image-spec, config.md, manifest.md, image-index.md.
 """
@@ -31,19 +31,19 @@ from eaves.oci.store.layout import Layout
 
 EPOCH = "1970-01-01T00:00:00Z"
 _OF_THE_BASE = ("Cmd", "Healthcheck", "OnBuild", "StopSignal", "Volumes")
-"""What a base says of its own program, in a config."""
+"""Keys of a config that describe the base's own program and are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """One container image for one platform, as its documents say.
+    """One container image for one platform, as its documents describe it.
 
     Attributes:
-        descriptor: Of its manifest.
-        config: Descriptor of its config.
-        layers: From the base up.
-        values: The config.
-        annotations: Of the manifest.
+        descriptor: Descriptor of the manifest.
+        config: Descriptor of the config.
+        layers: Descriptors of the layers, base first.
+        values: Content of the config.
+        annotations: Annotations of the manifest.
     """
 
     descriptor: Descriptor
@@ -54,7 +54,7 @@ class Image:
 
     @property
     def platform(self) -> ImagePlatform:
-        """What it runs on."""
+        """Platform that the container image runs on."""
         return ImagePlatform(
             architecture=str(self.values.get("architecture", "")),
             os=str(self.values.get("os", "")),
@@ -63,20 +63,20 @@ class Image:
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What is said of it."""
+        """Labels of the container image."""
         return self.values.get("config", {}).get("Labels") or {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How a container of it starts.
+    """The start configuration of a container.
 
     Attributes:
-        entrypoint: The command.
-        environment: Variables, added to those of the base.
-        user: Numeric, with its group: Kubernetes can prove runAsNonRoot only of a number.
-        port: TCP port that it listens on.
-        labels: Of the container image.
+        entrypoint: Command.
+        environment: Environment variables, which are added to those of the base.
+        user: Numeric user and group, because Kubernetes can check runAsNonRoot only for a number.
+        port: TCP port that the container listens on.
+        labels: Labels of the container image.
     """
 
     entrypoint: tuple[str, ...]
@@ -87,7 +87,7 @@ class Start:
 
 
 def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image]:
-    """Every platform's container image under a manifest or index.
+    """Return the container images of all platforms under a manifest or index.
 
     Raises:
         OciError: When a document is missing or malformed.
@@ -96,7 +96,7 @@ def load_images(source: ContentSource, descriptor: Descriptor) -> Iterator[Image
 
 
 def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descriptor]:
-    """Manifests of container images under a manifest or index, without what a builder attests of them."""
+    """Yield the manifests of container images under a manifest or index, without a builder's attestations."""
     if descriptor.media_type not in INDEXES:
         yield descriptor
         return
@@ -110,7 +110,7 @@ def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descript
 
 
 def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
-    """One platform's container image.
+    """Read the documents of one platform's container image.
 
     Raises:
         OciError: When a document is missing or malformed.
@@ -141,7 +141,7 @@ def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
 
 
 def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePlatform) -> Image:
-    """The one for a platform; of the others not more is read than an index says.
+    """Return the container image for a platform; manifests of other platforms are not read when the index names them.
 
     Raises:
         OciError: When there is none.
@@ -165,13 +165,13 @@ def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Sta
     """Put layers on a base.
 
     Args:
-        layout: Has the layers' content, and gets the config and the manifest.
-        base: What they go on; its own layers may be elsewhere.
-        layers: From below up.
-        start: How it starts.
+        layout: Layout that has the layers' content and receives the config and the manifest.
+        base: Base image; its own layers may be elsewhere.
+        layers: Layers to add, lowest first.
+        start: Start configuration of the container.
 
     Returns:
-        The descriptor of its manifest, with its platform.
+        The descriptor of the manifest, with its platform.
     """
     values = _build_config(base, layers, start)
     content = render_document(values)
@@ -193,7 +193,7 @@ def build_image(layout: Layout, base: Image, layers: Sequence[Layer], start: Sta
 
 
 def build_index(layout: Layout, manifests: Sequence[Descriptor], annotations: Mapping[str, str]) -> Descriptor:
-    """One name for several platforms."""
+    """Write an index over the manifests of several platforms; return its descriptor."""
     ordered = sorted(manifests, key=lambda one: str(one.platform))
     content = render_document(
         {

@@ -1,8 +1,8 @@
-"""Files > a layer: a tar whose bytes depend on the files' names, modes and contents alone.
+"""Building of layers: tars whose bytes depend only on the names, modes and contents of the files.
 
-Layers are compressed by libdeflate, whose output depends on its version only, which is pinned; Python's own zlib is
-whichever one it was built with, and each compresses differently. A layer that isn't compressed would be by whoever
-copies it next (skopeo, podman), and have another digest from then on.
+Layers are compressed with libdeflate, whose output depends only on its version, which is pinned. Python's own zlib
+differs between builds of Python, and each compresses differently. A layer that isn't compressed would be compressed by
+the next tool that copies it (skopeo, podman), which changes its digest.
 
 Source: OCI image-spec, layer.md; POSIX.1-2001 pax for long names.
 """
@@ -23,9 +23,9 @@ from eaves.oci.descriptor import LAYER, LAYER_GZIP, Descriptor, build_descriptor
 from eaves.oci.store.layout import Layout
 
 FAST, SMALL = 1, 9
-"""Levels: weights hardly shrink further after the first (int8 ones by 20 %), code does."""
+"""Compression levels. Weights hardly shrink further above the first level (int8 ones shrink by 20 %), code does."""
 MAX_COMPRESSED_BYTES = 2**29
-"""Of the files of a layer that is compressed, which is done in memory; one with more is a plain tar."""
+"""Maximum size in bytes of a layer's files for compression, which is done in memory; a larger layer is a plain tar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,10 @@ class LayerFile:
     """One file of a layer.
 
     Attributes:
-        path: Where it will be, relative to the root, `opt/code/eaves/__init__.py`.
-        content: Its bytes, or the file that has them.
-        executable: Whether it may be run.
-        sha256: Digest that the packed bytes must have, hex; empty when the file may hold anything.
+        path: Path relative to the root, such as `opt/code/eaves/__init__.py`.
+        content: Bytes of the file, or the path of a file with them.
+        executable: Whether the file is executable.
+        sha256: SHA-256 that the packed bytes must have, in hex; empty for no check.
     """
 
     path: str
@@ -47,12 +47,12 @@ class LayerFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer that is in a layout.
+    """A layer that was written to a layout.
 
     Attributes:
-        descriptor: As a manifest lists it.
-        diff_id: Digest of the plain tar, as a config lists it.
-        title: For people: what is in it.
+        descriptor: Descriptor as a manifest lists it.
+        diff_id: Digest of the uncompressed tar, as a config lists it.
+        title: Title of the layer, for display.
     """
 
     descriptor: Descriptor
@@ -61,16 +61,17 @@ class Layer:
 
 
 def write_layer(layout: Layout, files: Iterable[LayerFile], title: str, *, level: int = FAST) -> Layer:
-    """Make a layer.
+    """Write a layer to a layout.
 
     Args:
-        layout: Gets its content.
-        files: In any order; folders come of themselves.
-        title: Of the layer.
-        level: How hard to compress it.
+        layout: Layout that receives the content.
+        files: Files in any order; their folders are added.
+        title: Title of the layer.
+        level: Compression level.
 
     Raises:
-        OciError: When a file can't be read or hasn't its `sha256`, two have one path, or the disk is full.
+        OciError: When a file can't be read or doesn't match its `sha256`, two files have the same path, or the disk is
+            full.
     """
     ordered = sorted(files, key=lambda file: PurePosixPath(file.path).parts)
     _check(ordered)
@@ -108,7 +109,7 @@ def _compressed(layout: Layout, files: list[LayerFile], title: str, level: int) 
 
 
 def compressor() -> str:
-    """Version of the package that compresses: the bytes of a layer hang on it.
+    """Return the version of the compressing package, on which the bytes of a layer depend.
 
     Raises:
         OciError: When it isn't installed.
@@ -117,7 +118,7 @@ def compressor() -> str:
         import deflate
 
         return metadata.version(deflate.__name__)
-    except ImportError as error:  # what a package without metadata raises too
+    except ImportError as error:  # a package without metadata raises this too
         raise OciError("nothing here can compress layers: deflate is missing", hint="install eaves[oci]") from error
 
 
@@ -152,7 +153,7 @@ def _check(files: list[LayerFile]) -> None:
 
 
 def _write_tar(stream: Any, files: list[LayerFile]) -> None:
-    # dereferencing, owners, times: all of it is written here and nothing is taken from the disk.
+    # Owners, times and link targets are set here; none is taken from the disk.
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT, bufsize=1 << 16) as tar:
         for folder in _folders(files):
             info = tarfile.TarInfo(folder)
@@ -183,7 +184,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
             info.size = stream.seek(0, io.SEEK_END)
             stream.seek(0)
             read = _HashingReader(stream)
-            tar.addfile(info, read)  # type: ignore[arg-type]  # it only reads
+            tar.addfile(info, read)  # type: ignore[arg-type]  # addfile only reads
     except OSError as error:
         raise _unreadable(file.content, error) from error
     if file.sha256 and read.hexdigest != file.sha256:
@@ -191,7 +192,7 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
 
 
 class _HashingReader:
-    """Hashes the bytes that are read through it, so that what is packed and what is checked are the same bytes."""
+    """A reader that hashes the bytes that it reads, so that the packed bytes are the checked bytes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -208,7 +209,7 @@ class _HashingReader:
 
 
 class _Hashing:
-    """A stream that hashes what goes through it."""
+    """A writer that hashes the bytes that pass through it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

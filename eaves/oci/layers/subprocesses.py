@@ -1,4 +1,4 @@
-"""A process that is waited for, and that nothing outlives: it writes into folders that are removed after it."""
+"""Running of a child process that doesn't outlive the call: it writes into folders that are removed after it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from eaves.oci.signal_handling import hold_signals
 
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-    """Run a command; its status and what it said.
+    """Run a command; return its exit status and its output.
 
     `subprocess.run` doesn't wait for the child when it is interrupted, and an interruption while the child is started
-    leaves nobody who knows of it.
+    leaves a process without an owner.
 
     Raises:
-        OSError: When it can't be started.
-        subprocess.TimeoutExpired: When it takes longer; it is ended.
+        OSError: When the command can't be started.
+        subprocess.TimeoutExpired: When it takes longer than `timeout_s`; the process is killed.
     """
     process: subprocess.Popen[str] | None = None
     try:
@@ -29,7 +29,7 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        said, _ = process.communicate(timeout=timeout_s)
+        output, _ = process.communicate(timeout=timeout_s)
     except BaseException:
         if process is not None:
             process.kill()
@@ -37,4 +37,4 @@ def run_child(command: Sequence[str], environment: Mapping[str, str], timeout_s:
             if process.stdout is not None:
                 process.stdout.close()
         raise
-    return process.returncode, said
+    return process.returncode, output

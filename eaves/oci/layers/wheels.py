@@ -1,4 +1,4 @@
-"""The wheels that a lock names, for another machine than this, got by pip and checked against the lock's digests."""
+"""The wheels of a lock file for another machine, fetched by pip and checked against the lock's digests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from eaves.oci.layers.layer import LayerFile
 from eaves.oci.layers.subprocesses import run_child
 
 GLIBC = range(17, 41)
-"""Versions 2.17 to 2.40, the oldest first: which of them a base has nobody says here; Debian 12 has 2.36.
+"""Minor versions of glibc 2.17 to 2.40, oldest first. The version of a base isn't known here; Debian 12 has 2.36.
 
-pip takes the first that a wheel fits, among those that the lock's digests allow: the same wheel everywhere.
+pip takes the first version that fits a wheel among those that the lock's digests allow, so the same wheel is chosen on
+every machine.
 """
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 """Python's name of each architecture that the lock has wheels for."""
@@ -25,34 +26,35 @@ LEGACY = {"x86_64": ("manylinux1", "manylinux2010", "manylinux2014"), "aarch64":
 _TESTS = frozenset({"tests", "test"})
 _SOURCES = frozenset({".c", ".cpp", ".h", ".hpp", ".pyx", ".pxd", ".pyi", ".a", ".lib", ".cmake"})
 _UNUSED = (
-    "onnxruntime/capi/libonnxruntime.so",  # 35 MB: the runtime once more, for programs in C
+    "onnxruntime/capi/libonnxruntime.so",  # 35 MB: a second copy of the runtime, for programs in C
     *(f"onnxruntime/{name}/" for name in ("backend", "datasets", "quantization", "tools", "transformers")),  # 9 MB
     *(f"numpy/{name}" for name in ("f2py/", "testing/", "conftest.py", "_core/include/", "_core/lib/")),
 )
-"""Beginnings of paths that a function never reads; what it does read, starting one shows."""
+"""Prefixes of paths that a function never reads; starting a function shows which it reads."""
 _RECORDS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"})
 _PIP = frozenset({
     "INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "NO_INDEX", "CONFIG_FILE", "CACHE_DIR", "NO_CACHE_DIR",
     "CERT", "CLIENT_CERT", "TRUSTED_HOST", "PROXY", "KEYRING_PROVIDER", "DEFAULT_TIMEOUT", "TIMEOUT", "RETRIES",
 })  # fmt: skip
-"""Settings of pip's that say where wheels are; others, such as its target, would change what is got."""
+"""Settings of pip that say where wheels are. Other settings, such as its target, would change what is fetched."""
 TIMEOUT_S = 600.0
 
 
 def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> list[Path]:
-    """Get every wheel of a lock.
+    """Fetch every wheel of a lock file.
 
     Args:
-        lock: Pinned requirements with digests.
-        platform: Of the container.
-        python: Its Python, `3.13`.
-        folder: Gets them.
+        lock: Path of pinned requirements with digests.
+        platform: Platform of the container.
+        python: Version of its Python, such as `3.13`.
+        folder: Folder that receives the wheels.
 
     Returns:
-        The wheels, in order.
+        The wheels, sorted by name.
 
     Raises:
-        OciError: When there is none for this platform, or pip isn't there; RegistryError when pip fails.
+        OciError: When there are no wheels for this platform, or pip isn't installed.
+        RegistryError: When pip fails.
     """
     machine = MACHINES.get(platform.architecture)
     if machine is None or platform.os != "linux":
@@ -65,21 +67,21 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     words += [word for tag in tags for word in ("--platform", f"{tag}_{machine}")]
     command = [sys.executable, "-P", "-m", "pip", *words, "-r", str(lock), "-d", str(folder)]
     try:
-        status, told = run_child(command, _environment(), TIMEOUT_S)
+        status, output = run_child(command, _environment(), TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise RegistryError(
             f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
         ) from error
     if status:
-        said = "\n".join(told.strip().splitlines()[-3:])[:500]
-        absent = "No module named pip" in told
+        ending = "\n".join(output.strip().splitlines()[-3:])[:500]
+        absent = "No module named pip" in output
         hint = (
             "install Eaves with its extra, eaves[oci]"
             if absent
             else "check the network and pip's index, then try again"
         )
-        failure = OciError if absent else RegistryError  # pip doesn't tell a wrong lock from an index that is down
-        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {said}", hint=hint)
+        failure = OciError if absent else RegistryError  # pip reports a wrong lock and an unreachable index alike
+        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {ending}", hint=hint)
     return sorted(folder.glob("*.whl"))
 
 
@@ -89,14 +91,14 @@ def _environment() -> dict[str, str]:
 
 
 def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
-    """A wheel's files as they are installed, without what never runs: tests, sources, headers, scripts, records.
+    """Yield a wheel's files as they are installed, without tests, sources, headers, scripts and records.
 
     Args:
-        wheel: The file.
-        root: Where its packages go in the container.
+        wheel: Path of the wheel.
+        root: Directory of its packages in the container.
 
     Raises:
-        OciError: When it is damaged or holds a path that leads elsewhere.
+        OciError: When the wheel is damaged or has a path that leads elsewhere.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -109,7 +111,7 @@ def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
 
 
 def _place(path: PurePosixPath, wheel: Path) -> PurePosixPath | None:
-    """Where a wheel's file goes, relative to the packages' root; None: nowhere. Source: PEP 427."""
+    """Return a wheel file's path relative to the packages' root; None leaves it out. Source: PEP 427."""
     if path.is_absolute() or ".." in path.parts:
         raise OciError(f"{wheel.name} holds the path {str(path)[:80]!r}")
     if path.parts[0].endswith(".data"):

@@ -1,9 +1,9 @@
 """A registry over HTTP: content by digest, and names for it.
 
-registry         container images read from it and written to it
-transport        requests: redirects, time limits, attempts
-authentication   what a registry asks for before it lets in
-credentials      who the user is at a registry, by Docker's configuration
-download         a blob as a stream, continued where it broke off
-response         what a registry answered, read within bounds
+registry         reading and writing container images
+transport        requests with redirects, time limits and retries
+authentication   answering a registry's challenge
+credentials      the user's login at a registry, from Docker's configuration
+download         a blob as a stream that resumes after an interruption
+response         reading a registry's response within size limits
 """

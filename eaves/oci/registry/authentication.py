@@ -1,4 +1,4 @@
-"""What a registry asks for before it lets in: Basic, or a token for what is to be done.
+"""Authentication at a registry: Basic, or a token for a scope.
 
 Source: distribution, docs/spec/auth/token.md and auth/oauth.md; RFC 9110, section 11.
 """
@@ -20,17 +20,18 @@ from eaves.oci.registry.credentials import RegistryCredentials
 from eaves.oci.registry.response import RegistryResponse, read_response
 
 _ANY = ""
-"""Where a name and a password are asked for, they are for everything."""
+"""Key of Basic credentials, which are valid for every scope."""
 _TOKEN = re.compile(r"[!-~]+")
 
 
 class RegistryLogin:
-    """Keeps the answers to a registry's challenges, by scope; safe to use from many threads.
+    """The answers to a registry's challenges, by scope; many threads can use it.
 
     Args:
-        http: Connections.
-        credentials: Says who we are, None: nobody; asked once, and only by a registry that wants to know.
-        plain: Whether secrets may go over plain HTTP, which whoever allowed plain HTTP has allowed.
+        http: HTTP client.
+        credentials: Function that returns the credentials, or None for anonymous access. It is called once, and only
+            when a registry asks for credentials.
+        plain: Whether secrets may be sent over plain HTTP, which the user allows together with plain HTTP.
     """
 
     def __init__(self, http: HttpClient, credentials: Callable[[], RegistryCredentials | None], *, plain: bool) -> None:
@@ -41,18 +42,18 @@ class RegistryLogin:
         self._headers: dict[str, str] = {}
 
     def header(self, scope: str) -> Mapping[str, str]:
-        """What to send along, as far as it is known."""
+        """Return the Authorization header for a scope, or no header when none is known."""
         with self._lock:
             found = self._headers.get(scope) or self._headers.get(_ANY)
         return {"Authorization": found} if found else {}
 
     def authenticate(self, challenge: str, scope: str) -> None:
-        """Answer a challenge for a scope; `header` has it from then on.
+        """Answer a challenge for a scope; afterwards `header` returns the result.
 
         Raises:
-            AccessError: When we aren't let in.
+            AccessError: When the registry refuses access.
             RegistryError: When the challenge can't be answered.
-            urllib3.exceptions.HTTPError: When whoever gives tokens can't be reached.
+            urllib3.exceptions.HTTPError: When the token service can't be reached.
         """
         kind, _, rest = challenge.strip().partition(" ")
         if kind.lower() == "basic":
@@ -110,12 +111,12 @@ class RegistryLogin:
         return self._request("GET", f"{realm}{mark}{query}", headers)
 
     def _request(self, method: str, url: str, headers: Mapping[str, str], body: str | None = None) -> RegistryResponse:
-        # HttpClient follows no redirects: a secret goes only where the registry sends it.
+        # HttpClient follows no redirects, so a secret is sent only to the address that the registry names.
         return read_response(self._http.request(method, url, body=body, headers=headers))
 
 
 def _parameters(text: str) -> dict[str, str]:
-    """The parameters of a challenge, names in lower case; a further challenge behind it is left out.
+    """Return the parameters of a challenge with names in lower case; a second challenge after it is ignored.
 
     `urllib.request.parse_keqv_list` raises IndexError for a parameter without a value.
     """

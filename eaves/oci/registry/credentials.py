@@ -1,4 +1,4 @@
-"""Who we are at a registry: Docker's config and its credential helpers.
+"""Credentials for a registry, from Docker's configuration and its credential helpers.
 
 Source: docker/cli, cli/config/configfile; docker-credential-helpers' protocol.
 """
@@ -19,29 +19,29 @@ from eaves.oci.reference import DEFAULT_HOST
 
 TIMEOUT_S = 30.0
 _OLD_KEY = "https://index.docker.io/v1/"
-"""Under which Docker keeps what it knows of its own registry."""
-_TOKEN_USER = "<token>"  # noqa: S105 - what helpers answer in place of a name
+"""Key under which Docker keeps the credentials of its own registry."""
+_TOKEN_USER = "<token>"  # noqa: S105 - user name in a credential helper's response with a token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryCredentials:
-    """A name and a password, or a token that stands for both."""
+    """A user name and a password, or a token in place of both."""
 
     user: str = ""
     password: str = ""
     refresh_token: str = ""
 
     def __repr__(self) -> str:
-        """Without secrets."""
+        """Return a text without secrets."""
         return f"RegistryCredentials(user={self.user!r})"
 
 
 def load_credentials(host: str, config: Path) -> RegistryCredentials | None:
-    """What Docker's config has for a host; None when it has nothing.
+    """Return the credentials in Docker's configuration for a host; None when it has none.
 
     Args:
-        host: Of the registry.
-        config: The file, `~/.docker/config.json`.
+        host: Host of the registry.
+        config: Path of the configuration, usually `~/.docker/config.json`.
 
     Raises:
         OciError: When the file can't be read, or a helper fails.
@@ -96,7 +96,7 @@ def _parse(entry: Mapping[str, Any], config: Path) -> RegistryCredentials | None
 
 
 def _ask(helper: str, key: str) -> RegistryCredentials | None:
-    """What a helper has; None when it has nothing."""
+    """Return the credentials of a credential helper; None when it has none."""
     command = f"docker-credential-{helper}"
     if "/" in helper:
         raise OciError(f"{command!r} is no name of a credential helper")

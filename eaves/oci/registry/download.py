@@ -1,7 +1,7 @@
-"""A blob as a stream that survives a link which doesn't: what broke off goes on at the byte where it stopped.
+"""A blob as a stream that survives interruptions of the link: a broken download resumes at the byte where it stopped.
 
-Two limits end a download, and each byte that comes begins both anew: the attempts of every request, for a registry that
-answers without sending what it has, and a time for one that is out of reach, as it is while the link is away.
+Two limits end a download, and both start again with each byte that arrives. One is the maximum number of attempts, for
+a registry that responds without sending the content; the other is a time, for a registry that is out of reach.
 """
 
 from __future__ import annotations
@@ -17,29 +17,36 @@ from eaves.oci.outage import DownloadError, describe_amount, describe_outage
 from eaves.oci.registry.transport import BusyError, OutOfReachError, RegistryTransport, is_passing
 
 PIECE_BYTES = 1 << 16
-"""Most that one read asks for. What has come is returned at once, so that a cut costs nothing that was here."""
+"""Maximum number of bytes that one read requests. Bytes that have arrived are returned at once, so that an interruption
+loses none of them.
+"""
 PAUSE_CAP_S = 5.0
-"""Longest pause between two attempts to reach the registry, so that a link that is up for ten seconds is used."""
+"""Longest pause between two attempts to reach the registry, in seconds, so that a link that is up for ten seconds is
+used.
+"""
 SLICE_S = 0.2
-"""Between two looks at whether the download is still wanted."""
+"""Interval between two checks whether the download is still wanted, in seconds."""
 GATEWAY = frozenset({502, 503, 504})
-"""Answered by what stands before a registry that is out of reach. Source: RFC 9110, sections 15.6.3 to 15.6.5."""
+"""Statuses that a gateway returns when the registry behind it is out of reach. Source: RFC 9110, sections 15.6.3 to
+15.6.5.
+"""
 
 
 class Download:
-    """Content at a URL; whoever reads it verifies it.
+    """Content at a URL, which the reader verifies.
 
     Args:
-        transport: The way there.
-        url: Of it.
-        scope: What a token must allow.
-        what: It is, for errors.
-        size: Bytes that it has.
-        start: The byte to begin with.
-        poll: Called several times a second while nothing comes; what it raises ends the download.
+        transport: Transport to the registry.
+        url: URL of the content.
+        scope: Scope that a token must allow.
+        what: Name of the content, for errors.
+        size: Size of the content in bytes.
+        start: Offset of the first byte to read.
+        poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
+            download.
 
     Raises:
-        OciNotFoundError: When it isn't there.
+        OciNotFoundError: When the content doesn't exist.
         RegistryError: When the registry fails.
     """
 
@@ -69,16 +76,17 @@ class Download:
             raise
 
     def read(self, size: int) -> bytes:
-        """Up to so many bytes more, as they come; none at the end.
+        """Return at most `size` more bytes as they arrive; empty at the end.
 
         Raises:
-            RegistryError: When the registry sends nothing more, or is out of reach for too long.
+            RegistryError: When the registry sends no more bytes, or is out of reach for too long.
         """
         while True:
             if self._response is None:
                 self._response = self._open()
             try:
-                # As it is on the wire: a digest is of that, whatever encoding a cache claims for it.
+                # Not decoded, because the digest is of the bytes that are transferred, whatever encoding a cache
+                # claims.
                 piece = self._response.read1(min(size, PIECE_BYTES), decode_content=False)
             except urllib3.exceptions.HTTPError as error:
                 self._drop()
@@ -93,7 +101,7 @@ class Download:
             return piece
 
     def close(self) -> None:
-        """Give the connection up, unless all of it was read."""
+        """Close the connection, unless the content was read completely."""
         self._transport.outage.end(self)
         self._drop()
 
@@ -103,7 +111,7 @@ class Download:
             self._response = None
 
     def _open(self) -> urllib3.BaseHTTPResponse:
-        """An answer that stands at the next byte, however long that takes."""
+        """Return a response that is positioned at the next byte; retry as long as the limits allow."""
         ranged = True
         while True:
             try:
@@ -126,13 +134,16 @@ class Download:
                         f"{self._what}: the registry begins at another byte than asked", hint="try again"
                     )
                 self._drop()
-                ranged = False  # it knows ranges, but not these: it sends all of it once more
+                ranged = False  # the registry supports ranges but not this one, so request the whole content
             except urllib3.exceptions.HTTPError as error:
                 self._drop()
                 self._wait(error, answered=True)
 
     def _stands(self, response: urllib3.BaseHTTPResponse) -> bool:
-        """Whether an answer goes on at the next byte; one that begins anew is read up to there."""
+        """Return whether a response continues at the next byte.
+
+        A response with the whole content is read up to that byte first.
+        """
         if response.status == 206:
             start = response.headers.get("Content-Range", "").partition("-")[0].strip()
             return start == f"bytes {self._got}"
@@ -151,12 +162,12 @@ class Download:
         """Pause before the next attempt.
 
         Args:
-            error: What failed.
-            answered: Whether the registry had answered, so that the link was there.
-            pause_s: What the registry asks for.
+            error: Exception of the failed attempt.
+            answered: Whether the registry had responded, so that the link was up.
+            pause_s: Pause that the registry asks for, in seconds.
 
         Raises:
-            DownloadError: When this was the last.
+            DownloadError: When no attempt is left.
         """
         self._failures += 1
         self._answered += answered

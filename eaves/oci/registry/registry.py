@@ -1,7 +1,7 @@
-"""A registry over HTTP: a place to read container images from and write them to.
+"""A registry over HTTP, for reading and writing container images.
 
-oras, the Python library for this, reads each blob into memory, can't mount, can't go on with a broken upload and keeps
-one token for all repositories. So the requests are made here, over urllib3, which pools and waits.
+oras, the Python library for this, reads each blob into memory, can't mount, can't resume a broken upload and keeps one
+token for all repositories. Therefore this module makes the requests itself, over urllib3, which pools and waits.
 
 Source: OCI distribution-spec 1.1.
 """
@@ -30,11 +30,11 @@ _PULL, _PUSH = "pull", "pull,push"
 
 
 class Registry:
-    """One repository of a registry; a `ContentSource` and a `ContentTarget`, safe to use from many threads.
+    """One repository of a registry; a `ContentSource` and a `ContentTarget` that many threads can use.
 
     Args:
-        reference: Its host and repository.
-        access: How it is reached.
+        reference: Host and repository.
+        access: Settings for reaching registries.
 
     Raises:
         OciError: When the certificate authorities can't be read.
@@ -46,12 +46,12 @@ class Registry:
         self._base = f"{self._transport.root}{reference.repository}/"
 
     def resolve(self, name: str) -> Descriptor:
-        """The manifest or index that a tag or digest names.
+        """Return the descriptor of the manifest or index that a tag or digest names.
 
         Raises:
             OciNotFoundError: When there is none.
-            OciError: When it is something else, or not what the digest says.
-            RegistryError: When the registry doesn't answer as it should.
+            OciError: When it is something else, or doesn't match the digest.
+            RegistryError: When the registry fails.
         """
         content, media_type = self._manifest(name)
         digest = digest_of(content)
@@ -60,10 +60,10 @@ class Registry:
         return Descriptor(media_type=media_type, digest=digest, size=len(content))
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """A document, verified.
+        """Return a document after verifying it.
 
         Raises:
-            OciError: When it isn't there or isn't what the descriptor says.
+            OciError: When it doesn't exist or doesn't match the descriptor.
         """
         if descriptor.media_type in INDEXES | MANIFESTS:
             content, media_type = self._manifest(descriptor.digest)
@@ -82,15 +82,16 @@ class Registry:
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> Iterator[BinaryIO]:
-        """A blob as a stream, which goes on where it broke off and waits while the registry is out of reach.
+        """Open a blob as a stream, which resumes after an interruption and waits while the registry is out of reach.
 
         Args:
-            descriptor: Of it.
-            start: The byte to begin with.
-            poll: Called several times a second while nothing comes; what it raises ends the reading.
+            descriptor: Descriptor of the blob.
+            start: Offset of the first byte to read.
+            poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
+                reading.
 
         Raises:
-            OciNotFoundError: When it isn't there.
+            OciNotFoundError: When the blob doesn't exist.
             RegistryError: When the registry fails, or is out of reach for longer than `Access.outage_s`.
         """
         url, what = f"{self._base}blobs/{descriptor.digest}", self._where(descriptor.digest)
@@ -99,10 +100,10 @@ class Registry:
             yield cast("BinaryIO", stream)
 
     def tags(self) -> Iterator[str]:
-        """Every tag of the repository, page by page; none when there is no such repository yet.
+        """Yield every tag of the repository, page by page; none when the repository doesn't exist yet.
 
         Raises:
-            RegistryError: When the registry doesn't answer as it should.
+            RegistryError: When the registry fails.
 
         Source: OCI distribution-spec, "Content Discovery".
         """
@@ -122,12 +123,13 @@ class Registry:
             last = tags[-1]
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether a blob is there.
+        """Return whether the repository has a blob.
 
         Raises:
-            RegistryError: When the registry doesn't answer as it should.
+            RegistryError: When the registry fails.
         """
-        # As whoever will write: of a repository that isn't there yet, some registries tell nobody else.
+        # The request asks for the right to push, because some registries hide a repository that doesn't exist yet from
+        # other clients.
         answer = self._ask("HEAD", f"{self._base}blobs/{descriptor.digest}", _PUSH)
         if answer.status == 404:
             return False
@@ -135,28 +137,28 @@ class Registry:
         return True
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
-        """Take a blob over from another repository of the same registry; whether that worked."""
+        """Mount a blob from another repository of the same registry; return whether that succeeded."""
         url = f"{self._base}blobs/uploads/?{urlencode({'mount': descriptor.digest, 'from': other})}"
         try:
             answer = self._transport.send("POST", url, f"{self._scope(_PUSH)} repository:{other}:{_PULL}", body=b"")
         except AccessError:
-            return False  # who may not read there may still write here
+            return False  # a user who may not read there may still write here
         if answer.status == 202 and answer.headers.get("Location"):  # an upload that isn't wanted
             with suppress(RegistryError):
                 self._transport.once("DELETE", self._place(answer, url), self._scope(_PUSH))
         return answer.status == 201
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        """Upload a blob in chunks; one that breaks off goes on where the registry says it stopped.
+        """Upload a blob in chunks; an interrupted upload resumes where the registry says that it stopped.
 
         Raises:
-            OciError: When the source's content isn't what its descriptor says, or the registry refuses it.
+            OciError: When the source's content doesn't match the descriptor, or the registry refuses it.
         """
         for last, _ in self._transport.pauses():
             counted = _Counted(progress)
             try:
                 self._upload(descriptor, source, counted)
-            except _ForgottenError:  # docker-registry up to 2.8 forgets an upload whose chunk broke off
+            except _ForgottenError:  # docker-registry up to 2.8 forgets an upload whose chunk was interrupted
                 if last:
                     raise
                 progress(-counted.bytes)
@@ -173,11 +175,11 @@ class Registry:
         mark = "&" if "?" in place else "?"
         answer = self._ask("PUT", f"{place}{mark}{urlencode({'digest': descriptor.digest})}", _PUSH, body=b"")
         if answer.status == 404 and self.has(descriptor):
-            return  # it was done, and only that answer was lost
+            return  # it was complete, and only that response was lost
         require_status(answer, {201, 204}, f"the upload of {descriptor.digest}")
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Put a manifest or index, by its digest or under a tag.
+        """Write a manifest or index by its digest or under a tag.
 
         Raises:
             RegistryError: When the registry refuses it.
@@ -187,24 +189,27 @@ class Registry:
         require_status(answer, {201}, self._where(name or descriptor.digest))
 
     def _manifest(self, name: str) -> tuple[bytes, str]:
-        """Content and media type, which header and content must agree on: else one is read as the other."""
+        """Return content and media type of a manifest or index.
+
+        The header and the content must agree on the type, so that an index can't be read as a manifest or the reverse.
+        """
         accept = {"Accept": ", ".join(sorted(INDEXES | MANIFESTS))}
         answer = self._ask("GET", f"{self._base}manifests/{name}", _PULL, headers=accept)
         require_status(answer, {200}, self._where(name))
-        said = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if said not in INDEXES | MANIFESTS:
+        declared = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if declared not in INDEXES | MANIFESTS:
             raise OciError(
-                f"{self._where(name)} is a {said[:80] or 'document of no type'}, not a container image",
+                f"{self._where(name)} is a {declared[:80] or 'document of no type'}, not a container image",
                 hint="check its name; what only very old tools read must be pushed again with a new one",
             )
         values = parse_document(answer.content)
         both = "manifests" in values and ("layers" in values or "config" in values)
-        if values.get("mediaType", said) != said or both or (said in INDEXES) != ("manifests" in values):
-            raise OciError(f"{self._where(name)} is said to be a {said}, and is something else")
-        return answer.content, said
+        if values.get("mediaType", declared) != declared or both or (declared in INDEXES) != ("manifests" in values):
+            raise OciError(f"{self._where(name)} is said to be a {declared}, and is something else")
+        return answer.content, declared
 
     def _begin(self) -> tuple[str, int]:
-        """Where an upload goes, and how large its chunks are."""
+        """Start an upload; return its URL and the size of its chunks in bytes."""
         url = f"{self._base}blobs/uploads/"
         answer = self._ask("POST", url, _PUSH, body=b"")
         if answer.status == 404:
@@ -220,7 +225,7 @@ class Registry:
         return self._place(answer, url), min(max(wanted, UPLOAD_CHUNK_BYTES), MAX_CHUNK_BYTES)
 
     def _send(self, place: str, chunk: bytes, start: int, descriptor: Descriptor, progress: Progress) -> str:
-        """One chunk; where the next goes."""
+        """Send one chunk; return the URL for the next one."""
         done, fault = 0, ""
         for _, pause_s in self._transport.pauses():
             counted = _Counted(progress)
@@ -263,18 +268,18 @@ class Registry:
         )
 
     def _received(self, place: str, start: int) -> tuple[str, int]:
-        """Where an upload goes on, and at which byte; -1 when it is gone."""
+        """Return the URL and the offset at which an upload continues; the offset is -1 when the upload is gone."""
         answer = self._ask("GET", place, _PUSH)
         last = answer.headers.get("Range", "0-0").rpartition("-")[2]
         known = answer.status == 204 and last.isascii() and last.isdecimal() and len(last) < 20
-        if start == 0 and (not known or last == "0"):  # `0-0` is said of one byte and of none: nothing is lost anew
+        if start == 0 and (not known or last == "0"):  # `0-0` means one byte or none, and starting again loses nothing
             return self._begin()[0], 0
         if not known:
             return place, -1
         return self._place(answer, place), int(last) + 1
 
     def _place(self, answer: RegistryResponse, url: str) -> str:
-        """Where an upload goes on: without a word of it, where it was."""
+        """Return the URL at which an upload continues; without a Location header it is the same URL."""
         return follow(url, answer.headers.get("Location", ""))
 
     def _scope(self, rights: str) -> str:
@@ -291,11 +296,11 @@ class Registry:
 
 
 class _ForgottenError(RegistryError):
-    """An upload that is to begin anew."""
+    """An upload that must start again."""
 
 
 class _Counted:
-    """Progress, counted."""
+    """A progress function that counts the bytes."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -307,7 +312,7 @@ class _Counted:
 
 
 def _chunks(pieces: Iterator[bytes], chunk_bytes: int) -> Iterator[bytes]:
-    """Pieces joined to the size of a chunk."""
+    """Yield the pieces joined into chunks."""
     held: list[bytes] = []
     size = 0
     for piece in pieces:

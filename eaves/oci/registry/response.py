@@ -1,4 +1,4 @@
-"""What a registry answered, read within bounds, and what its statuses mean."""
+"""Reading of a registry's response within size limits, and the errors for its statuses."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from eaves.http_client.retry_after import parse_retry_after
 from eaves.oci.descriptor import MAX_DOCUMENT_BYTES
 
 _WRONG_PROTOCOL = (b"HTTP request to an HTTPS server", b"plain HTTP request was sent to HTTPS port")
-"""Of Go's server and of nginx, spoken to without TLS where they want it."""
+"""Texts of Go's server and of nginx in response to plain HTTP on a TLS port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryResponse:
-    """One answer, whole.
+    """One complete response.
 
     Attributes:
-        status: HTTP's.
-        headers: Whose names any case finds.
-        content: At most `MAX_DOCUMENT_BYTES`.
+        status: HTTP status.
+        headers: Response headers; names are found in any case.
+        content: Body of at most `MAX_DOCUMENT_BYTES`.
     """
 
     status: int
@@ -32,13 +32,13 @@ class RegistryResponse:
     content: bytes
 
     def wait_s(self, default: float) -> float:
-        """Seconds that the registry asks to wait (Retry-After), or `default` when it doesn't say."""
+        """Return the seconds that the registry asks to wait (Retry-After), or `default` when it doesn't say."""
         asked_s = parse_retry_after(self.headers.get("Retry-After"), time.time())
         return default if asked_s is None else asked_s
 
 
 def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
-    """Read an answer to its end, so that its connection serves again.
+    """Read a response to its end, so that its connection can be used again.
 
     Raises:
         RegistryError: When it is larger than any document.
@@ -55,36 +55,36 @@ def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
 
 
 def require_status(answer: RegistryResponse, wanted: Collection[int], what: str) -> None:
-    """Raise unless the status is one of those.
+    """Raise an error unless the response has one of the wanted statuses.
 
     Raises:
-        AccessError: 401, 403.
-        OciNotFoundError: 404.
-        RegistryError: Anything else.
+        AccessError: For status 401 or 403.
+        OciNotFoundError: For status 404.
+        RegistryError: For any other status.
     """
     if answer.status in wanted:
         return
-    said = _said(answer)
+    details = _describe_errors(answer)
     if answer.status in (401, 403):
-        raise AccessError(f"{what}: not allowed ({answer.status}){said}", hint="log in with your container tool")
+        raise AccessError(f"{what}: not allowed ({answer.status}){details}", hint="log in with your container tool")
     if answer.status == 404:
-        raise OciNotFoundError(f"{what} isn't there{said}", hint="check its name")
+        raise OciNotFoundError(f"{what} isn't there{details}", hint="check its name")
     if answer.status == 413:
-        raise RegistryError(f"{what} is larger than the registry takes{said}", hint="raise its limit")
+        raise RegistryError(f"{what} is larger than the registry takes{details}", hint="raise its limit")
     if answer.status == 429:
         wait = f" for {answer.wait_s(0):.0f} s" if "Retry-After" in answer.headers else " for now"
-        raise RegistryError(f"{what}: the registry takes no more requests{wait}{said}", hint="try again later")
+        raise RegistryError(f"{what}: the registry takes no more requests{wait}{details}", hint="try again later")
     if any(phrase in answer.content for phrase in _WRONG_PROTOCOL):
         raise RegistryError(f"{what}: the registry speaks TLS only", hint="leave out --plain-http")
     hint = "try again later" if answer.status >= 500 else None
-    raise RegistryError(f"{what}: the registry answered {answer.status}{said}", hint=hint)
+    raise RegistryError(f"{what}: the registry answered {answer.status}{details}", hint=hint)
 
 
-def _said(answer: RegistryResponse) -> str:
-    """What the registry says of it. Source: distribution-spec, error codes."""
+def _describe_errors(answer: RegistryResponse) -> str:
+    """Return the registry's error messages as text. Source: distribution-spec, error codes."""
     try:
         errors = json.loads(answer.content)["errors"]
-        told = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
+        text = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in errors)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
-    return f": {told[:200]}" if told.isprintable() else ""
+    return f": {text[:200]}" if text.isprintable() else ""

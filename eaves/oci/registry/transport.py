@@ -1,7 +1,7 @@
-"""Requests to one registry: logins, redirects, time limits, attempts. Knows nothing of container images.
+"""Requests to one registry, with logins, redirects, time limits and retries; independent of container images.
 
-A secret goes to the registry that it is for and to nowhere else: not to where a redirect or an upload's Location
-leads, and not over plain HTTP unless that was allowed.
+A secret is sent only to the registry that it is for. It isn't sent to the target of a redirect or of an upload's
+Location, and not over plain HTTP unless that was allowed.
 """
 
 from __future__ import annotations
@@ -33,42 +33,46 @@ from eaves.oci.registry.response import RegistryResponse, read_response, require
 from eaves.oci.store.content_store import Progress
 
 ATTEMPTS = 5
-"""Of one chunk or small request; pauses double from `PAUSE_S`, unless the registry says how long."""
+"""Maximum number of attempts for one chunk or small request. Pauses double from `PAUSE_S`, unless the registry gives a
+time.
+"""
 PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
 MAX_REDIRECTS = 5
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _REFUSED_BY_PROXY = "Tunnel connection failed: 4"
-"""A proxy that doesn't let through, in urllib3's words; 5xx is one that doesn't get through itself."""
+"""Text of urllib3 when a proxy refuses the connection; a 5xx status means that the proxy itself can't connect."""
 _PORTS = {"http": 80, "https": 443}
 SILENT_S = 20
-"""After so many seconds without a sign of the other side's system the kernel ends a connection: what was sent is not
-acknowledged, or keepalives are not answered."""
+"""Seconds without a sign of the other side's system after which the kernel ends a connection: sent bytes are not
+acknowledged, or keepalives are not answered.
+"""
 SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
 
 
 def _say_nothing(text: str) -> None:
-    """Where nobody listens."""
+    """Ignore the text, when no function for messages is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How registries are reached.
+    """Settings for reaching registries.
 
     Attributes:
-        plain_http: Whether without TLS, and secrets too; Docker's own registry is reached by TLS all the same.
-        authorities: PEM file of certificate authorities to trust, beside the system's.
+        plain_http: Whether to use HTTP without TLS, for secrets too; Docker's own registry is always reached over TLS.
+        authorities: Path of a PEM file with certificate authorities to trust in addition to the system's.
         proxies: Proxies of the process.
-        config: Docker's config, with logins.
-        attempts: Of each request.
-        pause_s: Before the second; it doubles.
-        connect_s: Seconds to connect in, and for each small piece that is sent.
-        read_s: Seconds without a byte after which an answer counts as broken off.
-        stall_s: The same within a blob that is downloaded: to ask again for what is missing costs little.
-        outage_s: Seconds without a byte more after which a blob's download is given up, while the registry is out of
-            reach. A registry that answers, and sends no byte more, has `attempts`.
-        say: Told while a download waits for the registry.
+        config: Path of Docker's configuration, with logins.
+        attempts: Maximum number of attempts per request.
+        pause_s: Pause before the second attempt in seconds; it doubles for each further attempt.
+        connect_s: Time limit for connecting, and for each small part that is sent, in seconds.
+        read_s: Time without a byte after which a response counts as broken off, in seconds.
+        stall_s: The same time within a blob's download; it is shorter, because requesting the missing rest costs
+            little.
+        outage_s: Time without a byte after which a blob's download is given up while the registry is out of reach, in
+            seconds. For a registry that responds without sending more bytes, `attempts` is the limit.
+        say: Function that is called with a line of text while a download waits for the registry.
     """
 
     plain_http: bool = False
@@ -85,11 +89,11 @@ class Access:
 
 
 class RegistryTransport:
-    """The way to one registry; safe to use from many threads.
+    """The connection to one registry; many threads can use it.
 
     Args:
-        reference: Names its host.
-        access: How registries are reached.
+        reference: Reference whose host is the registry.
+        access: Settings for reaching registries.
 
     Raises:
         OciError: When the certificate authorities can't be read.
@@ -115,17 +119,17 @@ class RegistryTransport:
         )
 
     def send(self, method: str, url: str, scope: str, **options: Any) -> RegistryResponse:
-        """A request, tried again when that may help; the answer may have any status that isn't worth another attempt.
+        """Send a request and return the response, after retries for the statuses and failures that may pass.
 
         Args:
-            method: HTTP's.
-            url: Where to.
-            scope: What a token must allow.
-            options: As `once`.
+            method: HTTP method.
+            url: URL of the request.
+            scope: Scope that a token must allow.
+            options: Further arguments of `once`.
 
         Raises:
-            AccessError: When the registry doesn't let in.
-            RegistryError: When it can't be reached.
+            AccessError: When the registry refuses access.
+            RegistryError: When the registry can't be reached.
         """
         for last, pause_s in self.pauses():
             try:
@@ -151,41 +155,44 @@ class RegistryTransport:
         headers: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> RegistryResponse:
-        """A request, once.
+        """Send a request once and return the response.
 
         Args:
-            method: HTTP's.
-            url: Where to.
-            scope: What a token must allow.
-            body: To send.
-            headers: To send.
-            progress: Told of each piece of the body that was sent; what it raises ends the request.
+            method: HTTP method.
+            url: URL of the request.
+            scope: Scope that a token must allow.
+            body: Body of the request.
+            headers: Headers of the request.
+            progress: Function that is called with the size of each part of the body that was sent; an exception from it
+                ends the request.
 
         Raises:
-            AccessError: When the registry doesn't let in.
-            RegistryError: When it can't be reached, or breaks off.
+            AccessError: When the registry refuses access.
+            RegistryError: When the registry can't be reached, or the response breaks off.
         """
         return self._read(self._open(method, url, scope, body=body, headers=headers or {}, progress=progress))
 
     def stream(self, url: str, scope: str, headers: Mapping[str, str], what: str) -> urllib3.BaseHTTPResponse:
-        """An answer of 200, 206 or 416 whose content is still to be read; whoever reads it closes it. One attempt.
+        """Send a GET request once and return a response of 200, 206 or 416 with its body unread.
+
+        The caller closes the response.
 
         Args:
-            url: Where to.
-            scope: What a token must allow.
-            headers: To send.
-            what: It is, for errors.
+            url: URL of the request.
+            scope: Scope that a token must allow.
+            headers: Headers of the request.
+            what: Name of the content, for errors.
 
         Raises:
             OutOfReachError: When the registry is out of reach.
-            BusyError: When it asks to come again.
-            RegistryError: When it doesn't answer so.
+            BusyError: When the registry asks to try again later.
+            RegistryError: When it responds with another status.
         """
         response = self._open("GET", url, scope, headers=headers)
         if response.status in (200, 206, 416):
             connection = response.connection
             if isinstance(connection, HTTPConnection) and connection.sock is not None:
-                connection.sock.settimeout(self._stall_s)  # until the connection's next request
+                connection.sock.settimeout(self._stall_s)  # applies until the connection's next request
             return response
         answer = self._read(response)
         wait_s = answer.wait_s(0.0)
@@ -200,12 +207,12 @@ class RegistryTransport:
         raise AssertionError  # 200 and 206 are returned above
 
     def pauses(self) -> Iterator[tuple[bool, float]]:
-        """For each attempt whether it is the last, and the pause after it in seconds."""
+        """Yield for each attempt whether it is the last, and the pause after it in seconds."""
         for attempt in range(self.attempts):
             yield attempt + 1 == self.attempts, self._backoff.pause_s(attempt + 1)
 
     def _open(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        """A request that follows redirects where that is safe to repeat; its answer isn't read yet."""
+        """Send a request, following redirects where repeating it is safe; return the response with its body unread."""
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send_authenticated(method, url, scope, **options)
             place = response.headers.get("Location")
@@ -216,7 +223,7 @@ class RegistryTransport:
         raise _LastingError(f"{self._host} redirects more than {MAX_REDIRECTS} times")
 
     def _send_authenticated(self, method: str, url: str, scope: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        """A request, and once more when the registry asks who we are."""
+        """Send a request, and send it again with a login when the registry asks for one."""
         origin = _origin(url)
         if origin[0] != "https" and not self._plain:
             raise _LastingError(
@@ -280,17 +287,17 @@ class RegistryTransport:
 
 
 class OutOfReachError(RegistryError):
-    """One of the connection: the registry is out of reach, or the link to it."""
+    """A failure of the connection: the registry or the link to it is out of reach."""
 
 
 class BusyError(RegistryError):
-    """An answer that asks to come again.
+    """A response that asks to try again later.
 
     Args:
-        message: As of every error.
-        hint: As of every error.
-        status: HTTP's.
-        wait_s: Seconds that the registry asks to wait; 0 when it doesn't say.
+        message: Message of the error.
+        hint: Hint of the error, or None.
+        status: HTTP status.
+        wait_s: Time that the registry asks to wait, in seconds; 0 when it doesn't say.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, status: int = 503, wait_s: float = 0.0) -> None:
@@ -299,11 +306,11 @@ class BusyError(RegistryError):
 
 
 class _LastingError(RegistryError):
-    """One that no other attempt mends."""
+    """A failure that another attempt doesn't fix."""
 
 
 class _Body(io.BytesIO):
-    """Content to send, which goes out in small pieces: a time limit is for each of them and not for all together."""
+    """A request body that is sent in small parts, so that a time limit applies to each part and not to all."""
 
     def __init__(self, content: bytes, progress: Progress | None) -> None:
         super().__init__(content)
@@ -317,10 +324,10 @@ class _Body(io.BytesIO):
 
 
 def follow(url: str, place: str) -> str:
-    """Where a Location leads from a URL.
+    """Return the URL that a Location header gives, relative to the request's URL.
 
     Raises:
-        RegistryError: When it is none.
+        RegistryError: When the header holds no URL.
     """
     try:
         return urljoin(url, place)
@@ -329,7 +336,7 @@ def follow(url: str, place: str) -> str:
 
 
 def is_passing(error: RegistryError) -> bool:
-    """Whether another attempt may mend it."""
+    """Return whether another attempt may succeed."""
     return not isinstance(error, (AccessError, _LastingError))
 
 
@@ -342,10 +349,10 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _read_authorities(path: Path | None) -> str:
-    """The certificate authorities in a PEM file.
+    """Return the certificate authorities in a PEM file.
 
     Raises:
-        OciError: When the file can't be read, or holds none.
+        OciError: When the file can't be read, or has none.
     """
     if path is None:
         return ""

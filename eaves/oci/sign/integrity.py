@@ -1,7 +1,7 @@
-"""Every byte of a container image against what its documents say: manifests, configs, layers, and what these unpack to.
+"""Check of every byte of a container image against its documents: manifests, configs, layers and unpacked layers.
 
-A digest in a manifest names a layer as it travels, a diff id in a config what it unpacks to. Nodes check the first;
-few check the second.
+A digest in a manifest identifies a layer as it is transferred, a diff id in a config its unpacked content. Nodes check
+the first; few check the second.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from eaves.oci.store.content_store import CHUNK_BYTES, ContentSource, Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """What was found to be as it says.
+    """The result of a successful check.
 
     Attributes:
-        images: One for each platform.
-        layers: Different ones, of all platforms.
+        images: Container images, one for each platform.
+        layers: Distinct layers of all platforms.
     """
 
     images: tuple[Image, ...]
@@ -33,7 +33,7 @@ class Checked:
 
     @property
     def size(self) -> int:
-        """Bytes of the layers."""
+        """Total size of the layers in bytes."""
         return sum(layer.size for layer in self.layers)
 
 
@@ -42,15 +42,15 @@ def check_content(
     descriptor: Descriptor,
     progress: Callable[[Sequence[Descriptor]], Progress] = lambda layers: lambda size: None,
 ) -> Checked:
-    """Read a container image whole.
+    """Read a container image completely and check it.
 
     Args:
-        source: Has it.
-        descriptor: Of its manifest or index.
-        progress: Called with the layers, for something to tell how much of them was read.
+        source: Source that has it.
+        descriptor: Descriptor of its manifest or index.
+        progress: Function that is called with the layers and returns the receiver of their progress.
 
     Raises:
-        OciError: When anything is missing, or isn't what it is said to be.
+        OciError: When content is missing, or doesn't match its digest or diff id.
     """
     images = tuple(load_images(source, descriptor))
     if not images:
@@ -91,7 +91,7 @@ def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progres
 
 
 class _Hashed:
-    """A stream that hashes what is read of it, and ends where more comes than it should have."""
+    """A stream that hashes the bytes that are read, and ends when it exceeds its expected size."""
 
     def __init__(self, stream: BinaryIO, limit: int, progress: Progress) -> None:
         self._stream, self._limit, self._progress = stream, limit, progress

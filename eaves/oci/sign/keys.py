@@ -1,6 +1,6 @@
-"""Keys that sign container images: ECDSA on the curve P-256, as cosign makes and reads them.
+"""Keys that sign container images: ECDSA on the curve P-256, in cosign's file formats.
 
-The only module that imports `cryptography` and `nacl`.
+Only this module imports `cryptography` and `nacl`.
 
 Source: sigstore/sigstore, pkg/cryptoutils; secure-systems-lab/go-securesystemslib, encrypted (scrypt + NaCl secretbox).
 """
@@ -27,7 +27,7 @@ from nacl.secret import SecretBox
 from eaves.errors import OciError
 
 Password = Callable[[], bytes]
-"""Asked only when a key has one."""
+"""Function that returns the password; it is called only for a key that has one."""
 MAX_KEY_BYTES = 64 * 1024
 _ENCRYPTED = re.compile(
     rb"-----BEGIN ENCRYPTED (SIGSTORE|COSIGN) PRIVATE KEY-----\s(.+?)\s-----END ENCRYPTED \1 PRIVATE KEY-----",
@@ -35,31 +35,31 @@ _ENCRYPTED = re.compile(
 )
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 65536, 8, 1
 _MAX_SCRYPT_BYTES = 2**30
-"""Of memory that a key file may ask for."""
+"""Maximum memory in bytes that a key file may require for scrypt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey:
-    """What verifies.
+    """A key that verifies signatures.
 
     Attributes:
-        point: cryptography's own.
+        point: Key object of `cryptography`.
     """
 
     point: ec.EllipticCurvePublicKey
 
     @property
     def id(self) -> str:
-        """`sha256:` of its DER form."""
+        """Digest of the DER form, with `sha256:` before it."""
         return f"sha256:{hashlib.sha256(self._encoded(serialization.Encoding.DER)).hexdigest()}"
 
     @property
     def pem(self) -> bytes:
-        """As a file holds it."""
+        """PEM form, as a file has it."""
         return self._encoded(serialization.Encoding.PEM)
 
     def matches(self, payload: bytes, signature: bytes) -> bool:
-        """Whether the signature, in DER, is one of the payload by the private half."""
+        """Return whether a DER signature of the payload was made by the matching private key."""
         try:
             self.point.verify(signature, payload, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature:
@@ -72,25 +72,25 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateKey:
-    """What signs.
+    """A key that signs.
 
     Attributes:
-        secret: cryptography's own.
+        secret: Key object of `cryptography`.
     """
 
     secret: ec.EllipticCurvePrivateKey
 
     @property
     def public(self) -> PublicKey:
-        """The half that verifies."""
+        """The public key of the pair."""
         return PublicKey(point=self.secret.public_key())
 
     def sign(self, payload: bytes) -> bytes:
-        """A signature, in DER."""
+        """Return the signature of a payload, in DER."""
         return self.secret.sign(payload, ec.ECDSA(hashes.SHA256()))
 
     def __repr__(self) -> str:
-        """Without the secret."""
+        """Return a text without the secret."""
         return f"PrivateKey({self.public.id})"
 
 
@@ -98,7 +98,7 @@ def load_public_key(path: Path) -> PublicKey:
     """Read a public key.
 
     Raises:
-        OciError: When there is none, or one of another kind.
+        OciError: When the file has no public key, or one of another kind.
     """
     content = _read(path)
     if b"PRIVATE KEY" in content:
@@ -115,10 +115,10 @@ def load_public_key(path: Path) -> PublicKey:
 
 
 def load_private_key(path: Path, password: Password) -> PrivateKey:
-    """Read a private key, cosign's own encrypted form or any PEM.
+    """Read a private key in cosign's encrypted form or any PEM.
 
     Raises:
-        OciError: When there is none, one of another kind, or the password is wrong.
+        OciError: When the file has no private key or one of another kind, or the password is wrong.
     """
     content = _read(path)
     if b"BEGIN PUBLIC KEY" in content:
@@ -140,10 +140,10 @@ def load_private_key(path: Path, password: Password) -> PrivateKey:
 
 
 def create_key_pair(prefix: Path, password: bytes) -> PublicKey:
-    """Write a new pair: PREFIX.key in cosign's encrypted form, for its owner only, and PREFIX.pub.
+    """Write a new key pair: PREFIX.key in cosign's encrypted form, readable by its owner only, and PREFIX.pub.
 
     Raises:
-        OciError: When either is there already, or can't be written.
+        OciError: When either file exists or can't be written.
     """
     key = PrivateKey(secret=ec.generate_private_key(ec.SECP256R1()))
     secret, public = (prefix.with_name(f"{prefix.name}.{end}") for end in ("key", "pub"))
@@ -172,11 +172,11 @@ def _read(path: Path) -> bytes:
 
 
 def _decrypted(path: Path, text: bytes, password: bytes) -> bytes:
-    """A key in PKCS8.
+    """Return a decrypted key in PKCS8.
 
     Raises:
-        OciError: When the password is wrong, or the form another one.
-        ValueError: When it is malformed.
+        OciError: When the password is wrong.
+        ValueError: When the content is malformed or encrypted in another way.
     """
     try:
         values = json.loads(base64.b64decode(text))

@@ -1,7 +1,7 @@
-"""Signatures of container images, in cosign's format: a manifest under the tag `sha256-HEX.sig` beside what it signs.
+"""Signatures of container images in cosign's format: a manifest with the tag `sha256-HEX.sig` in the same repository.
 
-Each of its layers is a payload, which names the signed digest, and carries the signature of that payload as an
-annotation. There is no transparency log here: who has the public key needs nothing else to verify.
+Each of its layers is a payload, which names the signed digest, and carries the payload's signature as an annotation. No
+transparency log is used: a verifier needs only the public key.
 
 Source: sigstore/cosign, specs/SIGNATURE_SPEC.md; containers/image, docs/containers-signature.5.md (simple signing).
 """
@@ -38,25 +38,25 @@ PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 ANNOTATION = "dev.cosignproject.cosign/signature"
 TYPE = "cosign container image signature"
 MAX_SIGNATURES = 100
-"""That are looked at, of one container image."""
+"""Maximum number of signatures that are read for one container image."""
 MAX_PAYLOAD_BYTES = 64 * 1024
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 _COSIGN_HOST = "index.docker.io"
-"""What cosign calls Docker's own registry."""
+"""Cosign's name of Docker's own registry."""
 
 
 class SignatureRepository(ContentSource, ContentTarget, Protocol):
-    """A repository: what signs it reads and writes."""
+    """A repository that signing reads and writes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What a signature says.
+    """The content of a signature's payload.
 
     Attributes:
-        digest: Of what is signed.
-        repository: As which it was signed, HOST/REPOSITORY.
-        annotations: What the signer added.
+        digest: Digest that was signed.
+        repository: Repository in the payload, HOST/REPOSITORY.
+        annotations: Annotations that the signer added.
     """
 
     digest: str
@@ -67,19 +67,20 @@ class Signed:
 def sign(store: SignatureRepository, reference: Reference, descriptor: Descriptor, key: PrivateKey) -> list[Descriptor]:
     """Sign a container image: each platform's manifest, then the index over them.
 
-    A node checks the manifest of its own platform, an admission policy the digest that was deployed: both are signed.
+    Both are signed, because a node checks the manifest of its own platform, and an admission policy the deployed
+    digest.
 
     Args:
-        store: Has it, and gets the signatures.
-        reference: Its host and repository, which become part of what is signed.
-        descriptor: Of its manifest or index.
-        key: Signs.
+        store: Repository that has the container image and receives the signatures.
+        reference: Host and repository, which become part of what is signed.
+        descriptor: Descriptor of the manifest or index.
+        key: Private key that signs.
 
     Returns:
-        What was signed now; what this key had signed already isn't.
+        The descriptors that were signed now, without those that this key had signed before.
 
     Raises:
-        OciError: When it isn't there, or the store refuses the signature.
+        OciError: When the container image doesn't exist, or the repository refuses the signature.
     """
     images = [image.descriptor for image in load_images(store, descriptor)]
     wanted = images if descriptor.digest in {one.digest for one in images} else [*images, descriptor]
@@ -87,13 +88,14 @@ def sign(store: SignatureRepository, reference: Reference, descriptor: Descripto
 
 
 def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey, repository: Reference) -> Signed:
-    """The signature of a container image by a key.
+    """Return the signature of a container image by a key.
 
     Args:
-        store: Has it.
-        descriptor: Of its manifest or index, by the digest that was resolved.
-        key: Who must have signed.
-        repository: As which it must have been signed: what was signed as one thing must not pass for another.
+        store: Source that has the container image.
+        descriptor: Descriptor of its manifest or index, with the digest that was resolved.
+        key: Public key of the required signer.
+        repository: Repository that the signature must name, so that a signature for one repository isn't valid for
+            another.
 
     Raises:
         SignatureError: When there is none.
@@ -122,7 +124,7 @@ def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey,
 
 
 def build_payload(reference: Reference, digest: str) -> bytes:
-    """What is signed, in the bytes that cosign makes."""
+    """Return the payload that is signed, byte for byte as cosign makes it."""
     host = _COSIGN_HOST if reference.host == DEFAULT_HOST else reference.host
     values = {
         "critical": {
@@ -136,10 +138,10 @@ def build_payload(reference: Reference, digest: str) -> bytes:
 
 
 def parse_payload(payload: bytes) -> Signed:
-    """Read what a key signed.
+    """Parse a payload that a key signed.
 
     Raises:
-        SignatureError: When it is no signature of a container image: keys sign other things too.
+        SignatureError: When it is not the payload of a container image; keys sign other content too.
     """
     try:
         values = parse_json(payload)
@@ -155,7 +157,7 @@ def parse_payload(payload: bytes) -> Signed:
 
 
 def signature_tag(digest: str) -> str:
-    """Where the signatures of a digest are."""
+    """Return the tag of a digest's signatures."""
     return f"{digest.replace(':', '-')}.sig"
 
 
@@ -182,7 +184,7 @@ def _sign_one(store: SignatureRepository, reference: Reference, descriptor: Desc
 
 
 def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """As cosign writes it, which says nothing."""
+    """Return the config as cosign writes it, without content."""
     return {
         "architecture": "",
         "created": _ZERO_TIME,
@@ -194,7 +196,7 @@ def _build_config(layers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _listed(store: ContentSource, digest: str) -> list[dict[str, Any]]:
-    """The signatures of a digest, as their manifest lists them."""
+    """Return the signatures of a digest, as their manifest lists them."""
     try:
         found = store.resolve(signature_tag(digest))
     except OciNotFoundError:
@@ -213,7 +215,10 @@ def _entries(layers: list[dict[str, Any]]) -> Iterator[Descriptor]:
 
 
 def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
-    """Payload, verified against its digest, and signature; nothing that matches any key when there is none."""
+    """Return the payload, verified against its digest, and the signature.
+
+    The signature is empty, which matches no key, when it isn't valid base64.
+    """
     if entry.size > MAX_PAYLOAD_BYTES:
         raise SignatureError(f"the signature's payload {entry.digest} has {entry.size} bytes, too many")
     try:
@@ -224,7 +229,7 @@ def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
 
 
 def _named(repository: str) -> tuple[str, str]:
-    """Host and repository; a name by tag or digest counts as its repository."""
+    """Return host and repository of a name; a tag or digest in it is ignored. Both are empty for a malformed name."""
     try:
         reference = parse_reference(repository)
     except OciError:
@@ -233,7 +238,7 @@ def _named(repository: str) -> tuple[str, str]:
 
 
 class _Memory:
-    """Content in memory, as a source."""
+    """Content in memory, as a ContentSource."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -1,7 +1,7 @@
 """Content by digest, and names for it.
 
-content_store   what a layout and a registry have in common
+content_store   the interfaces that a layout and a registry implement
 layout          an OCI layout on disk
-partial         content that has arrived in part, for whoever goes on with it
+partial         content that has arrived in part, and that the next process continues
 archive         a layout as one tar
 """

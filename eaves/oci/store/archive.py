@@ -11,10 +11,10 @@ from eaves.oci.store.layout import Layout
 
 
 def write_archive(layout: Layout, path: Path) -> None:
-    """Write a layout's files, in order, with no times and owners; whole or not at all.
+    """Write a layout's files in order, without times and owners, completely or not at all.
 
     Raises:
-        OciError: When it can't be written.
+        OciError: When the tar can't be written.
     """
     files = sorted(file for file in layout.path.rglob("*") if file.is_file() and not file.name.startswith("."))
     try:

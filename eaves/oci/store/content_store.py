@@ -1,4 +1,4 @@
-"""Where container images are: what a layout on disk and a registry have in common."""
+"""The interfaces of places that hold container images: a layout on disk or a registry."""
 
 from __future__ import annotations
 
@@ -13,59 +13,60 @@ from eaves.oci.descriptor import Descriptor
 CHUNK_BYTES = 1 << 20
 
 Progress = Callable[[int], object]
-"""Told how many more bytes have moved."""
+"""Function that is called with the number of bytes that have moved since the last call."""
 
 
 class ContentSource(Protocol):
-    """Content can be read from here."""
+    """A place that content is read from."""
 
     def resolve(self, name: str) -> Descriptor:
-        """The manifest or index that a tag or digest names.
+        """Return the descriptor of the manifest or index that a tag or digest names.
 
         Raises:
             OciNotFoundError: When there is none.
         """
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """A document, verified.
+        """Return a document after verifying it.
 
         Raises:
-            OciError: When it isn't there, or isn't what the descriptor says.
+            OciError: When it doesn't exist, or doesn't match the descriptor.
         """
 
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> AbstractContextManager[BinaryIO]:
-        """Content as a stream; whoever reads it verifies it (`verified`).
+        """Open content as a stream, which the reader verifies with `verified`.
 
         Args:
-            descriptor: Of it.
-            start: The byte to begin with.
-            poll: Called several times a second while nothing comes; what it raises ends the reading.
+            descriptor: Descriptor of the content.
+            start: Offset of the first byte to read.
+            poll: Function that is called several times a second while no bytes arrive; an exception from it ends the
+                reading.
         """
 
 
 class ContentTarget(Protocol):
-    """Content can be written here."""
+    """A place that content is written to."""
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether this very content is here already."""
+        """Return whether this content exists here."""
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
-        """Take content over from another repository of the same place, without moving it; whether that worked."""
+        """Take content from another repository of the same place without moving it; return whether that succeeded."""
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-        """Take content in."""
+        """Store content."""
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Take a manifest or index in, under a tag if it gets one; what it refers to is here already."""
+        """Store a manifest or index, under a tag if one is given; the content that it refers to must exist here."""
 
 
 def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
-    """A stream's content in pieces; the last piece comes only once all of it is what the descriptor says.
+    """Yield a stream's content in pieces; the last piece follows only after all content matched the descriptor.
 
     Raises:
-        OciError: When it isn't.
+        OciError: When it doesn't match.
     """
     seen, size, held = hashlib.sha256(), 0, b""
     while piece := stream.read(CHUNK_BYTES):

@@ -35,7 +35,7 @@ _INDEX = "index.json"
 _LAYOUT = "oci-layout"
 _TEMPORARY = ".new-"
 _UNFINISHED = (f"{_TEMPORARY}*", f".*{STAGING_SUFFIX}")
-"""Names of files that a writer is at, or that one left that was killed."""
+"""Patterns for files that a writer is writing, or that a killed writer left behind."""
 _SWEEP_S = 24 * 3600
 
 
@@ -43,8 +43,9 @@ class Layout:
     """One layout directory.
 
     Args:
-        path: The directory; see `open_layout` and `create_layout`.
-        say: Told while content that is to be written here is fetched by another process, a line each time.
+        path: Path of the directory; see `open_layout` and `create_layout`.
+        say: Function that is called with a line of text while another process fetches content that is to be written
+            here.
     """
 
     def __init__(self, path: Path, say: Callable[[str], object] = lambda text: None) -> None:
@@ -52,11 +53,11 @@ class Layout:
         self._say = say
 
     def blob_path(self, digest: str) -> Path:
-        """Where content of this digest lies."""
+        """Return the path of the content with this digest."""
         return self.path / _BLOBS / digest.removeprefix("sha256:")
 
     def entries(self) -> list[Descriptor]:
-        """What is named here.
+        """Return the descriptors in the layout's index.
 
         Raises:
             OciError: When index.json can't be read.
@@ -68,7 +69,7 @@ class Layout:
         return [parse_descriptor(entry) for entry in found]
 
     def resolve(self, name: str) -> Descriptor:
-        """The entry of a tag, a digest, or of the only one when the name is empty.
+        """Return the descriptor for a tag or digest; an empty name stands for the only entry.
 
         Raises:
             OciNotFoundError: When there is none, or more than one.
@@ -81,28 +82,28 @@ class Layout:
         raise OciNotFoundError(f"{self.path} has no {name or 'single entry'}; there: {names[:300]}")
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Whether content of this digest and size is here."""
+        """Return whether content of this digest and size exists here."""
         with suppress(OSError):
             return self.blob_path(descriptor.digest).stat().st_size == descriptor.size
         return False
 
     def mount(self, descriptor: Descriptor, other: str) -> bool:
-        """Whether it is here: a layout has no repositories."""
+        """Return whether the content exists here; a layout has no repositories."""
         return self.has(descriptor)
 
     @contextmanager
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> Iterator[BinaryIO]:
-        """Content as a stream.
+        """Open content as a stream.
 
         Args:
-            descriptor: Of it.
-            start: The byte to begin with.
-            poll: Is never called: a disk has no outages.
+            descriptor: Descriptor of the content.
+            start: Offset of the first byte to read.
+            poll: Not used, because a disk has no outages.
 
         Raises:
-            OciNotFoundError: When it isn't here.
+            OciNotFoundError: When it doesn't exist here.
         """
         try:
             stream = self.blob_path(descriptor.digest).open("rb")
@@ -113,10 +114,10 @@ class Layout:
             yield stream
 
     def read(self, descriptor: Descriptor) -> bytes:
-        """A document, verified.
+        """Return a document after verifying it.
 
         Raises:
-            OciError: When it isn't here or isn't what the descriptor says.
+            OciError: When it doesn't exist here or doesn't match the descriptor.
         """
         if descriptor.size > MAX_DOCUMENT_BYTES:
             raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
@@ -124,18 +125,19 @@ class Layout:
             return b"".join(verified(stream, descriptor))
 
     def write(self, descriptor: Descriptor, source: ContentSource, progress: Progress = lambda size: None) -> None:
-        """Take content in from elsewhere, verified before it gets its name.
+        """Copy content from a source; it is verified before it gets its name.
 
-        What has come stays in a partial file when this fails or is killed, and the next one goes on from there.
+        After a failure or a kill, the bytes that have arrived stay in a partial file, and the next call continues from
+        there.
 
         Args:
-            descriptor: Of it.
-            source: Has it.
-            progress: Told of each piece, of what an earlier one had left, and of nothing (0) while it waits; what it
-                raises ends the writing.
+            descriptor: Descriptor of the content.
+            source: Source that has it.
+            progress: Function that is called with the size of each piece, with the size that an earlier call left, and
+                with 0 while it waits; an exception from it ends the writing.
 
         Raises:
-            OciError: When it isn't what the descriptor says, or the disk is full.
+            OciError: When the content doesn't match the descriptor, or the disk is full.
         """
         target = self.blob_path(descriptor.digest)
         _guarded(target, lambda: self._fetch(target, descriptor, source, progress))
@@ -161,14 +163,14 @@ class Layout:
                         hint="it was altered or damaged: fetch or build it again",
                     )
                 progress(-size)
-                resumed = False  # what an earlier one had left was damaged: once more, from the first byte
+                resumed = False  # the earlier bytes were damaged, so start again at the first byte, once
 
     def write_bytes(self, content: bytes, descriptor: Descriptor) -> None:
-        """Take in content that is in memory."""
+        """Store content that is in memory."""
         self._place(self.blob_path(descriptor.digest), content)
 
     def write_manifest(self, descriptor: Descriptor, content: bytes, name: str | None = None) -> None:
-        """Take in a manifest or index; with a name it takes the place of what had that name.
+        """Store a manifest or index; with a name it replaces the previous entry of that name.
 
         Raises:
             OciError: When the disk is full.
@@ -184,7 +186,7 @@ class Layout:
             self.write_file(_INDEX, _render_index([*(entry.to_dict() for entry in kept), named]))
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write one of the files beside the content, whole or not at all.
+        """Write one of the files beside the content, completely or not at all.
 
         Raises:
             OciError: When the disk is full.
@@ -192,28 +194,28 @@ class Layout:
         self._place(self.path / name, content)
 
     def adopt(self, path: Path, descriptor: Descriptor) -> None:
-        """Take in a file of this layout's `new_file` under its digest."""
+        """Move a file made by this layout's `new_file` to the path of its digest."""
         target = self.blob_path(descriptor.digest)
         _guarded(target, lambda: path.replace(target))
 
     def new_file(self) -> Path:
-        """A new empty file on the layout's own file system; `adopt` it or remove it."""
+        """Return a new empty file on the layout's own file system; the caller passes it to `adopt` or removes it."""
         folder = self.path / _BLOBS
         handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=folder)
         os.close(handle)
         return Path(name)
 
     def _place(self, target: Path, content: bytes) -> None:
-        """Write a file whole or not at all."""
+        """Write a file completely or not at all."""
         _guarded(target, lambda: write_atomically(target, content, durability="none", mode=0o644))
 
     def _alone(self) -> AbstractContextManager[None]:
-        """No other process changes the names meanwhile."""
+        """Return a lock with which no other process changes the names."""
         return locked(self.path, folder=True)
 
 
 def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, progress: Progress) -> None:
-    """Read what a partial file lacks."""
+    """Read the bytes that a partial file lacks."""
     if partial.size == descriptor.size:
         return
     try:
@@ -228,10 +230,10 @@ def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, pr
 
 
 def _require_space(folder: Path, size: int) -> None:
-    """Look before anything is fetched, not when it has come in vain.
+    """Check the free space before anything is fetched.
 
     Raises:
-        OciError: When the disk has no room for it.
+        OciError: When the disk has too little space.
     """
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -242,14 +244,14 @@ def _require_space(folder: Path, size: int) -> None:
 
 
 def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
-    """A layout at `path`: the one that is there, or a new one.
+    """Return the layout at `path`, which is created when it doesn't exist.
 
     Args:
-        path: The directory.
-        say: See `Layout`.
+        path: Path of the directory.
+        say: Function for messages; see `Layout`.
 
     Raises:
-        OciError: When something else is there, or it can't be written.
+        OciError: When the path holds something else, or can't be written.
     """
     if not path.exists():
         _guarded(path, lambda: path.mkdir(parents=True, exist_ok=True))
@@ -257,7 +259,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
     if path.is_dir():
         with layout._alone():  # noqa: SLF001 - another process may be making the same one
             there = {entry.name for entry in path.iterdir() if not any(map(entry.match, _UNFINISHED))}
-            if there <= {"blobs", _INDEX}:  # empty, or what a killed process left
+            if there <= {"blobs", _INDEX}:  # empty, or left by a killed process
                 _guarded(path, lambda: (path / _BLOBS).mkdir(parents=True, exist_ok=True))
                 if _INDEX not in there:
                     layout.write_file(_INDEX, _render_index([]))
@@ -267,7 +269,7 @@ def create_layout(path: Path, say: Callable[[str], object] = lambda text: None) 
 
 
 def _sweep(path: Path) -> None:
-    """Remove what writers that were killed have left; one that is at work is younger."""
+    """Remove files that killed writers left behind; the files of active writers are younger."""
     for left in (left for folder in (path, path / _BLOBS) for name in _UNFINISHED for left in folder.glob(name)):
         with suppress(OSError):
             if left.stat().st_mtime < time.time() - _SWEEP_S:
@@ -281,11 +283,11 @@ def _render_index(entries: list[dict[str, Any]]) -> bytes:
 
 
 def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) -> Layout:
-    """The layout at `path`.
+    """Return the layout at `path`.
 
     Args:
-        path: The directory.
-        say: See `Layout`.
+        path: Path of the directory.
+        say: Function for messages; see `Layout`.
 
     Raises:
         OciError: When there is none.

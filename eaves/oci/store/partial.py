@@ -1,7 +1,7 @@
-"""Content that has arrived in part: a file that outlives whoever fetched it, so that the next one goes on from there.
+"""Partial content: a file that outlives the process that fetched it, so that the next process continues from there.
 
-Its name is the digest of what it will be, and a lock on it keeps two from writing it at once. What is in it is believed
-only once all of it has that digest.
+The file's name is the digest of the complete content, and a lock keeps two processes from writing it at the same time.
+Its content is used only after the complete content has that digest.
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ from eaves.oci.store.content_store import CHUNK_BYTES
 
 PREFIX = ".part-"
 MAX_AGE_S = 7 * 24 * 3600
-"""Without a byte more; then nobody wants it any longer."""
+"""Age in seconds, since the last byte, after which a partial file is removed."""
 MAX_COUNT = 8
-"""Of those that nobody is writing; two pulls that were given up leave at most six."""
+"""Maximum number of partial files that no process is writing; two pulls that were given up leave at most six."""
 HELD_S = 900.0
-"""A pull that writes the same content is waited for as long as some of it comes in this time, which is more than a
-download goes without a byte."""
+"""Seconds without a byte after which this process stops waiting for another one that writes the same content. It is
+longer
+than a download may go without a byte.
+"""
 LOOK_S = 0.2
 
 
 class Partial:
-    """The file, open and locked.
+    """A partial file, open and locked.
 
     Args:
-        path: Of it.
-        handle: Open for reading and writing, and locked.
-        descriptor: Of what it will be.
+        path: Path of the file.
+        handle: File descriptor, open for reading and writing, and locked.
+        descriptor: Descriptor of the complete content.
     """
 
     def __init__(self, path: Path, handle: int, descriptor: Descriptor) -> None:
@@ -51,19 +53,19 @@ class Partial:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is what it was to be."""
+        """Whether the content is complete and has the right digest."""
         return (self.size, f"sha256:{self._seen.hexdigest()}") == (self._descriptor.size, self._descriptor.digest)
 
     @property
     def digest(self) -> str:
-        """Of what is there."""
+        """Digest of the bytes in the file."""
         return f"sha256:{self._seen.hexdigest()}"
 
     def append(self, piece: bytes) -> None:
-        """Write more; unbuffered, so that all of it is there when the process is killed.
+        """Append bytes without buffering, so that they are in the file when the process is killed.
 
         Raises:
-            OSError: When the disk is full; what is there is removed, for others to have the space.
+            OSError: When the disk is full; the file's content is removed, so that others have the space.
         """
         rest = memoryview(piece)
         try:
@@ -75,13 +77,13 @@ class Partial:
         self._count(piece)
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove the content and start again."""
         os.ftruncate(self._handle, 0)
         os.lseek(self._handle, 0, os.SEEK_SET)
         self._seen, self.size = hashlib.sha256(), 0
 
     def place(self, target: Path) -> None:
-        """Give it its name."""
+        """Move the file to the path of the complete content."""
         os.fchmod(self._handle, 0o644)
         self._path.replace(target)
 
@@ -98,18 +100,21 @@ def open_partial(
     poll: Callable[[], object],
     say: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Partial | None]:
-    """The partial file of some content, with nobody else writing it; None: somebody else completed it meanwhile.
+    """Open and lock the partial file of some content.
+
+    Yields None when another process completed the content meanwhile.
 
     Args:
-        target: Where the content will lie; the partial file is beside it.
-        descriptor: Of it.
-        is_here: Whether all of it is there.
-        poll: Called several times a second while somebody else writes it; what it raises ends the waiting.
-        say: Told now and then that somebody else writes it, a line each time.
+        target: Path of the complete content; the partial file is in the same folder.
+        descriptor: Descriptor of the content.
+        is_here: Function that returns whether the complete content exists.
+        poll: Function that is called several times a second while another process writes the file; an exception from it
+            ends the waiting.
+        say: Function that is called with a line of text from time to time while another process writes the file.
 
     Raises:
-        OciError: When somebody else holds it and does nothing.
-        OSError: When it can't be written.
+        OciError: When another process holds the file and fetches nothing.
+        OSError: When the file can't be written.
     """
     path = target.with_name(f"{PREFIX}{target.name}")
     handle = _open_alone(path, is_here, poll, lambda got, s: say(_describe_wait(descriptor, got, s)))
@@ -129,7 +134,7 @@ def open_partial(
 
 
 def sweep_partials(folder: Path) -> None:
-    """Remove what nobody has gone on with for long, and the oldest of very many."""
+    """Remove partial files that are too old, and the oldest beyond the maximum number."""
     found = []
     for path in folder.glob(f"{PREFIX}*"):
         with suppress(OSError):
@@ -156,7 +161,7 @@ def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
 def _open_alone(
     path: Path, is_here: Callable[[], bool], poll: Callable[[], object], tell: Callable[[int, float], object]
 ) -> int | None:
-    """The file, locked; None: somebody else completed it."""
+    """Return the locked file; None when another process completed the content."""
     known, began = -1, time.monotonic()
     changed_at, tell_at = began, began + FIRST_SAID_S
     while True:
@@ -181,13 +186,13 @@ def _open_alone(
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 when it is gone."""
+    """Return the size of a file in bytes; 0 when it doesn't exist any more."""
     with suppress(FileNotFoundError):
         return path.stat().st_size
     return 0
 
 
 def _remove(path: Path, handle: int) -> None:
-    """Remove the file, unless the path leads to another by now."""
+    """Remove the file, unless the path leads to another file now."""
     if leads_to(path, handle):
         path.unlink()

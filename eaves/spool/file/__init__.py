@@ -1,10 +1,12 @@
 """The SQLite file of a spool.
 
-database          opened, written with group commit, read and watched
-spool_file        replaced by a new one when it is damaged
-schema            its tables, and the step from the version before
-lease             the right to do something, for one process at a time
-sqlite_errors     what SQLite and the file system complain about, as errors with hints
-write_ahead_log   the log after a crash;  frame_checksum: which bytes of it were changed
-damaged_file      what can still be read;  salvage: carried into a new file
+database          opening, writing with group commit, reading and watching the file
+spool_file        replacing the file when it is damaged
+schema            the tables, and the upgrade from the previous version
+lease             a lock that one process holds at a time
+sqlite_errors     errors of SQLite and the file system as SpoolError with hints
+write_ahead_log   repairing the write-ahead log after a crash
+frame_checksum    the log's checksum, and finding a byte that changed
+damaged_file      reading what is left of a damaged file
+salvage           copying it into a new file
 """

@@ -1,4 +1,4 @@
-"""Reading a damaged spool file: what SQLite still gives of it, and how a destroyed schema is mended."""
+"""Reading of a damaged spool file, with repair of a destroyed schema."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ _PROBES = (
     "SELECT seq, lane, eid, state, attempts, not_before, status, reason, died_at FROM deliveries LIMIT 0",
     "SELECT eid, source, id, attributes, size_bytes, put_at, data FROM events LIMIT 0",
 )
-"""What works when the schema can be used; none of it reads a row of ours."""
+"""Queries that succeed when the schema is usable; none of them reads a row of a spool's tables."""
 _CHANGED_BYTES = 512
-"""Bytes of a page that damage has changed at most, for the rest of the page to tell anything."""
+"""Maximum number of changed bytes in a page for the rest of the page to identify the schema."""
 _INDEX_PAGES = (2, 10)
-"""How a page of an index begins. Source: sqlite.org/fileformat.html, section 1.6."""
+"""Possible first bytes of an index page. Source: sqlite.org/fileformat.html, section 1.6."""
 _PIECE = 200
 _LAST_KEY = 1 << 62
 
 
 @contextlib.contextmanager
 def open_damaged(path: Path, *, ledger: bool) -> Iterator[sqlite3.Connection]:
-    """A connection that reads the damaged file; where its schema is destroyed, a copy of it with the schema mended.
+    """Open a read-only connection to the damaged file.
+
+    When the schema is destroyed, the connection reads a copy of the file with a repaired schema.
 
     Args:
-        path: The file.
-        ledger: Whether it had a ledger, as far as who opens it knows; asked where the file doesn't tell.
+        path: Path of the damaged file.
+        ledger: Whether the spool had a ledger, as far as the caller knows; used when the file doesn't show it.
     """
     copy = path.with_name(f"{path.name}.salvage-copy")
     try:
@@ -50,7 +52,7 @@ def open_damaged(path: Path, *, ledger: bool) -> Iterator[sqlite3.Connection]:
                 yield db
                 return
         remove_database(copy)
-        _mend_schema(path, copy, ledger=ledger)
+        _repair_schema(path, copy, ledger=ledger)
         with contextlib.closing(_read_only(copy)) as db:
             yield db
     finally:
@@ -58,7 +60,7 @@ def open_damaged(path: Path, *, ledger: bool) -> Iterator[sqlite3.Connection]:
 
 
 def remove_database(path: Path) -> None:
-    """Delete a database with all that SQLite keeps beside it."""
+    """Delete a database and the files that SQLite keeps beside it."""
     for end in ("", "-journal", "-wal", "-shm"):
         path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
 
@@ -67,12 +69,13 @@ def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
-def _mend_schema(path: Path, copy: Path, *, ledger: bool) -> None:
-    """Copy a spool with its first page, and the others that hold the schema, taken from a new one.
+def _repair_schema(path: Path, copy: Path, *, ledger: bool) -> None:
+    """Copy a spool, replacing its first page and the other pages that hold the schema with those of a new spool.
 
-    The tables of every spool that this version made begin on the same pages, and the pages of the schema never change.
-    Source: sqlite.org/fileformat.html, section 1.3: the size in pages at offset 28 counts when offsets 24 and 92 agree;
-    the freelist at 32 is given up.
+    The tables of every spool that this version created begin on the same pages, and the pages of the schema never
+    change.
+    Source: sqlite.org/fileformat.html, section 1.3: the size in pages at offset 28 is valid when offsets 24 and 92 are
+    equal; the freelist at 32 is discarded.
     """
     shutil.copyfile(path, copy)
     write_ahead_log.apply(path, copy)
@@ -90,30 +93,31 @@ def _mend_schema(path: Path, copy: Path, *, ledger: bool) -> None:
 
 
 def _choose_model(path: Path, copy: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
-    """The new spool, with a ledger or without, whose schema is likest to that of a damaged one.
+    """Return the new spool, with or without a ledger, whose schema is most similar to that of a damaged spool.
 
-    They are compared on the pages that both have and that damage has left: a destroyed page must not make the spool one
-    without a ledger, as all of its lines would be given up. Where these don't tell, `ledger` does.
+    They are compared on the pages that both have and that damage has mostly spared: a destroyed page must not turn the
+    spool into one without a ledger, because all lines would be lost. When the comparison gives no answer, `ledger`
+    decides.
     """
     with_ledger, without = (_model(path, ledger=kept) for kept in (True, False))
     pairs = [
         tuple(_count_differences(copy, model[0], number, model[2]) for model in (with_ledger, without))
         for number in _schema_pages(*without)
     ]
-    told = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
-    likeness = sum(one - other for one, other in told)
-    if likeness < 0:  # the ledger of a spool that was made without one has its tables elsewhere
+    intact = [(one, other) for one, other in pairs if min(one, other) <= _CHANGED_BYTES]
+    likeness = sum(one - other for one, other in intact)
+    if likeness < 0:  # a ledger that was added to an existing spool has its tables on other pages
         is_same = not any(one for one, _ in pairs)
         return with_ledger if is_same or _has_ledger_index(copy, with_ledger, without[1]) else without
     return with_ledger if likeness == 0 and ledger else without
 
 
 def _has_ledger_index(copy: Path, model: tuple[bytes, set[int], int], others: set[int]) -> bool:
-    """Whether an index begins where one of the ledger does in a model.
+    """Return whether an index of the ledger begins on the same page as in a model.
 
     Args:
-        copy: The damaged file.
-        model: A new spool with a ledger.
+        copy: Path of the damaged file.
+        model: A new spool with a ledger: content, root pages and page size.
         others: Pages on which the tables and indexes of a spool without a ledger begin.
     """
     pages, roots, size = model
@@ -124,12 +128,12 @@ def _has_ledger_index(copy: Path, model: tuple[bytes, set[int], int], others: se
 
 
 def _schema_pages(pages: bytes, roots: set[int], size: int) -> list[int]:
-    """The numbers of the pages of the schema, but the first."""
+    """Return the numbers of the pages that hold the schema, except the first page."""
     return [number for number in range(2, len(pages) // size + 1) if number not in roots]
 
 
 def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
-    """A new spool's content, the numbers of the pages on which its tables begin, and the size of a page in bytes."""
+    """Return a new spool's content, the numbers of the pages on which its tables begin, and its page size in bytes."""
     model = path.with_name(f"{path.name}.salvage-model")
     model.unlink(missing_ok=True)
     try:
@@ -145,7 +149,7 @@ def _model(path: Path, *, ledger: bool) -> tuple[bytes, set[int], int]:
 
 
 def _count_differences(path: Path, pages: bytes, number: int, size: int) -> int:
-    """How many bytes of a page of a file are others than those of a model."""
+    """Return how many bytes of one page differ between a file and a model."""
     start = (number - 1) * size
     with path.open("rb") as stream:
         stream.seek(start)
@@ -154,7 +158,7 @@ def _count_differences(path: Path, pages: bytes, number: int, size: int) -> int:
 
 
 def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Iterator[Sequence[Any]]:
-    """Every row of a table that can be read, in the order of its integer key."""
+    """Yield every readable row of a table in the order of its integer key."""
     sql = f"SELECT {columns} FROM {table} NOT INDEXED WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608 - constants
     last = 0
     while True:
@@ -178,12 +182,12 @@ def read_rows(db: sqlite3.Connection, table: str, key: str, columns: str) -> Ite
 def _fetch(db: sqlite3.Connection, sql: str, last: int, limit: int) -> list[Sequence[Any]]:
     rows: list[Sequence[Any]] = db.execute(sql, (last, limit)).fetchall()
     if any(after[0] <= before[0] for before, after in itertools.pairwise([(last,), *rows])):
-        raise sqlite3.DatabaseError("keys out of order")  # SQLite doesn't look; reading on would never end
+        raise sqlite3.DatabaseError("keys out of order")  # SQLite doesn't check this, and reading on would never end
     return rows
 
 
 def _next_readable(db: sqlite3.Connection, sql: str, failing: int) -> int | None:
-    """The lowest key above one at which reading fails from which it works again; None when there is none."""
+    """Return the lowest key above a failing one from which reading works again; None when there is none."""
 
     def readable(key: int) -> bool:
         try:

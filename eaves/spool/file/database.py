@@ -1,6 +1,6 @@
-"""The file: how it is opened, written with group commit, read and watched.
+"""Opening, writing with group commit, reading and watching of a spool's SQLite file.
 
-Calls that several threads make at the same moment share one commit: while one thread commits, the changes of the others
+Calls that several threads make at the same time share one commit: while one thread commits, the changes of the others
 gather, and the first of those threads to wake commits all of them.
 
 Source: SQLite's write-ahead log (sqlite.org/wal.html) and `PRAGMA synchronous` (sqlite.org/pragma.html): WAL with FULL
@@ -28,25 +28,33 @@ from eaves.spool.ledger import schema as ledger_schema
 
 T = TypeVar("T")
 Version = tuple[str, int, int]
-"""A mark of what a lane holds: while two are equal, nothing has come to it in between."""
+"""Version of a lane's content: while two versions are equal, nothing has been added to the lane in between."""
 
 POLL_S = 1.0
-"""How often one of the waiting threads looks for what other processes wrote; what this process writes wakes at once."""
+"""Interval at which one of the waiting threads checks for changes by other processes, in seconds. Changes by this
+process wake the threads at once.
+"""
 BUSY_TIMEOUT_S = 30.0
 READER_CACHE_KB = 512
-"""Pages that the connection for reading keeps, in KiB; SQLite's default is 2,000. Each commit, which another connection
-makes, empties it, so that more would only take memory. Source: sqlite.org/pragma.html, `cache_size`."""
+"""Page cache of the reading connection in KiB; SQLite's default is 2,000.
+
+Each commit by another connection empties the cache, so a larger one would only take memory.
+Source: sqlite.org/pragma.html, `cache_size`.
+"""
 WAL_LIMIT_BYTES = 64 << 20
-"""What the log shrinks to after a burst."""
+"""Size in bytes to which SQLite truncates the write-ahead log after a burst."""
 
 ERASE = "FAST"
-"""Deleted content is overwritten where that writes no page more. With SQLite's ON, the default of Debian's build, a
-released image is written once more, as zeros. Source: sqlite.org/pragma.html, secure_delete."""
+"""Value of secure_delete: deleted content is overwritten only where that writes no additional page.
+
+With SQLite's ON, the default of Debian's build, a released image is written once more, as zeros.
+Source: sqlite.org/pragma.html, secure_delete.
+"""
 
 
 @dataclass(slots=True)
 class _Change(Generic[T]):
-    """A change that waits for a commit, and what came of it."""
+    """A change that waits for a commit, and its result."""
 
     apply: Callable[[sqlite3.Connection], T]
     lanes: Collection[str]
@@ -56,18 +64,20 @@ class _Change(Generic[T]):
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection with explicit transactions, usable from every thread."""
+    """Return a connection with explicit transactions that every thread can use."""
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    db.text_factory = lambda text: text.decode(errors="replace")  # text that damage has made none fails no whole query
+    db.text_factory = lambda text: text.decode(errors="replace")  # damaged text must not fail the whole query
     return db
 
 
 class Database:
-    """One spool file, one connection to write and one to read. For many threads and processes; not across a fork.
+    """One spool file, with one connection to write and one to read.
+
+    Many threads can use one object, and many processes can open the same file; an object can't be used across a fork.
 
     Attributes:
-        path: The file.
-        damaged: Whether SQLite has found the file damaged; nothing is written to it any more.
+        path: Path of the file.
+        damaged: Whether SQLite has found the file damaged; then nothing is written to it any more.
         has_ledger: Whether the file has a ledger.
     """
 
@@ -95,13 +105,14 @@ class Database:
         self._users = users_lease(path)
         with translated(path), contextlib.ExitStack() as opened:
             make_directory(path.parent)
-            # One opener at a time: turning a new file into WAL needs it to itself, and SQLite doesn't wait for that.
+            # Only one process opens the file at a time, because switching a new file to WAL needs exclusive access and
+            # SQLite doesn't wait for it.
             with open_lease(path):
                 if complete_path(path).exists():
                     raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
-                self._mend_log()
+                self._repair_log()
                 make_file(path)
                 self._writer = opened.enter_context(contextlib.closing(connect(path)))
                 self._writer.execute("PRAGMA journal_mode = WAL")
@@ -119,13 +130,14 @@ class Database:
                 self._polled = int(self._reader.execute("PRAGMA data_version").fetchone()[0])
             opened.pop_all()
 
-    def _mend_log(self) -> None:
-        """Mend the log when nobody else has the file open: SQLite reads it at the first open after a crash only.
+    def _repair_log(self) -> None:
+        """Repair the write-ahead log when no other process has the file open.
 
-        Nobody opens the file meanwhile, as `open_lease` is held.
+        SQLite reads the log only at the first open after a crash. No other process can open the file meanwhile, because
+        this process holds `open_lease`.
 
         Raises:
-            SpoolDamagedError: When not all of it can be mended.
+            SpoolDamagedError: When the log can't be repaired completely.
         """
         self._users.release()
         if self._users.acquire() and write_ahead_log.mend(self.path):
@@ -134,7 +146,7 @@ class Database:
         self._users.acquire(blocking=True, shared=True)
 
     def close(self) -> None:
-        """Close the file after what is under way; everything later raises SpoolError."""
+        """Close the file after the commit in progress; every later call raises SpoolError."""
         with self._turn:
             self._turn.wait_for(lambda: not self._committing)
             with self._read_lock:
@@ -147,21 +159,24 @@ class Database:
         self.wake()
 
     def is_replaced(self) -> bool:
-        """Whether another process has put a new file in the place of this one."""
+        """Return whether another process has replaced the file by a new one."""
         try:
             return self.path.stat().st_ino != self._inode
         except OSError:
             return False
 
     def commit(self, change: Callable[[sqlite3.Connection], T], lanes: Collection[str] = ()) -> T:
-        """Apply a change; it is on disk when this returns. Whatever it raises is raised here and leaves no trace.
+        """Apply a change; it is on disk when this method returns. When the change raises, it is rolled back.
 
         Args:
-            change: What to do within the transaction.
-            lanes: Those to which it brings something to deliver: who waits for one of them wakes.
+            change: Function that is called with the connection, within the transaction.
+            lanes: Lanes that get new entries to deliver; threads that wait for one of them wake.
+
+        Returns:
+            The result of `change`.
 
         Raises:
-            SpoolError: When it, or the commit it shared, can't be written.
+            SpoolError: When the change, or the commit that it shares with others, can't be written.
         """
         waiting = _Change(change, lanes)
         with self._turn:
@@ -180,7 +195,7 @@ class Database:
         return cast(T, waiting.result)
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The rows of a query.
+        """Return the rows of a query.
 
         Raises:
             SpoolError: When the file can't be read.
@@ -193,17 +208,17 @@ class Database:
                 raise self._translated(error) from error
 
     def report_damage(self, what: str) -> SpoolDamagedError:
-        """Have the file replaced for what SQLite itself doesn't notice; returns the error to raise."""
+        """Mark the file as damaged, for damage that SQLite itself doesn't notice; return the error to raise."""
         self.damaged = True
         return SpoolDamagedError(f"spool {self.path}: {what}", hint=SALVAGE_HINT)
 
     def version(self, lane: str) -> Version:
-        """The mark of what a lane holds now."""
+        """Return the current version of a lane's content."""
         with self._changed:
             return lane, self._lane_changes.get(lane, 0), self._all_changes
 
     def wait(self, version: Version, timeout_s: float) -> bool:
-        """Wait until something may have come to a lane since `version`; False when time ran out first."""
+        """Wait until a lane may have changed since `version`; return False after `timeout_s` seconds."""
         deadline = self._clock.monotonic() + timeout_s
         while self.version(version[0]) == version:
             left_s = deadline - self._clock.monotonic()
@@ -217,7 +232,7 @@ class Database:
         return True
 
     def wake(self, lane: str | None = None) -> None:
-        """End every `wait` in this process, or those for one lane."""
+        """End every `wait` in this process, or every `wait` for one lane."""
         with self._changed:
             if lane is None:
                 self._all_changes += 1
@@ -226,9 +241,10 @@ class Database:
             self._changed.notify_all()
 
     def _poll(self) -> None:
-        """Look whether another process has written; one look in `POLL_S` serves all threads that wait.
+        """Check whether another process has written; one check in `POLL_S` serves all threads that wait.
 
-        Source: `PRAGMA data_version` sees the commits of every other connection, our own writer's among them.
+        Source: `PRAGMA data_version` changes with the commits of every other connection, including this process's
+        writer.
         """
         with self._changed:
             now = self._clock.monotonic()
@@ -242,13 +258,13 @@ class Database:
             self.wake()
 
     def _commit_group(self, group: list[_Change[Any]]) -> None:
-        """Apply all of it in one transaction. A commit that fails fails all of it: nothing is acknowledged."""
+        """Apply all changes in one transaction. When the commit fails, all of them fail and none is acknowledged."""
         failure: Exception | None = SpoolError(f"writing {self.path} was interrupted")
         try:
             self._check_open()
             self._writer.execute("BEGIN IMMEDIATE")
             if len(group) == 1:
-                # Without a savepoint, for which SQLite would copy each page that a statement changes into a file.
+                # No savepoint: for one, SQLite would copy each page that a statement changes into a file.
                 group[0].result = group[0].apply(self._writer)
             else:
                 for change in group:
@@ -289,7 +305,7 @@ class Database:
 
 
 def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
-    """Apply one change of a group; its failure is its own unless it ended the transaction of all."""
+    """Apply one change of a group. Its failure doesn't affect the others unless it ended the shared transaction."""
     db.execute("SAVEPOINT change")
     try:
         change.result = change.apply(db)
@@ -302,24 +318,24 @@ def _apply(db: sqlite3.Connection, change: _Change[Any]) -> None:
 
 
 def open_lease(path: Path) -> Lease:
-    """Held while a file is opened, made or replaced."""
+    """Return the lease that is held while a file is opened, created or replaced."""
     return Lease(path.with_name(f"{path.name}.open.lease"))
 
 
 def complete_path(path: Path) -> Path:
-    """Where the file that is to replace a damaged one lies, once it is complete."""
+    """Return the path of the complete file that is to replace a damaged one."""
     return path.with_name(f"{path.name}.salvaged")
 
 
 def users_lease(path: Path) -> Lease:
-    """Held shared by everyone that has the file open, so that nobody replaces it under another."""
+    """Return the lease that every process with the open file shares, so that no process replaces the file meanwhile."""
     return Lease(path.with_name(f"{path.name}.users.lease"))
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file for its owner alone, its name on disk.
+    """Create an empty file that only its owner can access, with its directory entry on disk.
 
-    Never opens an existing one: closing it again would drop the locks this process holds on it.
+    An existing file is never opened: closing it again would drop the locks that this process holds on it.
     Source: sqlite.org/howtocorrupt.html, section 2.2.
     """
     with contextlib.suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""The checksum of SQLite's write-ahead log, and what it tells of a byte that was changed.
+"""The checksum of SQLite's write-ahead log, and the correction of one changed byte.
 
 Source: sqlite.org/fileformat.html, section 4.2, the checksum algorithm.
 """
@@ -13,12 +13,12 @@ Sum = tuple[int, int]
 
 
 def checksum(content: bytes, order: str, before: Sum = (0, 0)) -> Sum:
-    """The checksum of an even number of words, going on from another one.
+    """Return the checksum of an even number of words.
 
     Args:
-        content: The words, 4 bytes each.
-        order: `<` or `>`, the byte order in which they are read.
-        before: The checksum of what comes before.
+        content: Words of 4 bytes each.
+        order: Byte order of the words, `<` or `>`.
+        before: Checksum of the preceding content, which this one continues.
     """
     first, second = before
     words: Iterator[int] = iter(struct.unpack(f"{order}{len(content) // 4}I", content))
@@ -29,11 +29,12 @@ def checksum(content: bytes, order: str, before: Sum = (0, 0)) -> Sum:
 
 
 def correct(content: bytes, order: str, before: Sum, stored: Sum) -> bytes | None:
-    """The content with the one byte set right that makes its checksum the stored one; None unless there is just one.
+    """Return the content with one byte corrected, so that its checksum is the stored one.
 
-    A change `d` of a word changes the two sums by `a * d` and `b * d`. `a` and `b` are consecutive Fibonacci numbers,
-    so one of them is odd and has an inverse: for each word one `d` fits one sum, and the other sum decides. A change of
-    a word's highest byte may fit several places, as few bits of it reach the sums.
+    Returns None unless exactly one correction of a single byte does that. A change `d` of a word changes the two sums
+    by `a * d` and `b * d`. `a` and `b` are consecutive Fibonacci numbers, so at least one of them is odd and has an
+    inverse: for each word one `d` fits one sum, and the other sum decides. A change of a word's highest byte may fit
+    several places, because few bits of it reach the sums.
     """
     found = checksum(content, order, before)
     first, second = (stored[0] - found[0]) & WORD, (stored[1] - found[1]) & WORD
@@ -50,7 +51,7 @@ def correct(content: bytes, order: str, before: Sum, stored: Sum) -> bytes | Non
 
 
 def _factors(size: int) -> Iterator[tuple[int, int, int]]:
-    """For each word of so many bytes, the last pair first: its offset, and what a change of it does to the sums."""
+    """Yield each word's offset and the factors by which a change of it affects the two sums, last pair first."""
     (a, b), (c, d) = (1, 1), (0, 1)
     for at in range(size - 8, -1, -8):
         yield at, a, b
@@ -59,10 +60,10 @@ def _factors(size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def split(stored: bytes) -> Sum:
-    """A checksum of 8 bytes as the log holds it."""
+    """Return the two sums of a checksum of 8 bytes, as the log stores it."""
     return int.from_bytes(stored[:4], "big"), int.from_bytes(stored[4:], "big")
 
 
 def join(sums: Sum) -> bytes:
-    """The 8 bytes of a checksum."""
+    """Return a checksum as 8 bytes, as the log stores it."""
     return struct.pack(">2I", *sums)

@@ -1,4 +1,4 @@
-"""The right to do something, for one process at a time."""
+"""A lease: a lock that one process holds at a time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from eaves.spool.file.sqlite_errors import translated
 
 
 def lease_path(spool: Path, name: str) -> Path:
-    """The lock file of the right to do something with a spool (deliver a lane, say)."""
+    """Return the path of the lock file for one lease of a spool (for the delivery of a lane, for example)."""
     return spool.with_name(f"{spool.name}.{quote(name, safe='')}.lease")
 
 
 class Lease:
-    """The right to deliver a lane, say: a lock of `eaves.base.locks`, so its holder's death releases it."""
+    """A lock of `eaves.base.locks`, for example for the delivery of a lane.
+
+    The operating system releases it when its holder dies.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,15 +28,15 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether this object holds it."""
+        """Whether this object holds the lease."""
         return self._fd is not None
 
     def acquire(self, *, blocking: bool = False, shared: bool = False) -> bool:
-        """Take it; False when another holds it.
+        """Acquire the lease; return False when another holder has it.
 
         Args:
-            blocking: Wait for it instead.
-            shared: Take it beside others that take it shared too; it excludes those that don't.
+            blocking: Whether to wait for the lease instead of returning False.
+            shared: Whether to share the lease with other shared holders; it still excludes exclusive holders.
 
         Raises:
             SpoolError: When the lock file can't be written.
@@ -45,7 +48,10 @@ class Lease:
         return self._fd is not None
 
     def release(self) -> None:
-        """Give it back. The file stays: removing it would let two processes lock two files of one name."""
+        """Release the lease.
+
+        The file stays, because removing it would let two processes lock two files of the same name.
+        """
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)

@@ -1,9 +1,9 @@
-"""A damaged file: what can be read of it is carried into a new one, and the damaged one is kept beside it.
+"""Copying of what can be read of a damaged file into a new one; the damaged file is kept beside it.
 
-SQLite finds damage only where it looks, and a page that a power cut has torn may be any page. So tables are read in
-pieces, the pieces that fail are stepped over, and every event that carries the digest of its data is checked against
-it. The new file is complete and on disk before anything is moved; a process that is killed while it moves leaves a
-state from which the next one goes on.
+SQLite finds damage only where it reads, and a page that a power cut has torn may be any page. Therefore tables are read
+in batches, batches that fail are skipped, and every event that carries the digest of its data is checked against it.
+The new file is complete and on disk before any file is renamed; when a process is killed while it renames, the next
+process can continue.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from eaves.spool.file.sqlite_errors import UNREADABLE, translated
 from eaves.spool.ledger.salvage import carry_ledger
 
 LOST_LANE = "salvaged"
-"""Lane of dead letters for events whose own lane can't be read any more."""
+"""Lane of dead letters for events whose own lane can't be read."""
 KEPT_FILES = 2
-"""Damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill."""
+"""Number of damaged files that are kept; older ones are deleted, so that a failing disk doesn't fill up."""
 _LOOK_BYTES = 64 << 20
 _DELIVERY = "seq, lane, eid, state, attempts, not_before, status, reason, died_at"
 _EVENT = "eid, source, id, attributes, size_bytes, put_at, data, crc"
@@ -43,12 +43,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Count:
-    """What was carried over.
+    """Numbers of entries and events that were copied or lost.
 
     Attributes:
-        entries: Entries, queued and dead.
-        lost: Entries whose event couldn't be read, as far as they are known.
-        orphans: Events without a lane, kept as dead letters.
+        entries: Number of entries that were copied, queued and dead.
+        lost: Number of entries that are known and whose event couldn't be read.
+        orphans: Number of events without a readable lane, kept as dead letters.
     """
 
     entries: int = 0
@@ -57,15 +57,15 @@ class Count:
 
 
 def replace_damaged(path: Path, *, ledger: bool = False) -> None:
-    """Put a new file in place of a damaged one.
+    """Replace a damaged file with a new one.
 
     Args:
-        path: The file.
-        ledger: Whether it had a ledger, as far as the caller knows; asked where the file doesn't tell any more.
+        path: Path of the file.
+        ledger: Whether the spool had a ledger, as far as the caller knows; used when the file doesn't show it.
 
     Raises:
-        SpoolError: When another process has it open, when it isn't a spool, or when the new file can't be written.
-            The damaged file is then left as it is.
+        SpoolError: When another process has the file open, when it isn't a spool, or when the new file can't be
+            written. The damaged file is then left unchanged.
     """
     with translated(path), open_lease(path):
         users = users_lease(path)
@@ -82,7 +82,7 @@ def replace_damaged(path: Path, *, ledger: bool = False) -> None:
 
 
 def _carry(path: Path, *, ledger: bool = False) -> None:
-    """Write all that can be read into a file of its own, whole or not at all."""
+    """Write everything that can be read into a new file, completely or not at all."""
     part = path.with_name(f"{path.name}.salvage")
     remove_database(part)
     count = Count()
@@ -98,7 +98,7 @@ def _carry(path: Path, *, ledger: bool = False) -> None:
                 carry_ledger(old, new, read_rows)
             new.execute("COMMIT")
     except BaseException:
-        remove_database(part)  # on a full disk it would keep all others from writing
+        remove_database(part)  # on a full disk, the incomplete file would keep other writers from writing
         raise
     rename_durably(part, complete_path(path))
     _log.error(
@@ -113,7 +113,7 @@ def _carry(path: Path, *, ledger: bool = False) -> None:
 
 
 def _swap(path: Path) -> None:
-    """Set the damaged file aside and put the complete one in its place; can be repeated from any line."""
+    """Rename the damaged file and move the complete one to its path; a repeated call continues where one ended."""
     complete = complete_path(path)
     aside = path.with_name(
         f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(complete.stat().st_mtime))}"
@@ -126,16 +126,16 @@ def _swap(path: Path) -> None:
     sync(path.parent)
     _log.error("the damaged spool is kept as %s", aside)
     kept = sorted(file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith("-wal"))
-    older = [file for file in kept if file != aside]  # by their names: the clock may have been set back since
+    older = [file for file in kept if file != aside]  # compares names because the clock may have been set back since
     for old in older[: max(0, len(older) - KEPT_FILES + 1)]:
         old.with_name(f"{old.name}-wal").unlink(missing_ok=True)
         old.unlink()
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a file was a spool: SQLite's header says so, or, where that is destroyed, its content or its log does.
+    """Return whether a file was a spool, by SQLite's header or, where it is destroyed, by its content or its log.
 
-    A young spool is in its log alone.
+    The content of a new spool may be in its log only.
     Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
     """
     log = path.with_name(f"{path.name}-wal")
@@ -156,12 +156,12 @@ def _looks_ours(path: Path) -> bool:
 
 
 def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Count) -> set[int]:
-    """Copy every entry whose event can be read; returns the events copied."""
+    """Copy every entry whose event can be read; return the row ids of the copied events."""
     copied: set[int] = set()
     for row in read_rows(old, "deliveries", "seq", _DELIVERY):
         seq, lane, eid, state, *rest = row
         if not isinstance(lane, str) or not isinstance(eid, int):
-            continue  # its event, if there is one, counts among those without a lane
+            continue  # its event, if there is one, counts as an event without a lane
         if eid not in copied:
             event = _event(old, eid)
             if event is None:
@@ -184,16 +184,17 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
 
 
 def _is_sound(values: Sequence[Any]) -> bool:
-    """Whether attempts, not_before, status, reason and died_at are what a spool writes."""
+    """Return whether attempts, not_before, status, reason and died_at have values that a spool writes."""
     attempts, not_before, status, reason, died_at = values
     numbers = isinstance(attempts, int) and isinstance(status, int) and isinstance(not_before, float)
     return numbers and isinstance(died_at, float) and isinstance(reason, str) and attempts >= 0 and not_before >= 0
 
 
 def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[int], count: Count) -> None:
-    """Copy events whose entry can't be read: where the indexes have their lane, as entries of it.
+    """Copy events whose entry can't be read, as entries of the lane that the indexes give for them.
 
-    The rest is queued again where there was one lane only, and kept as dead letters otherwise.
+    Where the indexes give none, an event is queued again if there is only one lane, and kept as a dead letter
+    otherwise.
     """
     places: dict[int, tuple[str, str]] | None = None
     lost = []
@@ -215,7 +216,7 @@ def _copy_orphans(old: sqlite3.Connection, new: sqlite3.Connection, copied: set[
 
 
 def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
-    """Lane and state by sequence number, from the index alone, from both ends up to what can't be read."""
+    """Read lane and state by sequence number from the index alone, from both ends up to what can't be read."""
     found: dict[int, tuple[str, str]] = {}
     for order in ("ASC", "DESC"):
         with contextlib.suppress(*UNREADABLE):
@@ -231,14 +232,14 @@ def _read_places(old: sqlite3.Connection) -> dict[int, tuple[str, str]]:
 
 
 def _read_seqs(old: sqlite3.Connection, eid: int) -> list[int]:
-    """Sequence numbers of an event, from the index alone."""
+    """Read the sequence numbers of an event's entries from the index alone."""
     with contextlib.suppress(*UNREADABLE):
         return [row[0] for row in old.execute("SELECT seq FROM deliveries INDEXED BY by_event WHERE eid = ?", (eid,))]
     return []
 
 
 def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[int], count: Count) -> None:
-    """Queue events that were copied without a lane where there was one lane only, else make dead letters of them."""
+    """Queue copied events without a lane if there is only one lane; otherwise make them dead letters."""
     lanes = {row[0] for row in new.execute("SELECT lane FROM lanes")}
     with contextlib.suppress(*UNREADABLE):
         lanes |= {row[0] for row in old.execute("SELECT lane FROM lanes")}
@@ -253,7 +254,7 @@ def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[
 
 
 def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    """Copy the ids remembered, from both ends up to what can't be read; an id that is lost is sent once more."""
+    """Copy the remembered ids, from both ends up to what can't be read; an event whose id is lost may be sent again."""
     for order in ("ASC", "DESC"):
         with contextlib.suppress(*UNREADABLE):
             rows = old.execute(f"SELECT key, at FROM seen ORDER BY key {order}")  # noqa: S608 - constants
@@ -263,7 +264,7 @@ def _copy_seen(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
 
 
 def _event(old: sqlite3.Connection, eid: int) -> Sequence[Any] | None:
-    """An event's row when it can be read and is what was put."""
+    """Return an event's row when it can be read and is unchanged since it was put; None otherwise."""
     try:
         columns = _EVENT if schema.has_crc(old) else _EVENT.replace("crc", "NULL")
         row: Sequence[Any] | None = old.execute(

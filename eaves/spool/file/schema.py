@@ -1,4 +1,4 @@
-"""The tables of a spool file, the check that a file is one, and the step from the version before."""
+"""Tables of a spool file, the check that a file is a spool, and the upgrade from the previous version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ APPLICATION_ID = 0x45617665  # "Eave"
 
 QUEUED, DEAD = "queued", "dead"
 FREED = 1.0
-"""When an entry is due that failed before and that an operator wants to be tried now, Unix seconds."""
+"""Due time, in Unix seconds, of an entry that failed before and that an operator wants to be tried now."""
 
 _EVENTS = """\
 CREATE TABLE events(
@@ -156,10 +156,10 @@ DROP INDEX by_lane"""
 
 
 def ensure(db: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file, bring an older one up to date, or check that it is.
+    """Create the tables of a new file, upgrade an older file, or check that the file has the current version.
 
     Raises:
-        SpoolError: When it is another program's file or a later version's; it is left as it is.
+        SpoolError: When the file is another program's or a later version's; it is left unchanged.
     """
     db.execute("BEGIN IMMEDIATE")
     found = (_pragma(db, "application_id"), _pragma(db, "user_version"))
@@ -186,15 +186,15 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
 
 
 def has_crc(db: sqlite3.Connection) -> bool:
-    """Whether a file's events have the checksum that later files of this schema version have.
+    """Return whether a file's events have a checksum, which later files of this schema version have.
 
-    Earlier releases read and write such a file as before: their rows have none.
+    Earlier releases read and write such a file as before; the rows that they write have no checksum.
     """
     return any(row[1] == "crc" for row in db.execute("PRAGMA table_info(events)"))
 
 
 def seen_key(source: str, event_id: str) -> bytes:
-    """What stands for an event in the table of those that were put once: 16 bytes."""
+    """Return the key of an event in the table of remembered ids: 16 bytes."""
     return hashlib.sha256(f"{source}\0{event_id}".encode(errors="surrogatepass")).digest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The file of a spool, replaced by a new one when it is found damaged."""
+"""The file of a spool, which is replaced by a new one when it is found damaged."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from eaves.spool.file.salvage import replace_damaged
 from eaves.spool.ledger import LedgerLimits
 
 REPAIR_PAUSES = 10.0
-"""Pause after a damaged file could not be replaced, on a full disk say, in lengths of that attempt."""
+"""Factor of the pause after a damaged file could not be replaced, for example on a full disk: the pause is the duration
+of the failed attempt times this factor.
+"""
 
 
 class SpoolFile:
-    """An open spool file. For many threads.
+    """An open spool file, which many threads can use.
 
     Args:
-        path: The file; made, with its folder, when it isn't there.
-        connect: How connections are opened.
-        clock: Time.
-        ledger: Make a ledger when the file has none; None leaves it as it is.
+        path: Path of the file, which is created together with its folder when it doesn't exist.
+        connect: Function that opens a connection to the file.
+        clock: Clock for monotonic time.
+        ledger: Limits of the ledger that is created when the file has none; None creates none.
 
     Attributes:
         current: The file as it was opened last, damaged or not.
 
     Raises:
-        SpoolError: When the file can't be opened, or isn't a spool that this version reads. It is left as it is.
+        SpoolError: When the file can't be opened, or isn't a spool that this version reads. The file is left unchanged.
     """
 
     def __init__(
@@ -51,16 +53,16 @@ class SpoolFile:
         self.has_ledger = self.current.has_ledger
 
     def close(self) -> None:
-        """Close it after what is under way; everything later raises SpoolError."""
+        """Close the file after the commit in progress; every later call raises SpoolError."""
         with self._swap:
             self._closed = True
             self.current.close()
 
     def database(self) -> Database:
-        """The file, replaced first when it was found damaged.
+        """Return the open file, which is replaced first when it was found damaged.
 
         Raises:
-            SpoolError: When it is damaged and can't be replaced.
+            SpoolError: When the file is damaged and can't be replaced.
         """
         if not self.current.damaged:
             return self.current
@@ -71,7 +73,7 @@ class SpoolFile:
             return self.current
 
     def _repair(self) -> None:
-        """Replace a damaged file; after a failure the next attempt waits for ten times as long as that one took."""
+        """Replace a damaged file. After a failure the next attempt waits for ten times as long as this one took."""
         began = self._clock.monotonic()
         if began < self._repair_at:
             raise SpoolError(f"{self._path} is damaged and could not be replaced; that is tried again soon")

@@ -1,4 +1,4 @@
-"""What SQLite and the file system complain about, as SpoolError with a hint."""
+"""Translation of errors from SQLite and the file system into SpoolError with a hint."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from eaves.errors import SpoolDamagedError, SpoolError
 
 FOREIGN = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises. Its message itself is no text when it quotes a damaged schema."""
+"""Exceptions that SQLite raises. A message that quotes a damaged schema can't be decoded as text."""
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-"""What reading a damaged file raises."""
+"""Exceptions that reading a damaged file raises."""
 _ONLY_DAMAGE = (UnicodeDecodeError, sqlite3.IntegrityError)
-"""What only damage raises: no statement of ours breaks a rule of a table that is whole."""
+"""Exceptions that only damage raises, because no statement of Eaves violates a constraint of an intact table."""
 _SIGNS = (
     "not a database",
     "malformed",
-    "no such column",  # this and the next ones: the text of a table or trigger was changed, and is still SQL
+    "no such column",  # in this and the next ones, the text of a table or trigger was changed and is still SQL
     "no such table",
     "no such index",
     "has no column named",
@@ -26,12 +26,12 @@ _SIGNS = (
     "unrecognized token",
 )
 SALVAGE_HINT = "the entries that can be read are carried into a new file at the next call"
-"""What happens when a file is found damaged."""
+"""Hint of errors about a damaged file."""
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise SpoolError for what SQLite or the operating system raises inside."""
+    """Raise SpoolError for exceptions that SQLite or the operating system raises inside the block."""
     try:
         yield
     except (*FOREIGN, OSError) as error:
@@ -39,7 +39,7 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def spool_error(path: Path, error: Exception) -> SpoolError:
-    """The SpoolError for a foreign one."""
+    """Return the SpoolError for an exception of SQLite or the operating system."""
     text = str(error)
     damaged = isinstance(error, sqlite3.Error) and any(sign in text for sign in _SIGNS)
     if damaged or isinstance(error, _ONLY_DAMAGE):

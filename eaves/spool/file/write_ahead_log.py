@@ -1,10 +1,10 @@
-"""SQLite's log after a crash: a damaged place in it must not cost everything that was committed after that place.
+"""Repair of SQLite's write-ahead log after a crash, so that one damaged place doesn't lose all later commits.
 
-SQLite reads the log up to the first frame whose checksum is wrong and drops the rest without a word. That is right for
-the last transaction, which a power cut may have left half written and which nobody was told of. A transaction that
-another one follows was synced before the other was begun, so a wrong checksum there is damage. A single byte that was
-changed is set right by the checksum. What can't be set right stays as it is, the frames after it get new checksums, and
-the file is salvaged, which checks each entry.
+SQLite reads the log up to the first frame whose checksum is wrong and drops the rest without an error. That is right
+for the last transaction, which a power cut may have left incomplete and which was not acknowledged. A transaction that
+another one follows was synced before the other began, so a wrong checksum there means damage. The checksum allows
+correcting a single changed byte. Frames that can't be corrected stay as they are, the frames after them get new
+checksums, and the file is then salvaged, which checks each entry.
 
 Source: sqlite.org/fileformat.html, section 4, the write-ahead log.
 """
@@ -23,22 +23,22 @@ from eaves.spool.file.frame_checksum import Sum, checksum, correct, join, split
 
 _HEADER, _FRAME_HEADER = 32, 24
 _ORDERS = {0x377F0682: "<", 0x377F0683: ">"}
-"""Byte order of the words that are summed, by the magic number."""
+"""Byte order of the words that the checksum sums, by the log's magic number."""
 _REBUILT = struct.pack(">4I", 0x377F0682, 3_007_000, 4_096, 0)
-"""Head of a log whose own is destroyed: magic number, format, page size of every spool, checkpoints."""
+"""Header of a log whose own header is destroyed: magic number, format, page size of every spool, checkpoint number."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFrame:
-    """One page in the log.
+    """One frame of the log, which holds one page.
 
     Attributes:
-        head: Number of the page, and the file's size in pages when the frame ends a transaction: 8 bytes.
-        salts: They mark the frames of one generation of the log: 8 bytes.
-        stored: Its checksum, which goes on from that of the frame before.
-        page: The page.
+        head: Page number, and the file's size in pages when the frame ends a transaction: 8 bytes.
+        salts: Values shared by the frames of one generation of the log: 8 bytes.
+        stored: Stored checksum, which continues that of the previous frame.
+        page: Content of the page.
     """
 
     head: bytes
@@ -48,24 +48,24 @@ class LogFrame:
 
     @property
     def number(self) -> int:
-        """Number of the page, from 1; a frame with 0 was never written."""
+        """Page number, from 1; a frame with page number 0 was never written."""
         return int.from_bytes(self.head[:4], "big")
 
     @property
     def ends(self) -> bool:
-        """Whether it ends a transaction."""
+        """Whether the frame ends a transaction."""
         return self.head[4:] != bytes(4)
 
 
 @dataclass(slots=True)
 class _Findings:
-    """What a log is found to hold.
+    """Result of examining a log.
 
     Attributes:
-        repaired: Frames that were set right, by number.
-        damaged: Frames that could not be, by number: whether their own head can be trusted.
-        ends: Frames that end a transaction, ascending.
-        last_good: The last frame whose checksum is right, or was set right.
+        repaired: Corrected frames by frame number.
+        damaged: Numbers of frames that can't be corrected, each with whether its head can be trusted.
+        ends: Numbers of the frames that end a transaction, ascending.
+        last_good: Number of the last frame whose checksum is right or was corrected.
     """
 
     repaired: dict[int, LogFrame] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class _Findings:
     last_good: int = -1
 
     def add(self, number: int, frame: LogFrame, known: LogFrame | None, *, salts: bytes) -> Sum:
-        """Note a frame: as it is, set right, or damaged. Returns the checksum that the next one goes on from."""
+        """Record a frame as intact, corrected or damaged; return the checksum that the next one continues."""
         is_ours = frame.salts == salts and frame.number > 0
         if known is None:
             self.damaged[number] = is_ours
@@ -87,7 +87,7 @@ class _Findings:
         return (known or frame).stored
 
     def count_durable(self) -> int:
-        """Frames up to the end of the last transaction of which it is sure that it was written as a whole."""
+        """Return the number of frames up to the last transaction that was certainly written completely."""
         if not self.ends:
             return 0
         before = self.ends[-2] if len(self.ends) > 1 else -1
@@ -97,13 +97,13 @@ class _Findings:
 
 
 class _Log:
-    """A log's frames by number, and its header, set right."""
+    """The frames of a log by number, and its corrected header."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         found, salts = stream.read(_HEADER), stream.read(_FRAME_HEADER)[8:16]
-        self.header = _mend_header(found, salts)
-        self.is_mended = self.header != found
+        self.header = _repair_header(found, salts)
+        self.is_repaired = self.header != found
         self.order = _ORDERS[int.from_bytes(self.header[:4], "big")]
         self.salts = self.header[16:24]
         self.start = split(self.header[24:32])
@@ -112,14 +112,14 @@ class _Log:
         self.count = max(0, size - _HEADER) // (_FRAME_HEADER + self._page_size)
 
     def read(self, number: int) -> LogFrame:
-        """The frame of a number, from 0."""
+        """Return the frame with this number, from 0."""
         self._stream.seek(_HEADER + number * (_FRAME_HEADER + self._page_size))
         head = self._stream.read(_FRAME_HEADER)
         page = self._stream.read(self._page_size)
         return LogFrame(head=head[:8], salts=head[8:16], stored=split(head[16:24]), page=page)
 
     def examine(self) -> _Findings:
-        """Look at every frame. One that fails is judged by what the next one goes on from."""
+        """Examine every frame. A frame with a wrong checksum is judged by the checksum that the next one continues."""
         found, before = _Findings(), self.start
         failed: tuple[Sum, LogFrame] | None = None
         for number in range(self.count):
@@ -136,12 +136,12 @@ class _Log:
         return found
 
     def write(self, found: _Findings, count: int, new: BinaryIO) -> None:
-        """Write the log up to a number of frames, with checksums that fit."""
+        """Write the first `count` frames of the log with new checksums."""
         new.write(self.header)
         running, last = self.start, self.read(0)
         for number in range(count):
             frame = found.repaired.get(number) or self.read(number)
-            if found.damaged.get(number) is False:  # nobody knows which page it is: the one before stands in for it
+            if found.damaged.get(number) is False:  # its page is unknown, so the previous frame is repeated
                 frame = replace(last, head=last.head[:4] + bytes(4))
             running = self._sum(running, frame)
             new.write(frame.head + self.salts + join(running) + frame.page)
@@ -151,22 +151,22 @@ class _Log:
         return checksum(frame.head + frame.page, self.order, before)
 
     def _judge(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
-        """As `_resolve`; what has no page number can't be set right."""
+        """Return the result of `_resolve`; None for a frame without a page number, which can't be corrected."""
         known = self._resolve(before, frame, after)
         return known if known is not None and known.number else None
 
     def _resolve(self, before: Sum, frame: LogFrame, after: LogFrame | None) -> LogFrame | None:
-        """A frame that fails, set right where one byte of it is wrong; None when more is.
+        """Return a frame with a wrong checksum, corrected when one byte of it changed; None when more changed.
 
         Args:
-            before: The checksum that it goes on from.
-            frame: The frame.
-            after: The next one, which goes on from this one's true checksum.
+            before: Checksum that the frame continues.
+            frame: Frame to correct.
+            after: Next frame, which continues this frame's true checksum.
         """
         is_ours = frame.salts == self.salts
         follows = after is not None and after.salts == self.salts
         if not is_ours and not follows:
-            return None  # of an earlier generation
+            return None  # the frame is of an earlier generation of the log
         fixed, summed = replace(frame, salts=self.salts), self._sum(before, frame)
         if after is not None and follows:
             if self._sum(frame.stored, after) == after.stored:
@@ -183,16 +183,16 @@ class _Log:
 
 
 def mend(database: Path) -> bool:
-    """Set right, as far as it goes, what is damaged in the log of a database that nobody has open.
+    """Repair the log of a database that no process has open, as far as possible.
 
     Args:
-        database: Its log is the file of the same name with `-wal`.
+        database: Path of the database; the log's path is the same with `-wal` appended.
 
     Returns:
-        Whether something could not be set right, so that the database is to be salvaged.
+        Whether a part of the log could not be repaired, so that the database must be salvaged.
 
     Raises:
-        OSError: When the log can't be read or written; it is left as it was.
+        OSError: When the log can't be read or written; it is left unchanged.
     """
     path = _log_path(database)
     if not path.exists() or path.stat().st_size <= _HEADER + _FRAME_HEADER:
@@ -201,7 +201,7 @@ def mend(database: Path) -> bool:
         log = _Log(stream)
         found = log.examine()
         count = found.count_durable()
-        repaired = sum(number < count for number in found.repaired) + log.is_mended
+        repaired = sum(number < count for number in found.repaired) + log.is_repaired
         damaged = sum(number < count for number in found.damaged)
         if not count or not repaired + damaged:
             return False
@@ -211,11 +211,13 @@ def mend(database: Path) -> bool:
 
 
 def apply(database: Path, copy: Path) -> None:
-    """Write what the log of a database holds into a copy of it, without SQLite, which needs a schema for that.
+    """Write the pages in a database's log into a copy of the database.
+
+    SQLite can't do this when the schema is destroyed.
 
     Args:
-        database: Nobody has it open for writing, and its log was mended.
-        copy: A copy of its file.
+        database: Path of the database. No process has it open for writing, and its log was repaired.
+        copy: Path of a copy of the database file.
 
     Raises:
         OSError: When a file can't be read or written.
@@ -238,17 +240,17 @@ def _log_path(database: Path) -> Path:
 
 
 def _replace(path: Path, log: _Log, found: _Findings, count: int) -> None:
-    """Put a log without damage in the place of one; a process that is killed here leaves one or the other."""
+    """Replace the log with a repaired one; a process that is killed here leaves either the old or the new log."""
     with replacing(path, sole_writer=True) as new:
         log.write(found, count, new)
 
 
-def _mend_header(found: bytes, salts: bytes) -> bytes:
-    """The log's header with a checksum that fits.
+def _repair_header(found: bytes, salts: bytes) -> bytes:
+    """Return the log's header with a valid checksum.
 
     Args:
-        found: What the file begins with.
-        salts: Those of the first frame.
+        found: Header that the file has.
+        salts: Salts of the first frame.
     """
     head, stored = found[:24], split(found[24:32])
     for number, order in _ORDERS.items():
@@ -259,7 +261,7 @@ def _mend_header(found: bytes, salts: bytes) -> bytes:
         if known[16:24] == salts:
             return known + join(checksum(known, order))
         if summed == stored:
-            return found  # the first frame's salts are what is damaged, or the log was begun anew
+            return found  # the first frame's salts are damaged, or the log was restarted
     magic = _ORDERS.get(int.from_bytes(head[:4], "big"))
     if magic is None or head[8:12] != _REBUILT[8:12] or head[16:24] != salts:
         head, magic = _REBUILT + salts, "<"
@@ -267,5 +269,5 @@ def _mend_header(found: bytes, salts: bytes) -> bytes:
 
 
 def _is_one_byte(summed: Sum, stored: Sum) -> bool:
-    """Whether a checksum and the stored one differ in one byte, so that the stored one is what is damaged."""
+    """Return whether a computed and a stored checksum differ in one byte, so that the stored one is damaged."""
     return sum(one != two for one, two in zip(join(summed), join(stored), strict=True)) == 1

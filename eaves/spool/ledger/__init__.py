@@ -1,9 +1,9 @@
-"""The ledger of a spool: one line for each event that was put, which stays when the event has gone.
+"""The ledger of a spool: one line for each event that was put, which stays after the event was delivered.
 
-It is a table in the spool's own file and changes in the same commit as the entry: after a kill a line says exactly what
-the queue says. Triggers keep a line's state, so that every writer of the file keeps it, an operator's purge included.
-A line of an event that is still in the spool is never deleted; beyond their number the oldest of the others are, and
-counted.
+The ledger is a table in the spool's file and changes in the same commit as the entry, so that after a kill a line's
+state agrees with the queue. Triggers update a line's state for every writer of the file, including an operator's purge.
+A line of an event that is still in the spool is never deleted. Beyond the maximum number of lines, the oldest of the
+other lines are deleted and counted.
 """
 
 from eaves.spool.ledger.ledger import NO_LINE, Ledger, Recalled

@@ -1,4 +1,4 @@
-"""The ledger as the spool writes it and as everybody reads it."""
+"""Writing and reading of the ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLUMNS = "number, source, id, taken_at, state, changed_at, repeats, reason, di
 _COUNTS = f"SELECT {', '.join(STATES)}, repeats, conflicts, deleted FROM ledger_totals"  # noqa: S608 - constants
 _SITE = schema.SITE.format("source")
 _SITES = "SELECT site, lines FROM ledger_sites WHERE lines * (SELECT count(*) FROM ledger_sites WHERE lines > 0) > ?"
-"""The sites that have more than their part of so many lines."""
+"""Query for the sites that have more than an equal share of a maximum number of lines."""
 _TRIM = (
     "DELETE FROM ledger WHERE number IN"  # noqa: S608 - constants
     f" (SELECT number FROM ledger WHERE {_SITE} = ? AND eid IS NULL ORDER BY number LIMIT ?)"
@@ -31,18 +31,20 @@ _TRIM_LOST = (
     f"DELETE FROM ledger WHERE {_SITE} = ? AND source = ?"  # noqa: S608 - constants
     " AND number < (SELECT max(number) FROM ledger) - ?"
 )
-"""Lines in the place of damaged ones belong to no site: each goes once so many newer ones were made as are kept."""
+"""Statement for lines that replace damaged ones. They belong to no site; each is deleted once as many newer lines exist
+as are kept.
+"""
 TRIM = 1_000
-"""Lines that one new line deletes at most, when the bound was lowered say."""
+"""Maximum number of lines that one new line deletes, for example after the limit was lowered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recalled:
-    """What the ledger says of an event that is about to be put.
+    """The ledger's knowledge of an event that is about to be put.
 
     Attributes:
-        has_line: Whether it has a line.
-        outcome: What it is when it isn't to be stored; None when it has no line, and when it was lost.
+        has_line: Whether the event has a line.
+        outcome: Outcome when the event isn't to be stored; None when it has no line or was lost.
     """
 
     has_line: bool
@@ -53,11 +55,11 @@ NO_LINE = Recalled(has_line=False)
 
 
 class Ledger:
-    """The lines of one spool.
+    """The lines of one spool's ledger.
 
     Args:
-        read: Runs a query on the spool's file.
-        limits: How many lines are kept; None keeps what is there, as somebody who only reads it does.
+        read: Function that runs a query on the spool's file.
+        limits: Limits of the ledger; None deletes no lines, which suits a caller that only reads.
     """
 
     def __init__(self, read: Read, limits: LedgerLimits | None = None) -> None:
@@ -65,43 +67,43 @@ class Ledger:
         self._limits = limits
 
     def read(self, *, after: int = 0, limit: int = 10_000, source_prefix: str = "") -> list[LedgerLine]:
-        """Lines in the order of arrival.
+        """Return lines in the order of arrival.
 
         Args:
-            after: Only lines with a higher number: the last one that was read before.
-            limit: Most lines returned.
-            source_prefix: Only events whose source begins with this.
+            after: Line number above which lines are returned, usually that of the last line that was read before.
+            limit: Maximum number of lines.
+            source_prefix: Prefix of the events' sources; empty for all sources.
 
         Raises:
             SpoolError: When the file can't be read.
         """
         site = schema.site_of(source_prefix)
-        of_site = f"{_SITE} = ?4 AND " if site else ""  # an index finds the lines of one among those of many sites
+        of_site = f"{_SITE} = ?4 AND " if site else ""  # an index finds the lines of one site among those of many sites
         sql = (
             f"SELECT {_COLUMNS} FROM ledger WHERE {of_site}number > ?1"  # noqa: S608 - constants
             " AND (?2 = '' OR substr(source, 1, length(?2)) = ?2) ORDER BY number LIMIT ?3"
         )
         values = (after, source_prefix, limit, site) if site else (after, source_prefix, limit)
         lines = [_line(row) for row in self._read(sql, values)]
-        if lines and not source_prefix:  # asked for after the lines, so that it never is less than what they lack
+        if lines and not source_prefix:  # counted after the lines were read, so that the number never is too small
             lines[0] = replace(lines[0], deleted=self.counts().deleted)
         return lines
 
     def digest_of(self, source: str, event_id: str) -> bytes | None:
-        """The digest of the content of an event that was put, as `content_digest` gives it.
+        """Return the digest of an event's content, as `content_digest` computes it.
 
-        None without a line, and when the event was lost.
+        Returns None when the event has no line or was lost.
         """
         rows = self._read(_FIND, (line_key(source, event_id), source, event_id))
         return bytes(rows[0][1]) if rows and not _is_lost(rows[0][3]) else None
 
     def is_conflicting(self, event: Event) -> bool:
-        """Whether another event was put under this event's source and id."""
+        """Return whether another event was put with this event's source and id."""
         known = self.digest_of(event.source, event.id)
         return bool(known) and known != content_digest(event.attributes(), event.data)
 
     def counts(self) -> LedgerCounts:
-        """How many lines there are."""
+        """Return the numbers of lines by state, and the ledger's other counters."""
         *states, repeats, conflicts, deleted = self._read(_COUNTS, ())[0]
         by_state = dict(zip(STATES, states, strict=True))
         return LedgerCounts(**by_state, repeats=repeats, conflicts=conflicts, deleted=deleted)
@@ -119,21 +121,22 @@ class Ledger:
         is_new: bool = False,
         trims: bool = True,
     ) -> None:
-        """Add the line of an event that was stored just now. Within a commit.
+        """Add the line of an event that was just stored, within a commit.
 
-        An event that was stored although it has a line (`put` without `once`) keeps that line, which is queued again;
-        so does one that was lost and came again.
+        An event that was stored although it has a line (`put` without `once`, or a lost event that came again) keeps
+        that line, whose state becomes `queued` again.
 
         Args:
-            db: Within the transaction.
-            source: The event's.
-            event_id: The event's.
-            key: What `line_key` gives of both.
-            digest: Of its content.
-            now: Unix seconds.
-            eid: Its number in the spool.
-            is_new: Whether it is known to have no line.
-            trims: Whether lines beyond the bound are deleted; whoever has counted them with `room` knows of none.
+            db: Connection within the transaction.
+            source: Source of the event.
+            event_id: Id of the event.
+            key: Result of `line_key` for source and id.
+            digest: Digest of the event's content.
+            now: Current time, Unix seconds.
+            eid: Row id of the event in the spool.
+            is_new: Whether the event is known to have no line.
+            trims: Whether lines beyond the limit are deleted; False when the caller knows from `room` that there are
+                none.
         """
         found = None if is_new else _find(db, source, event_id)
         if found is None:
@@ -149,21 +152,21 @@ class Ledger:
             db.execute(f"{sql} WHERE number = ?", (schema.QUEUED, now, digest, eid, number))
 
     def room(self, db: sqlite3.Connection) -> int:
-        """How many lines can be added before one is to be deleted. Within a commit."""
+        """Return how many lines can be added before one must be deleted, within a commit."""
         if self._limits is None:
             return _NO_BOUND
         return self._limits.max_entries - _count_lines(db)
 
     def find_keys(self, db: sqlite3.Connection, keys: Collection[int]) -> set[int]:
-        """Those of the keys that a line has, perhaps of another source and id. Within a commit."""
+        """Return those of the keys that a line has, perhaps with another source and id. Within a commit."""
         return {key for (key,) in db.execute(_FIND_KEYS, (json.dumps(list(keys)),))}
 
     def has_line(self, db: sqlite3.Connection, *, source: str, event_id: str) -> bool:
-        """Whether there is a line of this source and id. Within a commit."""
+        """Return whether this source and id have a line, within a commit."""
         return _find(db, source, event_id) is not None
 
     def recall(self, db: sqlite3.Connection, *, source: str, event_id: str, digest: bytes) -> Recalled:
-        """What an event is by its line; a repetition or a conflict is counted. Within a commit."""
+        """Return what an event's line says about it, within a commit; a repetition or a conflict is counted."""
         found = _find(db, source, event_id)
         if found is None:
             return NO_LINE
@@ -181,10 +184,10 @@ class Ledger:
         db.execute("UPDATE ledger_totals SET repeats = repeats + 1")
 
     def _trim(self, db: sqlite3.Connection) -> None:
-        """Delete the oldest lines beyond the bound whose events have left the spool, some at a time.
+        """Delete the oldest lines beyond the limit whose events have left the spool, in batches.
 
-        They are those of the sites that have more than their part of all lines, the one with the most first: however
-        much one site sends, what the others have sent is remembered.
+        Lines are deleted from the sites that have more than an equal share, the site with the most lines first. However
+        much one site sends, the events of the other sites stay remembered.
         """
         if self._limits is None:
             return
@@ -208,12 +211,12 @@ def _find(db: sqlite3.Connection, source: str, event_id: str) -> Any:
 
 
 def _is_lost(state: Any) -> bool:
-    """Whether a line says that its event was lost, or is damaged itself."""
+    """Return whether a line says that its event was lost, or is itself damaged."""
     return not isinstance(state, int) or not 0 <= state < schema.LOST
 
 
 def _line(row: Sequence[Any]) -> LedgerLine:
-    """The line of a row; one that no spool writes, on a page that damage has changed, is `lost`."""
+    """Return the line of a row; values that no spool writes, on a damaged page, give a line in state `lost`."""
     number, source, event_id, taken_at, state, changed_at, repeats, reason, digest = row
     if not (isinstance(state, int) and 0 <= state < len(STATES) and isinstance(digest, bytes)):
         state, reason, digest = schema.LOST, "the line is damaged", b""
@@ -231,5 +234,5 @@ def _line(row: Sequence[Any]) -> LedgerLine:
 
 
 def _number(value: Any) -> float:
-    """A value that was a number; 0 when damage has changed it."""
+    """Return a number from a row; 0 when damage has changed it to something else."""
     return value if isinstance(value, (int, float)) and value >= 0 else 0.0

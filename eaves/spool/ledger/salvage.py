@@ -1,4 +1,4 @@
-"""The ledger of a damaged spool is carried into the new file, beside the entries."""
+"""Copying of a damaged spool's ledger into the new file, together with the entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.spool.ledger import schema
 from eaves.spool.ledger.line import STATES
 
 Rows = Callable[[sqlite3.Connection, str, str, str], Iterator[Sequence[Any]]]
-"""Gives every row of a table that can be read: database, table, key, columns."""
+"""Function that yields every readable row of a table; its arguments are database, table, key and columns."""
 
 _LINE = "number, key, digest, source, id, taken_at, state, changed_at, repeats, deleted, reason, eid"
 _KINDS: tuple[type | tuple[type, ...], ...] = (
@@ -33,22 +33,22 @@ _KINDS: tuple[type | tuple[type, ...], ...] = (
 )
 _EVER = ("repeats", "conflicts", "deleted")
 _MOST = 1 << 48
-"""Counters beyond it were never counted up to."""
+"""Upper bound of a plausible counter; a larger value is damage."""
 MOST_LOST = 100_000
-"""Lines that are added for lost ones at most; numbers that damage has made up are no lines."""
+"""Maximum number of lines that are added for lost ones; line numbers beyond it come from damage."""
 
 
 def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -> None:
-    """Copy every line that can be read, once the entries are copied.
+    """Copy every readable line, after the entries were copied.
 
-    A line whose event could not be read is `lost`; an event whose line could not be read gets a new one. Every other
-    number that was given out and that is not among the lines deleted to keep the bound gets a line that says `lost`, so
-    that what is gone with its line is told all the same.
+    A line whose event could not be read becomes `lost`; an event whose line could not be read gets a new line. Every
+    other number that was assigned, and isn't among the lines deleted to keep the limit, gets a line in state `lost`, so
+    that a loss is reported even when the line itself is gone.
 
     Args:
-        old: The damaged file.
-        new: The file that replaces it; its entries keep their numbers.
-        rows: Reads the damaged file.
+        old: Connection to the damaged file.
+        new: Connection to the file that replaces it, in which entries keep their numbers.
+        rows: Function that reads the damaged file.
     """
     if not _had_ledger(old):
         return
@@ -76,12 +76,12 @@ def carry_ledger(old: sqlite3.Connection, new: sqlite3.Connection, rows: Rows) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
-    """What a damaged file says of its ledger.
+    """Counters of a damaged file's ledger.
 
     Attributes:
-        last: The highest number that was given out; 0 when nothing says it.
-        ever: Repeats and conflicts.
-        deleted: Lines that were deleted to keep the bound; None when it isn't sure.
+        last: Highest line number that was assigned; 0 when it is unknown.
+        ever: Numbers of repeats and of conflicts.
+        deleted: Number of lines that were deleted to keep the limit; None when it isn't certain.
     """
 
     last: int
@@ -90,10 +90,10 @@ class _Counts:
 
 
 class Gaps:
-    """Numbers that no line has, in ranges.
+    """Line numbers that no line has, in ranges.
 
     Args:
-        ranges: First and last of each, ascending.
+        ranges: First and last number of each range, ascending.
     """
 
     def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
@@ -101,7 +101,7 @@ class Gaps:
 
     @property
     def count(self) -> int:
-        """How many numbers."""
+        """Count of the line numbers in all ranges."""
         return sum(last - first + 1 for first, last in self._ranges)
 
     def __iter__(self) -> Iterator[int]:
@@ -109,7 +109,7 @@ class Gaps:
             yield from range(first, last + 1)
 
     def skip(self, count: int) -> None:
-        """Take the lowest numbers out, at most all."""
+        """Remove the lowest `count` numbers, or all when there are fewer."""
         left, kept = count, list[tuple[int, int]]()
         for first, last in self._ranges:
             out = min(left, last - first + 1)
@@ -119,7 +119,7 @@ class Gaps:
         self._ranges = kept
 
     def take(self, after: int) -> int | None:
-        """Take out the lowest number above one; None when there is none."""
+        """Remove and return the lowest number above `after`; None when there is none."""
         place = bisect.bisect_left(self._ranges, after + 1, key=lambda one: one[1])
         if place == len(self._ranges):
             return None
@@ -131,7 +131,7 @@ class Gaps:
 
 
 def _read_counts(old: sqlite3.Connection) -> _Counts:
-    """What the damaged file's counters say; two of them must agree where both can be read."""
+    """Return the counters of the damaged file; two of them must agree where both can be read."""
     names = (*STATES, *_EVER)
     totals = _read_numbers(old, f"SELECT {', '.join(names)} FROM ledger_totals", len(names))  # noqa: S608 - constants
     sequence = _read_numbers(old, "SELECT seq FROM sqlite_sequence WHERE name = 'ledger'", 1)
@@ -145,12 +145,12 @@ def _read_counts(old: sqlite3.Connection) -> _Counts:
 
 
 def _sum(totals: Sequence[int] | None) -> int | None:
-    """How many lines there ever were: those that there are, and those deleted."""
+    """Return how many lines were ever created: the existing ones and the deleted ones."""
     return None if totals is None else sum(totals[: len(STATES)]) + totals[-1]
 
 
 def _read_numbers(old: sqlite3.Connection, sql: str, count: int) -> Sequence[int] | None:
-    """A row of counters; None when it can't be read, or holds what none is."""
+    """Return a row of counters; None when it can't be read or holds values that aren't plausible counters."""
     with contextlib.suppress(*UNREADABLE):
         row = old.execute(sql).fetchone()
         if row and len(row) == count and all(isinstance(one, int) and 0 <= one < _MOST for one in row):
@@ -169,7 +169,7 @@ def _find_gaps(new: sqlite3.Connection, last: int) -> Iterator[tuple[int, int]]:
 
 
 def _number_before(new: sqlite3.Connection, eid: int) -> int:
-    """The number of the line of the event that was put before another one."""
+    """Return the line number of the event that was put before another one."""
     sql = "SELECT number FROM ledger WHERE eid < ? ORDER BY eid DESC LIMIT 1"
     row = new.execute(sql, (eid,)).fetchone()
     return row[0] if row else 0
@@ -183,5 +183,5 @@ def _had_ledger(old: sqlite3.Connection) -> bool:
 
 
 def _is_sound(row: Sequence[Any]) -> bool:
-    """Whether a line is one that a spool writes."""
+    """Return whether a line has values that a spool writes."""
     return all(isinstance(value, kind) for value, kind in zip(row, _KINDS, strict=True)) and 0 <= row[6] < len(STATES)

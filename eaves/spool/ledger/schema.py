@@ -1,4 +1,4 @@
-"""The ledger's tables and triggers, which a spool has only when one was asked for."""
+"""Tables and triggers of the ledger, which only a spool that was opened with a ledger has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from eaves.spool.ledger.line import REASON_CHARACTERS, STATES, content_digest, l
 
 QUEUED, RELEASED, DEAD, REMOVED, LOST = range(len(STATES))
 PIECE = 200
-"""Events that are looked at at a time."""
+"""Number of events that are read at a time."""
 LOST_SOURCE = "urn:eaves:lost"
-"""Stands for the source in a line that damage has destroyed; its id is `line-NUMBER`."""
+"""Source in a line that replaces a damaged one; its id is `line-NUMBER`."""
 
 _NOW = "(julianday('now') - 2440587.5) * 86400.0"
-"""Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` is only in 3.42."""
+"""SQL for Unix seconds with milliseconds. Source: sqlite.org/lang_datefunc.html; `unixepoch('subsec')` needs SQLite
+3.42.
+"""
 _IGNORED = "(SELECT lane FROM ledger_ignored)"
 _ANY = f"SELECT 1 FROM deliveries WHERE lane NOT IN {_IGNORED} AND eid"  # noqa: S608 - constants
 _LEFT = f"EXISTS ({_ANY} = old.eid)"
@@ -93,7 +95,7 @@ SITE = (
     f"CASE WHEN substr({{0}}, 1, 7) = '/eaves/' AND instr({_REST}, '/') > 0"
     f" THEN substr({{0}}, 8, instr({_REST}, '/') - 1) ELSE '' END"
 )
-"""The site of a source, as `site_of` gives it."""
+"""SQL for the site of a source, as `site_of` computes it."""
 _SITE_TABLES = f"""\
 CREATE TABLE ledger_sites(
     site TEXT PRIMARY KEY,
@@ -116,19 +118,19 @@ END"""  # noqa: S608 - constants
 
 
 def exists(db: sqlite3.Connection) -> bool:
-    """Whether a spool has a ledger."""
+    """Return whether a spool has a ledger."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger'").fetchone()
     return found is not None
 
 
 def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None) -> None:
-    """Make the ledger of a spool that has none, and the line of each event that has none, in one commit.
+    """Create the ledger of a spool that has none, and the line of each event that has none, in one commit.
 
-    An earlier release, which knows no ledger, has put events without a line into a spool that it was given.
+    An earlier release, which knows no ledger, may have put events without a line into the spool.
 
     Args:
-        db: The spool.
-        ignored_lanes: Lanes whose deliveries don't count; None leaves them as they are.
+        db: Connection to the spool.
+        ignored_lanes: Lanes whose entries don't count; None leaves the stored list unchanged.
     """
     is_there = exists(db)
     is_set = is_there and _counts_sites(db) and (ignored_lanes is None or _read_ignored(db) == set(ignored_lanes))
@@ -150,19 +152,19 @@ def ensure(db: sqlite3.Connection, ignored_lanes: Collection[str] | None = None)
 
 
 def make(db: sqlite3.Connection) -> None:
-    """Make the tables and triggers, within the caller's transaction."""
+    """Create the tables and triggers, within the caller's transaction."""
     _make_all(db, _TABLES)
     _make_all(db, _SITE_TABLES)
 
 
 def site_of(source: str) -> str:
-    """The site of `/eaves/SITE/NAME`; empty for another source."""
+    """Return the site in a source of the form `/eaves/SITE/NAME`; empty for another source."""
     parts = source.split("/", 3)
     return parts[2] if len(parts) == 4 and parts[:2] == ["", "eaves"] else ""
 
 
 def ignore(db: sqlite3.Connection, lanes: Collection[str]) -> None:
-    """Set the lanes whose deliveries don't count, within the caller's transaction."""
+    """Set the lanes whose entries don't count, within the caller's transaction."""
     db.execute("DELETE FROM ledger_ignored")
     db.executemany("INSERT INTO ledger_ignored VALUES(?)", [(lane,) for lane in sorted(set(lanes))])
 
@@ -171,8 +173,8 @@ def add_missing(db: sqlite3.Connection, choose: Callable[[int], int | None] = la
     """Add a line for each event of the spool that has none, within the caller's transaction.
 
     Args:
-        db: The spool.
-        choose: The number of the line of an event; None gives it the next one.
+        db: Connection to the spool.
+        choose: Function that returns the line number for an event's row id; None assigns the next number.
     """
     last = 0
     while eids := _find_without_line(db, PIECE, after=last):
@@ -194,14 +196,17 @@ def _add_line(db: sqlite3.Connection, eid: int, choose: Callable[[int], int | No
 
 
 def _find_line(db: sqlite3.Connection, eid: int) -> Any:
-    """The line of an event's source and id, perhaps another event's: its number, event and digest."""
+    """Return number, event row id and digest of the line with an event's source and id.
+
+    The line may be another event's.
+    """
     source, event_id = db.execute("SELECT source, id FROM events WHERE eid = ?", (eid,)).fetchone()
     find = "SELECT number, eid, digest FROM ledger WHERE key = ? AND source = ? AND id = ?"
     return db.execute(find, (line_key(source, event_id), source, event_id)).fetchone()
 
 
 def _has_left(db: sqlite3.Connection, line: Any, eid: int) -> bool:
-    """Whether a line is of the same event, which had left and was put once more."""
+    """Return whether a line belongs to the same event, which had left the spool and was put again."""
     return line[1] is None and bytes(line[2]) == _read_digest(db, eid)
 
 
@@ -210,7 +215,10 @@ def _read_digest(db: sqlite3.Connection, eid: int) -> bytes:
 
 
 def _is_line_missing(db: sqlite3.Connection) -> bool:
-    """Whether an event is to get a line. A dead letter under the source and id of another event never does."""
+    """Return whether an event is missing a line.
+
+    A dead letter with the source and id of another event never gets one.
+    """
     last = 0
     while eids := _find_without_line(db, PIECE, after=last):
         for eid in eids:
@@ -226,9 +234,9 @@ def _read_ignored(db: sqlite3.Connection) -> set[str]:
 
 
 def _find_without_line(db: sqlite3.Connection, limit: int, *, after: int = 0) -> list[int]:
-    """Events that have no line, by their numbers in the spool; one that is only in lanes that don't count needs none.
+    """Return the row ids of events that have no line; events that are only in ignored lanes need none.
 
-    It reads two indexes and no event.
+    The query reads two indexes and no event.
     """
     sql = (
         "SELECT eid FROM (SELECT DISTINCT eid FROM deliveries INDEXED BY by_event) d"  # noqa: S608 - constants
@@ -239,7 +247,7 @@ def _find_without_line(db: sqlite3.Connection, limit: int, *, after: int = 0) ->
 
 
 def follow_deliveries(db: sqlite3.Connection) -> None:
-    """Set the state of the lines whose events are in the spool to what its entries say, and of those lost to `LOST`."""
+    """Set the state of each line with an event in the spool from its entries; set lines of lost events to `LOST`."""
     db.execute(
         f"UPDATE ledger SET state = {DEAD}, reason = (SELECT substr(reason, 1, {REASON_CHARACTERS}) FROM deliveries"  # noqa: S608 - constants
         f" WHERE eid = ledger.eid AND state = 'dead' AND lane NOT IN {_IGNORED} LIMIT 1)"
@@ -272,7 +280,7 @@ def insert(
     eid: int,
     number: int | None = None,
 ) -> None:
-    """Add a line for an event that is queued; without a number it gets the next one."""
+    """Add a line for a queued event; without a number it gets the next one."""
     sql = (
         "INSERT INTO ledger(number, key, digest, source, id, taken_at, changed_at, eid) VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
     )
@@ -280,7 +288,7 @@ def insert(
 
 
 def insert_lost(db: sqlite3.Connection, number: int) -> None:
-    """Add a line in the place of one that can't be read any more, with the time of the line before it."""
+    """Add a line in place of one that can't be read, with the time of the line before it."""
     event_id = f"line-{number}"
     db.execute(
         "INSERT INTO ledger(number, key, digest, source, id, taken_at, state, changed_at, reason)"  # noqa: S608 - constants
@@ -292,14 +300,14 @@ def insert_lost(db: sqlite3.Connection, number: int) -> None:
 
 
 def set_last(db: sqlite3.Connection, number: int) -> None:
-    """Have the next line get a higher number than this one."""
+    """Make the next line get a number above `number`."""
     db.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'ledger'", (number,))
     if not db.execute("SELECT 1 FROM sqlite_sequence WHERE name = 'ledger'").fetchone():
         db.execute("INSERT INTO sqlite_sequence VALUES('ledger', ?)", (number,))
 
 
 def _counts_sites(db: sqlite3.Connection) -> bool:
-    """Whether a ledger has the tables by site; one that was made before they were has not."""
+    """Return whether a ledger has the tables by site, which older ledgers don't have."""
     found = db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'ledger_sites'").fetchone()
     return found is not None
 
@@ -310,7 +318,7 @@ def _make_all(db: sqlite3.Connection, statements: str) -> None:
 
 
 def _stored_digest(attributes: str, data: bytes) -> bytes:
-    """The digest of a stored event; an empty one, which equals none, when its row is damaged."""
+    """Return the digest of a stored event; an empty digest, which equals no other, when its row is damaged."""
     try:
         return content_digest(json.loads(attributes), data)
     except (ValueError, TypeError, AttributeError):
