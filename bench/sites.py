@@ -113,9 +113,9 @@ def _url(request: Request) -> str:
 
 def _replay(sites: Sites, asked: Sequence[Sequence[str]]) -> Cost:
     """Measure the floor as a whole process."""
-    told = sites.folder / "floor.json"
+    floor_input = sites.folder / "floor.json"
     servers = [one.url for one in sites.clusters.values()]
-    told.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))
+    floor_input.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))
     with _measured() as cost:
-        subprocess.run([sys.executable, "-c", FLOOR, str(told)], check=True)
+        subprocess.run([sys.executable, "-c", FLOOR, str(floor_input)], check=True)
     return cost()

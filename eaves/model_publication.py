@@ -83,14 +83,14 @@ def announce(
             decided = choose_action(answer.status)
             if decided is DeliveryAction.DONE:
                 return
-            told, retry_after_s = f"{url} {describe_response(answer.status, answer.body)}", answer.retry_after_s
+            failure, retry_after_s = f"{url} {describe_response(answer.status, answer.body)}", answer.retry_after_s
         except DeliveryError as error:
-            decided, told = DeliveryAction.RETRY, error.message
+            decided, failure = DeliveryAction.RETRY, error.message
         failures += 1
         if decided is DeliveryAction.REFUSED or backoff.exhausted(failures):
             raise DeliveryError(
-                f"the event that the model is published was not taken: {told}",
+                f"the event that the model is published was not taken: {failure}",
                 hint="the container image is at the registry; mend the sink, then run the same command again",
             )
-        say(f"{told}; trying again")
+        say(f"{failure}; trying again")
         pause(backoff.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

@@ -71,8 +71,8 @@ class Service:
             )
         digest = hashlib.sha256(event.data).hexdigest()
         # The key has everything that a reply depends on: two events with one id never get each other's reply.
-        told = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
-        key = (event.source, event.id, *told, digest)
+        parts = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
+        key = (event.source, event.id, *parts, digest)
         with self.admission.queue_slot():
             reply, made = self._recent.get_or_make(key, lambda: self._reply(event, digest))
         if not made:

@@ -19,7 +19,7 @@ class StartTiming:
         # time is the time since exec.
         self._origin = time.perf_counter() - time.process_time()
         self._moments: list[tuple[str, str, float]] = []
-        self._told = False
+        self._is_logged = False
         self.mark("interpreter")
 
     def mark(self, stage: str) -> None:
@@ -49,7 +49,7 @@ class StartTiming:
 
     def log_once(self, stage: str) -> None:
         """Record the last stage and log the table; later calls do nothing."""
-        if not self._told:
-            self._told = True
+        if not self._is_logged:
+            self._is_logged = True
             self.mark(stage)
             _log.info("where the start's time went:\n%s", self.render(), extra={"start_ms": self.moments_ms()})

@@ -113,11 +113,11 @@ def _measure(path: Path) -> None:
     rows = [one.row() for one in rounds]
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     names = [*(f"round {number}" for number in range(1, len(rows) + 1)), "median", "least disturbed"]
-    told = [
+    cells = [
         [name, *(f"{value:.3f}" for value in row)]
         for name, row in zip(names, [*rows, medians, _least_disturbed(rounds).row()], strict=True)
     ]
-    print_columns(f"function, warm: {path}", ["", *HEADS], told)
+    print_columns(f"function, warm: {path}", ["", *HEADS], cells)
 
 
 def _measure_round(loop: subprocess.Popen[str], port: int, pid: int, requests: Sequence[bytes], cpus: int) -> Round:

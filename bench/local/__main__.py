@@ -65,11 +65,11 @@ def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
         ),
     ):
         middle = statistics.median(added)
-        told = f"{middle:.2f} ms ({min(added):.2f} to {max(added):.2f})"
-        yield figure(promise, f"{ADDED_MS:g} ms", told, against, is_kept=middle <= ADDED_MS)
+        text = f"{middle:.2f} ms ({min(added):.2f} to {max(added):.2f})"
+        yield figure(promise, f"{ADDED_MS:g} ms", text, against, is_kept=middle <= ADDED_MS)
     answer = statistics.median(one.durable_answer for one in runs)
-    told = f"disk {disk:.2f} ms, ratio {answer / disk:.2f}"
-    yield figure("the broker's 202: the event is on disk, p50 (100 KB)", "", f"{answer:.2f} ms", told)
+    text = f"disk {disk:.2f} ms, ratio {answer / disk:.2f}"
+    yield figure("the broker's 202: the event is on disk, p50 (100 KB)", "", f"{answer:.2f} ms", text)
 
 
 def measure_rate(options: argparse.Namespace) -> Iterator[Figure]:

@@ -39,7 +39,7 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
     Raises:
         TensorError: When the data is not JSON with such numbers; the message names the accepted shape.
     """
-    wanted = f'{spec.dtype} values of the shape {_told(spec.shape[1:])}, as nested lists or {{"values": ...}}'
+    wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     max_bytes, max_marks = _limits(spec.shape[1:])
     if len(data) > max_bytes:
         raise TensorError(f"{len(data)} bytes are more than the {max_bytes} of this model, which takes {wanted}")
@@ -102,5 +102,5 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _render_shape(shape: tuple[int, ...]) -> str:
     return " x ".join("any" if size == -1 else str(size) for size in shape)

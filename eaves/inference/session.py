@@ -63,7 +63,7 @@ class Session:
             what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other"
             raise ArtifactError(
                 f"{model}: a {'classifier' if tables else 'model'} has one input and {what}; "
-                f"it has the inputs {_told(inputs)} and the outputs {_told(outputs.values())}",
+                f"it has the inputs {_describe(inputs)} and the outputs {_describe(outputs.values())}",
                 hint="convert the run again",
             )
         self._model = model
@@ -80,7 +80,7 @@ class Session:
         want = manifest.input
         if _dtype(given) != want.dtype or not _same_shape(given.shape, want.shape):
             raise ArtifactError(
-                f"{self._model}: the input is {_told([given])}, the manifest says {want.dtype} {list(want.shape)}",
+                f"{self._model}: the input is {_describe([given])}, the manifest says {want.dtype} {list(want.shape)}",
                 hint="convert the run again",
             )
         self._check_outputs(manifest)
@@ -90,7 +90,7 @@ class Session:
         for value in self._session.get_outputs():
             if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
                 raise ArtifactError(
-                    f"{self._model}: the output is {_told([value])}, the manifest has {width} labels",
+                    f"{self._model}: the output is {_describe([value])}, the manifest has {width} labels",
                     hint="convert the run again",
                 )
 
@@ -106,7 +106,7 @@ class Session:
             value = found.get(want.name)
             if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
                 raise ArtifactError(
-                    f"{self._model}: the outputs are {_told(found.values())}, the manifest says "
+                    f"{self._model}: the outputs are {_describe(found.values())}, the manifest says "
                     f"{want.name!r} {want.dtype} {list(want.shape)}",
                     hint="convert the run again",
                 )
@@ -201,6 +201,6 @@ def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> boo
     )
 
 
-def _told(values: Iterable[Any]) -> str:
-    told = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
-    return told[:300] or "(none)"
+def _describe(values: Iterable[Any]) -> str:
+    described = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
+    return described[:300] or "(none)"

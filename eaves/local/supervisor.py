@@ -106,7 +106,7 @@ class Supervisor:
         self._turn = threading.Condition()
         self._asked = self._done = 0
         self._failed: dict[str, str] = {}
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
@@ -259,11 +259,11 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - a part that fails must end neither the others nor the whole
                 reason = describe_exception(error)
                 failed[EVERYTHING] = f"{name}: {reason}"
-                if self._told.get(name) != reason:
+                if self._logged.get(name) != reason:
                     _log.exception("%s can't be tended; tried again every %.0f s", name, RECONCILE_S)
-                self._told[name] = reason
+                self._logged[name] = reason
             else:
-                self._told.pop(name, None)
+                self._logged.pop(name, None)
         return failed
 
     def _wait(self, timeout_s: float, until: Callable[[], bool]) -> None:

@@ -167,7 +167,7 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
     )
     pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))
     deployed = values.get("deployed")
-    told = {
+    parsed = {
         "agents": agents,
         "pauses": pauses,
         "parts": tuple(PartStatus(**part) for part in values.get("parts", ())),
@@ -175,4 +175,4 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
         "deployed": None if deployed is None else DeployedStatus(**deployed),
         "pinned": tuple(PinnedStatus(**pinned) for pinned in values.get("pinned", ())),
     }
-    return FunctionStatus(**{**values, **told})
+    return FunctionStatus(**{**values, **parsed})

@@ -63,21 +63,21 @@ def lane_of_sink(app: str, trigger: str) -> str:
 def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
     """Build the note that waits on the sink's lane for a dead letter."""
     answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
-    told = {
+    noted = {
         NUMBER: str(entry.seq),
         NOTED_DESTINATION: address,
         NOTED_CODE: str(judged.status or NO_ANSWER_CODE),
         NOTED_DATA: base64.b64encode(answer[: MAX_DATA_CHARACTERS // 4 * 3]).decode(),
     }
-    return replace(entry.event, data=b"", extensions={name: value for name, value in told.items() if value})
+    return replace(entry.event, data=b"", extensions={name: value for name, value in noted.items() if value})
 
 
 def build_letter(event: Event, note: Event) -> Event:
     """Build the event for the sink. Attributes of an earlier broker are kept, as with sdk-go's AddExtension."""
     names = {DESTINATION: NOTED_DESTINATION, CODE: NOTED_CODE, DATA: NOTED_DATA}
-    told = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
+    added = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
     sent = detach(event)
-    return sent.with_extensions(**{name: value for name, value in told.items() if not sent.extensions.get(name)})
+    return sent.with_extensions(**{name: value for name, value in added.items() if not sent.extensions.get(name)})
 
 
 def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:

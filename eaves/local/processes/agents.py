@@ -81,9 +81,9 @@ def _cloud(app: AppSpec) -> dict[str, str]:
     """Return the variables of an agent that uses the function in the cloud; its time limit covers a cold start."""
     if not app.cloud_function:
         return {}
-    told = {
+    variables = {
         "EAVES_FUNCTION_URL": app.cloud_function,
         "EAVES_TIMEOUT_S": f"{find_timeout_s(app.function.scale.start_timeout_s):g}",
     }
     folder = app.relay.credentials
-    return {**told, "EAVES_FUNCTION_CREDENTIALS": str(folder)} if folder is not None else told
+    return {**variables, "EAVES_FUNCTION_CREDENTIALS": str(folder)} if folder is not None else variables

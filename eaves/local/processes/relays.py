@@ -98,12 +98,12 @@ class Relays(ProcessGroup):
         name = app.function.name
         if not app.relay.enabled:
             return None
-        told = {
+        settings = {
             **app.relay.settings,
             "site": app.function.site,
             "spool": str(self._state.relay_spool(name)),
             "admin_socket": str(self._state.relay_socket(name)),
         }
         if app.relay.credentials is not None:
-            told["credentials"] = str(app.relay.credentials)
-        return {_ENV[path]: value for path, value in told.items()}
+            settings["credentials"] = str(app.relay.credentials)
+        return {_ENV[path]: value for path, value in settings.items()}
