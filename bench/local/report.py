@@ -52,13 +52,13 @@ class Figure:
     load: float
 
     def row(self) -> str:
-        """The row of a table in Markdown."""
+        """Return the row of a table in Markdown."""
         measured = self.measured if self.is_kept else f"**{self.measured}**"
         return f"| {self.promise} | {self.bar} | {measured} | {self.against} | {self.load:.1f} |"
 
 
 def read_load() -> float:
-    """The machine's load average of the last minute."""
+    """Return the machine's load average of the last minute."""
     return os.getloadavg()[0]
 
 

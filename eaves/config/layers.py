@@ -18,7 +18,7 @@ class SettingsLayer:
     """Values from one origin.
 
     Attributes:
-        origin: Where the values are from, such as a file or the environment.
+        origin: Source of the values, such as a file or the environment.
         values: The values, nested like the dataclasses.
         origins: Origins of single settings, by dotted path.
         faults: Faults of the origin itself; `build` reports them together with the faults of the values.

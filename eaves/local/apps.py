@@ -216,7 +216,7 @@ class Apps:
             self._attempted = subscriptions
             try:
                 self._set_subscriptions(subscriptions, keep=keep)
-            except Exception as error:  # noqa: BLE001 - what is subscribed already goes on
+            except Exception as error:  # noqa: BLE001 - existing subscriptions keep working
                 pause_s = self._subscribing.note(describe_exception(error))
                 _log.exception("triggers can't be made; next try in %.0f s", pause_s)
                 return

@@ -213,7 +213,7 @@ def _rewrite(text: str) -> str:
     """Return a spec file's content in this version's form: the same app in an earlier version's form is unchanged."""
     try:
         return _write_text(parse_app(json.loads(text), origin=""))
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is another one
+    except Exception:  # noqa: BLE001 - a spec that can't be parsed is a different one
         return text
 
 
