@@ -4,7 +4,7 @@ Each namespace gets a TUN device; this process reads the packets that one end se
 So TCP at both ends is the kernel's own: handshakes, slow start, retransmissions and timeouts happen as over any link.
 
 - Bandwidth: each direction sends one packet at a time. At most `QUEUE_S` seconds of packets wait; further ones are
-dropped, as by a router with a queue of that length.
+  dropped, as by a router with a queue of that length.
 - Loss: each packet is lost with the given probability, after it was sent.
 - Bytes are those of sent IP packets, including lost ones and retransmissions.
 

@@ -4,7 +4,7 @@ It needs only Python's standard library and this file, so that it can be mounted
 
     python proxy.py --listen 0.0.0.0:8443 --target receiver:8443 --control 0.0.0.0:9000 --delay-ms 50 --mbit-s 20
     curl -X POST http://HOST:9000/cut                          # also /silence, /restore
-        curl -X POST 'http://HOST:9000/set?mbit_s=1&loss=0.05'     # other fields are unchanged
+    curl -X POST 'http://HOST:9000/set?mbit_s=1&loss=0.05'     # other fields are unchanged
     curl http://HOST:9000/                                     # state and bytes, as JSON
 
 In a test: `with FaultProxy("127.0.0.1", port, Link(delay_ms=50)) as proxy: ... proxy.cut()`.
@@ -13,17 +13,17 @@ The model of the link: the proxy ends the client's TCP connection and opens its 
 not packets:
 
 - Delay: each byte arrives `delay_ms` (one way) after it left; a round trip takes twice that. A new connection's first
-bytes wait one more round trip, for TCP's handshake.
+  bytes wait one more round trip, for TCP's handshake.
 - Bandwidth: each direction has `mbit_s`, shared by all connections in order of arrival, in chunks of 8 segments.
 - Loss: each segment of 1,448 bytes is lost with probability `loss`. When at least three segments follow it, a fast
-retransmission delivers it after one round trip; else a retransmission timeout of max(200 ms, 2 round trips) does. The
-timeout also applies to a retransmission that is lost again, doubled each time. Later bytes wait, because TCP delivers
-in order.
+  retransmission delivers it after one round trip; else a retransmission timeout of max(200 ms, 2 round trips) does. The
+  timeout also applies to a retransmission that is lost again, doubled each time. Later bytes wait, because TCP delivers
+  in order.
 - Not simulated: slow start, and the smaller congestion window after a loss. Large transfers over a lossy link are
-faster here than over a real one.
+  faster here than over a real one.
 - `cut`: connections are reset, bytes in transit are lost, and new connections are reset when they are accepted.
 - `silent`: nothing passes and nothing is closed. A new connection is accepted by this machine's kernel and then hangs
-(over a real link connecting itself hangs). When the link is restored, connections continue.
+  (over a real link connecting itself hangs). When the link is restored, connections continue.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
 """Errors as responses: a status chosen by what the sender should do next, and a problem document (RFC 9457).
 
-        situation                                    status   the broker's next step
+    situation                                    status   the broker's next step
     not a CloudEvent, missing attributes         400      keeps a dead letter, never retries
-        a content type or batch that isn't supported 415      the same
-        not an image, or a corrupt one               422      the same
+    a content type or batch that isn't supported 415      the same
+    not an image, or a corrupt one               422      the same
     a dataref that may not be fetched            422      the same
     too many bytes or pixels                     413      the same
     more requests than the queue takes           429      retries, after Retry-After
     a request that doesn't arrive in time        408      retries
-        the same event is processed, and takes long  409      retries
-        a dataref that can't be reached at present   503      retries
+    the same event is processed, and takes long  409      retries
+    a dataref that can't be reached at present   503      retries
     model loading, failed or draining            503      retries
-        a fault of Eaves or the artifact's handler   500      retries; the log has the traceback under the error id
-        success, the result is the reply             200      takes the CloudEvent
-        success without a reply (our reply types)    202      takes it as delivered; the body is empty
+    a fault of Eaves or the artifact's handler   500      retries; the log has the traceback under the error id
+    success, the result is the reply             200      takes the CloudEvent
+    success without a reply (our reply types)    202      takes it as delivered; the body is empty
 
 Source: knative/specs, specs/eventing/data-plane.md, and eventing's retry table (pkg/kncloudevents/retries.go).
 """
