@@ -1,4 +1,5 @@
-"""Measurements: `make bench` runs them all, `python -m bench NAME` one. They print numbers and judge nothing.
+"""Benchmarks: `make bench` runs all of them, `python -m bench NAME` runs one. They print numbers without a verdict.
 
-Each is measured against a floor in the same run (a bare script that does only the unavoidable), as a ratio.
+Each benchmark also measures a floor in the same run (a minimal script that does only the necessary work) and prints the
+ratio.
 """

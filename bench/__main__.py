@@ -1,4 +1,4 @@
-"""`python -m bench [NAME ...]`."""
+"""The command `python -m bench [NAME ...]`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ MODULES = {
 }
 """Name of each benchmark to its module in `bench`."""
 ON_REQUEST = ("function_peers", "function", "int8_gate")
-"""These install other people's servers, write a page, or compute a table of the docs that no machine changes."""
+"""Benchmarks that run only on request: they install other servers, write a page, or compute a machine-independent
+table."""
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or [name for name in MODULES if name not in ON_REQUEST]:

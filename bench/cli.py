@@ -1,4 +1,4 @@
-"""What `eaves --help` costs, beside a bare click program."""
+"""Benchmark of `eaves --help` against a minimal click program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FLOOR = "import click\n@click.group()\ndef main(): pass\nmain(['--help'])"
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     eaves = str(Path(sys.executable).with_name("eaves"))
     ours, floor = paired_ms([eaves, "--help"], [sys.executable, "-c", FLOOR], runs=15)
     print_table("command line, whole process", [("eaves --help (floor: import click, print a help)", ours, floor)])

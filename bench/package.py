@@ -1,7 +1,7 @@
-"""What a container image weighs, and what an update of the head moves and takes, at a real registry.
+"""Benchmark of a container image's size, and of the bytes and time of a head's update, at a real registry.
 
-EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy before the
-registry counts bytes: what a node on a bad link would fetch, `eaves diff` says.
+EAVES_BENCH_ARTIFACT and EAVES_BENCH_ARTIFACT2 are two heads on one backbone; the same with _INT8. A proxy in front of
+the registry counts bytes; `eaves diff` says what a node on a bad link would fetch.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ RUNTIME_BAR_MB = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
-    """One update of a head, as it was pushed.
+    """Measurements of one pushed update of a head.
 
     Attributes:
-        seconds: Of `eaves package`, the whole process.
-        floor_s: Of `eaves verify` of the same artifact: digests and golden images, which packaging includes.
-        up_bytes: What the registry was sent.
-        stored_bytes: What it has more than before.
-        backbone_bytes: Of those, of backbones.
-        digests: Of the container image: pushed, and built once more.
+        seconds: Time of `eaves package`, the whole process.
+        floor_s: Time of `eaves verify` of the same artifact, seconds: digests and golden images, which packaging
+            includes.
+        up_bytes: Bytes that the registry was sent.
+        stored_bytes: Bytes that the registry stores in addition.
+        backbone_bytes: Bytes of backbones among those.
+        digests: Digests of the container image, as pushed and as built again.
     """
 
     seconds: float
@@ -56,7 +57,7 @@ class Update:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     with tempfile.TemporaryDirectory() as folder:
         print_runtime(Path(folder))
         if not shutil.which("docker-registry"):
@@ -72,7 +73,7 @@ def main() -> None:
 
 
 def print_runtime(folder: Path) -> None:
-    """The runtime by distribution, unpacked."""
+    """Print the runtime's unpacked size by distribution."""
     platform, sizes = this_platform(), {}
     compiler = find_compiler(VERSION)
     (folder / "wheels").mkdir()
@@ -87,7 +88,7 @@ def print_runtime(folder: Path) -> None:
 
 
 def measure(old: Path, new: Path, folder: Path) -> Update:
-    """Push one, then the other as its update."""
+    """Push one artifact, then the other as its update."""
     layout = build_base(folder / "base")
     cache = folder.parent / "cache"
     with serve_registry(folder / "registry") as registry, count_wire(registry.host) as wire:
@@ -121,7 +122,7 @@ def measure(old: Path, new: Path, folder: Path) -> Update:
 
 
 def print_update(precision: str, new: Path, updates: list[Update]) -> None:
-    """Each number beside its bar."""
+    """Print each number beside its bar."""
     total = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
     last = updates[-1]
     seconds, floor = (statistics.median(getattr(one, name) for one in updates) for name in ("seconds", "floor_s"))

@@ -1,4 +1,4 @@
-"""An image in, a prediction out: through the local platform, warm and from zero, beside the model in this process."""
+"""Benchmark of a prediction through the local platform, warm and from zero, against the model in this process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eaves.sources.files import capture_file
 
 
 def main() -> None:
-    """Print it, for the artifact in EAVES_BENCH_ARTIFACT (or the demo's newest)."""
+    """Run the benchmark with the artifact in EAVES_BENCH_ARTIFACT (default: the demo's newest)."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
     chosen = os.environ.get("EAVES_BENCH_ARTIFACT") or (str(made[-1].parent) if made else "")
     if not chosen:

@@ -1,8 +1,8 @@
-"""One command for 200 sites, over simulated API servers: beside a bare script that sends as many requests to each.
+"""Benchmark of one command for 200 sites with simulated API servers, against a minimal script with the same requests.
 
-The floor replays what a deploy asks one site, at every site, by urllib3, with a connection to each and as many threads.
-Both pay for the simulated servers, which run here and take most of the time; so the processor time of the two processes
-alone is told too. With 20 sites down the floor is what silence costs: the time that a site is given to answer at all.
+The floor replays one site's requests of a deploy at every site, with urllib3, one connection per site and as many
+threads. Both include the simulated servers, which run here and take most of the time, so the CPU time of the two client
+processes is printed too. With 20 sites down the floor is the time limit for a site's response.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.cluster.sites import IMAGE, Sites, open_sites, some_down
 from tests.fakes.kubernetes.apiserver import Request
 
 Cost = tuple[float, float]
-"""Seconds, and of them processor time."""
+"""Seconds, and the CPU seconds among them."""
 COUNT, ROUNDS = 200, 3
 SECONDS_BAR = 60
 FLOOR = """
@@ -45,7 +45,7 @@ with ThreadPoolExecutor(values["parallel"]) as threads:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     deployed, reconciled, down = [], [], []
     asked, again = [""], [""]
     for _ in range(ROUNDS):
@@ -78,7 +78,7 @@ def _row(what: str, pairs: Sequence[tuple[Cost, Cost]], requests: int) -> list[s
 
 @contextmanager
 def _measured() -> Iterator[Callable[[], Cost]]:
-    """What children that were started and waited for within it took."""
+    """Measure the child processes that are started and waited for within the block."""
     before, start, ended = getrusage(RUSAGE_CHILDREN), time.perf_counter(), []
     yield lambda: ended[0]
     after = getrusage(RUSAGE_CHILDREN)
@@ -93,7 +93,7 @@ def _sites() -> Iterator[Sites]:
 
 
 def _run(sites: Sites, *words: str, code: int = 0) -> Cost:
-    """What a command takes, the whole process."""
+    """Measure a command as a whole process."""
     with _measured() as cost:
         process = sites.start(*words, "--all")
         _, said = process.communicate()
@@ -103,7 +103,7 @@ def _run(sites: Sites, *words: str, code: int = 0) -> Cost:
 
 
 def _asked(sites: Sites, start: int) -> list[list[str]]:
-    """What the last site was asked since: method, path with its query, and body."""
+    """Return the requests to the last site since `start`: method, path with its query, and body."""
     return [[one.method, _url(one), one.body.decode()] for one in sites.clusters[sites.names[-1]].log[start:]]
 
 
@@ -112,10 +112,10 @@ def _url(request: Request) -> str:
 
 
 def _replay(sites: Sites, asked: Sequence[Sequence[str]]) -> Cost:
-    """What the floor takes, the whole process."""
-    told = sites.folder / "floor.json"
+    """Measure the floor as a whole process."""
+    floor_input = sites.folder / "floor.json"
     servers = [one.url for one in sites.clusters.values()]
-    told.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))
+    floor_input.write_text(json.dumps({"servers": servers, "asked": asked, "parallel": PARALLEL}))
     with _measured() as cost:
-        subprocess.run([sys.executable, "-c", FLOOR, str(told)], check=True)
+        subprocess.run([sys.executable, "-c", FLOOR, str(floor_input)], check=True)
     return cost()

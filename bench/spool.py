@@ -1,4 +1,4 @@
-"""What a durable put costs, beside a bare write and fsync of as many bytes."""
+"""Benchmark of a durable put, against a plain write and fsync of as many bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREDICTION_BYTES, BATCH, BATCHES = 600, 500, 20
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     with tempfile.TemporaryDirectory(dir=".") as folder, Spool(Path(folder) / "spool.db") as spool:
         body, numbers = os.urandom(BODY_BYTES), iter(range(10_000_000))
 
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _print_batches() -> None:
-    """Batches against single calls, with a ledger and without, per event."""
+    """Print the time per event of batches against single calls, with a ledger and without."""
     rows = []
     for ledger, name in ((None, "without a ledger"), (LedgerLimits(), "with a ledger")):
         single, batch = _relay_ms(1, 300, ledger), _relay_ms(BATCH, BATCHES, ledger)
@@ -50,7 +50,7 @@ def _print_batches() -> None:
 
 
 def _relay_ms(size: int, rounds: int, ledger: LedgerLimits | None) -> dict[str, float]:
-    """Durations per event of what a relay does with batches of a size, ms."""
+    """Return the time per event of a relay's operations with batches of a given size, ms."""
     with tempfile.TemporaryDirectory(dir=".") as folder, Spool(Path(folder) / "spool.db", ledger=ledger) as spool:
         numbers, data = iter(range(10_000_000)), os.urandom(PREDICTION_BYTES)
 

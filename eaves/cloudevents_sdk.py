@@ -1,13 +1,13 @@
-"""The CloudEvents SDK, and the only importer of it; loaded with the first event, since it costs a start 20 ms.
+"""The CloudEvents SDK adapter. No other module imports the SDK; it is imported with the first event, as it takes 20 ms.
 
-The SDK validates the attributes of every event that comes in or goes out, and encodes headers in binary mode. All
-else is written in `eaves.events`, and batches in `eaves.link.batch`, because SDK 2.2
+The SDK validates the attributes of every event that is received or sent, and encodes headers in binary mode.
+`eaves.events` does everything else, and `eaves.link.batch` does batches, because SDK 2.2
 
-- invents an id that is missing, so that no repeat would be recognised, and a time;
-- hands data that happen to be UTF-8 over as text, an image's too, and JSON that doesn't parse as if it were text;
-- of a name that is there twice in structured JSON takes the last, and takes NaN, where other receivers differ;
-- raises ValueError, AttributeError and JSONDecodeError for malformed messages, beside its own error;
-- cuts times at the microsecond, writes JSON data of structured mode in base64, and neither reads nor writes batches.
+- invents a missing id, so that a repeated event would not be recognised, and a missing time;
+- returns data that happen to be UTF-8 as text, including an image's, and JSON that doesn't parse as text as well;
+- takes the last of two members with the same name in structured JSON, and accepts NaN, where other receivers differ;
+- raises ValueError, AttributeError and JSONDecodeError for malformed messages, in addition to its own error;
+- truncates times to microseconds, writes JSON data of structured mode in base64, and neither reads nor writes batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eaves.errors import EventError
 
 
 class _BytesFormat(JSONFormat):
-    """The SDK's JSON format, with binary-mode bodies left exactly as they are."""
+    """The SDK's JSON format, which leaves binary-mode bodies unchanged."""
 
     def write_data(self, data: Any, datacontenttype: str | None) -> bytes:
         return data or b""
@@ -37,10 +37,10 @@ _SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def validate(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
-    """The SDK's event of these attributes; `time` is a datetime.
+    """Return the SDK's event with these attributes; `time` is a datetime.
 
     Raises:
-        EventError: With every fault the SDK finds.
+        EventError: When the SDK finds faults; the message has all of them.
     """
     try:
         event = CloudEvent(dict(attributes), data or None)
@@ -48,18 +48,18 @@ def validate(attributes: Mapping[str, Any], data: bytes) -> CloudEvent:
         faults = [str(fault) for found in error.errors.values() for fault in found]
         raise EventError(f"not a CloudEvent: {'; '.join(faults)[:400]}") from error
     if "time" not in attributes:
-        del event.get_attributes()["time"]  # the SDK fills in "now", which would differ on every retry
+        del event.get_attributes()["time"]  # the SDK fills in the current time, which would differ on every retry
     return event
 
 
 def check(attributes: Mapping[str, Any]) -> None:
     """Raise what `validate` raises for these attributes.
 
-    Of attributes that all are text, and a `time`, and none of them empty, the SDK looks at the names only. So of many
-    events with the same names one is shown to it.
+    When all attributes are non-empty text, beside a `time`, the SDK checks only their names. So of many events with the
+    same names only the first is validated by the SDK.
 
     Raises:
-        EventError: As `validate`.
+        EventError: When `validate` finds a fault.
     """
     if all(attributes.values()) and attributes["specversion"] == "1.0":
         _check_names(tuple(attributes))
@@ -74,10 +74,10 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def encode(attributes: Mapping[str, Any], data: bytes) -> tuple[dict[str, str], bytes]:
-    """Headers and body of an event in binary mode.
+    """Return headers and body of an event in binary mode.
 
     Raises:
-        EventError: As `validate`.
+        EventError: When `validate` finds a fault.
     """
     message = to_binary(validate(attributes, data), _FORMAT)
     return dict(message.headers), message.body

@@ -1,56 +1,56 @@
-"""The one exception tree.
+"""The tree of all exceptions that Eaves raises.
 
-A message says what failed and the value seen; the hint says which command or edit mends it. `exit_code` is what a
-process ends with (sysexits.h numbers), `http_status` what a sender is told, chosen by what it should do next.
+A message says what failed, with the value seen; the hint names the command or edit that fixes it. `exit_code` is the
+process's exit status (numbers as in sysexits.h). `http_status` tells the sender of a request what to do next.
 
     EavesError                     exit 1   HTTP 500
-    ├── ConfigError                exit 78  HTTP 500   every fault of a configuration, together
-    ├── InputError                 exit 65  HTTP 400   what was sent or given can't be used; sending it again won't help
+    ├── ConfigError                exit 78  HTTP 500   a configuration with faults; it holds all of them
+    ├── InputError                 exit 65  HTTP 400   unusable input; sending it again doesn't help
     │   ├── EventError                      HTTP 400   not a well-formed CloudEvent
-    │   │   └── UnsupportedContentError     HTTP 415   a content type or mode that is not taken
-    │   ├── ImageError                      HTTP 422   not an image, or a broken one
+    │   │   └── UnsupportedContentError     HTTP 415   a content type or content mode that is not supported
+    │   ├── ImageError                      HTTP 422   not an image, or a corrupt one
     │   │   └── ImageTooLargeError          HTTP 413   more bytes or pixels than allowed
-    │   ├── ClaimError                      HTTP 422   a dataref that may not be fetched, or leads to nothing
-    │   │   └── ClaimTooLargeError          HTTP 413   ... or to more bytes than allowed
-    │   ├── TensorError                     HTTP 422   not the numbers that a model takes
+    │   ├── ClaimError                      HTTP 422   a dataref that may not be fetched, or refers to nothing
+    │   │   └── ClaimTooLargeError          HTTP 413   a dataref to more bytes than allowed
+    │   ├── TensorError                     HTTP 422   JSON that is not a valid input tensor of a model
     │   ├── DatasetError                               no usable training data
     │   ├── StuckTrainingError                         a training that learns nothing from its data
     │   └── RunError                                   a directory that is not a complete run
-    ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this code can't serve
+    ├── ArtifactError              exit 65  HTTP 503   an artifact that is damaged or that this version can't serve
     │   ├── GoldenError                                a model that doesn't reproduce its recorded outputs
     │   └── LoadingError                               a model that isn't loaded yet
     ├── HandlerError               exit 70  HTTP 500   an artifact's handler.py that fails
     ├── ConversionError            exit 70  HTTP 500   a model that could not be converted
-    │   └── ParityError                                ... or that answers differently once converted
+    │   └── ParityError                                a converted model whose outputs differ from the original's
     ├── RefusedModelError          exit 79             a model that is not good enough to be published
-    ├── SpoolError                 exit 74  HTTP 503   the durable queue can't be read or written
-    │   ├── SpoolFullError         exit 75  HTTP 429   it has reached its limit
-    │   └── SpoolDamagedError                          its file is damaged; what can be read is carried over
-    ├── StorageError               exit 74  HTTP 503   files, here or at a URI, can't be read or written
-    ├── StoppedError               exit 75  HTTP 503   asked to stop, stopped in good order; start it again
-    ├── CancelledError             exit 130 HTTP 503   ended by Ctrl-C; nothing is left of what was begun
-    ├── DeliveryError              exit 69  HTTP 503   no usable answer over HTTP
-    │   ├── UnreachableError                           nothing was sent: no connection, proxy or TLS
-    │   └── StatusError                                an HTTP answer whose status is no success
-    ├── OverloadedError            exit 75  HTTP 429   more work at once than the bounded queue takes
-    ├── InWorkError                exit 75  HTTP 409   the same event is in work already
-    ├── ForbiddenError             exit 77  HTTP 403   a caller that isn't let in
+    ├── SpoolError                 exit 74  HTTP 503   a durable queue that can't be read or written
+    │   ├── SpoolFullError         exit 75  HTTP 429   a durable queue that has reached its limit
+    │   └── SpoolDamagedError                          a damaged queue file; readable events are moved to a new one
+    ├── StorageError               exit 74  HTTP 503   files, on disk or at a URI, that can't be read or written
+    ├── StoppedError               exit 75  HTTP 503   an orderly stop on request; start it again to continue
+    ├── CancelledError             exit 130 HTTP 503   an end by Ctrl-C; the partial result was removed
+    ├── DeliveryError              exit 69  HTTP 503   no usable HTTP response
+    │   ├── UnreachableError                           nothing was sent: a failed connection, proxy or TLS handshake
+    │   └── StatusError                                an HTTP response whose status is not a success
+    ├── OverloadedError            exit 75  HTTP 429   more concurrent work than the bounded queue takes
+    ├── InWorkError                exit 75  HTTP 409   the same event is being processed already
+    ├── ForbiddenError             exit 77  HTTP 403   a caller without access
     ├── OciError                   exit 65             a container image that can't be built, read or written
-    │   ├── OciNotFoundError       exit 66             ... that isn't there
-    │   ├── RegistryError          exit 69             a registry that doesn't answer, or not as it should
-    │   │   └── AccessError        exit 77             ... or that doesn't let in
-    │   └── SignatureError         exit 77             a container image that isn't signed by this key
-    └── PlatformError              exit 69  HTTP 503   what runs functions failed
-        ├── NotRunningError                            no platform answers here
-        ├── NotFoundError          exit 66  HTTP 404   no function (source, trigger) of that name
+    │   ├── OciNotFoundError       exit 66             a container image that doesn't exist
+    │   ├── RegistryError          exit 69             a registry that doesn't respond, or responds incorrectly
+    │   │   └── AccessError        exit 77             a registry that denies access
+    │   └── SignatureError         exit 77             a container image that isn't signed with this key
+    └── PlatformError              exit 69  HTTP 503   a failure of the platform that runs functions
+        ├── NotRunningError                            no platform responds on this machine
+        ├── NotFoundError          exit 66  HTTP 404   no function, source or trigger with that name
         ├── StartError                                 a function that doesn't become ready
-        ├── FleetError                                 not every one of several sites is done
-        └── ClusterError                               a cluster's API server refuses or fails
-            ├── UnreachableClusterError                no answer: link down, server down, time ran out
+        ├── FleetError                                 an operation that is incomplete at some of several sites
+        └── ClusterError                               a cluster's API server that refuses or fails
+            ├── UnreachableClusterError                no response: link down, server down, or timeout
             ├── DeniedError        exit 77             not logged in, or not allowed
-            ├── InvalidError       exit 65             what was sent is not a valid object
-            ├── AbsentError        exit 66  HTTP 404   no such namespace, kind or object there
-            └── ConflictError      exit 75             another field manager, or a newer version, stands in the way
+            ├── InvalidError       exit 65             an object that the API server finds invalid
+            ├── AbsentError        exit 66  HTTP 404   no such namespace, kind or object in the cluster
+            └── ConflictError      exit 75             a conflict with another field manager or a newer version
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ from typing import ClassVar
 
 
 class EavesError(Exception):
-    """Root of every error Eaves raises on purpose.
+    """Root of every error that Eaves raises on purpose.
 
     Args:
         message: What failed, with the value seen.
-        hint: The command or edit that mends it; None when there is nothing to add.
+        hint: The command or edit that fixes it; None when there is nothing to add.
     """
 
     exit_code: ClassVar[int] = 1
@@ -79,12 +79,12 @@ class EavesError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One thing wrong with a configuration.
+    """One fault of a configuration.
 
     Attributes:
-        origin: Where the value came from: a file's name, an environment variable, a flag.
+        origin: Origin of the value: a file's name, an environment variable or a flag.
         path: Dotted path of the setting, `scale.max`.
-        message: What is wrong and the value seen.
+        message: What is wrong, with the value seen.
     """
 
     origin: str
@@ -96,7 +96,7 @@ class Fault:
 
 
 class ConfigError(EavesError):
-    """A configuration with faults, all of them reported at once."""
+    """A configuration with faults, all of which are reported at once."""
 
     exit_code = 78
 
@@ -106,36 +106,36 @@ class ConfigError(EavesError):
 
 
 class InputError(EavesError):
-    """What was sent or given can't be used, and sending it again won't help."""
+    """Unusable input; sending it again doesn't help."""
 
     exit_code = 65
     http_status = 400
 
 
 class EventError(InputError):
-    """Not a well-formed CloudEvent."""
+    """Input that is not a well-formed CloudEvent."""
 
 
 class UnsupportedContentError(EventError):
-    """A content type or content mode that is not taken."""
+    """A content type or content mode that is not supported."""
 
     http_status = 415
 
 
 class ImageError(InputError):
-    """Bytes that are not an image, or a broken one."""
+    """Bytes that are not an image, or a corrupt image."""
 
     http_status = 422
 
 
 class ImageTooLargeError(ImageError):
-    """More bytes or pixels than allowed."""
+    """An image with more bytes or pixels than allowed."""
 
     http_status = 413
 
 
 class ClaimError(InputError):
-    """A reference to data (`dataref`) that may not be fetched, leads to nothing, or to other data than it says."""
+    """A reference to data (`dataref`) that may not be fetched, is broken, or refers to other data than it says."""
 
     http_status = 422
 
@@ -147,17 +147,17 @@ class ClaimTooLargeError(ClaimError):
 
 
 class TensorError(InputError):
-    """Not the numbers that a model takes: no JSON, another shape, not finite."""
+    """JSON that is not a valid input tensor of a model: another shape, or numbers that are not finite."""
 
     http_status = 422
 
 
 class DatasetError(InputError):
-    """No usable training data."""
+    """A dataset without usable training data."""
 
 
 class StuckTrainingError(InputError):
-    """A training whose loss stays where it is while every held-out image gets the same answer."""
+    """A training whose loss doesn't fall while every held-out image gets the same prediction."""
 
 
 class RunError(InputError):
@@ -165,7 +165,7 @@ class RunError(InputError):
 
 
 class ArtifactError(EavesError):
-    """An artifact that is damaged, or that this code can't serve."""
+    """An artifact that is damaged, or that this version of Eaves can't serve."""
 
     exit_code = 65
     http_status = 503
@@ -176,11 +176,11 @@ class GoldenError(ArtifactError):
 
 
 class LoadingError(ArtifactError):
-    """A model that isn't loaded yet; asking again later helps."""
+    """A model that isn't loaded yet; a later request may succeed."""
 
 
 class HandlerError(EavesError):
-    """An artifact's handler.py that can't be loaded, fails or returns what the graph doesn't take."""
+    """An artifact's handler.py that can't be loaded, fails, or returns an input that the graph doesn't take."""
 
     exit_code = 70
 
@@ -192,77 +192,77 @@ class ConversionError(EavesError):
 
 
 class ParityError(ConversionError):
-    """A converted model that answers differently from the trained one."""
+    """A converted model whose outputs differ from those of the trained model."""
 
 
 class RefusedModelError(EavesError):
-    """A model that is not good enough to be published, or not shown to be; sysexits.h has no number for it."""
+    """A model that is not shown to be good enough to be published; sysexits.h has no number for this."""
 
     exit_code = 79
 
 
 class SpoolError(EavesError):
-    """The durable queue can't be read or written."""
+    """A durable queue that can't be read or written."""
 
     exit_code = 74
     http_status = 503
 
 
 class SpoolFullError(SpoolError):
-    """The durable queue has reached its limit; nothing was stored."""
+    """A durable queue that has reached its limit; the event was not stored."""
 
     exit_code = 75
     http_status = 429
 
 
 class SpoolDamagedError(SpoolError):
-    """The durable queue's file is damaged. The next call carries what can be read into a new file."""
+    """A durable queue whose file is damaged. The next call copies what can be read into a new file."""
 
 
 class StorageError(EavesError):
-    """Files can't be read or written, on this machine's disk or at a URI."""
+    """Files that can't be read or written, on this machine's disk or at a URI."""
 
     exit_code = 74
     http_status = 503
 
 
 class StoppedError(EavesError):
-    """Asked to stop and stopped in good order; the same command goes on from there."""
+    """A stop on request; the same command continues from there."""
 
     exit_code = 75
     http_status = 503
 
 
 class CancelledError(EavesError):
-    """Ended by Ctrl-C, and nothing is left of what was begun: the same command begins again."""
+    """An end by Ctrl-C that removed the partial result; the same command starts over."""
 
     exit_code = 130
     http_status = 503
 
 
 class DeliveryError(EavesError):
-    """No usable HTTP answer: no connection, time ran out, the connection broke, or the answer was too large."""
+    """No usable HTTP response: connection refused or broken, timeout, or a response that is too large."""
 
     exit_code = 69
     http_status = 503
 
 
 class UnreachableError(DeliveryError):
-    """Nothing was sent: no connection, no way through a proxy, or no trust in a certificate.
+    """A request that was not sent: no connection, no route through a proxy, or an untrusted certificate.
 
-    The event is not to blame, and waiting costs it no attempt.
+    The event is not to blame, and a wait doesn't count as an attempt.
     """
 
 
 class StatusError(DeliveryError):
-    """An HTTP answer whose status is no success.
+    """An HTTP response whose status is not a success.
 
     Args:
-        message: What was asked, and what was answered.
+        message: What was requested, and what the response was.
         status: The HTTP status.
-        detail: What the answer says about it, for people.
-        retry_after_s: What the answer asks for in Retry-After, seconds; None without it.
-        hint: The command or edit that mends it.
+        detail: The response's own explanation, for people.
+        retry_after_s: Value of the response's Retry-After header, seconds; None without it.
+        hint: The command or edit that fixes it.
     """
 
     def __init__(
@@ -281,21 +281,21 @@ class StatusError(DeliveryError):
 
 
 class OverloadedError(EavesError):
-    """More work at once than the bounded queue takes; try again later."""
+    """More concurrent work than the bounded queue takes; try again later."""
 
     exit_code = 75
     http_status = 429
 
 
 class InWorkError(EavesError):
-    """The same event is in work already and takes long; try again later."""
+    """The same event is being processed already and takes long; try again later."""
 
     exit_code = 75
     http_status = 409
 
 
 class ForbiddenError(EavesError):
-    """A caller that isn't let in."""
+    """A caller without access."""
 
     exit_code = 77
     http_status = 403
@@ -308,42 +308,42 @@ class OciError(EavesError):
 
 
 class OciNotFoundError(OciError):
-    """A container image, or a part of one, that isn't there."""
+    """A container image, or a part of one, that doesn't exist."""
 
     exit_code = 66
 
 
 class RegistryError(OciError):
-    """A registry that can't be reached, fails, or doesn't answer as it should."""
+    """A registry that can't be reached, fails, or responds incorrectly."""
 
     exit_code = 69
 
 
 class AccessError(RegistryError):
-    """A registry that doesn't let us in, or not to this."""
+    """A registry that denies access, or denies this operation."""
 
     exit_code = 77
 
 
 class SignatureError(OciError):
-    """A container image that isn't signed by this key, or was altered since."""
+    """A container image that isn't signed with this key, or was changed after signing."""
 
     exit_code = 77
 
 
 class PlatformError(EavesError):
-    """What runs functions failed."""
+    """A failure of the platform that runs functions."""
 
     exit_code = 69
     http_status = 503
 
 
 class NotRunningError(PlatformError):
-    """No platform answers here."""
+    """No platform responds on this machine."""
 
 
 class NotFoundError(PlatformError):
-    """No function, source or trigger of that name."""
+    """No function, source or trigger with that name."""
 
     exit_code = 66
     http_status = 404
@@ -354,25 +354,25 @@ class StartError(PlatformError):
 
 
 class FleetError(PlatformError):
-    """Not every one of several sites is done."""
+    """An operation that is incomplete at some of several sites."""
 
 
 class ClusterError(PlatformError):
-    """A cluster's API server refuses, or fails."""
+    """A cluster's API server that refuses or fails."""
 
 
 class UnreachableClusterError(ClusterError):
-    """A cluster's API server that gives no answer: the link is down, the server is, or time ran out."""
+    """A cluster's API server that doesn't respond: the link is down, the server is down, or the request timed out."""
 
 
 class DeniedError(ClusterError):
-    """A cluster where we are not logged in, or not allowed to do this."""
+    """A cluster that the user is not logged in to, or is not allowed to do this in."""
 
     exit_code = 77
 
 
 class InvalidError(ClusterError):
-    """An object that a cluster's API server or one of its webhooks refuses; sending it again won't help."""
+    """An object that a cluster's API server or one of its webhooks refuses; sending it again doesn't help."""
 
     exit_code = 65
 
@@ -385,12 +385,12 @@ class AbsentError(ClusterError):
 
 
 class ConflictError(ClusterError):
-    """Fields that another manager owns, or an object that changed since it was read.
+    """A conflict: fields that another manager owns, or an object that changed since it was read.
 
     Args:
-        message: What stands in the way.
-        hint: What to do about it.
-        causes: (manager, field) of each, when that is what it is about.
+        message: Description of the conflict.
+        hint: How to resolve it.
+        causes: (manager, field) of each conflict over fields; empty for other conflicts.
     """
 
     exit_code = 75

@@ -1,6 +1,7 @@
-"""JSON Schemas of what events carry, by event type. An image is bytes and has none.
+"""JSON Schemas of events' data, by event type. An image is bytes and has no schema.
 
-More members than these may come: an artifact's handler.py adds its own. EventTypes carry them into a cluster.
+Data may have more members than the schema: an artifact's handler.py adds its own. EventTypes publish the schemas in a
+cluster.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema_uri(event_type: str) -> str:
-    """The name of an event type's schema, for `dataschema`."""
+    """Return the name of an event type's schema, for `dataschema`."""
     return f"urn:eaves:schema:{event_type.removeprefix(TYPE_PREFIX)}"
 
 
@@ -69,4 +70,4 @@ SCHEMAS: Mapping[str, Mapping[str, Any]] = {
         {"image": _text(pattern="@sha256:[0-9a-f]{64}$"), "artifact": _DIGEST, "model": _text(), "version": _text()},
     ),
 }
-"""What is always there is required; what an answer is about depends on the artifact's handler."""
+"""The schemas require the members that every event of the type has; an artifact's handler may replace the others."""

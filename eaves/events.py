@@ -1,7 +1,7 @@
-"""CloudEvents: the frozen value, its HTTP encodings, the types we use and how identities are made.
+"""CloudEvents: the frozen Event value, its HTTP encodings, the event types of Eaves, and how ids are made.
 
-This module reads messages itself, has the SDK validate the attributes and encode headers, and hands data through as
-bytes. `eaves.cloudevents_sdk` lists what the SDK would do otherwise.
+This module reads messages itself, lets the SDK validate the attributes and encode headers, and passes data through as
+bytes. `eaves.cloudevents_sdk` lists how the SDK's own behaviour would differ.
 
 Source: CloudEvents 1.0.2 (spec.md) and its HTTP protocol binding (bindings/http-protocol-binding.md).
 """
@@ -33,22 +33,23 @@ TENSOR_PREDICTED = "dev.eaves.tensor.predicted.v1"
 DATASET_UPDATED = "dev.eaves.dataset.updated.v1"
 MODEL_PUBLISHED = "dev.eaves.model.published.v1"
 REPLY_TYPES = frozenset({IMAGE_CLASSIFIED, IMAGE_EMBEDDED, IMAGE_REJECTED, TENSOR_PREDICTED})
-"""Types that only we emit: a function answers them with 202 and nothing, so that no reply can loop."""
+"""Types that only Eaves emits: a function answers them with 202 and no body, so that no reply can loop."""
 
 STRUCTURED = "application/cloudevents"
 BATCH = "application/cloudevents-batch"
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_BYTES = 4096
-"""Of one attribute's value in UTF-8: the longest path that Linux has. Percent-encoded in a header it may take three
-times as much, of which HTTP clients accept 64 KB a line; a reply carries several (`causeid`, `subject`, ...)."""
+"""Maximum size of one attribute's value in UTF-8, bytes: the longest path on Linux. Percent-encoded in a header it may
+be three times as long; HTTP clients accept header lines of 64 KB. A reply carries several such attributes (`causeid`,
+`subject`, ...)."""
 MIN_INTEGER, MAX_INTEGER = -(2**31), 2**31 - 1
 """Source: CloudEvents 1.0.2, spec.md, type system: an Integer has 32 bits, its sign included."""
 MAX_NAME = 64
-"""Of an attribute's name; the specification recommends 20."""
+"""Maximum characters of an attribute's name; the specification recommends 20."""
 _REQUIRED = ("id", "source", "specversion", "type")
 _OPTIONAL = ("datacontenttype", "dataschema", "subject", "time")
 CONTEXT_ATTRIBUTES = frozenset({*_REQUIRED, *_OPTIONAL})
-"""Attributes that the specification defines; every other one is an extension."""
+"""Attributes that the specification defines; all others are extensions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +57,15 @@ class Event:
     """One CloudEvent.
 
     Attributes:
-        id: Unique per source; the same occurrence always carries the same id.
+        id: Id that is unique per source; the same occurrence always has the same id.
         source: URI-reference of the producer, `/eaves/SITE/SOURCE`.
         type: Reverse-DNS name of what happened.
         data: The payload as bytes, whatever its content type.
         datacontenttype: Media type of `data`.
-        subject: What within the source, for us a relative path or a topic.
-        time: When it happened, RFC 3339 text, exactly as it was received.
+        subject: Subject of the event within its source; in Eaves a relative path or a topic.
+        time: Time of the occurrence as RFC 3339 text, exactly as it was received.
         dataschema: URI of the payload's schema.
-        extensions: Extension attributes, names lower-case a-z0-9.
+        extensions: Extension attributes by name; names have only lower-case a-z and 0-9.
     """
 
     id: str
@@ -78,7 +79,7 @@ class Event:
     extensions: Mapping[str, str] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, str]:
-        """Every attribute that is set, by its CloudEvents name."""
+        """Return every attribute that is set, by its CloudEvents name."""
         own = {
             "id": self.id,
             "source": self.source,
@@ -92,14 +93,14 @@ class Event:
         return {**{key: value for key, value in own.items() if value is not None}, **self.extensions}
 
     def with_extensions(self, **extensions: str) -> Event:
-        """A copy with these extension attributes added or replaced."""
+        """Return a copy with these extension attributes added or replaced."""
         return replace(self, extensions={**self.extensions, **extensions})
 
     def json(self) -> Any:
-        """The payload parsed as JSON.
+        """Parse the data as JSON.
 
         Raises:
-            EventError: When it isn't JSON.
+            EventError: When the data isn't JSON.
         """
         try:
             return parse_json(self.data)
@@ -108,16 +109,16 @@ class Event:
 
 
 def is_event(headers: Mapping[str, str]) -> bool:
-    """Whether a request claims to be a CloudEvent, in any mode (HTTP binding, section 3)."""
+    """Return whether a request claims to be a CloudEvent, in any content mode (HTTP binding, section 3)."""
     return _content_type(headers).startswith(STRUCTURED) or any(name.lower() == "ce-specversion" for name in headers)
 
 
 def decode(headers: Mapping[str, str], body: bytes) -> Event:
-    """Read one event from an HTTP message, binary or structured.
+    """Decode one event from an HTTP message in binary or structured mode.
 
     Raises:
         UnsupportedContentError: For batches and structured formats other than JSON.
-        EventError: For anything that is not a well-formed CloudEvents 1.0 event; the message names every fault.
+        EventError: When the message is not a well-formed CloudEvents 1.0 event; it names every fault.
     """
     content_type = _content_type(headers)
     if content_type.startswith(BATCH):
@@ -132,24 +133,24 @@ def decode(headers: Mapping[str, str], body: bytes) -> Event:
 
 
 def encode_binary(event: Event) -> tuple[dict[str, str], bytes]:
-    """Headers and body of an event in binary mode: the body is the data, unchanged.
+    """Return headers and body of an event in binary mode: the body is the unchanged data.
 
     Raises:
-        EventError: When no receiver could take it: a bad extension name, text that is not Unicode.
+        EventError: When the event is not valid, such as a bad extension name or text that is not Unicode.
     """
     from eaves import cloudevents_sdk
 
     headers, body = cloudevents_sdk.encode(_typed(event.attributes()), event.data)
     if event.time is not None:
-        headers["ce-time"] = event.time  # the SDK writes a datetime anew, which ends at the microsecond
+        headers["ce-time"] = event.time  # the SDK formats a datetime again, which truncates it to microseconds
     return headers, body
 
 
 def encode_structured(event: Event) -> tuple[dict[str, str], bytes]:
-    """Headers and body of an event in structured JSON mode: JSON data inline, anything else as base64.
+    """Return headers and body of an event in structured JSON mode: JSON data inline, other data as base64.
 
     Raises:
-        EventError: As `encode_binary`.
+        EventError: When the event is not valid, as in `encode_binary`.
     """
     from eaves import cloudevents_sdk
 
@@ -159,22 +160,22 @@ def encode_structured(event: Event) -> tuple[dict[str, str], bytes]:
 
 
 def event_id(source: str, position: str) -> str:
-    """The id of what was found at `position` of `source`: the same every time it is found."""
+    """Return the id of the item at `position` of `source`; it is the same every time."""
     return _hash(source, position)
 
 
 def reply_id(cause: Event, artifact_digest: str) -> str:
-    """The id of the answer of one artifact to one event: the same on every retry and every replica."""
+    """Return the id of one artifact's reply to one event; it is the same on every retry and every replica."""
     return _hash(cause.source, cause.id, artifact_digest)
 
 
 def source_uri(site: str, name: str) -> str:
-    """The `source` of what a named source or function at a site emits."""
+    """Return the `source` attribute for events of a named source or function at a site."""
     return f"/eaves/{site}/{name}"
 
 
 def _hash(*parts: str) -> str:
-    # surrogatepass: positions hold file names, and Linux's may be any bytes.
+    # surrogatepass: positions hold file names, which on Linux may be any bytes.
     return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
@@ -183,9 +184,9 @@ def _content_type(headers: Mapping[str, str]) -> str:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Whether data of this type is JSON; of none too (JSON event format, section 3.1.1).
+    """Return whether data of this type is JSON, which is also the default without a type (JSON event format, 3.1.1).
 
-    In structured mode it has no bytes of its own: whoever passes it on may write it anew.
+    In structured mode JSON data is not kept byte by byte: any intermediary may serialise it again.
     """
     media_type = (content_type or "application/json").partition(";")[0].strip().lower()
     return media_type.endswith(("/json", "+json"))
@@ -207,17 +208,17 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def _header_text(value: str) -> str:
-    """A header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2).
+    """Return a header's value as text: unquoted, then percent-decoded once (HTTP binding, section 3.1.3.2).
 
-    Bytes beyond ASCII are taken when they are UTF-8: the binding wants them percent-encoded, but Knative's broker and
-    the SDKs for Go, Java and JavaScript send them as they are. Python's HTTP libraries show each such byte as the
-    Latin-1 character of its number.
+    Bytes beyond ASCII are accepted when they are UTF-8: the binding wants them percent-encoded, but Knative's broker
+    and the SDKs for Go, Java and JavaScript send them raw. Python's HTTP libraries decode each such byte as the Latin-1
+    character with its number.
 
     Raises:
-        UnicodeDecodeError: When the bytes, or those that were percent-encoded, are not UTF-8.
+        UnicodeDecodeError: When the raw or the percent-encoded bytes are not UTF-8.
     """
     if not value.isascii():
-        with suppress(UnicodeEncodeError):  # text that is in no header of an HTTP message
+        with suppress(UnicodeEncodeError):  # text that can't come from a header of an HTTP message
             value = value.encode("latin-1").decode()
     if _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
@@ -233,10 +234,10 @@ def _decode_structured(body: bytes) -> Event:
 
 
 def decode_fields(fields: Any) -> Event:
-    """The event in parsed JSON, in structured mode or one of a batch.
+    """Build the event from parsed JSON, either in structured mode or one event of a batch.
 
     Raises:
-        EventError: When it is not a well-formed CloudEvents 1.0 event.
+        EventError: When the fields are not a well-formed CloudEvents 1.0 event.
     """
     if not isinstance(fields, dict):
         raise EventError(f"a structured CloudEvent is a JSON object, not a {type(fields).__name__}")
@@ -248,10 +249,10 @@ def decode_fields(fields: Any) -> Event:
 
 
 def _structured_data(fields: Mapping[str, Any]) -> bytes:
-    """The payload's bytes (JSON event format, section 3.1)."""
+    """Return the data as bytes (JSON event format, section 3.1)."""
     if "data_base64" in fields:
         try:
-            # base64.b64decode does the same with a copy of the text.
+            # base64.b64decode does the same, but copies the text.
             return binascii.a2b_base64(fields["data_base64"], strict_mode=True)
         except (binascii.Error, TypeError, ValueError) as error:
             raise EventError(f"data_base64 is not base64: {error}") from error
@@ -269,7 +270,7 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
 
 
 def _data_member(event: Event) -> dict[str, Any]:
-    """`data` or `data_base64`, whichever brings the payload back."""
+    """Return the member `data` or `data_base64`, whichever restores the data."""
     if not event.data:
         return {}
     if is_json(event.datacontenttype):
@@ -278,21 +279,21 @@ def _data_member(event: Event) -> dict[str, Any]:
             render_json(value)
         except ValueError:
             value = None
-        if value is not None:  # null would be no data at all
+        if value is not None:  # null would mean that the event has no data
             return {"data": value}
     return {"data_base64": base64.b64encode(event.data).decode()}
 
 
 def build_event(attributes: Mapping[str, Any], data: bytes) -> Event:
-    """The event of attributes as they were received, once they are found to be well-formed.
+    """Build the event from received attributes after checking that they are well-formed.
 
     Raises:
-        EventError: When they are not; the message names what is missing, or the first attribute that is wrong.
+        EventError: When they are not; the message names the missing attributes, or the first attribute that is wrong.
     """
     _check(attributes)
     texts = {name: value if isinstance(value, str) else _canonical(value) for name, value in attributes.items()}
     from eaves import (
-        cloudevents_sdk,  # with the first event: many a function never sees one before its first prediction
+        cloudevents_sdk,  # imported with the first event: many functions get no event before their first prediction
     )
 
     cloudevents_sdk.check(_typed(texts))
@@ -314,7 +315,7 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _canonical(value: str | int) -> str:
-    """JSON booleans and integers in their canonical string form (spec.md, type system)."""
+    """Return a JSON boolean or integer in its canonical string form (spec.md, type system)."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -362,10 +363,10 @@ def _check_text(name: str, value: str) -> None:
 
 
 def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Attributes as the SDK wants them.
+    """Return attributes with the types that the SDK expects.
 
     Raises:
-        EventError: For text that is not Unicode, and a time that is none.
+        EventError: When a text is not Unicode, or the time is not a timestamp.
     """
     for name, value in attributes.items():
         if not (name.isascii() and value.isascii()) and (_SURROGATE.search(name) or _SURROGATE.search(value)):

@@ -1,8 +1,8 @@
-"""What flowed through a platform, for people: the events accepted, newest kept, nothing promised.
+"""The history of a platform's accepted events, for people. It keeps the newest events and may lose any of them.
 
-A record, never a queue: losing it loses no event. Images are noted by size only. It is bounded by records and by
-bytes, and a damaged file is set aside rather than an obstacle: it is written without waiting for the disk, so a power
-cut may damage it.
+The history is a record and not a queue: losing it loses no event. It stores only the size of an image. The number of
+records and the bytes are bounded. A damaged file is set aside and replaced: writes don't wait for the disk, so a power
+failure may damage the file.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ from eaves.errors import PlatformError
 from eaves.events import Event
 
 KEEP = 10_000
-"""Records kept."""
+"""Number of records that are kept."""
 MAX_BYTES = 64_000_000
-"""Default size of the file, bytes: 10,000 usual records, well under a kilobyte each, and room for large ones."""
+"""Default size limit of the file, bytes: 10,000 usual records, each well under a kilobyte, and room for large ones."""
 MAX_TEXT = 2_000
-"""Characters kept of an event's JSON."""
+"""Maximum stored characters of an event's JSON."""
 MAX_ATTRIBUTE = 512
-"""Characters kept of one attribute."""
+"""Maximum stored characters of one attribute."""
 MAX_EXTENSIONS = 4_096
-"""Characters kept of all extension attributes together, their names included."""
+"""Maximum stored characters of all extension attributes together, including their names."""
 STEP = 10
-"""Records added between two looks at the size; twice as many are deleted at a time, so that no event waits long."""
+"""Records added between two checks of the size; each check deletes at most twice as many, so that no event waits
+long."""
 WAL_PAGES = 250
-"""Pages of SQLite's write-ahead log before it is copied into the file: 1 MB."""
+"""Pages of SQLite's write-ahead log before a checkpoint copies it into the file: 1 MB."""
 
 DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-"""Source: sqlite.org/rescode.html; extended codes have these in their lowest byte."""
+"""SQLite's error codes for a damaged file. Source: sqlite.org/rescode.html; extended codes have these in their lowest
+byte."""
 
 INCREMENTAL = 2
-"""Source: sqlite.org/pragma.html, auto_vacuum."""
+"""SQLite's value for incremental vacuum. Source: sqlite.org/pragma.html, auto_vacuum."""
 
 T = TypeVar("T")
 
@@ -49,18 +51,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One event that was accepted.
+    """One accepted event.
 
     Attributes:
-        seq: Its place in the order of arrival.
-        at: When, Unix seconds.
-        id: The event's id; this and the other attributes are cut at `MAX_ATTRIBUTE` characters.
+        seq: Position in the order of arrival.
+        at: Time of arrival, Unix seconds.
+        id: The event's id; this and the other attributes are truncated to `MAX_ATTRIBUTE` characters.
         type: The event's type.
         source: The event's source.
-        subject: The event's subject, "" without one.
-        extensions: The event's extension attributes, as many as `MAX_EXTENSIONS` has room for.
+        subject: The event's subject; empty when it has none.
+        extensions: The event's extension attributes, as many as fit into `MAX_EXTENSIONS` characters.
         size_bytes: Size of the event's data, bytes.
-        text: The event's data when that is JSON, cut at `MAX_TEXT` characters; "" otherwise.
+        text: The event's data when that is JSON, truncated to `MAX_TEXT` characters; empty otherwise.
     """
 
     seq: int
@@ -75,13 +77,13 @@ class Record:
 
 
 class History(Protocol):
-    """What flowed."""
+    """A history of accepted events."""
 
     def add(self, event: Event) -> None:
-        """Note one accepted event."""
+        """Record one accepted event."""
 
     def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        """The newest `limit` records with seq above `after`, oldest first."""
+        """Return the newest `limit` records with seq above `after`, oldest first."""
 
 
 _INSERT = (
@@ -101,16 +103,16 @@ CREATE TABLE IF NOT EXISTS records (
 
 
 class FileHistory:
-    """A history in one SQLite file; several processes may read it while one writes.
+    """A history in one SQLite file; several processes may read it while one process writes.
 
-    A damaged file is renamed to `NAME.damaged`, over an older one of that name, and an empty one is begun. A file that
-    can't be used for another reason is tried again with the next event.
+    A damaged file is renamed to `NAME.damaged`, which replaces an older file of that name, and an empty history is
+    created. A file that can't be used for another reason is tried again with the next event.
 
     Args:
         path: Path of the file.
-        max_bytes: Size that the file may have; beyond it the oldest records are deleted. SQLite's log beside it takes
-            a megabyte or two more.
-        clock: Clock that dates the records.
+        max_bytes: Size limit of the file, bytes; beyond it the oldest records are deleted. SQLite's write-ahead log
+            beside the file takes another megabyte or two.
+        clock: Clock for the times of the records.
     """
 
     def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, clock: Clock = SYSTEM) -> None:
@@ -125,7 +127,7 @@ class FileHistory:
         self._write(lambda db: None)
 
     def add(self, event: Event) -> None:
-        """Note one accepted event; a record that can't be written is missing, and refuses no event."""
+        """Record one accepted event. A record that can't be written is left out; the event stays accepted."""
         is_json = (event.datacontenttype or "").partition(";")[0].strip().lower().endswith(("/json", "+json"))
         text = event.data[:MAX_TEXT].decode(errors="replace") if is_json else ""
         attributes = [_cut(value or "") for value in (event.id, event.type, event.source, event.subject)]
@@ -134,10 +136,10 @@ class FileHistory:
         self._write(lambda db: self._insert(db, row))
 
     def read(self, *, after: int = 0, limit: int = 100) -> list[Record]:
-        """The newest `limit` records with seq above `after`, oldest first.
+        """Return the newest `limit` records with seq above `after`, oldest first.
 
         Raises:
-            PlatformError: When the file can't be read, other than for damage.
+            PlatformError: When the file can't be read for a reason other than damage.
         """
         try:
             return self._attempt(lambda db: _select(db, after, limit))
@@ -151,7 +153,7 @@ class FileHistory:
             self._close()
 
     def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Do something with the file; log the first of several failures, and the end of them."""
+        """Run an operation on the file; log the first of consecutive failures, and their end."""
         try:
             self._attempt(work)
         except (sqlite3.Error, OSError) as error:
@@ -164,7 +166,7 @@ class FileHistory:
             self._failing = False
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do something with the file; when it turns out to be damaged, once more with an empty one."""
+        """Run an operation on the file; when the file turns out to be damaged, run it again on an empty one."""
         with self._lock:
             if self._closed:
                 raise sqlite3.ProgrammingError("the history is closed")
@@ -181,12 +183,12 @@ class FileHistory:
             self._db = _connect(self._path, check_same_thread=False)
             self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # the file can shrink, a few pages at a time
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=OFF")  # may be lost with the power; the event itself is in the spool
+            self._db.execute("PRAGMA synchronous=OFF")  # a power failure may lose writes; the event is in the spool
             self._db.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
             self._db.execute(f"PRAGMA journal_size_limit={2 * WAL_PAGES * 4096}")
             self._db.execute(_SCHEMA)
             if _ask(self._db, "auto_vacuum") != INCREMENTAL:
-                self._db.execute("VACUUM")  # rewrites a file of an older version, so that it can shrink from now on
+                self._db.execute("VACUUM")  # rewrites a file of an older version, so that it can shrink afterwards
         return self._db
 
     def _close(self) -> None:
@@ -210,7 +212,7 @@ class FileHistory:
             self._trim(db, last)
 
     def _trim(self, db: sqlite3.Connection, last: int) -> None:
-        """Delete the oldest records beyond either bound, a few at a time, and give their pages back."""
+        """Delete the oldest records beyond either limit, a few at a time, and free their pages."""
         pages, free, max_pages = (
             _ask(db, "page_count"),
             _ask(db, "freelist_count"),
@@ -222,11 +224,11 @@ class FileHistory:
 
 
 def read_history(path: Path, *, limit: int = 100) -> list[Record]:
-    """The newest `limit` records of a history that another process may be writing, oldest first.
+    """Return the newest `limit` records of a history that another process may be writing, oldest first.
 
     Args:
-        path: Path of the file; nothing has flowed when it isn't there.
-        limit: Most records to return.
+        path: Path of the file; when it doesn't exist the history is empty.
+        limit: Maximum number of records.
 
     Raises:
         PlatformError: When the file can't be read.
@@ -242,7 +244,7 @@ def read_history(path: Path, *, limit: int = 100) -> list[Record]:
 
 
 def _connect(database: Path | str, **options: Any) -> sqlite3.Connection:
-    """Open a file, each statement a transaction of its own; bytes that are no UTF-8 show as U+FFFD."""
+    """Open a file in autocommit mode; bytes that are not UTF-8 are read as U+FFFD."""
     db: sqlite3.Connection = sqlite3.connect(database, isolation_level=None, timeout=5, **options)
     db.text_factory = lambda content: content.decode(errors="replace")
     return db
@@ -268,7 +270,7 @@ def _select(db: sqlite3.Connection, after: int, limit: int) -> list[Record]:
 
 
 def _parse(text: str) -> dict[str, str]:
-    """Return recorded extensions; none when the record is damaged."""
+    """Parse recorded extensions; return none when the record is damaged."""
     try:
         values = json.loads(text)
     except ValueError:
@@ -285,7 +287,7 @@ def _ask(db: sqlite3.Connection, pragma: str) -> int:
 
 
 def _cut(text: str) -> str:
-    """Return the beginning of an attribute, without what UTF-8 can't hold."""
+    """Truncate an attribute, and replace characters that UTF-8 can't encode."""
     return text[:MAX_ATTRIBUTE].encode(errors="replace").decode()
 
 

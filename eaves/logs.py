@@ -1,7 +1,7 @@
-"""How entry points set up logging: JSON lines where a machine reads them, plain lines on a terminal.
+"""Logging setup for entry points: JSON lines for machines, plain lines on a terminal.
 
-Whatever a record holds, passwords and tokens in addresses are replaced by `***`. Library code only calls
-`getLogger(__name__)`; nothing but a process's entry point calls `configure`.
+Passwords and tokens in addresses are replaced by `***` in every record. Library code only calls `getLogger(__name__)`;
+only a process's entry point calls `configure`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=MappingProxy
 
 
 def bind(**fields: str) -> None:
-    """Add fields to every record that this thread logs from now on, and threads with a copy of its context."""
+    """Add fields to every later record of this thread, and of threads that get a copy of its context."""
     _bound.set({**_bound.get(), **fields})
 
 
 class BoundFields(logging.Filter):
-    """Adds the fields that a thread has bound to its records; what a call passes as `extra` stands."""
+    """Filter that adds the fields bound to a thread to its records; fields of a call's `extra` are not replaced."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add them; no record is left out."""
+        """Add the bound fields; no record is dropped."""
         for name, value in _bound.get().items():
             if not hasattr(record, name):
                 setattr(record, name, value)
@@ -41,10 +41,10 @@ class BoundFields(logging.Filter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what a call passes as `extra` becomes fields of it."""
+    """Formatter with one JSON object per line; the items of a call's `extra` become fields of the object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON."""
+        """Return the record as one line of JSON."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
         fields = {
@@ -60,17 +60,17 @@ class JsonFormatter(logging.Formatter):
 
 
 class PlainFormatter(logging.Formatter):
-    """One line of text for a terminal, whatever the message holds; a traceback follows on lines of its own."""
+    """Formatter with one line of text for a terminal; a traceback follows on further lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line, with line breaks and what could steer a terminal made visible."""
+        """Return the line, with line breaks and terminal control characters escaped."""
         return escape(redact(super().formatMessage(record)), keep="")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """The traceback, with what could steer a terminal made visible."""
+        """Return the traceback, with terminal control characters escaped."""
         return escape(redact(super().formatException(ei)))
 
 
@@ -79,14 +79,14 @@ def configure(*, level: int = logging.INFO, as_json: bool | None = None) -> None
 
     Args:
         level: Lowest level shown.
-        as_json: JSON lines or plain text; None: JSON unless stderr is a terminal.
+        as_json: True for JSON lines, False for plain text; None: JSON unless stderr is a terminal.
     """
     plain = sys.stderr.isatty() if as_json is None else not as_json
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(BoundFields())
     handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # It logs the whole address, with a password that was filled in, for each answer whose headers are malformed.
+    # It logs the whole address, including a password, for each response with malformed headers.
     logging.getLogger("urllib3.connection").setLevel(logging.ERROR)
-    # Python remembers each warning it has shown, and a sender can have Pillow make a new one with every image.
+    # Python remembers each warning that it has shown, and a sender can make Pillow emit a new one with every image.
     warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,12 +1,12 @@
-"""What a file is by its name and its first bytes, without a decoder: all that a source needs to know of an image."""
+"""Media types by file name and first bytes, without a decoder: all that a source needs to know of an image."""
 
 from __future__ import annotations
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Of the formats that `eaves.images` decodes."""
+"""File suffixes of the formats that `eaves.images` decodes."""
 UNSUPPORTED_SUFFIXES = (".heic", ".heif", ".avif")
-"""Of the formats that phones and some cameras write and that `eaves.images` doesn't decode; docs/01-training.md has the
-reason."""
+"""File suffixes of formats that phones and some cameras write and that `eaves.images` doesn't decode;
+docs/01-training.md has the reason."""
 UNKNOWN = "application/octet-stream"
 
 _MAGIC = (
@@ -20,7 +20,7 @@ _MAGIC = (
 
 
 def sniff(data: bytes) -> str:
-    """Media type by the first bytes, `application/octet-stream` when unknown."""
+    """Return the media type by the first bytes; `application/octet-stream` when unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), UNKNOWN)

@@ -1,6 +1,6 @@
-"""Telling others that a model's container image is at a registry: `dev.eaves.model.published.v1`.
+"""Announcement of a published model with the event `dev.eaves.model.published.v1`.
 
-The event is made of what it is about and nothing else, so a step that is repeated sends the same one again.
+The event is built only from the model's own data, so a repeated step sends the same event again.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from eaves.event_schemas import schema_uri
 from eaves.events import MODEL_PUBLISHED, Event, event_id, source_uri
 
 BACKOFF = Backoff(retry=8, first_s=1.0, cap_s=60.0)
-"""About three minutes: a broker that is restarted is back by then."""
+"""Retries over about three minutes, within which a restarted broker is available again."""
 TIMEOUT_S = 30.0
 
 
 def build_publication(artifact: Artifact, image: str, *, site: str) -> Event:
-    """The event that says: this model's container image is there.
+    """Build the event for a model whose container image is at the registry.
 
     Args:
-        artifact: What it holds.
-        image: Its name by digest, `HOST/REPOSITORY@sha256:...`.
-        site: In the event's source.
+        artifact: The artifact in the container image.
+        image: The container image by digest, `HOST/REPOSITORY@sha256:...`.
+        site: Name of the site, for the event's source.
     """
     manifest = artifact.manifest
     source = source_uri(site, manifest.name)
@@ -62,18 +62,18 @@ def announce(
     pause: Callable[[float], object] = time.sleep,
     say: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Send it until it is taken.
+    """Send the event until the sink accepts it.
 
     Args:
-        event: From `build_publication`.
-        url: The sink.
-        client: Sends.
-        backoff: How often, how long apart.
-        pause: Waits so many seconds.
-        say: Told what failed, before each wait.
+        event: Event from `build_publication`.
+        url: Address of the sink.
+        client: Client that sends the event.
+        backoff: Number of retries and the pauses between them.
+        pause: Waits for a number of seconds.
+        say: Called with a description of each failure, before each pause.
 
     Raises:
-        DeliveryError: It was refused, or not taken in all that time.
+        DeliveryError: When the sink refuses the event, or doesn't accept it within all retries.
     """
     failures = 0
     while True:
@@ -83,14 +83,14 @@ def announce(
             decided = choose_action(answer.status)
             if decided is DeliveryAction.DONE:
                 return
-            told, retry_after_s = f"{url} {describe_response(answer.status, answer.body)}", answer.retry_after_s
+            failure, retry_after_s = f"{url} {describe_response(answer.status, answer.body)}", answer.retry_after_s
         except DeliveryError as error:
-            decided, told = DeliveryAction.RETRY, error.message
+            decided, failure = DeliveryAction.RETRY, error.message
         failures += 1
         if decided is DeliveryAction.REFUSED or backoff.exhausted(failures):
             raise DeliveryError(
-                f"the event that the model is published was not taken: {told}",
+                f"the event that the model is published was not taken: {failure}",
                 hint="the container image is at the registry; mend the sink, then run the same command again",
             )
-        say(f"{told}; trying again")
+        say(f"{failure}; trying again")
         pause(backoff.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

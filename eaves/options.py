@@ -1,4 +1,4 @@
-"""Command-line options made from a section's settings: flag, environment variable, help and docs are one table."""
+"""Command-line options from a section's settings: flags, environment variables, help and docs come from one table."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def settings_options(
     cls: type, *, section: str = "", defaults: Mapping[str, str] | None = None
 ) -> Callable[[Command], Command]:
-    """Decorate a click command with one option per scalar setting of `cls`.
+    """Decorate a click command with one option for each scalar setting of `cls`.
 
-    The command receives them as keyword arguments named by `parameter_name`; `given` sorts them out again. Defaults
-    stay in the settings: an option that isn't given is None.
+    The command receives them as keyword arguments with the names of `parameter_name`; `given` converts them back.
+    Defaults stay in the settings: an option that isn't given is None.
 
     Args:
         cls: The section's dataclass.
-        section: Dotted path the section stands at in eaves.yaml, with its trailing dot; it names the variables.
-        defaults: The help tells defaults: those of the settings, but for these, which the command has of its own.
+        section: Dotted path of the section in eaves.yaml, with its trailing dot; it becomes part of the variables'
+            names.
+        defaults: Defaults of the command's own, for its help; other settings show their own default. None: show no
+            defaults.
     """
-    import click  # a function that is told everything by its environment never pays for it
+    import click  # a function that gets all settings from its environment never imports it
 
     def decorate(command: Command) -> Command:
         for leaf in reversed([leaf for leaf in iter_leaves(cls, section) if is_scalar(leaf.type)]):
@@ -50,19 +52,19 @@ def settings_options(
 
 
 def _tell_default(default: Any, own: str) -> str:
-    """A setting's default for its help; empty where it has none that says anything."""
+    """Return the help text for a setting's default; empty when the default says nothing."""
     if not own and (default is None or isinstance(default, bool) or str(default) in ("", "MISSING")):
         return ""
     return f"default: {own or default}; "
 
 
 def parameter_name(path: str) -> str:
-    """The Python name of a setting's option."""
+    """Return the Python name of a setting's option."""
     return path.replace(".", "__")
 
 
 def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted path to value, for those settings of `cls` that the command line names."""
+    """Return dotted path to value for those settings of `cls` that the command line sets."""
     paths = [leaf.path for leaf in iter_leaves(cls) if is_scalar(leaf.type)]
     return {
         path: parameters[parameter_name(path)] for path in paths if parameters.get(parameter_name(path)) is not None
@@ -70,18 +72,18 @@ def given(cls: type, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_settings(cls: type[T], parameters: Mapping[str, Any], *layers: SettingsLayer, section: str = "") -> T:
-    """A section from files (`layers`), this process's environment and the command line, in rising precedence.
+    """Build a section from files (`layers`), the process's environment and the command line, in rising precedence.
 
-    For `__main__` modules and `eaves.cli` only: it reads the environment.
+    Only `__main__` modules and `eaves.cli` may call this, because it reads the environment.
 
     Raises:
-        ConfigError: With every fault.
+        ConfigError: When there are faults; it holds all of them.
     """
     return build(cls, *layers, env_layer(cls, os.environ, section), flag_layer(given(cls, parameters)))
 
 
 def report_errors(main: Callable[[], Any]) -> None:
-    """Run a click command as a process's main: an EavesError becomes `error:` and `try:` lines and its exit code."""
+    """Run a click command as a process's main; an EavesError is printed and sets the exit code."""
     try:
         main()
     except EavesError as error:
@@ -90,7 +92,7 @@ def report_errors(main: Callable[[], Any]) -> None:
 
 
 def print_error(error: EavesError) -> None:
-    """What failed and what to do, on stderr."""
+    """Print an error's message and hint to stderr."""
     for line in error.message.split("\n"):
         sys.stderr.write(f"error: {escape(line)}\n")
     if error.hint:
@@ -98,12 +100,12 @@ def print_error(error: EavesError) -> None:
 
 
 def warn_of_variables(*tables: tuple[type, str]) -> None:
-    """Log a warning for each environment variable of this process that Eaves doesn't read, or knows by another name.
+    """Log a warning for each environment variable that Eaves doesn't read, or that has a new name.
 
-    For `__main__` modules only, once, after logging is set up.
+    Only `__main__` modules call this, once, after logging is configured.
 
     Args:
-        tables: Dataclass of each section that the process reads, and the dotted path it stands at in eaves.yaml.
+        tables: Dataclass of each section that the process reads, with its dotted path in eaves.yaml.
     """
     leaves = [leaf for cls, section in tables for leaf in iter_leaves(cls, section)]
     for text in find_variable_warnings(os.environ, leaves):

@@ -1,4 +1,4 @@
-"""Problem documents: an error as the body of an HTTP answer. Every server of ours writes them, every client reads them.
+"""Problem documents: errors as bodies of HTTP responses. Every Eaves server writes them, and every client reads them.
 
 Source: RFC 9457.
 """
@@ -15,26 +15,28 @@ from eaves.errors import EavesError
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:eaves:problem:"
 MAX_BYTES = 700
-"""A broker keeps 1,024 bytes of a failed answer as base64 in `knativeerrordata`; 700 bytes fit."""
+"""Maximum size of a document, bytes. A broker keeps 1,024 bytes of a failed response as base64 in `knativeerrordata`;
+700 bytes fit."""
 _TEXTS = {"detail": 20, "hint": 0, "error": 20}
-"""Members that may hold foreign text of any length, in the order in which they are cut, and what is left at least."""
+"""Members that may hold foreign text of any length, in the order in which they are truncated, with their minimum
+characters."""
 
 
 def build_problem(
     status: int, detail: str, hint: str | None = None, *, kind: str = "", protocol_error: bool = False
 ) -> bytes:
-    """A document of at most `MAX_BYTES`; its texts are cut until it fits.
+    """Build a document of at most `MAX_BYTES`; its texts are truncated until it fits.
 
-    Args:
-        status: HTTP status.
+    status: HTTP status.
         detail: What is wrong.
+        hint: What helps; None leaves the member out.
         hint: What helps; without one the document has no such member.
-        kind: Last part of its `type`; `http-STATUS` when it is empty.
-        protocol_error: Whether it has `error` too, the one member that the Open Inference Protocol asks for.
+        kind: Last part of the document's `type`; empty: `http-STATUS`.
+        protocol_error: Whether to add `error`, the only member that the Open Inference Protocol requires.
     """
     kind = kind or f"http-{status}"
     document: dict[str, Any] = {"type": TYPE_PREFIX + kind, "title": kind.replace("-", " "), "status": status}
-    document["detail"] = detail[:MAX_BYTES]  # by far the longest that may fit: a message may hold a whole body
+    document["detail"] = detail[:MAX_BYTES]  # a bound for speed: a message may hold a whole body
     if protocol_error:
         document["error"] = detail[:200]
     if hint:
@@ -45,28 +47,28 @@ def build_problem(
 
 
 def error_type(cls: type[EavesError]) -> str:
-    """The last part of a problem's `type`; a class that a handler.py derives has that of ours."""
+    """Return the last part of a problem's `type`; a handler.py's own class has the type of its base."""
     name = next(one.__name__ for one in cls.__mro__ if one.__module__ == EavesError.__module__)
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name.removesuffix("Error")).lower()
 
 
 def parse_problem(body: bytes | str) -> Mapping[str, Any]:
-    """The members of a problem document; empty when the body is no JSON object. No member's type is checked."""
+    """Parse the members of a problem document; empty for other bodies. The members' types are unchecked."""
     try:
         document = json.loads(body)
-    except (ValueError, RecursionError):  # cut after 1,024 bytes, say
+    except (ValueError, RecursionError):  # for example truncated after 1,024 bytes
         return {}
     return document if isinstance(document, dict) else {}
 
 
 def find_kind(document: Mapping[str, Any]) -> str:
-    """The last part of the `type` of a document of ours; empty for any other."""
+    """Return the last part of the `type` of an Eaves problem document; empty for any other document."""
     kind = str(document.get("type", ""))
     return kind.removeprefix(TYPE_PREFIX) if kind.startswith(TYPE_PREFIX) else ""
 
 
 def _shorten(document: dict[str, Any], name: str, kept: int) -> None:
-    """Cut one text of the document until the whole fits, in bytes as sent, or `kept` characters are left."""
+    """Truncate one text until the document fits, in bytes as sent, or `kept` characters are left."""
     text = str(document.get(name, ""))
     while len(text) > kept and (excess := len(json.dumps(document)) - MAX_BYTES) > 0:
         # One character takes up to 12 bytes: an escaped surrogate pair.

@@ -1,7 +1,7 @@
-"""`python -P -m eaves.reachability JSON`: tries to connect to addresses from where it runs, and writes what came of it.
+"""Connection test: `python -P -m eaves.reachability JSON` connects to addresses and writes the results.
 
-`eaves doctor` runs it in a pod, since only a pod of the site sees what an agent there would see: the cluster's DNS, its
-network policies and its routes. Nothing is sent but what TCP and TLS send to connect.
+`eaves doctor` runs it in a pod, because only a pod of the site has the DNS, network policies and routes that an agent
+there has. It sends nothing but what TCP and TLS need to connect.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 TLS = "tls://"
-"""Begins an address at which a TLS handshake is tried as well."""
+"""Prefix of an address at which a TLS handshake is tried as well."""
 TIMEOUT_S = 5.0
-"""Longest wait for one connection, and again for its handshake, seconds."""
+"""Time limit for one connection, and again for its handshake, seconds."""
 AT_ONCE = 16
 MESSAGE_CHARACTERS = 160
-"""Longest message of an attempt: a pod's termination message has 4,096 bytes in all.
-
-Source: Kubernetes, `terminationMessagePath`."""
+"""Maximum characters of a result's message: a pod's termination message has 4,096 bytes in all. Source: Kubernetes,
+`terminationMessagePath`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReachabilityTarget:
-    """One address to try.
+    """One address to connect to.
 
     Attributes:
         address: `HOST:PORT`, or `tls://HOST:PORT`.
-        authorities: File with certificate authorities to trust beside the system's, as PEM; empty or missing: none.
+        authorities: Path of a PEM file with certificate authorities to trust beside the system's; empty or missing:
+            none.
     """
 
     address: str
@@ -41,12 +41,12 @@ class ReachabilityTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
-    """What came of an attempt.
+    """Result of one attempt to connect.
 
     Attributes:
-        address: As it was given.
-        failed: What failed: `name` (its host has no address), `connection`, `certificate`, `tls`; empty: nothing.
-        message: Why; empty when nothing failed.
+        address: Address as it was given.
+        failed: Failed step: `name` (the host has no address), `connection`, `certificate`, `tls`; empty: none.
+        message: Why it failed; empty when nothing failed.
     """
 
     address: str
@@ -55,10 +55,10 @@ class Reached:
 
 
 def parse_address(address: str) -> tuple[str, int, bool]:
-    """Host, port, and whether TLS is tried. An IPv6 address stands in brackets.
+    """Return host, port, and whether TLS is tried. An IPv6 address is written in brackets.
 
     Raises:
-        ValueError: When it is no `HOST:PORT`.
+        ValueError: When the address is not `HOST:PORT`.
     """
     host, _, port = address.removeprefix(TLS).rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
@@ -67,7 +67,7 @@ def parse_address(address: str) -> tuple[str, int, bool]:
 
 
 def reach(attempt: ReachabilityTarget, *, timeout_s: float = TIMEOUT_S) -> Reached:
-    """Try one address."""
+    """Try to connect to one address."""
 
     def failed(what: str, why: object) -> Reached:
         return Reached(address=attempt.address, failed=what, message=str(why)[:MESSAGE_CHARACTERS])
@@ -83,7 +83,7 @@ def reach(attempt: ReachabilityTarget, *, timeout_s: float = TIMEOUT_S) -> Reach
     except ssl.SSLCertVerificationError as error:
         return failed("certificate", error.verify_message)
     except ssl.SSLError as error:
-        if "ALERT" not in str(error.reason):  # an alert is an answer: it asks for the client's certificate, say
+        if "ALERT" not in str(error.reason):  # an alert is a response; the server may ask for a client certificate
             return failed("tls", error.reason or error)
     except TimeoutError:
         return failed("connection", f"no answer within {timeout_s:g} s")
@@ -93,18 +93,18 @@ def reach(attempt: ReachabilityTarget, *, timeout_s: float = TIMEOUT_S) -> Reach
 
 
 def reach_all(attempts: Sequence[ReachabilityTarget]) -> list[Reached]:
-    """Try all of them side by side; in their order."""
+    """Try to connect to all addresses in parallel; the results have their order."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         return list(threads.map(reach, attempts))
 
 
 def to_text(attempts: Iterable[ReachabilityTarget]) -> str:
-    """Attempts as the command takes them."""
+    """Return the targets as the command's argument."""
     return json.dumps([asdict(attempt) for attempt in attempts])
 
 
 def parse_report(text: str) -> list[Reached]:
-    """What the command wrote; a last line that was cut off is left out."""
+    """Parse the command's output; a truncated last line is left out."""
     found = []
     for line in text.splitlines():
         try:
@@ -122,7 +122,7 @@ def _trusting(authorities: str) -> ssl.SSLContext:
 
 
 def main() -> None:
-    """Arguments: the attempts, and the file that is written to beside the standard output."""
+    """Run the command; its arguments are the targets, and files to write the results to beside standard output."""
     found = reach_all([ReachabilityTarget(**values) for values in json.loads(sys.argv[1])])
     text = "".join(f"{json.dumps({key: value for key, value in asdict(one).items() if value})}\n" for one in found)
     sys.stdout.write(text)

@@ -1,7 +1,7 @@
-"""The recipe: how an image's bytes become the model's input, as data.
+"""The recipe: data that defines how an image's bytes become the model's input.
 
-Training, conversion and serving all call `Recipe.tensor`, so what is served is what was trained. A recipe travels in
-the run and in the artifact's manifest, and its digest keys every cache of features.
+Training, conversion and serving all call `Recipe.tensor`, so serving prepares images exactly as training did. A recipe
+is stored in the run and in the artifact's manifest, and its digest is part of the key of every feature cache.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _FILTERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Decode, resize, scale and layout.
+    """Definition of how an image is decoded, resized, scaled and laid out.
 
     Attributes:
         height: Rows of the model's input, pixels.
         width: Columns of the model's input, pixels.
         resize: `stretch` both sides; `crop` the centre to the input's shape first; `pad` the rest with grey 128.
         filter: Resampling, antialiased: `bilinear`, `bicubic` or `lanczos`.
-        dtype: `uint8`: the graph itself multiplies and adds; `float32`: this code does.
-        multiply: Factor on pixels 0..255.
-        add: Added after multiplying.
+        dtype: `uint8`: the graph itself multiplies and adds; `float32`: the recipe does.
+        multiply: Factor for pixels 0..255.
+        add: Number added after multiplying.
         layout: Order of axes; only `NHWC` so far.
-        version: Of this meaning of these fields.
+        version: Version of the meaning of these fields.
     """
 
     height: int
@@ -58,29 +58,29 @@ class Recipe:
     version: int = VERSION
 
     def tensor(self, data: bytes, *, max_pixels: int = MAX_PIXELS) -> Tensor:
-        """Encoded bytes to one example.
+        """Convert encoded bytes into one example.
 
         Returns:
-            tensor: (height, width, 3), dtype as the recipe says.
+            (height, width, 3), in the recipe's dtype.
 
         Raises:
-            ImageError: As `eaves.images.pixels.decode`.
+            ImageError: When the image can't be decoded, see `eaves.images.pixels.decode`.
         """
         return self.prepare(load(data, at_least=(self.height, self.width), max_pixels=max_pixels))
 
     def apply(self, image: Pixels) -> Tensor:
-        """Decoded pixels to one example.
+        """Convert decoded pixels into one example.
 
         Args:
             image: (H, W, 3) uint8, RGB.
 
         Returns:
-            tensor: (height, width, 3), dtype as the recipe says.
+            (height, width, 3), in the recipe's dtype.
         """
         return self.prepare(Image.fromarray(image))
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """As `apply`, of an image as `decoder.load` gives it, without copying it into an array and back."""
+        """Convert an image from `decoder.load` into one example, without copying it into an array and back."""
         pixels = np.asarray(self._resized(image))
         if self.dtype == "uint8":
             return pixels
@@ -94,7 +94,7 @@ class Recipe:
             return image.resize(size, method)
         scale = (max if self.resize == "crop" else min)(self.width / image.width, self.height / image.height)
         if self.resize == "crop":
-            # Rounding may make one of them a hair larger than the image, which Pillow refuses.
+            # Rounding may make one side slightly larger than the image, which Pillow refuses.
             wide, high = min(self.width / scale, image.width), min(self.height / scale, image.height)
             left, top = (image.width - wide) / 2, (image.height - high) / 2
             return image.resize(
@@ -106,19 +106,20 @@ class Recipe:
         return canvas
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the recipe as plain data for JSON."""
         return asdict(self)
 
     def digest(self) -> str:
-        """sha256 of the canonical JSON, hex."""
+        """Return the sha256 of the canonical JSON, hex."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
 
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
-    """Read a recipe from a manifest.
+    """Parse a recipe from a manifest.
 
     Raises:
-        ArtifactError: When it holds what this version doesn't understand: better not served than served differently.
+        ArtifactError: When it holds a field or value that this version doesn't know; serving it could give wrong
+            results.
     """
     if not isinstance(values, Mapping):
         raise ArtifactError(f"the recipe is not a mapping but a {type(values).__name__}")

@@ -1,7 +1,7 @@
-"""Whether a request to loopback may come from a web page of elsewhere, by its headers Host and Origin.
+"""Check of the headers Host and Origin, to refuse requests to loopback that a web page from elsewhere may have sent.
 
-A page of any site can have the browser of this machine send requests to loopback. It does so straight, and then the
-browser says where the page is from (Origin); or by a name of its own that it has led to loopback meanwhile (DNS
+A page of any site can make the browser on this machine send requests to loopback. It can do so directly, and then the
+browser names the page's origin (Origin). Or it uses a host name of its own that now resolves to loopback (DNS
 rebinding), and then that name is the Host.
 
 Source: Fetch standard, section 3.1, `Origin`; RFC 9112, section 3.2, Host.
@@ -17,11 +17,11 @@ HINT = "call it as http://127.0.0.1 or http://localhost, from a program of this 
 
 
 def find_foreign(host: str, origin: str | None) -> str:
-    """Why a request to loopback may come from a web page of elsewhere; empty when it doesn't.
+    """Return why a request to loopback may come from a foreign web page; empty when it doesn't.
 
     Args:
-        host: Its header Host, empty without one.
-        origin: Its header Origin, None without one.
+        host: The request's Host header; empty without one.
+        origin: The request's Origin header; None without one.
     """
     if not is_loopback(f"//{host}"):
         return f"only programs of this machine may call this address, and Host is {host[:80]!r}"
@@ -31,7 +31,7 @@ def find_foreign(host: str, origin: str | None) -> str:
 
 
 def is_same_site(host: str, origin: str) -> bool:
-    """Whether an Origin is the host that the request is sent to."""
+    """Return whether an Origin is the host that the request is sent to."""
     try:
         return urlsplit(origin).netloc.lower() == host.lower() != ""
     except ValueError:
@@ -39,7 +39,7 @@ def is_same_site(host: str, origin: str) -> bool:
 
 
 def listens_on_loopback(host: str) -> bool:
-    """Whether an address that a server listens on is reached from this machine alone.
+    """Return whether the address that a server listens on is reachable only from this machine.
 
     Args:
         host: A name or an address, without brackets.
@@ -48,7 +48,7 @@ def listens_on_loopback(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a URL, or `//` and a host, names this machine's loopback."""
+    """Return whether a URL, or `//` and a host, names this machine's loopback."""
     try:
         name = urlsplit(address).hostname or ""
         return name in _USUAL or ip_address(name).is_loopback

@@ -1,4 +1,4 @@
-"""`python -P -m functions`: one function process, the command of its container image."""
+"""The command `python -P -m functions`: one function process, the command of its container image."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from functions.start_timing import StartTiming
 
 
 def main() -> None:
-    """Serve as flags and environment say.
+    """Serve with the settings from flags and environment.
 
-    click is imported for flags and `--help` only: a platform sets environment variables, and its 20 ms are a tenth of
-    a cold start.
+    click is imported only for flags and `--help`: a platform sets environment variables, and the import's 20 ms are a
+    tenth of a cold start.
     """
     timing = StartTiming()
-    # Who is process 1 in its container isn't ended by a signal that it doesn't handle. Nothing is accepted yet.
+    # Process 1 of a container isn't ended by a signal that it doesn't handle. Nothing is accepted yet.
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-    gc.disable()  # until everything is imported: what is made until then stays, and looking through it takes 13 ms
+    gc.disable()  # until all imports are done: their objects stay, and scanning them takes 13 ms
     if sys.argv[1:]:
         build_command(timing)()
     else:
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def build_command(timing: StartTiming) -> Any:
-    """The click command."""
+    """Build the click command."""
     import click
 
     @click.command("functions", context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,17 +46,17 @@ def build_command(timing: StartTiming) -> Any:
 
 
 def serve(settings: FunctionSettings, timing: StartTiming) -> None:
-    """Load the model and answer until the process is told to end."""
+    """Load the model and serve until the process is asked to end."""
     logs.configure(as_json=settings.log_json)
     warn_of_variables((FunctionSettings, ""))
     timing.mark("settings")
-    # Before the server's part: two threads that import take turns at the interpreter's lock, and both end late. What
-    # the model's own thread does then, opening the session and a first run, needs no lock.
+    # Imported before the server's part: two threads that import alternate on the interpreter's lock, and both finish
+    # late. The model's own thread then opens the session and does a first run, which need no lock.
     timing.import_modules("numpy", "eaves.onnxruntime", "PIL.Image", "functions.model.model_loading")
     from functions.model.model_loading import LoadingModel
     from functions.process_usage import give_memory_back
 
-    give_memory_back()  # before there are threads, which keep the arena that they begin with
+    give_memory_back()  # before there are threads, which keep the arena that they start with
     model = LoadingModel(settings, timing)
     model.start()
     timing.import_modules("flask", "functions.http.app", "functions.http.server")
@@ -65,11 +65,13 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
     from functions.http.server import STOP_SIGNALS, Server
 
     concurrency = settings.concurrency or count_usable_cpus()
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until it can finish what its socket takes from here on
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, STOP_SIGNALS
+    )  # until the server can finish what its socket accepts from here on
     app = create_app(model, settings, concurrency=concurrency, environ=os.environ)
     server = Server(app, settings, concurrency=concurrency, on_stop=model.drain)
     timing.mark("listening")
-    # For the first event. A first image needn't wait for it, and an event's sender waits beside the golden check.
+    # Imported for the first event. A first image needn't wait for it, and an event waits for the golden check anyway.
     threading.Thread(target=importlib.import_module, args=["eaves.cloudevents_sdk"], name="sdk", daemon=True).start()
     gc.freeze()
     gc.enable()
@@ -77,6 +79,6 @@ def serve(settings: FunctionSettings, timing: StartTiming) -> None:
 
 
 if __name__ == "__main__":
-    # numpy here only copies; its pool of threads costs start and memory
+    # numpy only copies here; its thread pool costs start time and memory
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     report_errors(main)

@@ -1,4 +1,4 @@
-"""Bounded work: so many predictions at once, so many waiting, so many bytes, and a clear no to the rest."""
+"""Bounded work: limits of concurrent predictions, waiting requests and bytes; everything beyond is refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eaves.errors import OverloadedError
 
 
 class Admission:
-    """A counting gate with a bounded queue.
+    """A counting semaphore with a bounded queue.
 
     Args:
-        concurrency: How many may be inside.
-        queue: How many may wait.
+        concurrency: Maximum number of requests that hold a permit.
+        queue: Maximum number of requests that wait.
     """
 
     def __init__(self, *, concurrency: int, queue: int) -> None:
@@ -25,7 +25,7 @@ class Admission:
 
     @contextmanager
     def queue_slot(self) -> Iterator[None]:
-        """Be let in, to wait for a turn or to do what needs none.
+        """Reserve a queue slot, to wait for a permit or for work that needs none.
 
         Raises:
             OverloadedError: At once, when the queue is full.
@@ -45,21 +45,21 @@ class Admission:
 
     @contextmanager
     def permit(self) -> Iterator[None]:
-        """Wait for a turn; ask for a place first."""
+        """Wait for a permit; the caller holds a queue slot."""
         with self._slots:
             yield
 
     @property
     def inside(self) -> int:
-        """How many have a place."""
+        """Number of requests that hold a queue slot."""
         return self._inside
 
 
 class FetchMemory:
-    """Memory for what is fetched, shared by all who fetch: nobody knows how much it is before it is there.
+    """Memory budget of all fetches together, as the size of fetched data isn't known in advance.
 
     Args:
-        size_bytes: Of all together.
+        size_bytes: Size of the budget, bytes.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -68,10 +68,10 @@ class FetchMemory:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """What takes a number of bytes more, until the end.
+        """Return a function that reserves a further number of bytes until the end of the block.
 
         Raises:
-            OverloadedError: From what is yielded, when there are no more.
+            OverloadedError: From the returned function, when the budget is used up.
         """
         taken = 0
 

@@ -1,7 +1,7 @@
-"""How many CPUs this process may use: those it may run on, or fewer where its cgroup's quota says so.
+"""Number of usable CPUs: those that the process may run on, or fewer when its cgroup has a lower quota.
 
-`os.cpu_count()` tells the machine's, and in a container with a limit of two CPUs on a node with 64 that many threads
-would share two CPUs' time and be throttled together.
+`os.cpu_count()` returns the machine's CPUs. In a container with a limit of two CPUs on a node with 64, that many
+threads would share two CPUs' time and be throttled together.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 
 def count_usable_cpus(root: Path = Path("/")) -> int:
-    """CPUs by affinity, or the cgroup's quota rounded up if that is less; at least 1.
+    """Return the CPUs by affinity, or the cgroup's quota rounded up when that is less; at least 1.
 
-    A group's quota holds for the groups below it too, so the smallest counts. What can't be read sets no limit.
+    A group's quota also limits the groups below it, so the smallest counts. An unreadable quota is no limit.
 
     Args:
-        root: Where /proc and /sys are.
+        root: Directory with /proc and /sys.
     """
     cpus = len(os.sched_getaffinity(0))
     quotas = [quota for folder in _groups(root) for quota in (_quota_v1(folder), _quota_v2(folder)) if quota > 0]
@@ -26,7 +26,7 @@ def count_usable_cpus(root: Path = Path("/")) -> int:
 
 
 def _quota_v2(group: Path) -> float:
-    """CPUs that a version 2 group may use, 0 for no limit.
+    """Return the CPUs that a version 2 group may use, 0 for no limit.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst, `cpu.max`: "$MAX $PERIOD", `max` for none.
     """
@@ -35,7 +35,7 @@ def _quota_v2(group: Path) -> float:
 
 
 def _quota_v1(group: Path) -> float:
-    """CPUs that a version 1 group may use, 0 for no limit; RHEL 8 and Ubuntu 20.04 start with version 1.
+    """Return the CPUs that a version 1 group may use, 0 for no limit; RHEL 8 and Ubuntu 20.04 use version 1.
 
     Source: Linux, Documentation/scheduler/sched-bwc.rst: microseconds, a quota of -1 for none.
     """
@@ -50,17 +50,17 @@ def _ratio(quota: str, period: str) -> float:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """The directories of this process's own group and of each above it, of every hierarchy that limits CPUs."""
+    """Return the directories of this process's group and its parents, in every hierarchy that limits CPUs."""
     for controllers, name in _memberships(root):
         for mounted, mount_root in _mounts(root, controllers):
-            # Without a cgroup namespace the path counts from the host's root, of which only a part is mounted here.
+            # Without a cgroup namespace the path starts at the host's root, of which only a part is mounted here.
             inside = name.relative_to(mount_root) if name.is_relative_to(mount_root) else name.relative_to("/")
             yield from (mounted / part for part in (inside, *inside.parents))
             break
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """Of each hierarchy: its controllers, none for version 2, and this process's group. Source: cgroups(7)."""
+    """Return each hierarchy's controllers, empty for version 2, and this process's group. Source: cgroups(7)."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
@@ -69,7 +69,7 @@ def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
 
 
 def _mounts(root: Path, controllers: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Where that hierarchy is mounted, and which of its groups is there. Source: proc_pid_mountinfo(5)."""
+    """Return the mount points of a hierarchy, and the group that is mounted there. Source: proc_pid_mountinfo(5)."""
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(), after.split()

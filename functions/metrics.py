@@ -1,7 +1,7 @@
-"""What a function counts and times, in Prometheus' text format.
+"""Counters and timings of a function, in Prometheus' text format.
 
-Written here, since the official client costs 80 ms of cold start and some MB (it brings an HTTP server and TLS); its
-parser reads the result in the tests.
+Eaves has its own implementation because the official client costs 80 ms of cold start and some MB (it brings an HTTP
+server and TLS); the tests read the result with that client's parser.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """
@@ -17,9 +17,10 @@ from itertools import accumulate
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EXTENSION = "eaves_metrics"
-"""Where a Flask application has its metrics, for what the server refuses before it."""
+"""Key of the metrics in a Flask application's extensions, for refusals by the HTTP server."""
 MAX_SERIES = 500
-"""Of one metric, beside what is known beforehand; what comes after counts as `other`, as each is one for ever."""
+"""Maximum number of series of one metric beside the known ones; further labels count as `other`, because a series never
+ends."""
 
 Labels = tuple[tuple[str, str], ...]
 Gauges = Mapping[str, tuple[Mapping[str, str], float]]
@@ -41,11 +42,11 @@ class Metrics:
         self._stages: dict[str, _Histogram] = {}
 
     def count(self, name: str, /, *, known: int = 0, **labels: str) -> None:
-        """Add one to a counter of `_COUNTERS`.
+        """Add 1 to a counter of `_COUNTERS`.
 
         Args:
-            name: The counter.
-            known: How many series of it there may be by the model's own labels, all of which are counted.
+            name: Name of the counter.
+            known: Number of additional series for the model's own labels, all of which are counted.
             labels: Label to value.
         """
         with self._lock:
@@ -56,17 +57,17 @@ class Metrics:
             series[key] = series.get(key, 0) + 1
 
     def observe(self, stage: str, seconds: float) -> None:
-        """Time one stage of a request: `queue`, `fetch`, `decode`, `preprocess`, `infer`, `postprocess`, `request`."""
+        """Record the time of one stage: `queue`, `fetch`, `decode`, `preprocess`, `infer`, `postprocess`, `request`."""
         with self._lock:
             histogram = self._stages.setdefault(stage, _Histogram())
             histogram.buckets[bisect_left(BUCKETS_S, seconds)] += 1
             histogram.sum_s += seconds
 
     def render(self, gauges: Gauges) -> str:
-        """All of it as text.
+        """Return all metrics as text.
 
         Args:
-            gauges: What is true at this moment, by names of `_GAUGES`.
+            gauges: Current values, by names of `_GAUGES`.
         """
         with self._lock:
             return "\n".join([*self._counter_lines(), *self._stage_lines(), *_gauge_lines(gauges), ""])

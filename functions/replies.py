@@ -1,4 +1,4 @@
-"""Predictions as answers: the JSON document, and the CloudEvent around it."""
+"""Predictions as responses: the JSON document, and the CloudEvent with it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from functions.model.predictor import Prediction, Predictor
 from functions.settings import FunctionSettings
 
 PASSED_ON = ("partitionkey", "sequence", "datadigest", "traceparent", "tracestate")
-"""Extensions of the cause that its reply carries too."""
+"""Extension attributes that a reply copies from the event that caused it."""
 
 
 def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dict[str, Any]:
-    """The payload of a reply (and the whole answer to what came without an event)."""
+    """Build the data of a reply, which is also the whole response to a request without an event."""
     manifest = artifact.manifest
     return {
         **prediction.payload,
@@ -29,7 +29,7 @@ def build_prediction_document(prediction: Prediction, artifact: Artifact) -> dic
 
 
 def build_reply(cause: Event, prediction: Prediction, predictor: Predictor, settings: FunctionSettings) -> Event:
-    """The event that answers `cause`: its id and identity are the same on every retry and every replica."""
+    """Build the event that answers `cause`; its id is the same on every retry and every replica."""
     artifact = predictor.artifact
     return Event(
         id=reply_id(cause, artifact.digest),

@@ -1,7 +1,7 @@
-"""Events that come twice: while the first is in work the second waits for its reply, later ones get it from memory.
+"""Replies to repeated events: during the first one's processing the second waits, later ones get the stored reply.
 
-Brokers and agents deliver at least once, and a sender whose time ran out sends again while the first still runs. Both
-get the same bytes, and the model runs once.
+Brokers and agents deliver at least once, and a sender whose time limit is over sends again while the first request
+still runs. Both get the same bytes, and the model runs once.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from eaves.errors import InWorkError
 
 WAIT_S = 60.0
 MAX_BYTES = 64 * 1024
-"""Of a reply that is kept; larger ones (embeddings of many numbers) are made again."""
+"""Maximum size of a stored reply, bytes; larger ones (long embeddings) are computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedReply:
-    """An answer as it goes over HTTP."""
+    """A reply as an HTTP response."""
 
     headers: Mapping[str, str]
     body: bytes
 
 
 class ReplyCache:
-    """Replies in work and the latest ones, by event; safe to use from many threads.
+    """Replies in progress and the latest finished ones, by event; safe to use from many threads.
 
     Args:
-        size: How many replies are kept; 0: none, but those in work are shared even so.
-        wait_s: Longest wait for the first's reply.
+        size: Number of stored replies; 0: none, but replies in progress are shared in any case.
+        wait_s: Longest wait for a reply in progress, seconds.
     """
 
     def __init__(self, size: int, *, wait_s: float = WAIT_S) -> None:
@@ -43,18 +43,18 @@ class ReplyCache:
         self._in_work: dict[Hashable, Future[CachedReply]] = {}
 
     def get_or_make(self, key: Hashable, make: Callable[[], CachedReply]) -> tuple[CachedReply, bool]:
-        """The reply to an event, made by the first that asks.
+        """Return the reply to an event; the first call makes it.
 
         Args:
-            key: What makes two events the same.
-            make: Makes the reply; what it raises goes to all who wait, and is not kept.
+            key: Key that is equal for equal events.
+            make: Makes the reply; its exceptions go to all waiting callers, and are not stored.
 
         Returns:
-            reply: The same for all.
+            reply: The reply, the same for all callers.
             made: Whether this call made it.
 
         Raises:
-            InWorkError: When the first doesn't come to an end in time.
+            InWorkError: When the first call doesn't finish in time.
         """
         with self._lock:
             kept = self._kept.get(key)
@@ -71,8 +71,8 @@ class ReplyCache:
             assert mine is not None  # noqa: S101 - this call is the first
             return self._make(key, make, mine), True
         finally:
-            # An error knows this frame, and the work knows the error: without this the image would stay in memory
-            # until the garbage collector finds the circle.
+            # An error refers to this frame, and the work refers to the error: without this the image would stay in
+            # memory until the garbage collector finds the cycle.
             work = mine = None
 
     def _make(self, key: Hashable, make: Callable[[], CachedReply], mine: Future[CachedReply]) -> CachedReply:
@@ -81,7 +81,7 @@ class ReplyCache:
         except BaseException as error:
             self._finish(key, None)
             mine.set_exception(error)
-            del mine  # as in `once`
+            del mine  # as in `get_or_make`
             raise
         self._finish(key, reply)
         mine.set_result(reply)
@@ -93,7 +93,7 @@ class ReplyCache:
                 raise InWorkError("the same event is still in work", hint="send it again later")
             return work.result()
         finally:
-            del work  # as in `once`
+            del work  # as in `get_or_make`
 
     def _finish(self, key: Hashable, reply: CachedReply | None) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What a function does with a request once it is read: let in, fetched, checked, predicted, and put into a reply."""
+"""The steps of a function's request after it is read: admission, fetch, checks, prediction and reply."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ _ALGORITHM = "sha256:"
 
 
 class Service:
-    """One function, whatever protocol it is asked in; safe to call from many threads.
+    """One function for any protocol; safe to call from many threads.
 
     Args:
-        model: Loading or loaded.
+        model: The model, loading or loaded.
         settings: The function's settings.
-        concurrency: Predictions at the same time.
-        environ: Environment variables, of which those that name proxies say how datarefs are fetched.
+        concurrency: Number of concurrent predictions.
+        environ: Environment variables, which may name proxies for fetching datarefs.
 
     Raises:
-        ConfigError: When datarefs are followed and a proxy can't be used.
+        ConfigError: When datarefs are enabled and a proxy's address is invalid.
 
     Attributes:
-        reading: Held by who reads a message that may be JSON.
+        reading: Lock for parsing a message that may be JSON.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class Service:
         self.settings = settings
         self.admission = Admission(concurrency=concurrency, queue=settings.queue)
         self.metrics = Metrics()
-        self.reading = threading.Lock()  # JSON takes tens of MB while it is parsed, and holds the interpreter meanwhile
+        self.reading = threading.Lock()  # parsing JSON takes tens of MB, and blocks the interpreter
         self._recent = ReplyCache(settings.recent_replies)
         self._desk = _open_desk(settings, environ) if settings.dataref_hosts else None
         self._room = FetchMemory(max(settings.max_buffered_bytes, settings.max_body_bytes))
 
     def predict_event(self, event: Event) -> CachedReply:
-        """The event that answers an event; of one that comes again, the very same.
+        """Return the reply to an event; a repeated event gets the same reply.
 
         Raises:
-            InputError: What was sent is to blame.
-            EavesError: Anything else that the sender may wait out.
+            InputError: When the sent data are at fault.
+            EavesError: For any other failure; the sender may try again.
         """
         accepted = self.settings.accept_types
         if accepted and event.type not in accepted:
@@ -70,9 +70,9 @@ class Service:
                 f"events of the type {event.type[:80]!r} are not taken", hint=f"send one of {', '.join(accepted)[:200]}"
             )
         digest = hashlib.sha256(event.data).hexdigest()
-        # Beside its identity all that a reply tells of it: of two events with one id, neither gets the other's reply.
-        told = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
-        key = (event.source, event.id, *told, digest)
+        # The key has everything that a reply depends on: two events with one id never get each other's reply.
+        parts = (event.subject, event.time, event.datacontenttype, *map(event.extensions.get, (DATAREF, DATADIGEST)))
+        key = (event.source, event.id, *parts, digest)
         with self.admission.queue_slot():
             reply, made = self._recent.get_or_make(key, lambda: self._reply(event, digest))
         if not made:
@@ -80,22 +80,22 @@ class Service:
         return reply
 
     def predict_data(self, data: bytes, content_type: str) -> dict[str, Any]:
-        """The document that answers data without an event.
+        """Return the document that answers data without an event.
 
         Raises:
-            InputError: As `answer_event`.
-            EavesError: As `answer_event`.
+            InputError: When the sent data are at fault.
+            EavesError: For any other failure; the sender may try again.
         """
         with self.admission.queue_slot():
             prediction, predictor = self._predict(data, content_type)
         return replies.build_prediction_document(prediction, predictor.artifact)
 
     def run(self, predictor: Predictor, examples: Sequence[bytes | Array]) -> list[Mapping[str, Array]]:
-        """The model's outputs of each example, one turn each; ask for a place first.
+        """Return the model's outputs for each example, with one permit each; the caller holds a queue slot.
 
         Raises:
-            InputError: What was sent is to blame.
-            HandlerError: The artifact's handler.py is.
+            InputError: When the sent data are at fault.
+            HandlerError: When the artifact's handler.py is at fault.
         """
         results = []
         for example in examples:
@@ -115,7 +115,7 @@ class Service:
                 data, content_type = fetched.data, event.datacontenttype or fetched.content_type
                 digest = hashlib.sha256(data).hexdigest()
             _check_digest(event, digest)
-            # Data of an event that names no type is JSON (CloudEvents, JSON event format, section 3.1.1).
+            # Data of an event without a content type is JSON (CloudEvents, JSON event format, section 3.1.1).
             prediction, predictor = self._predict(data, content_type or "application/json")
         headers, body = events.encode_binary(replies.build_reply(event, prediction, predictor, self.settings))
         return CachedReply(headers=headers, body=body)
@@ -147,17 +147,17 @@ class Service:
 
 
 def _check_digest(event: Event, digest: str) -> None:
-    """Hold the data against what the event says of it.
+    """Check the data against the event's digest.
 
     Raises:
-        ClaimError: When a reference led to other data, or to data of a digest that can't be checked.
-        InputError: When the event's own data isn't what was captured.
+        ClaimError: When a reference led to other data, or the digest has an unknown form.
+        InputError: When the event's own data were changed after capture.
     """
     said = event.extensions.get(DATADIGEST)
     if said is None:
         return
     found, referred = _SHA256.fullmatch(said), not event.data
-    rewritten = events.is_json(event.datacontenttype)  # perhaps, on its way here
+    rewritten = events.is_json(event.datacontenttype)  # an intermediary may have rewritten it
     if not referred and (rewritten or not said.lower().startswith(_ALGORITHM)):
         return
     kind = ClaimError if referred else InputError
@@ -168,13 +168,15 @@ def _check_digest(event: Event, digest: str) -> None:
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
-    """What fetches datarefs.
+    """Create the fetcher of datarefs.
 
     Raises:
-        ConfigError: When a proxy can't be used.
+        ConfigError: When a proxy's address is invalid.
     """
     from eaves.http_client.proxies import parse_proxies
-    from functions.fetch.dataref import DatarefFetcher  # only where it is used: TLS and HTTP's client cost a cold start
+    from functions.fetch.dataref import (
+        DatarefFetcher,
+    )  # imported only when used: TLS and the HTTP client delay a cold start
     from functions.fetch.url_policy import UrlPolicy
 
     reach = UrlPolicy(
@@ -182,7 +184,8 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
     )
     proxies = parse_proxies(environ)
     if any(proxy is not None and proxy.tls for proxy in (proxies.https, proxies.http)):
-        # TLS within TLS is not in the standard library, and urllib3, which has it, is not in a function's process.
+        # TLS within TLS is not in the standard library, and urllib3, which supports it, is not in a function's
+        # container image.
         fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
         raise ConfigError([fault], hint="name the proxy's http:// port; a function reaches no proxy by TLS")
     return DatarefFetcher(

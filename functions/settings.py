@@ -12,10 +12,10 @@ from eaves.config import setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeSettings:
-    """How a function serves: the section `function` of eaves.yaml.
+    """Settings of serving: the section `function` of eaves.yaml.
 
-    Its variables have the same names for the command line and for the function's process, EAVES_TOP_K. The command line
-    of earlier versions read EAVES_FUNCTION_TOP_K in its place.
+    Its variables have the same names for the command line and for the function's process, such as EAVES_TOP_K. Earlier
+    versions of the command line read EAVES_FUNCTION_TOP_K instead.
     """
 
     FORMER_SECTION: ClassVar[str] = "function"
@@ -98,15 +98,15 @@ class ServeSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         if self.accept_types:
-            from eaves.events import REPLY_TYPES  # only where it is used: a cold start pays for imports
+            from eaves.events import REPLY_TYPES  # imported only when used: a cold start pays for imports
 
             for name in sorted(REPLY_TYPES.intersection(self.accept_types)):
                 yield "accept_types", f"can't name {name}: a function answers its own types with 202 and nothing"
         if not self.dataref_hosts:
             return
-        from functions.fetch.url_policy import (  # only where it is used: a cold start pays for imports
+        from functions.fetch.url_policy import (  # imported only when used: a cold start pays for imports
             PORTS,
             is_host,
             is_network,
@@ -125,7 +125,7 @@ class ServeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSettings(ServeSettings):
-    """What a platform tells a function process."""
+    """Settings that a platform passes to a function's process."""
 
     artifact: Path = setting(Path("/artifact"), "Directory of the artifact; containers carry it at /artifact.")
     artifact_digest: str = setting("", "The artifact digest that was deployed, sha256 hex; another is refused.")

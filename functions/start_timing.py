@@ -1,4 +1,4 @@
-"""Where a start's time went: moments since exec, of both threads that start. Always noted, told with `--timing`."""
+"""Times of a start: moments since exec, of both starting threads; `--timing` logs them."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ _log = logging.getLogger(__name__)
 
 
 class StartTiming:
-    """The moments of one start; made first of all."""
+    """The moments of one start; create it before anything else."""
 
     def __init__(self) -> None:
-        # The kernel remembers a process's start to 10 ms only. Until here one thread worked and waited for nothing, so
-        # its processor time is the time since exec.
+        # The kernel records a process's start to 10 ms only. Until here one thread worked without waiting, so its CPU
+        # time is the time since exec.
         self._origin = time.perf_counter() - time.process_time()
         self._moments: list[tuple[str, str, float]] = []
-        self._told = False
+        self._is_logged = False
         self.mark("interpreter")
 
     def mark(self, stage: str) -> None:
-        """Note that a stage of this thread has ended."""
+        """Record that a stage of this thread has ended."""
         self._moments.append((stage, threading.current_thread().name, time.perf_counter()))
 
     def import_modules(self, *names: str) -> None:
-        """Import modules one by one, each a stage."""
+        """Import modules one by one; each import is a stage."""
         for name in names:
             importlib.import_module(name)
             self.mark(f"import {name}")
 
     def moments_ms(self) -> Mapping[str, float]:
-        """When each stage ended, ms since exec."""
+        """Return the time when each stage ended, milliseconds since exec."""
         return {stage: round((moment - self._origin) * 1000, 1) for stage, _, moment in self._moments}
 
     def render(self) -> str:
-        """As a table: when each stage ended, what it took of its thread's time, which thread, which stage."""
+        """Return a table of the stages: end, duration, thread and name."""
         lines = [f"{'at ms':>8} {'took ms':>8}  thread      stage"]
         last: dict[str, float] = {}
         previous = self._origin
         for stage, thread, moment in self._moments:
-            took = moment - last.get(thread, previous)  # a thread begins when another's stage ends
+            took = moment - last.get(thread, previous)  # a thread starts when another's stage ends
             lines.append(f"{(moment - self._origin) * 1000:8.1f} {took * 1000:8.1f}  {thread:10}  {stage}")
             last[thread] = previous = moment
         return "\n".join(lines)
 
     def log_once(self, stage: str) -> None:
-        """Note the last stage, and log the table; later calls do nothing."""
-        if not self._told:
-            self._told = True
+        """Record the last stage and log the table; later calls do nothing."""
+        if not self._is_logged:
+            self._is_logged = True
             self.mark(stage)
             _log.info("where the start's time went:\n%s", self.render(), extra={"start_ms": self.moments_ms()})

@@ -1,1 +1,1 @@
-"""What a function costs: its start, warm requests, frames, and other people's servers beside it."""
+"""Benchmarks of a function: start, warm requests, frames, and a comparison with other servers."""

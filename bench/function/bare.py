@@ -1,6 +1,6 @@
-"""`python bench/function/bare.py MODEL IMAGE`: the floor of a cold start, what anybody writes to predict one image.
+"""The floor of a cold start: `python bench/function/bare.py MODEL IMAGE` is a minimal script that predicts one image.
 
-It says the label's index, then its processor time (ms), RSS and PSS (MB) as a JSON list.
+It prints the label's index, then its CPU time (ms), RSS and PSS (MB) as a JSON list.
 """
 
 import sys

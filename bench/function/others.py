@@ -1,7 +1,7 @@
-"""A function beside other people's servers with the same fp32 model: start, speed, large pictures, memory, bad input.
+"""Benchmark of a function and other servers with one fp32 model: start, speed, large images, memory, bad input.
 
-Each peer is installed into an environment of its own under build/bench; one that can't be is shown as such. The
-SavedModel needs EAVES_BENCH_RUN, and runs in this project's own environment, which has TensorFlow.
+Each peer is installed into its own environment under build/bench; a peer that can't be installed is listed as such. The
+SavedModel needs EAVES_BENCH_RUN, and runs in this project's environment, which has TensorFlow.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ PEERS = Path(__file__).parent / "peers"
 VENVS = ROOT / "build/bench"
 MODEL = ("onnxruntime==1.32.0", "numpy==2.4.6", "pillow==13.0.0")
 ROUNDS = 5
-"""Cold starts of each, in turn."""
+"""Number of cold starts of each server, measured in turn."""
 REQUESTS = 40
-"""One after another over one connection."""
+"""Number of sequential requests over one connection."""
 SENDERS, LOAD_S = 8, 5.0
 LARGE = (4000, 3000)
 LARGE_REQUESTS = 7
@@ -58,11 +58,11 @@ class Peer:
     """One server.
 
     Attributes:
-        name: For people.
-        requirements: What its environment holds; empty: this one's.
-        command: What starts it, the environment's python first.
-        environ: Beside the usual; `{port}` is the port.
-        encode: An image as it takes it.
+        name: Name of the server, for people.
+        requirements: Packages of its environment; empty: this project's environment.
+        command: Command that starts it, after the environment's python.
+        environ: Additional environment variables; `{port}` stands for the port.
+        encode: Makes the server's request from an image.
     """
 
     name: str
@@ -74,14 +74,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a running server did.
+    """Results of a running server.
 
     Attributes:
-        one_ms: Median of one image at a time.
-        cpu_ms: Processor time of one of them, all of the server's processes.
-        images_s: With `SENDERS` connections.
-        large_ms: Median of a 12-megapixel JPEG.
-        truncated: What half a JPEG got.
+        one_ms: Median time of one image at a time, ms.
+        cpu_ms: CPU time of one such image, over all of the server's processes, ms.
+        images_s: Images per second with `SENDERS` connections.
+        large_ms: Median time of a 12-megapixel JPEG, ms.
+        truncated: Response to half a JPEG.
     """
 
     one_ms: float
@@ -92,7 +92,7 @@ class Load:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def print_peers(material: Material, run: str) -> None:
-    """Measure all and print the table."""
+    """Measure all servers and print the table."""
     installed, missing = {}, []
     for peer in _peers(material, run):
         python = install(peer)
@@ -124,7 +124,7 @@ def print_peers(material: Material, run: str) -> None:
 
 
 def install(peer: Peer) -> Path | None:
-    """The python that a peer runs on; None when its requirements can't be installed."""
+    """Install a peer and return its python; None when its requirements can't be installed."""
     if not peer.requirements:
         return Path(sys.executable)
     folder = VENVS / peer.name
@@ -142,7 +142,7 @@ def install(peer: Peer) -> Path | None:
 
 
 def write_large(image: Path) -> bytes:
-    """A picture at 12 megapixels."""
+    """Return a JPEG of 12 megapixels."""
     stream = io.BytesIO()
     Image.open(image).convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=90)
     return stream.getvalue()
@@ -206,7 +206,7 @@ def _measure_starts(material: Material, installed: Mapping[Peer, Path]) -> tuple
     image = material.image.read_bytes()
     found: dict[Peer, list[Start]] = {peer: [] for peer in installed}
     bare = []
-    for number in range(ROUNDS + 1):  # the first one compiles byte code and fills the page cache
+    for number in range(ROUNDS + 1):  # the first round compiles byte code and fills the page cache
         print(f"starting every server: round {number} of {ROUNDS}", file=sys.stderr)
         floor = measure_bare(material.exported, material.image)
         bare += [floor] if number else []
@@ -270,7 +270,7 @@ def _ask(connection: HTTPConnection, message: Message) -> int:
 
 
 def _fate(port: int, message: Message) -> str:
-    """The status of an answer, or that it broke off."""
+    """Return the status of a response, or that the connection broke."""
     try:
         return str(_ask(HTTPConnection("127.0.0.1", port, timeout=60), message))
     except (HTTPException, ConnectionError):

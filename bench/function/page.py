@@ -1,6 +1,7 @@
-"""`make bench-function`: everything that is measured of a function, written to docs/function-benchmark.md.
+"""`make bench-function`: writes all measurements of a function to docs/function-benchmark.md.
 
-With the variables of bench/function/start.py; EAVES_BENCH_IMAGES is a folder of photos (else the golden images).
+It uses the variables of bench/function/start.py; EAVES_BENCH_IMAGES is a directory of photos (default: the golden
+images).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SECTIONS = {
     "function_frames": "Large frames",
     "function_peers": "Other servers",
 }
-"""Module to title; each prints its table."""
+"""Module of each section to its title; each module prints its table."""
 HEAD = """\
 # The function, measured
 
@@ -36,7 +37,7 @@ within one run, between processes that took turns.
 
 
 def main() -> None:
-    """Write it."""
+    """Run the sections and write the page."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def _measure(name: str, environ: Mapping[str, str]) -> str:
-    """What a section prints, in a process of its own: none is to find another's memory or modules."""
+    """Return a section's output. Each runs in its own process, without the memory or modules of another."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", name],
         cwd=ROOT,
@@ -63,7 +64,7 @@ def _measure(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _environ(name: str, material: Material) -> dict[str, str]:
-    """The material, as each section takes it."""
+    """Return the environment with the material for a section."""
     fp32 = str(material.fp32)
     named = {
         "EAVES_BENCH_EXPORTED": str(material.exported),

@@ -1,4 +1,4 @@
-"""A function as a platform starts it, seen from outside: from exec to its first answer, and what it takes."""
+"""A function process started as a platform starts it, measured from exec to its first response."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from eaves.base.telemetry import TELEMETRY_OFF
 
 ROOT = Path(__file__).parents[2]
 RETRY_S = 0.0005
-"""Between two attempts to connect: often enough to see the moment, rarely enough to leave the CPU to who starts."""
+"""Seconds between two attempts to connect: short enough to see the moment, long enough to leave the CPU to the
+server."""
 DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """One start.
+    """Measurements of one start.
 
     Attributes:
-        wall_ms: From exec to the whole first answer.
-        cpu_ms: Processor time until then.
-        resident_mb: Memory afterwards (RSS).
-        proportional_mb: The same, shared pages by how many processes share them (PSS).
+        wall_ms: Time from exec to the end of the first response, ms.
+        cpu_ms: CPU time until then, ms.
+        resident_mb: Memory afterwards (RSS), MB.
+        proportional_mb: Memory afterwards with shared pages divided by the number of processes (PSS), MB.
     """
 
     wall_ms: float
@@ -42,7 +43,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One request: a POST."""
+    """One POST request."""
 
     path: str = "/"
     content_type: str = "image/jpeg"
@@ -50,7 +51,7 @@ class Message:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """As a platform gives it: nothing of this process's but where programs and this project are."""
+    """Return the environment that a platform gives a process; it inherits only paths of programs and the project."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {**TELEMETRY_OFF, **kept, "PYTHONPATH": str(ROOT), **more}
 
@@ -59,13 +60,13 @@ FUNCTION = (sys.executable, "-P", "-m", "functions")
 
 
 def function_environment(artifact: Path, port: int | str, **more: str) -> dict[str, str]:
-    """That of a function on loopback."""
+    """Return the environment of a function on loopback."""
     return environment(EAVES_ARTIFACT=str(artifact), EAVES_HOST="127.0.0.1", PORT=str(port), **more)
 
 
 @contextmanager
 def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A server as a process of its own; ends it."""
+    """Start a server as a separate process, and end it after the block."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=dict(environ), cwd="/", stdout=log, stderr=log)
         try:
@@ -83,10 +84,10 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
 
 
 def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) -> bytes:
-    """The answer of a server that is only starting: asked again until it is 200.
+    """Return the response of a starting server, which is asked again until it answers 200.
 
     Raises:
-        TimeoutError: When it doesn't come.
+        TimeoutError: When there is no such response in time.
         ChildProcessError: When the process ends.
     """
     deadline = time.perf_counter() + DEADLINE_S
@@ -106,7 +107,7 @@ def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) 
 
 
 def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:
-    """Start a server, send it one image, end it; of all its processes together."""
+    """Start a server, send it one image, end it; the figures cover all its processes."""
     start = time.perf_counter()
     with started(command, environ) as process:
         first_answer(process, port, message)
@@ -120,7 +121,7 @@ def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int,
 
 
 def measure_bare(model: Path, image: Path) -> Start:
-    """Run the bare script: the time until it has said its prediction."""
+    """Run the minimal script and measure it until it has printed its prediction."""
     command = [sys.executable, "-P", str(ROOT / "bench/function/bare.py"), str(model), str(image)]
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment(), cwd="/", stdout=subprocess.PIPE, text=True)
@@ -135,8 +136,8 @@ def measure_bare(model: Path, image: Path) -> Start:
 
 
 def cpu_ms(pid: int) -> float:
-    """Processor time of a process so far, ended threads too, exact to the nanosecond.
+    """Return the CPU time of a process so far, including ended threads, exact to the nanosecond.
 
-    Source: clock_getcpuclockid(3), whose number Linux makes so (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
+    Source: clock_getcpuclockid(3), whose number Linux computes like this (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED).
     """
     return time.clock_gettime(~pid << 3 | 2) * 1000

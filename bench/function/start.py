@@ -1,8 +1,8 @@
-"""A function's cold start and its memory after it, beside a bare script: the issue's two first promises in numbers.
+"""Benchmark of a function's cold start and memory against a minimal script.
 
-For EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8, artifacts of one run, with EAVES_BENCH_EXPORTED, what tf2onnx
-writes of that run by itself. All are made of EAVES_BENCH_RUN where they aren't named. EAVES_BENCH_IMAGE is the JPEG
-that is sent (else a golden one). Bars stand beside the numbers: those of Inception V3.
+EAVES_BENCH_ARTIFACT (fp32) and EAVES_BENCH_INT8 name artifacts of one run, EAVES_BENCH_EXPORTED the model that tf2onnx
+writes from that run. Those that aren't named are made from EAVES_BENCH_RUN. EAVES_BENCH_IMAGE is the JPEG to send
+(default: a golden image). The bars beside the numbers are those of Inception V3.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from bench.measure.timing import print_columns
 from tests.ports import find_port
 
 ROUNDS = 9
-"""Fresh processes of each kind, in turn; one more comes first and isn't counted."""
+"""Number of new processes of each kind, in turn; one more runs first and isn't counted."""
 OPSET = "17"
 BARE = "bare script, exported fp32"
 FP32, FP32_NONE = "function, fp32, golden check", "function, fp32, --self-test none"
 INT8, INT8_NONE = "function, int8, golden check", "function, int8, --self-test none"
 WALL_BARS = {FP32: 0.9, FP32_NONE: 0.8, INT8: 0.65, INT8_NONE: 0.6}
-"""Of the bare script's wall time."""
+"""Maximum ratios to the minimal script's wall time."""
 FP32_MEMORY_BAR = 0.75
-"""PSS as a multiple of the bare script's RSS."""
+"""Maximum PSS as a ratio to the minimal script's RSS."""
 INT8_MEMORY_BAR_MB = 130.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What is measured with.
+    """Models and image of the measurements.
 
     Attributes:
-        exported: The fp32 model as tf2onnx writes it, weights within.
-        fp32: Artifact.
-        int8: Artifact.
-        image: JPEG that is sent.
+        exported: The fp32 model from tf2onnx, with its weights in the file.
+        fp32: Artifact with precision fp32.
+        int8: Artifact with precision int8.
+        image: JPEG to send.
     """
 
     exported: Path
@@ -58,7 +58,7 @@ class Material:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def open_material(folder: Path) -> Material | None:
-    """What the environment names, or what is made of the run it names, in `folder`; None: it names nothing."""
+    """Return the material that the environment names, or make it in `folder` from the named run; None: neither."""
     named = {
         name: os.environ.get(f"EAVES_BENCH_{name}", "") for name in ("RUN", "EXPORTED", "ARTIFACT", "INT8", "IMAGE")
     }
@@ -88,7 +88,7 @@ def open_material(folder: Path) -> Material | None:
 
 
 def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
-    """Starts of each kind."""
+    """Return the measured starts of each kind."""
     image = Message(body=material.image.read_bytes())
 
     def function(artifact: Path, self_test: str) -> Callable[[], Start]:
@@ -117,7 +117,7 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
 
 
 def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows."""
+    """Return the table's heads and rows."""
     rows = []
     bare = [one.wall_ms for one in found[BARE]]
     for name, starts in found.items():
@@ -130,7 +130,7 @@ def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[l
 
 
 def memory_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows."""
+    """Return the table's heads and rows."""
     rows = []
     bare = statistics.median(one.resident_mb for one in found[BARE])
     for name in (BARE, FP32, INT8):

@@ -1,8 +1,8 @@
-"""A warm function over HTTP beside the same work in a loop: latency of one connection, throughput of eight.
+"""Benchmark of a warm function over HTTP against a loop: latency of one connection, throughput of eight.
 
-`python -m bench function_warm`, for the artifacts in EAVES_BENCH_ARTIFACT (separated by colons; or the demo's newest)
-and the JPEGs below EAVES_BENCH_IMAGES (or the artifact's golden images). The loop (decode, resize, run, nothing else)
-has a process of its own; it and the function take turns, round by round, so that drift of the machine hits both.
+`python -m bench function_warm` measures the artifacts in EAVES_BENCH_ARTIFACT (separated by colons; default: the demo's
+newest) with the JPEGs below EAVES_BENCH_IMAGES (default: the artifact's golden images). The loop (decode, resize, run,
+nothing else) has its own process; it and the function are measured in turn, so that drift of the machine affects both.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ ENVIRON = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looped:
-    """What a loop over images took.
+    """Measurements of a loop over images.
 
     Attributes:
-        durations_ms: Of each image.
-        per_second: Images.
-        cpu_ms: Processor time per image.
+        durations_ms: Time of each image, ms.
+        per_second: Images per second.
+        cpu_ms: CPU time per image, ms.
     """
 
     durations_ms: Sequence[float]
@@ -65,16 +65,16 @@ HEADS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What one round took.
+    """Measurements of one round.
 
     Attributes:
-        loop_ms: Of each image, one after the other.
-        one_ms: Of each image over one connection.
-        loop_per_second: Images, with the best number of threads.
-        eight_per_second: Images over eight connections.
-        loop_cpu_ms: Processor time per image of that loop.
-        function_cpu_ms: Of the function, at eight connections.
-        sender_cpu_ms: Of the load generator, which shares the CPUs.
+        loop_ms: Time of each image in the loop, one after the other, ms.
+        one_ms: Time of each image over one connection, ms.
+        loop_per_second: Images per second of the loop with the best number of threads.
+        eight_per_second: Images per second over eight connections.
+        loop_cpu_ms: CPU time per image of that loop, ms.
+        function_cpu_ms: CPU time per image of the function, at eight connections, ms.
+        sender_cpu_ms: CPU time per image of the load generator, which shares the CPUs, ms.
     """
 
     loop_ms: Sequence[float]
@@ -93,7 +93,7 @@ class Round:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
     chosen = os.environ.get("EAVES_BENCH_ARTIFACT") or (str(made[-1].parent) if made else "")
     if not chosen:
@@ -113,11 +113,11 @@ def _measure(path: Path) -> None:
     rows = [one.row() for one in rounds]
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     names = [*(f"round {number}" for number in range(1, len(rows) + 1)), "median", "least disturbed"]
-    told = [
+    cells = [
         [name, *(f"{value:.3f}" for value in row)]
         for name, row in zip(names, [*rows, medians, _least_disturbed(rounds).row()], strict=True)
     ]
-    print_columns(f"function, warm: {path}", ["", *HEADS], told)
+    print_columns(f"function, warm: {path}", ["", *HEADS], cells)
 
 
 def _measure_round(loop: subprocess.Popen[str], port: int, pid: int, requests: Sequence[bytes], cpus: int) -> Round:
@@ -142,7 +142,7 @@ def _measure_round(loop: subprocess.Popen[str], port: int, pid: int, requests: S
 
 
 def _least_disturbed(rounds: Sequence[Round]) -> Round:
-    """Of each image its fastest round, of each rate the best: what the machine does when nothing else runs."""
+    """Return each image's fastest time and the best of each rate: the performance when nothing else runs."""
     return Round(
         loop_ms=[min(times) for times in zip(*(one.loop_ms for one in rounds), strict=True)],
         one_ms=[min(times) for times in zip(*(one.one_ms for one in rounds), strict=True)],
@@ -155,7 +155,7 @@ def _least_disturbed(rounds: Sequence[Round]) -> Round:
 
 
 def find_images(artifact: Path) -> list[Path]:
-    """The photos to send."""
+    """Return the photos to send."""
     folder = os.environ.get("EAVES_BENCH_IMAGES")
     found = sorted(Path(folder).rglob("*.jpg")) if folder else sorted((artifact / "golden").glob("*.[jp]*g"))
     step = max(1, len(found) // IMAGES)
@@ -163,13 +163,13 @@ def find_images(artifact: Path) -> list[Path]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time of a process. Source: Linux, include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK."""
+    """Return the CPU time of a process. Source: Linux, include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 @contextmanager
 def _function(artifact: Path) -> Iterator[tuple[int, int]]:
-    """A function process: its port and its pid."""
+    """Start a function process; return its port and process id."""
     command = [sys.executable, "-P", "-m", "functions", "--artifact", str(artifact), "--host", "127.0.0.1"]
     process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True, env=ENVIRON)
     try:
@@ -178,7 +178,7 @@ def _function(artifact: Path) -> Iterator[tuple[int, int]]:
         while not (_said(messages, "listening on") and _said(messages, "ready")):
             messages.append(json.loads(process.stderr.readline())["message"])
         port = int(_said(messages, "listening on").rpartition(":")[2])
-        threading.Thread(target=process.stderr.read, daemon=True).start()  # else its log would fill the pipe
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # otherwise its log would fill the pipe
         yield port, process.pid
     finally:
         process.terminate()
@@ -215,7 +215,7 @@ def _ask(loop: subprocess.Popen[str], threads: int, count: int, *, start: int = 
 
 
 def serve_loop(artifact: str, *images: str) -> None:
-    """The floor: for each line THREADS START COUNT on stdin that many images, and one line of JSON."""
+    """Run the loop: each line THREADS START COUNT on stdin runs that many images and prints one line of JSON."""
     opened = open_artifact(Path(artifact))
     session, recipe = open_session(opened), opened.manifest.recipe
     contents = [Path(image).read_bytes() for image in images]
@@ -231,7 +231,7 @@ def serve_loop(artifact: str, *images: str) -> None:
     for line in sys.stdin:
         threads, first, count = map(int, line.split())
         durations.clear()
-        following = iter(list(islice(cycle(contents[first:]), count)))  # a list's iterator may be shared by threads
+        following = iter(list(islice(cycle(contents[first:]), count)))  # threads may share a list's iterator
         running = [threading.Thread(target=work, args=(following,)) for _ in range(threads)]
         start, cpu = time.perf_counter(), time.process_time()
         for thread in running:

@@ -1,1 +1,1 @@
-"""The link between edge and cloud: faults on purpose, and the experiment of docs/18-link-experiment.md."""
+"""The link between edge and cloud: simulated faults, and the experiment of docs/18-link-experiment.md."""

@@ -22,8 +22,8 @@ HERE = Path("build/experiment")
 
 
 def main() -> None:
-    """Do what is asked for."""
-    # A background job of a shell ignores SIGINT, and SIGTERM would leave processes and namespaces behind.
+    """Run the requested parts of the experiment."""
+    # A shell's background job ignores SIGINT, and SIGTERM would leave processes and namespaces behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))
     options = parse_arguments()
@@ -49,7 +49,7 @@ def run_link(
     arms: tuple[str, ...] = ("edge", "cloud"),
     kill_mean_s: float | None = None,
 ) -> None:
-    """One link, unless its result is there."""
+    """Run one link, unless its result exists."""
     minutes = options.minutes or condition.run_minutes(full=options.full)
     path = HERE / f"link-{condition.name}.json"
     if is_done(path, minutes * 60, again=options.again):
@@ -70,7 +70,7 @@ def run_link(
 
 
 def run_crossover(material: Material, options: argparse.Namespace) -> None:
-    """Bandwidths and sizes."""
+    """Run the comparison of bandwidths and photo sizes."""
     path = HERE / "crossover.json"
     if path.exists() and not options.again:
         say(f"crossover: {path} is there")
@@ -82,7 +82,7 @@ def run_crossover(material: Material, options: argparse.Namespace) -> None:
 
 
 def run_updates(material: Material, options: argparse.Namespace) -> None:
-    """Both updates."""
+    """Run both updates."""
     for one in (
         update.Update(name="head", text="a new head on the same backbone", old=material.artifact, new=material.head),
         update.Update(name="full", text="another backbone (int8)", old=material.artifact, new=material.other),
@@ -98,7 +98,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
 
 
 def is_done(path: Path, seconds: float, *, again: bool) -> bool:
-    """Whether a link was run for at least so long."""
+    """Return whether a link was run for at least this time."""
     if again or not path.exists():
         return False
     return float(json.loads(path.read_text())["seconds"]) >= seconds - 1
@@ -110,7 +110,7 @@ def say(text: str) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """What the Makefile passes on."""
+    """Parse the arguments that the Makefile passes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--links", type=conditions.find, default="", help="names, apart by commas; all when empty")
     parser.add_argument("--minutes", type=float, default=0.0, help="minutes of each link; its own when 0")

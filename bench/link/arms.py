@@ -1,7 +1,7 @@
-"""The two arms of the experiment, each a set of real processes on a network of its own.
+"""The two arms of the experiment, each a set of real processes on its own network.
 
-edge        agent > function > relay > [link] > receiver: predicted at the edge, results forwarded when the link allows
-cloud-only  agent > [link] > receiver > function, and the prediction back over the link to a desk at the edge
+edge        agent > function > relay > [link] > receiver: predicts at the edge, and forwards results over the link
+cloud-only  agent > [link] > receiver > function; the prediction returns over the link to a collector at the edge
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ PYTHON = (sys.executable, "-P", "-m")
 
 @dataclass(slots=True)
 class Arm:
-    """One arm.
+    """One arm of the experiment.
 
     Attributes:
-        name: `edge` or `cloud`.
-        folder: Everything it writes.
-        network: Its link.
-        camera: Its photos.
-        parts: Role to process, in the order in which they start.
-        killed: Roles that are killed at random.
+        name: Name of the arm, `edge` or `cloud`.
+        folder: Directory of all files that the arm writes.
+        network: Network of the arm, with its link.
+        camera: Source of its photos.
+        parts: Role to process, in the order of their start.
+        killed: Roles of the processes that are killed at random.
         artifact_digest: Digest of the model.
-        waiting: Predictions that were seen in the agent's spool: id to when they were put there, Unix seconds.
+        waiting: Predictions that were seen in the agent's spool: id to the time when they were stored, Unix seconds.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Arm:
     waiting: dict[str, float] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Start everything and wait until it works."""
+        """Start all processes and wait until they work."""
         for part in self.parts.values():
             part.start()
             part.wait_ready()
 
     def stop(self) -> None:
-        """End everything but the network."""
+        """Stop all processes; the network stays."""
         for part in reversed(self.parts.values()):
             with part.lock:
                 part.end()
@@ -63,7 +63,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """What the parts of an arm are built from."""
+    """Common settings of the processes of an arm."""
 
     folder: Path
     network: Network
@@ -140,7 +140,7 @@ class _Site:
 
 
 def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """The arm that predicts at the edge."""
+    """Build the arm that predicts at the edge."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, relay, health, agent, receiver = find_ports(5)
     parts = {
@@ -154,7 +154,7 @@ def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[
 
 
 def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """The arm that lets the cloud predict."""
+    """Build the arm that predicts in the cloud."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, desk, agent, receiver = find_ports(4)
     url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"

@@ -1,4 +1,4 @@
-"""Which predictions arrived where and when, by the ids of events."""
+"""Arrivals of predictions at the edge and in the cloud, by the ids of events."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PREDICTIONS = source_uri(SITE, FUNCTION)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """What has arrived so far.
+    """Predictions that have arrived so far.
 
     Attributes:
-        at_edge: Photo's name to when its prediction was durable at the edge first, Unix seconds.
-        in_cloud: The same in the cloud, where the arm takes it there.
-        last: The one of both that ends the way.
-        repeated: Predictions that came there again.
-        unknown: Predictions that came there and are of no photo.
+        at_edge: Photo's name to the time when its prediction was first durable at the edge, Unix seconds.
+        in_cloud: Photo's name to the same time in the cloud, if the arm sends predictions there.
+        last: The one of both that is the prediction's destination.
+        repeated: Number of predictions that arrived there again.
+        unknown: Number of predictions that arrived there and belong to no photo.
     """
 
     at_edge: dict[str, float]
@@ -40,11 +40,11 @@ class Arrivals:
 
 
 class AgentWatcher:
-    """Notes predictions that wait in an agent's spool: they are durable there, though their relay is killed just now.
+    """Records predictions that wait in an agent's spool: they are durable there, even while their relay is killed.
 
     Args:
-        path: The spool.
-        put_at: Gets the id of each that is seen, with when it was put, Unix seconds.
+        path: Path of the spool.
+        put_at: Mapping that gets the id of each seen prediction, with the time when it was stored, Unix seconds.
     """
 
     def __init__(self, path: Path, put_at: dict[str, float]) -> None:
@@ -55,7 +55,7 @@ class AgentWatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop watching."""
         self._stop.set()
         self._thread.join()
 
@@ -67,7 +67,7 @@ class AgentWatcher:
 
 
 def read_edge(arm: Arm) -> Arrivals:
-    """The edge's arm: the ledgers of relay and receiver."""
+    """Read the arrivals of the edge arm from the ledgers of relay and receiver."""
     names = _expected(arm)
     relay, receiver = _ledger(arm.folder / "relay.db"), _ledger(arm.folder / "receiver.db")
     in_cloud = {names[key]: at for key, (at, _) in receiver.items() if key in names}
@@ -81,13 +81,13 @@ def read_edge(arm: Arm) -> Arrivals:
 
 
 def read_folder(arm: Arm) -> list[str]:
-    """Id of each prediction that the receiver has passed on, a file of JSON lines a day."""
+    """Return the id of each prediction that the receiver has passed on, from daily files of JSON lines."""
     files = sorted((arm.folder / "received").glob("events-*.jsonl"))
     return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
 
 
 def read_cloud(arm: Arm) -> Arrivals:
-    """The other one: what came back to the edge."""
+    """Read the arrivals of the cloud-only arm: the predictions that returned to the edge."""
     lines = collector.read(arm.folder / "desk.tsv")
     desk: dict[str, float] = {}
     for at, _, key in lines:
@@ -104,7 +104,7 @@ def read_cloud(arm: Arm) -> Arrivals:
 
 
 def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str, float]:
-    """Photo's name to when its prediction was seen first anywhere."""
+    """Return each photo's name with the earliest time at which its prediction was seen."""
     found: dict[str, float] = {}
     for key, at in (pair for one in seen for pair in list(one.items())):
         if key in names:
@@ -113,7 +113,7 @@ def _earliest(names: Mapping[str, str], *seen: Mapping[str, float]) -> dict[str,
 
 
 def _expected(arm: Arm) -> dict[str, str]:
-    """Id of the prediction of each photo, to the photo's name."""
+    """Return the id of each photo's prediction, with the photo's name."""
     source, found = source_uri(SITE, "camera"), {}
     for name in arm.camera.sizes:
         status = (arm.camera.inbox / name).stat()
@@ -124,7 +124,7 @@ def _expected(arm: Arm) -> dict[str, str]:
 
 
 def _ledger(path: Path) -> dict[str, tuple[float, int]]:
-    """Id to when it was taken first, and how often it came again."""
+    """Return each id with the time when it was first stored, and the number of repeats."""
     if not path.exists():
         return {}
     with closing(_open(path)) as database:

@@ -1,4 +1,4 @@
-"""The links of the experiment: what each is like, and what happens to it in the course of a run."""
+"""The links of the experiment: their properties, and their states during a run."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Literal
 from bench.link.proxy import Link
 
 SHORT = 0.4
-"""Share of the time that the shortened experiment takes, so that all of it ends within 90 minutes."""
+"""Share of its time that the shortened experiment takes, so that it ends within 90 minutes."""
 
 State = Literal["up", "down", "silent"]
-"""`down`: the edge's own interface has no way out, so that a connection fails at once. `silent`: packets are swallowed
-on the way, so that it fails only when somebody stops waiting."""
+"""State of a link. `down`: the edge has no route, so a connection fails at once. `silent`: packets are dropped on the
+way, so a connection fails only at its time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A link and its course.
+    """A link and its states during a run.
 
     Attributes:
-        name: In file names and of `LINKS=`.
-        text: What it is, for people.
-        link: Delay (one way), bandwidth (each direction) and loss (each direction, of packets).
-        minutes: How long a whole run takes.
-        course: Seconds and state in turn, again from the first; empty: always up.
-        middle_down: Whether the middle third of the run is down, in place of a course.
+        name: Name of the link, in file names and in `LINKS=`.
+        text: Description for people.
+        link: Delay (one way), bandwidth (per direction) and packet loss (per direction).
+        minutes: Minutes of a whole run.
+        course: Seconds and state in turn, repeated; empty: always up.
+        middle_down: Whether the link is down for the middle third of the run, in place of a course.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Condition:
     middle_down: bool = False
 
     def run_minutes(self, *, full: bool) -> float:
-        """Minutes of a whole run, or of a shortened one."""
+        """Return the minutes of a whole run, or of a shortened one."""
         return self.minutes if full else self.minutes * SHORT
 
     def phases(self, seconds: float) -> list[tuple[float, State]]:
-        """When each state begins, seconds from the start of a run of so many seconds."""
+        """Return when each state begins, in seconds from the start of a run of this length."""
         if self.middle_down:
             return [(0.0, "up"), (seconds / 3, "down"), (seconds * 2 / 3, "up")]
         found: list[tuple[float, State]] = []
@@ -79,11 +79,11 @@ ALONE = Condition(
     link=GOOD,
     course=((20.0, "up"), (20.0, "down")),
 )
-"""For the edge's arm alone, without kills: what the link's absence changes in a prediction, and nothing else does."""
+"""Conditions of the edge arm alone, without kills: only the link's absence can change a prediction's time."""
 
 
 def find(names: str) -> list[Condition]:
-    """The conditions of a list of names, all for an empty one.
+    """Return the conditions with these names; all for an empty list.
 
     Raises:
         ValueError: When there is no such link.

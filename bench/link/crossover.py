@@ -1,6 +1,6 @@
-"""Where cloud-only wins: both arms over links of different bandwidths, with photos of different sizes.
+"""Comparison of both arms over links of different bandwidths, with photos of different sizes.
 
-The measured points stand beside the arithmetic of `bench.link.transfer`.
+The table shows the measurements beside the calculation of `bench.link.transfer`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ BANDWIDTHS = (0.5, 1.0, 2.0, 5.0, 20.0, 100.0)
 SIZES = (50_000, 250_000, 1_000_000, 4_000_000)
 ROUNDS = 6
 LONGEST_S = 12.0
-"""Points of which the arithmetic expects more are not measured."""
+"""Seconds above which a calculated point is not measured."""
 WAIT_S = 90.0
 SHARE = 0.1
-"""The share of one processor that the slow edge has."""
+"""Share of one CPU that the slow edge has."""
 SLOW_EVERY_S = 4.0
 
 
 def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], *, kind: str = "") -> dict[str, Any]:
-    """Measure.
+    """Measure both arms on all links.
 
     Args:
-        artifact: The model.
-        photo: It is scaled to each size.
-        folder: Where everything is written; emptied first.
-        say: Told how it goes.
-        kind: Of the network.
+        artifact: Artifact that predicts.
+        photo: Photo that is scaled to each size.
+        folder: Directory of all files; it is emptied first.
+        say: Called with progress messages.
+        kind: Kind of the network, see `open_network`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     began = time.gmtime()
@@ -78,7 +78,7 @@ def run(artifact: Path, photo: bytes, folder: Path, say: Callable[[str], None], 
 
 
 def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) -> dict[str, float | None]:
-    """Median seconds of each arm."""
+    """Return the median seconds of each arm."""
     taken: dict[str, list[str]] = {arm: [] for arm in arms}
     for number in range(ROUNDS):
         start = time.monotonic()
@@ -95,7 +95,7 @@ def _measure(arms: Mapping[str, Arm], name: str, body: bytes, every_s: float) ->
 
 
 def _measure_slow(edge: Arm, photos: Mapping[int, bytes]) -> list[tuple[int, float]]:
-    """Bytes and median seconds of the edge's arm whose function has a share of a processor; none without root."""
+    """Return bytes and median seconds of the edge arm with a slowed function; empty without root."""
     found: list[tuple[int, float]] = []
     process = edge.parts["function"].process
     assert process is not None
@@ -114,7 +114,7 @@ def _median(arm: Arm, names: Sequence[str], found: Mapping[str, float]) -> float
 
 
 def resize(photo: bytes, size_bytes: int) -> bytes:
-    """A photo of about this many bytes: the same picture with more or fewer pixels, and the noise of a camera in it."""
+    """Return a photo of about this many bytes: the same picture with more or fewer pixels and with camera noise."""
     picture = Image.open(io.BytesIO(photo)).convert("RGB")
     low, high, best = 0.05, 12.0, photo
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The model and the photos of the experiment, made once."""
+"""Models and photos of the experiment, made once."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from eaves.artifact import open_artifact
 from eaves.errors import EavesError
 
 SHARED = Path("../shared")
-"""Folder with the photos of flowers and the weights of Inception V3; without it the experiment uses a small model."""
+"""Directory with the photos of flowers and the weights of Inception V3; without it the experiment uses a small
+model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What the arms are given.
+    """Models and photos that the arms use.
 
     Attributes:
-        artifact: The model that predicts.
-        head: The same backbone under another head: an update of the head.
-        other: Another backbone: an update of everything.
-        photos: Files of photos, in a fixed order that mixes classes.
-        text: What it is, for people.
+        artifact: The artifact that predicts.
+        head: An artifact with the same backbone and another head: an update of the head.
+        other: An artifact with another backbone: an update of everything.
+        photos: Paths of the photos, in a fixed order that mixes classes.
+        text: Description for people.
     """
 
     artifact: Path
@@ -36,12 +37,12 @@ class Material:
 
 
 def prepare(folder: Path, shared: Path, say: Callable[[str], None]) -> Material:
-    """Train and convert what is missing; takes about ten minutes with Inception V3 on two cores.
+    """Train and convert missing models; takes about ten minutes with Inception V3 on two cores.
 
     Args:
-        folder: Of the models.
-        shared: Has `data/flowers` and `weights`; without them a small network learns handwritten digits.
-        say: Told what is done.
+        folder: Directory of the models.
+        shared: Directory with `data/flowers` and `weights`; without them a small network learns handwritten digits.
+        say: Called with progress messages.
     """
     flowers, weights = shared / "data/flowers", shared / "weights/inception_v3_notop.weights.h5"
     real = flowers.is_dir() and weights.is_file()
@@ -95,7 +96,7 @@ def _eaves(folder: Path, say: Callable[[str], None], *arguments: str) -> None:
 
 
 def _write_digits(folder: Path) -> None:
-    """The 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files, as `make demo` has them."""
+    """Write the 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files, like `make demo`."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits

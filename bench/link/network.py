@@ -1,7 +1,7 @@
-"""The network of one arm: an edge and a cloud, and a link between them that can be changed and counts its bytes.
+"""The network of one arm: an edge, a cloud, and a link between them that can be changed and counts its bytes.
 
-As root it is two network namespaces and a link of real packets (`packets`); otherwise everything is on loopback, and
-the link is the proxy.
+With root rights it is two network namespaces and a link of real packets (`packets`); otherwise everything is on
+loopback, and the link is the proxy.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Side = Literal["edge", "cloud"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What has passed the link so far.
+    """Bytes that have passed the link so far.
 
     Attributes:
-        bytes_up: From edge to cloud. Of packets where they are counted, else of TCP's payload.
-        bytes_down: From cloud to edge.
+        bytes_up: Bytes from edge to cloud; of packets when those are counted, else of TCP's payload.
+        bytes_down: Bytes from cloud to edge.
     """
 
     bytes_up: int
@@ -35,11 +35,11 @@ class Traffic:
 
 
 class Network(ABC):
-    """An edge, a cloud, and the link.
+    """An edge, a cloud, and the link between them.
 
     Attributes:
-        kind: `packets` or `proxy`.
-        cloud_host: The cloud's address, as the edge's certificate check sees it.
+        kind: Kind of the network, `packets` or `proxy`.
+        cloud_host: Address of the cloud, for which its certificate is valid.
     """
 
     kind: str
@@ -47,11 +47,11 @@ class Network(ABC):
 
     @abstractmethod
     def command(self, side: Side) -> list[str]:
-        """What a command line begins with to run there."""
+        """Return the prefix of a command line that runs on this side."""
 
     @abstractmethod
     def reach(self, port: int) -> int:
-        """The port at `cloud_host` under which the edge finds a port of the cloud."""
+        """Return the port at `cloud_host` at which the edge reaches a port of the cloud."""
 
     @abstractmethod
     def set_link(self, link: Link) -> None:
@@ -59,27 +59,27 @@ class Network(ABC):
 
     @abstractmethod
     def set_state(self, state: State) -> None:
-        """Let it be up, down or silent."""
+        """Set the link's state to up, down or silent."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Reset the connections that cross the link, as a router that loses its table does; new ones are let in."""
+        """Reset the connections that cross the link, as a router that loses its table does; new ones are possible."""
 
     @abstractmethod
     def traffic(self) -> Traffic:
-        """Bytes so far."""
+        """Return the bytes so far."""
 
     @abstractmethod
     def close(self) -> None:
-        """Remove everything."""
+        """Remove the network."""
 
 
 class PacketNetwork(Network):
     """Two network namespaces and a process that carries packets between them.
 
     Args:
-        name: Short, unique on this machine while it is open.
-        seed: Of the losses.
+        name: Short name, unique on this machine while the network is open.
+        seed: Seed of the losses.
     """
 
     kind = "packets"
@@ -103,11 +103,11 @@ class PacketNetwork(Network):
             raise
 
     def command(self, side: Side) -> list[str]:
-        """Enter the namespace; the process id stays that of the command."""
+        """Return the command that enters the namespace; the process id stays that of the inner command."""
         return ["ip", "netns", "exec", self._spaces[side]]
 
     def reach(self, port: int) -> int:
-        """The same port."""
+        """Return the same port."""
         return port
 
     def set_link(self, link: Link) -> None:
@@ -115,7 +115,7 @@ class PacketNetwork(Network):
         self._tell({"link": {**asdict(link), "schedule": ()}})
 
     def set_state(self, state: State) -> None:
-        """Down: the edge has no route to the cloud. Silent: every packet is swallowed."""
+        """Set the state. Down: the edge has no route to the cloud. Silent: every packet is dropped."""
         self._tell({"silent": state != "up"})
         space = self._spaces["edge"]
         _ip("-n", space, "route", "flush", "type", "unreachable")
@@ -123,22 +123,22 @@ class PacketNetwork(Network):
             _ip("-n", space, "route", "add", "unreachable", self.cloud_host)
 
     def reset(self) -> None:
-        """End the connections of both ends; needs a kernel that lets `ss --kill` do so."""
+        """Reset the connections at both ends; needs a kernel that supports `ss --kill`."""
         for side in self._spaces:
             command = [*self.command(side), "ss", "--kill", "--no-header", "--tcp", "dst", "10.77.0.0/30"]
             subprocess.run(command, check=True, capture_output=True)
 
     def traffic(self) -> Traffic:
-        """Bytes of IP packets."""
+        """Return the bytes of IP packets."""
         found = self._tell({})
         return Traffic(bytes_up=found["bytes_up"], bytes_down=found["bytes_down"])
 
     def counters(self) -> dict[str, int]:
-        """Packets and bytes, with what was lost and dropped."""
+        """Return the counters of packets and bytes, with losses and drops."""
         return self._tell({})
 
     def close(self) -> None:
-        """End the link and remove the namespaces; processes in them must have ended."""
+        """Stop the link and remove the namespaces; processes in them must have ended."""
         if self._carrier is not None:
             self._carrier.kill()
             self._carrier.communicate()
@@ -151,7 +151,7 @@ class PacketNetwork(Network):
         _ip("-n", space, "link", "set", "lo", "up")
         _ip("-n", space, "addr", "add", f"{host}/30", "dev", "uplink", "noprefixroute")
         _ip("-n", space, "link", "set", "uplink", "up")
-        # cubic is Linux's default congestion control; a machine may have chosen another one.
+        # cubic is Linux's default congestion control; a machine may use another one.
         _ip("-n", space, "route", "add", "10.77.0.0/30", "dev", "uplink", "congctl", "cubic")
 
     def _tell(self, command: dict[str, object]) -> dict[str, int]:
@@ -171,7 +171,7 @@ class PacketNetwork(Network):
 
 
 class ProxyNetwork(Network):
-    """Everything on loopback, with the proxy before each port of the cloud."""
+    """A network on loopback, with the proxy before each port of the cloud."""
 
     kind = "proxy"
     cloud_host = "127.0.0.1"
@@ -182,11 +182,11 @@ class ProxyNetwork(Network):
         self._proxies: dict[int, FaultProxy] = {}
 
     def command(self, side: Side) -> list[str]:
-        """Nothing: both sides are this machine."""
+        """Return an empty prefix: both sides are this machine."""
         return []
 
     def reach(self, port: int) -> int:
-        """The proxy's port; each port of the cloud has a proxy of its own, with the whole bandwidth."""
+        """Return the proxy's port; each port of the cloud has its own proxy, with the whole bandwidth."""
         if port not in self._proxies:
             self._proxies[port] = FaultProxy("127.0.0.1", port, self._link, seed=self._seed)
         return self._proxies[port].port
@@ -198,18 +198,18 @@ class ProxyNetwork(Network):
             proxy.set(link)
 
     def set_state(self, state: State) -> None:
-        """Down: connections are reset. Silent: nothing passes."""
+        """Set the state. Down: connections are reset. Silent: nothing passes."""
         for proxy in self._proxies.values():
             {"up": proxy.restore, "down": proxy.cut, "silent": proxy.silence}[state]()
 
     def reset(self) -> None:
-        """Cut and restore."""
+        """Reset all connections, then restore the link."""
         for proxy in self._proxies.values():
             proxy.cut()
             proxy.restore()
 
     def traffic(self) -> Traffic:
-        """Bytes of TCP's payload, without headers and retransmissions."""
+        """Return the bytes of TCP's payload, without headers and retransmissions."""
         proxies = self._proxies.values()
         return Traffic(bytes_up=sum(one.bytes_up for one in proxies), bytes_down=sum(one.bytes_down for one in proxies))
 
@@ -220,12 +220,12 @@ class ProxyNetwork(Network):
 
 
 def open_network(name: str, *, seed: int = 0, kind: str = "") -> Network:
-    """The network of an arm.
+    """Open the network of an arm.
 
     Args:
-        name: Unique on this machine.
-        seed: Of the losses.
-        kind: `packets` or `proxy`; empty: packets where this user may.
+        name: Name that is unique on this machine.
+        seed: Seed of the losses.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may.
     """
     if kind == "packets" or (not kind and can_run()):
         return PacketNetwork(f"{name}-{os.getpid()}", seed=seed)

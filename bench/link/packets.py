@@ -1,14 +1,14 @@
 """A link of real packets between two network namespaces, for kernels without netem.
 
-Each namespace gets a TUN device; this process reads the packets that one end sends and writes them to the other, later.
-So TCP at both ends is the kernel's own: handshakes, slow start, retransmissions and time-outs happen as over any link.
+Each namespace gets a TUN device; this process reads the packets that one end sends and later writes them to the other.
+So TCP at both ends is the kernel's own: handshakes, slow start, retransmissions and timeouts happen as over any link.
 
-- Bandwidth: each direction sends one packet after the other. Up to `QUEUE_S` of them wait; beyond it they are dropped,
-  as by a router with a queue of that length.
+- Bandwidth: each direction sends one packet at a time. At most `QUEUE_S` seconds of packets wait; further ones are
+  dropped, as by a router with a queue of that length.
 - Loss: each packet is lost with the given probability, after it was sent.
-- Bytes are those of IP packets that were sent, lost ones and retransmissions too.
+- Bytes are those of sent IP packets, including lost ones and retransmissions.
 
-It is told what to do by JSON lines on standard input, and answers each with its counters. It needs root.
+It reads commands as JSON lines from standard input, and answers each with its counters. It needs root.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from bench.link.proxy import Link
 QUEUE_S = 0.2
 PACKET_BYTES = 2048
 CLONE_NEWNET = 0x40000000
-"""Source: setns(2)."""
+"""Flag of a network namespace. Source: setns(2)."""
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-"""Source: linux/if_tun.h."""
+"""Requests and flags of TUN devices. Source: linux/if_tun.h."""
 
 
 @dataclass(slots=True)
 class _Way:
-    """One direction."""
+    """One direction of the link."""
 
     source: int
     target: int
@@ -57,8 +57,8 @@ class PacketLink:
 
     Args:
         edge: File descriptor of the edge's TUN device.
-        cloud: The cloud's.
-        seed: Of the losses.
+        cloud: File descriptor of the cloud's TUN device.
+        seed: Seed of the losses.
     """
 
     def __init__(self, edge: int, cloud: int, seed: int | None = None) -> None:
@@ -68,7 +68,7 @@ class PacketLink:
         self._random = random.Random(seed)
 
     def run(self) -> None:
-        """Until standard input ends. The devices must be up when the first command comes."""
+        """Run until standard input ends. The devices must be up when the first command comes."""
         commands = sys.stdin.fileno()
         select.select([commands], [], [])
         while True:
@@ -132,11 +132,11 @@ def open_device(namespace: str, name: str) -> int:
     """Make a TUN device in a network namespace.
 
     Args:
-        namespace: Its name under /run/netns.
-        name: Of the device.
+        namespace: Name of the namespace under /run/netns.
+        name: Name of the device.
 
     Returns:
-        descriptor: The device goes when it is closed.
+        Descriptor of the device, which disappears when it is closed.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     own, other = os.open("/proc/self/ns/net", os.O_RDONLY), os.open(f"/run/netns/{namespace}", os.O_RDONLY)
@@ -158,7 +158,7 @@ def _enter(libc: ctypes.CDLL, descriptor: int) -> None:
 
 
 def can_run() -> bool:
-    """Whether this machine lets this user make namespaces and TUN devices."""
+    """Return whether this user may make namespaces and TUN devices on this machine."""
     return os.geteuid() == 0 and Path("/dev/net/tun").exists()
 
 

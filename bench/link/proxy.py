@@ -1,28 +1,29 @@
-"""A TCP proxy that behaves like a bad link: slow, narrow, lossy, cut, silent.
+"""A TCP proxy that simulates a bad link: slow, narrow, lossy, cut or silent.
 
-It needs nothing but Python's standard library and this one file, so that it can be mounted into a container alone:
+It needs only Python's standard library and this file, so that it can be mounted into a container alone:
 
     python proxy.py --listen 0.0.0.0:8443 --target receiver:8443 --control 0.0.0.0:9000 --delay-ms 50 --mbit-s 20
     curl -X POST http://HOST:9000/cut                          # also /silence, /restore
-    curl -X POST 'http://HOST:9000/set?mbit_s=1&loss=0.05'     # what is not named stays
+    curl -X POST 'http://HOST:9000/set?mbit_s=1&loss=0.05'     # other fields are unchanged
     curl http://HOST:9000/                                     # state and bytes, as JSON
 
 In a test: `with FaultProxy("127.0.0.1", port, Link(delay_ms=50)) as proxy: ... proxy.cut()`.
 
-The model of the link. The proxy ends the client's TCP connection and opens its own to the target, so it holds bytes,
+The model of the link: the proxy ends the client's TCP connection and opens its own to the target, so it handles bytes,
 not packets:
 
-- Delay: each byte arrives `delay_ms` (one way) after it left. A round trip takes twice that. A new connection's first
-  bytes wait one round trip more, for TCP's handshake.
-- Bandwidth: each direction has `mbit_s`, shared by all connections, first come, first served, in chunks of 8 segments.
+- Delay: each byte arrives `delay_ms` (one way) after it left; a round trip takes twice that. A new connection's first
+  bytes wait one more round trip, for TCP's handshake.
+- Bandwidth: each direction has `mbit_s`, shared by all connections in order of arrival, in chunks of 8 segments.
 - Loss: each segment of 1,448 bytes is lost with probability `loss`. When at least three segments follow it, a fast
-  retransmission brings it after one round trip; else a retransmission timeout does, of max(200 ms, 2 round trips), as
-  for every retransmission that is lost again, doubled each time. What follows waits, because TCP delivers in order.
-- Left out: slow start, and the smaller congestion window after a loss. Large transfers over a lossy link are faster
-  here than over a real one.
-- `cut`: connections are reset, what was under way is gone, and new connections are reset when they are accepted.
+  retransmission delivers it after one round trip; else a retransmission timeout of max(200 ms, 2 round trips) does. The
+  timeout also applies to a retransmission that is lost again, doubled each time. Later bytes wait, because TCP delivers
+  in order.
+- Not simulated: slow start, and the smaller congestion window after a loss. Large transfers over a lossy link are
+  faster here than over a real one.
+- `cut`: connections are reset, bytes in transit are lost, and new connections are reset when they are accepted.
 - `silent`: nothing passes and nothing is closed. A new connection is accepted by this machine's kernel and then hangs
-  (over a real link the connecting itself hangs). When the link is restored, connections go on where they were.
+  (over a real link connecting itself hangs). When the link is restored, connections continue.
 """
 
 from __future__ import annotations
@@ -47,29 +48,29 @@ State = Literal["up", "cut", "silent"]
 T = TypeVar("T")
 
 SEGMENT_BYTES = 1448
-"""Data in one packet: an Ethernet frame's 1,500 bytes less the headers of IPv4 and TCP with timestamps."""
+"""Data in one packet, bytes: an Ethernet frame's 1,500 bytes minus the headers of IPv4 and TCP with timestamps."""
 CHUNK_BYTES = 8 * SEGMENT_BYTES
 MIN_TIMEOUT_S = 0.2
-"""Linux's least retransmission timeout. Source: the kernel's TCP_RTO_MIN, include/net/tcp.h."""
+"""Linux's minimum retransmission timeout, seconds. Source: the kernel's TCP_RTO_MIN, include/net/tcp.h."""
 DUPLICATES = 3
 """Segments that must follow a lost one for a fast retransmission. Source: RFC 5681, section 3.2."""
 AHEAD_S = 0.02
-"""How far a connection may be ahead of the link's clock, so that a late timer costs no bandwidth."""
+"""Seconds that a connection may be ahead of the link's clock, so that a late timer costs no bandwidth."""
 IN_FLIGHT_BYTES = 4_000_000
-"""Most bytes of one connection and direction that are under way; the sender is not read beyond it."""
+"""Maximum bytes in transit of one connection and direction; beyond it the sender is not read."""
 CONNECT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What a link is like.
+    """Properties of a link.
 
     Attributes:
-        delay_ms: One way; the round trip is twice that.
+        delay_ms: Delay in one direction; the round trip is twice that.
         mbit_s: Bandwidth of each direction, Mbit/s (1,000,000 bits); 0 is unlimited.
         loss: Probability that a segment is lost, 0 to below 1.
-        schedule: Seconds and state, in turn and again from the first; empty: always up. `((10, "up"), (20, "cut"))`
-            flaps.
+        schedule: Seconds and state in turn, repeated; empty: always up. `((10, "up"), (20, "cut"))` is up for 10 s and
+            cut for 20 s, again and again.
     """
 
     delay_ms: float = 0.0
@@ -85,7 +86,7 @@ class Link:
 
     @property
     def round_trip_s(self) -> float:
-        """Seconds there and back."""
+        """Seconds of a round trip."""
         return 2 * self.delay_ms / 1000
 
 
@@ -100,7 +101,7 @@ class _Direction:
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """A client's connection, and the one to the target."""
+    """A client's connection and the one to the target."""
 
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
@@ -116,7 +117,7 @@ class _Connection:
 
 
 class _Engine:
-    """All that happens in the loop's thread."""
+    """The proxy's state, used only in the event loop's thread."""
 
     def __init__(self, target: tuple[str, int], link: Link, seed: int | None) -> None:
         self.link = link
@@ -143,7 +144,7 @@ class _Engine:
             self._scheduled = asyncio.get_running_loop().create_task(self._follow(link.schedule))
 
     def set_state(self, state: State) -> None:
-        """Leave the schedule and stay in this state."""
+        """End the schedule and keep this state."""
         self._stop_schedule()
         self._enter(state)
 
@@ -222,20 +223,20 @@ class _Engine:
             one.close()
 
     async def wait_up(self) -> None:
-        """Until the link is up."""
+        """Wait until the link is up."""
         await self._gate.wait()
 
     def transmit(self, direction: _Direction, size: int, followed: bool) -> tuple[float, float]:
         """Send a chunk.
 
         Args:
-            direction: Where to.
-            size: Bytes.
-            followed: Whether more of the connection is waiting behind it.
+            direction: Direction of the chunk.
+            size: Size of the chunk, bytes.
+            followed: Whether more bytes of the connection wait behind it.
 
         Returns:
-            left_at: When its last byte has left the sender.
-            arrives_at: When it is complete at the other end.
+            left_at: Time when its last byte has left the sender.
+            arrives_at: Time when it is complete at the other end.
         """
         now = asyncio.get_running_loop().time()
         segments = -(-size // SEGMENT_BYTES)
@@ -270,7 +271,7 @@ class _Carrier:
         self._under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT_BYTES // CHUNK_BYTES)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until the sender has closed and all has arrived."""
+        """Run until the sender has closed and all bytes have arrived."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send(reader))
             group.create_task(self._arrive(writer))
@@ -307,21 +308,21 @@ async def _sleep_until(due: float) -> None:
 
 
 class FaultProxy:
-    """The proxy, in a thread of its own, while it is open.
+    """The proxy, which runs in its own thread while it is open.
 
     Args:
-        target_host: Address of the server behind it.
-        target_port: Its port.
-        link: What the link is like at first.
+        target_host: Address of the target server.
+        target_port: Port of the target server.
+        link: Initial properties of the link.
         host: Address that the proxy listens on.
-        port: Its port; 0 takes a free one.
-        seed: Of the losses; None: other ones each time.
+        port: Port that the proxy listens on; 0 takes a free one.
+        seed: Seed of the losses; None: different losses each time.
 
     Attributes:
-        port: The port that it listens on.
+        port: The port that the proxy listens on.
 
     Raises:
-        OSError: When it can't listen there.
+        OSError: When the proxy can't listen there.
     """
 
     def __init__(
@@ -360,23 +361,23 @@ class FaultProxy:
         self._run(_call(lambda: self._engine.set_link(link)))
 
     def cut(self) -> None:
-        """Reset all connections, and new ones, until `restore`."""
+        """Reset all connections and new ones until `restore`."""
         self._run(_call(lambda: self._engine.set_state("cut")))
 
     def silence(self) -> None:
-        """Let nothing pass and close nothing, until `restore`."""
+        """Let nothing pass and close nothing until `restore`."""
         self._run(_call(lambda: self._engine.set_state("silent")))
 
     def restore(self) -> None:
-        """Let everything pass again; a schedule doesn't go on."""
+        """Let everything pass again; a schedule is not resumed."""
         self._run(_call(lambda: self._engine.set_state("up")))
 
     def describe(self) -> dict[str, Any]:
-        """The link, its state, connections and bytes."""
+        """Return the link's properties, its state, connections and bytes."""
         return self._run(_call(self._engine.describe))
 
     def control(self, path: str) -> dict[str, Any]:
-        """Do what a request to the control port asks for.
+        """Run a request to the control port.
 
         Args:
             path: `/cut`, `/silence`, `/restore`, `/set?FIELD=VALUE...` or `/`.
@@ -433,14 +434,14 @@ async def _call(action: Any) -> Any:
 
 
 def parse_link(values: Mapping[str, str], link: Link) -> Link:
-    """A link with some fields changed.
+    """Return a link with some fields changed.
 
     Args:
         values: Field to text; a schedule is written `10:up,20:cut`, or empty for none.
-        link: Where the others come from.
+        link: Link with the values of the other fields.
 
     Raises:
-        ValueError: When a field is unknown or its value is no good.
+        ValueError: When a field is unknown or its value is invalid.
     """
     changed: dict[str, Any] = {}
     for name, text in values.items():
@@ -500,7 +501,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def main() -> None:
-    """Run the proxy until it is ended."""
+    """Run the proxy until the process is ended."""
     parser = argparse.ArgumentParser(description="Pass TCP connections on over a link with faults.")
     parser.add_argument("--listen", type=_address, required=True, metavar="HOST:PORT", help="address to listen on")
     parser.add_argument("--target", type=_address, required=True, metavar="HOST:PORT", help="server behind the link")

@@ -1,4 +1,4 @@
-"""One link: both arms side by side, with kills, and what came of each photo."""
+"""A run on one link: both arms side by side, with kills, and the outcome of each photo."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ DRAIN_LIMIT_S = 600.0
 WARM_S = 120.0
 PASSED_ON_S = 20.0
 OFFSET_S = 0.5
-"""The second arm's photos come half a second later, so that the two functions do not share the processor's time."""
+"""Seconds by which the second arm's photos are later, so that the two functions don't compete for the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run is made of.
+    """Settings of a run.
 
     Attributes:
-        condition: The link.
-        seconds: For how long photos are taken.
-        artifact: The model.
-        photos: Taken in turn.
-        kill_mean_s: Mean seconds between two kills; 0: none.
-        seed: Of kills and losses.
-        kind: `packets` or `proxy`; empty: packets where this user may.
-        arms: Which arms.
+        condition: Link and its course.
+        seconds: Duration in which photos are taken.
+        artifact: The artifact that predicts.
+        photos: Photos, used in turn.
+        kill_mean_s: Mean seconds between two kills; 0: no kills.
+        seed: Seed of kills and losses.
+        kind: Kind of the network, `packets` or `proxy`; empty: packets if this user may.
+        arms: Names of the arms to run.
     """
 
     condition: Condition
@@ -62,12 +62,12 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Run one link.
 
     Args:
-        plan: What is run.
-        folder: Where everything is written; emptied first.
-        say: Told how it goes.
+        plan: Settings of the run.
+        folder: Directory of all files; it is emptied first.
+        say: Called with progress messages.
 
     Returns:
-        result: As JSON has it.
+        The result as plain data for JSON.
     """
     with open_arms(folder, plan.artifact, plan.photos, seed=plan.seed, kind=plan.kind, names=plan.arms) as arms:
         return _measure(plan, arms, say)
@@ -77,15 +77,15 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 def open_arms(
     folder: Path, artifact: Path, photos: Sequence[bytes], *, seed: int, kind: str, names: Sequence[str] = tuple(BUILD)
 ) -> Iterator[dict[str, Arm]]:
-    """Both arms, at work over perfect links.
+    """Start both arms over perfect links.
 
     Args:
-        folder: Where everything is written; emptied first.
-        artifact: The model.
-        photos: Of the cameras.
-        seed: Of losses.
-        kind: Of the networks.
-        names: Which arms.
+        folder: Directory of all files; it is emptied first.
+        artifact: The artifact that predicts.
+        photos: Photos for the cameras.
+        seed: Seed of the losses.
+        kind: Kind of the networks, see `open_network`.
+        names: Names of the arms to start.
     """
     shutil.rmtree(folder, ignore_errors=True)
     networks: dict[str, Network] = {}
@@ -111,7 +111,7 @@ def open_arms(
 
 
 def _warm_up(arms: Sequence[Arm]) -> None:
-    """Until each arm has predicted a photo over a perfect link."""
+    """Wait until each arm has predicted a photo over a perfect link."""
     names = {arm.name: arm.camera.take("warm-up", arm.camera.photos[0]) for arm in arms}
     deadline = time.monotonic() + WARM_S
     for arm in arms:
@@ -178,7 +178,7 @@ def _follow(phases: Sequence[tuple[float, str]], start: float, arms: Sequence[Ar
 
 
 def _drain(plan: Plan, arms: Mapping[str, Arm], start: float) -> bool:
-    """Wait until every photo's prediction is where it was to arrive, while the link's course goes on."""
+    """Wait until every photo's prediction has reached its destination, while the link follows its course."""
     deadline, stop = time.monotonic() + DRAIN_LIMIT_S, threading.Event()
     course = [one for one in plan.condition.phases(plan.seconds + DRAIN_LIMIT_S) if one[0] >= plan.seconds]
     following = threading.Thread(target=_follow, args=(course, start, list(arms.values()), stop))
@@ -230,7 +230,7 @@ def _report(
 
 
 def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
-    """Predictions in the receiver's folder, once all are there: how many, and how many different ones."""
+    """Return the number of predictions in the receiver's directory when all have arrived, and of different ones."""
     deadline = time.monotonic() + PASSED_ON_S
     while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -238,7 +238,7 @@ def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
 
 
 def _audit(arm: Arm) -> dict[str, Any]:
-    """What `eaves relay audit` says of the two lists of ids, and its exit code."""
+    """Return the output of `eaves relay audit` on the two lists of ids, and its exit code."""
     command = [sys.executable, "-P", "-m", "eaves.cli", "relay", "audit", "-o", "json"]
     spools = ["--sent", str(arm.folder / "relay.db"), "--received", str(arm.folder / "receiver.db")]
     done = subprocess.run([*command, *spools], capture_output=True, text=True, check=False, env=build_environ())
@@ -254,7 +254,7 @@ def _since(moment: float | None, taken: float) -> float | None:
 
 
 def write_result(result: Mapping[str, Any], path: Path) -> None:
-    """Write a result file, whole at once."""
+    """Write a result file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
     hidden.write_text(json.dumps(result, indent=1) + "\n")

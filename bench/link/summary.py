@@ -1,4 +1,4 @@
-"""What a run's records come to: percentiles, shares, bytes, and the edge's median with the link up and down."""
+"""Summary of a run's records: percentiles, shares, bytes, and the edge's median with the link up and down."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 WITHIN_S = 1.0
 DRAWS = 2000
 DISTURBED_S = 10.0
-"""For so long after a kill a photo may wait for what piled up before it."""
+"""Seconds after a kill in which a photo may wait for a backlog from before it."""
 DISTURB = ("agent", "function")
 """Roles that a prediction at the edge passes through."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """What became of one photo.
+    """Outcome of one photo.
 
     Attributes:
-        name: Its file's name.
-        at_s: When it was complete in the folder, seconds since the first.
-        size_bytes: Its size.
-        state: The link's state at that moment.
+        name: Name of its file.
+        at_s: Time when it was complete in the directory, seconds since the first photo.
+        size_bytes: Size of its file, bytes.
+        state: State of the link at that time.
         predicted_s: Seconds from then until its prediction was durable at the edge; None: never.
-        in_cloud_s: Until its prediction was durable in the cloud, where the arm takes it there; None: never.
+        in_cloud_s: Seconds until its prediction was durable in the cloud, if the arm sends it there; None: never.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Image:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One arm on one link.
+    """Summary of one arm on one link.
 
     Attributes:
-        images: Photos taken.
-        lost: Photos without a prediction where it was to arrive: for the edge's arm in the cloud, for the other at the
-            edge.
-        repeated: Predictions that arrived again.
-        p50_s: Half of all predictions took no longer than this from capture to the edge, seconds; photos without one
+        images: Number of photos taken.
+        lost: Number of photos whose prediction didn't reach its destination: the cloud for the edge arm, the edge for
+            the cloud-only arm.
+        repeated: Number of predictions that arrived again.
+        p50_s: Time within which half of all predictions reached the edge after capture, seconds; photos without one
             count as infinitely long.
-        p95_s: The same for 95 of 100.
-        p99_s: The same for 99 of 100.
+        p95_s: The same time for 95 % of them.
+        p99_s: The same time for 99 % of them.
         within: Share of photos that were predicted within `WITHIN_S`.
         bytes_per_1000: Bytes over the link, both directions, for 1,000 photos.
-        drain_s: From the last photo until nothing was missing any more; None: it never came to that.
+        drain_s: Seconds from the last photo until no prediction was missing; None when some are missing.
     """
 
     images: int
@@ -67,7 +67,7 @@ class Row:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of all is not above (nearest rank); NaN of none."""
+    """Return the smallest value that at least this share of all values doesn't exceed (nearest rank); NaN for none."""
     if not values:
         return float("nan")
     ordered = sorted(values)
@@ -75,12 +75,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def load_images(records: Sequence[Mapping[str, Any]]) -> list[Image]:
-    """Images of a result file."""
+    """Load the images of a result file."""
     return [Image(**record) for record in records]
 
 
 def summarise(arm: Mapping[str, Any]) -> Row:
-    """The row of one arm of a result file."""
+    """Return the summary of one arm of a result file."""
     images = load_images(arm["images"])
     times = [float("inf") if one.predicted_s is None else one.predicted_s for one in images]
     return Row(
@@ -98,13 +98,13 @@ def summarise(arm: Mapping[str, Any]) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """What a kill did to the predictions of one arm.
+    """Effect of a kill on the predictions of one arm.
 
     Attributes:
-        role: What was killed.
-        back_s: From the kill to the next prediction, seconds; None: there was none.
-        late: Photos that took longer than `WITHIN_S`, were taken before the kill or within `DISTURBED_S` after it, and
-            saw no later kill.
+        role: Role of the killed process.
+        back_s: Seconds from the kill to the next prediction; None when there was none.
+        late: Number of photos that took longer than `WITHIN_S`, were taken before the kill or within `DISTURBED_S`
+            after it, and had no later kill.
     """
 
     role: str
@@ -113,10 +113,10 @@ class Outage:
 
 
 def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Outage]:
-    """What each kill did.
+    """Return the effect of each kill.
 
     Args:
-        images: Of one arm.
+        images: Photos of one arm.
         kills: Seconds from the first photo, and the role.
     """
     ends = sorted(one.at_s + one.predicted_s for one in images if one.predicted_s is not None)
@@ -129,7 +129,7 @@ def find_outages(images: Sequence[Image], kills: Sequence[tuple[float, str]]) ->
 
 
 def find_undisturbed(images: Sequence[Image], kills: Sequence[tuple[float, str]]) -> list[Image]:
-    """Photos that no kill of a role of `DISTURB` held up."""
+    """Return the photos that no kill of a role in `DISTURB` delayed."""
     moments = [at for at, role in kills if role in DISTURB]
     return [one for one in images if not any(_touches(one, at) for at in moments)]
 
@@ -149,16 +149,16 @@ def _touches(image: Image, at: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """The edge's median with the link away, as a multiple of its median with the link up.
+    """The edge's median with the link away, as a ratio to its median with the link up.
 
     Attributes:
         up_s: Median with the link up, seconds.
-        away_s: Median with the link down or silent.
-        ratio: The second by the first.
-        low: Lower end of a 95 % interval by the bootstrap.
-        high: Its upper end.
-        up: Images with the link up.
-        away: Images with the link away.
+        away_s: Median with the link down or silent, seconds.
+        ratio: The second divided by the first.
+        low: Lower end of the ratio's 95 % interval by the bootstrap.
+        high: Upper end of that interval.
+        up: Number of images with the link up.
+        away: Number of images with the link away.
     """
 
     up_s: float
@@ -171,7 +171,7 @@ class Ratio:
 
 
 def compare_states(images: Sequence[Image], *, seed: int = 0) -> Ratio | None:
-    """How much the link's absence costs the edge; None of a link that was always up.
+    """Return how much the link's absence costs the edge; None for a link that was always up.
 
     Source of the interval: percentile bootstrap, 2,000 draws.
     """

@@ -1,12 +1,11 @@
-"""What a link adds to a prediction in the cloud: `python -m bench.link.transfer --help`.
+"""Calculation of the time that a link adds to a prediction in the cloud: `python -m bench.link.transfer --help`.
 
     link = slow start + 8 x bytes x OVERHEAD / bandwidth + round trip
 
-Cloud-only is faster than the edge when the edge takes longer for a prediction than the cloud by more than that. The
-arithmetic has nothing of a paper in it. Slow start: on a connection that was idle for longer than its retransmission
-timeout, TCP sends 10 segments, waits a round trip for the first answer, and doubles what it sends per round trip until
-the link is busy all the time. Source: RFC 6928, section 2 (10 segments); RFC 5681, sections 3.1 (doubling) and 4.1
-(after an idle time).
+Cloud-only is faster when the edge takes longer for a prediction than the cloud by more than that. The calculation uses
+no result of a paper. Slow start: on a connection that was idle for longer than its retransmission timeout, TCP sends 10
+segments, waits a round trip for the first acknowledgement, and doubles what it sends per round trip until the link is
+always busy. Source: RFC 6928, section 2 (10 segments); RFC 5681, sections 3.1 (doubling) and 4.1 (after an idle time).
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from bench.link.proxy import SEGMENT_BYTES
 
 FIRST_SEGMENTS = 10
 OVERHEAD = 1.04
-"""Bytes on the link for a byte of the image: headers of IP, TCP and TLS."""
+"""Bytes on the link per byte of the image: headers of IP, TCP and TLS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """What a link adds, by its parts.
+    """The time that a link adds, by its parts.
 
     Attributes:
-        rounds: Round trips of slow start.
-        slow_start_s: Seconds that they take.
+        rounds: Number of round trips in slow start.
+        slow_start_s: Seconds of those round trips.
         sent_bytes: Bytes of the image that they carry.
-        rest_s: Seconds that the link's bandwidth takes for the other bytes.
-        round_trip_s: Seconds that the last byte and its answer are under way.
+        rest_s: Seconds that the link's bandwidth needs for the other bytes.
+        round_trip_s: Seconds that the last byte and its response are in transit.
     """
 
     rounds: int
@@ -47,12 +46,12 @@ class Transfer:
 
 
 def transfer(size_bytes: float, mbit_s: float, round_trip_s: float) -> Transfer:
-    """The way of an image to the cloud, and of its prediction back, on a connection that is open and was idle.
+    """Return the transfer of an image to the cloud and of its prediction back, on an open connection that was idle.
 
     Args:
-        size_bytes: Of the image.
+        size_bytes: Size of the image.
         mbit_s: Bandwidth from the edge to the cloud.
-        round_trip_s: Round trip.
+        round_trip_s: Seconds of a round trip.
     """
     rate = mbit_s * 1e6 / 8 / OVERHEAD
     sent, window, rounds = 0.0, FIRST_SEGMENTS * SEGMENT_BYTES, 0
@@ -70,24 +69,24 @@ def transfer(size_bytes: float, mbit_s: float, round_trip_s: float) -> Transfer:
 
 
 def transfer_s(size_bytes: float, mbit_s: float, round_trip_s: float) -> float:
-    """Seconds from the first byte of an image until its answer's arrival, without the prediction itself.
+    """Return the seconds from the first byte of an image until its response, without the prediction itself.
 
     Args:
-        size_bytes: Of the image.
+        size_bytes: Size of the image.
         mbit_s: Bandwidth from the edge to the cloud.
-        round_trip_s: Round trip.
+        round_trip_s: Seconds of a round trip.
     """
     return transfer(size_bytes, mbit_s, round_trip_s).total_s
 
 
 def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) -> str:
-    """Which is faster, in words.
+    """Return which arm is faster, in words.
 
     Args:
-        found: What the link adds.
+        found: The time that the link adds.
         edge_s: Seconds that the edge takes for a prediction.
         cloud_s: Seconds that the cloud takes for the same.
-        carried: Images a second that the link's bandwidth carries.
+        carried: Images per second that the link's bandwidth can carry.
     """
     over_s = edge_s - cloud_s - found.total_s
     faster = "cloud-only" if over_s > 0 else "the edge"
@@ -104,7 +103,7 @@ def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) ->
 
 
 def main() -> None:
-    """Say which is faster on a link."""
+    """Print which arm is faster on a link."""
     parser = argparse.ArgumentParser(description="Say whether edge or cloud-only is faster on a link.")
     parser.add_argument("--image-kb", type=float, required=True, help="size of an image, thousand bytes")
     parser.add_argument("--mbit-s", type=float, required=True, help="bandwidth from the edge to the cloud")

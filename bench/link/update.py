@@ -1,4 +1,4 @@
-"""An update of the model over a bad link, with cuts, while the function goes on serving."""
+"""An update of the model over a bad link, with cuts, while the function keeps serving."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from tests.ports import find_port
 
 LINK = Link(delay_ms=50, mbit_s=1, loss=0.05)
 CUTS = ((1.0, 5.0), (30.0, 5.0), (60.0, 20.0), (120.0, 60.0))
-"""When the link is cut, seconds after the update began, and for how long; then again from the first."""
+"""Seconds after the start of the update at which the link is cut, and seconds of the cut; repeated."""
 ROUND_S = 240.0
 LIMIT_S = 1800.0
-"""After which a pull that has not ended is ended, without success."""
+"""Seconds after which an unfinished pull is ended as a failure."""
 ACCESS = Access(plain_http=True, config=Path("/nonexistent"))
 
 
@@ -42,10 +42,10 @@ class Update:
     """One update.
 
     Attributes:
-        name: In results.
-        text: For people.
-        old: The artifact that the node has.
-        new: The one it fetches.
+        name: Name in results.
+        text: Description for people.
+        old: Artifact that the node has.
+        new: Artifact that it fetches.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Update:
 
 
 def run(update: Update, folder: Path, *, photo: bytes, kind: str = "") -> dict[str, Any]:
-    """Run one.
+    """Run one update.
 
     Args:
-        update: What is fetched.
-        folder: Where everything is written; emptied first.
-        photo: What the function is asked every second.
-        kind: Of the network.
+        update: The update.
+        folder: Directory of all files; it is emptied first.
+        photo: Photo that the function gets every second.
+        kind: Kind of the network, see `open_network`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -140,7 +140,7 @@ def _measure(
 
 
 def _thin(points: Sequence[tuple[float, int]], every_s: float = 0.5) -> list[tuple[float, int]]:
-    """Points that are at least so far apart, or where the count falls."""
+    """Return points that are at least this far apart, or at which the count falls."""
     kept: list[tuple[float, int]] = []
     for number, (at, count) in enumerate(points):
         last = number == len(points) - 1
@@ -171,7 +171,7 @@ def _ask(
     asked: list[tuple[float, float | None]],
     stop: threading.Event,
 ) -> None:
-    """Ask the function once a second: when, and how long it took; None: no prediction."""
+    """Ask the function once a second, and record the time and duration; None when there was no prediction."""
     command = [*network.command("edge"), sys.executable, "-m", "bench.link.parts.ask", str(function.port)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build_environ())
     assert process.stdin is not None
@@ -192,7 +192,7 @@ def _ask(
 
 @contextmanager
 def _registry(network: Network, folder: Path) -> Iterator[int]:
-    """Debian's docker-registry in the cloud."""
+    """Run Debian's docker-registry in the cloud."""
     port = find_port()
     settings = {
         "version": 0.1,
@@ -238,10 +238,10 @@ def _function(network: Network, artifact: Path, folder: Path) -> Part:
 
 
 def _publish(network: Network, host: str, update: Update, folder: Path) -> Path:
-    """Put the new container image at the registry, and the old one into the node's store.
+    """Push the new container image to the registry, and put the old one into the node's store.
 
     Returns:
-        store: The node's.
+        Path of the node's store.
     """
     base_layout = build_base(folder / "base")
     base = Base(source=base_layout, descriptor=base_layout.resolve("base"), name="")

@@ -13,13 +13,13 @@ from bench.local.report import Figure, read_load
 IMAGE_BYTES, SMALL_BYTES = 100_000, 1_000
 ADDED_MS, RATE, IDLE_PERCENT = 5.0, 300.0, 1.0
 FLAT, GROWN_MB = 1.15, 20.0
-"""Ratio up to which two medians of one run are the same on a machine that does other things too, and memory that is
-no growth."""
+"""Ratio up to which two medians of one run count as equal on a machine that does other work too, and memory in MB that
+doesn't count as growth."""
 PARTS = ("latency", "rate", "queue", "idle")
 
 
 def main() -> None:
-    """Measure, print, and write the page when that is asked for."""
+    """Run the benchmarks, print the results, and write the page when requested."""
     options = parse_arguments()
     parts: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
         "latency": measure_latency,
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
-    """What is added to a direct POST."""
+    """Measure what the platform adds to a direct POST."""
     runs = [latency.measure(60 if options.quick else 300, IMAGE_BYTES) for _ in range(1 if options.quick else 5)]
     passed = [one.passed_answer - one.direct_answer for one in runs]
     delivered = [one.delivered - one.direct_arrival for one in runs]
@@ -65,15 +65,15 @@ def measure_latency(options: argparse.Namespace) -> Iterator[Figure]:
         ),
     ):
         middle = statistics.median(added)
-        told = f"{middle:.2f} ms ({min(added):.2f} to {max(added):.2f})"
-        yield figure(promise, f"{ADDED_MS:g} ms", told, against, is_kept=middle <= ADDED_MS)
+        text = f"{middle:.2f} ms ({min(added):.2f} to {max(added):.2f})"
+        yield figure(promise, f"{ADDED_MS:g} ms", text, against, is_kept=middle <= ADDED_MS)
     answer = statistics.median(one.durable_answer for one in runs)
-    told = f"disk {disk:.2f} ms, ratio {answer / disk:.2f}"
-    yield figure("the broker's 202: the event is on disk, p50 (100 KB)", "", f"{answer:.2f} ms", told)
+    text = f"disk {disk:.2f} ms, ratio {answer / disk:.2f}"
+    yield figure("the broker's 202: the event is on disk, p50 (100 KB)", "", f"{answer:.2f} ms", text)
 
 
 def measure_rate(options: argparse.Namespace) -> Iterator[Figure]:
-    """Events a second, from end to end."""
+    """Measure the events per second from end to end."""
     for size_bytes, name in ((IMAGE_BYTES, "100 KB"), (SMALL_BYTES, "1 KB")):
         count = 300 if options.quick else 3_000
         runs = [throughput.measure(count, size_bytes) for _ in range(1 if options.quick else 3)]
@@ -90,7 +90,7 @@ def measure_rate(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def measure_queue(options: argparse.Namespace) -> Iterator[Figure]:
-    """The same with 100 and with 100,000 events waiting."""
+    """Measure the same with 100 and with 100,000 waiting events."""
     few, many = 100, 10_000 if options.quick else 100_000
     small, large = backlog.measure_beside((few, many), 60 if options.quick else 400, IMAGE_BYTES)
     noise = max(FLAT, small.halves, large.halves)
@@ -126,7 +126,7 @@ def measure_queue(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def measure_idle(options: argparse.Namespace) -> Iterator[Figure]:
-    """A platform at rest."""
+    """Measure a platform at rest."""
     seconds = 10 if options.quick else 60
     for one in idle.measure(seconds):
         yield figure(
@@ -139,13 +139,13 @@ def measure_idle(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def figure(promise: str, bar: str, measured: str, against: str, *, is_kept: bool = True) -> Figure:
-    """A figure with the load of this moment."""
+    """Return a figure with the current load of the machine."""
     load = read_load()
     return Figure(promise=promise, bar=bar, measured=measured, against=against, is_kept=is_kept, load=load)
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The options."""
+    """Parse the options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, for a first look")
     parser.add_argument("--parts", default=",".join(PARTS), help="which of these parts")

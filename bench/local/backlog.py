@@ -1,4 +1,4 @@
-"""What a full queue costs: events beside a queue that a dead address has filled, and that queue's own delivery."""
+"""Benchmark of a full queue: events that pass a queue to a dead address, and the delivery of such a queue."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from eaves.spool import Spool
 from tests.ports import find_port
 
 COLD = "cold"
-"""The trigger whose address nobody listens at."""
+"""Name of the trigger whose address has no listener."""
 BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """Events that pass a queue of so many, in turn with another platform's.
+    """Measurements of events that pass a queue of a given length, in turn with another platform's.
 
     Attributes:
-        waiting: How many wait.
-        answer_ms: Median time to a 202; such an event joins the queue that waits and is delivered at once as well.
-        delivered_ms: Median time until the function has it.
-        halves: The same for both halves of the run, the larger by the smaller: what is noise.
-        cpu_ms: Processor time of the supervisor for one event.
-        resident_mb: Memory of the supervisor afterwards.
+        waiting: Number of waiting events.
+        answer_ms: Median time to a 202, ms; such an event joins the waiting queue and is also delivered at once.
+        delivered_ms: Median time until the function has the event, ms.
+        halves: Ratio of the medians of both halves of the run, larger by smaller, which shows the noise.
+        cpu_ms: CPU time of the supervisor per event, ms.
+        resident_mb: Memory of the supervisor afterwards, MB.
     """
 
     waiting: int
@@ -49,13 +49,13 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """The delivery of a queue that was full when the platform started.
+    """Measurements of the delivery of a queue that was full when the platform started.
 
     Attributes:
-        waiting: How many waited.
-        first_per_second: Events, of the first part.
-        last_per_second: Events, of the last part, which is as large.
-        grown_mb: Memory of the supervisor when the last part began, beyond that after the first.
+        waiting: Number of waiting events at the start.
+        first_per_second: Events per second of the first part.
+        last_per_second: Events per second of the last part, which has the same size.
+        grown_mb: Growth of the supervisor's memory from the end of the first part to the start of the last part, MB.
     """
 
     waiting: int
@@ -65,7 +65,7 @@ class Drain:
 
 
 def measure_beside(sizes: Sequence[int], rounds: int, size_bytes: int) -> list[Beside]:
-    """Send events past queues of these sizes, a platform for each, in turn."""
+    """Send events past queues of these sizes, one platform for each, in turn."""
     body = os.urandom(size_bytes)
     with ExitStack() as opened:
         platforms: list[Running] = []
@@ -103,7 +103,7 @@ def _sum_up(waiting: int, platform: Running, sent: Sequence[Sent], cpu_ms: float
 
 
 def measure_drain(waiting: int, size_bytes: int, *, part: int) -> Drain:
-    """Start a platform whose function has so many events to take, and see how fast it takes them."""
+    """Start a platform whose function has this many waiting events, and measure their delivery."""
     with _start(waiting, APP, size_bytes=size_bytes) as platform:
         resident = list(_watch(platform, waiting, part))
     times = sorted(platform.received.values())
@@ -116,7 +116,7 @@ def measure_drain(waiting: int, size_bytes: int, *, part: int) -> Drain:
 
 
 def _watch(platform: Running, waiting: int, part: int) -> Iterator[int]:
-    """Memory once the first part is delivered, and once only the last part is left."""
+    """Return the memory when the first part is delivered, and when only the last part is left."""
     wait_until(lambda: platform.function_pid)
     for left in (waiting - part, part, 0):
         wait_until(partial(_is_down_to, platform, left), pause_s=0.1, timeout_s=1800)
@@ -133,7 +133,7 @@ def _is_down_to(platform: Running, left: int) -> bool:
 
 
 def _start(waiting: int, trigger: str, *, size_bytes: int = 1_000) -> AbstractContextManager[Running]:
-    """A platform with a queue of so many events for a trigger."""
+    """Start a platform with a queue of this many events for a trigger."""
 
     def fill(state: StateDirectory) -> None:
         with Spool(state.spool) as spool:

@@ -1,7 +1,7 @@
-"""A function that costs next to nothing: it takes whatever is posted and answers 202.
+"""A function without work of its own: it accepts every POST and answers 202.
 
-`python -m bench.local.function` listens on PORT. `GET /received` gives the events that came since the last such
-request, in order: the id of each and when it was there whole, by the machine's monotonic clock.
+`python -m bench.local.function` listens on PORT. `GET /received` returns the events since the last such request, in
+order: the id of each and the time when it had arrived completely, by the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ received: list[tuple[str, float]] = []
 
 
 class Connection(asyncio.Protocol):
-    """One connection, kept until its other end closes it."""
+    """One connection, kept until its peer closes it."""
 
     def __init__(self) -> None:
         self._head, self._left, self._got = b"", 0, bytearray()
@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._left > len(data):  # most of a body: it is counted and dropped
+        if self._left > len(data):  # most of a body: counted and dropped
             self._left -= len(data)
             return
         if self._left:

@@ -1,4 +1,4 @@
-"""What a platform at rest takes: one app with a folder to watch, its function at zero or with one warm replica."""
+"""Benchmark of a platform at rest: one app with a watched directory, its function at zero or with one warm replica."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from tests.fakes.models.artifact import COLOURS, encode_png
 from tests.fakes.models.graph import write_graph_artifact
 
 STATES = {0: "idle", 1: "ready"}
-"""State of a function at rest, by the replicas that are kept running."""
+"""State of a function at rest, by the number of replicas that are kept running."""
 SETTLE_S = 3.0
-"""Between the last work and the first look."""
+"""Seconds between the last work and the first measurement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """A platform at rest.
+    """Measurements of a platform at rest.
 
     Attributes:
-        replicas: Warm replicas.
-        core_percent: Processor time of all its processes, of one core.
-        switches_per_second: Times a second that a thread of them went to sleep of itself: each was a wake-up.
-        processes: `eaves up`, the agent, and the replica.
-        together_mb: Their memory (PSS).
+        replicas: Number of warm replicas.
+        core_percent: CPU time of all its processes, percent of one core.
+        switches_per_second: Voluntary context switches of their threads per second: each was a wake-up.
+        processes: Number of processes: `eaves up`, the agent, and the replica.
+        together_mb: Memory of them all (PSS), MB.
     """
 
     replicas: int
@@ -48,7 +48,7 @@ class Rest:
 
 
 def measure(seconds: float) -> list[Rest]:
-    """Measure both at the same time, the real function's process among them."""
+    """Measure both platforms at the same time, including the real function's process."""
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="eaves-")))
         artifact = write_graph_artifact(folder / "artifact").path
@@ -75,7 +75,7 @@ def measure(seconds: float) -> list[Rest]:
 
 @contextmanager
 def _resting(folder: Path, artifact: Path, replicas: int) -> Iterator[int]:
-    """A platform that has predicted one image; gives the process of `eaves up`."""
+    """Start a platform and have it predict one image; return the process id of `eaves up`."""
     (folder / "images").mkdir(parents=True)
     state = StateDirectory(root=folder / "s")
     scale = ScaleSettings(min=replicas, idle_s=0.5)
@@ -102,7 +102,7 @@ def _rests(platform: LocalPlatform, state: str) -> bool:
 
 
 def _spent(pid: int) -> tuple[float, int]:
-    """Processor time so far, ms, and times that threads went to sleep, of a process and all below it."""
+    """Return the CPU time so far, ms, and the context switches, of a process and all its descendants."""
     pids = list(tree(pid))
     switches = 0
     for task in (task for one in pids for task in Path(f"/proc/{one}/task").iterdir()):

@@ -1,4 +1,4 @@
-"""What broker and activator add to a direct POST to the function, one event at a time, in turn."""
+"""Benchmark of what broker and activator add to a direct POST to the function, one event at a time, in turn."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from bench.local.sender import Sender, Sent
 from bench.measure.timing import median_ms
 
 PAUSE_S = 0.01
-"""After each event, so that what is still to be done for one isn't counted for the next."""
+"""Seconds after each event, so that its remaining work isn't counted for the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """Medians, ms.
+    """Median times, ms.
 
     Attributes:
         direct_arrival: Direct POST, until the function has the whole event.
-        direct_answer: Direct POST, until the sender has the answer.
-        passed_answer: The same through `/functions/NAME`.
+        direct_answer: Direct POST, until the sender has the response.
+        passed_answer: POST through `/functions/NAME`, until the sender has the response.
         durable_answer: POST to the broker, until the sender has the 202: the event is on disk.
         delivered: POST to the broker, until the function has the whole event.
-        disk: Writing as many bytes to a file and syncing it.
-        passed_least: What `/functions/NAME` adds to a direct POST in the least disturbed tenth of the rounds of each.
-        delivered_least: What the broker's way adds to a direct POST until the function has the event, likewise.
+        disk: Write and sync of as many bytes to a file.
+        passed_least: Difference of `/functions/NAME` to a direct POST, in the least disturbed tenth of the rounds of
+            each.
+        delivered_least: Difference of the broker to a direct POST until the function has the event, likewise.
     """
 
     direct_arrival: float
@@ -45,7 +46,7 @@ class Added:
 
 
 def measure(rounds: int, size_bytes: int) -> Added:
-    """Measure them over so many rounds of one event each way."""
+    """Measure all ways over this many rounds, with one event each way per round."""
     body = os.urandom(size_bytes)
     with run_platform(build_app()) as platform:
         warm_up(platform, body)
@@ -79,14 +80,14 @@ def measure(rounds: int, size_bytes: int) -> Added:
 def warm_up(platform: Running, body: bytes) -> None:
     """Start the function, open the connections and fill the caches."""
     with closing(Sender(platform.port, f"/functions/{APP}", body)) as passed:
-        passed.send(["first"])  # answered once the function runs
+        passed.send(["first"])  # the response comes when the function runs
     with closing(Sender(platform.port, "/", body)) as broker:
         broker.send([f"warm-{number}" for number in range(20)])
         wait_until(lambda: "warm-19" in platform.collect())
 
 
 def disk_ms(size_bytes: int, *, runs: int) -> float:
-    """Median of writing so many bytes to the end of a file of the working folder's disk and syncing it, ms."""
+    """Return the median time to append this many bytes to a file in the working directory and sync it, ms."""
     with tempfile.TemporaryFile(dir=Path.cwd()) as file:
         body = os.urandom(size_bytes)
         return median_ms(lambda: _write_ms(file.fileno(), body), runs=runs)

@@ -1,4 +1,4 @@
-"""A running platform with one app whose function costs nothing, and what is known of it from outside."""
+"""A running platform with one app whose function does no work, observed from outside."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.ports import find_port
 
 APP = "bench"
 PARALLEL = 8
-"""Requests that the one replica gets at the same time."""
+"""Concurrent requests to the only replica."""
 DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A platform that runs.
+    """A running platform.
 
     Attributes:
-        state: Its state directory.
+        state: State directory of the platform.
         port: Port of the broker.
-        pid: Process of the supervisor.
+        pid: Process id of the supervisor.
     """
 
     state: StateDirectory
@@ -45,7 +45,7 @@ class Running:
 
     @property
     def function_pid(self) -> int:
-        """The process of the function's replica; 0 while there is none."""
+        """Process id of the function's replica; 0 while there is none."""
         for pid in tree(self.pid):
             if b"bench.local.function" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return pid
@@ -58,22 +58,22 @@ class Running:
         return next(int(entry[5:]) for entry in entries if entry.startswith(b"PORT="))
 
     def collect(self) -> dict[str, float]:
-        """When each event was at the function, by id: all that are known so far."""
+        """Return when each event arrived at the function, by id, for all events so far."""
         self.received.update(json.loads(get(self.function_port, "/received")))
         return self.received
 
     def depth(self) -> int:
-        """How many deliveries wait in the broker's queue."""
+        """Return the number of deliveries that wait in the broker's queue."""
         with closing(sqlite3.connect(f"{self.state.spool.absolute().as_uri()}?mode=ro", uri=True)) as db:
             return int(db.execute("SELECT total(queued) FROM lanes").fetchone()[0])
 
     def cpu_ms(self) -> float:
-        """Processor time of the supervisor so far."""
+        """Return the CPU time of the supervisor so far, ms."""
         return cpu_ms(self.pid)
 
 
 def build_app(*more: TriggerSpec) -> LocalApp:
-    """The app: one function that never sleeps once it runs, and the trigger of images."""
+    """Build the app: one function that isn't scaled to zero once it runs, and the trigger for images."""
     scale = ScaleSettings(idle_s=3600, max=1)
     function = LocalFunction(name=APP, site=APP, artifact=Path("/"), scale=scale, concurrency=PARALLEL)
     return LocalApp(function=function, triggers=(default_trigger(APP), *more))
@@ -81,11 +81,11 @@ def build_app(*more: TriggerSpec) -> LocalApp:
 
 @contextmanager
 def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda state: None) -> Iterator[Running]:
-    """Run a platform, in a folder below `build` in the working folder, whose disk it measures.
+    """Run a platform in a directory below `build` in the working directory, whose disk it measures.
 
     Args:
-        app: What is deployed.
-        fill: Puts into the state directory what is to be there when the platform starts.
+        app: App that is deployed.
+        fill: Prepares the state directory before the platform starts.
     """
     Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="local-", dir="build") as folder:
@@ -109,7 +109,7 @@ def run_platform(app: LocalApp, fill: Callable[[StateDirectory], None] = lambda 
 
 
 def wait_until(condition: Callable[[], object], *, pause_s: float = 0.02, timeout_s: float = DEADLINE_S) -> None:
-    """Wait until something is so; ends the process when it takes too long."""
+    """Wait until a condition holds; ends the process when it takes too long."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What is printed and written: each promise with its bar, what was measured, and what it was measured against."""
+"""Output of the benchmark: each promise with its bar, its measurement, and the floor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eaves.base.files import write_atomically
 
 PAGE = ROOT / "docs/local-benchmark.md"
 RESULTS = ROOT / "build/local-benchmark"
-"""What each part has measured last, so that the parts can be measured one by one."""
+"""Directory of each part's latest results, so that the parts can be measured one by one."""
 HEAD = """\
 # The local platform, measured
 
@@ -33,12 +33,12 @@ many bytes to a file of the same disk with a sync.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One promise.
+    """Measurement of one promise.
 
     Attributes:
-        promise: What is promised.
-        bar: The bar, empty where there is none.
-        measured: What was measured.
+        promise: Description of the promise.
+        bar: The required limit; empty when there is none.
+        measured: The measured value.
         against: The floor in the same run, and the ratio.
         is_kept: Whether the bar is met.
         load: The machine's load average of the last minute.
@@ -52,18 +52,18 @@ class Figure:
     load: float
 
     def row(self) -> str:
-        """The row of a table in Markdown."""
+        """Return the row of a table in Markdown."""
         measured = self.measured if self.is_kept else f"**{self.measured}**"
         return f"| {self.promise} | {self.bar} | {measured} | {self.against} | {self.load:.1f} |"
 
 
 def read_load() -> float:
-    """The machine's load average of the last minute."""
+    """Return the machine's load average of the last minute."""
     return os.getloadavg()[0]
 
 
 def print_figures(figures: Iterable[Figure]) -> None:
-    """Print them as they come."""
+    """Print figures as they come."""
     for one in figures:
         mark = "" if one.is_kept else "  MISSED"
         print(f"{one.promise:62} {one.measured:>26}  (bar: {one.bar or 'none'}){mark}")
@@ -71,13 +71,13 @@ def print_figures(figures: Iterable[Figure]) -> None:
 
 
 def keep(part: str, figures: Sequence[Figure]) -> None:
-    """Keep what a part has measured for the page."""
+    """Store the results of a part for the page."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     write_atomically(RESULTS / f"{part}.json", json.dumps([asdict(one) for one in figures]))
 
 
 def write_page(parts: Sequence[str], command: str) -> Path:
-    """Write the page of the docs from what these parts have measured last."""
+    """Write the page of the docs from the latest results of these parts."""
     files = [RESULTS / f"{part}.json" for part in parts]
     figures = [Figure(**one) for path in files if path.exists() for one in json.loads(path.read_text())]
     lines = Path("/proc/cpuinfo").read_text().splitlines()

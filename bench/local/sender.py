@@ -1,4 +1,4 @@
-"""Sends events that differ in their id alone, on kept connections and from one thread, so that it costs little."""
+"""Sender of events that differ only in their id, over persistent connections in one thread, to save CPU time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Sent:
     """One event that was sent.
 
     Attributes:
-        id: Its id.
-        began_at: When its first byte was sent, by the machine's monotonic clock.
-        answered_at: When its answer was there.
+        id: Id of the event.
+        began_at: Time when its first byte was sent, by the machine's monotonic clock.
+        answered_at: Time when its response was complete.
     """
 
     id: str
@@ -41,10 +41,10 @@ class Sender:
     """Connections to one server.
 
     Args:
-        port: Its port on loopback.
-        path: Path that is posted to.
+        port: Port of the server on loopback.
+        path: Path of the requests.
         body: Data of every event.
-        connections: How many events are under way at the same time.
+        connections: Number of concurrent events.
     """
 
     def __init__(self, port: int, path: str, body: bytes, *, connections: int = 1) -> None:
@@ -57,11 +57,11 @@ class Sender:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def close(self) -> None:
-        """Close them."""
+        """Close the connections."""
         self._opened.close()
 
     def send(self, ids: Sequence[str]) -> list[Sent]:
-        """Send one event for each id, each connection its next as soon as its last is answered."""
+        """Send one event for each id; each connection sends its next event after the response to its last."""
         following, done = iter(ids), []
         with selectors.DefaultSelector() as selector:
             for peer in self._peers:
@@ -90,14 +90,14 @@ class Sender:
 
 
 def get(port: int, path: str) -> bytes:
-    """The body of an answer to GET."""
+    """Return the body of the response to a GET."""
     with socket.create_connection(("127.0.0.1", port)) as peer:
         peer.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         return _read_answer(peer)
 
 
 def _read_answer(peer: socket.socket) -> bytes:
-    """The body of an answer; ends the process when that is no success."""
+    """Return the body of a response; ends the process when the response is not a success."""
     answer = b""
     while True:
         more = peer.recv(65536)

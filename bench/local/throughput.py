@@ -1,4 +1,4 @@
-"""How many events a second go through: accepted durably, delivered, acknowledged."""
+"""Benchmark of the events per second that are accepted durably, delivered and acknowledged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """One run.
+    """Measurements of one run.
 
     Attributes:
-        per_second: Events, from the first byte of the first to the release of the last.
-        accepted_per_second: Events, to the last 202.
-        cpu_ms: Processor time of the supervisor for one event, its deliveries included.
-        disk_per_second: Writes of as many bytes with a sync after each, the disk's own limit.
+        per_second: Events per second, from the first byte of the first to the release of the last.
+        accepted_per_second: Events per second, up to the last 202.
+        cpu_ms: CPU time of the supervisor per event, including its deliveries, ms.
+        disk_per_second: Writes of as many bytes per second with a sync after each, the disk's own limit.
     """
 
     per_second: float
@@ -32,7 +32,7 @@ class Rate:
 
 
 def measure(count: int, size_bytes: int, *, connections: int = CONNECTIONS) -> Rate:
-    """Send so many events as fast as they are taken."""
+    """Send this many events as fast as they are accepted."""
     body = os.urandom(size_bytes)
     disk = disk_ms(size_bytes, runs=100)
     with run_platform(build_app()) as platform:

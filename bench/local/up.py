@@ -1,4 +1,4 @@
-"""`python -m bench.local.up PORT STATE`: `eaves up` whose functions are `bench/local/function.py`."""
+"""`eaves up` with `bench/local/function.py` as its functions: `python -m bench.local.up PORT STATE`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eaves.local.supervisor import Supervisor
 
 
 def launch(module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Process:
-    """Start a process as the platform does, with this folder's function in the place of the real one."""
+    """Start a process as the platform does, with this directory's function instead of the real one."""
     chosen = "bench.local.function" if module == "functions" else module
     return Process(chosen, {"PYTHONPATH": str(ROOT), **environ}, log, inherit=inherit)
 

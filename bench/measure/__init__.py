@@ -1,1 +1,1 @@
-"""What the benchmarks measure with: load, processes, times, bytes on the wire."""
+"""Measuring instruments of the benchmarks: load, processes, times, bytes on the wire."""

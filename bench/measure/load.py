@@ -1,4 +1,4 @@
-"""A load generator that costs little: one thread, kept connections, requests made beforehand."""
+"""A load generator with low CPU use: one thread, persistent connections, requests built beforehand."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What came of a load.
+    """Results of a load.
 
     Attributes:
-        latencies_ms: Of each answer, from the first byte sent to the last received.
-        seconds: From the first request to the last answer.
-        cpu_ms: What sending and receiving took, per request.
+        latencies_ms: Time of each response, from the first byte sent to the last received, ms.
+        seconds: Time from the first request to the last response.
+        cpu_ms: CPU time of sending and receiving, per request, ms.
     """
 
     latencies_ms: Sequence[float]
@@ -31,13 +31,13 @@ class Load:
 
 
 def build_requests(images: Sequence[bytes]) -> list[bytes]:
-    """What is sent: each image as itself."""
+    """Return the requests: each has an image as its body."""
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
     return [head % len(image) + image for image in images]
 
 
 def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: int) -> Load:
-    """Send `count` requests, each connection its next as soon as its last is answered."""
+    """Send `count` requests; each connection sends its next request after the response to its last."""
     following, latencies = islice(cycle(requests), count), []
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -57,7 +57,7 @@ def send_all(port: int, requests: Sequence[bytes], *, connections: int, count: i
 
 
 class _Peer:
-    """One connection."""
+    """One connection to the server."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,7 +69,7 @@ class _Peer:
         self.socket.sendall(request)
 
     def receive(self) -> bool:
-        """Take what has come; whether the answer is whole."""
+        """Read the bytes that have arrived, and return whether the response is complete."""
         more = self.socket.recv(65536)
         self._answer += more
         if not more or not self._answer.startswith(b"HTTP/1.1 200"):

@@ -1,4 +1,4 @@
-"""What a command takes: seconds, and memory of all its processes."""
+"""Cost of a command: seconds, and memory of all its processes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a command took.
+    """Cost of one command.
 
     Attributes:
-        seconds: From its start to its end.
-        largest_mb: Most resident memory that any one of its processes had.
-        together_mb: Most that all had at once, shared pages counted once (PSS), looked at every `POLL_S`: what a
-            container's limit must allow.
+        seconds: Time from its start to its end.
+        largest_mb: Largest resident memory of any of its processes, MB.
+        together_mb: Largest memory of all processes at one time, with shared pages counted once (PSS), MB; sampled
+            every `POLL_S`. A container's limit must allow it.
     """
 
     seconds: float
@@ -31,10 +31,10 @@ class Cost:
 
 
 def run_measured(command: Sequence[str]) -> Cost:
-    """Run a command to its end; exits with what it said when it fails.
+    """Run a command to its end; when it fails, exit with its output.
 
-    The kernel keeps the largest resident size of a process and of all children it waited for, so none is missed.
-    It counts what a child shared with this process before it became the command: this process stays small.
+    The kernel keeps the largest resident size of a process and of all children that it waited for, so none is missed.
+    It includes memory that a child shared with this process before exec, so this process must stay small.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -60,12 +60,12 @@ def run_measured(command: Sequence[str]) -> Cost:
 
 
 def private_bytes() -> int:
-    """Memory that this process shares with no other."""
+    """Return the memory that this process shares with no other, bytes."""
     return sum(memory_bytes("self", name) for name in ("Private_Clean", "Private_Dirty"))
 
 
 def memory_bytes(pid: int | str, name: str) -> int:
-    """Bytes of one line of /proc/PID/smaps_rollup; 0 of a process that is gone. Source: proc_pid_smaps(5)."""
+    """Return the bytes in one line of /proc/PID/smaps_rollup; 0 when the process is gone. Source: proc_pid_smaps(5)."""
     words = _words(Path(f"/proc/{pid}/smaps_rollup"))
     return int(words[words.index(f"{name}:") + 1]) * 1024 if f"{name}:" in words else 0
 
@@ -83,11 +83,11 @@ def _watch(pid: int, seen: list[float], done: threading.Event) -> None:
 
 
 def tree(pid: int) -> Iterator[int]:
-    """A process and everything below it."""
+    """Return a process and all its descendants."""
     yield pid
     try:
         children = [int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in _words(task / "children")]
-    except OSError:  # gone between two looks
+    except OSError:  # it ended in between
         return
     for child in children:
         yield from tree(child)

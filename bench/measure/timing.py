@@ -1,4 +1,4 @@
-"""Timing whole processes and calls, and a table of medians."""
+"""Timing of whole processes and calls, and tables of medians."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 def median_ms(
     action: Callable[[], object], *, runs: int, warmup: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Median duration of a call, ms; by `time.thread_time` of this thread alone, whatever else the machine does."""
+    """Return the median duration of a call, ms; use `time.thread_time` to measure this thread alone."""
     for _ in range(warmup):
         action()
     durations = []
@@ -23,20 +23,20 @@ def median_ms(
 
 
 def paired_ms(first: Sequence[str], second: Sequence[str], *, runs: int) -> tuple[float, float]:
-    """Median durations of two commands as whole processes, run in turn so that drift of the machine hits both, ms."""
+    """Return the median durations of two commands as whole processes, run in turn so that drift affects both, ms."""
     pairs = [(_once_ms(first), _once_ms(second)) for _ in range(runs + 1)][1:]
     return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
 
 
 def print_table(title: str, rows: Sequence[tuple[str, float, float]]) -> None:
-    """Rows of (what, ms, floor in ms) with their ratio."""
+    """Print rows of (name, ms, floor in ms) with their ratio."""
     print(f"\n{title}\n{'':48} {'ms':>9} {'floor ms':>9} {'ratio':>7}")
     for what, value, floor in rows:
         print(f"{what:48} {value:9.2f} {floor:9.2f} {value / floor:7.2f}")
 
 
 def print_columns(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Any table: what stands in the first column and in one whose head ends with a colon is text, the rest numbers."""
+    """Print a table: the first column and columns whose head ends with a colon are text, all others numbers."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     print(f"\n{title}")
     for row in (heads, *rows):

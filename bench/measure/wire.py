@@ -1,4 +1,4 @@
-"""A TCP proxy that counts what goes through, towards the server and back."""
+"""A TCP proxy that counts bytes in both directions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 
 
 class Wire:
-    """Counts of one proxy.
+    """Byte counters of one proxy.
 
     Args:
-        server: Host and port that everything goes to.
+        server: Host and port of the server.
     """
 
     def __init__(self, server: str) -> None:
@@ -24,7 +24,7 @@ class Wire:
         self.bytes: Counter[str] = Counter()
 
     def run(self) -> None:
-        """Take connections until the listener is closed."""
+        """Accept connections until the listener is closed."""
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
@@ -33,7 +33,7 @@ class Wire:
                     threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop accepting connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -47,7 +47,7 @@ class Wire:
 
 @contextmanager
 def count_wire(server: str) -> Iterator[Wire]:
-    """A proxy in front of a server, as long as it is wanted."""
+    """Run a proxy in front of a server during the block."""
     wire = Wire(server)
     threading.Thread(target=wire.run, daemon=True).start()
     try:

@@ -1,1 +1,1 @@
-"""What making a model costs: training, conversion, and int8's gate."""
+"""Benchmarks of making a model: training, conversion, and the int8 gate."""

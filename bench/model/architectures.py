@@ -1,8 +1,8 @@
-"""What each architecture of the registry becomes on conversion: the table in docs/02-conversion.md, as Markdown.
+"""Benchmark of every architecture's conversion: the table in docs/02-conversion.md, as Markdown.
 
 Weights are random: size, operators and time don't depend on them. Their batch normalisation has the statistics of the
-pictures, as after a training; with the fresh ones (mean 0, variance 1) activations vanish over fifty layers, all
-images get the same logits and parity would prove nothing.
+images, as after a training; with initial statistics (mean 0, variance 1) activations vanish over fifty layers, so all
+images would get the same logits and parity would prove nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from trainer.train import ENVIRONMENT, train
 
 CLASSES, PER_CLASS = 4, 12
 CALIBRATION = 16
-"""Images whose statistics batch normalisation takes."""
+"""Number of images for the statistics of batch normalisation."""
 RUNS = 30
-"""Of one image, for the median."""
+"""Runs of one image, for the median."""
 HEAD = """\
 | `arch` | input | parameters, M | ONNX, MB | logits differ by at most | of a spread of | operators | transposes | ms |
 |---|---|---|---|---|---|---|---|---|"""
@@ -42,17 +42,17 @@ HEAD = """\
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
         arch: Name in the registry.
         size: Side of the input, pixels.
-        parameters: Of the whole network with its head of four classes.
-        size_bytes: Of the graph and its weights.
+        parameters: Number of parameters of the network with its head of four classes.
+        size_bytes: Size of the graph and its weights.
         max_abs_error: Largest difference of a logit between TensorFlow and onnxruntime.
-        spread: Standard deviation of a logit over images, mean of all classes: what the error is to be seen against.
-        operators: Name to count, after onnxruntime's portable optimisations.
-        image_ms: One image through the session, on one thread: its processor time, ms.
+        spread: Standard deviation of a logit over images, mean over all classes: the scale of the error.
+        operators: Operator to its count, after onnxruntime's portable optimisations.
+        image_ms: CPU time of one image through the session, on one thread, ms.
     """
 
     arch: str
@@ -65,7 +65,7 @@ class Row:
     image_ms: float
 
     def render(self) -> str:
-        """As a line of Markdown."""
+        """Return the row as a line of Markdown."""
         cells = [f"`{self.arch}`", str(self.size), f"{self.parameters / 1e6:.2f}", f"{self.size_bytes / 1e6:.1f}"]
         cells += [f"{self.max_abs_error:.1e}", f"{self.spread:.2f}", str(self.operators.total())]
         cells += [str(self.operators["Transpose"]), f"{self.image_ms:.1f}"]
@@ -73,11 +73,11 @@ class Row:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with native_stderr():
-        import keras  # noqa: F401 - its notices come here
+        import keras  # noqa: F401 - its messages are printed here
     print(HEAD, flush=True)
     for arch in ARCHITECTURES:
         with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def write_images(folder: Path) -> Path:
-    """Noise in a folder per class, a colour of its own in each; returns `folder`."""
+    """Write noise images into a directory per class, each with its own colour; return `folder`."""
     random = np.random.default_rng(0)
     for number in range(CLASSES * PER_CLASS):
         label = number % CLASSES
@@ -100,9 +100,9 @@ def write_images(folder: Path) -> Path:
 
 
 def build_run(arch: str, images: Path, folder: Path) -> Run:
-    """A run as training leaves it, on a backbone that never was trained; `folder`/run.
+    """Return a run like a training's, on a backbone that was never trained; it is written to `folder`/run.
 
-    A head on that frozen backbone; a network that has no weights to start from is really trained.
+    Only the head is trained on the frozen backbone; a network without initial weights is trained as a whole.
     """
     values: dict[str, Any] = {"arch": arch, "batch_size": 8}
     if ARCHITECTURES[arch].pretrained:
@@ -113,7 +113,7 @@ def build_run(arch: str, images: Path, folder: Path) -> Run:
 
 
 def measure(run: Run, artifact: Artifact) -> Row:
-    """Everything in a row."""
+    """Measure all columns of a row."""
     import keras
 
     session = open_session(artifact, threads=1)
@@ -134,7 +134,7 @@ def measure(run: Run, artifact: Artifact) -> Row:
 
 
 def count_operators(model: Path) -> Counter[str]:
-    """Of the graph after the optimisations that suit every CPU (onnxruntime's level EXTENDED)."""
+    """Count the operators of the graph after the optimisations for every CPU (onnxruntime's level EXTENDED)."""
     import onnx
 
     from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
@@ -154,7 +154,7 @@ def _settings(**values: Any) -> TrainSettings:
 
 
 def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
-    """Random weights whose batch normalisation has the statistics of some images."""
+    """Write random weights whose batch normalisation has the statistics of some images."""
     import keras
 
     from trainer.model import keras_model

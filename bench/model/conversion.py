@@ -1,7 +1,7 @@
-"""What a conversion costs and what it gains, for the run in EAVES_BENCH_RUN, beside what tf2onnx writes by itself.
+"""Benchmark of the cost and benefit of a conversion of the run in EAVES_BENCH_RUN, against tf2onnx alone.
 
-EAVES_BENCH_RUN2, another head on the same backbone, shows what an update of the head weighs. Bars stand beside the
-numbers: those of Inception V3 with a head of five classes.
+EAVES_BENCH_RUN2, with another head on the same backbone, shows the size of an update of the head. The bars beside the
+numbers are those of Inception V3 with a head of five classes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from eaves.artifact.store import MODEL, file_digest
 ROOT = Path(__file__).parents[2]
 OPSET = 17
 PROCESSES = 7
-"""Fresh ones for each model, in turn."""
+"""Number of new processes for each model, in turn."""
 SPLIT = (MODEL, "weights/backbone.bin")
 SESSION_BAR = {FP32: 0.60, INT8: 0.25}
 SPEED_BAR = 2.2
@@ -38,12 +38,12 @@ HEAD_BAR = {FP32: 500, INT8: 200}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """A conversion that was run.
+    """A completed conversion.
 
     Attributes:
-        what: For people.
-        artifact: What it made.
-        cost: What it took.
+        what: Name for people.
+        artifact: The resulting artifact.
+        cost: Cost of the conversion.
     """
 
     what: str
@@ -52,7 +52,7 @@ class Converted:
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     run, second = (os.environ.get(name, "") for name in ("EAVES_BENCH_RUN", "EAVES_BENCH_RUN2"))
     if not run:
         print("\nconversion: set EAVES_BENCH_RUN to a run (and EAVES_BENCH_RUN2 to another head on its backbone)")
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def best_target() -> str:
-    """The most demanding target that this CPU has; empty when it has none."""
+    """Return the most demanding target that this CPU supports; empty when it supports none."""
     cpu = detect_cpu()
     fitting = [name for name, target in TARGETS.items() if cpu.runs(name) and target.layout == cpu.layout]
     return max(fitting, key=lambda name: len(TARGETS[name].flags), default="")
@@ -86,7 +86,7 @@ def _convert_all(run: Path, folder: Path, target: str) -> dict[str, Converted]:
 
 
 def _convert_second(run: Path, folder: Path, target: str, made: Mapping[str, Converted]) -> dict[str, Converted]:
-    """The other head, each upon the first one's artifact, as an update is made."""
+    """Convert the other head, each time with the first one's artifact as the previous one, as in an update."""
     return {
         _name(*one): _convert(run, folder / "second", *one, previous=made[_name(*one)].artifact.path)
         for one in _shipped(target)
@@ -94,7 +94,7 @@ def _convert_second(run: Path, folder: Path, target: str, made: Mapping[str, Con
 
 
 def _shipped(target: str) -> list[tuple[str, str]]:
-    """What is looked at for bytes, (precision, target): the portable fp32 artifact and int8 for this CPU."""
+    """Return the compared artifacts as (precision, target): the portable fp32 artifact and int8 for this CPU."""
     return [(FP32, ""), (INT8, target)]
 
 
@@ -105,14 +105,14 @@ def _name(precision: str, target: str) -> str:
 def _convert(run: Path, folder: Path, precision: str, target: str, *, previous: Path | None = None) -> Converted:
     name = _name(precision, target)
     print(f"converting {run.name}: {name}", file=sys.stderr)
-    # A folder for each: a conversion builds on artifacts that lie beside its own.
+    # Each conversion has its own directory, because it reuses artifacts beside its own.
     output = folder / name.replace(", ", "-").replace(" ", "-") / "artifact"
     cost = run_measured(command(run, output, precision, target, previous))
     return Converted(what=name, artifact=open_artifact(output), cost=cost)
 
 
 def command(run: Path, output: Path, precision: str, target: str, previous: Path | None) -> list[str]:
-    """The conversion of a run as a process; int8 by `auto`, which leaves its table where fp32 ships too."""
+    """Return the command that converts a run; int8 uses `auto`, which keeps its table even when fp32 ships."""
     words = [sys.executable, "-P", "-m", "converters", str(run), "--output", str(output)]
     words += ["--precision", "auto" if precision == INT8 else precision]
     words += ["--targets", target] if target else []
@@ -120,7 +120,7 @@ def command(run: Path, output: Path, precision: str, target: str, previous: Path
 
 
 def print_models(made: Mapping[str, Converted], run: Path, folder: Path, target: str) -> None:
-    """Opening and running each model, and int8's images a second beside fp32's."""
+    """Print the times to open and run each model, and int8's images per second beside fp32's."""
     exported, tensor = _export(run, folder), folder / "tensor.npy"
     portable = made[f"{FP32}, no targets"].artifact
     np.save(tensor, _image(portable)[np.newaxis])
@@ -176,7 +176,7 @@ def _print_speed(models: Mapping[str, str], tensor: Path) -> None:
 
 
 def print_int8(made: Sequence[Converted]) -> None:
-    """What the int8 model that was judged lost of accuracy."""
+    """Print the accuracy that the judged int8 model lost."""
     rows = []
     for one in made:
         found, name = one.artifact.manifest.quantisation, one.what + _doubt(one.artifact)
@@ -192,7 +192,7 @@ def print_int8(made: Sequence[Converted]) -> None:
 
 
 def print_costs(made: Mapping[str, Converted]) -> None:
-    """Seconds and memory of every conversion."""
+    """Print seconds and memory of every conversion."""
     rows = []
     for name, one in made.items():
         cost, size = one.cost, one.artifact.size_bytes / 1e6
@@ -203,7 +203,7 @@ def print_costs(made: Mapping[str, Converted]) -> None:
 
 
 def print_identity(pairs: Sequence[tuple[Converted, Converted]]) -> None:
-    """Files that differ between two conversions of one run."""
+    """Print the files that differ between two conversions of one run."""
     rows = []
     for first, second in pairs:
         files, others = all_files(first.artifact), all_files(second.artifact)
@@ -213,7 +213,7 @@ def print_identity(pairs: Sequence[tuple[Converted, Converted]]) -> None:
 
 
 def print_update(pairs: Sequence[tuple[Converted, Converted]]) -> None:
-    """What changes when only the head does, as a share of the artifact's bytes."""
+    """Print what changes when only the head does, as a share of the artifact's bytes."""
     rows = []
     for first, second in pairs:
         files, others = all_files(first.artifact), all_files(second.artifact)
@@ -233,7 +233,7 @@ def print_update(pairs: Sequence[tuple[Converted, Converted]]) -> None:
 
 
 def all_files(artifact: Artifact) -> dict[str, FileEntry]:
-    """Size and digest of every file, the manifest's too, as they lie on the disk."""
+    """Return size and digest of every file, including the manifest, as stored on disk."""
     paths = [path for path in artifact.path.rglob("*") if path.is_file()]
     return {
         path.relative_to(artifact.path).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
@@ -246,12 +246,12 @@ def _precision(name: str) -> str:
 
 
 def _doubt(artifact: Artifact) -> str:
-    """Said beside a model that was to be int8 and is not."""
+    """Return a remark for a model that should be int8 and is not."""
     return "" if artifact.manifest.precision == INT8 else " (fp32 shipped)"
 
 
 def _export(run: Path, folder: Path) -> Path:
-    """What tf2onnx writes by itself, weights within."""
+    """Export the run with tf2onnx alone, with the weights in the file."""
     output = folder / "exported.onnx"
     print("exporting as tf2onnx does it by itself", file=sys.stderr)
     words = ["--saved-model", str(run / "model"), "--output", str(output), "--opset", str(OPSET)]
@@ -262,7 +262,7 @@ def _export(run: Path, folder: Path) -> Path:
 
 
 def _image(artifact: Artifact) -> np.ndarray:
-    """The first golden picture as the models take it."""
+    """Return the first golden image as the models' input."""
     picture = next(path for path in sorted((artifact.path / "golden").iterdir()) if path.suffix != ".json")
     return artifact.manifest.image_recipe.tensor(picture.read_bytes())
 

@@ -1,10 +1,10 @@
-"""How often int8's gate ships a bad graph and refuses a good one: exact probabilities, without a model or an image.
+"""Benchmark of how often the int8 gate ships a bad graph and refuses a good one: exact probabilities, without a model.
 
-`python -m bench int8_gate` prints the tables of docs/02-conversion.md: the first one is of the judgement by labels, the
-second one of the whole gate with its agreement, without the rules for single classes. Discordance is the share of
-images that exactly one graph names right, of a harmless graph half lost and half gained; a harmful one loses the
-allowed drop on top. The second table takes it that no image is named wrong by both graphs in different ways, which
-would let fewer agree, and that photos without labels are like the labelled images.
+`python -m bench int8_gate` prints the tables of docs/02-conversion.md: the first table is of the judgement by labels,
+the second of the whole gate with its agreement, without the rules for single classes. Discordance is the share of
+images that exactly one graph classifies correctly; of a harmless graph, half are lost and half gained; a harmful one
+loses the allowed drop in addition. The second table assumes that no image is misclassified by both graphs in different
+ways, which would reduce agreement, and that photos without labels are like the labelled images.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ IMAGES = (150, 500, 1250, 2500, 5000)
 CANDIDATES = 7
 PICKING_IMAGES = 200
 SHARED = 0.6
-"""Share of a candidate's changed answers that all candidates have in common."""
+"""Share of a candidate's changed predictions that all candidates have in common."""
 RUNS = 200_000
-"""Simulated conversions a line: they know 5 % to 0.1 points."""
+"""Simulated conversions per row, which determine 5 % to 0.1 points."""
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -39,14 +39,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table; shares of 1.
+    """One row of the table; all shares are fractions of 1.
 
     Attributes:
-        drop: Largest loss that is allowed.
-        discordance: Share of images that exactly one graph names right.
-        n: Labelled images.
+        drop: Largest allowed loss of accuracy.
+        discordance: Share of images that exactly one graph classifies correctly.
+        n: Number of labelled images.
         harmful_ships: Probability that a graph that loses the allowed drop ships.
-        harmful_ships_of_7: The same when it was picked among 7 graphs that all lose it.
+        harmful_ships_of_7: The same probability when it was chosen among 7 graphs that all lose it.
         harmless_refused: Probability that a graph that loses nothing is refused.
     """
 
@@ -60,10 +60,10 @@ class Row:
 
 @cache
 def passing(n: int, drop: float) -> tuple[int, ...]:
-    """Largest number of lost images that passes, for each number of gained ones; -1: none does.
+    """Return the largest number of lost images that passes, for each number of gained ones; -1: none does.
 
-    The gate passes an outcome by its p-value, which grows with the score. So one score divides what passes from what
-    doesn't, and a bisection over the outcomes in its order finds it.
+    The gate passes an outcome by its p-value, which increases with the score. So one score separates passing outcomes
+    from others, and a bisection over the outcomes ordered by score finds it.
     """
     most = min(n, math.ceil(n * (drop + 0.05) + 6 * math.sqrt(n * (drop + 0.05)) + 10))
     lost, gained = (axis.ravel() for axis in np.meshgrid(np.arange(most + 1), np.arange(most + 1)))
@@ -83,7 +83,7 @@ def passing(n: int, drop: float) -> tuple[int, ...]:
 
 
 def probability(n: int, drop: float, lost_share: float, gained_share: float) -> float:
-    """Probability that the gate passes a graph by labels, exactly."""
+    """Return the exact probability that the gate passes a graph by labels."""
     log_factorials = _log_factorials(n)
     total = 0.0
     for gained, most in enumerate(passing(n, drop)):
@@ -96,14 +96,14 @@ def probability(n: int, drop: float, lost_share: float, gained_share: float) -> 
 
 
 def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos: int = 0) -> float:
-    """Probability that the gate passes a graph by labels or by agreement, exactly.
+    """Return the exact probability that the gate passes a graph by labels or by agreement.
 
     Args:
-        n: Labelled images.
-        drop: Largest loss that is allowed.
-        lost_share: Share of images that only fp32 names right.
-        gained_share: Share of images that only int8 names right.
-        photos: Photos without labels.
+        n: Number of labelled images.
+        drop: Largest allowed loss of accuracy.
+        lost_share: Share of images that only fp32 classifies correctly.
+        gained_share: Share of images that only int8 classifies correctly.
+        photos: Number of photos without labels.
     """
     limits = np.array(passing(n, drop))[:, np.newaxis]  # rows: gained
     lost, gained = np.arange(len(limits))[np.newaxis, :], np.arange(len(limits))[:, np.newaxis]
@@ -120,9 +120,9 @@ def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos
 
 
 def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats:
-    """Probability that agreement is asked and passes, for each number of labelled images that differ, below `size`.
+    """Return the probability that agreement is tested and passes, by number of differing images below `size`.
 
-    It is asked without the photos first, which are looked at only when that doesn't pass.
+    It is tested without the photos first; those are used only when that doesn't pass.
     """
     differing = np.arange(size)
     asked = np.array([not labels_suffice(int(count), 0, n, drop) for count in differing])
@@ -136,7 +136,7 @@ def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats
 
 @cache
 def _most_that_differ(images: int) -> int:
-    """Largest number of images that may differ for agreement to pass; -1: none may."""
+    """Return the largest number of differing images with which agreement passes; -1: none."""
     wanted = ConvertSettings().min_agreement
     most = -1
     while images >= AGREEMENT_IMAGES and lower_bound(images - most - 1, images, CONFIDENCE) >= wanted:
@@ -146,19 +146,20 @@ def _most_that_differ(images: int) -> int:
 
 @cache
 def _log_factorials(n: int) -> Floats:
-    """The logarithm of k! for k of 0 to n."""
+    """Return the logarithm of k! for k from 0 to n."""
     return np.concatenate([np.zeros(1), np.cumsum(np.log(np.arange(1.0, n + 1)))])
 
 
 def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judged: bool = False) -> float:
-    """Share of conversions that ship one of 7 graphs that all lose the allowed drop, by simulation.
+    """Return the share of conversions that ship one of 7 graphs that all lose the allowed drop, by simulation.
 
     Args:
-        n: Labelled images.
-        drop: Largest loss that is allowed.
-        discordance: Share of images that exactly one graph names right.
-        runs: Conversions.
-        on_judged: Whether every candidate is judged until one passes, as before; else one is picked on other images.
+        n: Number of labelled images.
+        drop: Largest allowed loss of accuracy.
+        discordance: Share of images that exactly one graph classifies correctly.
+        runs: Number of simulated conversions.
+        on_judged: Whether every candidate is judged until one passes, as earlier versions did; else one is chosen on
+            other images.
     """
     random = np.random.default_rng(0)
     limits = np.array(passing(n, drop))
@@ -170,12 +171,12 @@ def ships_of_many(n: int, drop: float, discordance: float, *, runs: int, on_judg
     good = different <= SHARE_ON_TRAINED * drop
     picked = np.where(
         good.any(axis=1), good.argmax(axis=1), different.argmin(axis=1)
-    )  # as converters.int8.candidate_selection
+    )  # as in converters.int8.candidate_selection
     return float(passes[np.arange(runs), picked].mean())
 
 
 def build_table(runs: int, images: Sequence[int] = IMAGES) -> list[Row]:
-    """Every line: the numbers of images, and for each drop and discordance the number that the gate asks for."""
+    """Build all rows: the fixed numbers of images, and the number that the gate asks for in each case."""
     cases = [
         (drop, discordance, n)
         for drop in DROPS
@@ -203,7 +204,7 @@ def main() -> None:
 
 
 def _print_whole() -> None:
-    """The whole gate: without photos, and with as many as are looked at beside the labelled images."""
+    """Print the table of the whole gate, without photos, and with as many as are used beside the labelled images."""
     print("| may lose, points | discordance | labelled | bad one ships | twice as bad one ships | good one refused |")
     print("|---|---|---|---|---|---|")
     for drop in DROPS:
@@ -219,7 +220,7 @@ def _print_whole() -> None:
 
 
 def _print_by_labels() -> None:
-    """The judgement by labels."""
+    """Print the table of the judgement by labels."""
     print("| may lose, points | discordance | images | bad one ships by labels | ... picked of 7 | good one refused |")
     print("|---|---|---|---|---|---|")
     for row in build_table(runs=RUNS):
@@ -231,7 +232,7 @@ def _print_by_labels() -> None:
 
 
 def _flips(random: np.random.Generator, n: int, drop: float, discordance: float, runs: int) -> tuple[Counts, Counts]:
-    """(runs, candidates) lost and gained images; some changed answers are common to all candidates of a run."""
+    """Return (runs, candidates) lost and gained images; all candidates of a run share some changed predictions."""
     shares = np.array([discordance / 2 + drop, discordance / 2, 1 - discordance - drop])
     common = random.multinomial(n, shares, size=runs)[:, np.newaxis, :]
     kept = random.binomial(np.broadcast_to(common, (runs, CANDIDATES, 3)), SHARED)

@@ -1,14 +1,14 @@
-"""`python -m bench.model.opened`: open models in a fresh process and print what that took, as JSON.
+"""Opens models in a new process and prints the cost as JSON: `python -m bench.model.opened`.
 
 `bench.model.conversion` starts it.
 
-Everything on one thread, timed by that thread's own processor time, so that other programs don't count.
+Everything runs on one thread and is timed by that thread's own CPU time, so that other programs don't count.
 
-    one MODEL TENSOR            opening it, running it, memory
-    pair MODEL MODEL TENSOR     runs of two in turn, so that drift of the machine hits both
+    one MODEL TENSOR            opens and runs a model; prints times and memory
+    pair MODEL MODEL TENSOR     runs two models in turn, so that drift of the machine affects both
 
 MODEL is `onnx:FILE` (onnxruntime's defaults), `served:ARTIFACT` (as a function opens it here) or `portable:ARTIFACT`
-(as it opens it where no variant fits); TENSOR a .npy of one image.
+(as a function opens it without a fitting variant); TENSOR is a .npy file with one image.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ Run = Callable[[Any], object]
 
 
 def main(what: str, *arguments: str) -> dict[str, float]:
-    """Measure."""
+    """Measure one model or a pair."""
     *models, tensor = arguments
     batch = np.load(tensor)
     return measure(models[0], batch) if what == "one" else compare(models[0], models[1], batch)
 
 
 def measure(model: str, batch: Any) -> dict[str, float]:
-    """Opening a model, running it, and the memory that takes."""
+    """Measure opening a model, running it, and its memory."""
     before = private_bytes()
     start = time.thread_time()
     run = open_model(model)
@@ -56,7 +56,7 @@ def measure(model: str, batch: Any) -> dict[str, float]:
 
 
 def compare(first: str, second: str, batch: Any) -> dict[str, float]:
-    """Median of one image through each, ms."""
+    """Return the median time of one image through each model, ms."""
     runs = [open_model(first), open_model(second)]
     for run in runs:
         median_ms(lambda run=run: run(batch), runs=5, clock=time.thread_time)  # type: ignore[misc]
@@ -69,7 +69,7 @@ def compare(first: str, second: str, batch: Any) -> dict[str, float]:
 
 
 def open_model(model: str) -> Run:
-    """The function that runs it."""
+    """Open a model and return the function that runs it."""
     kind, _, path = model.partition(":")
     if kind == "onnx":
         return _open_onnx(path)
@@ -78,7 +78,7 @@ def open_model(model: str) -> Run:
 
 
 def _open_onnx(path: str) -> Run:
-    """Any file, as onnxruntime opens it by itself but for the one thread."""
+    """Open any ONNX file with onnxruntime's defaults, except for one thread."""
     from eaves.onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()

@@ -1,8 +1,8 @@
-"""What training costs: the backbone pass, the head, a second training, and full training's step beside its floor.
+"""Benchmark of training: the backbone pass, the head, a second training, and full training's step against its floor.
 
-The floor of a step is the same compiled step on tensors that are in memory already: what reading rows, shuffling and
-handing over cost is the rest. Both run in turn, so that drift of the machine hits both. Weights are random: they cost
-the same. Pictures are noise.
+The floor of a step is the same compiled step on tensors that are in memory already; the difference is the cost of
+reading rows, shuffling and passing them on. Both run in turn, so that drift of the machine affects both. Weights are
+random, which costs the same. Images are noise.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from trainer.train import ENVIRONMENT
 
 IMAGES = 192
 SKIPPED = 2
-"""Steps that compile, or follow one that did."""
+"""Number of first steps that are not counted: they compile, or follow one that did."""
 ROUNDS = 3
 
 
 def main() -> None:
-    """Print it."""
+    """Run the benchmark and print its results."""
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     with native_stderr():
-        import keras  # noqa: F401 - its notices come here
+        import keras  # noqa: F401 - its messages are printed here
     with tempfile.TemporaryDirectory() as folder:
         _write_images(Path(folder, "images"))
         _print_frozen(Path(folder))
@@ -64,7 +64,7 @@ def _write_images(folder: Path) -> None:
 
 
 def _print_frozen(folder: Path) -> None:
-    """Two trainings of a head on Inception V3, the second with the features of the first."""
+    """Measure two trainings of a head on Inception V3; the second reuses the features of the first."""
     from trainer.model import keras_model
     from trainer.training import fit
     from trainer.training.training_task import TrainingTask
@@ -94,7 +94,7 @@ def _print_frozen(folder: Path) -> None:
 
 
 def _print_step(what: str, values: dict[str, Any], *, steps: int) -> None:
-    """Epochs of the training's own loop beside the same step over tensors in memory, in turn."""
+    """Measure epochs of the training's own loop against the same step over tensors in memory, in turn."""
     made = _settings(**values, mode="full")
     size = made.recipe().height
     inputs = np.random.default_rng(0).integers(0, 256, (steps * made.batch_size, size, size, 3), dtype=np.uint8)
@@ -105,7 +105,7 @@ def _print_step(what: str, values: dict[str, Any], *, steps: int) -> None:
 
 
 class _Stopwatch:
-    """Progress that notes when each step ends."""
+    """Progress that records when each step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -116,7 +116,7 @@ class _Stopwatch:
         yield lambda count=1, note="": self.ends.append(time.perf_counter())
 
     def step_ms(self) -> float:
-        """Mean duration of a step, the first ones (compiling) left out."""
+        """Return the mean duration of a step without the first ones (compiling), ms."""
         ends = self.ends[SKIPPED:]
         return (ends[-1] - ends[0]) * 1000 / (len(ends) - 1)
 

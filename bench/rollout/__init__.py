@@ -1,8 +1,8 @@
-"""How often a rollout is judged rightly, by simulation through the code that judges: the table of docs/11-rollouts.md.
+"""Simulation of how often a rollout's judgement is right, with the real code: the table of docs/11-rollouts.md.
 
-    simulation   one rollout: requests, pods that stop, start again or can't be read, and a look every few seconds
-    scenarios    the two revisions of each line of the table
-    table        many rollouts a line, with intervals
+    simulation   one rollout: requests, pods that stop, restart or can't be read, and a reading every few seconds
+    scenarios    the two revisions of each row of the table
+    table        many rollouts per row, with intervals
 
-It measures no machine: the same seeds give the same table.
+The results don't depend on the machine: the same seeds give the same table.
 """

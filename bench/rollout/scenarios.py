@@ -1,4 +1,4 @@
-"""The two revisions of each line of the table."""
+"""The two revisions of each row of the table."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from bench.rollout.simulation import Revision
 
 BLIP_AT_S = 90.0
-"""In the first step at 2 requests/s, in the second one at 20."""
+"""Seconds of the brief failure: in the first step at 2 requests/s, in the second one at 20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        name: As the table says.
+        name: Name in the table.
         old: The revision that serves.
-        new: The one that is to.
-        least_done: Share of rollouts that must reach 100 %.
-        most_done: Share of rollouts that may.
-        least_back: Share of rollouts that must be rolled back.
-        most_back: Share of rollouts that may be.
+        new: The revision that is rolled out.
+        least_done: Minimum share of rollouts that must reach 100 %.
+        most_done: Maximum share of rollouts that may reach 100 %.
+        least_back: Minimum share of rollouts that must be rolled back.
+        most_back: Maximum share of rollouts that may be rolled back.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Scenario:
 
 
 FALSE_ALARMS = 0.01
-"""Share of good revisions that may be rolled back."""
+"""Maximum share of good revisions that may be rolled back."""
 
 
 def equal(errors: float) -> Scenario:
-    """Two that fail as often."""
+    """Return a scenario of two revisions with the same error rate."""
     both = Revision(errors=errors)
     return _good(f"{errors * 100:g} % of requests fail, with both", both, both)
 
 
 def varying(cv: float) -> Scenario:
-    """Two that take as long, with times that vary."""
+    """Return a scenario of two revisions with the same distribution of times."""
     both = Revision(cv=cv)
     return _good(f"equal times, standard deviation {cv:g} times the mean", both, both)
 
@@ -59,7 +59,7 @@ def _bad(name: str, old: Revision, new: Revision) -> Scenario:
 
 
 def burst(usual: float, start_s: float, length_s: float, errors: float = 1.0) -> Callable[[float], float]:
-    """An error rate that is another one for a while."""
+    """Return an error rate that changes for a while."""
     return lambda at_s: errors if start_s <= at_s < start_s + length_s else usual
 
 

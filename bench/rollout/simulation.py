@@ -1,4 +1,4 @@
-"""One rollout, look by look: real counters, the real `accumulate`, `decide` and `plan_decision`, invented requests."""
+"""Simulation of one rollout: real counters, the real `accumulate`, `decide` and `plan_decision`, invented requests."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from knative.settings import RolloutSettings
 
 OLD, NEW = "f-00001", "f-00002"
 LOOK_S, LATER_S, LATER_AFTER_S = 5.0, 15.0, 600.0
-"""Time from one look to the next, then after ten minutes of a step, when it saves time and hardly changes anything."""
+"""Seconds between readings, then after ten minutes of a step, which saves time and hardly changes the results."""
 FIRST_TIMES = 5.0
-"""How many times as long the first prediction of a process takes."""
+"""Ratio of a process's first prediction's time to the usual time."""
 UNREAD = 0.02
-"""Share of looks at which a pod can't be read."""
+"""Share of readings at which a pod can't be read."""
 POD_LIFE_S = 600.0
-"""Mean time until a pod stops: half of them start again in place, half go and another one comes."""
+"""Mean seconds until a pod stops: half of them restart in place, half are replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """How one revision answers.
+    """Behaviour of one revision.
 
     Attributes:
-        errors: Share of requests that fail; or a function of seconds since the rollout began.
-        ms: Mean time of a prediction.
+        errors: Share of requests that fail; or a function of seconds since the start of the rollout.
+        ms: Mean time of a prediction, ms.
         cv: Standard deviation of that time, divided by its mean.
     """
 
@@ -39,7 +39,7 @@ class Revision:
     cv: float = 0.5
 
     def error_rate(self, at_s: float) -> float:
-        """At one moment."""
+        """Return the error rate at one moment."""
         return self.errors(at_s) if callable(self.errors) else self.errors
 
 
@@ -54,11 +54,11 @@ class Pod:
     slowest: RequestCounters = field(default_factory=RequestCounters)
 
     def serve(self, random: np.random.Generator, requests: int, failed: int, kind: Revision) -> None:
-        """Count requests."""
+        """Count simulated requests."""
         answered = requests - failed
         seconds = 0.0
         if answered:
-            # The sum of n times of a gamma distribution.
+            # The sum of n times follows a gamma distribution.
             spread = max(kind.cv, 1e-6) ** 2
             seconds = float(random.gamma(answered / spread, spread * kind.ms)) / 1000
             if not self.tally.timed:
@@ -70,7 +70,7 @@ class Pod:
         self.tally += RequestCounters(answered=answered, failed=failed, timed=answered, seconds=seconds)
 
     def read(self) -> MetricsReading:
-        """The counters that the metrics page of a replica shows."""
+        """Return the counters that a replica's metrics page shows."""
         return MetricsReading(
             pod=self.name, revision=self.revision, restarts=self.restarts, tally=self.tally, slowest=self.slowest
         )
@@ -78,13 +78,13 @@ class Pod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a rollout ended.
+    """End of a rollout.
 
     Attributes:
-        phase: `done`, `rolled-back` or `held`.
-        after_s: Time from its beginning.
-        failed: Requests of the new revision that failed until then.
-        reason: As an operator reads it.
+        phase: Last phase, `done`, `rolled-back` or `held`.
+        after_s: Seconds from its start.
+        failed: Number of the new revision's requests that failed until then.
+        reason: Reason, for operators.
     """
 
     phase: RolloutPhase
@@ -96,14 +96,14 @@ class Ending:
 def simulate(
     old: Revision, new: Revision, *, per_second: float, seed: int, settings: RolloutSettings | None = None
 ) -> Ending:
-    """Run one rollout until it is no longer advancing.
+    """Simulate one rollout until it no longer advances.
 
     Args:
         old: The revision that serves.
-        new: The one that is to.
-        per_second: Requests, of both together.
-        seed: Of everything that is random.
-        settings: Of the rollout; None: the defaults.
+        new: The revision that is rolled out.
+        per_second: Requests per second of both revisions together.
+        seed: Seed of all random numbers.
+        settings: Settings of the rollout; None: the defaults.
     """
     random = np.random.default_rng(seed)
     kinds = {OLD: old, NEW: new}
@@ -144,7 +144,7 @@ def _divide(random: np.random.Generator, count: int, pods: int) -> list[int]:
 
 
 def _end_some(random: np.random.Generator, pods: dict[str, list[Pod]], born: int, look_s: float) -> int:
-    """Let some pods stop; the number of pods that there have been."""
+    """Stop some pods, and return the number of pods that have existed."""
     for name, some in pods.items():
         for index, pod in enumerate(some):
             if random.random() >= look_s / POD_LIFE_S:

@@ -1,4 +1,4 @@
-"""Many rollouts a line, with intervals."""
+"""Many simulated rollouts per row, with intervals."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from knative.rollout.rollout_state import RolloutPhase
 from knative.settings import RolloutSettings
 
 RATES = (2.0, 20.0)
-"""Requests a second, of both revisions together."""
+"""Requests per second of both revisions together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line.
+    """One row of the table.
 
     Attributes:
-        scenario: Which.
-        per_second: Requests.
-        endings: Of its rollouts.
+        scenario: Scenario of the row.
+        per_second: Requests per second.
+        endings: Ends of its rollouts.
     """
 
     scenario: Scenario
@@ -32,32 +32,32 @@ class Row:
     endings: tuple[Ending, ...]
 
     def share(self, phase: RolloutPhase) -> tuple[float, float, float]:
-        """The share of rollouts with one end, and its interval of 95 %."""
+        """Return the share of rollouts that ended in a phase, and its 95 % interval."""
         count = Counter(ending.phase for ending in self.endings)[phase]
         return count / len(self.endings), *wilson(count, len(self.endings))
 
     @property
     def within_bar(self) -> bool:
-        """Whether the shares are as they must be."""
+        """Return whether the shares are within the scenario's limits."""
         done, back = self.share(RolloutPhase.DONE)[0], self.share(RolloutPhase.ROLLED_BACK)[0]
         line = self.scenario
         return line.least_done <= done <= line.most_done and line.least_back <= back <= line.most_back
 
     def after_s(self, share: float) -> float:
-        """Time by which so many of the rollouts had ended."""
+        """Return the seconds by which this share of the rollouts had ended."""
         times = sorted(ending.after_s for ending in self.endings)
         return times[min(len(times) - 1, int(share * len(times)))]
 
     @property
     def failed(self) -> int:
-        """Failed requests of the new revision until then, in the middle one of the rollouts."""
+        """Return the median number of the new revision's failed requests."""
         return sorted(ending.failed for ending in self.endings)[len(self.endings) // 2]
 
 
 def run(
     scenario: Scenario, per_second: float, rollouts: int, *, seed: int = 0, settings: RolloutSettings | None = None
 ) -> Row:
-    """Simulate one line."""
+    """Simulate one row."""
     endings = (
         simulate(scenario.old, scenario.new, per_second=per_second, seed=seed + number, settings=settings)
         for number in range(rollouts)
@@ -66,7 +66,7 @@ def run(
 
 
 def build_rows(rollouts: int, *, processes: int = 1) -> Iterator[Row]:
-    """Every line, as soon as it and those before it are done."""
+    """Yield every row as soon as it and those before it are done."""
     lines = [(index, rate, rollouts) for rate in RATES for index in range(len(SCENARIOS))]
     with Pool(processes) as pool:
         for (index, rate, _), endings in zip(lines, pool.imap(_endings, lines), strict=True):
@@ -85,7 +85,7 @@ HEAD = (
 
 
 def render(row: Row) -> str:
-    """One line as Markdown."""
+    """Return one row as Markdown."""
     cells = [_share(*row.share(phase)) for phase in (RolloutPhase.DONE, RolloutPhase.ROLLED_BACK, RolloutPhase.HELD)]
     minutes = f"{row.after_s(0.5) / 60:.1f}, {row.after_s(0.95) / 60:.1f}"
     return f"| {row.scenario.name} | {row.per_second:g} | {' | '.join(cells)} | {minutes} | {row.failed:,} |"

@@ -1,14 +1,15 @@
-"""The artifact: what a conversion leaves and a function serves, a read-only directory described by its manifest.
+"""The artifact: the read-only directory that a conversion writes and a function serves, described by its manifest.
 
-    manifest.json           what it is, and size and sha256 of every other file
-    model.onnx              the graph
-    weights/*.bin           its external data
-    labels.txt              one label a line, in the order of the outputs
-    golden/                 inputs that travel with the model, and the outputs it must reproduce
-    variants/TARGET/        the graph once more, fully optimised for one instruction set
-    handler.py              the user's own way from bytes to the graph's input, and from its outputs to the reply
+    manifest.json           the model's metadata, and the size and sha256 of every other file
+    model.onnx              the ONNX graph
+    weights/*.bin           the graph's external data
+    labels.txt              one label per line, in the order of the outputs
+    golden/                 inputs that travel with the model, and the outputs that it must reproduce for them
+    variants/TARGET/        the same graph, fully optimised for one instruction set
+    handler.py              user code that makes the graph's input from bytes and the reply from its outputs
 
-It never trusts the directory: names, sizes and digests are checked on opening, nothing is unpickled or imported.
+The contents are not trusted: opening an artifact checks names, sizes and digests, and never unpickles or imports a
+file.
 """
 
 from eaves.artifact.conversion_results import FP32, INT8, Evidence, Parity, Quantisation, Trial

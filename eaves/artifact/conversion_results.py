@@ -1,4 +1,4 @@
-"""What conversion found out: the parity proof and the int8 table, as sections of the manifest."""
+"""Results of a conversion that the manifest records: the parity proof and the int8 table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS, AGREEMENT, NONE = "labels", "agreement", "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The proof that the converted model answers as the trained one, from encoded bytes to logits, on real images."""
+    """Proof that the converted model gives the trained model's outputs on real images, from encoded bytes to logits."""
 
     images: int = setting(0, "How many images were compared.", minimum=0)
     max_abs_error: float = setting(0.0, "Worst absolute difference of a logit.", minimum=0)
@@ -34,7 +34,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One line of the int8 table: a quantised model, looked at to pick one; the picked one is judged."""
+    """One row of the int8 table: a quantised candidate that was tried during the search. The chosen one is judged."""
 
     kept_fp32: tuple[str, ...] = setting((), "Layers left in fp32 besides the head.")
     judged: bool = setting(True, "Whether it was judged; accuracy, interval, agreement and drop are of those only.")
@@ -51,13 +51,13 @@ class Trial:
     size_bytes: int = setting(0, "Bytes of its weights and graph.", minimum=0)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         yield from _interval_faults("interval_95", self.interval_95)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What images that nobody trained on show of the int8 graph that was picked, with 95 % confidence (one-sided)."""
+    """Evidence for the chosen int8 graph, from images that were not trained on, with 95 % confidence (one-sided)."""
 
     kind: str = setting(
         NONE,
@@ -86,7 +86,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantisation:
-    """Whether int8 ships, and what was measured to know."""
+    """Whether the artifact ships the int8 graph, and the measurements behind that decision."""
 
     asked: str = setting(FP32, "The precision asked for.", choices=("auto", FP32, INT8))
     shipped: bool = setting(False, "Whether the artifact's graph is the int8 one.")
@@ -114,7 +114,7 @@ class Quantisation:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         yield from _interval_faults("interval_95_fp32", self.interval_95_fp32)
 
 

@@ -1,8 +1,8 @@
-"""Golden inputs: they travel with the model, with the outputs it must reproduce wherever it runs.
+"""Golden inputs: test inputs that travel with the model, and the outputs that it must reproduce on every machine.
 
-The expected outputs of an fp32 model are the training framework's own, so replaying them is the parity proof again, on
-this machine; of an int8 model they are the converting machine's. The predictor is an argument: this room knows neither
-onnxruntime nor TensorFlow.
+The expected outputs of an fp32 model come from the training framework, so replaying them repeats the parity proof on
+this machine. Those of an int8 model come from the machine that converted it. The predictor is an argument, so this
+package imports neither onnxruntime nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from eaves.errors import ArtifactError, GoldenError, InputError
 GOLDEN = "golden"
 INDEX = f"{GOLDEN}/golden.json"
 MAX_TENSOR_BYTES = 64 * 1024 * 1024
-"""Of a stored input: 4096 x 4096 x 3 bytes fit, the largest a recipe makes in uint8."""
+"""Maximum size of a stored input, bytes; 4096 x 4096 x 3 bytes fit, the largest input that a uint8 recipe makes."""
 
 Floats = npt.NDArray[np.float32]
 Tensor = npt.NDArray[Any]
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
-"""Input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
+"""Function from an input batch (1, ...) in the graph's dtype to the graph's outputs by name, each (1, ...)."""
 Prepare = Callable[[bytes], Tensor]
-"""Encoded bytes to one example, without the batch dimension."""
+"""Function from encoded bytes to one example, without the batch dimension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCase:
-    """One input and what must come of it.
+    """One golden input and the outputs that the model must give for it.
 
     Attributes:
-        file: Path of the encoded image in the artifact; of a tensor model's, of the JSON.
-        label: The image's true label; empty where nobody knows.
-        tensor_sha256: Digest of the input tensor's bytes: the recipe's half of the proof.
-        tensor: Path of the stored input tensor, .npy, one example; only where a handler makes the input, else empty.
-        logits: What the model must answer; empty of a tensor model.
-        probabilities: What the model must answer; empty of a tensor model.
-        outputs: Its further outputs by name, or all of a tensor model's; numbers in C order.
+        file: Path of the encoded image in the artifact; for a tensor model, path of the JSON.
+        label: The image's true label; empty when it is not known.
+        tensor_sha256: Digest of the input tensor's bytes, which proves the recipe's part of the prediction.
+        tensor: Path of the stored input tensor, .npy, one example; empty unless a handler makes the input.
+        logits: Logits that the model must give; empty for a tensor model.
+        probabilities: Probabilities that the model must give; empty for a tensor model.
+        outputs: Further outputs by name, or all outputs of a tensor model; numbers in C order.
     """
 
     file: str
@@ -60,7 +60,7 @@ class GoldenCase:
     outputs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for golden.json; without `outputs` where there are none."""
+        """Return the case as plain data for golden.json; `outputs` is left out when it is empty."""
         made = {**asdict(self), "logits": list(self.logits), "probabilities": list(self.probabilities)}
         further = {name: list(values) for name, values in made.pop("outputs").items()}
         return {**made, "outputs": further} if further else made
@@ -68,19 +68,19 @@ class GoldenCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenResult:
-    """What replaying one case showed.
+    """Result of replaying one golden case.
 
     Attributes:
-        file: The case's.
-        label: The case's.
-        logits: Worst absolute difference of a logit, or of a number in further outputs, those relative to the largest
-            of its output where that is above 1; infinite when there is nothing to compare.
-        probabilities: The same of a probability; 0 of a tensor model.
-        allowed_logits: What is allowed of it.
-        allowed_probabilities: What is allowed of it.
-        fault: What differs, in which half (recipe or model), and by how much; empty when nothing does.
-        hint: What mends it.
-        graph: Path of the graph that was asked, in the artifact, where whoever replays says so.
+        file: File of the case.
+        label: Label of the case.
+        logits: Worst absolute difference of a logit or of a number in a further output; a further output's difference
+            is relative to its largest expected number when that is above 1; infinite when there is nothing to compare.
+        probabilities: Worst absolute difference of a probability; 0 for a tensor model.
+        allowed_logits: Largest difference allowed for logits.
+        allowed_probabilities: Largest difference allowed for probabilities.
+        fault: What differs, in which part (recipe or model), and by how much; empty when nothing differs.
+        hint: Command or edit that fixes it.
+        graph: Path in the artifact of the graph that was run, when the caller records it.
     """
 
     file: str
@@ -95,26 +95,26 @@ class GoldenResult:
 
     @property
     def ok(self) -> bool:
-        """Whether the case was reproduced."""
+        """Whether the model reproduced the case."""
         return not self.fault
 
     def require(self) -> None:
-        """Raise when it was not.
+        """Raise an error when the case was not reproduced.
 
         Raises:
-            GoldenError: With the fault.
+            GoldenError: When the result has a fault; the message says which.
         """
         if self.fault:
             raise GoldenError(self.fault, hint=self.hint or None)
 
 
 def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
-    """Every golden case of an artifact.
+    """Load every golden case of an artifact.
 
     Raises:
-        ArtifactError: When the index is missing or malformed, or names what the manifest doesn't list.
+        ArtifactError: When the index is missing or malformed, or names a file that the manifest doesn't list.
     """
-    if INDEX not in artifact.manifest.files:  # then nobody has looked at its kind and size: it may be a device
+    if INDEX not in artifact.manifest.files:  # the kind and size of an unlisted file are unchecked: it may be a device
         raise ArtifactError(f"{artifact.path}: manifest.json lists no {INDEX}", hint="convert the run again")
     try:
         entries = json.loads((artifact.path / INDEX).read_bytes())
@@ -124,31 +124,32 @@ def load_golden(artifact: Artifact) -> tuple[GoldenCase, ...]:
 
 
 def write_index(path: Path, cases: Sequence[GoldenCase]) -> None:
-    """Write golden.json."""
+    """Write the golden cases to golden.json."""
     path.write_text(json.dumps([case.to_dict() for case in cases], indent=1) + "\n", encoding="utf-8")
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """sha256 of a tensor's bytes in C order, hex."""
+    """Return the sha256 of a tensor's bytes in C order, hex."""
     return hashlib.sha256(np.ascontiguousarray(tensor).tobytes()).hexdigest()
 
 
 def check(
     artifact: Artifact, predict: Predict, cases: Sequence[GoldenCase] | None = None, *, prepare: Prepare | None = None
 ) -> int:
-    """Replay golden cases and compare with what is recorded.
+    """Replay golden cases and compare the outputs with the recorded ones.
 
     Args:
         artifact: Opened artifact.
-        predict: The session under test.
-        cases: Which ones; None: all.
-        prepare: As in `replay`.
+        predict: Function that runs the session under test.
+        cases: Cases to replay; None: all of the artifact's.
+        prepare: Function that makes the input, see `replay`.
 
     Returns:
-        How many were replayed.
+        Number of cases that were replayed.
 
     Raises:
-        GoldenError: Naming the first case that differs, in which half (recipe or model), and by how much.
+        GoldenError: When a case differs; the message names the first one, the part (recipe or model) and the
+            difference.
     """
     chosen = load_golden(artifact) if cases is None else cases
     if not chosen:
@@ -159,14 +160,14 @@ def check(
 
 
 def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: Prepare | None = None) -> GoldenResult:
-    """Replay one case.
+    """Replay one golden case.
 
     Args:
         artifact: Opened artifact.
-        predict: The session under test.
-        case: Which one.
-        prepare: Makes the input of the encoded bytes, as a handler does; None: the stored tensor where there is one,
-            else the recipe.
+        predict: Function that runs the session under test.
+        case: Case to replay.
+        prepare: Function that makes the input from the encoded bytes, as a handler does; None: use the stored tensor
+            when there is one, else the recipe.
 
     Raises:
         ArtifactError: When the case's files can't be read.
@@ -244,7 +245,7 @@ def _printable(text: str) -> str:
 def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Tensor:
     if prepare is None and case.tensor:
         return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
-    if prepare is None and artifact.manifest.task == TENSOR:  # a digest and a shape say what a recipe would
+    if prepare is None and artifact.manifest.task == TENSOR:  # only the stored tensor can be the input
         raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert again")
     return (prepare or artifact.manifest.image_recipe.tensor)(_read(artifact.path / case.file))
 
@@ -255,7 +256,7 @@ def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
         raise ArtifactError(f"{path} has {len(content)} bytes, more than {MAX_TENSOR_BYTES}")
     try:
         _check_header(content, spec)
-        # Never pickled objects, which run code when they are read.
+        # Pickled objects are never allowed: reading one runs code.
         loaded: Tensor = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, MemoryError, OverflowError, TypeError, SyntaxError) as error:
         raise ArtifactError(
@@ -265,7 +266,7 @@ def _load_tensor(path: Path, spec: TensorSpec) -> Tensor:
 
 
 def _check_header(content: bytes, spec: TensorSpec) -> None:
-    """Before anything is allocated: a header of a hundred bytes may claim a petabyte.
+    """Check the .npy header before memory is allocated: a header of a hundred bytes may claim a petabyte.
 
     Source: NumPy, NEP 1, version 1.0, which `numpy.save` writes unless a structured type needs more.
     """
@@ -281,7 +282,7 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
 
 
 def _difference(found: Floats, expected: Sequence[float]) -> float:
-    """Worst absolute difference of a batch of one; infinite when shapes differ or either holds what is not finite."""
+    """Return the worst absolute difference of a batch of one; infinite when shapes differ or a value is not finite."""
     recorded = np.asarray([expected], dtype=np.float32)
     if found.shape != recorded.shape or not (np.all(np.isfinite(found)) and np.all(np.isfinite(recorded))):
         return math.inf
@@ -289,15 +290,15 @@ def _difference(found: Floats, expected: Sequence[float]) -> float:
 
 
 def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> float:
-    """How far an output of any scale and shape is off.
+    """Return how much an output of any scale and shape differs from the expected one.
 
     Args:
-        found: (1, ...) numbers.
-        expected: As many, in C order.
+        found: (1, ...) numbers that the model gave.
+        expected: The expected numbers, in C order.
 
     Returns:
-        Worst absolute difference, relative to the largest number expected where that is above 1; infinite when there
-        are others than expected or some are not finite.
+        Worst absolute difference, relative to the largest expected number when that is above 1; infinite when the
+        number of values differs or a value is not finite.
     """
     recorded = np.asarray([expected], dtype=np.float64)
     if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":

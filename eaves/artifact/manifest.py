@@ -1,8 +1,8 @@
-"""The manifest: one frozen value that says everything about an artifact, and its JSON form.
+"""The manifest: one frozen value with all metadata of an artifact, and its JSON form.
 
-`files` lists every other file with size and sha256, so the sha256 of manifest.json itself names the whole artifact:
-that is the artifact digest in replies and deploys. It holds no time and no place; its floats are those of the
-machine that converted.
+`files` lists every other file with its size and sha256, so the sha256 of manifest.json identifies the whole artifact.
+That is the artifact digest in replies and deployments. The manifest holds no timestamps and no paths of the machine;
+its floats are those of the machine that converted the model.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ SCHEMA_VERSION = 2
 VARIANTS = "variants"
 MAX_LABELS = 100_000
 MAX_TEXT = 256
-"""Characters of a label, the name and the version: each is an attribute of every reply, and that a header's line."""
+"""Maximum characters of a label, a name and a version: each becomes an attribute of every reply, and thus an HTTP
+header."""
 CLASSIFY, EMBED, TENSOR = "classify", "embed", "tensor"
 FEATURES = "features"
-"""The output of `embed`, beside those of `classify`: (N, D) float32, what the head sees of an image."""
+"""Output that the task `embed` has beside those of `classify`: (N, D) float32, the features that the head gets."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -44,14 +45,14 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One input or output of the graph; -1 is the batch dimension."""
+    """One input or output of the graph; -1 in the shape is the batch dimension or another free axis."""
 
     name: str = setting("", "As in the graph.")
     dtype: str = setting("float32", "numpy's name of the type.")
     shape: tuple[int, ...] = setting((), "Sizes by axis; -1: any.")
 
     def fits(self, example: tuple[int, ...]) -> bool:
-        """Whether one example, without the batch dimension, may have this shape."""
+        """Return whether one example, without the batch dimension, may have this shape."""
         wanted = self.shape[1:]
         return len(example) == len(wanted) and all(
             want in (-1, size) for size, want in zip(example, wanted, strict=True)
@@ -60,7 +61,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """The graph once more, fully optimised for one instruction set; the session picks it where the CPU fits."""
+    """The graph fully optimised for one instruction set; the session uses it when the CPU supports that set."""
 
     path: str = setting(MISSING, "Of its graph: variants/TARGET/model.onnx.")
     target: str = setting(MISSING, "The instruction set.", choices=tuple(TARGETS))
@@ -68,7 +69,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What was converted."""
+    """The model that was converted."""
 
     route: str = setting("run", "The kind of it.", choices=("run", "keras", "saved_model", "onnx"))
     digest: str = setting("", "sha256 hex: of a run's run.json, or of the model's files.")
@@ -76,7 +77,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What an artifact is."""
+    """The metadata of an artifact."""
 
     name: str = setting(MISSING, "Of the model.")
     version: str = setting(MISSING, "Of the model, from the run; sorts by time of training.")
@@ -107,7 +108,7 @@ class Manifest:
     schema_version: int = setting(SCHEMA_VERSION, "Of this document.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields, as `eaves.config.build` reports them."""
+        """Return faults that concern several fields, for `eaves.config.build` to report."""
         for name, text in (("name", self.name), ("version", self.version)):
             if not _shows(text):
                 yield name, f"must be printable, 1 to {MAX_TEXT} characters (got {text[:80]!r})"
@@ -138,29 +139,29 @@ class Manifest:
 
     @property
     def image_recipe(self) -> Recipe:
-        """The recipe, of a model that is about images.
+        """The recipe of a model that takes images.
 
         Raises:
-            ArtifactError: When it isn't.
+            ArtifactError: When the model takes no images.
         """
         if self.recipe is None:
             raise ArtifactError(f"{self.name} is a model for the task {self.task}, and takes no images")
         return self.recipe
 
     def to_json(self) -> bytes:
-        """The canonical bytes of manifest.json."""
+        """Return the canonical bytes of manifest.json."""
         return json.dumps(asdict(self), indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     def digest(self) -> str:
-        """sha256 of the canonical bytes, hex: the artifact digest."""
+        """Return the artifact digest: the sha256 of the canonical bytes, hex."""
         return hashlib.sha256(self.to_json()).hexdigest()
 
 
 def label_output(labels: Sequence[str], outputs: Sequence[TensorSpec]) -> str:
-    """The output of a tensor model that has a number for each label; empty when there are no labels.
+    """Return the output of a tensor model that has one number per label; empty when there are no labels.
 
     Raises:
-        ArtifactError: When there are labels and it can't be told which output they are of.
+        ArtifactError: When there are labels and not exactly one output has as many numbers.
     """
     fitting = [output.name for output in outputs if output.shape == (-1, len(labels))]
     if labels and len(fitting) != 1:
@@ -172,10 +173,10 @@ def label_output(labels: Sequence[str], outputs: Sequence[TensorSpec]) -> str:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Read manifest.json.
+    """Parse manifest.json.
 
     Raises:
-        ArtifactError: When it is not a manifest this version understands, or names paths outside the artifact.
+        ArtifactError: When this version of Eaves can't read the manifest, or it names paths outside the artifact.
     """
     try:
         values = parse_json(content, max_values=None)
@@ -227,7 +228,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
 
 
 def _shows(text: str) -> bool:
-    """Whether a terminal shows it as it is: no escape sequence, no line break, no letter that turns the line round."""
+    """Return whether a text is safe to print: it has no escape sequence, line break or direction override."""
     return 0 < len(text) <= MAX_TEXT and text.isprintable()
 
 
@@ -238,10 +239,11 @@ def _section(cls: type[Any], values: Any, where: str) -> Any:
 
 
 def check_path(path: str) -> str:
-    """The path, when it is a plain relative one that stays inside the artifact.
+    """Return the path when it is a plain relative one that stays inside the artifact.
 
     Raises:
-        ArtifactError: For absolute paths, `..`, backslashes, control characters and names nobody needs.
+        ArtifactError: When the path is absolute, longer than 255 characters, or has `..`, backslashes or control
+            characters.
     """
     parts = PurePosixPath(path).parts
     plain = bool(parts) and not path.startswith("/") and ".." not in parts and path == "/".join(parts)

@@ -1,7 +1,7 @@
-"""What may lie in an artifact directory: names, kinds and sizes of files. Whatever isn't in this table is refused.
+"""Names, kinds and sizes of files that an artifact directory may hold. Every other file is refused.
 
-An artifact comes from elsewhere and may be hostile. Nothing here opens a file before its kind and size are known, and
-nothing follows a link.
+An artifact comes from elsewhere and may be hostile. No function here opens a file before its kind and size are known,
+and none follows a symbolic link.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ MODEL = "model.onnx"
 LABELS = "labels.txt"
 HANDLER = "handler.py"
 MAX_HANDLER_BYTES = 1024 * 1024
-"""A person wrote it."""
+"""Maximum size of handler.py, bytes; people write it by hand."""
 
 _MIB = 1024 * 1024
 MAX_FILES = 1000
-"""Of everything that is listed: a model of a few parts, its goldens, its variants."""
+"""Maximum number of listed files: a model in a few parts, its golden cases and its variants."""
 MAX_GOLDEN_FILES = 201
-"""The index, and a hundred cases with a stored tensor each: replaying more would make every start slow."""
+"""Maximum number of golden files: the index, and a hundred cases with one stored tensor each. More would make every
+start slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermittedFile:
-    """One kind of file and where it lies.
+    """One kind of file and its location in the artifact.
 
     Attributes:
-        pattern: Of its path.
-        max_bytes: Its largest size.
+        pattern: Pattern of the file's path.
+        max_bytes: Maximum size of the file, bytes.
     """
 
     pattern: re.Pattern[str]
@@ -49,8 +50,8 @@ def _place(pattern: str, max_bytes: int) -> PermittedFile:
     return PermittedFile(pattern=re.compile(pattern), max_bytes=max_bytes)
 
 
-_GRAPH_BYTES = 256 * _MIB  # a graph without its weights has some 100 KB; protobuf itself ends at 2 GiB
-_WEIGHT_BYTES = 2**31 - 1  # what onnxruntime maps on every platform
+_GRAPH_BYTES = 256 * _MIB  # a graph without its weights has about 100 KB; protobuf's limit is 2 GiB
+_WEIGHT_BYTES = 2**31 - 1  # maximum that onnxruntime maps on every platform
 _VARIANT = f"{VARIANTS}/({'|'.join(TARGETS)})"
 PLACES = (
     _place(re.escape(MODEL), _GRAPH_BYTES),
@@ -62,16 +63,17 @@ PLACES = (
     _place(re.escape(HANDLER), MAX_HANDLER_BYTES),
     _place(r"LICENSE[^/]*", _MIB),
 )
-"""Every kind of file. manifest.json lies beside them and lists them."""
+"""Every kind of listed file. manifest.json, which lists them, is in the same directory."""
 
 _DAMAGED = "the artifact is damaged: copy it again or convert the run again"
 
 
 def check_tree(root: Path, manifest: Manifest) -> None:
-    """Whether a manifest lists only what an artifact may hold, and what it must.
+    """Check that a manifest lists every required file and only permitted ones.
 
     Raises:
-        ArtifactError: Naming the first file that doesn't belong, is too large or is missing from the list.
+        ArtifactError: When a file is not permitted, too large or missing from the list; the message names the first
+            one.
     """
     for required in (MODEL, LABELS):
         if required not in manifest.files:
@@ -94,14 +96,14 @@ def check_tree(root: Path, manifest: Manifest) -> None:
 
 
 def check_file(root: Path, name: str, entry: FileEntry) -> None:
-    """Whether a listed file is there, plain and as large as the manifest says.
+    """Check that a listed file exists, is a plain file and has the size that the manifest says.
 
     Raises:
-        ArtifactError: When not.
+        ArtifactError: When a check fails.
     """
     path = root / name
     try:
-        # Each part on the way, too: a symlinked folder leads outside just as well.
+        # Check each parent directory as well: a symlinked directory leads outside the artifact too.
         if any(part.is_symlink() for part in [path, *path.parents][: len(Path(name).parts)]):
             raise ArtifactError(f"{root}: {name} is a symbolic link; an artifact holds plain files only", hint=_DAMAGED)
         status = path.lstat()
@@ -118,10 +120,10 @@ def check_file(root: Path, name: str, entry: FileEntry) -> None:
 
 
 def check_content(root: Path, manifest: Manifest) -> None:
-    """Everything that takes reading the files: digests, what lies there unlisted, shared files, labels.
+    """Check everything that needs reading the files: digests, unlisted files, hard links and labels.
 
     Raises:
-        ArtifactError: Naming the first fault.
+        ArtifactError: When a check fails; the message names the first fault.
     """
     _check_nothing_else(root, manifest)
     name = MANIFEST
@@ -148,13 +150,13 @@ def _check_one_name(root: Path, name: str) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, hex."""
+    """Return the sha256 of a file, hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def kind_of(mode: int) -> str:
-    """What a file that isn't plain is, for people."""
+    """Return the kind of a file that isn't a plain file, in words for people."""
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFLNK: "a symbolic link",
@@ -177,7 +179,7 @@ def _check_nothing_else(root: Path, manifest: Manifest) -> None:
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Every file and folder below, links unfollowed, sorted."""
+    """Return every file and directory below `root`, sorted, without following links."""
     for folder, folders, files in os.walk(root):
         folders.sort()
         for name in sorted([*folders, *files]):

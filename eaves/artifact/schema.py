@@ -1,4 +1,4 @@
-"""The manifest's JSON Schema, made from its types: `docs/manifest.schema.json`, for whoever reads manifests elsewhere.
+"""The manifest's JSON Schema, built from its types: `docs/manifest.schema.json`, for tools that read manifests.
 
 Source: JSON Schema draft 2020-12, Core and Validation.
 """
@@ -28,12 +28,12 @@ _RULES: Mapping[tuple[type, str], Schema] = {
     (Recipe, "height"): _SIDE,
     (Recipe, "width"): _SIDE,
 }
-"""What the reader checks beyond types and the limits of settings."""
+"""Rules that the parser checks in addition to types and the limits of settings."""
 _SCALARS: Mapping[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
 
 
 def build_schema() -> Schema:
-    """The schema of manifest.json, draft 2020-12."""
+    """Build the JSON Schema of manifest.json, draft 2020-12."""
     definitions: dict[str, Schema] = {}
     body = _object(Manifest, definitions)
     return {
@@ -59,7 +59,7 @@ def _object(cls: type, definitions: dict[str, Schema]) -> Schema:
             "description": metadata.get("doc") or attributes[field.name],
         }
         properties[field.name] = described
-        # A manifest names every field of its own; a section may leave out what has a default.
+        # A manifest names every field of its own; a section may leave out fields that have a default.
         has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
         if cls is Manifest or not has_default:
             required.append(field.name)
@@ -79,7 +79,7 @@ def _type(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Schema]
             definitions[name] = _object(typing.cast(type, hint), definitions)
         return {"$ref": f"#/$defs/{name}"}
     container, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if container is types.UnionType:  # the one with None
+    if container is types.UnionType:  # the union with None
         return {"anyOf": [_type(arguments[0], metadata, definitions), {"type": "null"}]}
     if container is Literal:
         return {"enum": list(arguments)}
@@ -95,5 +95,5 @@ def _type(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Schema]
 
 
 def _attribute_docs(cls: type) -> Mapping[str, str]:
-    """What the docstring says of each attribute, for classes whose fields are no settings."""
+    """Return the docstring's description of each attribute, for classes whose fields are not settings."""
     return dict(re.findall(r"^\s+(\w+): (.+)$", cls.__doc__ or "", re.MULTILINE))

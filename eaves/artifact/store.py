@@ -1,4 +1,4 @@
-"""Artifact directories: opening one with the checks its use calls for, writing one so that it is whole or absent."""
+"""Artifact directories: open one with the checks that its use needs, or write one that is either whole or absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eaves.base.files import rename_durably
 from eaves.errors import ArtifactError
 
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
-"""It names every label and every file: 100,000 labels fit."""
+"""Maximum size of manifest.json, bytes. It names every label and every file; 100,000 labels fit."""
 
 __all__ = [
     "LABELS",
@@ -48,9 +48,9 @@ class Artifact:
     """An opened artifact.
 
     Attributes:
-        path: Its directory.
-        manifest: What it says of itself.
-        digest: sha256 of manifest.json as it lies there, hex.
+        path: Directory of the artifact.
+        manifest: The parsed manifest.
+        digest: sha256 of manifest.json as stored on disk, hex.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Artifact:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX graph."""
+        """Path of the ONNX graph."""
         return self.path / MODEL
 
     @property
     def size_bytes(self) -> int:
-        """All files that the manifest lists, together."""
+        """Total size of all files that the manifest lists, bytes."""
         return sum(entry.size_bytes for entry in self.manifest.files.values())
 
 
@@ -73,12 +73,12 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
 
     Args:
         path: The directory.
-        level: `structure` checks the manifest and every file's presence, kind, place and size (what serving needs at
-            each start); `full` recomputes every digest too, and demands that nothing else lies there and that
-            labels.txt says what the manifest says (before verifying, packaging and deploying).
+        level: `structure` checks the manifest and every file's presence, kind, location and size (what serving needs at
+            each start); `full` also recomputes every digest and checks that there are no unlisted files and that
+            labels.txt agrees with the manifest (before verifying, packaging and deploying).
 
     Raises:
-        ArtifactError: Naming the first thing wrong and what to do.
+        ArtifactError: When a check fails; the message names the first fault, and the hint the fix.
     """
     content = _read_manifest(path)
     manifest = parse_manifest(content)
@@ -91,22 +91,22 @@ def open_artifact(path: Path, *, level: Level = "structure") -> Artifact:
 
 
 def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
-    """Turn a staging directory that holds every file into an artifact: manifest last, checked, synced, renamed.
+    """Turn a staging directory with every file into an artifact: write the manifest, check, sync and rename.
 
     Args:
-        staging: On the same file system as `target`; gone afterwards.
-        target: Must not exist.
-        manifest: Its `files` are those of the staging directory (`file_entries`).
+        staging: Directory on the same file system as `target`; it is renamed to `target`.
+        target: Directory of the artifact; it must not exist.
+        manifest: Manifest whose `files` describe the staging directory, see `file_entries`.
 
     Raises:
-        ArtifactError: When the target exists or can't be written, or the manifest doesn't fit the files.
+        ArtifactError: When the target exists or can't be written, or the manifest doesn't match the files.
     """
     if target.exists():
         raise ArtifactError(f"{target} exists already", hint="name another directory, or remove it")
     (staging / MANIFEST).write_bytes(manifest.to_json())
     staged = open_artifact(staging)
     try:
-        staging.chmod(0o777 & ~_umask())  # mkdtemp makes private ones, and a container's user is not the owner
+        staging.chmod(0o777 & ~_umask())  # mkdtemp makes private directories, and a container's user is not the owner
         rename_durably(staging, target)
     except OSError as error:
         raise ArtifactError(f"{target} can't be written: {error.strerror}", hint="choose another --output") from error
@@ -114,7 +114,7 @@ def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
 
 
 def file_entries(root: Path) -> Mapping[str, FileEntry]:
-    """Size and digest of every file below a directory, by relative path, sorted."""
+    """Return the size and digest of every file below a directory, by relative path, sorted."""
     paths = sorted(path for path in root.rglob("*") if path.is_file() and path.name != MANIFEST)
     return {
         path.relative_to(root).as_posix(): FileEntry(size_bytes=path.stat().st_size, sha256=file_digest(path))
@@ -133,7 +133,7 @@ def _read_manifest(path: Path) -> bytes:
     hint = "`eaves convert` makes an artifact from a run"
     try:
         status = file.lstat()
-        if not stat.S_ISREG(status.st_mode):  # before it is opened: reading a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever
             raise ArtifactError(f"{path} is not an artifact: {MANIFEST} is {kind_of(status.st_mode)}", hint=hint)
         if status.st_size > MAX_MANIFEST_BYTES:
             raise ArtifactError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes")

@@ -1,7 +1,7 @@
-"""Instruction sets that a model file can be made for, and which of them this CPU has.
+"""Instruction sets that a model file can be made for, and detection of those that this CPU has.
 
-The one table of targets: conversion makes a variant for each that is asked for, the session picks one by looking here.
-Only the standard library, and cheap: a function asks at each start.
+This is the only table of targets: conversion makes a variant for each requested target, and the session picks a variant
+with it. The module uses only the standard library and is cheap, because a function detects its CPU at each start.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 CPUINFO = Path("/proc/cpuinfo")
-_MAX_BYTES = 16 * 1024  # a machine with many CPUs repeats itself; the first one says it all
+_MAX_BYTES = 16 * 1024  # a machine with many CPUs repeats the entry; the first one is enough
 
 Layout = Literal["avx512", "avx2", "arm64", ""]
-"""The block layout a fully optimised graph is made for. Source: onnxruntime, core/mlas: NchwcBlockSize is 16 floats
-with AVX512F and 8 with AVX2, so a file made on one is not for the other."""
+"""The block layout that a fully optimised graph is made for. Source: onnxruntime, core/mlas: NchwcBlockSize is 16
+floats with AVX512F and 8 with AVX2, so a file made for one doesn't fit the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +24,9 @@ class InstructionSet:
     """An instruction set.
 
     Attributes:
-        flags: What /proc/cpuinfo must name.
+        flags: CPU flags that /proc/cpuinfo must list.
         layout: The block layout of optimised graphs.
-        vnni: Whether int8 dot products keep 32 bits, so that 8-bit weights never saturate.
+        vnni: Whether int8 dot products accumulate in 32 bits, so that 8-bit weights never saturate.
     """
 
     flags: frozenset[str]
@@ -44,27 +44,27 @@ TARGETS: Mapping[str, InstructionSet] = {
     "x86_64_avx512_vnni": InstructionSet(flags=_AVX512 | {"avx512_vnni"}, layout="avx512", vnni=True),
     "arm64": InstructionSet(flags=frozenset({"asimddp"}), layout="arm64", vnni=True),
 }
-"""Every known target. Source: flag names of the Linux kernel, arch/x86/include/asm/cpufeatures.h and
+"""Every known target by name. Source: flag names of the Linux kernel, arch/x86/include/asm/cpufeatures.h and
 Documentation/arch/arm64/elf_hwcaps.rst (asimddp: the dot product instructions)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cpu:
-    """What this machine's CPU can do.
+    """Capabilities of this machine's CPU.
 
     Attributes:
-        flags: As /proc/cpuinfo names them; empty where there is no such file.
+        flags: CPU flags as /proc/cpuinfo names them; empty when that file doesn't exist.
     """
 
     flags: frozenset[str] = frozenset()
 
     def runs(self, target: str) -> bool:
-        """Whether it has every instruction that a target may use."""
+        """Return whether the CPU has every instruction that a target may use."""
         return target in TARGETS and TARGETS[target].flags <= self.flags
 
     @property
     def layout(self) -> Layout:
-        """The block layout that onnxruntime uses here; empty when unknown."""
+        """The block layout that onnxruntime uses on this CPU; empty when unknown."""
         if "avx512f" in self.flags:
             return "avx512"
         if "avx2" in self.flags:
@@ -73,20 +73,20 @@ class Cpu:
 
     @property
     def vnni(self) -> bool:
-        """Whether int8 dot products don't saturate here."""
+        """Whether int8 dot products don't saturate on this CPU."""
         return any(target.vnni and self.runs(name) for name, target in TARGETS.items())
 
     @property
     def overflows(self) -> bool:
-        """Whether sums of 8-bit weights overflow: x86 with AVX2 and no VNNI adds products up in 16 bits.
+        """Whether sums of 8-bit weights overflow: x86 with AVX2 and without VNNI adds products up in 16 bits.
 
-        Seen with emulated CPUs: older x86 and ARM without dot products are slower, and right.
+        Emulated CPUs show that older x86 and ARM without dot products are slower but give correct results.
         """
         return "avx2" in self.flags and not self.vnni
 
 
 def detect_cpu(path: Path = CPUINFO) -> Cpu:
-    """The first CPU's flags; none when the file can't be read, which only means the portable graph."""
+    """Return the first CPU's flags; none when the file can't be read, so that the portable graph is used."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_MAX_BYTES).decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: one clamped exponential back-off for every part that retries."""
+"""Pauses between attempts: one bounded exponential back-off for every part that retries."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 MAX_RETRY_AFTER_S = 3600.0
 """Longest Retry-After that is honoured, seconds."""
 MAX_DOUBLINGS = 63
-"""The exponent stops here: 2.0 ** 1024 raises OverflowError, and a part that fails for a month counts far beyond."""
+"""Maximum exponent: 2.0 ** 1024 raises OverflowError, and a part that fails for a month counts far beyond that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How often to try again, and how long apart.
+    """Number of retries and the pauses between them.
 
     Attributes:
-        retry: Attempts after the first before giving up; None never gives up.
+        retry: Attempts after the first; None never gives up.
         first_s: Pause before the first retry, seconds; it doubles each time.
-        cap_s: Longest pause, seconds, Retry-After apart.
+        cap_s: Longest pause without Retry-After, seconds.
     """
 
     retry: int | None = 6
@@ -25,20 +25,20 @@ class Backoff:
     cap_s: float = 30.0
 
     def exhausted(self, failures: int) -> bool:
-        """Whether this many failed attempts are all there are."""
+        """Return whether no attempt is left after this many failures."""
         return self.retry is not None and failures > self.retry
 
     def pause_s(self, failures: int, *, jitter: float = 1.0, retry_after_s: float | None = None) -> float:
-        """How long to wait after so many failed attempts, seconds.
+        """Return the pause after this many failed attempts, seconds.
 
-        Half of the pause is fixed and half is scaled by `jitter`, so that many senders don't come back together and
-        none comes back at once. Retry-After only ever makes the pause longer.
+        Half of the pause is fixed and half is scaled by `jitter`, so that many senders don't retry at the same time and
+        none retries at once. Retry-After can only make the pause longer.
         Source: "equal jitter" in Brooker, Exponential Backoff and Jitter (AWS Architecture Blog, 2015).
 
         Args:
-            failures: Failed attempts so far, from 1; any size.
+            failures: Number of failed attempts so far, from 1; any size.
             jitter: A random number in [0, 1); 1 for the whole pause.
-            retry_after_s: What the other side asked for, at most an hour of it; see `eaves.http_client.retry_after`.
+            retry_after_s: Pause that the other side asked for, limited to an hour; see `eaves.http_client.retry_after`.
         """
         pause_s = min(self.cap_s, self.first_s * 2.0 ** min(max(failures - 1, 0), MAX_DOUBLINGS))
         pause_s *= 0.5 + 0.5 * jitter

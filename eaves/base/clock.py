@@ -1,7 +1,7 @@
-"""Time as long-lived parts see it: read, and waited for, through one object that tests can turn.
+"""Clocks: long-lived parts read time and wait through one object that tests can control.
 
-Whatever runs for months takes a `Clock` and uses nothing else to read time or to wait, so that a test can let thirty
-days pass in minutes. `SYSTEM` is the real one.
+Every part that runs for months takes a `Clock` and uses nothing else to read time or to wait, so that a test can
+simulate thirty days in minutes. `SYSTEM` is the real clock.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A clock."""
+    """A source of time."""
 
     def now(self) -> float:
-        """Wall-clock time, Unix seconds. May jump, in either direction: for what people read and what files hold."""
+        """Return wall-clock time, Unix seconds. It may jump in either direction; use it for people and for files."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow: for pauses and deadlines within a process."""
+        """Return seconds that never decrease, for pauses and deadlines within a process."""
 
     def wait(self, condition: threading.Condition, timeout_s: float) -> None:
         """Wait until `condition`, whose lock the caller holds, is notified or `timeout_s` has passed by this clock.
 
-        May return early; the caller looks again, as with any condition.
+        The call may return early; the caller checks its condition again, as with any condition variable.
         """
 
 
@@ -31,15 +31,15 @@ class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> float:
-        """Unix seconds."""
+        """Return wall-clock time, Unix seconds."""
         return time.time()
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow."""
+        """Return seconds that never decrease."""
         return time.monotonic()
 
     def wait(self, condition: threading.Condition, timeout_s: float) -> None:
-        """Wait for a notification, at most so long."""
+        """Wait for a notification, at most `timeout_s` seconds."""
         condition.wait(max(0.0, min(timeout_s, threading.TIMEOUT_MAX)))
 
 
@@ -47,9 +47,9 @@ SYSTEM: Clock = SystemClock()
 
 
 class StopFlag:
-    """Ends loops: set once, waited for with a clock.
+    """Flag that ends loops: it is set once, and threads wait for it by a clock.
 
-    For threads. A signal handler must not set it: the thread that it interrupts may hold the lock that `set` takes.
+    It is for threads. A signal handler must not set it: the interrupted thread may hold the lock that `set` takes.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -58,17 +58,17 @@ class StopFlag:
         self._set = False
 
     def set(self) -> None:
-        """Set it and wake who waits."""
+        """Set the flag and wake waiting threads."""
         with self._condition:
             self._set = True
             self._condition.notify_all()
 
     def is_set(self) -> bool:
-        """Whether it was set."""
+        """Return whether the flag is set."""
         return self._set
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is set or `timeout_s` has passed; whether it is set."""
+        """Wait until the flag is set or `timeout_s` has passed, and return whether it is set."""
         deadline = self._clock.monotonic() + timeout_s
         with self._condition:
             while not self._set:

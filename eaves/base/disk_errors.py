@@ -1,4 +1,4 @@
-"""Disks that can't be written: one error that says which disk, whether it is full or read-only, and what is left."""
+"""Errors of disks that can't be written: which disk it is, whether it is full or read-only, and its free space."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from eaves.errors import ConversionError, EavesError, StorageError
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 READ_ONLY = frozenset({errno.EROFS})
 NOTHING_LEFT_BYTES = 64 * 1024
-"""Free space below which a library's own error, whatever it says, counts as one of a full disk."""
+"""Free space, bytes, below which any error of a library counts as an error of a full disk."""
 
 
 @contextmanager
 def disk_errors(place: Path) -> Iterator[None]:
-    """Turn what a disk refuses into a StorageError, whichever library reports it.
+    """Turn a disk's errors into a StorageError, whichever library reports them.
 
     Libraries hide the cause: onnxruntime reports a full disk as `Protobuf serialization failed`, TensorFlow in the text
-    of an error of its own. So the text and the free space count too.
+    of its own error. So the error's text and the free space are checked too.
 
     Args:
-        place: The path that is written; it needs not exist.
+        place: Path that is written; it need not exist.
 
     Raises:
-        StorageError: The disk is full or read-only, or a file can't be read or written.
+        StorageError: When the disk is full or read-only, or a file can't be read or written.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def disk_errors(place: Path) -> Iterator[None]:
         raise build_disk_error(error, place) from error
     except Exception as error:
         if isinstance(error, EavesError) and not isinstance(error, ConversionError):
-            raise  # it says itself what failed
+            raise  # the error itself says what failed
         number = _find_number(error)
         if number is None and _free_bytes(place) >= NOTHING_LEFT_BYTES:
             raise
@@ -46,11 +46,11 @@ def disk_errors(place: Path) -> Iterator[None]:
 
 
 def build_disk_error(error: OSError, place: Path) -> StorageError:
-    """The error for people.
+    """Build the error for people.
 
     Args:
-        error: What the operating system said.
-        place: The path that is written; the error's own file name is preferred.
+        error: The operating system's error.
+        place: Path that is written; the error's own file name takes precedence.
     """
     where = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
     if error.errno in FULL:
@@ -70,17 +70,17 @@ def build_disk_error(error: OSError, place: Path) -> StorageError:
 
 
 def reserve(descriptor: int, size_bytes: int, place: Path) -> None:
-    """Give an open file its size on disk now.
+    """Allocate an open file's size on disk now.
 
-    A file that is mapped into memory needs this: on a full disk, writing to one of its pages kills the process.
+    A file that is mapped into memory needs this: on a full disk, a write to one of its pages kills the process.
 
     Args:
-        descriptor: Of the open file.
-        size_bytes: Its size, at least 1.
-        place: Folder that the file is in, for the error.
+        descriptor: Descriptor of the open file.
+        size_bytes: Size of the file, at least 1.
+        place: Directory of the file, for the error.
 
     Raises:
-        StorageError: The disk has no room for it.
+        StorageError: When the disk has no room for the file.
     """
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
@@ -89,7 +89,7 @@ def reserve(descriptor: int, size_bytes: int, place: Path) -> None:
 
 
 def _find_number(error: BaseException) -> int | None:
-    """The number of the disk's error behind a library's; None when the library doesn't say."""
+    """Return the disk's error number behind a library's error; None when the library doesn't say."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in FULL | READ_ONLY:
@@ -107,6 +107,6 @@ def _free_bytes(place: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    """The path, or the nearest one above it that exists."""
+    """Return the path, or its nearest parent that exists."""
     path = path.absolute()
     return next(above for above in (path, *path.parents) if above.exists())

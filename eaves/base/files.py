@@ -1,6 +1,6 @@
-"""Files that are replaced whole: one atomic write, with what is asked of it against a power cut as an argument.
+"""Atomic replacement of files, with a choice of how much survives a power failure.
 
-Also paths of Unix sockets, however long.
+The module also shortens paths of Unix sockets.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 STAGING_SUFFIX = ".tmp"
-"""End of the name of a file that is not yet the one it replaces; the name begins with a dot."""
+"""Suffix of a staging file before it replaces its target; the name begins with a dot."""
 
 MAX_SOCKET_PATH_BYTES = 107
-"""Longest path of a Unix socket. Source: sun_path in unix(7), 108 bytes with its final NUL."""
+"""Maximum path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 Durability = Literal["none", "file", "folder"]
-"""What a write asks of the disk. A process that is killed leaves the old content or the new one with each of them.
+"""Guarantees of a write. Each of them leaves the old content or the new one when the process is killed.
 
-`none`: nothing; after a power cut the file may be empty, so it is one that can be made again.
-`file`: the content is on disk before it gets its name; after a power cut the file has the old content or the new one.
-`folder`: the same, and the name is on disk too; the file has the new content from the moment the write returns.
-Source: rename(2) and fsync(2): a name is only on disk once its directory is.
+`none`: no guarantee; after a power failure the file may be empty, so its content must be reproducible.
+`file`: the content is on disk before the rename; after a power failure the file has the old or the new content.
+`folder`: the name is on disk too; the file has the new content as soon as the write returns.
+Source: rename(2) and fsync(2): a name is only on disk after its directory is synced.
 """
 
 
@@ -38,14 +38,14 @@ def write_atomically(
     """Replace a file in one step: a reader finds the old content or the new one, never a part.
 
     Args:
-        target: Path of the file, which needs not exist; its directory must.
+        target: Path of the file, which need not exist; its directory must exist.
         content: New content; text is stored as UTF-8.
-        durability: See `Durability`.
-        mode: See `replacing`.
-        sole_writer: See `replacing`.
+        durability: Guarantees of the write, see `Durability`.
+        mode: Permissions of the file, see `replacing`.
+        sole_writer: Whether there is no other writer, see `replacing`.
 
     Raises:
-        OSError: When the file can't be written; the old one is left as it was.
+        OSError: When the file can't be written; the old file is unchanged.
     """
     data = content.encode() if isinstance(content, str) else content
     with replacing(target, durability=durability, mode=mode, sole_writer=sole_writer) as stream:
@@ -56,17 +56,17 @@ def write_atomically(
 def replacing(
     target: Path, *, durability: Durability = "folder", mode: int | None = 0o600, sole_writer: bool = False
 ) -> Iterator[BinaryIO]:
-    """A new file to write, which takes the place of `target` at the end of the block, and is removed if that fails.
+    """Open a new file that replaces `target` at the end of the block; it is removed when the block fails.
 
     Args:
-        target: As in `write_atomically`.
-        durability: See `Durability`.
-        mode: Permissions of the file; None: those that the umask gives a new file.
-        sole_writer: Whether nobody else writes this file at the same time. The next write then removes what a process
-            left that was killed while it wrote; otherwise each writer has a staging file of a name of its own.
+        target: Path of the file, see `write_atomically`.
+        durability: Guarantees of the write, see `Durability`.
+        mode: Permissions of the file; None: as the umask allows.
+        sole_writer: Whether no other process writes this file at the same time. The next write then removes the staging
+            file of a writer that was killed; otherwise each writer's staging file has a unique name.
 
     Raises:
-        OSError: When the file can't be written; the old one is left as it was.
+        OSError: When the file can't be written; the old file is unchanged.
     """
     own = "" if sole_writer else f".{os.urandom(6).hex()}"
     staging = target.with_name(f".{target.name}{own}{STAGING_SUFFIX}")
@@ -92,10 +92,10 @@ def replacing(
 
 
 def rename_durably(source: Path, target: Path) -> None:
-    """Give a file, or a directory with all that is in it, its name once it is on disk, and the name as well.
+    """Rename a file or a directory after its content is on disk, and write the new name to disk as well.
 
     Raises:
-        OSError: When it can't be written through or renamed.
+        OSError: When it can't be synced or renamed.
     """
     for path in [*source.rglob("*"), source]:
         sync(path)
@@ -104,10 +104,10 @@ def rename_durably(source: Path, target: Path) -> None:
 
 
 def remove_durably(path: Path) -> None:
-    """Remove a file so that a power cut doesn't bring it back; do nothing when it isn't there.
+    """Remove a file so that a power failure doesn't restore it; do nothing when it doesn't exist.
 
     Raises:
-        OSError: When it can't be removed.
+        OSError: When the file can't be removed.
     """
     try:
         path.unlink()
@@ -117,14 +117,14 @@ def remove_durably(path: Path) -> None:
 
 
 def make_directory(path: Path, *, mode: int = 0o700) -> None:
-    """Make a directory and those above it that are missing, so that a power cut doesn't take them away.
+    """Make a directory and its missing parents so that they survive a power failure.
 
     Args:
-        path: Path of the directory; it is left as it is when it exists.
-        mode: Permissions of a new directory. Those made above it get the umask's.
+        path: Path of the directory; an existing one is unchanged.
+        mode: Permissions of a new directory. New parents get the umask's.
 
     Raises:
-        OSError: When it can't be made.
+        OSError: When the directory can't be made.
     """
     if path.is_dir():
         return
@@ -134,10 +134,10 @@ def make_directory(path: Path, *, mode: int = 0o700) -> None:
 
 
 def sync(path: Path) -> None:
-    """Write the content of a file, or the names in a directory, through to the disk.
+    """Write a file's content, or a directory's names, to the disk.
 
     Raises:
-        OSError: When it can't be opened or written.
+        OSError: When the path can't be opened or written.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -148,12 +148,12 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def short_path(path: Path) -> Iterator[str]:
-    """A path of the same socket that the kernel takes, for as long as the block runs.
+    """Return a path of the same socket that is short enough for the kernel while the block runs.
 
-    A longer one goes by way of its folder, opened. Source: proc(5), /proc/self/fd.
+    A longer path is replaced by one through the open directory's descriptor. Source: proc(5), /proc/self/fd.
 
     Raises:
-        OSError: When the folder can't be opened.
+        OSError: When the directory can't be opened.
     """
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         yield str(path)

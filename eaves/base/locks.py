@@ -1,7 +1,8 @@
-"""Locks between processes, and the hidden folder in which one process at a time makes what becomes a folder.
+"""Locks between processes, and the hidden directory in which one process at a time makes a result.
 
-The kernel holds a lock for an open file and releases it when the file is closed, by the end of a killed process too; no
-clock is involved. Two handles exclude each other within one process, and a forked child that inherits one keeps it.
+The kernel holds a lock for an open file and releases it when the file is closed, also when the process is killed; no
+clock is involved. Two handles exclude each other within one process, and a forked child that inherits one keeps the
+lock.
 Source: flock(2).
 """
 
@@ -16,20 +17,20 @@ from pathlib import Path
 
 
 def take_lock(path: Path, *, wait: bool, shared: bool = False, folder: bool = False, mode: int = 0o600) -> int | None:
-    """Lock a file or a folder.
+    """Lock a file or a directory.
 
     Args:
-        path: Path of the file, which is made when it isn't there, or of the folder.
-        wait: Whether to wait while another holds the lock.
-        shared: Whether to hold it beside others that take it shared too.
-        folder: Whether it is a folder; it must exist.
-        mode: Permissions of a file that is made.
+        path: Path of the file, which is created when it doesn't exist, or of the directory.
+        wait: Whether to wait while another handle has the lock.
+        shared: Whether to hold the lock together with other shared holders.
+        folder: Whether the path is a directory; it must exist.
+        mode: Permissions of a created file.
 
     Returns:
-        The open file, whose closing releases the lock; None when another holds it.
+        Descriptor of the open file; closing it releases the lock. None when another handle has the lock.
 
     Raises:
-        OSError: When the path can't be opened or made.
+        OSError: When the path can't be opened or created.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -45,11 +46,11 @@ def take_lock(path: Path, *, wait: bool, shared: bool = False, folder: bool = Fa
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # who held it has removed the file, and others lock a new one of its name
+        os.close(handle)  # the last holder removed the file, and others lock a new one with its name
 
 
 def leads_to(path: Path, handle: int) -> bool:
-    """Whether a path is still that of an open file."""
+    """Return whether a path still refers to an open file."""
     with contextlib.suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(handle))
     return False
@@ -57,15 +58,15 @@ def leads_to(path: Path, handle: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, folder: bool = False, mode: int = 0o600) -> Iterator[None]:
-    """Hold a lock for a block, after waiting for those that hold it. Its file stays.
+    """Hold a lock for a block, after waiting for its holders. The lock file is kept.
 
     Args:
-        path: See `take_lock`.
-        folder: See `take_lock`.
-        mode: See `take_lock`.
+        path: Path of the file or directory, see `take_lock`.
+        folder: Whether the path is a directory, see `take_lock`.
+        mode: Permissions of a created file, see `take_lock`.
 
     Raises:
-        OSError: When the path can't be opened or made.
+        OSError: When the path can't be opened or created.
     """
     handle = take_lock(path, wait=True, folder=folder, mode=mode)
     try:
@@ -76,23 +77,23 @@ def locked(path: Path, *, folder: bool = False, mode: int = 0o600) -> Iterator[N
 
 
 def unfinished_path(target: Path) -> Path:
-    """The folder in which `target` is made: `.NAME.unfinished` beside it, so that a rename is enough at the end."""
+    """Return the directory in which `target` is made: `.NAME.unfinished` beside it, so that a rename completes it."""
     return target.parent / f".{target.name}.unfinished"
 
 
 @contextlib.contextmanager
 def unfinished_folder(target: Path, *, refusal: Exception | None = None, kept: Collection[str] = ()) -> Iterator[Path]:
-    """The folder in which `target` is made, empty, for one process at a time; it is removed at the end.
+    """Make the empty directory in which one process at a time makes `target`, and remove it at the end.
 
-    What a killed process has left in it is removed at the next start.
+    The next start removes what a killed process has left in it.
 
     Args:
-        target: Path of what is made in it.
-        refusal: Raised when another process has it; None: wait for that process.
-        kept: Names in it that outlive the block and a killed process, checkpoints say.
+        target: Path of the result.
+        refusal: Error to raise when another process has the directory; None: wait for that process.
+        kept: Names in it that are kept after the block and after a killed process, such as checkpoints.
 
     Raises:
-        OSError: When it can't be made or cleared.
+        OSError: When the directory can't be made or cleared.
     """
     place = unfinished_path(target)
     handle = _lock_folder(place, refusal)
@@ -100,7 +101,7 @@ def unfinished_folder(target: Path, *, refusal: Exception | None = None, kept: C
         _clear(place, kept)
         yield place
     finally:
-        with contextlib.suppress(OSError):  # what can't be removed now is removed at the next start
+        with contextlib.suppress(OSError):  # the next start removes what can't be removed now
             _clear(place, kept)
             place.rmdir()
         os.close(handle)
@@ -111,7 +112,7 @@ def _lock_folder(place: Path, refusal: Exception | None) -> int:
     while True:
         with contextlib.suppress(FileExistsError):
             place.mkdir()
-        with contextlib.suppress(FileNotFoundError):  # who held it has removed it
+        with contextlib.suppress(FileNotFoundError):  # its last holder has removed it
             handle = take_lock(place, wait=refusal is None, folder=True)
             if handle is not None:
                 return handle

@@ -1,10 +1,11 @@
-"""What functions, triggers, sources and sites may be called."""
+"""Allowed names of functions, triggers, sources and sites."""
 
 from __future__ import annotations
 
 import re
 
 SUBDOMAIN_PATTERN = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-"""What a Secret may be called. Source: Kubernetes, apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
+"""Allowed names of a Secret. Source: Kubernetes, apimachinery/pkg/util/validation, IsDNS1123Subdomain."""
 NAME_PATTERN = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
-"""Source: RFC 1035 labels as Kubernetes has them for Services; 40 characters leave room for `-00001-deployment-...`."""
+"""Allowed names; 40 characters leave room for `-00001-deployment-...`. Source: RFC 1035 labels, as for Kubernetes
+Services."""

@@ -1,6 +1,7 @@
-"""Intervals of shares, and bounds of the difference of two models that answered the same images.
+"""Confidence intervals of shares, and bounds of the difference between two models on the same images.
 
-All shares and drops are fractions of 1, not points. Every confidence is one-sided unless the docstring says otherwise.
+All shares and drops are fractions of 1, not percentage points. Every confidence is one-sided unless the docstring says
+otherwise.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 TOLERANCE = 1e-5
-"""Largest excess of a bound that is found by bisection, as a fraction of 1: a thousandth of a point."""
+"""Maximum excess of a bound that is found by bisection, as a fraction of 1: a thousandth of a percentage point."""
 NUISANCE_POINTS = 24
-"""Values of the unknown share of gained answers that an exact test is maximised over. Eight times as many changed the
+"""Values of the unknown share of gained answers over which an exact test is maximised. Eight times as many changed the
 p-values of 28 outcomes at 150 to 5,000 images by at most 0.0005."""
 SPREADS = 6.0
-"""Standard deviations around the mean of a count that are summed; what lies beyond has a probability below 1e-8."""
+"""Standard deviations around the mean of a count that are summed; the rest has a probability below 1e-8."""
 
 _Floats = npt.NDArray[np.float64]
 
 
 def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Two-sided confidence interval of a share; it holds for few images and near 0 and 1.
+    """Return the two-sided confidence interval of a share; it holds for few images and near 0 and 1.
 
     Args:
         correct: Number of images answered correctly.
@@ -46,10 +47,10 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float
 
 
 def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided lower bound of a share, by Clopper and Pearson.
+    """Return the one-sided lower bound of a share by Clopper and Pearson.
 
-    It is exact: the true share lies below it with a probability of at most 1 - confidence at every n. Wilson's bound is
-    nearer on average, but near 1 it exceeds that error, and a decision needs the guarantee.
+    The bound is exact: the true share is below it with a probability of at most 1 - confidence at every n. Wilson's
+    bound is closer on average, but near 1 it exceeds that error, and a decision needs the guarantee.
 
     Args:
         successes: Number of images that count.
@@ -74,10 +75,10 @@ def lower_bound(successes: int, n: int, confidence: float = 0.95) -> float:
 
 
 def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided upper bound of the accuracy that a model lost against another on the same images.
+    """Return the one-sided upper bound of the accuracy that a model lost against another on the same images.
 
     The bound is the smallest drop that `paired_p_value` rejects. It keeps its level at every n and with few or no
-    discordant images, which McNemar's mid-p, the bootstrap (0 discordant images give a bound of 0) and the plain score
+    discordant images. McNemar's mid-p, the bootstrap (0 discordant images give a bound of 0) and the plain score
     interval (6 % instead of 5 % at 150 images and 3 points) don't.
 
     Args:
@@ -106,15 +107,15 @@ def paired_drop_bound(lost: int, gained: int, n: int, confidence: float = 0.95) 
 
 
 def paired_drop_lower_bound(lost: int, gained: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided lower bound of the accuracy that a model lost against another; see `paired_drop_bound`."""
+    """Return the one-sided lower bound of the accuracy that a model lost; see `paired_drop_bound`."""
     return -paired_drop_bound(gained, lost, n, confidence)
 
 
 def paired_p_value(lost: int, gained: int, n: int, drop: float) -> float:
-    """Probability to see so little loss, or less, if the true drop in accuracy is `drop` or more.
+    """Return the probability of this loss or less if the true drop in accuracy is `drop` or more.
 
-    An exact unconditional test: outcomes are ordered by Tango's score statistic, and the probability of those at most
-    as large as the one seen is maximised over the unknown share of gained images.
+    This is an exact unconditional test: outcomes are ordered by Tango's score statistic, and the probability of those
+    at most as large as the observed one is maximised over the unknown share of gained images.
 
     Args:
         lost: Number of images that the first model answers correctly and the second doesn't.
@@ -135,7 +136,7 @@ def paired_p_value(lost: int, gained: int, n: int, drop: float) -> float:
 
 
 def tango_score(lost: _Floats, gained: _Floats, n: int, drop: float) -> _Floats:
-    """Tango's score statistic of a drop in accuracy; outcomes with less loss have a smaller one.
+    """Return Tango's score statistic of a drop in accuracy; it is smaller for outcomes with less loss.
 
     Args:
         lost: Numbers of images that only the first model answers correctly.
@@ -148,17 +149,17 @@ def tango_score(lost: _Floats, gained: _Floats, n: int, drop: float) -> _Floats:
 
 
 def images_needed(discordance: float, margin: float, confidence: float = 0.95, power: float = 0.85) -> int:
-    """Number of images on which a model that loses nothing is shown to lose at most `margin`.
+    """Return the number of images that show that a model without loss loses at most `margin`.
 
-    An approximation by normal distributions; the simulation behind the table in docs/02-conversion.md checks it against
-    the exact test.
+    This is an approximation by normal distributions; the simulation behind the table in docs/02-conversion.md checks it
+    against the exact test.
 
     Args:
         discordance: Share of the images that exactly one of the two models answers correctly.
-        margin: Drop in accuracy that is to be excluded, a fraction of 1, above 0.
+        margin: Drop in accuracy to be excluded, a fraction of 1, above 0.
         confidence: Confidence of the bound.
-        power: Probability that a model without loss passes. It is a little more than the 0.8 that is promised, since
-            the discordance is estimated.
+        power: Probability that a model without loss passes. It is slightly above the documented 0.8, because the
+            discordance is estimated.
 
     Source: Liu et al. 2002, Tests for equivalence or non-inferiority for paired binary data.
     """
@@ -173,7 +174,7 @@ def images_needed(discordance: float, margin: float, confidence: float = 0.95, p
 
 
 def _at_least(successes: int, n: int, share: float) -> float:
-    """Probability of `successes` or more among n."""
+    """Return the probability of `successes` or more among n."""
     if share <= 0 or share >= 1:
         return float(share >= 1 or successes == 0)
     counts = np.arange(successes, n + 1, dtype=np.float64)
@@ -183,14 +184,14 @@ def _at_least(successes: int, n: int, share: float) -> float:
 
 
 def _gained_share(lost: _Floats, gained: _Floats, n: float, drop: float) -> _Floats:
-    """Most likely share of gained images where the share of lost ones is larger by `drop`."""
+    """Return the most likely share of gained images when the share of lost ones is larger by `drop`."""
     linear = (2 * n - lost + gained) * drop - lost - gained
     root = np.sqrt(np.maximum(linear * linear + 8 * n * gained * drop * (1 - drop), 0))
     return np.asarray((root - linear) / (4 * n))
 
 
 def _tail(gained_share: float, seen: float, n: int, drop: float, log_factorials: _Floats) -> float:
-    """Probability that the statistic is at most `seen` for one share of gained images."""
+    """Return the probability that the statistic is at most `seen` for one share of gained images."""
     lost_share = gained_share + drop
     lost, gained = _likely(lost_share, n)[:, np.newaxis], _likely(gained_share, n)[np.newaxis, :]
     same = n - lost - gained
@@ -204,6 +205,6 @@ def _tail(gained_share: float, seen: float, n: int, drop: float, log_factorials:
 
 
 def _likely(share: float, n: int) -> npt.NDArray[np.int64]:
-    """Counts of n that are not next to impossible."""
+    """Return the counts out of n that are not nearly impossible."""
     reach = SPREADS * math.sqrt(n * share * (1 - share)) + SPREADS
     return np.arange(max(0, math.floor(n * share - reach)), min(n, math.ceil(n * share + reach)) + 1)

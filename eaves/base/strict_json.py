@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 has it and nothing else, within bounds of memory."""
+"""Strict JSON parser as RFC 8259 defines it, with bounded memory use."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import re
 from typing import Any, NoReturn
 
 MAX_JSON_VALUES = 250_000
-"""In one JSON text. 20 MB of `[],[],[]` would take 400 MB once parsed; base64 of any size is one value."""
+"""Maximum number of values in one JSON text. 20 MB of `[],[],[]` would take 400 MB when parsed; base64 of any size is
+one value."""
 
 WIDE_FROM, MAX_WIDE = 1_000_000, 1_000_000
-"""Bytes of JSON from which, and so many bytes beyond ASCII up to which, it is made ASCII before it is parsed."""
+"""Size of JSON in bytes from which it is converted to ASCII before parsing, and its maximum bytes beyond ASCII."""
 
 
 def parse_json(text: bytes | str, *, max_values: int | None = MAX_JSON_VALUES) -> Any:
-    """JSON as RFC 8259 has it.
+    """Parse JSON as RFC 8259 defines it.
 
     Args:
         text: The JSON text; bytes are UTF-8.
-        max_values: Most values that it may hold. None: its caller bounds its size, and what isn't ASCII in it is left
-            as it is (see `narrow`).
+        max_values: Maximum number of values. None: the caller limits the size, and characters beyond ASCII are not
+            escaped (see `narrow`).
 
     Raises:
-        ValueError: For anything else, NaN, nesting without end, a name twice in one object and too many values too.
+        ValueError: When the text is not JSON, holds NaN, a duplicate name or too many values, or is nested too deeply.
     """
     data = text.encode() if isinstance(text, str) else text
     if max_values is not None:
@@ -41,27 +42,27 @@ _ESCAPED = re.compile(rb"(?<!\\)(?:\\\\)*\\[\x80-\xff]")
 
 
 def narrow(text: bytes) -> bytes:
-    """JSON with escapes for what is beyond ASCII, where it is large.
+    """Return JSON with escapes for characters beyond ASCII when the text is large.
 
-    A Python text takes as much for each letter as for the widest: one emoji beside 20 MB of base64 made them 80 MB.
+    Every character of a Python string takes as much memory as the widest: one emoji made 20 MB of base64 take 80 MB.
 
     Raises:
-        ValueError: When most of it isn't ASCII, which is better sent as `data_base64`; when it is not UTF-8.
+        ValueError: When too many bytes are not ASCII, which are better sent as `data_base64`, or are not UTF-8.
     """
     if len(text) < WIDE_FROM or text.isascii():
         return text
     if len(text) - len(text.translate(None, bytes(range(0x80, 0x100)))) > MAX_WIDE:
         raise ValueError(f"more than {MAX_WIDE} bytes beyond ASCII")
     if _ESCAPED.search(text):
-        raise ValueError("a backslash before a letter that needs none")  # which an escape would make a good one
+        raise ValueError("a backslash before a letter that needs none")  # an escape would turn it into a valid one
     return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0].decode())[1:-1].encode(), text)
 
 
 def render_json(value: Any) -> bytes:
-    """A value as JSON.
+    """Return a value as JSON.
 
     Raises:
-        ValueError: When it holds NaN, or is nested without end.
+        ValueError: When the value holds NaN, or is nested too deeply.
     """
     try:
         return json.dumps(value, allow_nan=False).encode()
@@ -70,7 +71,7 @@ def render_json(value: Any) -> bytes:
 
 
 def _build_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names are unique; of others, receivers take the first or the last (RFC 8259, section 4)."""
+    """Build an object with unique names; receivers differ on duplicate names (RFC 8259, section 4)."""
     values = dict(members)
     if len(values) < len(members):
         names = {name: number for number, (name, _) in enumerate(members)}

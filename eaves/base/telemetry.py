@@ -1,12 +1,12 @@
-"""Environment variables that switch off the telemetry of dependencies. Eaves itself has none."""
+"""Environment variables that switch off the telemetry of dependencies. Eaves itself has no telemetry."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
 TELEMETRY_OFF = MappingProxyType({"ORT_DISABLE_TELEMETRY": "1"})
-"""Set in every container image, pod and child process of Eaves, and by `eaves.onnxruntime` itself.
+"""Variables for every container image, pod and child process of Eaves; `eaves.onnxruntime` sets them itself.
 
-onnxruntime, from 1.29 on, starts a thread while it is imported; the thread writes a device id and a database below
-~/.cache and looks up an address of its maker. It reads the variable once, then. Source: docs/09-trust.md.
+onnxruntime 1.29 and later starts a thread while it is imported; the thread writes a device id and a database below
+~/.cache and looks up an address of its vendor. It reads the variable once, at that time. Source: docs/09-trust.md.
 """

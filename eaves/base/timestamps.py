@@ -1,4 +1,4 @@
-"""Timestamps as RFC 3339 has them, a narrow profile of ISO 8601."""
+"""Timestamps of RFC 3339, a narrow profile of ISO 8601."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from datetime import UTC, datetime, timedelta
 _TIMESTAMP = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
-"""Source: RFC 3339, section 5.6, `date-time`."""
+"""Pattern of a timestamp. Source: RFC 3339, section 5.6, `date-time`."""
 
 
 def parse_timestamp(text: str) -> datetime:
-    """Read an RFC 3339 timestamp, to the microsecond; digits beyond it are dropped.
+    """Parse an RFC 3339 timestamp to the microsecond; further digits are dropped.
 
-    A leap second, which `datetime` can't hold, is read as the second after it. It is the last one of a month in UTC.
-
-    `datetime.fromisoformat` alone takes week dates, times without an offset and other forms of ISO 8601 that no other
-    receiver of the event would take.
+    A leap second, which `datetime` can't hold, is parsed as the second after it. It is the last second of a month in
+    UTC. `datetime.fromisoformat` alone accepts week dates, times without an offset and other forms of ISO 8601 that
+    other receivers of the event refuse.
 
     Raises:
-        ValueError: When the text is anything else, or names a day or time that doesn't exist.
+        ValueError: When the text is not a timestamp, or names a day or time that doesn't exist.
     """
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError(f"not an RFC 3339 timestamp such as 2026-11-24T12:00:00Z (got {text[:40]!r})")

@@ -1,11 +1,11 @@
-"""Settings: sections of typed fields, layers of values, and the YAML that people write values in (`yaml_text`).
+"""Settings: sections with typed fields, layers of values, and the YAML that people write them in (`yaml_text`).
 
-declarations   how a setting is declared, and the table of a section's settings
-layers         what the environment and the command line say of them
-sections       layers > a validated section, all faults at once
+declarations   declares settings, and lists a section's settings as a table
+layers         the values from the environment and the command line
+sections       merges layers into a validated section, and reports all faults at once
 variables      the names of all environment variables, written by docs/variables.py
-environment    what is wrong with the variables that a process is started with
-complete       every setting of some sections as one text, as a Job tells its process
+environment    finds misspelt and former names among a process's environment variables
+complete       every setting of some sections as one text, which a Job passes to its process
 yaml_text      YAML without guessed types
 """
 

@@ -1,10 +1,10 @@
-"""Complete settings of some sections as one JSON text: what a Job tells the process that it runs.
+"""Complete settings of some sections as one JSON text, which a Job passes to the process that it runs.
 
     {"data": {"path": "s3://photos", "balance": "auto", ...}, "train": {"epochs": 0, ...}}
 
-A section names every one of its settings, those at their defaults too: the defaults of the process that reads the text
-don't count, since its version of Eaves may have others. A setting that it does not know, or that the text lacks, is an
-error.
+A section names every one of its settings, including those at their defaults: the version of Eaves in the process that
+reads the text may have other defaults, so those don't count. A setting that the process doesn't know, or that the text
+lacks, is an error.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _HINT = "make the Job with the version of Eaves that is in the trainer's contain
 
 
 def collect_settings(section: Any, *, without: Collection[str] = ()) -> dict[str, Any]:
-    """Every setting of a section that has no sections of its own, as plain data for JSON.
+    """Return every setting of a section that has no nested sections, as plain data for JSON.
 
     Args:
-        section: Its settings.
-        without: Names of settings that are left out.
+        section: The section's settings.
+        without: Names of settings to leave out.
     """
     names = [leaf.path for leaf in iter_leaves(type(section)) if leaf.path not in without]
     return {name: getattr(section, name) for name in names}
 
 
 def render_complete(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """The text, which `parse_complete` reads; one setting a line.
+    """Render sections as the text that `parse_complete` reads, one setting per line.
 
-    It has no `$`: Kubernetes replaces `$(NAME)` in a container's arguments.
+    The text has no `$`, because Kubernetes replaces `$(NAME)` in a container's arguments.
     """
     text = json.dumps(sections, sort_keys=True, indent=1, default=str)
     return text.replace("$", "\\u0024")
@@ -48,18 +48,18 @@ def render_complete(sections: Mapping[str, Mapping[str, Any]]) -> str:
 def parse_complete(
     text: str, sections: Mapping[str, type], *, without: Collection[str] = ()
 ) -> dict[str, list[SettingsLayer]]:
-    """Read the text.
+    """Parse complete settings.
 
     Args:
-        text: From `render_complete`; empty: nothing is told.
-        sections: Name of each section that the text must have to its dataclass.
-        without: Dotted paths of the settings that the text may lack, because something else names them.
+        text: Text that `render_complete` made; empty: there are no settings.
+        sections: Name of each section that the text must have, to its dataclass.
+        without: Dotted paths of settings that the text may lack, because another option sets them.
 
     Returns:
-        layers: Name of each section to a list with its one layer; to an empty list when the text is empty.
+        Name of each section to a list with its one layer; to an empty list when the text is empty.
 
     Raises:
-        ConfigError: With every setting that this version of Eaves does not know or that is missing.
+        ConfigError: When settings are missing or unknown to this version of Eaves; the message names all of them.
     """
     if not text:
         return {name: [] for name in sections}
@@ -77,10 +77,10 @@ def parse_complete(
 
 
 def load_sections(text: str) -> dict[str, dict[str, Any]]:
-    """The sections of a text as they are, their settings unchecked.
+    """Load the sections of a text without checking their settings.
 
     Raises:
-        ConfigError: It is not JSON, or holds something else than sections.
+        ConfigError: When the text is not JSON, or holds something other than sections.
     """
     try:
         values = json.loads(text)

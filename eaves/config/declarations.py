@@ -1,4 +1,4 @@
-"""How a section's settings are declared, and the table of them: path, type, default, text, environment variables."""
+"""Declaration of a section's settings, and their table: path, type, default, description, environment variables."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ENV_PREFIX = "EAVES"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsLeaf:
-    """One setting as the table sees it: dotted path, type, default, text and environment variable.
+    """One setting in the table: dotted path, type, default, description and environment variable.
 
     Attributes:
-        path: Dotted path below the section that the table is of.
-        type: Type of its values.
-        default: The value when nothing sets it.
-        doc: What it is.
-        choices: The allowed strings, when they are few.
+        path: Dotted path below the section that the table describes.
+        type: Type of the setting's values.
+        default: Value of the setting when nothing sets it.
+        doc: Description of the setting.
+        choices: The allowed strings; empty when any string is allowed.
         env: The environment variable that sets it.
-        former_env: A variable that set it in earlier versions and still does; empty where there is none.
+        former_env: Variable that set it in earlier versions and still does; empty when there is none.
     """
 
     path: str
@@ -37,7 +37,7 @@ class SettingsLeaf:
 
     @property
     def flag(self) -> str:
-        """The command-line spelling, `--scale-max`."""
+        """The command-line flag, such as `--scale-max`."""
         return "--" + self.path.replace(".", "-").replace("_", "-")
 
 
@@ -55,16 +55,17 @@ def setting(
     """Declare one field of a section.
 
     Args:
-        default: The value when nothing sets it; `MISSING` makes it required; a type makes a fresh section.
-        doc: What it is, with its unit and the reason for its default.
+        default: Value when nothing sets the setting; `MISSING` makes it required; a type makes a new section.
+        doc: Description of the setting, with its unit and the reason for its default.
         minimum: Smallest allowed number.
         maximum: Largest allowed number.
-        choices: The allowed strings, when they are few.
-        env: Name of the environment variable, when a platform fixes it (`PORT`).
-        collects: Whether a mapping collects the settings that its section doesn't know, instead of them being faults.
-            Whoever knows them checks them. It may be given by its own name too, as a spec file does.
-        nested: Whether the mappings of a list or mapping hold further ones. They are kept as they are given, and
-            `faults()` of the section checks them.
+        choices: The allowed strings; empty when any string is allowed.
+        env: Name of the environment variable, when a platform defines it (`PORT`).
+        collects: Whether a mapping collects the settings that its section doesn't know, instead of reporting them as
+            faults. The code that knows them checks them. The mapping may also be given by its own name, as in a spec
+            file.
+        nested: Whether the mappings of a list or mapping hold further mappings. They are kept unchanged, and `faults()`
+            of the section checks them.
     """
     metadata = {
         "doc": doc,
@@ -81,11 +82,11 @@ def setting(
 
 
 def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
-    """The table of settings of a section, depth first. Lists of sections are one leaf.
+    """Return the table of a section's settings, depth first. A list of sections is one entry.
 
-    A variable is named by the setting's dotted path. A section with a class attribute `FORMER_SECTION` names the
-    variables of its own fields without any section, wherever it stands, so that the process that it is the settings of
-    reads the same variables; those with the section `FORMER_SECTION` in their names are former names of the same.
+    A setting's dotted path gives its variable's name. A section with a class attribute `FORMER_SECTION` names the
+    variables of its own fields without any section, wherever the section is nested, so that the process with these
+    settings reads the same variables. The names that include `FORMER_SECTION` are former names of the same variables.
     """
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
@@ -108,7 +109,7 @@ def _variable(path: str) -> str:
 
 
 def _former_section(cls: type, name: str) -> str:
-    """The `FORMER_SECTION` of the class that declares a field; empty for fields that a subclass adds."""
+    """Return the `FORMER_SECTION` of the class that declares a field; empty for fields that a subclass adds."""
     for base in cls.__mro__:
         if "FORMER_SECTION" in vars(base):
             return str(vars(base)["FORMER_SECTION"]) if name in base.__dataclass_fields__ else ""  # type: ignore[attr-defined]
@@ -116,7 +117,7 @@ def _former_section(cls: type, name: str) -> str:
 
 
 def is_scalar(hint: Any) -> bool:
-    """Whether one string can carry the whole value (a flag or an environment variable); a list has commas in it."""
+    """Return whether one string (a flag or an environment variable) can hold the whole value; lists use commas."""
     return hint in (str, int, float, bool, Path, tuple[str, ...]) or (
         typing.get_origin(hint) in (Union, types.UnionType)
         and all(a in (str, int, float, bool, Path, type(None)) for a in typing.get_args(hint))
@@ -124,6 +125,6 @@ def is_scalar(hint: Any) -> bool:
 
 
 def can_be_unset(hint: Any) -> bool:
-    """Whether a setting may be None, and no text of it is empty."""
+    """Return whether a setting may be None and is not a string, so that an empty text means None."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else ()
     return type(None) in options and str not in options

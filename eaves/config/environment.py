@@ -1,7 +1,7 @@
-"""What is wrong with the EAVES_ variables that a process is started with: misspelt names, and former ones.
+"""Checks for the EAVES_ environment variables of a process: misspelt names and former names.
 
-A variable that nothing reads changes nothing, so a misspelt one must not pass without a word. Variables of other
-processes of Eaves are no fault: one environment may be shared by several.
+A variable that nothing reads has no effect, so a misspelt one must be reported. Variables of other Eaves processes are
+not a fault, because several processes may share one environment.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Collection, Iterator, Mapping
 from eaves.config.declarations import ENV_PREFIX, SettingsLeaf
 
 OTHERS = (f"{ENV_PREFIX}_E2E_", f"{ENV_PREFIX}_BENCH_", f"{ENV_PREFIX}_WRITE_GOLDEN")
-"""Beginnings of the names that the repository's tests and benchmarks read."""
+"""Prefixes of the names that the repository's tests and benchmarks read."""
 MOST = 20
-"""Variables that are named. The nearest name of one takes milliseconds to find, and a function's start waits for it."""
+"""Maximum number of reported variables. Finding the nearest name takes milliseconds, which delay a function's start."""
 _SERVICE_HOST = "_SERVICE_HOST"
 
 
 def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[SettingsLeaf] = ()) -> list[str]:
-    """A sentence for each variable whose name nothing reads, or that is the former name of another; `MOST` of them.
+    """Return a sentence for each variable that nothing reads or that has a former name, `MOST` of them at most.
 
     Args:
         environ: The process's environment.
-        leaves: The settings that the process reads from it; none: all of Eaves, as for the command line.
+        leaves: The settings that the process reads from its environment; empty: all of Eaves, as for the command line.
     """
     ours = sorted(name for name in environ if name.startswith(f"{ENV_PREFIX}_"))
     read = {leaf.env for leaf in leaves}
     if read.issuperset(ours):
-        return []  # the usual case: a cold start pays for no table
+        return []  # the usual case, in which a cold start builds no table
     from eaves.config.variables import FILE_ONLY, FORMER_NAMES, NAMES
 
     former = {leaf.former_env: leaf.env for leaf in leaves if leaf.former_env} if leaves else FORMER_NAMES
@@ -49,13 +49,13 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Settin
 
 
 def _advise(name: str, read: Collection[str], known: Collection[str]) -> str:
-    """The nearest name that the process itself reads, else the nearest of all."""
+    """Return advice with the nearest name that the process itself reads, else the nearest name of all."""
     near = _find_nearest(name, read, cutoff=0.75) or _find_nearest(name, known, cutoff=0.65)
     return f"; did you mean {near}?" if near else "; docs/reference.md lists all variables"
 
 
 def _find_nearest(name: str, names: Collection[str], *, cutoff: float) -> str:
-    """The nearest of some names by what follows their common beginning; empty when none is near."""
+    """Return the nearest of some names by the part after their common prefix; empty when none is near."""
     begin = f"{ENV_PREFIX}_"
     ends = sorted(one.removeprefix(begin) for one in names if one.startswith(begin))
     near = difflib.get_close_matches(name.removeprefix(begin), ends, n=1, cutoff=cutoff)
@@ -63,7 +63,7 @@ def _find_nearest(name: str, names: Collection[str], *, cutoff: float) -> str:
 
 
 def _service_links(environ: Mapping[str, str]) -> Iterator[str]:
-    """Beginnings of the names of the variables that Kubernetes sets for each Service of a pod's namespace.
+    """Return prefixes of the variables that Kubernetes sets for each Service in a pod's namespace.
 
     Source: https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables and
     pkg/kubelet/envvars/envvars.go: NAME_SERVICE_HOST, NAME_SERVICE_PORT..., NAME_PORT, NAME_PORT_80_TCP_ADDR...

@@ -1,4 +1,4 @@
-"""Layers of values: what the environment and the command line say of a section's settings."""
+"""Layers of values: a section's settings as given by the environment and by the command line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SettingsLayer:
     """Values from one origin.
 
     Attributes:
-        origin: Where they are from.
-        values: The values, nested as the dataclasses are.
-        origins: Where single settings are from, by dotted path.
-        faults: What is wrong with the origin itself; `build` reports it beside the faults of the values.
+        origin: Source of the values, such as a file or the environment.
+        values: The values, nested like the dataclasses.
+        origins: Origins of single settings, by dotted path.
+        faults: Faults of the origin itself; `build` reports them together with the faults of the values.
     """
 
     origin: str
@@ -31,14 +31,15 @@ class SettingsLayer:
 
 
 def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> SettingsLayer:
-    """The layer that the environment holds for a section.
+    """Build the layer of a section's values from the environment.
 
-    An empty variable of an optional path or number means that the setting isn't given.
+    An empty variable for an optional path or number means that the setting is not given.
 
     Args:
         cls: The section's dataclass.
         environ: The process's environment.
-        section: Dotted path the section stands at in eaves.yaml; it becomes part of the variables' names.
+        section: Dotted path of the section in eaves.yaml with its trailing dot; it becomes part of the variables'
+            names.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -57,7 +58,7 @@ def env_layer(cls: type, environ: Mapping[str, str], section: str = "") -> Setti
 
 
 def _name_both(leaf: SettingsLeaf, environ: Mapping[str, str]) -> Fault:
-    """The fault of a setting whose two variables have different values."""
+    """Return the fault of a setting whose two variables have different values."""
     message = (
         f"{leaf.former_env} is the former name of the same setting, and both are set: to {environ[leaf.env]!r:.80} and "
         f"{environ[leaf.former_env]!r:.80}; unset {leaf.former_env}"
@@ -66,11 +67,11 @@ def _name_both(leaf: SettingsLeaf, environ: Mapping[str, str]) -> Fault:
 
 
 def flag_layer(flags: Mapping[str, Any], section: str = "") -> SettingsLayer:
-    """The layer that the command line holds: dotted path to value, only what was given.
+    """Build the layer of values from the command line.
 
     Args:
-        flags: The values.
-        section: Dotted path whose settings the command's flags name without it.
+        flags: Dotted path to value, only for flags that were given.
+        section: Dotted path that the command's flags leave out of the settings' names.
     """
     values: dict[str, Any] = {}
     for path, value in flags.items():
@@ -81,7 +82,7 @@ def flag_layer(flags: Mapping[str, Any], section: str = "") -> SettingsLayer:
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:
-    """Set `value` at a dotted path, making the mappings on the way."""
+    """Set `value` at a dotted path and create the mappings on the way."""
     *parents, last = path.split(".")
     for parent in parents:
         values = values.setdefault(parent, {})

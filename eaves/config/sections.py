@@ -1,9 +1,9 @@
-"""The configuration engine: layers of values > parse > validate > complete, all faults at once.
+"""The configuration engine: parses, validates and completes layers of values, and reports all faults at once.
 
-Each room owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
+Each package owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
 fields are made with `setting` (`eaves.config.declarations`), which carries the text for help, docs and the commented
-eaves.yaml. Precedence, lowest first: default, file, environment, flag. A section may add `faults()` for rules across
-fields; nothing here reads `os.environ`.
+eaves.yaml. The precedence is, lowest first: default, file, environment, flag. A section may define `faults()` for rules
+across fields. This module never reads `os.environ`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def build(cls: type[T], *layers: SettingsLayer) -> T:
     """Merge layers (lowest precedence first) into a validated section.
 
     Raises:
-        ConfigError: With every fault found: unknown keys, wrong types, values out of range, broken rules across fields.
+        ConfigError: When there are faults, all of which it holds: unknown keys, wrong types, values out of range, rules
+            across fields.
     """
     faults = [fault for layer in layers for fault in layer.faults]
     result = _build(cls, list(layers), "", faults)
@@ -44,17 +45,17 @@ def build(cls: type[T], *layers: SettingsLayer) -> T:
 def build_flat(
     classes: Sequence[type], values: Mapping[str, Any], *, origin: str, prefix: str = "", beside: Collection[str] = ()
 ) -> tuple[list[Any], list[Fault]]:
-    """Several sections from one mapping that holds the settings of all of them side by side.
+    """Build several sections from one mapping that holds the settings of all of them side by side.
 
     Args:
-        classes: The sections' dataclasses. A setting that several have belongs to the first.
+        classes: The sections' dataclasses. A setting that several of them have belongs to the first.
         values: The settings.
-        origin: Where they are from, for the faults.
+        origin: Origin of the values, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
-        beside: Further settings that stand in the same place and were taken out before, for "did you mean".
+        beside: Names of settings at the same place that were removed from `values` before, for "did you mean".
 
     Returns:
-        The sections, in the order of `classes`, of no meaning when there are faults; and the faults.
+        The sections in the order of `classes`, unusable when there are faults; and the faults.
     """
     owners: dict[str, type] = {}
     for cls in classes:
@@ -109,7 +110,7 @@ def _build(cls: type[T], layers: list[SettingsLayer], prefix: str, faults: list[
 
 
 def _collect(layer: SettingsLayer, collector: str, known: Collection[str]) -> SettingsLayer:
-    """The layer with the settings that aren't known below the one that collects them."""
+    """Return the layer with its unknown settings moved below the setting that collects them."""
     unknown = {str(key): value for key, value in layer.values.items() if key not in known}
     given = layer.values.get(collector)
     if not unknown or not (given is None or isinstance(given, Mapping)):
@@ -124,7 +125,7 @@ def _advise(key: str, known: Collection[str]) -> str:
 
 
 def _inner_layers(layers: list[SettingsLayer], name: str, path: str, faults: list[Fault]) -> list[SettingsLayer]:
-    """What each layer says of a section; one that says nothing of it still names its file to what is required there."""
+    """Return each layer's values for a nested section; an empty layer still names its file in faults."""
     inner = []
     for layer in layers:
         values = layer.values.get(name)
@@ -172,7 +173,7 @@ def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path
 def _parse_texts(
     values: Mapping[Any, Any], origin: str, path: str, faults: list[Fault]
 ) -> dict[str, str | Mapping[str, Any]]:
-    """A mapping of texts. What isn't one is refused rather than written as Python writes it (`no` as `False`)."""
+    """Parse a mapping of strings. Other types are refused, as Python would write `no` as `False`."""
     for key, item in values.items():
         if not isinstance(item, str | int | Mapping) or isinstance(item, bool):
             faults.append(Fault(origin=origin, path=f"{path}.{key}", message=f"{NO_TEXT} (got {item!r:.80})"))
@@ -220,7 +221,7 @@ def _parse_scalar(value: Any, hint: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise ValueError(NO_TEXT)  # noqa: TRY004 - a fault of the value, as every other
+        raise ValueError(NO_TEXT)  # noqa: TRY004 - a fault of the value, like every other
     return value
 
 
@@ -228,7 +229,7 @@ def _parse_number(value: Any, hint: Any) -> int | float:
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint is int and isinstance(value, str) and re.fullmatch(r"\s*[+-]?\d{1,100}\s*", value):
-        return int(value)  # not by way of float, which is exact to 53 bits only
+        return int(value)  # not via float, which is exact only up to 53 bits
     try:
         number = float("nan") if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -239,7 +240,7 @@ def _parse_number(value: Any, hint: Any) -> int | float:
 
 
 def _own_faults(section: Any, layers: Sequence[SettingsLayer], prefix: str) -> Iterator[Fault]:
-    """Faults that the sections themselves report, from the inside out."""
+    """Return the faults that the sections themselves report, innermost sections first."""
     for field in dataclasses.fields(section):
         value = getattr(section, field.name)
         if dataclasses.is_dataclass(value):

@@ -1,6 +1,6 @@
 """The names of the environment variables of Eaves.
 
-Written by `python docs/reference.py --variables` from the settings; edit those.
+`python docs/reference.py --variables` writes this module from the settings; edit those instead.
 """
 
 from __future__ import annotations
@@ -226,14 +226,14 @@ NAMES = frozenset(
         "EAVES_WORK",
     }
 )
-"""Every variable that some process reads."""
+"""Every variable that a process of Eaves reads."""
 FILE_ONLY = frozenset(
     {
         "EAVES_RELAY_ALARMS",
         "EAVES_TRIGGERS",
     }
 )
-"""Variables that would hold lists of sections, which only files do."""
+"""Variables for lists of sections, which only a file can set."""
 FORMER_NAMES = {
     "EAVES_FUNCTION_ACCEPT_TYPES": "EAVES_ACCEPT_TYPES",
     "EAVES_FUNCTION_CONCURRENCY": "EAVES_CONCURRENCY",
@@ -253,4 +253,4 @@ FORMER_NAMES = {
     "EAVES_FUNCTION_THRESHOLD": "EAVES_THRESHOLD",
     "EAVES_FUNCTION_TOP_K": "EAVES_TOP_K",
 }
-"""Former name of a variable to its name."""
+"""Former name of a variable to its current name."""

@@ -1,7 +1,7 @@
-"""YAML as people write settings: every value stays the text that stands in the file, and a name stands there once.
+"""YAML for settings: every value stays the text in the file, and a mapping has each name once.
 
-YAML 1.1, which PyYAML reads, makes `no` a boolean, `1.10` the number 1.1 and `1:30` ninety. A setting's type is known
-(`eaves.config.sections`), so nothing has to be guessed: the section parses the text.
+YAML 1.1, which PyYAML reads, turns `no` into a boolean, `1.10` into the number 1.1 and `1:30` into ninety. A setting's
+type is known (`eaves.config.sections`), so nothing has to be guessed: the section parses the text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _keep_resolvers() -> dict[Any, list[Any]]:
 
 
 class _TextLoader(yaml.SafeLoader):
-    """Texts, mappings and lists; null is the only other value."""
+    """YAML loader that makes strings, mappings, lists and null only."""
 
     yaml_implicit_resolvers = _keep_resolvers()
 
@@ -29,9 +29,9 @@ class _TextLoader(yaml.SafeLoader):
         self._looked_at: set[int] = set()
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse a name that is there twice, for the first one would vanish; then merge what `<<` names.
+        """Refuse a duplicate name, because the first value would be lost; then merge the mappings that `<<` names.
 
-        Once for each mapping, before its first merge: what is merged may stand there a second time.
+        Each mapping is checked once, before its first merge, as merged names may duplicate the mapping's own.
         """
         if id(node) not in self._looked_at:
             self._looked_at.add(id(node))
@@ -51,10 +51,11 @@ class _TextLoader(yaml.SafeLoader):
 
 
 def load_yaml(text: str) -> Any:
-    """The values of a YAML document: mappings, lists, texts and None.
+    """Load a YAML document as mappings, lists, strings and None.
 
     Raises:
-        ValueError: When it isn't YAML, has a name twice, or asks for Python's own types; the message has the line.
+        ValueError: When the text isn't YAML, has a duplicate name, or asks for Python's own types; the message has the
+            line.
     """
     try:
         return yaml.load(text, _TextLoader)  # noqa: S506 - a SafeLoader with fewer types

@@ -1,9 +1,9 @@
-"""Encoded bytes > (H, W, 3) uint8 RGB: the one decoder of sources, training, conversion and serving.
+"""The image decoder that sources, training, conversion and serving share: encoded bytes > (H, W, 3) uint8 RGB.
 
-`envelope` and `tiff` read a file's structure and keep only what its first picture needs; `decoder` gives that to
-Pillow; `pixels` makes an array of it. What a sender may put beside the pixels (EXIF, profiles, comments, further
-pictures) never reaches Pillow's parsers: of these a 20 MB file can ask for gigabytes of memory or minutes of work.
-docs/04-function.md says what each kind of image becomes.
+`envelope` and `tiff` parse a file's structure and keep only what its first picture needs; `decoder` passes that to
+Pillow; `pixels` makes an array from the result. Anything else that a sender may put into the file (EXIF, profiles,
+comments, further pictures) never reaches Pillow's parsers, as a 20 MB file can make them use gigabytes of memory or
+minutes of CPU time. docs/04-function.md describes how each kind of image is converted.
 
-This file imports nothing: an agent that reads a file's structure needs no Pillow, and one that decodes needs no NumPy.
+This file imports nothing: an agent that parses a file's structure needs no Pillow, and one that decodes needs no NumPy.
 """

@@ -1,9 +1,9 @@
-"""An envelope's bytes > a Pillow image: EXIF orientation applied, everything as RGB.
+"""Decoder of an envelope's bytes into an RGB Pillow image, with EXIF orientation applied.
 
-Large JPEGs are decoded at a fraction of their size (libjpeg's scaled DCT) when the caller says how many pixels it
-needs, which is faster and nearer to an antialiased resize than decoding in full. The formats that can't be drafted
-are in memory once, 4 bytes a pixel, and twice where they have to be turned. NumPy is not imported, as an agent, which
-crops images by this module, doesn't have it.
+When the caller says how many pixels it needs, large JPEGs are decoded at a fraction of their size (libjpeg's scaled
+DCT), which is faster and nearer to an antialiased resize than full decoding. Other formats are held in memory once, 4
+bytes per pixel, and twice when the image has to be rotated. The module doesn't import NumPy, because an agent uses it
+to crop images and has no NumPy.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from eaves.errors import ImageError, ImageTooLargeError
 from eaves.images.envelope import Envelope, open_envelope
 
 MAX_PIXELS = 50_000_000
-"""Refused above, from the header: 50 megapixels are 200 MB once decoded."""
+"""Maximum number of pixels by the header; 50 megapixels take 200 MB when decoded."""
 MAX_SIDE = 65_535
-"""Pixels; JPEG's own limit. Pillow keeps a pointer for each row, which of a 1x50000000 PNG are 400 MB."""
+"""Maximum pixels per side; JPEG's own limit. Pillow keeps a pointer per row, which for a 1x50000000 PNG takes 400
+MB."""
 WEBP_FACTOR = 3
-"""By which fewer pixels a WebP may have: libwebp's animation decoder, Pillow's only one, needs 16 bytes for each."""
+"""Factor by which the limit is lower for WebP: libwebp's animation decoder, the only one in Pillow, needs 16 bytes per
+pixel."""
 LARGE_PIXELS = 8_000_000
-"""Decoded ones; above, `large` is asked for."""
+"""Number of decoded pixels above which `load` enters `large`."""
 
 FORMATS = {
     "JPEG": ("JpegImagePlugin", "JpegImageFile"),
@@ -38,9 +40,9 @@ FORMATS = {
     "TIFF": ("TiffImagePlugin", "TiffImageFile"),
     "GIF": ("GifImagePlugin", "GifImageFile"),
 }
-"""What Pillow may open, and its plugin: the formats cameras write. Others (EPS, PDF, ...) would start foreign parsers.
-
-By name and not by Image.open, which imports five plugins for the first image and all 40 for the first TIFF.
+"""Formats that Pillow may open, with their plugins: those that cameras write. Others (EPS, PDF, ...) would start
+foreign parsers. Plugins are selected by name because Image.open imports five for the first image and all 40 for the
+first TIFF.
 """
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,11 +55,11 @@ _TURNS = {
 }
 _CORRUPT = (
     *(OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError),
-    *(struct.error, AssertionError, Warning),  # a warning only where warnings are errors
+    *(struct.error, AssertionError, Warning),  # warnings are exceptions only when Python is configured so
 )
-"""What Pillow's plugins raise on corrupt files."""
+"""Exceptions that Pillow's plugins raise for corrupt files."""
 _STRIP_PIXELS = 2**20
-"""Converted at a time where a conversion needs memory of its own."""
+"""Pixels converted at a time when a conversion needs memory of its own."""
 
 
 def load(
@@ -71,17 +73,18 @@ def load(
 
     Args:
         data: The encoded file.
-        at_least: Smallest (height, width) the caller needs; a JPEG may come back scaled down by 2, 4 or 8 as long as
-            neither side falls below it. None: full size.
-        max_pixels: Refuse images with more (WebP: a third), judged from the header before anything is decoded.
-        large: Entered while more than `LARGE_PIXELS` are decoded; a lock makes large images take turns.
+        at_least: Smallest (height, width) that the caller needs; a JPEG may be scaled down by 2, 4 or 8 while neither
+            side falls below it. None: full size.
+        max_pixels: Maximum number of pixels (WebP: a third), checked in the header before anything is decoded.
+        large: Context that is entered while more than `LARGE_PIXELS` are decoded; a lock decodes large images one at a
+            time.
 
     Returns:
-        image: Loaded, of mode RGB.
+        The loaded image in mode RGB.
 
     Raises:
-        ImageTooLargeError: More than `max_pixels`, or than `MAX_SIDE` on one side.
-        ImageError: Not one of `FORMATS`, truncated or corrupt.
+        ImageTooLargeError: When the image has more than `max_pixels`, or more than `MAX_SIDE` on one side.
+        ImageError: When the image is not in one of `FORMATS`, truncated or corrupt.
     """
     if not data:
         raise ImageError("the image is empty (0 bytes)")
@@ -91,9 +94,9 @@ def load(
     _check_size(envelope.size, max_pixels)
     try:
         image = _open(envelope)
-        _check_size(image.size, max_pixels)  # a header may say it twice
+        _check_size(image.size, max_pixels)  # a file may have two headers with different sizes
         if at_least is not None and envelope.scalable:
-            # The smallest scale whose sides, either way round, still cover what is needed.
+            # The smallest scale whose sides still cover the needed size in either orientation.
             side = max(at_least)
             image.draft(None, (side, side))
         width, height = envelope.size if envelope.buffered and envelope.size else image.size
@@ -143,7 +146,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """An image in RGB, converted a few rows at a time."""
+    """Convert an image to RGB, a few rows at a time."""
     whole = Image.new("RGB", image.size)
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
@@ -153,7 +156,7 @@ def _by_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 
 
 def _lay_over_white(strip: Image.Image) -> Image.Image:
-    if strip.mode == "La":  # Pillow knows no straight way from grey multiplied by its alpha
+    if strip.mode == "La":  # Pillow has no direct conversion from grey with premultiplied alpha
         strip = strip.convert("LA")
     rgba = strip.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
@@ -161,15 +164,15 @@ def _lay_over_white(strip: Image.Image) -> Image.Image:
 
 @cache
 def _levels() -> list[int]:
-    """Each level of 16 bits as one of 8 bits; Pillow takes levels beyond either end as the nearest end."""
+    """Return the 8-bit level of each 16-bit level; Pillow clips levels beyond either end."""
     return [level // 257 for level in range(2**16)]
 
 
 def _scale_16_bit(strip: Image.Image) -> Image.Image:
-    """16-bit grey, or 32-bit as which some Pillow versions open it: 0..65535 onto 0..255, rounded down."""
+    """Convert 16-bit grey, which some Pillow versions open as 32-bit: 0..65535 to 0..255, rounded down."""
     return strip.convert("I").point(_levels(), "L")
 
 
 def _scale_float(strip: Image.Image) -> Image.Image:
-    """32-bit floating point grey: 0..65535 onto 0..255, rounded down, NaN onto 0."""
+    """Convert 32-bit floating point grey: 0..65535 to 0..255, rounded down; NaN becomes 0."""
     return strip.point(lambda value: value * (1 / 257) + 0).convert("L")

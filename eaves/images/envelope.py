@@ -1,6 +1,6 @@
-"""What a file is, how large its picture is and which way up, and the bytes that decoding the picture needs.
+"""Parsers of image files' structure: format, size and orientation, and the bytes that decoding the picture needs.
 
-Every walk is bounded, whatever the file says; what can't be walked is left for the decoder to refuse.
+Every loop is bounded, whatever the file says. The decoder refuses what these parsers can't read.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ from eaves.images import tiff
 from eaves.media_type import sniff
 
 MAX_PARTS = 50_000
-"""Segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""
+"""Maximum number of segments, chunks or blocks in one file; a 20 MB PNG written in pieces of 8 KB has 2,500."""
 MAX_SCANS = 24
-"""Of one JPEG: each costs a pass over the whole picture, 0.6 ms a megapixel. Progressive files have about 10.
+"""Maximum number of scans in one JPEG; each scan costs one pass over the image, 0.6 ms per megapixel. Progressive files
+have about 10.
 
 Source: libjpeg-turbo, "Two issues with the JPEG standard" (2016), issue 2.
 """
 _MAX_TEXT = 2**20
-"""Bytes of text that is unpacked in search of an orientation."""
+"""Maximum bytes of text that is decompressed to find an orientation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A file, opened as far as its structure.
+    """The parsed structure of an image file.
 
     Attributes:
-        format: Pillow's name of it.
-        data: What the decoder gets.
-        size: (width, height) in pixels as stored; None when the header doesn't say: then the decoder refuses it.
-        orientation: EXIF's, 1 to 8, which the decoder is to apply.
-        buffered: Whether decoding holds all of it in memory, however few pixels are asked for.
-        scalable: Whether the decoder can make a smaller picture at once, as it can of a JPEG with a cosine transform.
+        format: Pillow's name of the format.
+        data: Bytes for the decoder.
+        size: (width, height) in pixels as stored; None when the header doesn't say it, and the decoder then refuses the
+            file.
+        orientation: EXIF orientation, 1 to 8, that the decoder applies.
+        buffered: Whether decoding holds the whole image in memory, even when fewer pixels are requested.
+        scalable: Whether the decoder can make a smaller picture directly, as it can for a JPEG with a cosine transform.
     """
 
     format: str
@@ -48,10 +50,10 @@ class Envelope:
 
 
 def open_envelope(data: bytes) -> Envelope:
-    """Read a file's structure.
+    """Parse a file's structure.
 
     Raises:
-        ImageError: Not one of the formats, or built to cost more than its picture.
+        ImageError: When the format is not known, or the file is built to cost more than its picture.
     """
     opener = _OPENERS.get(sniff(data))
     if opener is not None:
@@ -68,7 +70,7 @@ def open_envelope(data: bytes) -> Envelope:
 
 
 def read_orientation(exif: bytes) -> int | None:
-    """The orientation in a block of EXIF, 1 to 8; None without one. Only the first directory's own entries are read.
+    """Return the orientation in a block of EXIF, 1 to 8; None without one. Only the first directory is read.
 
     Source: Exif 2.32, section 4.6.2 (a TIFF structure); tag 0x0112.
     """
@@ -89,14 +91,14 @@ def read_orientation(exif: bytes) -> int | None:
 
 
 def _orientation(exif: bytes, xmp: bytes) -> int:
-    """EXIF's; else XMP's."""
+    """Return EXIF's orientation; without one, XMP's; without either, 1."""
     found = read_orientation(exif)
     if found is None and (match := re.search(rb"tiff:Orientation(?:=\"|>)([1-8])", xmp)):
         found = int(match[1])
     return found or 1
 
 
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # of several 0xff the last; `\xff+` would be quadratic
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # the last of several 0xff; `\xff+` would be quadratic
 _SCAN_END = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset((0xC0, 0xC1, 0xC9))
@@ -106,9 +108,9 @@ _APP0, _APP1, _APP14, _APP15, _COMMENT, _SCAN, _END = 0xE0, 0xE1, 0xEE, 0xEF, 0x
 
 
 def _open_jpeg(data: bytes) -> Envelope:
-    """Without application segments but JFIF's and Adobe's, which say what the colours are.
+    """Keep a JPEG's segments but no application segments except JFIF's and Adobe's, which define the colours.
 
-    So a phone's MPO, which is a JPEG with others behind it, is a JPEG. Source: ITU-T T.81, annex B.
+    So a phone's MPO, a JPEG followed by further ones, becomes a plain JPEG. Source: ITU-T T.81, annex B.
     """
     view, exif, xmp, size, scans = memoryview(data), b"", b"", None, 0
     kept, sequential, scalable = [view[:2]], False, True
@@ -138,7 +140,7 @@ def _open_jpeg(data: bytes) -> Envelope:
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Start, marker and end of each; a scan's coded data belongs to it."""
+    """Return start, marker and end of each segment; a scan includes its coded data."""
     position, single, scanned = 2, b"", False
     for _ in range(MAX_PARTS):
         match = _JPEG_MARKER.search(data, position)
@@ -150,7 +152,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if kind in _SEQUENTIAL:
             single = data[start + 9 : start + 10]
         if kind == _SCAN:
-            # A sequential picture whose first scan has all its components has no other: libjpeg refuses one.
+            # A sequential picture whose first scan has all components has no further scan: libjpeg refuses one.
             after = None if single == data[start + 4 : start + 5] else _SCAN_END.search(data, end)
             end, scanned = after.start() if after else len(data), True
         yield start, kind, min(end, len(data))
@@ -164,7 +166,7 @@ _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 
 
 def _open_png(data: bytes) -> Envelope:
-    """Without text, profiles and further frames. Source: PNG, third edition, section 5."""
+    """Keep a PNG without text, profiles and further frames. Source: PNG, third edition, section 5."""
     view, exif, xmp, size, position = memoryview(data), b"", b"", None, 8
     kept = [view[:8]]
     for _ in range(MAX_PARTS):
@@ -187,7 +189,7 @@ def _open_png(data: bytes) -> Envelope:
 
 
 def _raw_profile(content: bytes, *, packed: bool) -> bytes:
-    """EXIF as ImageMagick writes it into a PNG's text: a head of three lines, then hexadecimal digits."""
+    """Return EXIF that ImageMagick wrote into a PNG's text: a header of three lines, then hexadecimal digits."""
     try:
         text = zlib.decompressobj().decompress(content[1:], _MAX_TEXT) if packed else content
         return bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
@@ -196,7 +198,7 @@ def _raw_profile(content: bytes, *, packed: bool) -> bytes:
 
 
 def _open_gif(data: bytes) -> Envelope:
-    """Up to its first picture, without comments. Source: GIF89a, sections 18 to 23."""
+    """Keep a GIF up to its first picture, without comments. Source: GIF89a, sections 18 to 23."""
     if len(data) < 13:
         return Envelope(format="GIF", data=data, size=None)
     width, height, flags = struct.unpack_from("<HHB", data, 6)
@@ -226,7 +228,7 @@ def _open_gif(data: bytes) -> Envelope:
 
 
 def _open_webp(data: bytes) -> Envelope:
-    """As it is: of an animation, Pillow decodes no frame that isn't asked for. Source: RFC 9649, section 2."""
+    """Keep a WebP unchanged: Pillow decodes only the requested frame of an animation. Source: RFC 9649, section 2."""
     kind, size = data[12:16], None
     if kind == b"VP8X" and len(data) >= 30:
         size = int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -249,7 +251,7 @@ def _open_webp(data: bytes) -> Envelope:
 
 
 def _open_bmp(data: bytes) -> Envelope:
-    """As it is. Pillow undoes run-length encoding in Python, some 10 s for 20 MB. Source: MS-WMF, section 2.2.2.3."""
+    """Keep a BMP unchanged; refuse run-length encoding, as Pillow needs 10 s for 20 MB. Source: MS-WMF, 2.2.2.3."""
     if len(data) < 34:
         return Envelope(format="BMP", data=data, size=None)
     if struct.unpack_from("<I", data, 14) == (12,):
@@ -261,7 +263,7 @@ def _open_bmp(data: bytes) -> Envelope:
 
 
 def _open_tiff(data: bytes) -> Envelope:
-    # Pillow itself turns a TIFF upright.
+    # Pillow itself applies a TIFF's orientation.
     size, picture = tiff.keep_picture(data)
     return Envelope(format="TIFF", data=picture, size=size)
 

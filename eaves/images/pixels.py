@@ -1,4 +1,4 @@
-"""One image as an array."""
+"""Decoding of one image into an array."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None, max_pixels: 
     """Decode one image into an array.
 
     Args:
-        data: As `load`.
-        at_least: As `load`.
-        max_pixels: As `load`.
+        data: The encoded file.
+        at_least: Smallest (height, width) that is needed, see `load`.
+        max_pixels: Maximum number of pixels, see `load`.
 
     Returns:
-        image: (H, W, 3) uint8, RGB.
+        (H, W, 3) uint8, RGB.
 
     Raises:
-        ImageError: As `load`.
+        ImageError: When the image can't be decoded, see `load`.
     """
     return np.asarray(load(data, at_least=at_least, max_pixels=max_pixels))

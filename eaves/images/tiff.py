@@ -1,4 +1,4 @@
-"""A TIFF's first picture: its directory written anew with the tags that decoding needs.
+"""Reduction of a TIFF to its first picture: its directory is rewritten with only the tags that decoding needs.
 
 Pillow and libtiff keep every tag's value in memory, and follow directories to further pictures, EXIF and GPS. Tags may
 overlap, so 20 MB can hold 65,535 tags of 20 MB each.
@@ -16,11 +16,11 @@ from eaves.errors import ImageError
 ORIENTATION = 274
 WIDTH, HEIGHT, COMPRESSION, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 259, 277, 322, 323
 MAX_SAMPLES = 6
-"""Pillow's own limit; it would log each file above."""
+"""Maximum samples per pixel, Pillow's own limit; Pillow would log each file above it."""
 TILE_PIXELS = 2**20
-"""A tile may have as many, or as many as the picture: libtiff has memory for one, whatever the picture's own size."""
+"""Maximum pixels of a tile, unless the picture has more: libtiff allocates one tile, whatever the picture's size."""
 MAX_VALUES = 100_000
-"""Of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
+"""Maximum values of one tag: 50 megapixels in tiles of 64 by 64 have 12,000 offsets; Python needs 40 bytes for each."""
 
 _NEEDED = frozenset((WIDTH, HEIGHT, COMPRESSION, SAMPLES, ORIENTATION, TILE_WIDTH, TILE_HEIGHT))
 _NEEDED |= {258, 262, 266, 273, 278, 279, 284, 292, 293, 317, 320, 324, 325, 338, 339, 347, 529, 530, 531, 532}
@@ -33,14 +33,14 @@ class _Entry(NamedTuple):
     tag: int
     kind: int
     values: int
-    value: bytes  # of four bytes: the value itself, or where it is
+    value: bytes  # four bytes: the value itself, or its offset
 
 
 def keep_picture(data: bytes) -> tuple[tuple[int, int], bytes]:
-    """The first picture's (width, height) as stored, and a TIFF of nothing else.
+    """Return the first picture's (width, height) as stored, and a TIFF that holds only this picture.
 
     Raises:
-        ImageError: A directory that can't be read or is built to cost more than its picture.
+        ImageError: When the directory can't be read, or is built to cost more than its picture.
     """
     order = "<" if data[:2] == b"II" else ">"
     try:
@@ -69,7 +69,7 @@ def keep_picture(data: bytes) -> tuple[tuple[int, int], bytes]:
 
 
 def _number(order: str, entry: _Entry | None, default: int) -> int:
-    """The first value of a tag of whole numbers that stands in the directory itself."""
+    """Return the first value of an integer tag whose value is in the directory itself."""
     if entry is None:
         return default
     form = {1: "B", 3: "H", 4: "I"}.get(entry.kind)
@@ -79,7 +79,7 @@ def _number(order: str, entry: _Entry | None, default: int) -> int:
 
 
 def _with_directory(data: bytes, order: str, entries: list[_Entry]) -> bytes:
-    """The file with a directory of these entries, and no further one, at its end."""
+    """Return the file with a directory of these entries at its end, and no further directory."""
     padding = bytes(len(data) % 2)
     head = data[:4] + struct.pack(f"{order}I", len(data) + len(padding))
     listed = b"".join(struct.pack(f"{order}HHI4s", *entry) for entry in entries)

@@ -1,10 +1,10 @@
-"""An artifact answers: the same code in a running function, in a conversion and in its checks.
+"""Inference with an artifact: a running function, a conversion and its checks use the same code.
 
-    session       the ONNX session, the only user of onnxruntime for predictions
-    handler       handler.py: a user's own way from bytes to the graph's input and from its outputs to the reply
-    replay        every golden case in a child process
-    json_tensor   JSON > one example of the input
-    json_values   what goes into a reply: values that JSON can hold
+    session       the ONNX session, the only module that uses onnxruntime for predictions
+    handler       handler.py: user code that makes the graph's input from bytes and the reply from its outputs
+    replay        replays every golden case in a child process
+    json_tensor   parses JSON into one example of the input
+    json_values   converts values for a reply to values that JSON can hold
 
-It knows neither HTTP nor a platform, and never imports what serves or converts.
+This package knows neither HTTP nor a platform, and never imports packages that serve or convert.
 """

@@ -1,8 +1,8 @@
-"""handler.py: the user's own way from bytes to the graph's input and from its outputs to the reply.
+"""handler.py: user code that makes the graph's input from bytes and the reply from the graph's outputs.
 
-It is code from the artifact, so only processes that run functions load it: `eaves verify --run-handler` and a
-conversion run it in a child process. It is loaded under a private module name, from exactly the bytes that the
-manifest's digest is of, and leaves no .pyc behind.
+The code comes from the artifact, so only processes that run functions load it; `eaves verify --run-handler` and a
+conversion run it in a child process. It is loaded under a private module name, from exactly the bytes whose digest is
+in the manifest, and writes no .pyc file.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from eaves.inference import json_values
 
 Tensor = npt.NDArray[Any]
 RESERVED = ("model", "version", "artifact", "timings_ms")
-"""Members of a reply that every task has."""
+"""Members that the reply of every task has."""
 FILTERED = ("label", "confidence")
-"""Members of a reply that are its extension attributes too, where they are strings: people filter by them."""
+"""Members of a reply that are also extension attributes when they are strings, because triggers filter by them."""
 MAX_ATTRIBUTE = 256
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{0,64}")
@@ -38,15 +38,15 @@ _MEND = "mend handler.py and convert again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """What a handler.py defines; safe to call from many threads if the user's functions are.
+    """The functions that a handler.py defines; safe to call from many threads if the user's functions are.
 
-    Each call is checked. An InputError that the user's code raises blames what was sent; whatever else happens in it is
-    a HandlerError, with the user's own exception as its cause.
+    Each call is checked. An InputError that the user's code raises blames the input; any other exception becomes a
+    HandlerError with the user's exception as its cause.
 
     Attributes:
-        preprocess: What was sent > the graph's input for one example, without the batch dimension.
-        postprocess: The graph's outputs for one example > members of the reply.
-        content_types: Media types that it takes, or their beginnings up to the slash.
+        preprocess: Makes the graph's input for one example, without the batch dimension, from the data that was sent.
+        postprocess: Makes members of the reply from the graph's outputs for one example.
+        content_types: Accepted media types, or their beginnings up to the slash.
     """
 
     preprocess: Callable[[bytes], Tensor] | None = None
@@ -54,14 +54,14 @@ class Handler:
     content_types: tuple[str, ...] = ()
 
     def accepts(self, content_type: str) -> bool:
-        """Whether `content_types` names this one."""
+        """Return whether `content_types` includes this type."""
         return any(
             content_type.startswith(known) if known.endswith("/") else content_type == known
             for known in self.content_types
         )
 
     def follow(self, predict: Predict) -> Predict:
-        """A session whose every answer is postprocessed too: what fails there is found before anybody asks."""
+        """Return a predictor that also runs `postprocess` on every output, to find its faults before serving."""
         own = self.postprocess
         if own is None:
             return predict
@@ -75,16 +75,16 @@ class Handler:
 
 
 def attributes(members: Mapping[str, Any]) -> dict[str, str]:
-    """Extension attributes of a reply with these members."""
+    """Return the extension attributes of a reply with these members."""
     return {name: members[name] for name in FILTERED if isinstance(members.get(name), str)}
 
 
 def load_handler(artifact: Artifact) -> Handler:
-    """The artifact's handler; an empty one when it has none. Runs the module: never call it where verifying only.
+    """Load the artifact's handler, or an empty one. This runs the module, so don't call it only to verify.
 
     Raises:
-        ArtifactError: When the file isn't the one the manifest lists.
-        HandlerError: When it can't be loaded or defines nothing known.
+        ArtifactError: When the file's digest is not the one in the manifest.
+        HandlerError: When the module can't be loaded, or defines neither preprocess nor postprocess.
     """
     entry = artifact.manifest.files.get(HANDLER)
     if entry is None:
@@ -97,21 +97,21 @@ def load_handler(artifact: Artifact) -> Handler:
 
 
 def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
-    """Run a handler's module.
+    """Run a handler's module and return its functions.
 
     Args:
-        source: Its content.
-        path: Where that was read from, for tracebacks.
-        spec: The graph's input.
+        source: Source code of the module.
+        path: Path that the source was read from, for tracebacks.
+        spec: Specification of the graph's input.
 
     Raises:
-        HandlerError: When it can't be loaded or defines nothing known.
+        HandlerError: When the module can't be loaded, or defines neither preprocess nor postprocess.
     """
     module = types.ModuleType(f"eaves_handler_{hashlib.sha256(source).hexdigest()[:12]}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and pickling look a class's module up there
+    sys.modules[module.__name__] = module  # dataclasses and pickling look up a class's module there
     try:
-        # Not by importlib: it would read the file again and write __pycache__ into the artifact.
+        # importlib isn't used: it would read the file again and write __pycache__ into the artifact.
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - running it is what a handler is for
     except KeyboardInterrupt:
         raise
@@ -129,7 +129,7 @@ def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
 
 
 class _Guarded:
-    """A function of the user's whose faults are HandlerErrors."""
+    """A user's function whose exceptions become HandlerErrors."""
 
     def __init__(self, function: Callable[[Any], Any], path: Path) -> None:
         self._function = function
@@ -172,7 +172,7 @@ class _Postprocess(_Guarded):
             raise HandlerError(f"{HANDLER}: postprocess returned {type(made).__name__}, not a mapping", hint=_MEND)
         try:
             members: dict[str, Any] = json_values.plain(made)
-        except Exception as error:  # its own kinds of values may fail in their own ways
+        except Exception as error:  # values of the user's own types may raise any exception
             raise HandlerError(f"{HANDLER}: postprocess returned {str(error)[:200]}", hint=_MEND) from error
         for name in RESERVED:
             if name in members:
@@ -208,7 +208,7 @@ def _content_types(module: types.ModuleType) -> tuple[str, ...]:
 
 
 def _blames_input(error: BaseException) -> bool:
-    """Whether it is the answer to a sender; a class of the user's own might have any status, or no message."""
+    """Return whether an exception may be shown to the sender; a user's subclass may have any status or message."""
     return (
         isinstance(error, InputError)
         and 400 <= error.http_status < 500
@@ -225,7 +225,7 @@ def _read(path: Path) -> bytes:
 
 
 def _last_line(error: BaseException, path: Path) -> str:
-    """The last line of the traceback, and the line of the handler that it came from."""
+    """Return the last line of the traceback, and the handler's line number that it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     place = f" (line {lines[-1]})" if lines else ""

@@ -1,7 +1,7 @@
-"""One example of a model's input, sent as JSON > a tensor.
+"""Parser of one example of a model's input, sent as JSON, into a tensor.
 
-It is sent as nested lists in the shape of the input without its batch dimension, alone or as `values` of an object
-whose other members are not looked at:
+An example is nested lists in the shape of the input without its batch dimension, either alone or as `values` of an
+object whose other members are ignored:
 
     [[21.5, 412.0], [21.7, 430.0]]          {"station": "roof", "values": [[21.5, 412.0], [21.7, 430.0]]}
 """
@@ -19,25 +19,27 @@ from eaves.errors import TensorError
 from eaves.recipe import Tensor
 
 MAX_FREE_VALUES = 32_768
-"""Numbers of one example whose shape the model leaves open."""
+"""Maximum numbers of one example when the model leaves a dimension open."""
 BYTES_A_VALUE, BYTES_BESIDE = 40, 16_384
-"""What JSON may take: a float64 has up to 24 characters, indented a few more; and a message's other members."""
+"""Maximum JSON size: 40 bytes per value, as a float64 has up to 24 characters and some indentation, and bytes for other
+members."""
 MARKS_BESIDE = 1000
-"""Brackets and quotes beside those that the shape needs. Parsed, a number takes eight times its bytes, but a list or a
-string of three bytes twenty times: so what has too many of these is refused before it is parsed."""
+"""Brackets and quotes allowed in addition to those that the shape needs. A parsed number takes eight times its bytes of
+memory, but a list or a string of three bytes twenty times, so JSON with too many of these is refused before it is
+parsed."""
 
 
 def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
-    """JSON to one example of a model's input.
+    """Parse JSON into one example of a model's input.
 
     Args:
-        data: UTF-8.
-        spec: The graph's input.
+        data: JSON text in UTF-8.
+        spec: Specification of the graph's input.
 
     Raises:
-        TensorError: When it is no JSON of such numbers; the message names the shape that is taken.
+        TensorError: When the data is not JSON with such numbers; the message names the accepted shape.
     """
-    wanted = f'{spec.dtype} values of the shape {_told(spec.shape[1:])}, as nested lists or {{"values": ...}}'
+    wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     max_bytes, max_marks = _limits(spec.shape[1:])
     if len(data) > max_bytes:
         raise TensorError(f"{len(data)} bytes are more than the {max_bytes} of this model, which takes {wanted}")
@@ -57,7 +59,7 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
 
 
 def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many bytes, and how many brackets and quotes, one example may have."""
+    """Return the maximum number of bytes, and of brackets and quotes, of one example."""
     if -1 in shape:
         values = lists = MAX_FREE_VALUES
     else:
@@ -66,9 +68,9 @@ def _limits(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -> None:
-    """Collect numbers in C order; the first list along a free axis says how many every other one must have."""
+    """Collect numbers in C order; the first list along a free axis sets the length of all others."""
     if axis == len(sizes):
-        if type(value) not in (int, float):  # bool is an int to isinstance
+        if type(value) not in (int, float):  # isinstance counts a bool as an int
             raise ValueError(f"there is {_kind(value)} where a number belongs")
         flat.append(value)
         return
@@ -100,5 +102,5 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _told(shape: tuple[int, ...]) -> str:
+def _render_shape(shape: tuple[int, ...]) -> str:
     return " x ".join("any" if size == -1 else str(size) for size in shape)

@@ -1,4 +1,4 @@
-"""What goes into a reply: values that JSON can hold, numbers as long as they are exact, and not without end."""
+"""Conversion of values for a reply into values that JSON can hold: numbers as short as is exact, of bounded size."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_BYTES = 1024 * 1024
-"""Of the values that handler.py returns; an event is a message, and everything on its way keeps it in memory."""
+"""Maximum size of the values that handler.py returns, bytes; every process that handles the event keeps it in
+memory."""
 MAX_DEPTH = 20
 
 
 def numbers(array: npt.NDArray[Any]) -> Any:
-    """An array as nested lists, a scalar of one axis less as a number.
+    """Return an array as nested lists, and an array without axes as a number.
 
-    Floats get seven significant digits, all that float32 has, instead of the seventeen of the same number in float64.
+    Floats are rounded to seven significant digits, the precision of float32, instead of the seventeen digits of
+    float64.
 
     Raises:
-        ValueError: When it holds no numbers, or what isn't finite, which JSON can't say.
+        ValueError: When the array holds no numbers, or a number that isn't finite, which JSON can't represent.
     """
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{array.dtype} are no numbers")
@@ -35,16 +37,16 @@ def numbers(array: npt.NDArray[Any]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A copy of plain mappings, lists, strings and numbers; numpy's scalars and arrays become Python's.
+    """Return a copy of mappings, lists, strings and numbers; numpy's scalars and arrays become Python's.
 
     Raises:
-        ValueError: When JSON can't hold it, or when it is deeper or larger than a reply may be.
+        ValueError: When JSON can't hold a value, or the values are nested deeper or larger than a reply may be.
     """
     return _Copy().make(value, 0)
 
 
 class _Copy:
-    """One copy under way; counts what it takes, so that a small value that refers to itself often doesn't grow."""
+    """A copy in progress; it counts the bytes needed, so a small value that nests itself is refused."""
 
     def __init__(self) -> None:
         self._left = MAX_BYTES

@@ -1,8 +1,8 @@
-"""Replaying every golden case in a child process: `python -P -m eaves.inference.replay ARTIFACT`.
+"""Replay of every golden case in a child process: `python -P -m eaves.inference.replay ARTIFACT`.
 
-The child is where a foreign graph runs, and handler.py when that is asked for: whatever they do to their process, the
-command that verifies only reads what the child says, for so long and so many bytes. It says one JSON object a line;
-whatever the handler prints goes to stderr.
+The child process runs the foreign graph, and handler.py when requested. Whatever these do to their process, the command
+that verifies only reads the child's output, with a limit on time and bytes. The child writes one JSON object per line;
+the handler's own output goes to stderr.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from eaves.inference.handler import Handler, load_handler
 from eaves.inference.session import open_session, pick_variant
 
 TIMEOUT_S = 600.0
-"""For all cases together; a graph or a handler that hangs must not hang its caller."""
+"""Time limit for all cases together, seconds; a graph or a handler that hangs must not hang its caller."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-"""Of all a child says: 200 cases through two graphs are some 200 KB."""
+"""Maximum bytes of a child's output: 200 cases through two graphs are about 200 KB."""
 RUN_HANDLER = "--run-handler"
 
 _FIELDS = {field.name: {"str": str, "float": float}[str(field.type)] for field in fields(GoldenResult)}
 
 
 def graphs(artifact: Artifact) -> tuple[str, ...]:
-    """Which of an artifact's graphs are replayed here: the portable one, and the variant where this CPU has one.
+    """Return the artifact's graphs to replay on this CPU: the portable one, and the variant for it when there is one.
 
-    The variant is what serves here; the portable one is what serves wherever else the artifact goes.
+    This machine serves with the variant; other machines may serve with the portable graph.
     """
     variant = pick_variant(artifact.manifest.variants)
     return (MODEL,) if variant is None else (MODEL, variant.path)
 
 
 def replay_all(artifact: Artifact, *, run_handler: bool = False) -> Iterator[GoldenResult]:
-    """Replay every golden case through every graph for this CPU, in this very process.
+    """Replay every golden case through every graph for this CPU, in the current process.
 
     Args:
         artifact: Opened artifact.
-        run_handler: Whether handler.py makes the inputs, and takes the outputs; else the recipe makes them, or they are
-            the stored tensors.
+        run_handler: Whether handler.py makes the inputs and processes the outputs; otherwise the recipe makes the
+            inputs, or they are the stored tensors.
 
     Raises:
-        ArtifactError: When there are none, or onnxruntime refuses a graph.
+        ArtifactError: When there are no golden cases, or onnxruntime refuses a graph.
         HandlerError: When the handler fails.
     """
     handler = load_handler(artifact) if run_handler else Handler()
@@ -76,24 +76,24 @@ def replay_in_child(
     on_case: Callable[[int], object] = lambda count: None,
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[GoldenResult, ...]:
-    """`replay_all` in a child process.
+    """Run `replay_all` in a child process.
 
     Args:
         artifact: Opened artifact.
-        run_handler: As in `replay_all`.
-        on_case: Told how many more cases are through.
-        timeout_s: Seconds for all of it.
+        run_handler: Whether handler.py is run, see `replay_all`.
+        on_case: Called with the number of cases that were replayed since the last call.
+        timeout_s: Time limit for all cases, seconds.
 
     Raises:
-        HandlerError: When the handler is run and fails, ends the process or takes too long.
-        ArtifactError: When it isn't run and the graph does that; or as `replay_all`.
-        EavesError: Whatever else the child raised.
+        HandlerError: When the handler is run and fails, ends the process or exceeds the time limit.
+        ArtifactError: When the handler isn't run and the graph does that, or for the reasons of `replay_all`.
+        EavesError: When the child raised another error of Eaves.
     """
     expected = [(graph, case.file) for graph in graphs(artifact) for case in load_golden(artifact)]
     if not expected:
         raise ArtifactError(f"{artifact.path} has no golden images", hint="convert the run again")
     command = [sys.executable, "-P", "-m", "eaves.inference.replay", str(artifact.path.absolute())]
-    # A session of its own: one signal ends whatever the handler started, too.
+    # A new session, so that one signal also ends the processes that the handler started.
     process = subprocess.Popen(
         [*command, *([RUN_HANDLER] if run_handler else [])], stdout=subprocess.PIPE, start_new_session=True
     )
@@ -120,10 +120,10 @@ def replay_in_child(
 
 
 def main(path: str, *options: str) -> int:
-    """The child's work: each result, or the error, as JSON on the real stdout."""
+    """Run the child's work: write each result, or the error, as JSON to the real stdout."""
     run_handler = RUN_HANDLER in options
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as answer:
-        os.dup2(2, 1)  # before the handler is loaded: what it prints is talk
+        os.dup2(2, 1)  # before the handler is loaded: what it prints goes to stderr
         try:
             artifact = open_artifact(Path(path), level="full" if run_handler else "structure")
             for result in replay_all(artifact, run_handler=run_handler):
@@ -136,11 +136,11 @@ def main(path: str, *options: str) -> int:
 
 
 def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable[[int], object]) -> bytes:
-    """What a child says until it ends.
+    """Return a child's output when the child has ended.
 
     Raises:
-        TimeoutError: When it doesn't in time.
-        OverflowError: When it says too much.
+        TimeoutError: When the child doesn't end in time.
+        OverflowError: When the output is larger than `MAX_ANSWER_BYTES`.
     """
     said = b""
     with selectors.DefaultSelector() as selector:
@@ -161,10 +161,10 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable
 
 
 def _parse(line: bytes) -> GoldenResult:
-    """A line of the child's, its types checked: a handler may have written it.
+    """Parse a line of the child's output and check its types: a handler may have written it.
 
     Raises:
-        EavesError: The one that the child raised.
+        EavesError: When the line holds an error that the child raised.
     """
     said = json.loads(line)
     if "error" in said:

@@ -1,4 +1,4 @@
-"""The ONNX session, the only module on the serving side that uses onnxruntime; parity and golden checks use it too."""
+"""The ONNX session, the only serving module that uses onnxruntime; parity and golden checks use it too."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionO
 
 Floats = npt.NDArray[np.float32]
 OUTPUTS = ("logits", "probabilities")
-"""Of every model that is about images."""
+"""Outputs of every model that takes images."""
 
 
 class Session:
-    """One loaded model; `run` may be called from many threads at once.
+    """One loaded model; several threads may call `run` at once.
 
     Args:
-        model: The ONNX file.
-        threads: Threads within one run. Set explicitly: onnxruntime's default counts the machine's CPUs, not the quota.
-        optimise: Whether onnxruntime optimises the graph on opening; False for one that conversion has optimised.
-        tables: Outputs that it must have, each float32 (N, any).
+        model: Path of the ONNX file.
+        threads: Threads within one run. It is set explicitly because onnxruntime's default counts the machine's CPUs
+            instead of the container's quota.
+        optimise: Whether onnxruntime optimises the graph on opening; False for a graph that the conversion has
+            optimised.
+        tables: Outputs that the graph must have, each float32 (N, any).
 
     Raises:
-        ArtifactError: When onnxruntime refuses the file, or the graph has more than one input or none of these outputs.
+        ArtifactError: When onnxruntime refuses the file, the graph has several inputs, or one of these outputs is
+            missing.
     """
 
-    # Two options are never set. session.use_ort_model_bytes_for_initializers crashed or answered wrong from Python;
-    # session.disable_prepacking doubles int8's time. No library of custom operators is ever registered either: a
-    # graph that needs one is refused, since such a library is foreign code.
+    # Two options are never set: session.use_ort_model_bytes_for_initializers crashed or gave wrong outputs from Python,
+    # and session.disable_prepacking doubles the run time of int8. No library of custom operators is ever registered,
+    # because such a library is foreign code; a graph that needs one is refused.
     def __init__(
         self, model: Path, *, threads: int = 1, optimise: bool = True, tables: Sequence[str] = OUTPUTS
     ) -> None:
@@ -47,7 +50,7 @@ class Session:
         options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
         try:
             self._session = InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+        except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",
                 hint="convert the run again; a graph may use operators that onnxruntime itself brings, and weights in "
@@ -60,7 +63,7 @@ class Session:
             what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other"
             raise ArtifactError(
                 f"{model}: a {'classifier' if tables else 'model'} has one input and {what}; "
-                f"it has the inputs {_told(inputs)} and the outputs {_told(outputs.values())}",
+                f"it has the inputs {_describe(inputs)} and the outputs {_describe(outputs.values())}",
                 hint="convert the run again",
             )
         self._model = model
@@ -68,16 +71,16 @@ class Session:
         self._names = sorted(outputs)
 
     def check(self, manifest: Manifest) -> None:
-        """Hold the graph against what the manifest says of it.
+        """Check that the graph matches the manifest.
 
         Raises:
-            ArtifactError: When they disagree: requests would fail, or be answered with another label.
+            ArtifactError: When they differ: requests would fail, or get another label.
         """
         (given,) = self._session.get_inputs()
         want = manifest.input
         if _dtype(given) != want.dtype or not _same_shape(given.shape, want.shape):
             raise ArtifactError(
-                f"{self._model}: the input is {_told([given])}, the manifest says {want.dtype} {list(want.shape)}",
+                f"{self._model}: the input is {_describe([given])}, the manifest says {want.dtype} {list(want.shape)}",
                 hint="convert the run again",
             )
         self._check_outputs(manifest)
@@ -87,7 +90,7 @@ class Session:
         for value in self._session.get_outputs():
             if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
                 raise ArtifactError(
-                    f"{self._model}: the output is {_told([value])}, the manifest has {width} labels",
+                    f"{self._model}: the output is {_describe([value])}, the manifest has {width} labels",
                     hint="convert the run again",
                 )
 
@@ -103,16 +106,16 @@ class Session:
             value = found.get(want.name)
             if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
                 raise ArtifactError(
-                    f"{self._model}: the outputs are {_told(found.values())}, the manifest says "
+                    f"{self._model}: the outputs are {_describe(found.values())}, the manifest says "
                     f"{want.name!r} {want.dtype} {list(want.shape)}",
                     hint="convert the run again",
                 )
 
     def run(self, batch: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-        """Run a model that is about images.
+        """Run a model that takes images.
 
         Args:
-            batch: (N, H, W, 3), dtype as the recipe says.
+            batch: (N, H, W, 3), in the recipe's dtype.
 
         Returns:
             logits: (N, labels) float32.
@@ -122,18 +125,18 @@ class Session:
         return logits, probabilities
 
     def answer(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
-        """Run any model: every output by name, each (N, ...)."""
+        """Run any model and return every output by name, each (N, ...)."""
         return dict(zip(self._names, self._session.run(self._names, {self._input: batch}), strict=True))
 
     def attempt(self, batch: npt.NDArray[Any]) -> Mapping[str, npt.NDArray[Any]]:
-        """As `answer`, of a graph not proven yet: what fails is the artifact's fault; of a proven one it is ours.
+        """Run a graph that is not proven yet, as `answer` does; a failure is reported as the artifact's fault.
 
         Raises:
             ArtifactError: When onnxruntime can't run the graph on this batch.
         """
         try:
             return self.answer(batch)
-        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+        except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't run {self._model} on {batch.dtype} {batch.shape}: {str(error)[:300]}",
                 hint="convert the run again",
@@ -143,16 +146,16 @@ class Session:
 def open_session(
     artifact: Artifact, *, threads: int = 1, detect: Callable[[], Cpu] = detect_cpu, portable: bool = False
 ) -> Session:
-    """The session of an artifact: of the variant for this CPU where there is one, else of the portable graph.
+    """Open a session with the artifact's variant for this CPU when there is one, else with the portable graph.
 
     Args:
         artifact: Opened artifact.
-        threads: As in `Session`.
-        detect: Tells this machine's CPU; asked only when there are variants to choose from, or demands on it.
-        portable: Whether to open the portable graph even so.
+        threads: Threads within one run, see `Session`.
+        detect: Returns this machine's CPU; called only when there are variants to choose from, or the model needs VNNI.
+        portable: Whether to open the portable graph in any case.
 
     Raises:
-        ArtifactError: When graph and manifest disagree, or this CPU would answer otherwise.
+        ArtifactError: When graph and manifest differ, or this CPU would give other outputs.
     """
     if artifact.manifest.quantisation.instruction_set == "vnni" and detect().overflows:
         raise ArtifactError(
@@ -173,7 +176,7 @@ def _open(artifact: Artifact, threads: int, variant: Variant | None) -> Session:
 
 
 def pick_variant(variants: Sequence[Variant], detect: Callable[[], Cpu] = detect_cpu) -> Variant | None:
-    """The variant made for this CPU's block layout whose every instruction it has; the most demanding of several."""
+    """Return the variant for this CPU's block layout and instructions; of several, the most demanding one."""
     if not variants:
         return None
     here = detect()
@@ -186,18 +189,18 @@ def _is_table(value: Any) -> bool:
 
 
 def _dtype(value: Any) -> str:
-    """The name that numpy has for a graph's type; onnxruntime names them as C++ does."""
+    """Return numpy's name of a graph's type; onnxruntime uses C++ names."""
     name = str(value.type).removeprefix("tensor(").removesuffix(")")
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
 def _same_shape(found: Sequence[int | str | None], wanted: Sequence[int]) -> bool:
-    """Whether sizes agree where both name one; a graph's free axes have a name or none."""
+    """Return whether the sizes agree on every axis that has one in both; a graph's free axes have a name or None."""
     return len(found) == len(wanted) and all(
         want in (size, -1) or not isinstance(size, int) for size, want in zip(found, wanted, strict=True)
     )
 
 
-def _told(values: Iterable[Any]) -> str:
-    told = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
-    return told[:300] or "(none)"
+def _describe(values: Iterable[Any]) -> str:
+    described = ", ".join(f"{value.name!r:.60} {_dtype(value):.20} {value.shape!s:.60}" for value in values)
+    return described[:300] or "(none)"

@@ -1,7 +1,7 @@
-"""The local platform: one machine, one command, the same contract as Knative.
+"""The local platform: runs functions on one machine with the same contract as Knative.
 
-`deploy` writes a spec file into the state directory; `eaves up` (the supervisor) reconciles it: a broker that keeps
-every accepted event in the spool until it is delivered, function processes from zero to `scale.max` and back, agents
-for the sources, a relay for what is to go over the link. It never clusters, and runs nothing of that itself: functions,
-agents and relays are processes started like containers.
+`deploy` writes a spec file into the state directory, and `eaves up` (the supervisor) reconciles it. It runs a broker
+that keeps every accepted event in the spool until it is delivered, function processes from zero to `scale.max`
+replicas, agents for the sources, and a relay that forwards events over the link. Functions, agents and relays are child
+processes that are started like containers. The platform never forms a cluster of several machines.
 """

@@ -1,4 +1,4 @@
-"""The token that lets others than this machine's programs in, where `eaves up --listen` opens a port to them."""
+"""Access token for callers from other machines when `eaves up --listen` opens a port."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from eaves.base.files import write_atomically
 from eaves.errors import StorageError
 
 TOKEN_BYTES = 32
-"""Random bytes of a token: 43 characters."""
+"""Random bytes of a token, which make 43 characters."""
 SCHEME = "bearer"
 UNAUTHORISED = "off loopback every request needs the platform's token: Authorization: Bearer TOKEN"
 
 
 class AccessToken:
-    """A token in a file, which is read at each request: whoever replaces the file replaces the token at once.
+    """A token in a file, which is read at each request: replacing the file replaces the token at once.
 
     Args:
-        path: The file; made with a random token, for this user only, when it isn't there.
+        path: Path of the file; when missing, it is created with a random token, readable only by this user.
 
     Raises:
-        StorageError: When it can't be written.
+        StorageError: When the file can't be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class AccessToken:
             raise StorageError(f"{path} can't be written: {error}", hint=f"ls -ld {path.parent}") from error
 
     def is_in(self, authorization: str) -> bool:
-        """Whether a header Authorization brings it. A file that can't be read or is empty lets nobody in."""
+        """Return whether an Authorization header has the token. An unreadable or empty file admits no caller."""
         scheme, _, given = authorization.partition(" ")
         try:
             wanted = self._path.read_bytes().strip()

@@ -1,7 +1,7 @@
-"""What is deployed, and the functions and triggers made of it: spec files in, activators and subscriptions out.
+"""Deployed apps: builds functions and triggers from spec files.
 
-An app that can't be taken up keeps no other from running. It is tried again with growing pauses, and what it was
-before stays as it was meanwhile.
+An app that can't be started doesn't keep others from running. It is tried again with growing pauses, and its previous
+version runs meanwhile.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from eaves.local.state import StateDirectory
 from eaves.platform import TriggerSpec, find_dead_letter_target
 
 AGAIN = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""Pauses between attempts to take up an app."""
+"""Pauses between attempts to start an app."""
 URL_PARALLEL = 4
-"""Deliveries at the same time to the address of one trigger."""
+"""Concurrent deliveries to the address of one trigger."""
 RELAY_PARALLEL = 1
-"""The same to a relay, which keeps the order in which events reach it."""
+"""Concurrent deliveries to a relay, which keeps the order in which events arrive."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,24 +42,24 @@ class Subscribe(Protocol):
     """Makes exactly these triggers effective."""
 
     def __call__(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str]) -> None:
-        """Take them by lane; leave the lanes of the apps in `keep` as they are."""
+        """Set the subscriptions by lane; the lanes of the apps in `keep` are unchanged."""
 
 
 class Apps:
-    """The apps of one platform. `reconcile` and `stop` are called from one thread, the rest from any.
+    """The apps of one platform. One thread calls `reconcile` and `stop`, any thread the other methods.
 
     Attributes:
-        wanted: Specs by name: what is deployed, and for a spec that can't be read now the one before.
-        unreadable: By name why a spec can't be read. Nothing is known of an app that is in here and not in `wanted`,
-            so what the broker keeps for it must stay.
+        wanted: Deployed specs by name; for a spec that can't be read now, its previous version.
+        unreadable: Reason by name of each spec that can't be read. Nothing is known of an app that is in here and not
+            in `wanted`, so its events in the broker are kept.
 
     Args:
-        state: State directory, which has the specs.
+        state: State directory with the specs.
         subscribe: Makes exactly these triggers effective, by lane.
         activate: Makes the activator of a function.
         proxies: Proxies to the addresses of triggers.
-        send_to_relay: Hands an event to the relay of an app.
-        address: Gives the address of a function, which dead letters name.
+        send_to_relay: Sends an event to the relay of an app.
+        address: Returns the address of a function, for dead letters.
         clock: Clock for pauses.
     """
 
@@ -94,21 +94,21 @@ class Apps:
         self._routed: frozenset[str] = frozenset()
 
     def reconcile(self) -> None:
-        """Make functions and triggers agree with the spec files.
+        """Start, change and stop functions and triggers according to the spec files.
 
         Raises:
-            OSError: When the directory of the specs can't be read; everything stays as it was.
+            OSError: When the directory of the specs can't be read; nothing is changed then.
         """
         self._read()
         leaving = self._make_functions()
         self._subscribe()
-        if not self._subscribing.reason:  # else the triggers of removed functions may still deliver to them
+        if not self._subscribing.reason:  # otherwise the triggers of removed functions may still deliver to them
             leaving += [self._activators.pop(name) for name in self._activators.keys() - self.wanted.keys()]
         for activator in leaving:
             _stop(activator)
 
     def failed(self) -> dict[str, str]:
-        """Return, by app, why it is not or not wholly taken up."""
+        """Return, by app, why it doesn't run or runs only in part."""
         found = dict(self.unreadable)
         found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
         if self._subscribing.reason:
@@ -117,10 +117,10 @@ class Apps:
         return found
 
     def require_routes(self) -> None:
-        """Refuse an event while there may be triggers that want it and that the broker doesn't know.
+        """Refuse an event while the broker may not know all triggers that want it.
 
         Raises:
-            PlatformError: When there may be.
+            PlatformError: When triggers may be unknown.
         """
         if self._fingerprint is None:
             raise PlatformError("the specs could not be read yet", hint="see the log of `eaves up`")
@@ -136,7 +136,7 @@ class Apps:
         """Return the activator of a function.
 
         Raises:
-            NotFoundError: When there is no such function.
+            NotFoundError: When there is no function with this name.
         """
         activator = self._activators.get(name)
         if activator is None:
@@ -146,7 +146,7 @@ class Apps:
         return activator
 
     def state(self, name: str) -> tuple[str, int, str]:
-        """Return the state of an app's function, its replicas and why it failed; see `FunctionStatus`."""
+        """Return the state of an app's function, its replicas and the reason of a failure; see `FunctionStatus`."""
         activator = self._activators.get(name)
         condition, replicas = activator.state() if activator else ("starting", 0)
         reason = self.failed().get(name, "") if name not in self.unreadable else ""
@@ -155,17 +155,17 @@ class Apps:
         return condition, replicas, activator.reason if activator else ""
 
     def stop_publishing(self) -> None:
-        """End the connections to MQTT brokers, after a moment for what is in flight."""
+        """Close the connections to MQTT brokers, after a short wait for messages in flight."""
         self._publishers.close()
 
     def stop(self) -> None:
-        """Stop every function, after what it has accepted."""
+        """Stop every function after it has answered its accepted requests."""
         for activator in self._activators.values():
             _stop(activator)
         self._client.close()
 
     def _read(self) -> None:
-        """Read the specs when one has changed, or one can't be read; that one leaves its app as it was."""
+        """Read the specs when one has changed or was unreadable; an unreadable spec leaves its app unchanged."""
         fingerprint = self._state.fingerprint()
         if fingerprint == self._fingerprint and not self.unreadable:
             return
@@ -174,7 +174,7 @@ class Apps:
         self.wanted, self.unreadable, self._fingerprint = found, unreadable, fingerprint
 
     def _make_functions(self) -> list[Activator]:
-        """Make the activators that are new or changed; return those that were replaced."""
+        """Make new and changed activators; return those that were replaced."""
         leaving = []
         for name in self._unmade.keys() - self.wanted.keys():
             del self._unmade[name]
@@ -216,7 +216,7 @@ class Apps:
             self._attempted = subscriptions
             try:
                 self._set_subscriptions(subscriptions, keep=keep)
-            except Exception as error:  # noqa: BLE001 - what is subscribed already goes on
+            except Exception as error:  # noqa: BLE001 - existing subscriptions keep working
                 pause_s = self._subscribing.note(describe_exception(error))
                 _log.exception("triggers can't be made; next try in %.0f s", pause_s)
                 return
@@ -278,7 +278,7 @@ class Apps:
             raise UnreachableError(f"function {name} can't be made yet", hint="eaves status")
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
-        except StartError as error:  # it never got there: the event waits until the function can start
+        except StartError as error:  # nothing was sent: the event waits until the function can start
             raise UnreachableError(error.message, hint=error.hint) from error
 
 

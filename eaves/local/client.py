@@ -1,4 +1,4 @@
-"""The local platform as commands see it: spec files in the state directory, live queries over its Unix socket."""
+"""Client of the local platform for commands: spec files in the state directory, and queries over its Unix socket."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ RECONCILE_TIMEOUT_S = 120.0
 
 
 class LocalPlatform:
-    """Implements `eaves.platform.Platform` on one state directory."""
+    """Implementation of `eaves.platform.Platform` on one state directory."""
 
     def __init__(self, root: Path) -> None:
         self._state = StateDirectory(root=root)
 
     def deploy(self, app: LocalApp) -> None:
-        """Want this app; a running supervisor has taken it up when this returns.
+        """Deploy this app; a running supervisor has started it when this returns.
 
         Raises:
-            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
+            StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
         """
         self._state.write_spec(app)
         self.reconcile(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
-        """Stop wanting it; a running supervisor has stopped it when this returns.
+        """Remove an app; a running supervisor has stopped it when this returns.
 
         Raises:
-            NotFoundError: When it isn't there.
-            StartError: When a running supervisor can't read what is wanted now.
+            NotFoundError: When the app isn't deployed.
+            StartError: When a running supervisor can't read the specs.
         """
         self._state.remove_spec(name)
         self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
-        """Nothing is left to do: `deploy` let it take every request.
+        """Do nothing, as `deploy` routes every request to the new version at once.
 
         Raises:
-            NotFoundError: When it isn't there.
+            NotFoundError: When the app isn't deployed.
         """
         self._state.require(name)
 
     def rollback(self, name: str) -> None:
-        """Want again what was wanted before the last deploy; a running supervisor has taken it up on return.
+        """Restore the previous deployment; a running supervisor has started it when this returns.
 
         Raises:
-            NotFoundError: When it isn't there, or nothing was before it.
-            StartError: When a running supervisor can't take it up; it is wanted all the same, and tried again.
+            NotFoundError: When the app isn't deployed, or has no previous deployment.
+            StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
         """
         self._state.roll_back(name)
         self.reconcile(name, "rolled back")
 
     def status(self) -> list[FunctionStatus]:
-        """Every function wanted, by name; all `stopped` when no supervisor runs."""
+        """Return every deployed function, by name; all are `stopped` when no supervisor runs."""
         try:
             _, _, body = self._request("GET", "/status")
         except NotRunningError:
@@ -87,7 +87,7 @@ class LocalPlatform:
         return [parse_status(values) for values in json.loads(body)]
 
     def running(self) -> bool:
-        """Whether a supervisor answers."""
+        """Return whether a supervisor responds."""
         try:
             self._request("GET", "/status")
         except NotRunningError:
@@ -99,7 +99,7 @@ class LocalPlatform:
 
         Raises:
             NotRunningError: When no supervisor runs.
-            NotFoundError: When it runs no such function.
+            NotFoundError: When it runs no function with this name.
         """
         headers, body = events.encode_binary(event)
         start = time.perf_counter()
@@ -117,7 +117,7 @@ class LocalPlatform:
         Raises:
             NotRunningError: When no supervisor runs.
             SpoolFullError: When the broker's spool is full.
-            PlatformError: When it refuses for another reason.
+            PlatformError: When the broker refuses for another reason.
         """
         headers, body = events.encode_binary(event)
         status, _, content = self._request("POST", "/", headers, body)
@@ -127,10 +127,10 @@ class LocalPlatform:
             raise PlatformError(f"the broker answered {status}: {_detail(content)}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines that a function wrote; with `FUNCTION.SOURCE` those of a source, with `FUNCTION.agent` of all.
+        """Return the last log lines of a function, of a source (`FUNCTION.SOURCE`) or of an agent (`FUNCTION.agent`).
 
         Raises:
-            NotFoundError: When it never wrote any.
+            NotFoundError: When there is no such log.
         """
         parts = name.split(".")
         of_source = len(parts) == 2 and parts[1] in self._state.list_sources(parts[0])
@@ -143,14 +143,14 @@ class LocalPlatform:
         return tail(path, lines)
 
     def reconcile(self, name: str, done: str) -> None:
-        """Have a running supervisor take up what was written.
+        """Make a running supervisor apply the changed spec.
 
         Args:
-            name: The app that was changed.
-            done: What was done to it, for the message.
+            name: Name of the changed app.
+            done: Past participle of the change, for the message.
 
         Raises:
-            StartError: When it could not.
+            StartError: When the supervisor could not apply it.
         """
         try:
             status, _, body = self._request("POST", "/reconcile", timeout_s=RECONCILE_TIMEOUT_S)

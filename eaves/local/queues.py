@@ -1,4 +1,4 @@
-"""The queues of the local platform: routes on the control socket, and what its agents answer."""
+"""Queues of the local platform: routes on the control socket, and the status of its agents."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from eaves.sources.agent_lanes import LANES
 from eaves.spool import lease_path
 
 LINK = "link"
-"""The lease that a relay's forwarder holds."""
+"""Lease that a relay's forwarder holds."""
 AGENT_TIMEOUT_S = 2.0
-"""For one agent's answer, so that `eaves status` isn't held up by one that hangs."""
+"""Time limit for one agent's response, seconds, so that a hung agent doesn't delay `eaves status`."""
 
 
 def build_queue_routes(queue: Queue) -> Blueprint:
-    """The routes of `eaves.admin.routes` over the broker's queue, for the control socket only."""
+    """Build the routes of `eaves.admin.routes` for the broker's queue, for the control socket only."""
     blueprint = Blueprint("queues", __name__)
 
     @blueprint.route("/queues", methods=["GET", "POST"])
@@ -39,12 +39,12 @@ def build_queue_routes(queue: Queue) -> Blueprint:
 
 
 def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
-    """Ask a running agent how it is.
+    """Ask a running agent for its status.
 
     Args:
         app: Name of its app.
         sources: Names of its sources.
-        socket: Where it listens.
+        socket: Path of the agent's admin socket.
     """
     try:
         return summarize(app, SocketQueue(socket, timeout_s=AGENT_TIMEOUT_S).report())
@@ -56,16 +56,16 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
 
 @contextmanager
 def open_local_queue(state: StateDirectory, agent: str) -> Iterator[Queue]:
-    """A queue of the local platform, through the process that delivers it or from its file.
+    """Open a queue of the local platform, through the process that delivers it or from its file.
 
     Args:
-        state: The platform's directory.
-        agent: `FUNCTION`, or `FUNCTION.SOURCE`, of the agent whose queue is meant; `FUNCTION.relay` of the relay;
-            empty: the broker's.
+        state: State directory of the platform.
+        agent: Agent whose queue is opened, as `FUNCTION` or `FUNCTION.SOURCE`; `FUNCTION.relay` for the relay; empty
+            for the broker.
 
     Raises:
         NotFoundError: When there is no such queue.
-        PlatformError: When a process delivers it and doesn't answer.
+        PlatformError: When a process delivers it and doesn't respond.
     """
     state.check_length()
     if not agent:

@@ -1,4 +1,4 @@
-"""What the local platform answers over HTTP: broker and functions on its ports, the rest on its Unix socket."""
+"""HTTP routes of the local platform: broker and functions on its TCP ports, the rest on its Unix socket."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MAX_BODY_BYTES = 32_000_000
 
 
 class SupervisorView(Protocol):
-    """What the web needs of the supervisor."""
+    """The part of the supervisor that the routes need."""
 
     def accept(self, event: events.Event, trace: Mapping[str, str]) -> None:
-        """Hand an event to the broker, with its trace by HTTP header."""
+        """Pass an event to the broker, with its trace context by HTTP header."""
 
     def forward(self, name: str, headers: dict[str, str], body: bytes) -> HttpAnswer:
         """Pass one request to a function."""
 
     def status(self) -> list[FunctionStatus]:
-        """Every function."""
+        """Return the status of every function."""
 
     def reconcile(self) -> dict[str, str]:
-        """Look at the specs now; return by app why it isn't wholly taken up."""
+        """Apply the specs now, and return by app why it doesn't run or runs only in part."""
 
     @property
     def queue(self) -> Queue:
@@ -46,12 +46,12 @@ class SupervisorView(Protocol):
 
 
 def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessToken | None = None) -> Flask:
-    """The WSGI application.
+    """Create the WSGI application.
 
     Args:
         runtime: The supervisor.
-        control: Also answer live queries: only ever on a socket that belongs to this user.
-        token: What every request must bring where others than this machine's programs reach it.
+        control: Whether to answer control requests; only for a socket that belongs to this user.
+        token: Token that every request must have when other machines can reach the address; None: loopback only.
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -100,17 +100,17 @@ _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
 )
 _CHECKED = frozenset({"origin"})
-"""Headers that have done their work here: a function would look at them from its own address."""
+"""Headers that are checked here and not passed on, because a function would check them against its own address."""
 
 
 def _refuse_browsers() -> None:
-    """A page from elsewhere must not reach this, neither straight (Origin) nor by a name it rebinds (Host)."""
+    """Refuse requests of a foreign web page, sent either directly (Origin) or through DNS rebinding (Host)."""
     if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
         raise ForbiddenError(reason, hint=HINT)
 
 
 def _refuse_strangers(token: AccessToken) -> Response | None:
-    """Off loopback a request must bring the token, and no page of another site may have sent it."""
+    """Refuse requests from other machines without the token, and those that a page of another site sent."""
     origin = request.headers.get("Origin")
     if origin is not None and not is_same_site(request.headers.get("Host", ""), origin):
         raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")

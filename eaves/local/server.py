@@ -1,4 +1,4 @@
-"""The local platform's web servers: waitress in a thread, on a TCP port or a Unix socket.
+"""Web servers of the local platform: waitress in a thread, on a TCP port or a Unix socket.
 
 A server must not end while the platform runs: when its loop fails or its socket is lost, it listens again.
 """
@@ -34,11 +34,11 @@ LIMITS = ListenerLimits(
     probe_threads=8,
     read_bytes=262_144,
 )
-"""A function's default times, and more of everything else: all functions of a machine are reached through one server.
-A thread holds its image while it waits for a function. A GET of the control socket asks each agent. Fewer and larger
-reads mean fewer rounds of the loop, and each round looks at every connection."""
+"""Limits with a function's default times, and higher numbers: all functions of a machine are reached through one
+server. A thread holds its image while it waits for a function. A GET on the control socket asks each agent. Fewer and
+larger reads mean fewer rounds of the loop, each of which checks every connection."""
 POLL_S = 1.0
-"""Longest round of a server's loop."""
+"""Longest round of a server's loop, seconds."""
 BACKOFF = Backoff(retry=None, first_s=0.2, cap_s=30.0)
 """Pauses between attempts to listen again."""
 
@@ -49,25 +49,25 @@ class ServerAddress(Protocol):
     """An address that a server listens on."""
 
     def bind(self) -> socket.socket:
-        """Make a socket that is bound and doesn't listen yet.
+        """Create a socket that is bound and doesn't listen yet.
 
         Raises:
             OSError: When the address can't be used.
         """
 
     def release(self) -> None:
-        """Leave nothing of it behind."""
+        """Remove the address's traces on disk."""
 
 
 class TcpPort:
-    """A TCP port, on loopback unless another address is named.
+    """A TCP port, on loopback unless another address is given.
 
     Args:
-        port: Number of the port; 0 for a free one.
+        port: Port number; 0 for a free one.
         host: Address of this machine.
 
     Attributes:
-        port: Number of the port; 0 until a free one is chosen by the first `bind`, and kept from then on.
+        port: Port number; 0 until the first `bind` chooses a free one, which is then kept.
     """
 
     def __init__(self, port: int, host: str = HOST) -> None:
@@ -75,10 +75,10 @@ class TcpPort:
         self._host = host
 
     def bind(self) -> socket.socket:
-        """Bind it."""
+        """Bind the port."""
         made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # despite connections that just ended
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
             made.bind((self._host, self.port))
         except OSError:
             made.close()
@@ -87,17 +87,17 @@ class TcpPort:
         return made
 
     def release(self) -> None:
-        """Do nothing: the kernel takes it back."""
+        """Do nothing: the kernel releases the port."""
 
 
 class SocketPath:
-    """A Unix socket of mode 0600."""
+    """A Unix socket with mode 0600."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def bind(self) -> socket.socket:
-        """Bind it; nobody can connect before it listens, and then only its owner."""
+        """Bind the path; no process can connect before it listens, and then only processes of its owner."""
         self._path.unlink(missing_ok=True)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -109,18 +109,18 @@ class SocketPath:
         return made
 
     def release(self) -> None:
-        """Remove it."""
+        """Remove the socket's path."""
         self._path.unlink(missing_ok=True)
 
 
 class WebServer:
-    """waitress in a thread of this process; it listens again when it loses its socket.
+    """waitress in a thread of this process; it listens again when its socket is lost.
 
     Args:
-        app: Answers.
+        app: WSGI application.
         address: Address to listen on.
-        token: What a request must bring before its body is read; None: anybody's is.
-        limits: Bounds of its connections.
+        token: Token that a request must have before its body is read; None: no token is needed.
+        limits: Limits for its connections.
         clock: Clock for pauses.
 
     Attributes:
@@ -151,7 +151,7 @@ class WebServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; requests in flight get a moment."""
+        """Stop listening; requests in flight get a short time to finish."""
         self._stopping.set()
         with self._turn:
             if self._listener is not None:
@@ -188,7 +188,7 @@ class WebServer:
         self._close(wait_s=2)
 
     def _serve(self, listener: Listener) -> None:
-        """Serve until it is to stop.
+        """Serve until the server is stopped.
 
         Raises:
             OSError: When the listening socket is gone: waitress closes it after an error and polls on without it.
@@ -205,22 +205,22 @@ class WebServer:
             return
         listener.stop_threads(wait_s)
         with contextlib.suppress(OSError):
-            listener.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)  # answers that are ready
+            listener.asyncore.loop(timeout=0.0, map=self._map, use_poll=True, count=2)  # responses that are ready
         listener.asyncore.close_all(map=self._map, ignore_all=True)
 
 
 class Unauthorised(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
-    """A request without the token."""
+    """Error for a request without the token."""
 
     code = 401
     reason = "Unauthorized"
 
 
 class OpenConnection(HttpConnection):
-    """A connection of whoever reaches a port off loopback: without the token its request's body isn't read.
+    """A connection on a port that other machines reach: the body of a request without the token isn't read.
 
     Args:
-        token: What a request must bring.
+        token: Token that a request must have.
     """
 
     def __init__(self, token: AccessToken, *arguments: Any, **named: Any) -> None:
@@ -228,7 +228,7 @@ class OpenConnection(HttpConnection):
         super().__init__(*arguments, **named)
 
     def received(self, data: bytes) -> bool:
-        """Take in what has arrived, as far as its sender may send it."""
+        """Process received bytes, and refuse the request when its headers lack the token."""
         taken = super().received(data)
         request = self.request
         has_head = request is not None and request.headers_finished

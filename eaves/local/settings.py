@@ -1,4 +1,4 @@
-"""Settings of the local platform. They belong to `eaves up`, not to eaves.yaml: several projects may share one."""
+"""Settings of the local platform, for `eaves up` and not for eaves.yaml, as projects may share a platform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.spool.limits import DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
-    """How much disk the local platform's queue and records may take."""
+    """Limits of the disk space for the local platform's queue and records."""
 
     log_max_bytes: int = setting(
         10_000_000,
@@ -49,7 +49,7 @@ class LocalSettings:
     )
 
     def limits(self) -> SpoolLimits:
-        """The bounds of the broker's queue."""
+        """Return the limits of the broker's queue."""
         return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             dead_max_bytes=self.spool_dead_max_bytes,

@@ -1,4 +1,4 @@
-"""An app as this machine is told it, to and from the plain data of a spec file."""
+"""Spec of an app on the local platform, and its conversion to and from the data of a spec file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _FORMER = {
     "sources": ("agent", "through", "claim", "spool_size", "secret"),
     "mqtt": ("secret", "spool_size"),
 }
-"""What earlier versions wrote of a cluster into every spec file, by the part of the app that had it."""
+"""Fields for clusters that earlier versions wrote into every spec file, by the part of the app that had them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalFunction(FunctionSpec):
-    """A function on this machine.
+    """Spec of a function on this machine.
 
     Attributes:
         artifact: Directory of the artifact.
@@ -32,32 +32,32 @@ class LocalFunction(FunctionSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalApp(AppSpec):
-    """What one `eaves deploy` wants on this machine.
+    """Spec of an app that one `eaves deploy` deploys on this machine.
 
     Attributes:
-        function: The function, with its artifact.
+        function: Spec of the function, with its artifact.
     """
 
     function: LocalFunction
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for a file."""
+        """Return the app as plain data for a file."""
         values: dict[str, Any] = _plain(asdict(self))
         return values
 
 
 def parse_app(values: Mapping[str, Any], origin: str) -> LocalApp:
-    """Read a spec file's content.
+    """Parse a spec file's content.
 
     Raises:
-        ConfigError: With every fault.
+        ConfigError: When there are faults; it holds all of them.
     """
     kept = {name: _drop_former(name, value) for name, value in values.items()}
     return build(LocalApp, SettingsLayer(origin=origin, values=kept))
 
 
 def _drop_former(name: str, value: Any) -> Any:
-    """A part of an app without what a cluster was told of it."""
+    """Return a part of an app without the former fields for clusters."""
     if isinstance(value, list):
         return [_drop_former(name, one) for one in value]
     if not isinstance(value, Mapping) or name == "options":

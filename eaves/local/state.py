@@ -1,4 +1,4 @@
-"""The state directory: where specs, queues, logs and the control socket of one local platform are."""
+"""The state directory: location of the specs, queues, logs and control socket of one local platform."""
 
 from __future__ import annotations
 
@@ -14,95 +14,95 @@ from eaves.local.specs import LocalApp, parse_app
 from eaves.platform import RELAY
 
 AGENT = "agent"
-"""Stands for an app's agent where a source's name may stand, in the name of a log."""
+"""Name of an app's agent in log names, in the place of a source's name."""
 MAX_SOCKET_PATH = 107
-"""Source: sun_path in unix(7), 108 bytes with its final NUL."""
+"""Maximum path of a Unix socket, bytes. Source: sun_path in unix(7), 108 bytes with its final NUL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateDirectory:
-    """One state directory; making this value touches nothing."""
+    """One state directory; creating this value doesn't access the disk."""
 
     root: Path
 
     @property
     def specs(self) -> Path:
-        """What is wanted, `NAME.json` per app."""
+        """Directory of the deployed specs, `NAME.json` per app."""
         return self.root / "specs"
 
     @property
     def previous(self) -> Path:
-        """What was wanted before the last `deploy` that changed it, `NAME.json` per app."""
+        """Directory of the specs before the last `deploy` that changed them, `NAME.json` per app."""
         return self.root / "previous"
 
     @property
     def logs(self) -> Path:
-        """What processes wrote, `NAME.log` each."""
+        """Directory of the processes' logs, `NAME.log` each."""
         return self.root / "logs"
 
     @property
     def spool(self) -> Path:
-        """The broker's durable queue."""
+        """File of the broker's durable queue."""
         return self.root / "spool.db"
 
     @property
     def history(self) -> Path:
-        """What flowed."""
+        """File of the history of accepted events."""
         return self.root / "history.db"
 
     @property
     def lock(self) -> Path:
-        """Held by the running supervisor."""
+        """Lock file that the running supervisor holds."""
         return self.root / "up.lock"
 
     @property
     def socket(self) -> Path:
-        """The control socket."""
+        """Path of the control socket."""
         return self.root / "control.sock"
 
     @property
     def token(self) -> Path:
-        """The token of whoever may use a port that `eaves up --listen` opens."""
+        """File with the access token for a port that `eaves up --listen` opens."""
         return self.root / "token"
 
     def agent_spool(self, app: str) -> Path:
-        """The durable queue of an app's agent."""
+        """Return the file of an app agent's durable queue."""
         return self.root / "agents" / f"{app}.db"
 
     def agent_socket(self, app: str) -> Path:
-        """Where an app's agent listens."""
+        """Return the admin socket of an app's agent."""
         return self.root / "agents" / f"{app}.sock"
 
     def agent_log(self, app: str) -> Path:
-        """The log file of an app's agent."""
+        """Return the log file of an app's agent."""
         return self.log(f"{app}.{AGENT}")
 
     def relay_spool(self, app: str) -> Path:
-        """The durable queue of an app's relay."""
+        """Return the file of an app relay's durable queue."""
         return self.root / "relays" / f"{app}.db"
 
     def relay_socket(self, app: str) -> Path:
-        """Where an app's relay listens for questions about its queue."""
+        """Return the admin socket of an app's relay."""
         return self.root / "relays" / f"{app}.sock"
 
     def list_relays(self) -> list[str]:
-        """The apps that have a relay's queue here, wanted or not."""
+        """Return the apps that have a relay's queue here, deployed or not."""
         return sorted(path.stem for path in (self.root / "relays").glob("*.db"))
 
     def relay_log(self, app: str) -> Path:
-        """The log file of an app's relay."""
+        """Return the log file of an app's relay."""
         return self.log(f"{app}.{RELAY}")
 
     def former_spools(self, app: str) -> list[Path]:
-        """The queues of an app's sources that an earlier version left, when each source had an agent of its own."""
+        """Return the queues of an app's sources from an earlier version, in which each source had its own agent."""
         return sorted((self.root / "sources").glob(f"{app}.*.db"))
 
     def log(self, name: str) -> Path:
-        """The log file of a function, or of what else runs under this name."""
+        """Return the log file of a function or of another process with this name."""
         return self.logs / f"{name}.log"
 
     def prepare(self) -> None:
-        """Make the directories, for this user only.
+        """Make the directories, accessible only to this user.
 
         Raises:
             ConfigError: When the path is too long for a Unix socket, or can't be made.
@@ -117,10 +117,10 @@ class StateDirectory:
             raise ConfigError([fault], hint="choose another with --state") from error
 
     def check_length(self) -> None:
-        """Refuse a directory whose socket no process could bind or reach.
+        """Refuse a directory whose path is too long for its socket.
 
         Raises:
-            ConfigError: When it is too long.
+            ConfigError: When the path is too long.
         """
         if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
             message = f"{self.root.absolute()} is too long for a Unix socket"
@@ -128,7 +128,7 @@ class StateDirectory:
             raise ConfigError([fault], hint="choose a shorter one with --state")
 
     def write_spec(self, app: LocalApp) -> None:
-        """Want an app: its spec file is replaced in one step. What was wanted before is kept for `roll_back`."""
+        """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""
         self.prepare()
         target = self.specs / f"{app.function.name}.json"
         text = _write_text(app)
@@ -138,10 +138,10 @@ class StateDirectory:
         write_atomically(target, text)
 
     def roll_back(self, name: str) -> None:
-        """Want again what was wanted before; what was wanted now can be rolled back to in turn.
+        """Restore the previous spec; the current spec becomes the previous one.
 
         Raises:
-            NotFoundError: When nothing was wanted before.
+            NotFoundError: When there is no previous spec.
         """
         self.require(name)
         target, kept = self.specs / f"{name}.json", self.previous / f"{name}.json"
@@ -152,17 +152,17 @@ class StateDirectory:
         write_atomically(kept, now)
 
     def remove_spec(self, name: str) -> None:
-        """Stop wanting it.
+        """Remove an app's spec file.
 
         Raises:
-            NotFoundError: When there is none of that name.
+            NotFoundError: When there is no app with this name.
         """
         self.require(name)
         remove_durably(self.previous / f"{name}.json")
         remove_durably(self.specs / f"{name}.json")
 
     def require(self, name: str) -> None:
-        """Refuse a name that isn't wanted.
+        """Check that an app with this name is deployed.
 
         Raises:
             NotFoundError: When it isn't.
@@ -172,17 +172,17 @@ class StateDirectory:
             raise NotFoundError(f"no function {name!r} is deployed here (deployed: {known})", hint="eaves status")
 
     def names(self) -> list[str]:
-        """The apps wanted, sorted."""
+        """Return the names of the deployed apps, sorted."""
         return sorted(path.stem for path in self.specs.glob("*.json"))
 
     def read_specs(self) -> tuple[dict[str, LocalApp], dict[str, str]]:
-        """Every app wanted by name, and by name why a spec file can't be read."""
+        """Return every deployed app by name, and by name why a spec file can't be read."""
         apps, faults = {}, {}
         for name in self.names():
             try:
                 apps[name] = _read_spec(self.specs / f"{name}.json", name)
             except FileNotFoundError:
-                continue  # removed since it was listed
+                continue  # removed after it was listed
             except (EavesError, ValueError, OSError) as error:
                 faults[name] = str(error)
             except Exception as error:  # noqa: BLE001 - what is in one file must not keep the others from being read
@@ -190,15 +190,15 @@ class StateDirectory:
         return apps, faults
 
     def list_sources(self, app: str) -> list[str]:
-        """The names of the sources that an app wants; none when it isn't wanted or can't be read."""
+        """Return the names of a deployed app's sources; none when it isn't deployed or can't be read."""
         found = self.read_specs()[0].get(app)
         return [source.name for source in found.sources] if found else []
 
     def fingerprint(self) -> tuple[tuple[str, int, int, int], ...]:
-        """Return what changes whenever a spec file is written, replaced or removed; much cheaper than reading them.
+        """Return a value that changes whenever a spec file is written, replaced or removed, without reading the files.
 
         Returns:
-            Per file: name, inode number, size in bytes, time of the last change in nanoseconds.
+            For each file: name, inode number, size in bytes, time of the last change in nanoseconds.
         """
         with os.scandir(self.specs) as entries:
             found = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".json")]
@@ -210,10 +210,10 @@ def _write_text(app: LocalApp) -> str:
 
 
 def _rewrite(text: str) -> str:
-    """A spec file's content as this version writes it: the same app in an earlier version's words is no other app."""
+    """Return a spec file's content in this version's form: the same app in an earlier version's form is unchanged."""
     try:
         return _write_text(parse_app(json.loads(text), origin=""))
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is another one
+    except Exception:  # noqa: BLE001 - a spec that can't be parsed is a different one
         return text
 
 
@@ -221,9 +221,9 @@ def _read_spec(path: Path, name: str) -> LocalApp:
     """Read the spec file of one app.
 
     Raises:
-        EavesError: When it isn't a spec, or one of another function.
-        ValueError: When it isn't JSON.
-        OSError: When it can't be read.
+        EavesError: When the file isn't a spec, or is the spec of another function.
+        ValueError: When the file isn't JSON.
+        OSError: When the file can't be read.
     """
     app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
     if app.function.name != name:

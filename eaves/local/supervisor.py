@@ -1,6 +1,6 @@
-"""`eaves up`: makes what runs agree with the spec files, until it is told to stop.
+"""`eaves up`: reconciles the running processes with the spec files until it is stopped.
 
-Nothing that a part of it raises ends the whole: the part is tried again, the others go on.
+No exception of one part ends the supervisor: the part is tried again, and the others keep running.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from eaves.platform import RELAY, FunctionStatus
 from eaves.spool import Spool
 
 RECONCILE_S = 1.0
-"""How often spec files are looked at, seconds; `deploy` also asks for it over the control socket."""
+"""Interval at which spec files are checked, seconds; `deploy` also triggers a check over the control socket."""
 RECONCILE_TIMEOUT_S = 110.0
-"""How long `deploy` waits for what it wants, seconds; below the client's own limit."""
+"""Longest wait of `deploy` for its app, seconds; below the client's own limit."""
 DIRECT_TIMEOUT_S = 120.0
-"""How long a direct call may take, seconds, the function's start included."""
+"""Time limit of a direct call, seconds, including the function's start."""
 MAX_CALLS = 24
-"""Direct calls at the same time; the web's other threads are left to the broker."""
+"""Maximum number of concurrent direct calls; the web server's other threads are left to the broker."""
 EVERYTHING = ""
-"""Key of a failure that concerns no app in particular."""
+"""Key of a failure that concerns no single app."""
 
 _log = logging.getLogger(__name__)
 
@@ -60,14 +60,14 @@ class Supervisor:
         state: State directory.
         environ: Environment of this process.
         port: TCP port of the broker on loopback; 0 takes a free one.
-        listen: Another address and port of this machine, for whoever has the token; None for none.
-        settings: Bounds of logs and history.
+        listen: Another address and port of this machine, for callers with the token; None for none.
+        settings: Disk limits for queue, logs and history.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
 
     Raises:
-        ConfigError: When the environment names a proxy by what is no address.
-        PlatformError: When another one runs on the same state directory, or the port is taken.
+        ConfigError: When the environment has an invalid proxy address.
+        PlatformError: When another supervisor runs on the same state directory, or the port is taken.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Supervisor:
         self._turn = threading.Condition()
         self._asked = self._done = 0
         self._failed: dict[str, str] = {}
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
@@ -127,7 +127,7 @@ class Supervisor:
 
     @property
     def url(self) -> str:
-        """Where the broker takes events."""
+        """Address at which the broker accepts events."""
         return f"http://127.0.0.1:{self._port.port}/"
 
     def run(self) -> None:
@@ -156,16 +156,16 @@ class Supervisor:
             self._shut_down()
 
     def stop(self) -> None:
-        """Ask `run` to return; from any thread, but not from a signal handler: it takes a lock."""
+        """Ask `run` to return. Any thread may call this, but not a signal handler, because it takes a lock."""
         with self._turn:
             self._stopping = True
             self._turn.notify_all()
 
     def accept(self, event: Event, trace: Mapping[str, str]) -> None:
-        """Hand an event to the broker, with its trace by HTTP header.
+        """Pass an event to the broker, with its trace context by HTTP header.
 
         Raises:
-            PlatformError: While the triggers of an app aren't known: they might want the event.
+            PlatformError: When the triggers of an app aren't known, because they might match the event.
         """
         self._apps.require_routes()
         self._broker.accept(event, trace)
@@ -174,7 +174,7 @@ class Supervisor:
         """Pass one request to a function.
 
         Raises:
-            NotFoundError: When there is no such function.
+            NotFoundError: When there is no function with this name.
         """
         activator = self._apps.activator(name)
         if not self._calls.acquire(blocking=False):
@@ -190,12 +190,12 @@ class Supervisor:
         return answer
 
     def reconcile(self) -> dict[str, str]:
-        """Look at the specs now, and return when what runs agrees with them as far as it can.
+        """Apply the specs now, and return when the running processes agree with them as far as possible.
 
-        The work is left to the thread in `run`, which starts the agents.
+        The thread in `run` does the work, because it starts the agents.
 
         Returns:
-            By app why it isn't wholly taken up; under `EVERYTHING` what concerns none in particular.
+            By app why it doesn't run or runs only in part; under `EVERYTHING` failures that concern no single app.
 
         Raises:
             PlatformError: When it takes too long, or the platform is being stopped.
@@ -211,7 +211,7 @@ class Supervisor:
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
 
     def status(self) -> list[FunctionStatus]:
-        """Every function wanted, by name."""
+        """Return the status of every deployed function, by name."""
         counts = self._spool.counts()
         found = [self._status(name, app, counts) for name, app in sorted(self._apps.wanted.items())]
         broken = [
@@ -245,13 +245,13 @@ class Supervisor:
         )
 
     def _note(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Put an event of a direct call into the history."""
+        """Record an event of a direct call in the history."""
         if is_event(headers):
             with contextlib.suppress(EventError):
                 self._history.add(decode(headers, body))
 
     def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-        """Do each part, whatever the others raise; return what failed, as `reconcile` does."""
+        """Run each part even when others raise; return the failures as `reconcile` does."""
         failed: dict[str, str] = {}
         for name, act in parts.items():
             try:
@@ -259,15 +259,15 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - a part that fails must end neither the others nor the whole
                 reason = describe_exception(error)
                 failed[EVERYTHING] = f"{name}: {reason}"
-                if self._told.get(name) != reason:
+                if self._logged.get(name) != reason:
                     _log.exception("%s can't be tended; tried again every %.0f s", name, RECONCILE_S)
-                self._told[name] = reason
+                self._logged[name] = reason
             else:
-                self._told.pop(name, None)
+                self._logged.pop(name, None)
         return failed
 
     def _wait(self, timeout_s: float, until: Callable[[], bool]) -> None:
-        """Wait, with the turn's lock held, until something is so, the platform stops or the time is over."""
+        """Wait, with the turn's lock held, until a condition holds, the platform stops or the time is over."""
         deadline = self._clock.monotonic() + timeout_s
         while not self._stopping and not until():
             left_s = deadline - self._clock.monotonic()
@@ -280,7 +280,7 @@ class Supervisor:
             self._opened.stop()
 
     def _shut_down(self) -> None:
-        """Stop everything in order; what one step raises keeps no other from being done."""
+        """Stop everything in order; an exception in one step doesn't prevent the others."""
         for step in (
             self._agents.terminate,
             self._ingress.stop,

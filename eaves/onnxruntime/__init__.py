@@ -1,8 +1,8 @@
-"""The one way to import onnxruntime: this package sets the variable that switches its telemetry off, then imports it.
+"""The only package that imports onnxruntime; before the import it sets the variable that switches telemetry off.
 
 onnxruntime reads the variable while it is imported. import-linter forbids every other module to import onnxruntime.
 Python runs this file before any other module of the package, so `eaves.onnxruntime.quantization` is covered too. A
-program that imports onnxruntime itself, before it imports Eaves, has to set the variable itself.
+program that imports onnxruntime itself before it imports Eaves has to set the variable itself.
 """
 
 from __future__ import annotations

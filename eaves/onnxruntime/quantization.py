@@ -1,4 +1,4 @@
-"""The parts of onnxruntime's quantiser that a conversion uses; a function's container image doesn't hold them."""
+"""The parts of onnxruntime's quantiser that a conversion uses; a function's container image doesn't contain them."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""What runs functions, seen from above: specs of what is wanted, plain results of what is, and the Protocol between.
+"""Platforms, which run functions: specs of the wanted state, statuses of the observed state, and the Platform Protocol.
 
-functions   a function
-triggers    which events go where, and how they are delivered
-sources     what turns images into events
-relay       what is forwarded over the link
-app         all of them together, as `eaves deploy` wants them
-status      a function as it is
-protocol    what every platform does
-quantities  sizes as Kubernetes writes them
+functions   the spec of a function
+triggers    which events go to which receiver, and how they are delivered
+sources     the spec of a source, which turns images into events
+relay       the spec of the relay, which forwards events over the link
+app         the spec of an app, which `eaves deploy` deploys
+status      the observed state of a function
+protocol    the Protocol that every platform implements
+quantities  sizes in Kubernetes' notation
 
-A spec here has what every platform needs. What one of them needs besides, an artifact's folder or a container image, is
-added by its own classes (`eaves.local.specs`, `knative.specs`), so nothing in this package knows processes or clusters.
-`eaves.local` and `knative` implement the Protocol and `tests/contract` runs over both.
+A spec here has what every platform needs. Each platform's own classes (`eaves.local.specs`, `knative.specs`) add the
+rest, such as an artifact's directory or a container image, so this package knows neither processes nor clusters.
+`eaves.local` and `knative` implement the Protocol and `tests/contract` tests both.
 """
 
 from eaves.platform.app import AppSpec

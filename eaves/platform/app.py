@@ -1,4 +1,4 @@
-"""What one `eaves deploy` wants."""
+"""The app that one `eaves deploy` deploys."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from eaves.platform.triggers import TriggerSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSpec:
-    """What one `eaves deploy` wants on any platform; each platform takes an app of its own class, which adds to this.
+    """An app that one `eaves deploy` deploys on any platform; each platform has a subclass that adds to it.
 
     Attributes:
-        function: The function.
-        triggers: What feeds it, and what its events are sent to.
-        sources: What feeds those.
-        relay: What forwards its predictions over the link.
-        through: Where images are predicted: `edge`, by the function here; `cloud`, by one behind the receiver.
+        function: Spec of the function.
+        triggers: Specs of the triggers, which route events to the function and its predictions to receivers.
+        sources: Specs of the sources.
+        relay: Spec of the relay, which forwards the predictions over the link.
+        through: Location of the function that predicts images: `edge`, the function here; `cloud`, one behind the
+            receiver.
     """
 
     function: FunctionSpec
@@ -31,5 +32,5 @@ class AppSpec:
 
     @property
     def cloud_function(self) -> str:
-        """Address of the function in the cloud that its agents ask; empty: they ask the one here."""
+        """Address of the function in the cloud that agents send images to; empty: the local function."""
         return f"{self.relay.to.rstrip('/')}{FUNCTIONS}{self.function.name}" if self.through == CLOUD else ""

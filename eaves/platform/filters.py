@@ -1,7 +1,7 @@
-"""Filters of events, as the CloudEvents Subscriptions API defines them and a Knative Trigger takes them.
+"""Event filters as the CloudEvents Subscriptions API defines them and a Knative Trigger accepts them.
 
-Source: CloudEvents Subscriptions API, subscriptions/spec.md, section 3.2.4; Knative Eventing, Trigger `spec.filters`,
-pkg/eventfilter/subscriptionsapi. CESQL, which is optional there, isn't taken.
+CESQL, which is optional in that API, is not supported. Source: CloudEvents Subscriptions API, subscriptions/spec.md,
+section 3.2.4; Knative Eventing, Trigger `spec.filters`, pkg/eventfilter/subscriptionsapi.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 MATCHES, COMBINATIONS, NEGATION = ("exact", "prefix", "suffix"), ("all", "any"), "not"
 DIALECTS = (*MATCHES, *COMBINATIONS, NEGATION)
 MAX_DEPTH = 10
-"""Filters within filters; more is a mistake rather than a wish."""
+"""Maximum nesting of filters; deeper nesting is taken for a mistake."""
 
 Filter = Mapping[str, Any]
 Attributes = Mapping[str, str]
 
 
 def matches_all(attributes: Attributes, exact: Attributes, filters: Sequence[Filter]) -> bool:
-    """Whether an event passes a trigger, as on Knative: `filters` are used in place of `filter` where there are any.
+    """Return whether an event passes a trigger; as on Knative, `filters` replaces `filter` when it is not empty.
 
     Args:
-        attributes: The event's, by name.
-        exact: The trigger's `filter`: attribute to its value; an empty value asks only for presence.
+        attributes: The event's attributes by name.
+        exact: The trigger's `filter`: attribute to its value; an empty value only requires the attribute to be present.
         filters: The trigger's `filters`; every one must pass.
     """
     if filters:
@@ -32,26 +32,26 @@ def matches_all(attributes: Attributes, exact: Attributes, filters: Sequence[Fil
 
 
 def find_filter_faults(filters: Sequence[Any], path: str = "filters", depth: int = 1) -> Iterator[tuple[str, str]]:
-    """Path and message of everything that is wrong with filters."""
+    """Return the path and message of every fault in filters."""
     for index, one in enumerate(filters):
         yield from _find_faults(one, f"{path}[{index}]", depth)
 
 
 def find_exact_faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Path and message of everything that is wrong with a trigger's `filter`, whose values may be empty."""
+    """Return the path and message of every fault in a trigger's `filter`, whose values may be empty."""
     for name, value in values.items():
         if not _is_text(value):
             yield f"filter.{name}", f"must be a text (got {value!r:.80})"
 
 
 def list_names(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
-    """Path and name of every attribute that filters without faults look at."""
+    """Return the path and name of every attribute that valid filters compare."""
     for index, one in enumerate(filters):
         yield from _list_names(one, f"filters[{index}]")
 
 
 def rewrite_matches(filters: Sequence[Filter], change: Callable[[str, str, str], Filter]) -> list[dict[str, Any]]:
-    """The same filters with each comparison replaced by what `change(dialect, attribute, value)` makes of it."""
+    """Return the filters with each comparison replaced by the result of `change(dialect, attribute, value)`."""
     return [_rewrite(one, change) for one in filters]
 
 
@@ -103,7 +103,7 @@ def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[s
 
 
 def _is_text(value: Any) -> bool:
-    """Whether an event can have such a value: half a character, a lone surrogate, is none."""
+    """Return whether an event attribute can have this value; text with a lone surrogate can't be one."""
     return isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value)
 
 

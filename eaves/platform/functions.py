@@ -1,4 +1,4 @@
-"""A function as it is wanted."""
+"""The spec of a function."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleSettings:
-    """How many replicas a function has."""
+    """The number of replicas of a function, and when it changes."""
 
     min: int = setting(0, "Replicas kept running; 0 lets the function stop when idle.", minimum=0, maximum=100)
     max: int = setting(1, "Most replicas at once; each holds the model in memory.", minimum=1, maximum=100)
@@ -28,23 +28,23 @@ class ScaleSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         if self.max < self.min:
             yield "max", f"must be >= scale.min (got {self.max}, min is {self.min})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
-    """One function as it is wanted, without what holds its artifact: each platform's own spec adds that.
+    """Spec of one function without the location of its artifact, which each platform's own spec adds.
 
     Attributes:
-        name: DNS label; also the last part of its events' source.
-        site: The site's name, in its events' source.
-        artifact_digest: The digest `deploy` saw; a platform refuses another.
-        task: What the artifact does, which decides the types of its events.
-        scale: How many replicas.
-        concurrency: Requests one replica serves at the same time; 0: one per CPU.
-        env: Settings of the function process by environment variable.
+        name: Name of the function, a DNS label; also the last part of its events' source.
+        site: Name of the site, for its events' source.
+        artifact_digest: Digest of the artifact at `eaves deploy`; a platform refuses an artifact with another digest.
+        task: Task of the artifact, which determines the types of its events.
+        scale: Number of replicas.
+        concurrency: Requests that one replica serves at the same time; 0: one per CPU.
+        env: Settings of the function's process, by environment variable.
     """
 
     name: str
@@ -57,10 +57,10 @@ class FunctionSpec:
 
     @property
     def captured(self) -> str:
-        """Type of the events that it predicts."""
+        """Type of the events that the function predicts."""
         return TENSOR_CAPTURED if self.task == TENSOR else IMAGE_CAPTURED
 
     @property
     def replied(self) -> str:
-        """Type of its predictions."""
+        """Type of the function's predictions."""
         return {TENSOR: TENSOR_PREDICTED, EMBED: IMAGE_EMBEDDED}.get(self.task, IMAGE_CLASSIFIED)

@@ -1,4 +1,4 @@
-"""What every platform does."""
+"""The Protocol that every platform implements."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from eaves.platform.app import AppSpec
 from eaves.platform.status import FunctionStatus
 
 AppT_contra = TypeVar("AppT_contra", bound=AppSpec, contravariant=True)
-"""Class of the apps that a platform takes: an app of another platform is an error of types."""
+"""Class of the apps that a platform accepts; mypy reports an app of another platform's class."""
 
 
 class Platform(Protocol[AppT_contra]):
-    """What runs functions. Everything raises PlatformError (or a subclass) when the platform itself fails."""
+    """A platform that runs functions. Every method raises PlatformError when the platform itself fails."""
 
     def deploy(self, app: AppT_contra) -> None:
-        """Want this app, in place of one whose function has the same name. Idempotent.
+        """Deploy this app in place of one whose function has the same name; the call is idempotent.
 
-        It returns once the platform has the app for good; whether it serves is told by `status`.
+        It returns when the platform has stored the app durably; `status` says whether the app serves.
         """
 
     def promote(self, name: str) -> None:
-        """Let what was deployed last take every request; nothing is left to do where `deploy` did so already."""
+        """Route all requests to the latest deployment; does nothing when `deploy` did so already."""
 
     def rollback(self, name: str) -> None:
-        """Serve again what was served before. Raises NotFoundError when there is nothing before it."""
+        """Serve the previous deployment again. Raises NotFoundError when there is none."""
 
     def remove(self, name: str) -> None:
-        """Stop wanting it; leaves nothing running. Raises NotFoundError when it isn't there."""
+        """Remove an app and everything that runs for it. Raises NotFoundError when it doesn't exist."""
 
     def status(self) -> list[FunctionStatus]:
-        """Every function wanted, by name."""
+        """Return the status of every deployed function, by name."""
 
     def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Send one event straight to a function, starting it when needed, and return what it answers."""
+        """Send one event straight to a function, start the function when needed, and return its response."""
 
     def publish(self, event: Event) -> None:
-        """Hand one event to the broker; once this returns it is the broker's to deliver, at least once."""
+        """Hand one event to the broker, which delivers it at least once after this call returns."""
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines a function wrote, oldest first."""
+        """Return the last lines of a function's log, oldest first."""

@@ -1,14 +1,15 @@
-"""Sizes as Kubernetes writes them, `2Gi`, and how much of a disk of that size a queue may use."""
+"""Sizes in Kubernetes' notation, such as `2Gi`, and how much of a disk of that size a queue may use."""
 
 from __future__ import annotations
 
 import re
 
 QUANTITY_PATTERN = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
-"""Source: Kubernetes, apimachinery/pkg/api/resource, Quantity; without exponents and the sizes nobody needs here."""
+"""Accepted quantities. Source: Kubernetes, apimachinery/pkg/api/resource, Quantity; without exponents and rare
+suffixes."""
 QUEUED_PER_GI, DEAD_PER_GI = 500_000_000, 100_000_000
-"""Bytes of a Gi for events that wait and for dead letters: the defaults of the agent (2Gi) and of the publisher (1Gi).
-The rest is left to SQLite's log, its index and the free space within its pages."""
+"""Bytes per Gi of disk for waiting events and for dead letters: the defaults of the agent (2Gi) and of the publisher
+(1Gi). The rest is for SQLite's log, its index and the free space within its pages."""
 GI = 2**30
 SUFFIXES = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
@@ -18,7 +19,7 @@ _QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]+)
 
 
 def parse_quantity(text: object) -> float | None:
-    """Processors or bytes; None when it is no quantity. YAML may give a plain number.
+    """Parse a quantity into processors or bytes; None when it is not one. YAML may give a plain number.
 
     Source: Kubernetes, apimachinery/pkg/api/resource/quantity.go.
     """
@@ -30,7 +31,7 @@ def parse_quantity(text: object) -> float | None:
 
 
 def find_room(disk: str) -> dict[str, str]:
-    """The settings that bound a spool on a disk.
+    """Return the settings that limit a spool's size for a disk.
 
     Args:
         disk: Size of the disk, a quantity.

@@ -1,4 +1,4 @@
-"""The relay of an app: what it forwards over the link, and to which receiver."""
+"""The spec of an app's relay: which events it forwards over the link, and to which receiver."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eaves.link.client import check_receiver
 from eaves.platform.quantities import QUANTITY_PATTERN, find_room
 
 RELAY = "relay"
-"""What the relay of an app is called, where a source or a trigger has its name: in logs, queues and objects."""
+"""Name of the relay in logs, queues and objects, in the places where a source or a trigger has its own name."""
 EDGE, CLOUD = "edge", "cloud"
 NONE, LOW, ALL = "none", "low", "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelaySpec:
-    """The relay as it is wanted; there is one when `to` is set."""
+    """Spec of the relay; an app has one when `to` is set."""
 
     to: str = setting(
         "",
@@ -55,14 +55,14 @@ class RelaySpec:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is a relay."""
+        """Whether the app has a relay."""
         return bool(self.to)
 
     @property
     def settings(self) -> dict[str, str]:
-        """What its process is told on every platform, by setting of `eaves.relay.settings.RelaySettings`.
+        """Settings of the relay's process on every platform, by name in `eaves.relay.settings.RelaySettings`.
 
-        Which images reach it is decided before; it forwards those that do.
+        The platform decides which images reach the relay; the relay forwards all of those.
         """
         return {
             "to": self.to,
@@ -74,7 +74,7 @@ class RelaySpec:
         }
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         if self.to and (fault := check_receiver(self.to)):
             yield "to", fault
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):

@@ -1,4 +1,4 @@
-"""What turns images into events."""
+"""The spec of a source, which turns images into events."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from eaves.config import setting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSpec:
-    """One source of images.
+    """Spec of one source of images.
 
     Attributes:
-        name: Unique in the app; the last part of its events' source.
-        kind: Which kind of source.
-        options: What its agent is told beside: the settings that every source has, and those of its kind. Whoever
+        name: Name that is unique in the app; the last part of its events' source.
+        kind: Kind of the source.
+        options: Further settings for the agent: those that every source has, and those of the kind. The process that
             starts the agent checks them.
     """
 
@@ -31,10 +31,10 @@ class SourceSpec:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What its agent is told, as one of EAVES_SOURCES."""
+        """The source's settings, one item of the agent's EAVES_SOURCES."""
         return {"name": self.name, "kind": self.kind, **self.options}
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"

@@ -1,4 +1,4 @@
-"""A function as it is."""
+"""The observed state of a function."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from eaves.admin.summary import AgentStatus, LanePause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartStatus:
-    """One object of an app beside its function, on a cluster.
+    """Status of one object of an app beside its function, on a cluster.
 
     Attributes:
         kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`.
-        name: Name of the object; `*`: all objects of the kind, which may not be read.
+        name: Name of the object; `*`: all objects of the kind, when reading them is not allowed.
         namespace: Namespace of the object.
-        component: What it is there for: `trigger`, `source`, `relay`, `pin`.
-        state: `ready`; `starting`, not ready and nothing known to be wrong; `failed`, not ready for a known cause;
-            `missing`; or `unknown`, it may not be read.
-        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
-        cause: What is wrong, one of `knative.diagnosis.CAUSES`; empty while nothing is known to be.
-        reason: Why it isn't ready, in words; empty when it is.
-        fix: Command or edit that mends it; empty when there is none.
-        since: Unix time in seconds since when it is so; None when that isn't known.
+        component: Purpose of the object: `trigger`, `source`, `relay`, `pin`.
+        state: `ready`; `starting`, not ready without a known fault; `failed`, not ready for a known cause; `missing`;
+            or `unknown`, when reading it is not allowed.
+        pods: Ready pods of all, `2/3`; empty for an object that runs none.
+        cause: The known cause, one of `knative.diagnosis.CAUSES`; empty when none is known.
+        reason: Why the object isn't ready, in words; empty when it is ready.
+        fix: Command or edit that fixes it; empty when there is none.
+        since: Time of the last change of state, Unix seconds; None when not known.
         age_s: Seconds since then, by the cluster's clock.
     """
 
@@ -43,19 +43,19 @@ class PartStatus:
 
     @property
     def title(self) -> str:
-        """`Trigger flowers-alarm`."""
+        """Title of the object, such as `Trigger flowers-alarm`."""
         return f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedStatus:
-    """A revision that gets requests.
+    """Status of a revision that gets requests.
 
     Attributes:
         revision: Name of the revision.
-        percent: Its share of the requests.
-        image: Its container image; empty when the revision may not be read.
-        artifact_digest: sha256 of its artifact's manifest, hex; empty when that isn't known.
+        percent: Share of the requests that it gets, percent.
+        image: Its container image; empty when reading the revision is not allowed.
+        artifact_digest: sha256 of its artifact's manifest, hex; empty when not known.
     """
 
     revision: str
@@ -66,13 +66,13 @@ class ServedStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployedStatus:
-    """What was deployed last, as the cluster remembers it.
+    """The latest deployment as recorded in the cluster.
 
     Attributes:
         sequence: Number of the deployment.
-        at: Unix time in seconds, by the cluster's clock.
+        at: Time of the deployment, Unix seconds by the cluster's clock.
         age_s: Seconds since then, by the same clock.
-        by: Who deployed, `USER@HOST`.
+        by: User who deployed, `USER@HOST`.
         image: Container image, by digest.
         artifact_digest: sha256 of its artifact's manifest, hex.
     """
@@ -87,12 +87,12 @@ class DeployedStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedStatus:
-    """A container image that nodes keep, so that it starts without the registry.
+    """Status of a container image that nodes keep, so that a function starts without the registry.
 
     Attributes:
         image: The container image.
-        ready: Nodes that have it.
-        wanted: Nodes that are to have it.
+        ready: Number of nodes that have it.
+        wanted: Number of nodes that should have it.
     """
 
     image: str
@@ -102,30 +102,30 @@ class PinnedStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionStatus:
-    """One function as it is.
+    """Observed state of one function.
 
     Attributes:
-        name: Of the function.
-        state: `ready` (can answer at once), `idle` (at zero, starts at the first event), `degraded` (answers, but
+        name: Name of the function.
+        state: `ready` (answers at once), `idle` (scaled to zero, starts at the first event), `degraded` (answers, but
             another part of the app isn't ready), `starting`, `failed`, `stopped` (nothing runs it).
-        replicas: Running now.
-        reason: Why it failed, empty otherwise.
-        cause: On a cluster: why it failed, one of `knative.diagnosis.CAUSES`; empty otherwise.
-        fix: Command or edit that mends it; empty when there is none.
-        since: On a cluster: Unix time in seconds since when it isn't ready; None when it is or that isn't known.
-        artifact: Directory or reference served.
-        artifact_digest: sha256 of its manifest, hex.
-        queued: Events accepted and not yet answered.
-        dead: Events given up on and kept for inspection.
-        delivered: Events answered since the platform started.
-        site: In its events' source.
-        sources: Its sources, each with its state.
-        traffic: Where there are several revisions at once: each that gets requests, with its share.
-        agents: What runs its sources, each with its queue.
-        pauses: Its triggers' queues that wait.
+        replicas: Number of running replicas.
+        reason: Why the function failed; empty otherwise.
+        cause: On a cluster: cause of the failure, one of `knative.diagnosis.CAUSES`; empty otherwise.
+        fix: Command or edit that fixes it; empty when there is none.
+        since: On a cluster: Unix time in seconds since which it isn't ready; None when it is ready or that isn't known.
+        artifact: Directory or reference of the served artifact.
+        artifact_digest: sha256 of the artifact's manifest, hex.
+        queued: Number of accepted events without an answer yet.
+        dead: Number of dead letters, which are kept for inspection.
+        delivered: Number of events answered since the platform started.
+        site: Name of the site, for its events' source.
+        sources: Names of its sources, each with its state.
+        traffic: Revisions that get requests, each with its share; empty unless there are several.
+        agents: Status of the agents that run its sources, each with its queue.
+        pauses: Paused queues of its triggers.
         parts: On a cluster: the other objects of the app that can be ready or not.
-        serving: On a cluster: the revisions that get requests, as they are now.
-        deployed: On a cluster: what `eaves deploy` brought last; None when the cluster has no record of a deploy.
+        serving: On a cluster: the revisions that get requests now.
+        deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.
     """
 
@@ -153,7 +153,7 @@ class FunctionStatus:
 
 
 def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
-    """Read a status that was plain data, such as `dataclasses.asdict` makes it."""
+    """Parse a status from plain data that `dataclasses.asdict` made."""
     agents = tuple(
         AgentStatus(
             **{
@@ -167,7 +167,7 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
     )
     pauses = tuple(LanePause(**pause) for pause in values.get("pauses", ()))
     deployed = values.get("deployed")
-    told = {
+    parsed = {
         "agents": agents,
         "pauses": pauses,
         "parts": tuple(PartStatus(**part) for part in values.get("parts", ())),
@@ -175,4 +175,4 @@ def parse_status(values: Mapping[str, Any]) -> FunctionStatus:
         "deployed": None if deployed is None else DeployedStatus(**deployed),
         "pinned": tuple(PinnedStatus(**pinned) for pinned in values.get("pinned", ())),
     }
-    return FunctionStatus(**{**values, **told})
+    return FunctionStatus(**{**values, **parsed})

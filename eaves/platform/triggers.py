@@ -1,4 +1,4 @@
-"""Which events go where, and how they are delivered."""
+"""The spec of a trigger: which events go to which receiver, and how they are delivered."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from eaves.events import IMAGE_CAPTURED
 from eaves.platform.filters import find_exact_faults, find_filter_faults
 
 MAX_TIMEOUT_S = 600.0
-"""Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
+"""Maximum time limit of an attempt. Source: knative/serving, config-defaults: max-revision-timeout-seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """How a trigger delivers, the same meaning as a Knative Trigger's `delivery`."""
+    """Delivery settings of a trigger, with the same meaning as a Knative Trigger's `delivery`."""
 
     retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
     backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
@@ -43,7 +43,7 @@ class DeliverySettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         sink = self.dead_letter_sink
         if sink and not is_http(sink) and not NAME_PATTERN.fullmatch(sink):
             what = "an address that starts with http:// or https://, or the name of a function or a trigger"
@@ -52,15 +52,15 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerSpec:
-    """Which events go where.
+    """Spec of a trigger: which events go to which receiver.
 
     Attributes:
-        name: Unique in the app.
-        filter: Attribute to exact value; all must match. Empty: every event.
-        filters: The same with prefixes, suffixes and combinations (`eaves.platform.filters`), in place of `filter`.
-        function: Name of the function that receives them, or ""
-        url: ... or the address that does: of an HTTP server, or an MQTT broker's with a topic.
-        mqtt: How they are published, for an MQTT broker.
+        name: Name that is unique in the app.
+        filter: Attribute to exact value; all must match. Empty: every event matches.
+        filters: Filters with prefixes, suffixes and combinations (`eaves.platform.filters`), in place of `filter`.
+        function: Name of the function that receives the events; empty when `url` is set.
+        url: Address that receives the events instead: an HTTP server, or an MQTT broker with a topic.
+        mqtt: How events are published, when `url` is an MQTT broker.
         delivery: Retries and time limits.
     """
 
@@ -82,7 +82,7 @@ class TriggerSpec:
     delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return faults that concern several fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
         yield from find_exact_faults(self.filter)
@@ -109,14 +109,14 @@ class TriggerSpec:
 
 
 def find_dead_letter_target(trigger: TriggerSpec, triggers: Iterable[TriggerSpec]) -> TriggerSpec | None:
-    """What gets the events that a trigger gives up on, as the trigger that would send them there.
+    """Return a trigger that describes the dead letter sink of another trigger.
 
     Args:
-        trigger: The trigger.
-        triggers: Those of its app, whose names stand for their receivers. Another name is that of a function.
+        trigger: The trigger whose dead letters are sent.
+        triggers: All triggers of the app, whose names refer to their receivers. Any other name refers to a function.
 
     Returns:
-        None when the trigger names no sink.
+        A trigger with the sink as its receiver; None when the trigger names no dead letter sink.
     """
     sink, delivery = trigger.delivery.dead_letter_sink, trigger.delivery
     if not sink:
@@ -128,28 +128,30 @@ def find_dead_letter_target(trigger: TriggerSpec, triggers: Iterable[TriggerSpec
 
 
 def is_http(address: str) -> bool:
-    """Whether an address is that of an HTTP server."""
+    """Return whether an address is that of an HTTP server."""
     return address.startswith(("http://", "https://"))
 
 
 def default_trigger(
     function: str, *, captured: str = IMAGE_CAPTURED, start_timeout_s: float | None = None
 ) -> TriggerSpec:
-    """What is captured goes to the function. The type filter is what keeps its replies from coming back to it.
+    """Build the trigger from captured events to a function. Its type filter keeps the function's replies from looping.
 
     Args:
-        function: Its name.
+        function: Name of the function.
         captured: Type of the events.
-        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because it also
+            queues.
     """
     delivery = replace(DeliverySettings(), timeout_s=find_timeout_s(start_timeout_s or 0.0))
     return TriggerSpec(name=function, filter={"type": captured}, function=function, delivery=delivery)
 
 
 def find_timeout_s(start_timeout_s: float) -> float:
-    """Seconds that one attempt to have an image predicted may take.
+    """Return the seconds that one attempt to get a prediction may take.
 
     Args:
-        start_timeout_s: What a replica may take to start; an attempt may take twice that, since it queues too.
+        start_timeout_s: Seconds that a replica may take to start; an attempt may take twice that, because it also
+            queues.
     """
     return min(MAX_TIMEOUT_S, max(DeliverySettings().timeout_s, 2 * start_timeout_s))

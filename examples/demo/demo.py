@@ -17,14 +17,14 @@ from pathlib import Path
 HERE = Path("build/demo")
 EAVES = str(Path(sys.executable).with_name("eaves"))
 DIGITS_ACCURACY = 0.95
-"""Images it has not seen, that the digits model must get right; 0.99 is usual."""
+"""Share of unseen images that the digits model must classify correctly; 0.99 is usual."""
 
 
 def main() -> int:
     """Run the flow.
 
     Returns:
-        code: 0; 1: the model is worse than it must be; 66: a path is wrong, and nothing was touched.
+        0; 1 when the model is worse than required; 66 when a path is wrong, and nothing was changed.
     """
     options = parse_arguments()
     started = time.monotonic()
@@ -38,7 +38,7 @@ def main() -> int:
     with (HERE / "eaves.yaml").open("a") as file:
         file.write("sources:\n  - {name: inbox, kind: folder, path: inbox}\n")
     weights = ["--weights", str(options.weights.resolve())] if options.weights else []
-    variants = [] if options.data else ["--no-mirror"]  # a mirrored digit is no digit
+    variants = [] if options.data else ["--no-mirror"]  # a mirrored digit is not a digit
     run = Path(eaves("train", "--arch", options.arch, *weights, *variants))
     eaves("convert", str(run))
     eaves("deploy")
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """What the Makefile passes on."""
+    """Parse the arguments that the Makefile passes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with one subfolder of images per class")
     parser.add_argument("--arch", help="see docs/01-training.md; inception_v3 for your own images, else small_cnn")
@@ -59,7 +59,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def find_problem(options: argparse.Namespace) -> str:
-    """What is wrong with the paths that were given; empty: nothing. Asked before the last demo's files are removed."""
+    """Return the fault of the given paths; empty: none. It runs before the last demo's files are removed."""
     for name, path in (("DATA", options.data), ("WEIGHTS", options.weights)):
         if path is not None and not path.exists():
             return f"{name}={path}: no such file or folder"
@@ -69,7 +69,7 @@ def find_problem(options: argparse.Namespace) -> str:
 
 
 def write_digits(folder: Path) -> Path:
-    """The 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files."""
+    """Write the 1,797 digits of the UCI optical recognition test set, 8x8 grey, as PNG files."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -83,7 +83,7 @@ def write_digits(folder: Path) -> Path:
 
 
 def serve(run: Path) -> dict[str, str]:
-    """Start `eaves up`, drop the run's held-out images into the inbox, wait for as many prediction events, print them.
+    """Start `eaves up`, copy the run's held-out images into the inbox, wait for their prediction events, print them.
 
     Returns:
         File name to true label.
@@ -110,7 +110,7 @@ def serve(run: Path) -> dict[str, str]:
 
 
 def wait_for_predictions(count: int) -> list[dict[str, object]]:
-    """Prediction events, once there are `count` of different subjects."""
+    """Return prediction events when there are `count` of different subjects."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         listing = subprocess.run(
@@ -129,7 +129,7 @@ def wait_for_predictions(count: int) -> list[dict[str, object]]:
 
 
 def print_predictions(predictions: list[dict[str, object]], truth: dict[str, str]) -> None:
-    """A table of prediction events."""
+    """Print a table of prediction events."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -148,7 +148,7 @@ def print_predictions(predictions: list[dict[str, object]], truth: dict[str, str
 
 
 def judge(run: Path, served: dict[str, str], options: argparse.Namespace, seconds: float) -> int:
-    """Say how good the model is on images it has not seen, and whether that is enough."""
+    """Print how good the model is on unseen images, and return whether that is enough."""
     metrics = json.loads((run / "metrics.json").read_text())
     accuracy, (low, high) = metrics["val_accuracy"], metrics["val_accuracy_interval_95"]
     verdict = json.loads((run / "run.json").read_text())["verdict"]
@@ -161,7 +161,7 @@ def judge(run: Path, served: dict[str, str], options: argparse.Namespace, second
 
 
 def eaves(*arguments: str, show: bool = False) -> str:
-    """Run one `eaves` command where the demo lives; its last line of output."""
+    """Run one `eaves` command in the demo's directory, and return its last line of output."""
     print(f"\n$ eaves {' '.join(arguments)}", flush=True)
     done = subprocess.run([EAVES, *arguments], cwd=HERE, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

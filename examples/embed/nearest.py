@@ -1,4 +1,4 @@
-"""For each image the one that looks most like it: `python nearest.py ANSWERS`, of `eaves send IMAGES -o json`."""
+"""Finds each image's most similar image: `python nearest.py ANSWERS`, the output of `eaves send IMAGES -o json`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Frames of a thermal camera, raw 16-bit numbers in hundredths of a kelvin, to a model that takes RGB images.
+"""Handler for frames of a thermal camera, raw 16-bit values in hundredths of a kelvin, and a model for RGB images.
 
-It may import what a function has (numpy, Pillow, `eaves.errors`, `eaves.images`, `eaves.recipe`), nothing else. It is
-called from several threads at once.
+A handler may import only what a function's container image has (numpy, Pillow, `eaves.errors`, `eaves.images`,
+`eaves.recipe`). Several threads call it at the same time.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ content_types = ("application/octet-stream", "application/x-thermal")
 
 
 def preprocess(data: bytes) -> np.ndarray:
-    """One frame to what the graph takes: uint8 (SIDE, SIDE, 3)."""
+    """Convert one frame to the graph's input: uint8 (SIDE, SIDE, 3)."""
     if len(data) != 2 * SIDE * SIDE:
-        raise InputError(f"a frame has {2 * SIDE * SIDE} bytes, not {len(data)}")  # the sender is told, with status 400
+        raise InputError(
+            f"a frame has {2 * SIDE * SIDE} bytes, not {len(data)}"
+        )  # the sender gets this with status 400
     kelvin = np.frombuffer(data, "<u2").reshape(SIDE, SIDE).astype(np.float32)
     warmth = np.clip((kelvin - COLDEST) / (HOTTEST - COLDEST) * 255, 0, 255).astype(np.uint8)
     return np.stack([warmth, np.full_like(warmth, 60), 255 - warmth], axis=2)
 
 
 def postprocess(outputs: dict[str, np.ndarray]) -> dict[str, object]:
-    """The reply's own members; `label` and `confidence` become attributes of the event, to filter by."""
+    """Return the reply's own members; `label` and `confidence` become attributes of the event, for filters."""
     blue, green, red = outputs["probabilities"]
     return {"label": "hot" if red > blue else "cold", "confidence": "high" if max(red, blue) > green else "low"}

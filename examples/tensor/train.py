@@ -1,6 +1,6 @@
-"""A network for windows of air-quality readings > model/air.onnx, model/samples/*.json and model/model.yaml.
+"""Trains a network on windows of air-quality readings; writes model/air.onnx, model/samples/*.json, model/model.yaml.
 
-The readings are made up: CO2 (ppm), fine dust (ug/m3) and temperature over 24 hours, and three kinds of days.
+The readings are synthetic: CO2 (ppm), fine dust (ug/m3) and temperature over 24 hours, for three kinds of days.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import tf2onnx
 HOURS = 24
 LABELS = ("fair", "good", "poor")
 LEVELS = np.array([[800, 25, 21], [450, 8, 20], [1400, 60, 23]])
-"""Of each label, the readings' mean."""
+"""Mean readings of each label."""
 SPREAD = np.array([80, 4, 2])
 
 
 def make_windows(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (count, HOURS, 3) float32 and their labels (count,)."""
+    """Return windows (count, HOURS, 3) float32 and their labels (count,)."""
     truth = random.integers(0, len(LABELS), count)
     day = np.sin(np.arange(HOURS) / HOURS * 2 * np.pi)[:, np.newaxis]
     windows = LEVELS[truth][:, np.newaxis] + SPREAD * (day + random.normal(size=(count, HOURS, 3)))
@@ -32,7 +32,7 @@ def make_windows(count: int, random: np.random.Generator) -> tuple[np.ndarray, n
 
 
 def main() -> None:
-    """Train, write."""
+    """Train the network and write its files."""
     random = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     windows, truth = make_windows(600, random)

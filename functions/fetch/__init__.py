@@ -1,6 +1,6 @@
-"""Data that an event only refers to (`dataref`), fetched so that no event can make us reach elsewhere.
+"""Fetching of data that an event refers to by `dataref`, protected against server-side request forgery.
 
-dataref        fetches it
-url_policy     which URLs and addresses are allowed; pure
-proxy_tunnel   a tunnel through a proxy to an address that was checked here
+dataref        fetches the data
+url_policy     says which URLs and addresses are allowed; pure rules
+proxy_tunnel   opens a tunnel through a proxy to an address that was checked here
 """

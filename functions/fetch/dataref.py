@@ -1,8 +1,9 @@
-"""The claim check: data that an event only refers to (`dataref`), fetched so that no event can make us reach elsewhere.
+"""Fetching of data that an event refers to by `dataref` (claim check), protected against request forgery.
 
-A host's addresses are resolved once and checked, and the connection goes to the checked address itself: a name that
-resolves to another one a moment later gains nothing. Each redirect passes the same checks; bytes and time are bounded.
-Where a proxy leads out, the tunnel through it leads to the checked address too (`functions.fetch.proxy_tunnel`).
+A host's addresses are resolved once and checked, and the connection uses the checked address itself, so a name that
+resolves to another address a moment later has no effect. Each redirect passes the same checks; bytes and time are
+limited. When a proxy is configured, the tunnel through it leads to the checked address too
+(`functions.fetch.proxy_tunnel`).
 
 Source: CloudEvents extension dataref (extensions/dataref.md).
 """
@@ -32,36 +33,36 @@ CHUNK_BYTES = 1 << 16
 LATER = "send again later"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({408, 409, 425, 429})
-"""Of a store's 4xx: what a moment mends."""
+"""A store's 4xx statuses that may succeed on a later attempt."""
 
 Resolve = Callable[[str, int], Sequence[str]]
-"""Addresses of a host, as text."""
+"""Function from host and port to the host's addresses, as text."""
 Take = Callable[[int], None]
-"""Asks for memory."""
+"""Function that reserves memory for a number of bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedData:
-    """What a reference led to."""
+    """The data behind a reference."""
 
     data: bytes
     content_type: str
 
 
 def resolve_host(host: str, port: int) -> list[str]:
-    """The host's addresses, as the system tells them."""
+    """Return the host's addresses from the system's resolver."""
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class DatarefFetcher:
-    """Fetches what events refer to; safe to use from many threads.
+    """Fetches data that events refer to; safe to use from many threads.
 
     Args:
-        reach: What may be fetched.
-        max_bytes: Largest data.
-        timeout_s: Longest time for all of one fetch, its redirects included.
-        resolve: Tells a host's addresses.
-        context: Of TLS; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
+        reach: Policy that says what may be fetched.
+        max_bytes: Maximum size of the data, bytes.
+        timeout_s: Time limit of one fetch including its redirects, seconds.
+        resolve: Returns a host's addresses.
+        context: TLS context; None: the system's trusted authorities, or those that SSL_CERT_FILE names.
         proxies: Proxies of the process, reached without TLS.
     """
 
@@ -83,17 +84,17 @@ class DatarefFetcher:
         self._proxies = proxies
 
     def fetch(self, reference: str, take: Take = lambda size_bytes: None) -> FetchedData:
-        """Get what a dataref refers to.
+        """Fetch the data that a dataref refers to.
 
         Args:
-            reference: The URL.
-            take: Called with each number of bytes before they are kept; what it raises ends the fetch.
+            reference: URL of the data.
+            take: Called with each number of bytes before they are stored; its exceptions end the fetch.
 
         Raises:
-            ClaimError: When it may not be fetched, or isn't there.
-            ClaimTooLargeError: When it is larger than allowed.
+            ClaimError: When the data may not be fetched, or doesn't exist.
+            ClaimTooLargeError: When the data are larger than allowed.
             UnreachableError: When its host can't be reached.
-            DeliveryError: When it doesn't come in time, or its host fails.
+            DeliveryError: When the data don't arrive in time, or their host fails.
         """
         end, url = time.monotonic() + self._timeout_s, reference
         for _ in range(MAX_REDIRECTS + 1):
@@ -104,13 +105,13 @@ class DatarefFetcher:
         raise ClaimError(f"the dataref redirects more than {MAX_REDIRECTS} times")
 
     def _get(self, url: str, end: float, take: Take) -> FetchedData | str:
-        """The data, or where a redirect leads."""
+        """Return the data, or the target of a redirect."""
         parts = self._reach.check_url(url)
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
         with self._connected(host, port, parts.scheme, self._proxies.find(url), end) as sock:
             connection = http.client.HTTPConnection(host, port if port != PORTS[parts.scheme] else None)
             connection.sock = sock
-            connection.auto_open = 0  # it would connect by the name, to an address that nobody checked
+            connection.auto_open = 0  # it would connect by name, to an unchecked address
             try:
                 if isinstance(sock, ssl.SSLSocket):
                     sock.do_handshake()
@@ -125,7 +126,7 @@ class DatarefFetcher:
                 self._left_s(end)
                 what = str(error) or type(error).__name__
                 raise DeliveryError(f"the data of a dataref did not come: {what[:200]}", hint=LATER) from error
-        self._left_s(end)  # a connection that was cut looks as if it had ended
+        self._left_s(end)  # a connection that was cut off looks as if it had ended
         if left:
             raise DeliveryError("the data of a dataref ended early", hint=LATER)
         return found
@@ -138,7 +139,7 @@ class DatarefFetcher:
 
     @contextmanager
     def _connected(self, host: str, port: int, scheme: str, proxy: Proxy | None, end: float) -> Iterator[socket.socket]:
-        """A connection that is cut when time is up, however slowly bytes still come."""
+        """Return a connection that is cut off when time is up, even while bytes still arrive."""
         addresses = self._reach.allowed_addresses(host, self._look_up(host, port, end))
         sock = self._tunnel(host, addresses, port, proxy, end) if proxy else self._connect(host, addresses, port, end)
         timer = _cutting_timer(sock, end)
@@ -153,7 +154,7 @@ class DatarefFetcher:
             sock.close()
 
     def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
-        """TLS, whose handshake is still to come."""
+        """Wrap a socket in TLS; the handshake follows later."""
         if self._context is None:
             self._context = build_tls_context()  # once: it reads every authority's certificate
         try:
@@ -171,9 +172,9 @@ class DatarefFetcher:
         raise UnreachableError(f"the host {host[:80]!r} of a dataref can't be reached: {fault}", hint=LATER) from fault
 
     def _tunnel(self, host: str, addresses: Sequence[IpAddress], port: int, proxy: Proxy, end: float) -> socket.socket:
-        """A connection through a proxy to the first of these addresses that the proxy connects to.
+        """Return a connection through a proxy to the first of these addresses that the proxy connects to.
 
-        The proxy's own address is not checked: whoever runs the function chose it, not the event.
+        The proxy's own address is not checked: the operator of the function chose it, not the event.
         """
         own = [ipaddress.ip_address(text.partition("%")[0]) for text in self._look_up(proxy.host, proxy.port, end)]
         fault: Exception | None = None
@@ -197,7 +198,7 @@ class DatarefFetcher:
         ) from fault
 
     def _look_up(self, host: str, port: int, end: float) -> Sequence[str]:
-        """A look-up that ends in time; the system's own takes as long as it likes."""
+        """Resolve a host within the time limit; the system's own resolver has none."""
         answer: list[Sequence[str]] = []
         fault: list[Exception] = []
 
@@ -225,7 +226,7 @@ class DatarefFetcher:
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
         if (response.length or 0) > self._max_bytes:
             raise too_large
-        whole = io.BytesIO()  # whose value is no second copy
+        whole = io.BytesIO()  # its value is not a second copy
         while chunk := response.read1(CHUNK_BYTES):
             if whole.tell() + len(chunk) > self._max_bytes:
                 raise too_large
@@ -242,7 +243,7 @@ def _follow(url: str, place: str) -> str:
 
 
 def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
-    """A timer, not started yet, that cuts a connection when time is up."""
+    """Return a timer, not started yet, that cuts off a connection when time is up."""
     timer = threading.Timer(max(0.0, end - time.monotonic()), lambda: _cut(sock))
     timer.daemon = True
     return timer
@@ -250,4 +251,4 @@ def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:
 
 def _cut(sock: socket.socket) -> None:
     with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not ssl's own, which changes what another thread reads from
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # ssl's own shutdown changes what another thread reads from

@@ -1,4 +1,4 @@
-"""Which URLs and addresses a function may reach on an event's behalf. Pure rules; `functions.fetch.dataref` fetches.
+"""Policy of the URLs and addresses that a function may reach for an event. `functions.fetch.dataref` fetches.
 
 Source: OWASP Server-Side Request Forgery Prevention; RFC 6890 (special-purpose addresses), RFC 6052 (NAT64).
 """
@@ -16,22 +16,22 @@ PORTS = {"http": 80, "https": 443}
 MAX_URL = 2048
 MAX_HOST = 253
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-"""A name as DNS has it; others make the resolver fail in its own ways. Source: RFC 1035, section 2.3.4."""
+"""Pattern of a DNS name; others make the resolver fail in unexpected ways. Source: RFC 1035, section 2.3.4."""
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
-"""All of IPv6 that is given out; Python calls the rest global too. Source: IANA, IPv6 address space."""
+"""The assigned part of IPv6; Python calls the rest global too. Source: IANA, IPv6 address space."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class UrlPolicy:
-    """What is allowed.
+    """Policy of allowed URLs and addresses.
 
     Args:
-        hosts: `store.example`, `*.store.example`, with a port where it isn't the scheme's own.
-        schemes: Of `http` and `https`.
-        networks: Networks that may be reached though they aren't public, such as `10.0.0.0/8`.
+        hosts: Allowed hosts, `store.example` or `*.store.example`, with a port when it isn't the scheme's default.
+        schemes: Allowed schemes, `http` and `https`.
+        networks: Networks that may be reached although they aren't public, such as `10.0.0.0/8`.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class UrlPolicy:
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
     def check_url(self, url: str) -> SplitResult:
-        """The parts of a URL that may be fetched.
+        """Return the parts of a URL that may be fetched.
 
         Raises:
-            ClaimError: When it may not.
+            ClaimError: When the URL may not be fetched.
         """
         hint = "allow it with dataref_hosts and dataref_schemes, or send the data itself"
         if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or {" ", "\\"} & set(url):
@@ -54,7 +54,7 @@ class UrlPolicy:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
-            raise ClaimError("the dataref is not a URL") from error  # its words quote what may be a password
+            raise ClaimError("the dataref is not a URL") from error  # the error's text may quote a password
         if parts.scheme not in self._schemes:
             raise ClaimError(f"datarefs of the scheme {parts.scheme[:16]!r} are not taken", hint=hint)
         if "@" in parts.netloc:
@@ -65,10 +65,10 @@ class UrlPolicy:
         return parts
 
     def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
-        """Those of a host's addresses that may be reached.
+        """Return those of a host's addresses that may be reached.
 
         Raises:
-            ClaimError: When there is none.
+            ClaimError: When no address may be reached.
         """
         parsed = [ipaddress.ip_address(text.partition("%")[0]) for text in addresses]
         allowed = [address for address in parsed if self._allows(address)]
@@ -80,7 +80,7 @@ class UrlPolicy:
         return allowed
 
     def _allows(self, address: IpAddress) -> bool:
-        """Whether it is public, or in an allowed network. An IPv4 address within an IPv6 one counts as itself."""
+        """Return whether an address is public or in an allowed network; an embedded IPv4 one counts as itself."""
         real = _embedded(address) or address
         if any(real in network for network in self._networks):
             return True
@@ -89,14 +89,14 @@ class UrlPolicy:
 
 
 def is_host(pattern: str) -> bool:
-    """Whether a text can stand in `hosts`."""
+    """Return whether a text is a valid entry of `hosts`."""
     name, colon, port = pattern.partition(":")
     good_port = not colon or (port.isdecimal() and 0 < int(port) < 65536)
     return good_port and _is_name(name.removeprefix("*.").lower())
 
 
 def is_network(text: str) -> bool:
-    """Whether a text can stand in `networks`."""
+    """Return whether a text is a valid entry of `networks`."""
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -115,7 +115,7 @@ def _matches(pattern: str, host: str, port: int, scheme: str) -> bool:
 
 
 def _embedded(address: IpAddress) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for: mapped, compatible, 6to4, or NAT64."""
+    """Return the IPv4 address that an IPv6 address stands for: mapped, compatible, 6to4, or NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):

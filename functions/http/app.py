@@ -1,4 +1,4 @@
-"""The HTTP contract: which request is answered how. `functions.service` does the work."""
+"""The HTTP contract: the response to each request. `functions.service` does the work."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def create_app(
     concurrency: int,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Flask:
-    """The WSGI application of one function.
+    """Create the WSGI application of one function.
 
     Args:
-        model: Loading or loaded.
+        model: The model, loading or loaded.
         settings: The function's settings.
-        concurrency: Predictions at the same time.
+        concurrency: Number of concurrent predictions.
         environ: Environment variables, for the proxies that datarefs are fetched through.
 
     Raises:
-        ConfigError: When datarefs are followed and a proxy can't be used.
+        ConfigError: When datarefs are enabled and a proxy's address is invalid.
     """
     app = Flask("functions", static_folder=None)
     app.url_map.merge_slashes = app.url_map.strict_slashes = False  # redirects, which senders of events don't follow
@@ -102,7 +102,7 @@ def _add_probes(app: Flask, service: Service) -> None:
 
 
 def _describe(service: Service) -> dict[str, Any]:
-    """What this is, for whoever opens it in a browser."""
+    """Return a description of the function for people who open it in a browser."""
     model, settings = service.model, service.settings
     about: dict[str, Any] = {
         "function": settings.name,
@@ -160,13 +160,13 @@ def _count_requests(app: Flask, counted: metrics.Metrics) -> None:
 
 
 def _refuse_browsers() -> None:
-    """A function that listens on loopback is asked by programs of this machine, not by web pages in its browser."""
+    """Refuse web pages: when a function listens on loopback, only programs on this machine may call it."""
     if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
         raise ForbiddenError(reason, hint=HINT)
 
 
 def _refuse_compression() -> None:
-    """Images are compressed already, and a small body must not become a large one."""
+    """Refuse compressed bodies: images are compressed already, and a small body must not become a large one."""
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedContentError(
@@ -179,7 +179,7 @@ def _json(document: Any) -> Response:
 
 
 def _tell(service: Service, event: events.Event | None, duration_s: float) -> None:
-    """Count and log an answer; once it is written, so that nobody waits for it."""
+    """Count and log a response after it is written, so that it doesn't wait for this."""
     service.metrics.observe("request", duration_s)
     duration_ms = round(duration_s * 1000, 1)
     extra = {"function": service.settings.name, "duration_ms": duration_ms}

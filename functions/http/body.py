@@ -1,4 +1,4 @@
-"""The request's body, read in one piece: the server has it whole, and werkzeug would copy it piece by piece."""
+"""Reading of a request's body in one piece: the server has all of it, and werkzeug would copy it in pieces."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 
 def read_body(max_bytes: int) -> bytes:
-    """All of it.
+    """Return the whole body.
 
     Raises:
-        RequestEntityTooLarge: When it is larger; the server refuses most of those before they are read.
+        RequestEntityTooLarge: When it is larger; the server refuses most such bodies before they are read.
     """
     if (request.content_length or 0) > max_bytes:
         raise RequestEntityTooLarge

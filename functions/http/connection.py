@@ -1,4 +1,4 @@
-"""One connection: read within bounds of time and memory, and closed so that its last answer arrives."""
+"""One connection: read within limits of time and memory, and closed so that its last response arrives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from functions.http import problems
 from functions.http.request_parser import Parser
 
 IDLE_S = 120.0
-"""An idle connection is closed after it. Go's clients (Knative's proxies) close theirs after 90 s: the side that knows
-whether it is about to send should be the first. Source: net/http, DefaultTransport.IdleConnTimeout."""
+"""Seconds after which an idle connection is closed. Go's clients (Knative's proxies) close theirs after 90 s: the
+sender should close first, because it knows whether it is about to send. Source: net/http,
+DefaultTransport.IdleConnTimeout."""
 STALLED_S = 2.0
-"""A sender that has been silent for longer makes room for others, and a process that ends doesn't wait for it."""
+"""Seconds of silence after which a sender makes room for others, and a process that ends doesn't wait for it."""
 LINGER_S = 30.0
-"""Longest that what a refused sender still sends is thrown away, so that it reads its answer: closing at once would
-reset the connection under it, and it would take that for an outage and retry. Source: RFC 9112, section 9.6."""
+"""Longest time, seconds, for which further bytes of a refused sender are discarded, so that it reads its response:
+closing at once would reset the connection, and the sender would take that for an outage and retry. Source: RFC 9112,
+section 9.6."""
 
 
 class RequestTimeout(Error):  # type: ignore[misc]  # noqa: N818 - named as waitress names its own
@@ -34,17 +36,17 @@ class RequestTimeout(Error):  # type: ignore[misc]  # noqa: N818 - named as wait
 
 
 class TooMuchAtOnce(Error):  # type: ignore[misc]  # noqa: N818
-    """A body for which there is no memory now."""
+    """A body for which there is no free memory at present."""
 
     code = 429
     reason = "Too Many Requests"
 
 
 class ApplicationResponse(WSGITask):  # type: ignore[misc]
-    """The application's answer."""
+    """The application's response."""
 
     def build_response_header(self) -> bytes:
-        """Once the process ends, close the connection, so that its sender goes elsewhere with the next request."""
+        """Close the connection while the process is ending, so that the next request goes to another replica."""
         if self.channel.server.draining:
             self.request.headers["CONNECTION"] = "close"
         header: bytes = super().build_response_header()
@@ -55,8 +57,11 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
     """A request refused before the application sees it (400, 408, 413, 429, 431), as a problem document."""
 
     def execute(self) -> None:
-        """Answer and close the connection."""
-        error, path = self.request.error, getattr(self.request, "path", "")  # there is none of a head without an end
+        """Send the response and close the connection."""
+        error, path = (
+            self.request.error,
+            getattr(self.request, "path", ""),
+        )  # a request whose headers didn't end has none
         if isinstance(error, TooMuchAtOnce):
             response = problems.error_response(OverloadedError(error.body, hint="send again later"), path=path)
         else:
@@ -72,12 +77,12 @@ class RefusedRequest(ErrorTask):  # type: ignore[misc]
 
 
 class HttpConnection(HTTPChannel):  # type: ignore[misc]
-    """One connection; its methods run in the server's loop unless they say otherwise.
+    """One connection; its methods run in the server's loop unless documented otherwise.
 
     Attributes:
-        heard: When its sender last did anything, by the monotonic clock; waitress's own `last_activity` jumps with the
-            machine's time.
-        refused: Whether it closes with bytes of its sender perhaps still under way.
+        heard: Time of the sender's last activity, by the monotonic clock; waitress's own `last_activity` jumps with the
+            machine's clock.
+        refused: Whether it closes while bytes of its sender may still be in transit.
     """
 
     parser_class = Parser
@@ -95,22 +100,22 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
 
     @property
     def held_bytes(self) -> int:
-        """Memory that its requests take, whole or still arriving."""
+        """Memory that the connection's requests take, complete or still arriving, bytes."""
         return sum(len(one.header_plus) + len(one.body_rcv or b"") for one in self._unanswered())
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of it is in work: closing it loses no request that was accepted."""
+        """Whether no request is in progress, so that closing loses no accepted request."""
         return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
 
     @property
     def busy(self) -> bool:
-        """Whether a request is in work, or moves: a sender or reader that has stalled is not waited for."""
+        """Whether a request is in progress or its bytes move; a stalled sender or reader is not waited for."""
         moving = time.monotonic() - self.heard < STALLED_S
         return bool(self.requests or (moving and (self.total_outbufs_len or self.request is not None)))
 
     def received(self, data: bytes) -> bool:
-        """Take in what has arrived, as far as time and memory for it are left."""
+        """Process received bytes within the limits of time and memory."""
         self.heard = time.monotonic()
         if self._lingers_since is not None:
             return False
@@ -126,12 +131,12 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
         return True
 
     def send_continue(self) -> None:
-        """Ask for the body, unless there is none or it is refused already; waitress would wait for it even so."""
+        """Ask for the body, unless there is none or it is refused already; waitress would ask in any case."""
         if not self.request.completed:
             super().send_continue()
 
     def handle_write(self) -> None:
-        """Send what is left, and close when that was the last; after a refusal, not before its sender has read it."""
+        """Send the rest, and close after the last byte; after a refusal, wait until the sender has read it."""
         unsent = self.total_outbufs_len
         if self.refused and not self.will_close:
             self._flush_exception(self._flush_some_if_lockable)
@@ -143,12 +148,12 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             self.heard = time.monotonic()
 
     def service(self) -> None:
-        """Answer one request, in a thread of its own."""
+        """Answer one request, in a thread of the pool."""
         super().service()
         self.heard = time.monotonic()
 
     def refuse(self, error: Error) -> None:
-        """End the request that is being read with an answer; its body is let go at once."""
+        """Answer the request that is being read with an error; its body is freed at once."""
         with self.requests_lock:
             request, self.request = self.request, None
             if request is None:
@@ -160,21 +165,21 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
                 self.server.add_task(self)
 
     def expire(self, now: float, *, timeout_s: float, min_rate_bytes_s: float) -> None:
-        """End what takes too long.
+        """End requests and responses that take too long.
 
-        A request has the timeout for its first byte to its last, and more for what has arrived at the least rate: a
-        sender that drips is cut as one that stalls is.
+        From its first byte to its last, a request has the timeout, plus time for the bytes that arrived at the minimum
+        rate: a slow sender is cut off like a stalled one.
 
         Args:
-            now: By the monotonic clock.
-            timeout_s: Seconds of silence within a request or an answer that end it.
-            min_rate_bytes_s: Bytes that give a sender one more second.
+            now: Current time of the monotonic clock, seconds.
+            timeout_s: Seconds of silence within a request or a response that end it.
+            min_rate_bytes_s: Bytes that give a sender another second.
 
         Source: Apache's mod_reqtimeout, `body=20,MinRate=500`.
         """
         silent_s = now - self.heard
         if self.requests:
-            self._began = self.heard = now  # we keep it waiting, not it us
+            self._began = self.heard = now  # the server keeps it waiting
         elif self._lingers_since is not None:
             self._close_if(silent_s > STALLED_S or now - self._lingers_since > LINGER_S)
         elif self.total_outbufs_len:
@@ -190,12 +195,12 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             yield self.request
 
     def _close_if(self, due: bool) -> None:
-        """Close at once: waitress's `will_close` waits until the socket takes more, for ever if nobody reads."""
+        """Close at once: waitress's `will_close` would wait until the peer reads, perhaps for ever."""
         if due:
             self.handle_close()
 
     def _linger(self) -> None:
         self.close_when_flushed = False
         self._lingers_since = time.monotonic()
-        with suppress(OSError):  # it has gone; the next read says so
+        with suppress(OSError):  # it is closed already; the next read says so
             self.socket.shutdown(socket.SHUT_WR)

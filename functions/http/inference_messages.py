@@ -1,7 +1,7 @@
-"""The Open Inference Protocol v2's messages: requests of tensors to arrays, arrays to responses. Pure; no Flask.
+"""Messages of the Open Inference Protocol v2: requests to arrays, arrays to responses. Pure; no Flask.
 
-JSON tensors, flat or nested, and the binary extension: JSON of `Inference-Header-Content-Length` bytes, then each
-binary tensor's bytes in order. An element of BYTES in JSON is base64, since an image is no text.
+A message has JSON tensors, flat or nested, or uses the binary extension: JSON of `Inference-Header-Content-Length`
+bytes, then each binary tensor's bytes in order. An element of BYTES in JSON is base64, because an image is not text.
 
 Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md and extension_binary_data.md.
 """
@@ -42,30 +42,32 @@ DATATYPES = {
     "float64": "FP64",
     "object": "BYTES",
 }
-"""The protocol's name of each of numpy's types."""
+"""numpy's types to the protocol's names."""
 MAX_EXAMPLES = 64
-"""Of one request: each takes a turn's time, and the request keeps its place meanwhile."""
+"""Maximum number of examples of one request: each takes the time of a prediction, while the request holds its queue
+slot."""
 MAX_VALUES, MAX_MARKS = 600_000, 250_000
-"""Of one JSON text: commas; brackets and quotes. Parsed, a number takes ten times its bytes, a list of two bytes forty
-times. Two images of Inception V3's size, nested, stay below; a binary tensor knows no such limit."""
+"""Maximum number of commas, and of brackets and quotes, in one JSON text. A parsed number takes ten times its bytes of
+memory, a list of two bytes forty times. Two nested images of Inception V3's size are within the limit; binary tensors
+have no such limit."""
 MAX_ID = 256
 MAX_SIZE = 2**31 - 1
-"""Of one axis. JSON holds numbers of so many digits that Python refuses to print their product."""
+"""Maximum size of one axis. JSON holds numbers with so many digits that Python refuses to print their product."""
 _HEADER_BYTES = 4
 _BINARY = "use the binary extension"
 _KINDS: Mapping[str, set[type]] = {"b": {bool}}
-"""What JSON's values may be, by numpy's kind, where they aren't numbers."""
+"""Types that JSON values may have, by numpy's kind, for kinds that aren't numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferRequest:
-    """A request that was read.
+    """A parsed request.
 
     Attributes:
-        id: The client's own; empty when it gave none.
-        examples: Encoded ones as bytes, or arrays without the batch dimension.
-        outputs: Names of the outputs to answer, in order.
-        binary: Which of them go as bytes after the JSON.
+        id: The client's id of the request; empty when it gave none.
+        examples: Encoded examples as bytes, or arrays without the batch dimension.
+        outputs: Names of the outputs to return, in order.
+        binary: Names of the outputs that are returned as bytes after the JSON.
     """
 
     id: str
@@ -75,16 +77,16 @@ class InferRequest:
 
 
 def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs: Sequence[str]) -> InferRequest:
-    """Read a request.
+    """Parse a request.
 
     Args:
-        body: All of it.
-        json_bytes: How much of it is JSON, as the header says; None: all.
-        spec: The one input: its tensor form; BYTES are taken too.
-        outputs: Names of the outputs there are, in the model's order.
+        body: The whole body.
+        json_bytes: Number of JSON bytes by the header; None: all.
+        spec: Tensor form of the only input; BYTES are accepted too.
+        outputs: Names of all outputs, in the model's order.
 
     Raises:
-        InputError: When it can't be answered; the message says what was expected.
+        InputError: When the request is invalid; the message says what was expected.
     """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise InputError(f"Inference-Header-Content-Length is {json_bytes}, of a body of {len(body)} bytes")
@@ -103,20 +105,20 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
 def build_response(
     request: InferRequest, results: Sequence[Mapping[str, Array]], model: str, version: str
 ) -> tuple[bytes, int | None]:
-    """The answer to a request.
+    """Build the response to a request.
 
     Args:
-        request: What was asked.
-        results: Outputs by name of each example.
-        model: Its name.
-        version: Its version.
+        request: The request.
+        results: Outputs by name for each example.
+        model: Name of the model.
+        version: Version of the model.
 
     Returns:
         body: JSON, then the bytes of binary outputs.
-        json_bytes: How much of it is JSON; None: all.
+        json_bytes: Number of its JSON bytes; None: all.
 
     Raises:
-        TensorError: When the model's answers can't be told in the form that was asked for.
+        TensorError: When the model's outputs can't be represented in the requested form.
     """
     described, parts = [], []
     for name in request.outputs:
@@ -137,7 +139,7 @@ def build_response(
 
 
 def describe_model(spec: TensorSpec) -> dict[str, Any]:
-    """A tensor as the model's metadata name it."""
+    """Return a tensor's description for the model's metadata."""
     return {"name": spec.name, "datatype": DATATYPES[spec.dtype], "shape": list(spec.shape)}
 
 
@@ -168,7 +170,7 @@ def _id(fields: Mapping[str, Any]) -> str:
 
 
 def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Which outputs are asked for, and which of them as bytes."""
+    """Return the requested outputs, and which of them are returned as bytes."""
     entries = fields.get("outputs") or [{"name": name} for name in known]
     if not isinstance(entries, list) or len(entries) > len(known) or not all(isinstance(one, dict) for one in entries):
         raise InputError(f"`outputs` must be a list of objects, of the names {', '.join(known)}")
@@ -224,9 +226,9 @@ def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
 
 
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
-    """Nested or flat numbers as an array of the spec's type; nothing is rounded or wrapped round in between.
+    """Convert nested or flat numbers to an array of the spec's type without rounding or overflow.
 
-    Looked through before numpy sees them: it would give every element the room of the longest string among them.
+    The values are checked before numpy gets them: it would give every element the size of the longest string.
     """
     numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
     if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
@@ -241,7 +243,7 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
 
 
 def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Lists within lists as the shape says, as one; anything else as it is."""
+    """Flatten lists that are nested as the shape says; return other values unchanged."""
     if not (values and isinstance(values[0], list)) or len(values) != shape[0]:
         return values
     for size in shape[1:]:
@@ -252,7 +254,7 @@ def _flatten(values: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
 
 
 def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
-    """BYTES in binary: each element's length, 4 bytes little-endian, and the element."""
+    """Return the elements of binary BYTES: each element's length, 4 bytes little-endian, and the element."""
     position = 0
     for _ in range(count):
         if position + _HEADER_BYTES > len(content):
@@ -281,7 +283,7 @@ def _to_bytes(array: Array) -> bytes:
 
 
 def _number(value: Any) -> Any:
-    """Nine digits bring every float32 back."""
+    """Round a float to nine digits, which restore every float32."""
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2's endpoints, so that clients made for KServe and Triton work unchanged.
+"""Endpoints of the Open Inference Protocol v2, so that clients for KServe and Triton work unchanged.
 
 Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
 """
@@ -21,7 +21,7 @@ PLATFORM = "onnxruntime_onnx"
 
 
 def add_routes(app: Flask, service: Service) -> None:
-    """Add them to an application."""
+    """Add the endpoints to an application."""
     model = "/v2/models/<name>"
     version = f"{model}/versions/<version>"
 
@@ -79,10 +79,10 @@ def add_routes(app: Flask, service: Service) -> None:
 
 
 def _check_name(service: Service, predictor: Predictor, name: str, version: str) -> None:
-    """Whether it is what is asked for: by the function's name or the model's.
+    """Check that the requested model is this one, by the function's name or the model's.
 
     Raises:
-        NotFoundError: When it isn't.
+        NotFoundError: When it is another model or version.
     """
     manifest = predictor.artifact.manifest
     if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):

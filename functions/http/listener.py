@@ -1,7 +1,6 @@
-"""waitress, embedded once: a listening socket whose connections are bounded in time, number and memory.
+"""Embedding of waitress: a listening socket with limits of time, number and memory of its connections.
 
-A function listens with it, and the local platform does. What they do differently is in `ListenerLimits` and in the
-arguments of the listener.
+A function and the local platform use it. `ListenerLimits` and the listener's arguments hold their differences.
 """
 
 from __future__ import annotations
@@ -20,28 +19,28 @@ from functions.http.connection import STALLED_S, HttpConnection, TooMuchAtOnce
 from functions.http.thread_pool import ThreadPool
 
 CONNECTIONS = 256
-"""Most connections at the same time, where nothing else is said."""
+"""Default maximum number of concurrent connections."""
 HEADER_BYTES = 65_536
-"""Largest request header; 431 above."""
+"""Maximum size of a request's header, bytes; larger ones get 431."""
 SWEEP_S = 1.0
-"""How often connections are looked through for what takes too long."""
+"""Interval at which connections are checked for requests that take too long, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerLimits:
-    """The bounds of a listener.
+    """The limits of a listener.
 
     Attributes:
-        max_body_bytes: Largest request body; 413 above.
-        max_buffered_bytes: Memory for all bodies that arrive or wait; 429 beyond it. One of the largest size always
-            fits.
-        read_timeout_s: Seconds that a sender may pause within a request; 408 after them.
-        min_rate_bytes_s: Bytes a second that a sender must keep up on average, beyond its first `read_timeout_s`.
-        threads: Requests that are in work at the same time, beside those of `probe_threads`.
-        connections: Most connections at the same time. A new one closes the one that has been silent for longest, so
-            that no number of slow senders locks a probe out.
-        probe_threads: Threads for GET and for refusals, which must not wait behind work.
-        read_bytes: Bytes that are read at once: the body of a photo in one or two rounds of the loop.
+        max_body_bytes: Maximum size of a request body; larger ones get 413.
+        max_buffered_bytes: Memory for all arriving and waiting bodies; beyond it requests get 429. One body of the
+            maximum size always fits.
+        read_timeout_s: Seconds that a sender may pause within a request before it gets 408.
+        min_rate_bytes_s: Bytes per second that a sender must average after its first `read_timeout_s`.
+        threads: Number of concurrent requests, in addition to those of `probe_threads`.
+        connections: Maximum number of concurrent connections. A new one closes the one with the longest silence, so
+            that slow senders can't lock out a probe.
+        probe_threads: Threads for GET requests and refusals, which must not wait behind other requests.
+        read_bytes: Bytes per read: a photo's body takes one or two rounds of the loop.
     """
 
     max_body_bytes: int
@@ -55,23 +54,23 @@ class ListenerLimits:
 
 
 class Listener(BaseWSGIServer):  # type: ignore[misc]
-    """The listening socket, its connections, the threads behind them. Its loop turns only while `poll` is called.
+    """The listening socket, its connections and their threads. Its loop runs only while `poll` is called.
 
     Args:
-        app: Answers.
-        limits: The bounds.
+        app: WSGI application.
+        limits: Limits of the listener.
         map: File descriptors of the loop; `waitress.wasyncore.close_all` closes them.
-        bound: A socket that is bound already; None binds `host` and `port`.
-        connection: Makes a connection out of what waitress accepts.
-        on_refusal: Called with status and type of an answer that the application didn't make.
+        bound: A socket that is bound already; None: bind `host` and `port`.
+        connection: Makes a connection from a socket that waitress accepted.
+        on_refusal: Called with status and type of a response that the application didn't make.
         where: `host` and `port` to bind.
 
     Attributes:
-        draining: Whether every connection's next answer is its last.
+        draining: Whether every connection's next response is its last.
 
     Raises:
         OSError: When the address can't be listened on.
-        ValueError: When `host` isn't known.
+        ValueError: When `host` can't be resolved.
     """
 
     draining = False
@@ -97,10 +96,10 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         adjustments = Adjustments(
             **where,
             recv_bytes=limits.read_bytes,
-            clear_untrusted_proxy_headers=False,  # nothing here believes any, and it wraps every request
+            clear_untrusted_proxy_headers=False,  # no code here trusts them, and it wraps every request
             max_request_header_size=HEADER_BYTES,
-            max_request_body_size=limits.max_body_bytes + 1,  # the first size that waitress refuses
-            # In memory: a container's root file system is read-only, and sizes are bounded.
+            max_request_body_size=limits.max_body_bytes + 1,  # the smallest size that waitress refuses
+            # Kept in memory: a container's root file system is read-only, and sizes are limited.
             inbuf_overflow=limits.max_body_bytes + 1,
             outbuf_overflow=limits.max_body_bytes + 1,
             ident=None,
@@ -112,7 +111,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         super().__init__(app, map=map, dispatcher=self._threads, adj=adjustments, **given)
 
     def poll(self, timeout_s: float) -> None:
-        """Do one round of the loop, and end what takes too long.
+        """Run one round of the loop, and end requests that take too long.
 
         Args:
             timeout_s: Longest wait for something to do, seconds.
@@ -127,27 +126,27 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
                 )
 
     def connections(self) -> list[HttpConnection]:
-        """Those that are open now."""
+        """Return the open connections."""
         return list(self.active_channels.values())
 
     def add_task(self, task: HttpConnection) -> None:
-        """Hand a connection's next request to a thread."""
+        """Pass a connection's next request to a thread."""
         request = task.requests[0]
         works = request.error is None and request.command not in {"GET", "HEAD"}
         (self._threads if works else self._probe_threads).add_task(task)
 
     def readable(self) -> bool:
-        """Whether to accept one more."""
+        """Return whether another connection may be accepted."""
         return bool(self.accepting and (len(self.active_channels) < self._limits.connections or self._quietest()))
 
     def handle_accept(self) -> None:
-        """Accept one, in the place of the one silent for longest if there are too many."""
+        """Accept a connection; when there are too many, close the one with the longest silence."""
         if len(self.active_channels) >= self._limits.connections and (quietest := self._quietest()):
             quietest.handle_close()
         super().handle_accept()
 
     def has_room(self, asking: HttpConnection) -> bool:
-        """Whether there is memory for what a connection sends; what a stalled sender has sent is let go for it."""
+        """Return whether there is memory for a connection's bytes; bodies of stalled senders are discarded for it."""
         while sum(one.held_bytes for one in self.connections()) > self._room_bytes:
             stalled = self._quietest(silent_s=STALLED_S, holding=True)
             if stalled is None or stalled is asking:
@@ -156,7 +155,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         return True
 
     def stop_listening(self) -> None:
-        """Take in the connections that the kernel has accepted for us, which closing the socket would reset."""
+        """Accept the connections that the kernel has accepted already, because closing the socket would reset them."""
         before = -1
         while len(self._map) > before:
             before = len(self._map)
@@ -165,17 +164,17 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         self.socket.close()
 
     def stop_threads(self, timeout_s: float) -> None:
-        """End those that have nothing to do; others end with the process.
+        """End the idle threads; the others end with the process.
 
         Args:
-            timeout_s: Longest wait for those that are at work, seconds.
+            timeout_s: Longest wait for busy threads, seconds.
         """
         deadline = time.monotonic() + timeout_s
         for threads in (self._threads, self._probe_threads):
             threads.shutdown(cancel_pending=True, timeout=max(0.0, deadline - time.monotonic()))
 
     def _quietest(self, *, silent_s: float = 0.0, holding: bool = False) -> HttpConnection | None:
-        """The connection with nothing in work that has been silent for longest."""
+        """Return the connection with the longest silence among those without a request in progress."""
         latest = time.monotonic() - silent_s
         fitting = [
             one for one in self.connections() if one.idle and one.heard <= latest and (one.held_bytes or not holding)
@@ -183,7 +182,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
         return min(fitting, key=lambda one: one.heard, default=None)
 
     def maintenance(self, now: float) -> None:
-        """Nothing: waitress's own time limits know neither rates nor a clock that jumps."""
+        """Do nothing: waitress's own time limits support neither rates nor a clock that jumps."""
 
 
 class TcpListener(Listener, TcpWSGIServer):  # type: ignore[misc]

@@ -1,19 +1,19 @@
-"""Errors as answers: a status chosen by what the sender should do next, and a small problem document (RFC 9457).
+"""Errors as responses: a status chosen by what the sender should do next, and a problem document (RFC 9457).
 
-    situation                                    status   a broker then
+    situation                                    status   the broker's next step
     not a CloudEvent, missing attributes         400      keeps a dead letter, never retries
-    a content type or batch that isn't taken     415      the same
-    not an image, corrupt                        422      the same
+    a content type or batch that isn't supported 415      the same
+    not an image, or a corrupt one               422      the same
     a dataref that may not be fetched            422      the same
     too many bytes or pixels                     413      the same
     more requests than the queue takes           429      retries, after Retry-After
     a request that doesn't arrive in time        408      retries
-    the same event in work, and it takes long    409      retries
-    a dataref that can't be reached just now     503      retries
+    the same event is processed, and takes long  409      retries
+    a dataref that can't be reached at present   503      retries
     model loading, failed or draining            503      retries
-    our own fault, or the artifact's handler's   500      retries; the log has the traceback under the error id
-    done, the result is the reply                200      takes the CloudEvent
-    done, nothing to say (our own reply types)   202      takes it as delivered; the body is empty
+    a fault of Eaves or the artifact's handler   500      retries; the log has the traceback under the error id
+    success, the result is the reply             200      takes the CloudEvent
+    success without a reply (our reply types)    202      takes it as delivered; the body is empty
 
 Source: knative/specs, specs/eventing/data-plane.md, and eventing's retry table (pkg/kncloudevents/retries.go).
 """
@@ -30,8 +30,8 @@ from eaves.errors import EavesError, HandlerError, OverloadedError
 from eaves.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
-"""Under /v2: KServe's client reads the reason of this type only. Source: open-inference-protocol, the OpenAPI document;
-kserve, inference_client.py."""
+"""Content type of problems under /v2: KServe's client reads the reason only from this type. Source:
+open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
 RETRY_AFTER_S = 1
 _LOOK = "look for the id in the function's log"
 
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 def error_response(error: EavesError, *, path: str = "") -> Response:
-    """The answer to a request that failed for a known reason."""
+    """Build the response to a request that failed for a known reason."""
     if isinstance(error, HandlerError):
         return _answer_handler(error)
     response = _problem(error.http_status, error_type(type(error)), error.message, error.hint, path=path)
@@ -49,7 +49,7 @@ def error_response(error: EavesError, *, path: str = "") -> Response:
 
 
 def http_error_response(error: HTTPException) -> Response:
-    """The answer to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
+    """Build the response to a request that Flask or werkzeug refused (404, 405, 413, ...)."""
     response = _problem(error.code or 500, f"http-{error.code}", error.description or error.name, None)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))  # RFC 9110, section 15.5.6
@@ -57,24 +57,24 @@ def http_error_response(error: HTTPException) -> Response:
 
 
 def refusal_response(status: int, detail: str, *, path: str = "") -> Response:
-    """The answer to a request that the HTTP server refused before Flask saw it."""
+    """Build the response to a request that the HTTP server refused before Flask saw it."""
     return _problem(status, f"http-{status}", detail, None, path=path)
 
 
 def problem_type(response: Response) -> str:
-    """That part of an answer; empty when it is no problem."""
+    """Return the last part of a response's problem type; empty when the response is not a problem."""
     if response.status_code < 400 or response.content_type not in (CONTENT_TYPE, PROTOCOL_CONTENT_TYPE):
         return ""
     return find_kind(parse_problem(response.get_data()))
 
 
 def fault_response(error: Exception, *, hint: str = _LOOK) -> Response:
-    """The answer to our own fault: an id for the sender, the traceback for the log."""
+    """Build the response to an unexpected error: an id for the sender, the traceback for the log."""
     return _problem(500, "internal", f"unexpected error {_log_fault('unexpected error', error)}", hint)
 
 
 def _answer_handler(error: HandlerError) -> Response:
-    """The artifact's handler failed. Its words may hold what was sent, so the sender gets an id for the log only."""
+    """Build the response to a handler's failure, with an id only: its message may hold the request's data."""
     error_id = _log_fault("the artifact's handler failed", error)
     return _problem(error.http_status, "handler", f"the artifact's handler failed, error {error_id}", _LOOK)
 

@@ -1,7 +1,7 @@
-"""What waitress takes for an HTTP request, less what two readers could understand differently.
+"""Stricter HTTP request parsing than waitress's: requests that two parsers could read differently are refused.
 
-waitress joins repeated headers with a comma, of `Content-Length` and `Transfer-Encoding` it silently prefers one, and
-some malformed ones end its loop's callback with a ValueError: the sender gets no answer, the log a traceback.
+waitress joins repeated headers with a comma, and silently prefers one of `Content-Length` and `Transfer-Encoding`. Some
+malformed headers end its loop's callback with a ValueError: the sender gets no response, the log a traceback.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.utilities import BadRequest
 
 MAX_CHUNK_LINE = 4096
-"""Bytes of a chunk's size and extensions, or of a trailer; waitress copies what it has of it with every packet."""
+"""Maximum bytes of a chunk's size and extensions, or of a trailer; waitress copies the bytes so far with every
+packet."""
 FREE_BYTES, MIN_PAYLOAD = 65_536, 0.9
-"""Of a body in chunks, from so many bytes on such a share is payload: 20 MB of single bytes hold the loop for 5 s."""
+"""Minimum share of payload in a chunked body, and the bytes from which it applies: 20 MB in chunks of one byte block
+the loop for 5 s."""
 _ONCE = frozenset((b"content-type", b"content-length", b"transfer-encoding", b"host"))
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]
-    """One request as it arrives.
+    """Parser of one request as it arrives.
 
     Source: RFC 9112, sections 5.2, 6.1 and 6.3; CloudEvents HTTP binding 1.0.2, section 3.1.3.
     """
@@ -28,7 +30,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
     error: Any = None
 
     def received(self, data: bytes) -> int:
-        """As waitress's own, with what chunks cost bounded."""
+        """Parse as waitress does, with limits on the overhead of chunks."""
         consumed: int = super().received(data)
         held = max(len(getattr(self.body_rcv, name, b"")) for name in ("control_line", "trailer"))
         sent = self.body_bytes_received if self.chunked else 0
@@ -43,10 +45,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         self.completed = True
 
     def parse_header(self, header_plus: bytes) -> None:
-        """As waitress's own, more strictly.
+        """Parse the headers as waitress does, but more strictly.
 
         Raises:
-            ParsingError: When the head can't be read, or in more than one way.
+            ParsingError: When the headers are malformed or ambiguous.
         """
         lines = header_plus.split(b"\r\n")[1:]
         names = Counter(line.partition(b":")[0].rstrip(b" \t").lower() for line in lines)
@@ -57,9 +59,9 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
             raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
         try:
             super().parse_header(header_plus)
-        except ValueError as error:  # a URI's brackets, a length of 5,000 digits
+        except ValueError as error:  # brackets of a URI, or a length of 5,000 digits
             raise ParsingError("the head of the request is malformed") from error
-        except TransferEncodingNotImplemented as error:  # not its 501, after which a sender tries again
+        except TransferEncodingNotImplemented as error:  # waitress's 501 would make the sender try again
             raise ParsingError("of all transfer encodings only chunked is taken") from error
         if self.version not in {"1.0", "1.1"}:
             raise ParsingError("the request is not HTTP/1.1 or 1.0")

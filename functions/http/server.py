@@ -1,8 +1,8 @@
-"""A function that serves, and stops so that nothing accepted is lost: waitress in this process.
+"""The function's server: waitress in this process, with a stop that loses no accepted request.
 
-waitress reads requests in one asynchronous loop and hands only whole ones to its threads, so a slow sender holds no
-thread. It runs in one process: no fork after the session exists (a forked session loses its thread pool), nothing
-loaded twice.
+waitress reads requests in one asynchronous loop and passes only whole ones to its threads, so a slow sender blocks no
+thread. It runs in one process: the process never forks after the session exists (a forked session loses its thread
+pool), and nothing is loaded twice.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from functions.metrics import EXTENSION
 from functions.settings import FunctionSettings
 
 SPARE_THREADS = 2
-"""For work that is refused at once; the rest may all be waiting for their turn."""
+"""Threads for requests that are refused at once, while all others may wait for a permit."""
 DRAIN_S = 25.0
-"""Longest wait for answers in flight after SIGTERM; Kubernetes kills 30 s after it by default."""
+"""Longest wait for responses in flight after SIGTERM, seconds; Kubernetes kills 30 s after it by default."""
 QUIET_ROUNDS = 2
-"""Rounds of the loop with nothing in work that end the drain: a single one may end early, with bytes still unread."""
+"""Idle rounds of the loop that end the drain: a single round may end early, with bytes still unread."""
 POLL_S = 1.0
-"""Longest round of the loop."""
+"""Longest round of the loop, seconds."""
 DRAIN_POLL_S = 0.05
 STOP_THREADS_S = 1.0
 
@@ -40,16 +40,16 @@ _log = logging.getLogger("functions")
 
 
 class Server:
-    """One listening function.
+    """The HTTP server of one function.
 
     Args:
-        app: Answers.
+        app: WSGI application.
         settings: The function's settings.
-        concurrency: Predictions at the same time.
-        on_stop: Called once the process is asked to end, while it still answers.
+        concurrency: Number of concurrent predictions.
+        on_stop: Called when the process is asked to end, while it still answers.
 
     Raises:
-        StartError: When it can't listen.
+        StartError: When the address can't be listened on.
     """
 
     def __init__(
@@ -75,21 +75,21 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on."""
+        """The TCP port that the server listens on."""
         return int(self._listener.effective_port)
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then finish what was accepted."""
+        """Serve until SIGTERM or SIGINT, then finish the accepted requests."""
         for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # those that came while the server was made
-        _log.info("listening on %s:%d", self._settings.host, self.port)  # from here on a signal finds its handler
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # signals that came while the server was created
+        _log.info("listening on %s:%d", self._settings.host, self.port)  # from here on signals are handled
         while not self._stopping.is_set():
             self._listener.poll(POLL_S)
         self._listener.draining = True
         self._on_stop()
         deadline = time.monotonic() + DRAIN_S
-        # New connections are still taken meanwhile: a probe is told why this replica isn't ready any more.
+        # New connections are still accepted meanwhile, so that a probe gets the reason why this replica isn't ready.
         self._finish(self._listener.connections(), deadline)
         self._listener.stop_listening()
         self._finish(None, deadline)
@@ -100,7 +100,7 @@ class Server:
         self._listener.pull_trigger()
 
     def _finish(self, connections: Iterable[HttpConnection] | None, deadline: float) -> None:
-        """Answer what has arrived on these (None: on all), whole or still arriving; idle ones aren't waited for."""
+        """Answer all requests on these connections (None: all), including arriving ones; don't wait for idle ones."""
         quiet = 0
         while quiet < QUIET_ROUNDS and time.monotonic() < deadline:
             self._listener.poll(DRAIN_POLL_S)
@@ -109,7 +109,7 @@ class Server:
 
 
 def _count_refusal(app: Flask, status: int, kind: str) -> None:
-    """Count an answer that the application didn't make."""
+    """Count a response that the application didn't make."""
     counted = app.extensions.get(EXTENSION)
     if counted is not None:
         counted.count("eaves_requests_total", kind="refused", status=str(status), problem=kind)

@@ -1,4 +1,4 @@
-"""Threads that answer, made when they are needed: most processes are idle, and each thread costs start and memory."""
+"""Threads for requests, started when needed: most processes are idle, and each thread costs start time and memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from waitress.task import ThreadedTaskDispatcher
 
 
 class ThreadPool(ThreadedTaskDispatcher):  # type: ignore[misc]
-    """At most so many threads, and a queue before them.
+    """A pool with a maximum number of threads and a queue.
 
     Args:
-        most: Threads.
+        most: Maximum number of threads.
     """
 
     def __init__(self, most: int) -> None:
@@ -19,7 +19,7 @@ class ThreadPool(ThreadedTaskDispatcher):  # type: ignore[misc]
         self._most = most
 
     def add_task(self, task: Any) -> None:
-        """Give a task to an idle thread, to a new one, or to the first that ends its own."""
+        """Give a task to an idle thread, to a new one, or to the first that finishes its task."""
         with self.lock:
             self.queue.append(task)
             self.queue_cv.notify()

@@ -1,8 +1,8 @@
-"""The model: loaded, checked, then asked by task.
+"""The served model: loading, checks, and one predictor per task.
 
-model_loading      opened, its golden images replayed, then ready; or failed, with the reason
-predictor          what every task answers to;  tasks: which one serves an artifact
-pipeline           what tasks share: prepare, run the session, say what came out
+model_loading      opens it and replays its golden images; it is then ready, or failed with a reason
+predictor          the Protocol of every task's predictor;  tasks: selects the predictor of an artifact
+pipeline           the steps that tasks share: prepare the input, run the session, present the outputs
 classifier         the task `classify`
 embedder           the task `embed`
 tensor_predictor   the task `tensor`

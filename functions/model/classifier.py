@@ -1,4 +1,4 @@
-"""The task `classify`: from an image to labels with scores."""
+"""The task `classify`: predicts labels with scores for an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from functions.settings import ServeSettings
 
 
 class Classifier(ImagePipeline):
-    """The best labels of an image, each with its score: the probability that the graph has calibrated itself."""
+    """Predictor of an image's best labels, each with its score: the probability as calibrated in the graph."""
 
     reply_type = IMAGE_CLASSIFIED
 
@@ -36,13 +36,13 @@ class Classifier(ImagePipeline):
         self._high_confidence = settings.high_confidence
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
-        """Label, probabilities and logits of one image: encoded, or (H, W, 3) uint8, RGB."""
+        """Return label, probabilities and logits of one image, which is encoded or (H, W, 3) uint8, RGB."""
         outputs = super().run(example)
         label = self._labels[int(np.argmax(outputs["probabilities"]))]
         return {"label": np.array(label, object), **outputs}
 
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Labels from the threshold on; `confidence` tells of the best score even where it is below."""
+        """Return the labels at or above the threshold; `confidence` describes the best score even when it is below."""
         probabilities = outputs["probabilities"]
         order = np.argsort(-probabilities, kind="stable")[: self._top_k]
         scored = [(self._labels[index], round(float(probabilities[index]), 6)) for index in order]

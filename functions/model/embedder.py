@@ -1,4 +1,4 @@
-"""The task `embed`: from an image to the vector that a classifier's head would see of it, for comparing images."""
+"""The task `embed`: predicts an image's feature vector, the input of a classifier's head, for comparing images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from functions.model.predictor import Array
 
 
 class Embedder(ImagePipeline):
-    """The feature vector as it is; whoever compares by cosine divides by its length."""
+    """Predictor of the feature vector without normalisation; divide by its length to compare by cosine."""
 
     reply_type = IMAGE_EMBEDDED
 

@@ -1,4 +1,4 @@
-"""The model while it loads: opened, checked against its golden images, then ready; or failed, with the reason."""
+"""Loading of the model: opened and checked against its golden images, then ready; or failed, with a reason."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _log = logging.getLogger(__name__)
 
 
 class LoadingModel:
-    """Loads in a thread of its own, so that the server's imports and the weights' pages come in at the same time.
+    """A model that loads in its own thread, so that the server's imports and the weights load at the same time.
 
     Args:
         settings: The function's settings.
-        timing: Of this process's start.
+        timing: Times of this process's start.
 
     Attributes:
-        failure: Why it will never be ready; None while loading and when ready.
-        draining: Whether the process is ending: it still answers, but should be sent nothing more.
-        ready_at: When it became ready, Unix time; 0 before.
+        failure: Why the model will never be ready; None while it loads and when it is ready.
+        draining: Whether the process is ending: it still answers, but should get no further requests.
+        ready_at: Time when the model became ready, Unix seconds; 0 before.
     """
 
     def __init__(self, settings: FunctionSettings, timing: StartTiming) -> None:
@@ -45,28 +45,28 @@ class LoadingModel:
         self.ready_at = 0.0
 
     def start(self) -> None:
-        """Begin to load."""
+        """Start to load the model."""
         threading.Thread(target=self._load, name="model", daemon=True).start()
 
     def drain(self) -> None:
-        """Stop being ready."""
+        """Make the readiness probe fail, because the process is ending."""
         self.draining = True
 
     @property
     def ready(self) -> bool:
-        """Whether it is loaded and proven."""
+        """Whether the model is loaded and has passed its golden check."""
         return self._done.is_set() and self.failure is None
 
     @property
     def proven(self) -> Predictor | None:
-        """What answers, also while the process ends; None before, and when it failed."""
+        """The predictor after its golden check, also while the process ends; None before that, and when it failed."""
         return self._predictor if self.ready else None
 
     def require_ready(self) -> Predictor:
-        """What answers.
+        """Return the predictor.
 
         Raises:
-            EavesError: Why it doesn't, not yet, or should be sent nothing more.
+            EavesError: When the model isn't ready yet, has failed, or the process is ending; the message says which.
         """
         if self.draining:
             raise StoppedError("the process is ending", hint="send to another replica")
@@ -76,14 +76,14 @@ class LoadingModel:
 
     @contextmanager
     def use(self, *, wait_s: float = 60.0) -> Iterator[Predictor]:
-        """What answers; waits while it loads: a cold start costs the first sender time, not an error.
+        """Return the predictor; wait while it loads, so that a cold start costs time instead of an error.
 
-        Who comes during the golden check works beside it, and leaves only once it has passed: the check costs the first
-        answer next to nothing, and still nobody is answered by an unproven model.
+        A request that arrives during the golden check runs in parallel, and gets its response only after the check has
+        passed. So the check hardly delays the first response, and no response comes from an unproven model.
 
         Raises:
-            ArtifactError: When it failed.
-            LoadingError: When it doesn't come up in time.
+            ArtifactError: When the model failed to load.
+            LoadingError: When it doesn't become ready in time.
         """
         deadline = time.monotonic() + wait_s
         self._opened.wait(wait_s)
@@ -91,7 +91,7 @@ class LoadingModel:
             raise self._why_not("loading")
         try:
             yield self._predictor
-        finally:  # an error is the sender's or the graph's, and only a proven graph tells which
+        finally:  # an error is the sender's or the graph's fault; only a proven graph tells which
             self._done.wait(max(0.0, deadline - time.monotonic()))
             if not self.ready:
                 raise self._why_not("being checked")
@@ -99,7 +99,7 @@ class LoadingModel:
                 self._timing.log_once("first prediction")
 
     def _why_not(self, state: str) -> EavesError:
-        """An error of its own for each who asks: one raised again would keep every request that it ever met."""
+        """Return a new error for each caller: re-raising one error would keep the frames of every request."""
         if self.failure is not None:
             return copy.copy(self.failure)
         return LoadingError(f"the model is still {state}", hint="send again in a moment")
@@ -113,8 +113,8 @@ class LoadingModel:
             digest = artifact.digest[:12]
             _log.info("ready: artifact %s in %.0f ms", digest, duration_ms, extra={"duration_ms": round(duration_ms)})
         except EavesError as error:
-            # A handler that can't be loaded, or a golden that can't be read, makes an artifact that can't be served:
-            # 503, not the 500 or 4xx of a request, which a broker would take for the end of every image.
+            # A handler that can't be loaded, or a golden case that can't be read, makes an artifact that can't be
+            # served. This is 503, not a request's 500 or 4xx, which would make a broker give up every image.
             served = isinstance(error, ArtifactError)
             self.failure = copy.copy(error) if served else ArtifactError(error.message, hint=error.hint)
             hint = f" (try: {error.hint})" if error.hint else ""

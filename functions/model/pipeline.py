@@ -1,4 +1,4 @@
-"""What every task does with one example: prepare it, run the session, say what came out; where handler.py steps in."""
+"""Steps that tasks share for one example: prepare the input, run the session, present the outputs, call handler.py."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from functions.settings import ServeSettings
 
 
 class Pipeline(ABC):
-    """A predictor but for what differs between tasks; safe to call from many threads.
+    """Base class of the tasks' predictors; safe to call from many threads.
 
     Args:
         artifact: Opened artifact.
-        session: Its session.
-        handler: Its handler; an empty one changes nothing.
+        session: ONNX session of the artifact.
+        handler: Handler of the artifact; an empty one changes nothing.
     """
 
     reply_type: str
@@ -42,14 +42,14 @@ class Pipeline(ABC):
             self.content_types = self._handler.content_types
 
     def accepts(self, content_type: str) -> bool:
-        """What the handler says, else what the task takes."""
+        """Return whether the handler, or without its list the task, accepts a media type."""
         return self._handler.accepts(content_type) if self._handler.content_types else self._takes(content_type)
 
     def predict(self, data: bytes) -> Prediction:
-        """Answer one example as it was sent.
+        """Predict one example from the bytes that were sent.
 
         Raises:
-            InputError: When it can't be read, or the handler blames it.
+            InputError: When the example can't be read, or the handler blames it.
             HandlerError: When the artifact's handler fails.
         """
         timings_ms: dict[str, float] = {}
@@ -68,7 +68,7 @@ class Pipeline(ABC):
         return Prediction(payload=members, attributes=attributes, timings_ms=timings_ms)
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
-        """The graph's outputs of one example: as it is sent, or as a tensor of `input`."""
+        """Return the graph's outputs for one example, given as sent bytes or as a tensor of `input`."""
         tensor = self._tensor(example, {}) if isinstance(example, bytes) else self._example(example)
         outputs = self._session.answer(tensor[np.newaxis])
         return {name: output[0] for name, output in outputs.items()}
@@ -82,10 +82,10 @@ class Pipeline(ABC):
         return tensor
 
     def _example(self, example: Array) -> Array:
-        """One tensor of `input`, which is the graph's own, as the graph takes it.
+        """Return one tensor of `input`, which is the graph's own input, after checking it.
 
         Raises:
-            TensorError: When it doesn't.
+            TensorError: When its shape or dtype is wrong.
         """
         if not self.input.fits(example.shape) or example.dtype != self.input.dtype:
             raise TensorError(
@@ -96,19 +96,19 @@ class Pipeline(ABC):
 
     @abstractmethod
     def _takes(self, content_type: str) -> bool:
-        """Whether the task takes this media type."""
+        """Return whether the task accepts this media type."""
 
     @abstractmethod
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
-        """What was sent to one example in the graph's dtype; adds what each stage took."""
+        """Convert the sent bytes to one example in the graph's dtype; add the time of each stage to `timings_ms`."""
 
     @abstractmethod
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Members of the reply and its extension attributes."""
+        """Return members of the reply and its extension attributes."""
 
 
 class ImagePipeline(Pipeline):
-    """A pipeline that starts with the recipe: encoded images, or pixels of any size, uint8 RGB."""
+    """A pipeline that starts with the recipe: it takes encoded images, or pixels of any size, uint8 RGB."""
 
     content_types: tuple[str, ...] = ("image/*",)
 
@@ -117,13 +117,13 @@ class ImagePipeline(Pipeline):
     ) -> None:
         super().__init__(artifact, session, handler)
         self._max_pixels = settings.max_pixels
-        self._large = threading.Lock()  # large frames take turns: in memory there is one, whatever the concurrency
+        self._large = threading.Lock()  # large frames are decoded one at a time, whatever the concurrency
         self._recipe = artifact.manifest.image_recipe
         if self._handler.preprocess is None:
             self.input = TensorSpec(name="image", dtype="uint8", shape=(-1, -1, -1, 3))
 
     def _takes(self, content_type: str) -> bool:
-        """Any picture; which of them can be decoded, the bytes tell."""
+        """Return whether the type is an image's; decoding the bytes shows whether the format is supported."""
         return content_type.startswith("image/")
 
     def _prepare(self, data: bytes, timings_ms: dict[str, float]) -> Array:
@@ -146,5 +146,5 @@ class ImagePipeline(Pipeline):
 
 
 def elapsed_ms(start: float, end: float) -> float:
-    """Between two readings of `perf_counter`."""
+    """Return the milliseconds between two readings of `perf_counter`."""
     return round((end - start) * 1000, 3)

@@ -1,4 +1,4 @@
-"""What answers: the contract between a task (`classify`, `embed`, `tensor`) and the HTTP side, which knows no task."""
+"""The Protocol between a task (`classify`, `embed`, `tensor`) and the HTTP code, which knows no task."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What a model says of one example.
+    """A model's prediction for one example.
 
     Attributes:
         payload: JSON members of the reply's data that the task makes, such as `predictions`.
-        attributes: Extension attributes of the reply that people filter by; brokers can't filter on data.
-        timings_ms: Milliseconds by stage: `decode`, `preprocess`, `infer`, `postprocess`, as far as there are such.
+        attributes: Extension attributes of the reply for filters; brokers can't filter on data.
+        timings_ms: Milliseconds by stage: `decode`, `preprocess`, `infer`, `postprocess`; only stages that ran.
     """
 
     payload: Mapping[str, Any]
@@ -32,11 +32,11 @@ class Predictor(Protocol):
     """One task of one loaded artifact; safe to call from many threads at once.
 
     Attributes:
-        artifact: What is served.
+        artifact: The served artifact.
         reply_type: Event type of a reply.
-        content_types: What `accepts` takes, for people.
+        content_types: Media types that `accepts` accepts, for people.
         input: One batch of examples as a tensor: `image`, uint8 (n, H, W, 3) of any size, or the graph's own input.
-        outputs: What `run` answers, in this order.
+        outputs: Outputs of `run`, in this order.
     """
 
     artifact: Artifact
@@ -46,26 +46,26 @@ class Predictor(Protocol):
     outputs: tuple[TensorSpec, ...]
 
     def accepts(self, content_type: str) -> bool:
-        """Whether data of this media type (lower case, without parameters) can be predicted."""
+        """Return whether data of this media type (lower case, without parameters) can be predicted."""
 
     def predict(self, data: bytes) -> Prediction:
-        """Answer one example as it was sent.
+        """Predict one example from the bytes that were sent.
 
         Raises:
-            InputError: What was sent is to blame.
-            HandlerError: The artifact's handler.py is.
+            InputError: When the sent data are at fault.
+            HandlerError: When the artifact's handler.py is at fault.
         """
 
     def run(self, example: bytes | Array) -> Mapping[str, Array]:
-        """The graph's outputs of one example, for clients that speak in tensors.
+        """Return the graph's outputs for one example, for clients that use tensors.
 
         Args:
-            example: Encoded bytes as `predict` takes them, or one example of `input`, without the batch dimension.
+            example: Encoded bytes as for `predict`, or one example of `input`, without the batch dimension.
 
         Returns:
-            outputs: By name, without the batch dimension; more than the graph's where the task names some.
+            Outputs by name, without the batch dimension; some tasks add outputs to the graph's.
 
         Raises:
-            InputError: As `predict`.
-            HandlerError: As `predict`.
+            InputError: When the sent data are at fault.
+            HandlerError: When the artifact's handler.py is at fault.
         """

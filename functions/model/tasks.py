@@ -1,4 +1,4 @@
-"""Which predictor serves an artifact: the manifest's task says it."""
+"""Selection of the predictor by the task in an artifact's manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_predictor(artifact: Artifact, session: Session, settings: ServeSettings, handler: Handler) -> Predictor:
-    """The predictor of an artifact's task; only its own module is imported, since each costs every start."""
+    """Open the predictor of an artifact's task; only its module is imported, because each import delays every start."""
     if artifact.manifest.task == TENSOR:
         from functions.model.tensor_predictor import TensorPredictor
 

@@ -1,6 +1,6 @@
-"""The task `tensor`: numbers in, numbers out, for models that are not about images: a window of sensor readings, say.
+"""The task `tensor`: predicts numbers from numbers, for models that take no images, such as windows of sensor readings.
 
-`eaves.inference.json_tensor` says how they are sent.
+`eaves.inference.json_tensor` defines the form of the input.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functions.model.predictor import Array
 
 
 class TensorPredictor(Pipeline):
-    """Every output of the graph by name; the best label where the artifact has labels."""
+    """Predictor of every output of the graph by name, and of the best label when the artifact has labels."""
 
     reply_type = TENSOR_PREDICTED
     content_types: tuple[str, ...] = ("application/json",)
@@ -46,7 +46,7 @@ class TensorPredictor(Pipeline):
     def _present(self, outputs: Mapping[str, Array]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         try:
             members: dict[str, Any] = {"outputs": {name: json_values.numbers(value) for name, value in outputs.items()}}
-        except ValueError as error:  # a logarithm of what is negative, say: the next replica would say the same
+        except ValueError as error:  # such as a logarithm of a negative number: every replica would fail alike
             raise TensorError(f"the model's answer to these values can't be told: {error}") from error
         if not self._scores:
             return members, {}

@@ -1,1 +1,1 @@
-"""One exported model behind other people's servers, each as its documentation says: for `bench.function.others`."""
+"""The same exported model behind other servers, each set up as its documentation says, for `bench.function.others`."""

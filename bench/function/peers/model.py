@@ -1,4 +1,4 @@
-"""What every peer serves: the exported model, decoded for by Pillow, in onnxruntime's own defaults."""
+"""The model that every peer serves: the exported model with Pillow's decoder and onnxruntime's defaults."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 class Model:
-    """The model in MODEL."""
+    """The model in the file that the variable MODEL names."""
 
     def __init__(self):
         self.session = onnxruntime.InferenceSession(os.environ["MODEL"], providers=["CPUExecutionProvider"])

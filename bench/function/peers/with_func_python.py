@@ -1,4 +1,4 @@
-"""func-python, what Knative's `func` puts around a Python function."""
+"""func-python as a peer: the runtime of Knative's `func` for Python functions."""
 
 import json
 

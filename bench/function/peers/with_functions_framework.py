@@ -1,4 +1,4 @@
-"""functions-framework: `functions-framework --target predict --source FILE`."""
+"""functions-framework as a peer: `functions-framework --target predict --source FILE`."""
 
 import functions_framework
 from model import Model

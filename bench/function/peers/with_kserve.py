@@ -1,4 +1,4 @@
-"""KServe's Python server, protocol v1."""
+"""KServe's Python server as a peer, with protocol v1."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""The SavedModel itself behind Flask and waitress."""
+"""The SavedModel as a peer, behind Flask and waitress."""
 
 import io
 import os

@@ -1,1 +1,1 @@
-"""What a run is made of: processes that are killed, a camera, the place where cloud-only's predictions arrive."""
+"""Parts of a run: processes that are killed, a camera, and the collector of cloud-only predictions."""

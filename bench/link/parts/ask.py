@@ -1,7 +1,7 @@
-"""Asks a function for a prediction whenever a line comes: `python -m bench.link.parts.ask PORT`.
+"""Client that asks a function for a prediction for each input line: `python -m bench.link.parts.ask PORT`.
 
-The first line is the image, as hexadecimal digits. For each further line it prints the seconds that the answer took,
-or null when there was no prediction.
+The first line is the image, as hexadecimal digits. For each further line it prints the seconds of the response, or null
+when there was no prediction.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException
 
 
 def ask(port: int, image: bytes) -> float | None:
-    """Seconds that a prediction took; None: there was none."""
+    """Return the seconds of a prediction; None when there was none."""
     start = time.monotonic()
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     try:

@@ -1,4 +1,4 @@
-"""A camera: a photo a second into the folder that an agent watches, each under a name of its own."""
+"""A camera: writes one photo per second into the directory that an agent watches, each with a unique name."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Camera:
-    """Writes photos in time, whatever becomes of them.
+    """Writes photos at fixed times, independent of their processing.
 
     Attributes:
-        inbox: The folder that the agent watches.
-        photos: Bytes of the photos, taken in turn.
-        every_s: Seconds from one to the next.
-        prefix: What their names begin with.
-        taken: Name to when it was complete in the folder, Unix seconds.
-        sizes: Name to its bytes.
+        inbox: Directory that the agent watches.
+        photos: Bytes of the photos, used in turn.
+        every_s: Seconds between two photos.
+        prefix: Prefix of their names.
+        taken: Name to the time when the photo was complete in the directory, Unix seconds.
+        sizes: Name to the photo's bytes.
     """
 
     inbox: Path
@@ -34,9 +34,9 @@ class Camera:
         """Take photos.
 
         Args:
-            start: When the first is due, `time.monotonic()`.
-            seconds: For how long.
-            stop: Ends it before.
+            start: Time of the first photo, by `time.monotonic()`.
+            seconds: Duration.
+            stop: Event that ends it earlier.
         """
         for number, photo in enumerate(itertools.cycle(self.photos)):
             due = start + number * self.every_s
@@ -45,14 +45,14 @@ class Camera:
             self.take(f"{self.prefix}-{number:06d}", photo)
 
     def take(self, stem: str, photo: bytes) -> str:
-        """Write one photo, whole at once.
+        """Write one photo atomically.
 
         Args:
-            stem: Its file's name without the suffix.
-            photo: JPEG or PNG.
+            stem: Name of its file without the suffix.
+            photo: Content, JPEG or PNG.
 
         Returns:
-            name: Its file's name.
+            Name of its file.
         """
         name = f"{stem}.png" if photo.startswith(b"\x89PNG") else f"{stem}.jpg"
         hidden = self.inbox / f".{name}"

@@ -1,6 +1,6 @@
-"""Where an edge that lets the cloud predict gets its predictions: a small HTTP server in a process of its own.
+"""Collector of predictions at an edge that lets the cloud predict: a small HTTP server in its own process.
 
-`python -m bench.link.parts.collector PORT FILE` appends a line for each event: when it came, its subject and its id.
+`python -m bench.link.parts.collector PORT FILE` appends a line for each event: time of arrival, subject and id.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 
 def main() -> None:
-    """Serve until it is ended."""
+    """Serve until the process is ended."""
     port, file = int(sys.argv[1]), Path(sys.argv[2])
     with file.open("a", buffering=1) as stream:
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def read(file: Path) -> list[tuple[float, str, str]]:
-    """When each event came, its subject and its id."""
+    """Return time of arrival, subject and id of each event."""
     lines = file.read_text().splitlines() if file.exists() else []
     parts = [line.split("\t") for line in lines]
     return [(float(one[0]), one[1], one[2]) for one in parts if len(one) == 3]

@@ -1,4 +1,4 @@
-"""What the two ends know each other by: the receiver's certificate, and the site's token."""
+"""Credentials of both ends of the link: the receiver's certificate, and the site's token."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Folders.
+    """Directories with credentials.
 
     Attributes:
-        edge: The relay's and the agent's: `token`, `ca.crt`.
-        cloud: The receiver's: `tls.crt`, `tls.key`.
-        sites: One file a site, with its token.
+        edge: Directory of the relay and the agent: `token`, `ca.crt`.
+        cloud: Directory of the receiver: `tls.crt`, `tls.key`.
+        sites: Directory with one file per site, which holds its token.
     """
 
     edge: Path
@@ -29,12 +29,12 @@ class Credentials:
 
 
 def make_credentials(folder: Path, site: str, hosts: tuple[str, ...]) -> Credentials:
-    """Write them.
+    """Write the credentials.
 
     Args:
-        folder: Where the three folders are made.
-        site: The site's name.
-        hosts: Addresses that the certificate is for.
+        folder: Directory in which the three directories are made.
+        site: Name of the site.
+        hosts: Addresses that the certificate is valid for.
     """
     made = Credentials(edge=folder / "edge", cloud=folder / "cloud", sites=folder / "sites")
     for one in (made.edge, made.cloud, made.sites):

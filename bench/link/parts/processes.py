@@ -1,4 +1,4 @@
-"""Processes that are killed with SIGKILL and started again, as a node that fails does it to them."""
+"""Processes that are killed with SIGKILL and restarted, like those of a failing node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESTART_S = 1.0
-"""From the kill to the next start: what a supervisor takes to notice."""
+"""Seconds from a kill to the restart: the time that a supervisor takes to notice."""
 
 
 @dataclass(slots=True)
@@ -22,11 +22,11 @@ class Part:
     """One process of an arm.
 
     Attributes:
-        name: Of its log and in results.
-        command: What starts it.
-        environ: All of its environment.
-        log: Where its output goes.
-        port: TCP port that it listens on once it works.
+        name: Name for its log and in results.
+        command: Command that starts it.
+        environ: Complete environment of the process.
+        log: File for its output.
+        port: TCP port that it listens on when it works.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Part:
     process: subprocess.Popen[bytes] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     ended: int = 0
-    """How often it was found ended without having been killed."""
+    """How often the process was found to have ended without a kill."""
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
@@ -52,10 +52,10 @@ class Part:
             )
 
     def wait_ready(self, timeout_s: float = 60) -> None:
-        """Wait until it works.
+        """Wait until the process works.
 
         Raises:
-            TimeoutError: With the end of its log.
+            TimeoutError: When it takes too long; the message has the end of its log.
         """
         deadline = time.monotonic() + timeout_s
         while not self.listens():
@@ -64,11 +64,11 @@ class Part:
             time.sleep(0.05)
 
     def has_ended(self) -> bool:
-        """Whether it has ended by itself."""
+        """Return whether the process has ended by itself."""
         return self.process is not None and self.process.poll() is not None
 
     def listens(self) -> bool:
-        """Whether something listens on its port in its network namespace. Source: proc_pid_net(5), state 0A."""
+        """Return whether a process listens on its port in its network namespace. Source: proc_pid_net(5), state 0A."""
         if self.process is None:
             return False
         lines: list[str] = []
@@ -79,14 +79,14 @@ class Part:
         return any(words[1].endswith(f":{self.port:04X}") and words[3] == "0A" for words in found if len(words) > 3)
 
     def kill(self) -> None:
-        """Kill it and start it again after `RESTART_S`."""
+        """Kill the process and restart it after `RESTART_S`."""
         with self.lock:
             self.end(signal.SIGKILL)
             time.sleep(RESTART_S)
             self.start()
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it for good."""
+        """Stop the process for good."""
         if self.process is None:
             return
         if self.process.poll() is not None:
@@ -101,7 +101,7 @@ class Part:
         self.process = None
 
     def look(self) -> None:
-        """Start it again when it has ended by itself."""
+        """Restart the process when it has ended by itself."""
         with self.lock:
             if self.process is not None and self.process.poll() is not None:
                 self.ended += 1
@@ -109,33 +109,33 @@ class Part:
 
 
 def plan_kills(roles: Sequence[str], *, seconds: float, mean_s: float, seed: int) -> list[tuple[float, str]]:
-    """When which role is killed: runs of the same length have the same number of kills, and each role the same share.
+    """Plan the kills: runs of the same length have the same number of kills, and each role has the same share.
 
-    The run is divided into equal spans, each with one kill at a random moment; the roles take turns in random order.
+    The run is divided into equal spans, each with one kill at a random moment; the roles alternate in random order.
 
     Args:
-        roles: What may be killed.
-        seconds: Of the run.
-        mean_s: Mean seconds between two kills that is aimed at; the number of kills is a multiple of the roles.
-        seed: Of moments and order.
+        roles: Roles that may be killed.
+        seconds: Length of the run.
+        mean_s: Intended mean seconds between two kills; the number of kills is a multiple of the number of roles.
+        seed: Seed of moments and order.
 
     Returns:
-        kills: Seconds from the start, and the role; by time.
+        Seconds from the start, and the role; sorted by time.
     """
     draw = random.Random(seed)
     rounds = max(1, round(seconds / mean_s / len(roles)))
     turns = [role for _ in range(rounds) for role in draw.sample(sorted(roles), len(roles))]
     span_s = seconds / len(turns)
-    # The last tenth of a span stays free, so that a kill is over before the run is, or the next span begins.
+    # The last tenth of a span has no kill, so that a restart completes before the run ends or the next span begins.
     return [(span_s * (number + draw.uniform(0, 0.9)), role) for number, role in enumerate(turns)]
 
 
 class Killer:
-    """Kills parts as planned.
+    """Kills parts according to a plan.
 
     Args:
-        parts: Role to the parts that play it, which are killed together, one in each arm.
-        plan: Seconds from the start and the role, by time.
+        parts: Role to the parts with that role, which are killed together, one in each arm.
+        plan: Seconds from the start and the role, sorted by time.
     """
 
     def __init__(self, parts: Mapping[str, Sequence[Part]], plan: Sequence[tuple[float, str]]) -> None:
@@ -146,11 +146,11 @@ class Killer:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Kill no more."""
+        """Stop killing."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -171,6 +171,6 @@ class Killer:
 
 
 def build_environ(**values: str) -> dict[str, str]:
-    """An environment with nothing of this process but where programs are."""
+    """Return an environment that inherits nothing but the paths of programs."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     return {**kept, "PYTHONPATH": str(Path(__file__).parents[3]), **values}

@@ -1,7 +1,7 @@
-"""What a node does for an update: fetch a container image into its own store, again and again until it is there.
+"""The download of an update as a node does it: pulls a container image into its own store, and retries until complete.
 
-`python -m bench.link.parts.pull REFERENCE LAYOUT` prints JSON lines: `t`, Unix seconds; `bytes`, of layers that have
-arrived; `event`, one of `progress`, `waiting`, `failed`, `done`.
+`python -m bench.link.parts.pull REFERENCE LAYOUT` prints JSON lines with `t`, Unix seconds; `bytes`, bytes of layers
+that have arrived; `event`, one of `progress`, `waiting`, `failed`, `done`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from eaves.oci.registry.transport import Access
 from eaves.oci.store.layout import create_layout
 
 AGAIN_S = 5.0
-"""Until a pull that was given up is tried again, as a node's back-off has it."""
+"""Seconds until a failed pull is retried, as a node's back-off does."""
 
 
 def main() -> None:
-    """Fetch it."""
+    """Pull the container image."""
     reference, layout = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2]))
     lock, counts = threading.Lock(), {"bytes": 0}
 

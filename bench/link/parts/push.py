@@ -1,4 +1,4 @@
-"""Puts what a layout holds under `new` at a registry: `python -m bench.link.parts.push LAYOUT REFERENCE`."""
+"""Pushes the entry `new` of a layout to a registry: `python -m bench.link.parts.push LAYOUT REFERENCE`."""
 
 from __future__ import annotations
 

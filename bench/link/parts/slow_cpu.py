@@ -1,4 +1,4 @@
-"""A share of a processor for one process, so that it is as slow as a smaller machine; needs root and a cpu cgroup."""
+"""Limit of one process to a share of a CPU, so that it is as slow as a smaller machine; needs root and a cpu cgroup."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 PERIOD_US = 20_000
-"""Short, so that a process that has used its share waits for milliseconds and not for tenths of a second."""
+"""Period of the quota, microseconds: short, so that a process that has used its share waits milliseconds only."""
 
 
 @contextmanager
 def slowed(pid: int, share: float, root: Path = ROOT) -> Iterator[bool]:
-    """Give a process this share of one processor for a while.
+    """Limit a process to this share of one CPU during the block.
 
     Args:
-        pid: The process.
+        pid: Id of the process.
         share: The share of one processor that it may use, 0 to 1.
-        root: Where cgroups are mounted.
+        root: Directory where cgroups are mounted.
 
     Yields:
-        slowed: False where this user can't do it, and nothing was changed.
+        False when this user may not do it, and nothing was changed.
     """
     old = (root / "cpu").is_dir()  # cgroup v1
     group = (root / "cpu" if old else root) / f"eaves-experiment-{pid}"

@@ -1,1 +1,1 @@
-"""Figures of the experiment as SVG, written by hand: no library draws them."""
+"""Figures of the experiment as SVG, written without a plotting library."""

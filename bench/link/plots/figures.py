@@ -20,13 +20,13 @@ AWAY = {"down": "#fecaca", "silent": "#ddd6fe"}
 
 
 def seconds_axis(title: str, low: float, high: float) -> Axis:
-    """A logarithmic axis of seconds."""
+    """Return a logarithmic axis of seconds."""
     ticks = [tick for tick in SECONDS if low <= tick[0] <= high]
     return Axis(title=title, low=low, high=high, ticks=ticks, log=True)
 
 
 def draw_links(results: Sequence[Result]) -> str:
-    """For each link: how long half, 95 and 99 of 100 photos waited for their prediction, by both arms."""
+    """Draw, for each link and arm, the time within which 50, 95 and 99 % of the photos got their prediction."""
     rows = {result["link"]: {arm: summarise(result["arms"][arm]) for arm, _, _ in ARMS} for result in results}
     worst = max((row.p99_s for arms in rows.values() for row in arms.values() if row.p99_s < 1e9), default=10.0)
     high = next(value for value, _ in (*SECONDS, (1e9, "")) if value > worst * 1.05)
@@ -90,7 +90,7 @@ def _describe(rows: Mapping[str, Mapping[str, Row]]) -> str:
 
 
 def draw_course(result: Result) -> str:
-    """One link: what each photo waited, over the run."""
+    """Draw the waiting time of each photo over the run on one link."""
     minutes = result["seconds"] / 60
     step = next(one for one in (0.5, 1, 2, 5, 10) if minutes / one <= 9)
     ticks = [(one * step, f"{one * step:g}") for one in range(int(minutes / step) + 1)]
@@ -136,11 +136,11 @@ SIZE_COLOURS = ("#f0a04b", "#dd6b20", "#a83a0c", "#5c1d06")
 
 
 def draw_crossover(result: Result, slow_over_s: float | None) -> str:
-    """Plot what the link adds to a prediction: by so much the cloud must predict faster for cloud-only to win.
+    """Draw the time that the link adds: cloud-only wins when the cloud predicts faster by more than that.
 
     Args:
         result: Measured points.
-        slow_over_s: How much longer a slow edge takes than the cloud, as a level line; None: no line.
+        slow_over_s: Seconds that a slow edge takes longer than the cloud, drawn as a level line; None: no line.
     """
     points = [point for point in result["points"] if point["edge_s"] and point["cloud_s"]]
     sizes = sorted({point["size_bytes"] for point in points})
@@ -187,7 +187,7 @@ def _size(size: float) -> str:
 
 
 def draw_update(results: Sequence[Result]) -> str:
-    """How much of an update has arrived, with the cuts; below, what the function took meanwhile."""
+    """Draw how much of an update has arrived, with the cuts; below, the function's response times."""
     parts: list[str] = []
     width, gap = 360, 96
     for number, result in enumerate(results):

@@ -1,4 +1,4 @@
-"""The tables of docs/18-link-experiment.md, written between its markers."""
+"""Tables of docs/18-link-experiment.md, written between its markers."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from bench.link.transfer import transfer_s
 DOCS = Path("docs")
 PAGE = DOCS / "18-link-experiment.md"
 COURSE = "down"
-"""The link whose course is drawn."""
+"""Name of the link whose course is drawn."""
 ARMS = {"edge": "edge", "cloud": "cloud-only"}
 
 
 def write_page(here: Path) -> list[Path]:
-    """Draw every figure and write every table of which there are results.
+    """Draw every figure and write every table for which there are results.
 
     Args:
-        here: Where the results are.
+        here: Directory of the results.
 
     Returns:
-        written: Files that were written.
+        Paths of the written files.
     """
     links = _load(here, [f"link-{one.name}" for one in conditions.CONDITIONS])
     updates = _load(here, ["update-head", "update-full"])
@@ -116,7 +116,7 @@ def _links(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _kills(results: Sequence[Mapping[str, Any]]) -> str:
-    """What a kill costs the edge's arm, by what was killed."""
+    """Return the table of what a kill costs the edge arm, by role."""
     found = [one for result in results for one in find_outages(_edge_images(result), result["kills"])]
     rows = []
     for role in sorted({one.role for one in found}):
@@ -130,7 +130,7 @@ def _kills(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _undisturbed(results: Sequence[Mapping[str, Any]]) -> str:
-    """The edge's arm without the photos that a kill held up."""
+    """Return the table of the edge arm without photos that a kill delayed."""
     rows = []
     for result in results:
         kills, images = result["kills"], _edge_images(result)
@@ -187,7 +187,7 @@ def _audit(found: Mapping[str, Any] | None) -> str:
 
 
 def _slow_over_s(result: Mapping[str, Any]) -> float | None:
-    """How much longer an edge with a share of a processor takes than this cloud, for the smallest photos."""
+    """Return the seconds that an edge with a share of a CPU takes longer than this cloud, for the smallest photos."""
     if not result["slow"]:
         return None
     size, seconds = min(result["slow"])
@@ -211,7 +211,7 @@ def _points(result: Mapping[str, Any]) -> str:
 
 
 def _break_even(result: Mapping[str, Any]) -> str:
-    """How much longer an edge may take than the cloud before cloud-only is faster."""
+    """Return the table of how much longer an edge may take than the cloud before cloud-only is faster."""
     round_trip_s = 2 * result["delay_ms"] / 1000
     sizes = (20_000, 64_000, 250_000, 1_000_000, 4_000_000)
     rows = [

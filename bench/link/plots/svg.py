@@ -1,4 +1,4 @@
-"""A chart as SVG: axes with ticks, lines, points, bands and a legend, on a white ground."""
+"""A chart as SVG: axes with ticks, lines, points, bands and a legend, on a white background."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from html import escape
 
 FONT = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 EDGE, CLOUD, GREY, DARK = "#15803d", "#c2410c", "#64748b", "#0f172a"
-"""Colours: the edge, cloud-only, what stands aside, text. They differ in lightness too, for eyes that see no hue."""
+"""Colours: the edge, cloud-only, additional elements, text. They also differ in lightness, for colour-blind readers."""
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 74, 20, 64, 56
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One axis.
+    """One axis of a chart.
 
     Attributes:
-        title: What it shows, with its unit.
-        low: Its lower end.
-        high: Its upper end.
+        title: Quantity on the axis, with its unit.
+        low: Lower end of the axis.
+        high: Upper end of the axis.
         ticks: Value and text of each tick.
         log: Whether it is logarithmic.
     """
@@ -32,7 +32,7 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 at the lower end and 1 at the upper one; clamped."""
+        """Return the position of a value, 0 at the lower end and 1 at the upper one; clamped."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         at = math.log(max(value, 1e-12)) if self.log else value
         return min(1.0, max(0.0, (at - low) / (high - low)))
@@ -44,11 +44,11 @@ class Chart:
 
     Attributes:
         x: The horizontal axis.
-        y: The vertical one.
+        y: The vertical axis.
         left: Left end of its frame in the figure, pixels.
-        top: Upper end.
-        width: Of the frame.
-        height: Of the frame.
+        top: Upper end of its frame in the figure, pixels.
+        width: Width of the frame, pixels.
+        height: Height of the frame, pixels.
     """
 
     x: Axis
@@ -60,7 +60,7 @@ class Chart:
     parts: list[str] = field(default_factory=list)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point lies in the figure."""
+        """Return the position of a point in the figure."""
         return self.left + self.x.share(x) * self.width, self.top + (1 - self.y.share(y)) * self.height
 
     def axes(self, *, x_texts: bool = True) -> None:
@@ -83,7 +83,7 @@ class Chart:
         self.parts.append(text_at(self.left - 56, middle, self.y.title, size=13, anchor="middle", more=turned))
 
     def band(self, start: float, end: float, colour: str = "#fde68a", text: str = "") -> None:
-        """Shade a stretch of the horizontal axis."""
+        """Shade a range of the horizontal axis."""
         left, _ = self.at(start, self.y.low)
         right, _ = self.at(end, self.y.low)
         width = max(1.0, right - left)
@@ -95,7 +95,7 @@ class Chart:
             self.parts.append(text_at((left + right) / 2, self.top + 15, text, size=12, anchor="middle", colour=GREY))
 
     def line(self, points: Sequence[tuple[float, float]], colour: str, *, width: float = 2.2, dash: str = "") -> None:
-        """Join points."""
+        """Draw a line through points."""
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.at(*point) for point in points))
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(
@@ -112,14 +112,14 @@ class Chart:
         )
 
     def mark(self, x: float) -> None:
-        """Draw a small triangle below the horizontal axis's line, pointing at it."""
+        """Draw a small triangle below the horizontal axis that points at it."""
         left, _ = self.at(x, self.y.low)
         self.parts.append(_triangle(left, self.top + self.height))
 
     def note(
         self, x: float, y: float, text: str, colour: str, *, anchor: str = "start", dx: float = 6, dy: float = 4
     ) -> None:
-        """Write beside a point."""
+        """Write text beside a point."""
         left, top = self.at(x, y)
         halo = ' paint-order="stroke" stroke="#ffffff" stroke-width="5" stroke-linejoin="round"'
         self.parts.append(text_at(left + dx, top + dy, text, size=12, anchor=anchor, colour=colour, more=halo))
@@ -136,7 +136,7 @@ def text_at(
     weight: int = 400,
     more: str = "",
 ) -> str:
-    """A line of text."""
+    """Return a line of text."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{colour}"'
         f' font-weight="{weight}"{more}>{escape(text)}</text>'
@@ -144,7 +144,7 @@ def text_at(
 
 
 def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
-    """Entries side by side: text, colour, and `line`, `dash`, `dot`, `ring`, `band` or `mark`."""
+    """Return a legend of entries side by side: text, colour, and `line`, `dash`, `dot`, `ring`, `band` or `mark`."""
     parts: list[str] = []
     for text, colour, kind in entries:
         if kind in {"line", "dash"}:
@@ -164,14 +164,14 @@ def legend(x: float, y: float, entries: Sequence[tuple[str, str, str]]) -> str:
 
 
 def figure(width: int, height: int, title: str, description: str, parts: Sequence[str]) -> str:
-    """A whole figure.
+    """Return a whole figure.
 
     Args:
-        width: Pixels.
-        height: Pixels.
-        title: Its message, at the top.
-        description: The same for those who don't see it.
-        parts: What is drawn.
+        width: Width in pixels.
+        height: Height in pixels.
+        title: Message of the figure, at the top.
+        description: The same message for screen readers.
+        parts: Elements of the figure.
     """
     body = "\n".join(parts)
     return (

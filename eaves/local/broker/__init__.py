@@ -1,4 +1,4 @@
-"""The embedded broker of the local platform: filters, queues, replies, and what it keeps with an event on its way."""
+"""The embedded broker of the local platform: filters, queues, replies, and data that it stores with an event."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""The embedded broker.
+"""The embedded broker of the local platform.
 
-An event accepted is on disk before it is acknowledged, and stays there for each trigger that wants it until that
-trigger's subscriber has answered or its dead letter is kept. Replies come back in as events.
-
-The same rules as Knative's: attribute filters, retries by the status table, a reply routed once its cause is settled
-(in one transaction here), a time to live against loops.
+An accepted event is on disk before it is acknowledged, and stays there for each matching trigger until that trigger's
+subscriber has answered or the event is a dead letter. Replies are routed as new events. The rules are those of Knative:
+attribute filters, retries by the status table, a reply routed once the event that caused it is acknowledged (here in
+one transaction), and a time to live against loops.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from eaves.spool.admin import dead_letter_lane, drop, redrive
 
 LANE_PREFIX = "trigger/"
 REMOVED = "its trigger was removed"
-"""Reason of dead letters that are queued again when the trigger comes back."""
+"""Reason of dead letters that are queued again when their trigger is deployed again."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,20 +40,20 @@ OnDead = Callable[[Entry, AttemptResult], Puts]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One trigger made effective.
+    """One effective trigger.
 
     Attributes:
-        app: The app it belongs to.
-        trigger: Filter and delivery.
-        send: Delivers one event to its subscriber, with more HTTP headers where the subscriber takes HTTP.
-        parallel: Deliveries at the same time.
-        site: The site's name.
-        relay: The app's relay: it is told of what is given up on, unless there is a sink.
-        sink: The trigger's dead letter sink; None: what is given up on is only kept.
+        app: Name of the app.
+        trigger: The trigger, with its filter and delivery settings.
+        send: Delivers one event to the subscriber, with additional HTTP headers for an HTTP subscriber.
+        parallel: Number of concurrent deliveries.
+        site: Name of the site.
+        relay: The app's relay, which gets rejected events unless there is a dead letter sink.
+        sink: The trigger's dead letter sink; None: dead letters are only kept.
 
-    An MQTT broker's answers say less than a function's, and its absence says nothing of an event: such a trigger's
-    retries never end (docs/05-spool-and-delivery.md). Neither do those of the relay, which refuses only while it is
-    full.
+    Retries to an MQTT broker never end, because its responses say less than a function's, and its absence says nothing
+    about an event (docs/05-spool-and-delivery.md). Retries to the relay never end either, because it refuses events
+    only while it is full.
     """
 
     app: str
@@ -67,27 +66,27 @@ class Subscription:
 
     @property
     def lane(self) -> str:
-        """Its queue in the spool."""
+        """Lane of the trigger in the spool."""
         return lane_of(self.app, self.trigger.name)
 
     @property
     def sink_lane(self) -> str:
-        """The queue of its dead letter sink."""
+        """Lane of the trigger's dead letter sink."""
         return lane_of_sink(self.app, self.trigger.name)
 
     @property
     def is_relay(self) -> bool:
-        """Whether it is the relay that receives the events."""
+        """Whether the subscriber is the relay."""
         return self.relay.enabled and self.trigger.name == RELAY
 
 
 def lane_of(app: str, trigger: str) -> str:
-    """The spool lane of a trigger."""
+    """Return the spool lane of a trigger."""
     return f"{LANE_PREFIX}{app}/{trigger}"
 
 
 class Broker:
-    """Accepts events and delivers them to whoever subscribed."""
+    """Accepts events and delivers them to subscribers."""
 
     def __init__(self, spool: Spool, history: History) -> None:
         self._spool = spool
@@ -98,15 +97,15 @@ class Broker:
         self.delivered: dict[str, int] = {}
 
     def accept(self, event: Event, trace: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Take responsibility for an event: when this returns it is on disk for every trigger that wants it.
+        """Accept an event: when this returns, it is on disk for every matching trigger.
 
         Args:
             event: The event.
-            trace: Its trace, by HTTP header, which subscribers get.
+            trace: Trace context of the event by HTTP header, which subscribers get.
 
         Raises:
-            SpoolFullError: When the spool refuses; nothing was stored.
-            EventError: When it has looped until its time to live ended.
+            SpoolFullError: When the spool is full; nothing was stored.
+            EventError: When the event has looped until its time to live ended.
         """
         kept = attach(event, trace)
         lanes = self._lanes(event)
@@ -117,14 +116,14 @@ class Broker:
         self._history.add(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
-        """Make exactly these effective, by lane.
+        """Make exactly these subscriptions effective.
 
-        What the lane of a removed trigger still holds becomes dead letters, within their budget, so that it doesn't use
-        up the room of the apps that are left. They are queued again when the trigger comes back.
+        Events in the lane of a removed trigger become dead letters, within the dead letters' budget, so that they take
+        no room of the remaining apps. They are queued again when the trigger is deployed again.
 
         Args:
-            subscriptions: By lane.
-            keep: Apps whose triggers aren't known just now: their lanes are left as they are.
+            subscriptions: Subscriptions by lane.
+            keep: Apps whose triggers aren't known at present: their lanes are unchanged.
         """
         for lane in [lane for lane in self._deliverers if subscriptions.get(lane) != self._subscriptions.get(lane)]:
             self._deliverers.pop(lane).stop()
@@ -143,7 +142,7 @@ class Broker:
                 self._deliverers[lane].start()
 
     def _subscribe_sinks(self, keep: Collection[str]) -> None:
-        """Send dead letters to the sinks of what is subscribed; those of a sink that is gone are only kept."""
+        """Start and stop deliveries to dead letter sinks; dead letters of a removed sink are only kept."""
         wanted = {one.sink_lane: one for one in self._subscriptions.values() if one.sink is not None}
         for lane in [lane for lane, (one, _) in self._sinks.items() if wanted.get(lane) != one]:
             self._sinks.pop(lane)[1].stop()
@@ -157,21 +156,21 @@ class Broker:
                 made.start()
 
     def _list_deliverers(self) -> list[Deliverer]:
-        """All of them. Copied first: whoever asks for their status is another thread than the one that changes them."""
+        """Return a copy of all deliverers: status is read in a different thread than the one that changes them."""
         return [*list(self._deliverers.values()), *(deliverer for _, deliverer in list(self._sinks.values()))]
 
     def deliveries(self) -> list[LaneDelivery]:
-        """How the delivery of each lane is doing."""
+        """Return the delivery status of each lane."""
         return [deliverer.status() for deliverer in self._list_deliverers()]
 
     def try_now(self, lane: str) -> None:
-        """Make a lane's next attempt now even when it is paused; "": every lane's."""
+        """Make a lane's next attempt now even when it is paused; empty: every lane's."""
         for deliverer in self._list_deliverers():
             if lane in ("", deliverer.lane):
                 deliverer.try_now()
 
     def stop(self) -> None:
-        """Finish deliveries in flight; the rest stays in the spool."""
+        """Finish deliveries in flight; other events stay in the spool."""
         for deliverer in self._list_deliverers():
             deliverer.stop()
         self._deliverers.clear()
@@ -201,7 +200,7 @@ class Broker:
             self.delivered[lane] = self.delivered.get(lane, 0) + 1
 
     def _route(self, entry: Entry, reply: Event) -> Puts:
-        """Where a reply goes: back in, with one hop less. Stored in the transaction that releases its cause."""
+        """Route a reply with one hop less; it is stored in the transaction that acknowledges its cause."""
         kept = pass_on(entry.event, reply)
         if kept is None:
             _log.error("dropped a reply to %s: its time to live ended, it loops", entry.event.id[:64])
@@ -222,7 +221,7 @@ class Broker:
 
 
 def _send(subscription: Subscription, event: Event) -> SinkResponse:
-    """Deliver an event as it came."""
+    """Deliver an event as its producer sent it."""
     return subscription.send(detach(event), build_headers(event))
 
 
@@ -233,7 +232,7 @@ def _build_backoff(subscription: Subscription) -> Backoff:
 
 
 def _tell_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
-    """What the app's relay gets of an event that is given up on, in the commit that makes it a dead letter here."""
+    """Return the events that the app's relay gets for a dead letter, stored in the same transaction."""
     if subscription.is_relay:
         return []
     name, lanes = subscription.trigger.name, (lane_of(subscription.app, RELAY),)

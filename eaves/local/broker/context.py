@@ -1,6 +1,6 @@
-"""What the broker keeps with an event on its way and shows no subscriber: the hops that are left, and the trace.
+"""Data that the broker stores with an event and doesn't deliver: the remaining hops and the trace context.
 
-Both are kept as extension attributes, since the spool keeps events; a subscriber gets the event as it came.
+Both are stored as extension attributes, because the spool stores events; a subscriber gets the original event.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from eaves.errors import EventError
 from eaves.events import Event
 
 TTL = "knativebrokerttl"
-"""Hops an event has left. Source: knative/eventing, pkg/broker/ttl.go; the name is theirs so that loops end across
-both. Knative's broker deletes it before it delivers, too (pkg/broker/filter/filter_handler.go)."""
+"""Extension with the remaining hops of an event. It has Knative's name, so that loops across both brokers end.
+Knative's broker deletes it before delivery, too (pkg/broker/filter/filter_handler.go). Source: knative/eventing,
+pkg/broker/ttl.go."""
 FIRST_TTL = 255
 TRACE = {"eavestraceparent": "traceparent", "eavestracestate": "tracestate"}
-"""Extension, and the HTTP header that it keeps. Source: W3C Trace Context. The CloudEvents extension `traceparent` is
-an attribute of the event and stays one."""
+"""Extension attribute to the HTTP header that it stores. The CloudEvents extension `traceparent` is an attribute of the
+event and is delivered unchanged. Source: W3C Trace Context."""
 _TRACE_PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE_STATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 
 def read_trace(headers: Mapping[str, str]) -> dict[str, str]:
-    """The trace in the headers of an HTTP request, by header; empty when there is none or it is malformed."""
+    """Return the trace context of an HTTP request, by header; empty when it is missing or malformed."""
     given = {name.lower(): value.strip() for name, value in headers.items() if name.lower() in TRACE.values()}
     if not _TRACE_PARENT.fullmatch(given.get("traceparent", "")):
         return {}
@@ -32,10 +33,10 @@ def read_trace(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def attach(event: Event, trace: Mapping[str, str]) -> Event:
-    """An event with what the broker keeps beside it, which replaces what a producer may have set.
+    """Return an event with the broker's own attributes, which replace those that a producer may have set.
 
     Raises:
-        EventError: When it has gone round until its time to live ended.
+        EventError: When the event has looped until its time to live ended.
     """
     hops = count_hops(event)
     if hops <= 0:
@@ -47,7 +48,7 @@ def attach(event: Event, trace: Mapping[str, str]) -> Event:
 
 
 def pass_on(cause: Event, reply: Event) -> Event | None:
-    """A reply with one hop less than its cause, and the same trace; None when no hop is left."""
+    """Return a reply with one hop less than its cause, and the same trace context; None when no hop is left."""
     hops = count_hops(cause) - 1
     if hops <= 0:
         return None
@@ -56,7 +57,7 @@ def pass_on(cause: Event, reply: Event) -> Event | None:
 
 
 def detach(event: Event) -> Event:
-    """The event as it came, without what the broker keeps beside it."""
+    """Return the original event, without the broker's own attributes."""
     own = {TTL, *TRACE}
     if not own & event.extensions.keys():
         return event
@@ -64,11 +65,11 @@ def detach(event: Event) -> Event:
 
 
 def build_headers(event: Event) -> dict[str, str]:
-    """The HTTP headers that a kept event is delivered with, beside its own."""
+    """Return the trace context's HTTP headers for the delivery of a stored event."""
     return {header: event.extensions[name] for name, header in TRACE.items() if name in event.extensions}
 
 
 def count_hops(event: Event) -> int:
-    """Hops that an event has left."""
+    """Return the remaining hops of an event."""
     value = event.extensions.get(TTL, str(FIRST_TTL))
     return int(value) if value.isdecimal() and len(value) < 6 else FIRST_TTL

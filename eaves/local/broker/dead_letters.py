@@ -1,9 +1,9 @@
-"""Dead letters on their way to a trigger's dead letter sink, with what Knative's dispatcher adds to them.
+"""Delivery of dead letters to a trigger's dead letter sink, with the attributes that Knative's dispatcher adds.
 
-A dead letter stays in the spool, within the dead letters' budget, until its sink has taken it. On the sink's lane waits
-only a note of about a kilobyte that names it, and at most `MAX_NOTES` of them, so a sink that is away for a month takes
-about 15 MB from the room of good images.
-Killed between the sink's answer and the deletion, the broker sends the dead letter again.
+A dead letter stays in the spool, within the dead letters' budget, until its sink has accepted it. The sink's lane holds
+only a note of about a kilobyte that refers to it, and at most `MAX_NOTES` notes, so a sink that is down for a month
+takes about 15 MB of the room for images.
+When the broker is killed between the sink's response and the deletion, it sends the dead letter again.
 
 Source: knative/eventing, pkg/kncloudevents/event_dispatcher.go, dispatchExecutionInfoTransformers, and
 attributes/knative_error.go.
@@ -27,27 +27,27 @@ from eaves.spool.admin import drop, list_entries
 
 LANE_PREFIX = "dead-letters/"
 MAX_NOTES = 10_000
-"""Most dead letters that wait for one sink; what is given up on beyond them is only kept here."""
+"""Maximum number of dead letters that wait for one sink; further ones are only kept in the spool."""
 PARALLEL = 2
-"""Dead letters sent to one sink at the same time."""
+"""Concurrent dead letters to one sink."""
 MAX_DATA_CHARACTERS = 1024
-"""Of the answer, in base64. Source: KnativeErrorDataExtensionMaxLength."""
+"""Maximum base64 characters of the response. Source: KnativeErrorDataExtensionMaxLength."""
 NO_ANSWER_CODE = 500
-"""What Knative's dispatcher notes where there was no answer."""
+"""Code that Knative's dispatcher records when there was no response."""
 NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
-"""Extensions of a note: the entry that it names, and what the sink is told about it."""
+"""Extensions of a note: the number of its entry, and the data for the sink."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterSink:
-    """Where the dead letters of one trigger go.
+    """Dead letter sink of one trigger.
 
     Attributes:
-        target: Its address or function, as that of a trigger.
-        send: Delivers one event to it, with more HTTP headers where it takes HTTP.
-        give_address: Gives the address that refused: that of the trigger's own subscriber.
+        target: Trigger whose receiver is the sink's address or function.
+        send: Delivers one event to the sink, with additional HTTP headers for an HTTP sink.
+        give_address: Returns the address of the trigger's own subscriber, which refused the event.
     """
 
     target: TriggerSpec
@@ -56,32 +56,32 @@ class DeadLetterSink:
 
 
 def lane_of_sink(app: str, trigger: str) -> str:
-    """The spool lane of a trigger's dead letter sink."""
+    """Return the spool lane of a trigger's dead letter sink."""
     return f"{LANE_PREFIX}{app}/{trigger}"
 
 
 def build_note(entry: Entry, judged: AttemptResult, address: str) -> Event:
-    """What waits on the sink's lane for a dead letter."""
+    """Build the note that waits on the sink's lane for a dead letter."""
     answer = judged.answer.body if judged.answer is not None else f"dispatch error: {judged.reason}".encode()
-    told = {
+    noted = {
         NUMBER: str(entry.seq),
         NOTED_DESTINATION: address,
         NOTED_CODE: str(judged.status or NO_ANSWER_CODE),
         NOTED_DATA: base64.b64encode(answer[: MAX_DATA_CHARACTERS // 4 * 3]).decode(),
     }
-    return replace(entry.event, data=b"", extensions={name: value for name, value in told.items() if value})
+    return replace(entry.event, data=b"", extensions={name: value for name, value in noted.items() if value})
 
 
 def build_letter(event: Event, note: Event) -> Event:
-    """A dead letter as its sink gets it. What an earlier broker has noted stays, as with sdk-go's AddExtension."""
+    """Build the event for the sink. Attributes of an earlier broker are kept, as with sdk-go's AddExtension."""
     names = {DESTINATION: NOTED_DESTINATION, CODE: NOTED_CODE, DATA: NOTED_DATA}
-    told = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
+    added = {name: note.extensions[noted] for name, noted in names.items() if noted in note.extensions}
     sent = detach(event)
-    return sent.with_extensions(**{name: value for name, value in told.items() if not sent.extensions.get(name)})
+    return sent.with_extensions(**{name: value for name, value in added.items() if not sent.extensions.get(name)})
 
 
 def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
-    """What is put on the sink's lane, in the commit that makes the dead letter."""
+    """Return the note for the sink's lane, stored in the transaction that makes the dead letter."""
     if spool.counts().get(lane, (0, 0))[0] >= MAX_NOTES:
         _log.warning("queue %s: %d dead letters wait; event %s is only kept here", lane, MAX_NOTES, entry.event.id[:64])
         return []
@@ -89,14 +89,14 @@ def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judge
 
 
 def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLetterSink, backoff: Backoff) -> Deliverer:
-    """What sends the dead letters of a trigger to its sink, for as long as that takes.
+    """Build the deliverer that sends a trigger's dead letters to its sink, with unlimited retries.
 
     Args:
-        spool: Holds notes and dead letters.
-        lane: The sink's.
-        of_trigger: The lane that has the dead letters.
+        spool: Spool with the notes and dead letters.
+        lane: Lane of the sink.
+        of_trigger: Lane with the dead letters.
         sink: The sink.
-        backoff: The trigger's pauses; its number of retries doesn't count here.
+        backoff: Pauses of the trigger; its number of retries is ignored.
     """
 
     def send(note: Event) -> SinkResponse:
@@ -105,7 +105,7 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
         found = list_entries(spool, chosen, limit=1)
         letter = spool.get(number)
         if letter is None or [(one.source, one.event_id) for one in found] != [(note.source, note.id)]:
-            return SinkResponse(status=202)  # it has expired, or somebody has dropped it or queued it again
+            return SinkResponse(status=202)  # it has expired, or was dropped or queued again
         answer = sink.send(build_letter(letter.event, note), build_headers(letter.event))
         if choose_action(answer.status) is not DeliveryAction.DONE:
             return answer
@@ -113,7 +113,7 @@ def build_sink_deliverer(spool: Spool, lane: str, of_trigger: str, sink: DeadLet
         return SinkResponse(status=202)
 
     def keep(entry: Entry, _: AttemptResult) -> Puts:
-        """Release the note of a dead letter that the sink doesn't take: the dead letter stays here."""
+        """Release the note of a dead letter that the sink refuses; the dead letter itself is kept."""
         return [(entry.event, ())]
 
     return Deliverer(

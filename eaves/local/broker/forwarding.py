@@ -1,4 +1,4 @@
-"""What the broker hands to an app's relay: predictions, images beside them, and what no function took."""
+"""Events that the broker sends to an app's relay: predictions, their images, and rejected events."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from eaves.relay.intake import is_image
 
 
 def build_relay_trigger(app: AppSpec) -> TriggerSpec:
-    """The trigger of an app's relay, which gets every event that the app's function has made."""
+    """Build the trigger of an app's relay, which gets every event that the app's function emits."""
     return TriggerSpec(name=RELAY, filter={"source": source_uri(app.function.site, app.function.name)})
 
 
 def wants_cause(relay: RelaySpec, cause: Event, reply: Event) -> bool:
-    """Whether the relay gets the image that a prediction was made of, too."""
+    """Return whether the relay also gets the image that a prediction was made from."""
     if not is_image(cause):
         return False
     return relay.images == ALL or (relay.images == LOW and reply.extensions.get("confidence") == "low")
 
 
 def list_rejected(relay: RelaySpec, site: str, trigger: str, event: Event, status: int, reason: str) -> Iterator[Event]:
-    """What the relay is told of an event that was given up on, as the dead-letter sink of a Trigger on Knative is.
+    """Return the events for the relay about a dead letter, as a dead letter sink of a Knative Trigger gets them.
 
     Args:
-        relay: Says whether images are forwarded.
-        site: The site's name.
-        trigger: Name of the trigger that gave up.
+        relay: Spec of the relay, which says whether images are forwarded.
+        site: Name of the site.
+        trigger: Name of the trigger whose delivery failed.
         event: The event.
-        status: HTTP status that decided it, 0 when there was no answer.
-        reason: Why.
+        status: HTTP status of the last response, 0 when there was none.
+        reason: Why the delivery failed.
     """
-    if event.type != IMAGE_REJECTED:  # a subscriber doesn't take it: that is no second rejection
+    if event.type != IMAGE_REJECTED:  # a subscriber's refusal of a rejection is not a second one
         yield build_refusal(event, site, by=trigger, status=status, reason=reason)
     if relay.images != NONE or not is_image(event):
         yield event

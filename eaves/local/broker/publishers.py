@@ -1,4 +1,4 @@
-"""The sinks of triggers that publish to MQTT, and the connections that they share."""
+"""MQTT sinks of triggers, and the connections that they share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from eaves.delivery.mqtt.sink import MqttSink
 
 Key = tuple[object, ...]
-"""What two triggers must have in common to share a connection."""
+"""Values that two triggers must have in common to share a connection."""
 
 
 class Publishers:
-    """The MQTT sinks of all apps. Safe for threads.
+    """The MQTT sinks of all apps; safe to use from several threads.
 
-    Triggers with the same broker and credentials share a connection. One that tells Home Assistant has its own: its
-    last will is that app's availability.
+    Triggers with the same broker and credentials share a connection. A trigger that announces itself to Home Assistant
+    has its own connection, because the connection's last will is that app's availability.
 
     Args:
-        clock: Time.
+        clock: Clock for pauses and deadlines.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -42,7 +42,7 @@ class Publishers:
         """Publish one event of a trigger, and wait until its broker has acknowledged it.
 
         Raises:
-            EventError: When the event can't be encoded; it never can.
+            EventError: When the event can't be encoded; retries don't help.
             DeliveryError: When the broker did not acknowledge it; UnreachableError when nothing was sent.
         """
         with self._lock:
@@ -52,7 +52,7 @@ class Publishers:
         return sink.send(event, timeout_s=trigger.delivery.timeout_s)
 
     def reconcile(self, apps: Iterable[AppSpec]) -> None:
-        """Connect to the brokers of these apps' triggers, and close every other connection."""
+        """Connect to the brokers of these apps' triggers, and close all other connections."""
         wanted = [(app, trigger) for app in apps for trigger in app.triggers if trigger.is_mqtt]
         with self._lock:
             if self._closed:
@@ -66,7 +66,7 @@ class Publishers:
         _close(leaving)
 
     def close(self) -> None:
-        """Close every connection, after a moment for what is in flight."""
+        """Close every connection, after a short wait for messages in flight."""
         with self._lock:
             self._closed = True
             leaving = list(self._links.values())
@@ -75,7 +75,7 @@ class Publishers:
 
     def _open(self, app: AppSpec, trigger: TriggerSpec) -> MqttSink:
         from eaves.delivery.mqtt.link_factory import (
-            build_link,  # paho: 0.1 s that `eaves up` pays with such a trigger only
+            build_link,  # importing paho takes 0.1 s, which `eaves up` spends only with such a trigger
         )
         from eaves.delivery.mqtt.sink import MqttSink
 
@@ -103,7 +103,7 @@ def _key(app: AppSpec, trigger: TriggerSpec) -> Key:
 
 
 def _close(links: Iterable[BrokerLink]) -> None:
-    """Close links side by side: each may take its moment."""
+    """Close links in parallel: each may take some time."""
     threads = [threading.Thread(target=link.close, name="mqtt-close", daemon=True) for link in links]
     for thread in threads:
         thread.start()

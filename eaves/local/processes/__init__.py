@@ -1,11 +1,11 @@
-"""The processes of the local platform, started as a container would be.
+"""Child processes of the local platform, started like containers.
 
-process         one child process: started, watched, stopped in order
-process_group   processes of one kind, one for each app, started again when they end
-failures        how often something failed in a row, and when it is tried again
-activator       replicas of a function, from zero and back;  replica: one of them
-replica_client  requests to a replica, over kept connections
-agents, relays  those of the apps
+process         one child process: started, watched and stopped in order
+process_group   processes of one kind, one per app, restarted when they end
+failures        counts consecutive failures, and says when the next attempt is due
+activator       replicas of a function, scaled from zero and back;  replica: one of them
+replica_client  requests to a replica over persistent connections
+agents, relays  the agents and the relays of the apps
 ports           free TCP ports on loopback
-logfiles        what they write, bounded on disk
+logfiles        log files of the processes, bounded on disk
 """

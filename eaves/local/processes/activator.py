@@ -1,6 +1,6 @@
-"""From zero and back.
+"""Scaling of one function's replicas from zero and back.
 
-Holds a function's requests until a replica is ready, starts replicas as work comes and stops idle ones.
+The activator holds a function's requests until a replica is ready, starts replicas on demand and stops idle ones.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from eaves.local.state import StateDirectory
 _log = logging.getLogger(__name__)
 
 POLL_S = 0.02
-"""How often the keeper looks whether a starting replica is ready, seconds."""
+"""Interval at which the keeper checks whether a starting replica is ready, seconds."""
 KEEP_S = 0.25
-"""How often the keeper looks for dead and idle replicas, seconds."""
+"""Interval at which the keeper checks for dead and idle replicas, seconds."""
 REST_S = 60.0
-"""How long the keeper waits while there are no replicas and nobody asks for one; a request wakes it at once."""
+"""Longest wait of the keeper without replicas and requests, seconds; a request wakes it at once."""
 LEAVE_S = 30.0
-"""How long an idle replica may take to finish, seconds: a function drains for at most 25."""
+"""Time that an idle replica may take to finish, seconds: a function drains for at most 25."""
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=30.0)
-"""Pauses between attempts to start a replica that failed to."""
+"""Pauses between attempts to start a replica that failed to start."""
 
 
 class Activator:
-    """One function's replicas.
+    """The replicas of one function.
 
-    A function that can't start is tried again for ever, with growing pauses.
+    A function that can't start is tried again without limit, with growing pauses.
 
     Args:
-        spec: The function as it is wanted.
-        state: State directory, which has the function's log.
+        spec: Spec of the function.
+        state: State directory with the function's log.
         inherit: Environment of the supervisor.
         clock: Clock for pauses and deadlines.
         launch: Starts a replica's process.
@@ -78,7 +78,7 @@ class Activator:
         self._keeper.start()
 
     def state(self) -> tuple[str, int]:
-        """Its state as `eaves.platform.FunctionStatus` names it, and the replicas running."""
+        """Return the function's state as in `eaves.platform.FunctionStatus`, and the number of running replicas."""
         with self._changed:
             replicas = len(self._replicas)
             if any(replica.ready for replica in self._replicas):
@@ -90,17 +90,17 @@ class Activator:
     def send(
         self, event: Event, *, timeout_s: float, headers: Mapping[str, str] = MappingProxyType({})
     ) -> SinkResponse:
-        """Have a replica answer one event, starting one when there is none.
+        """Send one event to a replica, starting a replica when there is none.
 
         Args:
             event: The event.
-            timeout_s: For all of it, a start included.
-            headers: HTTP headers beside those of the event.
+            timeout_s: Time limit in seconds, including the start of a replica.
+            headers: HTTP headers in addition to those of the event.
 
         Raises:
             StartError: When no replica becomes ready in time.
-            OverloadedError: When all stay busy that long.
-            DeliveryError: When the replica dies meanwhile.
+            OverloadedError: When all replicas stay busy for that time.
+            DeliveryError: When the replica dies during the request.
         """
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
@@ -109,13 +109,13 @@ class Activator:
             )
 
     def forward(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
-        """Pass one request as it is; otherwise as `send`."""
+        """Pass one request through unchanged, with the rules of `send`."""
         deadline = self._clock.monotonic() + timeout_s
         with self._slot(deadline) as replica:
             return replica.client.exchange(headers, body, timeout_s=self._left(deadline))
 
     def stop(self) -> None:
-        """Stop every replica, after what it has accepted."""
+        """Stop every replica after it has answered its accepted requests."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -146,7 +146,7 @@ class Activator:
                     self._freed.notify()
 
     def _acquire(self, deadline: float) -> Replica:
-        """Take a place at a replica. The keeper is woken only when there is none: most requests find one."""
+        """Reserve a slot at a replica. The keeper is woken only when none is free: most requests find one."""
         with self._changed:
             if replica := self._take_place():
                 return replica
@@ -162,7 +162,7 @@ class Activator:
                 self._waiting -= 1
 
     def _take_place(self) -> Replica | None:
-        """The least busy replica that is ready, with one request more; None when all are busy. Needs the lock."""
+        """Reserve a slot at the least busy ready replica; None when all are busy. The caller holds the lock."""
         free = [replica for replica in self._replicas if replica.ready and replica.inflight < self.concurrency]
         if not free or self._stopping:
             return None
@@ -171,7 +171,7 @@ class Activator:
         return replica
 
     def _refuse(self, deadline: float) -> None:
-        """Why there is no point in waiting longer, when there isn't."""
+        """Raise an error when waiting longer is pointless."""
         hint = f"eaves logs {self.spec.name}"
         if self._stopping:
             raise StartError(f"function {self.spec.name} is being stopped", hint="send again later")
@@ -185,10 +185,10 @@ class Activator:
             raise StartError(f"function {self.spec.name} did not become ready in time", hint=hint)
 
     def _run_keeper(self) -> None:
-        """Run the keeper's thread: the only one that starts replicas, as the kernel ends them with it.
+        """Run the keeper's thread: only it starts replicas, because the kernel ends them with their thread.
 
-        It ends for no exception, not even for one in what handles another: without it the function would never start
-        again.
+        No exception ends this loop, not even one in an exception handler: without the loop the function would never
+        start again.
         """
         while not self._stopping:
             try:
@@ -201,7 +201,7 @@ class Activator:
                     self._clock.wait(self._changed, self._pause_s())
 
     def _reconcile_replicas(self) -> None:
-        """Drop dead and idle replicas, and start one or see whether the starting one is ready."""
+        """Drop dead and idle replicas, start one when needed, and check whether a starting one is ready."""
         with self._changed:
             self._reap()
             start = self._wants_one() and self._clock.monotonic() >= self._not_before
@@ -211,7 +211,7 @@ class Activator:
         self._kill_stuck()
 
     def _pause_s(self) -> float:
-        """Return how long the keeper may wait, seconds; called with the lock held."""
+        """Return the keeper's longest wait, seconds; the caller holds the lock."""
         if any(not replica.ready for replica in self._replicas):
             return POLL_S
         if self._wants_one():
@@ -240,7 +240,7 @@ class Activator:
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
     def _watch_start(self) -> None:
-        """See whether starting replicas have become ready, failed, or take too long."""
+        """Check whether starting replicas have become ready, have failed, or take too long."""
         for replica in [one for one in self._replicas if not one.ready and one.process.running]:
             ready, reason = probe(self._client, replica)
             late = self._clock.monotonic() - replica.started_at > self.spec.scale.start_timeout_s
@@ -260,7 +260,7 @@ class Activator:
             self._failed(reason)
 
     def _kill_stuck(self) -> None:
-        """Kill what was asked to finish and doesn't: it holds a model in memory."""
+        """Kill processes that were asked to finish and don't: each holds a model in memory."""
         for process, since in self._leaving:
             if self._clock.monotonic() - since > LEAVE_S:
                 _log.warning("function %s: pid %d did not finish in %.0f s", self.spec.name, process.pid, LEAVE_S)
@@ -279,7 +279,7 @@ class Activator:
         self._freed.notify_all()
 
     def _reap(self) -> None:
-        """Drop replicas that died; stop idle ones down to scale.min. Called with the lock held."""
+        """Drop dead replicas, and stop idle ones down to scale.min. The caller holds the lock."""
         for replica in [candidate for candidate in self._replicas if not candidate.process.running]:
             self._drop(replica)
             code = replica.process.exit_code

@@ -1,4 +1,4 @@
-"""The agents of apps, one process each."""
+"""The agents of apps, one process per app."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Agents(ProcessGroup):
     """The agents of all apps.
 
     Args:
-        state: State directory, which has their logs and spools.
+        state: State directory with their logs and spools.
         sink: Address of the broker.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
-        ask: Gives the reasons why the agent at a socket must be started again.
+        ask: Returns the reasons why the agent at a socket must be restarted.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Agents(ProcessGroup):
         super().__init__(kind, inherit=inherit, clock=clock, launch=launch, ask=ask)
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the agents that these apps need; start those again that ended and whose pause is over."""
+        """Run exactly the agents that these apps need; restart ended ones whose pause is over."""
         self._sources = {name: tuple(source.name for source in app.sources) for name, app in apps.items()}
         super().reconcile(apps)
 
@@ -53,17 +53,17 @@ class Agents(ProcessGroup):
         return self._sources.get(app, ())
 
     def describe(self, app: str) -> tuple[str, ...]:
-        """Return the sources of an app, `NAME: STATE` each, with the state of the process that runs them."""
+        """Return the sources of an app as `NAME: STATE`, with the state of the process that runs them."""
         agent = self.member(app)
         return tuple(f"{source}: {agent.describe()}" for source in self.list_sources(app)) if agent else ()
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return which spools of earlier versions the agent of an app takes over."""
+        """Return the variable with the spools of earlier versions that an app's agent takes over."""
         former = self._state.former_spools(app)
         return {"EAVES_TAKEOVER": json.dumps([str(path) for path in former])} if former else {}
 
     def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
-        """Return the environment of the agent of an app; None for an app without sources."""
+        """Return the environment of an app's agent; None for an app without sources."""
         name = app.function.name
         if not app.sources:
             return None
@@ -78,12 +78,12 @@ class Agents(ProcessGroup):
 
 
 def _cloud(app: AppSpec) -> dict[str, str]:
-    """What an agent is told that asks the function in the cloud, and has its time for a cold start there."""
+    """Return the variables of an agent that uses the function in the cloud; its time limit covers a cold start."""
     if not app.cloud_function:
         return {}
-    told = {
+    variables = {
         "EAVES_FUNCTION_URL": app.cloud_function,
         "EAVES_TIMEOUT_S": f"{find_timeout_s(app.function.scale.start_timeout_s):g}",
     }
     folder = app.relay.credentials
-    return {**told, "EAVES_FUNCTION_CREDENTIALS": str(folder)} if folder is not None else told
+    return {**variables, "EAVES_FUNCTION_CREDENTIALS": str(folder)} if folder is not None else variables

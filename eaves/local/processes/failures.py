@@ -1,4 +1,4 @@
-"""How often something failed in a row, and when it is tried again."""
+"""Counts of consecutive failures, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from eaves.base.clock import Clock
 
 
 class Failures:
-    """Failures of one part, with growing pauses between the attempts.
+    """Consecutive failures of one part, with growing pauses between the attempts.
 
     Attributes:
-        count: Failures in a row.
-        reason: What the last one said, empty without one.
+        count: Number of consecutive failures.
+        reason: Reason of the last failure; empty without one.
     """
 
     def __init__(self, backoff: Backoff, clock: Clock) -> None:
@@ -30,16 +30,16 @@ class Failures:
         return pause_s
 
     def clear(self) -> None:
-        """Forget them: it worked."""
+        """Reset the failures after a success."""
         self.count, self.reason, self._not_before = 0, "", 0.0
 
     def due(self) -> bool:
-        """Return whether the next attempt may be made."""
+        """Return whether the next attempt is due."""
         return not self.reason or self._clock.monotonic() >= self._not_before
 
 
 def describe_exception(error: Exception) -> str:
-    """Return what an exception says, for people; its type when it says nothing or can't be told."""
+    """Return an exception's message for people; its type when the message is empty or can't be read."""
     try:
         return str(error) or type(error).__name__
     except Exception:  # noqa: BLE001 - handling an error must not raise another

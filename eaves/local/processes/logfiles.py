@@ -1,8 +1,8 @@
-"""Log files of functions and sources: bounded on disk, read across their rotation.
+"""Log files of functions and sources, bounded on disk and read across rotations.
 
-A child writes straight into its file, so nothing here can hold it up and its last words are on disk when it dies. The
-price: a log that is too large is copied and then emptied in place, and what is written between the two, some
-microseconds, is lost. A pipe would lose nothing, but a child would stand still whenever its reader does.
+A child writes directly into its log file, so nothing here can block it, and its last lines are on disk when it dies. A
+log that is too large is copied and then emptied in place; lines written between these two steps, some microseconds, are
+lost. A pipe would lose nothing, but would block the child whenever its reader is blocked.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import sys
 from pathlib import Path
 
 BYTES_A_LINE = 2_048
-"""Bytes read per line asked for; longer lines show fewer."""
+"""Bytes read per requested line; when lines are longer, fewer are returned."""
 
 _log = logging.getLogger(__name__)
 
 
 def rotate(folder: Path, *, max_bytes: int) -> None:
-    """Move what large logs hold to `NAME.log.1`, over what is there, and empty them; their writers write on.
+    """Move the content of large logs to `NAME.log.1`, replacing it, and empty them; their writers continue.
 
     Args:
-        folder: Directory of the logs, `NAME.log` each, opened for appending by their writers.
-        max_bytes: Bytes that one log may take in both files; the newest are kept. What a process writes between two
-            calls comes on top.
+        folder: Directory of the logs `NAME.log`, which their writers have opened for appending.
+        max_bytes: Maximum bytes of one log in both files; the newest are kept. Bytes written between two calls are
+            added to that.
     """
     for path in folder.glob("*.log"):
         try:
@@ -37,9 +37,9 @@ def rotate(folder: Path, *, max_bytes: int) -> None:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last lines of a log, oldest first, from both of its files; none when it isn't there."""
+    """Return the last lines of a log, oldest first, from both of its files; none when it doesn't exist."""
     found: list[str] = []
-    for _ in range(3):  # read again when a rotation came in between
+    for _ in range(3):  # read again when a rotation happened meanwhile
         before = _identity(_older(path))
         found = _read_end(path, lines)
         if len(found) < lines:
@@ -54,14 +54,14 @@ def tail_source(path: Path, lines: int, name: str) -> list[str]:
 
     Args:
         path: The log of JSON lines.
-        lines: How many.
-        name: The source's name, last part of the lines' field `source`.
+        lines: Number of lines.
+        name: Name of the source, the last part of the lines' field `source`.
     """
     return [line for line in tail(path, sys.maxsize) if _read_source(line).endswith(f"/{name}")][-lines:]
 
 
 def _read_source(line: str) -> str:
-    """The field `source` of a JSON line; empty when there is none."""
+    """Return the field `source` of a JSON line; empty when it is missing."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -70,7 +70,7 @@ def _read_source(line: str) -> str:
 
 
 def _rotate_one(path: Path, third_bytes: int) -> None:
-    """Rotate a log that has a third of its bytes; the older file may have the other two, for what came at once."""
+    """Rotate a log above a third of its bytes; the older file may have the other two thirds, for a burst of lines."""
     if path.lstat().st_size <= third_bytes:
         return
     with os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as stream:
@@ -84,7 +84,7 @@ def _rotate_one(path: Path, third_bytes: int) -> None:
         with staging.open("wb") as older:
             shutil.copyfileobj(stream, older)
             staging.replace(_older(path))
-            shutil.copyfileobj(stream, older)  # what came meanwhile
+            shutil.copyfileobj(stream, older)  # lines that were written meanwhile
             os.truncate(stream.fileno(), 0)
 
 

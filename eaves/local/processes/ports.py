@@ -8,10 +8,10 @@ HOST = "127.0.0.1"
 
 
 def find_free_port() -> int:
-    """Return a port that nothing listens on now.
+    """Return a port that no process listens on at present.
 
     Raises:
-        OSError: When there is none.
+        OSError: When no port is free.
     """
     with socket.socket() as probe:
         probe.bind((HOST, 0))

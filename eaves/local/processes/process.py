@@ -1,4 +1,4 @@
-"""One child process of the platform: started as a container would be, watched, stopped in order."""
+"""One child process of the platform: started like a container, watched, and stopped in order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from eaves.base.telemetry import TELEMETRY_OFF
 from eaves.http_client import proxies, trust
 
 STOP_S = 10.0
-"""Seconds a process has to finish what it accepted before it is killed."""
+"""Seconds that a process has to finish its accepted work before it is killed."""
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
     *(*proxies.VARIABLES, *trust.VARIABLES),
 )
-"""What a child sees of our environment: where programs and temporary files are, the time zone, which kernels the CPU
-can run, and which proxies and certificate authorities lead out of this network (a function fetches datarefs through
-them). The rest comes from its spec, as in a container."""
+"""Variables of the supervisor's environment that a child gets: paths of programs and temporary files, the time zone,
+the CPU's kernels, and the proxies and certificate authorities for connections out of this network (a function fetches
+datarefs through them). All other variables come from the child's spec, as in a container."""
 
 
 class Child(Protocol):
@@ -29,39 +29,39 @@ class Child(Protocol):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the child."""
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the child has not ended."""
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, negative for a signal; None while running."""
+        """Exit code, negative for a signal; None while running."""
 
     def terminate(self) -> None:
-        """Ask it to finish."""
+        """Ask the child to finish."""
 
     def stop(self, *, timeout_s: float = STOP_S) -> None:
-        """Ask it to finish, and kill it when it takes longer than `timeout_s` seconds."""
+        """Ask the child to finish, and kill it when it takes longer than `timeout_s` seconds."""
 
 
 class Launch(Protocol):
-    """Starts a child process; `Process` is the one that does."""
+    """Starts a child process; `Process` is the real implementation."""
 
     def __call__(self, module: str, environ: Mapping[str, str], log: Path, *, inherit: Mapping[str, str]) -> Child:
         """Start `python -P -m MODULE` with an environment and a log; see `Process` for the arguments."""
 
 
 class Process:
-    """A running child; its output goes to a log file.
+    """A running child process, whose output goes to a log file.
 
     Args:
-        module: Started as `python -P -m MODULE`.
-        environ: Its whole configuration, as a container gets it.
-        log: Appended to.
-        inherit: The environment to take `INHERITED` from.
-        arguments: After the module's name.
+        module: Module that is started as `python -P -m MODULE`.
+        environ: Complete configuration of the process, as for a container.
+        log: Path of the log file, which is appended to.
+        inherit: Environment from which `INHERITED` is taken.
+        arguments: Arguments after the module's name.
     """
 
     def __init__(
@@ -87,26 +87,26 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Process id of the child."""
         return self._child.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the child has not ended."""
         return self._child.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended, negative for a signal; None while running."""
+        """Exit code, negative for a signal; None while running."""
         return self._child.poll()
 
     def terminate(self) -> None:
-        """Ask it to finish."""
+        """Ask the child to finish."""
         with contextlib.suppress(ProcessLookupError):
             self._child.terminate()
 
     def stop(self, *, timeout_s: float = STOP_S) -> None:
-        """Ask it to finish, and kill it when it takes too long."""
+        """Ask the child to finish, and kill it when it takes too long."""
         self.terminate()
         try:
             self._child.wait(timeout_s)
@@ -116,10 +116,10 @@ class Process:
 
 
 def _die_with_parent() -> list[str]:
-    """A command prefix that has the kernel end the child with the supervisor, however that dies.
+    """Return a command prefix that makes the kernel end the child when the supervisor dies for any reason.
 
-    So no orphan keeps a port or a model in memory. The kernel watches the thread that started the child: that must be
-    one that stays.
+    So no orphan keeps a port or a model in memory. The kernel watches the thread that started the child, so that thread
+    must not end.
 
     Source: prctl(2), PR_SET_PDEATHSIG; setpriv(1) of util-linux, which every Debian has.
     """

@@ -1,4 +1,4 @@
-"""Processes of one kind, one for each app: started, watched, and started again with growing pauses when they end."""
+"""Processes of one kind, one per app: started, watched, and restarted with growing pauses when they end."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from eaves.local.queues import read_agent
 from eaves.platform import AppSpec
 
 RESTART = Backoff(retry=None, first_s=2.0, cap_s=60.0)
-"""Pauses before a process that ended is started again."""
+"""Pauses before an ended process is restarted."""
 LIVENESS_S, LIVENESS_TIMEOUT_S = 60.0, 2.0
-"""Seconds between two questions whether a part of a process hangs, and for an answer."""
+"""Seconds between two checks for hung parts of a process, and the time limit of a check."""
 STEADY_S = 600.0
-"""A process that ran for so long works: its next end counts as the first. Ten times the longest pause, so that one that
-ends every few minutes still gets growing pauses."""
+"""Seconds after which a process counts as healthy, so that its next end counts as the first. It is ten times the
+longest pause, so a process that ends every few minutes still gets growing pauses."""
 
 _log = logging.getLogger(__name__)
 
 
 class RestartCheck(Protocol):
-    """Asks a process whether it must be started again."""
+    """Asks a process whether it must be restarted."""
 
     def __call__(self, path: Path, *, timeout_s: float) -> Sequence[str]:
-        """Return the reasons; none when it needn't be, or doesn't answer."""
+        """Return the reasons; none when no restart is needed, or the process doesn't respond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessKind:
-    """What the processes of a group have in common.
+    """Common properties of a group's processes.
 
     Attributes:
-        name: What they are called, `agent`; an app's log is `APP.NAME`.
-        module: What is started, `python -P -m MODULE`.
-        log: The log file of an app's process.
-        socket: Where an app's process listens for questions about its queue.
-        queue: Name of the queue of an app's process.
+        name: Name of the kind, such as `agent`; an app's log is `APP.NAME`.
+        module: Module that is started as `python -P -m MODULE`.
+        log: Returns the log file of an app's process.
+        socket: Returns the admin socket of an app's process.
+        queue: Returns the name of the queue of an app's process.
     """
 
     name: str
@@ -59,13 +59,13 @@ class ProcessKind:
 class Member:
     """The process of one app.
 
-    Attributes:
-        environ: What it is started with.
-        failures: Its ends in a row.
+    environ: Environment of the process.
+        failures: Consecutive ends of the process.
+        process: The process, running or ended; None before the first start.
         process: The process, running or ended; None before it could be started.
         started_at: Start of the process, by the clock's monotonic seconds.
         ended: Whether the end of the process was counted.
-        asked_at: When it was asked whether a part of it hangs, by the clock's monotonic seconds.
+        asked_at: Time of the last check for hung parts, by the clock's monotonic seconds.
     """
 
     environ: Mapping[str, str]
@@ -89,16 +89,16 @@ class Member:
 
 
 class ProcessGroup(ABC):
-    """The processes of all apps. `reconcile`, `terminate` and `stop` come from one thread, which must last.
+    """The processes of all apps. One lasting thread calls `reconcile`, `terminate` and `stop`.
 
     The kernel ends children with the thread that started them.
 
     Args:
-        kind: What they have in common.
+        kind: Common properties of the processes.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
-        ask: Gives the reasons why the process at a socket must be started again.
+        ask: Returns the reasons why the process at a socket must be restarted.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class ProcessGroup(ABC):
         """Return the environment of an app's process; None when the app needs none."""
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return variables that are found anew at each start of an app's process."""
+        """Return variables that are determined again at each start of an app's process."""
         return {}
 
     def list_sources(self, app: str) -> Sequence[str]:
@@ -130,7 +130,7 @@ class ProcessGroup(ABC):
         return ()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the processes that these apps need; start those again that ended and whose pause is over."""
+        """Run exactly the processes that these apps need; restart ended ones whose pause is over."""
         found = {name: self.build_environ(app) for name, app in apps.items()}
         wanted = {name: environ for name, environ in found.items() if environ is not None}
         for app in [app for app, member in self._members.items() if wanted.get(app) != member.environ]:
@@ -143,11 +143,11 @@ class ProcessGroup(ABC):
             self._keep_running(app, self._members[app])
 
     def member(self, app: str) -> Member | None:
-        """Return the process of an app; None when it is to have none."""
+        """Return the process of an app; None when the app needs none."""
         return self._members.get(app)
 
     def statuses(self, app: str) -> tuple[AgentStatus, ...]:
-        """Return what an app's process says of its queue; nothing when it is to have none."""
+        """Return the status of the queue of an app's process; empty when the app needs none."""
         member = self.member(app)
         if member is None:
             return ()
@@ -165,13 +165,13 @@ class ProcessGroup(ABC):
         }
 
     def terminate(self) -> None:
-        """Ask all of them to finish."""
+        """Ask all processes to finish."""
         for member in self._members.values():
             if member.process is not None:
                 member.process.terminate()
 
     def stop(self) -> None:
-        """Ask all of them to finish and wait until they have."""
+        """Ask all processes to finish, and wait until they have."""
         self.terminate()
         for member in self._members.values():
             if member.process is not None:
@@ -196,7 +196,7 @@ class ProcessGroup(ABC):
             self._start(app, member)
 
     def _end_if_hung(self, app: str, member: Member, process: Child) -> None:
-        """End a process of which a part hangs, as nothing else ends that; it is started again."""
+        """Stop a process that has a hung part, so that it is restarted."""
         now = self._clock.monotonic()
         if now - member.asked_at < LIVENESS_S:
             return

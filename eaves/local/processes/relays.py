@@ -1,4 +1,4 @@
-"""The relays of apps, one process each: what their function predicted and what it refused, forwarded over the link."""
+"""The relays of apps, one process per app: each forwards its function's predictions and refusals over the link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eaves.platform import RELAY, AppSpec
 from eaves.relay.settings import RelaySettings
 
 TIMEOUT_S = 30.0
-"""For one event: a relay answers once the event is on disk."""
+"""Time limit for one event, seconds: a relay responds when the event is on disk."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 
 _log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class Relays(ProcessGroup):
     """The relays of all apps.
 
     Args:
-        state: State directory, which has their logs and spools.
+        state: State directory with their logs and spools.
         inherit: Environment of the supervisor.
         clock: Clock for pauses.
         launch: Starts a process.
-        ask: Gives the reasons why the relay at a socket must be started again.
+        ask: Returns the reasons why the relay at a socket must be restarted.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Relays(ProcessGroup):
         self._running: frozenset[str] = frozenset()
 
     def reconcile(self, apps: Mapping[str, AppSpec]) -> None:
-        """Run exactly the relays that these apps need; start those again that ended and whose pause is over.
+        """Run exactly the relays that these apps need; restart ended ones whose pause is over.
 
-        The queue of a relay that isn't wanted any more stays on disk for one that is wanted later.
+        The queue of a removed relay stays on disk for a later one.
         """
         wanted = frozenset(name for name, app in apps.items() if app.relay.enabled)
         for name in self._running - wanted:
@@ -70,11 +70,11 @@ class Relays(ProcessGroup):
         super().reconcile(apps)
 
     def send(self, app: str, event: Event) -> SinkResponse:
-        """Hand an event to the relay of an app; a success says that it is on the relay's disk.
+        """Send an event to the relay of an app; a success means that the event is on the relay's disk.
 
         Raises:
-            UnreachableError: When it doesn't run.
-            DeliveryError: When it doesn't answer.
+            UnreachableError: When the relay doesn't run.
+            DeliveryError: When the relay doesn't respond.
         """
         relay = self.member(app)
         if relay is None or not relay.running:
@@ -84,26 +84,26 @@ class Relays(ProcessGroup):
         return self._client.post(url, event, prefer_reply=False, timeout_s=TIMEOUT_S)
 
     def stop(self) -> None:
-        """Ask all of them to finish and wait until they have."""
+        """Ask all relays to finish, and wait until they have."""
         super().stop()
         self._client.close()
 
     def find_environ(self, app: str) -> Mapping[str, str]:
-        """Return another port at each start: what listens on the one before may be another program by now."""
+        """Return a new port at each start: another program may have taken the previous one."""
         self._ports[app] = find_free_port()
         return {_ENV["port"]: str(self._ports[app])}
 
     def build_environ(self, app: AppSpec) -> Mapping[str, str] | None:
-        """Return the environment of the relay of an app; None for an app without one."""
+        """Return the environment of an app's relay; None for an app without one."""
         name = app.function.name
         if not app.relay.enabled:
             return None
-        told = {
+        settings = {
             **app.relay.settings,
             "site": app.function.site,
             "spool": str(self._state.relay_spool(name)),
             "admin_socket": str(self._state.relay_socket(name)),
         }
         if app.relay.credentials is not None:
-            told["credentials"] = str(app.relay.credentials)
-        return {_ENV[path]: value for path, value in told.items()}
+            settings["credentials"] = str(app.relay.credentials)
+        return {_ENV[path]: value for path, value in settings.items()}

@@ -1,4 +1,4 @@
-"""One replica of a function: how it is started as a process, and how it is asked whether it is ready."""
+"""One replica of a function: starts its process, and probes whether it is ready."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ PROBE_TIMEOUT_S = 2.0
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One function process and what it is doing.
+    """One function process and its current state.
 
     Attributes:
         process: The process.
-        client: Connections to it.
-        started_at: Start, by the clock's monotonic seconds.
+        client: Client for requests to the process.
+        started_at: Time of the start, by the clock's monotonic seconds.
         idle_since: End of its last request, or when it became ready, by the same clock.
-        ready: Whether it has said that it is ready.
-        inflight: Requests that it is answering.
+        ready: Whether its readiness probe has succeeded.
+        inflight: Number of requests in progress.
     """
 
     process: Child
@@ -40,28 +40,28 @@ class Replica:
 
 
 def concurrency_of(spec: LocalFunction) -> int:
-    """Return how many requests one replica serves at the same time."""
+    """Return the number of requests that one replica serves at the same time."""
     return spec.concurrency or len(os.sched_getaffinity(0))
 
 
 def capacity_of(spec: LocalFunction) -> int:
-    """Return how many requests a function serves at the same time, fully scaled."""
+    """Return the number of requests that a function serves at the same time when fully scaled."""
     return concurrency_of(spec) * spec.scale.max
 
 
 def start_replica(spec: LocalFunction, log: Path, *, inherit: Mapping[str, str], launch: Launch, now: float) -> Replica:
-    """Start a function's process as a container would be started.
+    """Start a function's process like a container.
 
     Args:
-        spec: The function.
-        log: File that gets what the process writes.
+        spec: Spec of the function.
+        log: File for the process's output.
         inherit: Environment of the supervisor.
         launch: Starts the process.
         now: The clock's monotonic seconds.
 
     Raises:
-        OSError: When there is no free port, or the process can't be started.
-        ValueError: When the function's settings can't be an environment.
+        OSError: When no port is free, or the process can't be started.
+        ValueError: When the function's settings are not valid environment variables.
     """
     port = find_free_port()
     environ = {
@@ -79,10 +79,10 @@ def start_replica(spec: LocalFunction, log: Path, *, inherit: Mapping[str, str],
 
 
 def probe(client: SinkClient, replica: Replica) -> tuple[bool, str]:
-    """Ask a replica whether it is ready.
+    """Probe whether a replica is ready.
 
     Returns:
-        Whether it is ready, and why it never will be; neither while it loads.
+        Whether it is ready, and the reason when it never will be; False and empty while it loads.
     """
     try:
         answer = client.exchange("GET", replica.client.url + "health/readiness", timeout_s=PROBE_TIMEOUT_S)

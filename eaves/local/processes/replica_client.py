@@ -1,6 +1,6 @@
-"""HTTP to replicas on loopback: kept connections, without names to look up, proxies and TLS.
+"""HTTP client for replicas on loopback: persistent connections without DNS, proxies and TLS.
 
-Every event passes here, and `eaves.delivery.SinkClient`, which reaches any address, takes twice the processor time.
+Every event passes through it. `eaves.delivery.SinkClient`, which reaches any address, takes twice the CPU time.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from eaves.http_client.response_body import read_body
 from eaves.local.processes.ports import HOST
 
 KEEP_S = 60.0
-"""How long a connection that nobody uses is kept. A function closes an idle one after
-`functions.http.connection.IDLE_S`, and a request that is sent at that moment has no answer: the side that sends closes
+"""Seconds that an unused connection is kept. A function closes an idle connection after
+`functions.http.connection.IDLE_S`, and a request sent at that moment would get no response, so the client closes it
 first."""
 
 
 class ReplicaClient:
-    """Sends to one replica from many threads. No redirects, and no retries: the spool does those.
+    """Sends requests to one replica from many threads. It follows no redirects and never retries: the spool retries.
 
     Args:
         port: Port on loopback that the replica listens on.
-        keep_s: How long a connection that nobody uses is kept, seconds.
+        keep_s: Seconds that an unused connection is kept.
     """
 
     def __init__(self, port: int, *, keep_s: float = KEEP_S) -> None:
@@ -44,33 +44,34 @@ class ReplicaClient:
         self._closed = False
 
     def post(self, event: Event, *, timeout_s: float, now: float, more_headers: Mapping[str, str]) -> SinkResponse:
-        """Send one event in binary mode and read the answer, which may be a CloudEvent.
+        """Send one event in binary mode and read the response, which may be a CloudEvent.
 
         Args:
-            event: What to send.
-            timeout_s: For the exchange, see `exchange`.
-            now: Unix seconds.
-            more_headers: Beside those of the event.
+            event: Event to send.
+            timeout_s: Time limit in seconds, see `exchange`.
+            now: Current time, Unix seconds.
+            more_headers: Headers in addition to those of the event.
 
         Raises:
-            EventError: When the event can't be encoded; it never can.
+            EventError: When the event can't be encoded; retries don't help.
             UnreachableError: When nothing was sent.
-            DeliveryError: When there is no usable answer.
+            DeliveryError: When there is no usable response.
         """
         headers, body = build_message(event, prefer_reply=True, more_headers=more_headers)
         return read_answer(self.exchange(headers, body, timeout_s=timeout_s), self.url, event, now=now)
 
     def exchange(self, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpAnswer:
-        """POST one request as it is, and return its answer as it came.
+        """POST one request unchanged, and return the unchanged response.
 
         Args:
-            headers: Of the request.
-            body: Of the request.
-            timeout_s: For connecting and then for every wait for bytes; an answer that trickles is cut when it is over.
+            headers: Headers of the request.
+            body: Body of the request.
+            timeout_s: Time limit in seconds for connecting and for every wait for bytes; a slow response is cut off at
+                its end.
 
         Raises:
             UnreachableError: When nothing was sent.
-            DeliveryError: When there is no usable answer.
+            DeliveryError: When there is no usable response.
         """
         started = time.monotonic()
         connection = self._take() or self._connect(min(CONNECT_TIMEOUT_S, timeout_s))
@@ -92,7 +93,7 @@ class ReplicaClient:
         )
 
     def close(self) -> None:
-        """Close the connections that nobody uses; each of the others is closed once its exchange is over."""
+        """Close unused connections; each of the others is closed when its exchange ends."""
         with self._lock:
             self._closed = True
             kept, self._kept = self._kept, []
@@ -100,7 +101,7 @@ class ReplicaClient:
             connection.close()
 
     def _take(self) -> HTTPConnection | None:
-        """The kept connection that was used last and that the replica has not closed; None when there is none."""
+        """Return the most recently used connection that the replica has not closed; None when there is none."""
         oldest = time.monotonic() - self._keep_s
         with self._lock:
             stale = [connection for since, connection in self._kept if since <= oldest]
@@ -130,13 +131,14 @@ class ReplicaClient:
         self, connection: HTTPConnection, headers: Mapping[str, str], body: bytes, timeout_s: float
     ) -> ReplicaResponse:
         connection.sock.settimeout(timeout_s)
-        # A replica may refuse a body by its head, and close before it has read the body: its answer is there.
+        # A replica may refuse a body by its headers and close before it has read the body; its response can still be
+        # read.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request("POST", "/", body, dict(headers))
         return cast(ReplicaResponse, connection.getresponse())
 
     def _give_back(self, connection: HTTPConnection, response: ReplicaResponse) -> None:
-        """Keep a connection for the next exchange, when its answer was read to the end."""
+        """Keep a connection for the next exchange when its response was read to the end."""
         with self._lock:
             keeps = response.is_whole and not response.will_close and not self._closed
             if keeps:
@@ -146,16 +148,16 @@ class ReplicaClient:
 
 
 class ReplicaResponse(HTTPResponse):
-    """A response that tells when its body breaks off, and whether it was read to its end.
+    """A response that reports a truncated body, and records whether it was read to its end.
 
     Attributes:
-        is_whole: Whether it was read to its end.
+        is_whole: Whether the body was read to its end.
     """
 
     is_whole = False
 
     def read1(self, n: int = -1, /) -> bytes:
-        """As the standard library's, which takes an early end of a body for its end.
+        """Read like the standard library, which takes a truncated body for a complete one, but raise an error then.
 
         Raises:
             IncompleteRead: When the body ends before its Content-Length.
@@ -166,20 +168,20 @@ class ReplicaResponse(HTTPResponse):
         return part
 
     def release_conn(self) -> None:
-        """Note that it was read to its end; the connection stays open."""
+        """Record that the body was read to its end; the connection stays open."""
         self.is_whole = True
         self.close()
 
 
 def _is_readable(connection: HTTPConnection) -> bool:
-    """Whether there is something to read where nothing was asked: the end of the connection, or junk."""
+    """Return whether an idle connection has something to read: its end, or unexpected bytes."""
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def _join_headers(response: HTTPResponse) -> dict[str, str]:
-    """The headers of a response, names in lower case; what is there several times is joined with a comma."""
+    """Return the headers of a response, names in lower case; values of a repeated header are joined with a comma."""
     found: dict[str, str] = {}
     for name, value in response.getheaders():
         key = name.lower()
