@@ -6,6 +6,6 @@ failures        how often something failed in a row, and when it is tried again
 activator       replicas of a function, from zero and back;  replica: one of them
 replica_client  requests to a replica, over kept connections
 agents, relays  those of the apps
-ports           free TCP ports on loopback
+ports           free TCP ports on loopback;  port_holder: the process that has a port already
 logfiles        what they write, bounded on disk
 """
