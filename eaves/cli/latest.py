@@ -7,6 +7,7 @@ system has no symbolic links, too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,12 @@ def newest(folder: Path, marker: str) -> Path | None:
         folder: Path of the folder with runs or artifacts.
         marker: `RUN` or `ARTIFACT`.
     """
-    found = [path.parent for path in folder.glob(f"[!.]*/{marker}") if not _is_link(path.parent)]
-    return max(found, key=lambda path: ((path / marker).stat().st_mtime_ns, path.name), default=None)
+    found: list[tuple[int, str, Path]] = []
+    for path in folder.glob(f"[!.]*/{marker}"):
+        if not _is_link(path.parent):
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                found.append((path.stat().st_mtime_ns, path.parent.name, path.parent))
+    return max(found)[2] if found else None
 
 
 def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], None] = os.symlink) -> str:
