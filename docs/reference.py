@@ -18,6 +18,7 @@ from converters.source.declaration import Declaration, TensorDeclaration
 from eaves import errors
 from eaves.cli import COMMANDS, load_command
 from eaves.cli.app.project import Project
+from eaves.cli.app.settings_table import SOURCE_KINDS
 from eaves.config import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves
 from eaves.local.settings import LocalSettings
 from eaves.options import parameter_name
@@ -25,11 +26,7 @@ from eaves.platform import DeliverySettings
 from eaves.publisher.settings import PublisherSettings
 from eaves.receiver.settings import ReceiverSettings
 from eaves.relay.settings import RelaySettings
-from eaves.sources.folder.settings import FolderSourceSettings
-from eaves.sources.http.settings import HttpSourceSettings
-from eaves.sources.mqtt.settings import MqttSourceSettings
 from eaves.sources.options import FrameOptions
-from eaves.sources.replay.settings import ReplaySourceSettings
 from eaves.sources.settings import AgentSettings, SourceSettings
 from functions.settings import FunctionSettings
 from knative.resources.receiver_settings import ReceiverDeployment
@@ -52,10 +49,8 @@ def build_reference() -> str:
     parts += ["## An agent's process (`python -P -m eaves.sources`)\n", *_settings(AgentSettings)]
     parts += ["### Each of its sources (EAVES_SOURCES)\n", *_settings(SourceSettings, env=False)]
     parts += ["### ... to pick and edit its images\n", *_settings(FrameOptions, env=False)]
-    parts += ["### ... of kind `folder`\n", *_settings(FolderSourceSettings, env=False)]
-    parts += ["### ... of kind `http`\n", *_settings(HttpSourceSettings, env=False)]
-    parts += ["### ... of kind `replay`\n", *_settings(ReplaySourceSettings, env=False)]
-    parts += ["### ... of kind `mqtt`\n", *_settings(MqttSourceSettings, env=False)]
+    for kind, cls in SOURCE_KINDS.items():
+        parts += [f"### ... of kind `{kind}`\n", *_settings(cls, env=False)]
     parts += ["## A publisher's process (`python -P -m eaves.publisher`)\n", *_settings(PublisherSettings)]
     parts += ["## A relay's process (`python -P -m eaves.relay`)\n", *_settings(RelaySettings)]
     parts += ["## A receiver's process (`python -P -m eaves.receiver`)\n", *_settings(ReceiverSettings)]

@@ -131,6 +131,7 @@ def load_labelled_images(
     check_not_loose(listing)
     not_used = [*faults, *listing.faults]
     known: dict[str, LabelledImage] = {}
+    contradictions: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for entry in sorted(listing.entries, key=lambda entry: (entry.label, entry.path)):
         if listing.declared and entry.split == "train":
             continue
@@ -145,8 +146,10 @@ def load_labelled_images(
         first = known.setdefault(digest, image)
         if first is not image:
             if first.label != image.label and sniff(data) != UNKNOWN:
-                raise in_two_classes((first.name, first.label), (name, image.label))
+                contradictions.append(((first.name, first.label), (name, image.label)))
             not_used.append(same_bytes(name, first.name))
+    if contradictions:
+        raise in_two_classes(contradictions)
     images = [image for image in known.values() if image.digest not in trained_on]
     left_out = len(known) - len(images)
     if not images and left_out:

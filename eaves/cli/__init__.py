@@ -5,6 +5,7 @@
     cluster/               what commands on clusters share
     link/                  what commands about queues, relays and receivers share
     shared_options         options of several commands;  registry_options, signatures: of those about container images
+    latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
     output                 rows as a table, JSON or YAML, and lengths of time in words
@@ -33,7 +34,8 @@ GROUPS = {
     "model": (
         "Make a model",
         {
-            "init": "Write a commented eaves.yaml.",
+            "init": "Write a short eaves.yaml for a new project.",
+            "settings": "Explain the settings of eaves.yaml, with types and defaults.",
             "data": "Look at labelled images before they are trained on.",
             "train": "Train a model on labelled images: images > run.",
             "convert": "Convert a run and prove it equal: run > artifact.",

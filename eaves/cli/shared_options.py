@@ -35,12 +35,3 @@ def state_option(command: Command) -> Command:
         envvar="EAVES_STATE",
         help="The local platform's state directory. [EAVES_STATE]",
     )(command)
-
-
-def newest(folder: Path, marker: str) -> Path | None:
-    """The directory made last below `folder`, of those that hold the marker file.
-
-    Hidden ones are left out: what a running or killed command builds in lies there.
-    """
-    found = [path.parent for path in folder.glob(f"[!.]*/{marker}")]
-    return max(found, key=lambda path: ((path / marker).stat().st_mtime_ns, path.name), default=None)

@@ -6,6 +6,7 @@ No exception of one part ends the supervisor: the part is tried again, and the o
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
 from eaves.local.processes.failures import describe_exception
 from eaves.local.processes.logfiles import rotate
+from eaves.local.processes.port_holder import find_port_holder
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.relays import Relays
 from eaves.local.routes import create_app
@@ -110,20 +112,21 @@ class Supervisor:
         self._stopping = False
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._ingress = self._listen(self._port, f"port {port}", hint="eaves up --port 0 takes a free one")
+        self._ingress = self._listen(self._port, f"port {port}")
         self._opened: WebServer | None = None
         if listen is not None:
             opened = TcpPort(listen[1], listen[0])
-            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", AccessToken(state.token))
+            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", AccessToken(state.token), listen=True)
         self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
 
-    def _listen(self, address: TcpPort, named: str, token: AccessToken | None = None, *, hint: str = "") -> WebServer:
+    def _listen(
+        self, address: TcpPort, named: str, token: AccessToken | None = None, *, listen: bool = False
+    ) -> WebServer:
         try:
             return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
         except OSError as error:
-            hint = hint or "eaves up --listen ADDRESS:PORT with another port, of an address of this machine"
-            raise PlatformError(f"{named} can't be used: {error.strerror or error}", hint=hint) from error
+            raise _build_port_error(error, address.port, named, listen=listen) from error
 
     @property
     def url(self) -> str:
@@ -299,6 +302,20 @@ class Supervisor:
                 step()
             except Exception:  # noqa: BLE001 - see above
                 _log.exception("a part could not be stopped")
+
+
+def _build_port_error(error: OSError, port: int, named: str, *, listen: bool) -> PlatformError:
+    """The error about a port that can't be listened on; it names the process that has the port."""
+    holder = find_port_holder(port) if error.errno == errno.EADDRINUSE else None
+    reason = f"{holder} uses it" if holder is not None else error.strerror or str(error)
+    if listen:
+        hint = "eaves up --listen ADDRESS:PORT with another port, of an address of this machine"
+    elif holder is not None and holder.state is not None:
+        there = f"`eaves deploy --state {holder.state}` deploys to the platform that runs"
+        hint = f"`eaves up --port 0` runs this project beside it, on a free port; {there}"
+    else:
+        hint = "eaves up --port 0 takes a free one"
+    return PlatformError(f"{named} can't be used: {reason}", hint=hint)
 
 
 def _take_lock(state: StateDirectory) -> int:

@@ -65,6 +65,21 @@ def find_problem(options: argparse.Namespace) -> str:
             return f"{name}={path}: no such file or folder"
         if path is not None and HERE.resolve() in (path.resolve(), *path.resolve().parents):
             return f"{name}={path} is inside {HERE}, which the demo removes first"
+    if options.weights is not None and not options.weights.is_file():
+        return f"WEIGHTS={options.weights} is a folder; it must be a file of Keras weights"
+    return find_data_problem(options.data) if options.data is not None and options.data.is_dir() else ""
+
+
+def find_data_problem(folder: Path) -> str:
+    """What makes a folder unfit for training before any image in it is read; empty: nothing."""
+    from eaves.errors import DatasetError
+    from trainer.data.folder import load_folder
+    from trainer.data.listing import check_labels
+
+    try:
+        check_labels(load_folder(folder))
+    except DatasetError as error:
+        return f"DATA={folder}: {error.message}\ntry: {error.hint}"
     return ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -13,6 +13,8 @@ from eaves.media_type import SUFFIXES, UNSUPPORTED_SUFFIXES
 
 Split = Literal["train", "val"]
 DECLARED = ("train", "val")
+NAMED_PAIRS = 5
+"""Images in two classes that an error names; further ones are counted."""
 
 LOOSE = "it lies beside the class folders, in no class's folder"
 NOT_CONVERTED = "HEIC and AVIF are not read, convert it to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
@@ -118,16 +120,20 @@ def same_bytes(name: str, first: str) -> DataFault:
     return DataFault(file=name, reason=f"same bytes as {first}")
 
 
-def in_two_classes(one: tuple[str, str], other: tuple[str, str]) -> DatasetError:
-    """The error about one image in two classes.
+def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> DatasetError:
+    """The error about images that are in two classes.
 
     Args:
-        one: Name of a file and of its class.
-        other: The same of a file with the same bytes.
+        pairs: For each such image, name and class of one file, and of another one with the same bytes.
     """
-    return DatasetError(
-        f"the same image is in two classes: {one[0]} and {other[0]}", hint=f"remove it from {one[1]} or from {other[1]}"
-    )
+    one, other = pairs[0]
+    if len(pairs) == 1:
+        message = f"the same image is in two classes: {one[0]} and {other[0]}"
+        return DatasetError(message, hint=f"remove it from {one[1]} or from {other[1]}")
+    shown = "; ".join(f"{first[0]} and {second[0]}" for first, second in pairs[:NAMED_PAIRS])
+    more = f"; and {len(pairs) - NAMED_PAIRS} more" if len(pairs) > NAMED_PAIRS else ""
+    hint = "leave each image in one class only; `eaves data check` finds copies"
+    return DatasetError(f"{len(pairs)} images are in two classes: {shown}{more}", hint=hint)
 
 
 def check_not_loose(listing: Listing) -> None:
@@ -138,7 +144,8 @@ def check_not_loose(listing: Listing) -> None:
     """
     loose = sum(fault.reason == LOOSE for fault in listing.faults)
     if not listing.entries and loose:
-        hint = "name the folder above it, or make one subfolder of images per class"
+        above = listing.root.absolute().parent
+        hint = f"name the folder above it, {above}, if its subfolders are the classes; or make one subfolder per class"
         raise DatasetError(f"{loose} images lie directly in {listing.root}, in no class's folder", hint=hint)
 
 

@@ -141,6 +141,7 @@ def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[D
         DatasetError: The same picture in two classes.
     """
     known: dict[str, ImageRecord] = {}
+    contradictions: list[tuple[tuple[str, str], tuple[str, str]]] = []
     for item in seen:
         first = known.setdefault(item.digest, item)
         if first is item:
@@ -148,6 +149,8 @@ def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[D
         names = [entry_name(listing, each.entry.path) for each in (first, item)]
         # The same broken bytes in two classes (an error page saved as .jpg) say nothing about the labels.
         if first.entry.label != item.entry.label and item.media_type != UNKNOWN:
-            raise in_two_classes((names[0], first.entry.label), (names[1], item.entry.label))
+            contradictions.append(((names[0], first.entry.label), (names[1], item.entry.label)))
         faults.append(same_bytes(names[1], names[0]))
+    if contradictions:
+        raise in_two_classes(contradictions)
     return list(known.values())

@@ -39,6 +39,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "run.json"
 CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
+TAKEN = "name another directory for the run, or remove that one"
+"""Hint of the errors about a directory that holds something already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +198,7 @@ def check_output(output: Path) -> None:
         RunError: When it holds something else.
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(f"{output} exists and holds something else", hint="name another output, or remove it")
+        raise RunError(f"{output} exists and holds something else", hint=TAKEN)
 
 
 @contextmanager
@@ -212,8 +214,8 @@ def new_run(output: Path) -> Iterator[Path]:
     output = output.absolute()
     check_output(output)
     if (output / MANIFEST).is_file():
-        raise RunError(f"{output} exists and holds a run", hint="name another output, or remove it")
-    busy = RunError(f"another process is writing {output}", hint="wait for it, or name another output")
+        raise RunError(f"{output} exists and holds a run", hint=TAKEN)
+    busy = RunError(f"another process is writing {output}", hint="wait for it, or name another directory for the run")
     with unfinished_folder(output, refusal=busy, kept=(CHECKPOINTS,)) as place:
         work = place / WORK
         work.mkdir()

@@ -15,6 +15,7 @@ from eaves.errors import RunError
 from trainer.run.run import (
     CHECKPOINTS,
     MANIFEST,
+    TAKEN,
     Run,
     build_name,
     check_output,
@@ -61,7 +62,7 @@ class RunLocation:
             shutil.rmtree(self.local, ignore_errors=True)
             return None
         if find_fingerprint(store.read(MANIFEST)) != fingerprint:
-            raise RunError(f"{self.uri} exists and holds another run", hint="name another output, or remove it")
+            raise RunError(f"{self.uri} holds a run of other images or settings", hint=TAKEN)
         return fetch_run(self.uri, self.local)
 
     def run(self) -> FileStore:
@@ -113,7 +114,7 @@ class RunLocation:
         if find_fingerprint(manifest.read_bytes()) == fingerprint:
             return open_run(self.local)
         if self.uri is None:
-            raise RunError(f"{self.local} exists and holds a run", hint="name another output, or remove it")
+            raise RunError(f"{self.local} holds a run of other images or settings", hint=TAKEN)
         return None
 
 

@@ -158,7 +158,7 @@ class Checkpoints:
         there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))
         if there == ours:
             return True
-        hint = f"remove {self._store.uri} to start afresh, or name another output"
+        hint = f"remove {self._store.uri} to start afresh, or name another directory for the run"
         what = f"the unfinished run in {self._store.uri}"
         if there["labels"] != ours["labels"]:
             message = f"labels differ from those of {what}: {_difference(there['labels'], ours['labels'])}"

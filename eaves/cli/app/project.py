@@ -1,21 +1,17 @@
-"""eaves.yaml: the rooms' sections composed into one file, read and written."""
+"""eaves.yaml: the sections of all packages composed into one file, and read."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from converters.gate.settings import PipelineSettings
 from converters.settings import ConvertSettings
 from eaves.base.names import NAME_PATTERN
-from eaves.config import SettingsLayer, build, env_layer, flag_layer, iter_leaves, setting
+from eaves.config import SettingsLayer, build, env_layer, flag_layer, setting
 from eaves.config.yaml_text import load_yaml
 from eaves.errors import ConfigError, Fault
 from eaves.platform import RELAY, ScaleSettings
@@ -38,15 +34,15 @@ class Project:
     (`eaves.cli.app.app_specs`).
     """
 
-    name: str = setting("images", "Of the model, the function and their directories; a DNS label.")
-    site: str = setting("home", "Name of this place, in every event's source: /eaves/SITE/NAME.")
-    data: DataSettings = setting(DataSettings, "The labelled images.")
+    name: str = setting("images", "Name of the model, the function and their directories; a DNS label.")
+    site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.")
+    data: DataSettings = setting(DataSettings, "Labelled images that the model is trained on; not needed to deploy.")
     train: TrainSettings = setting(TrainSettings, "How the model is trained.")
     convert: ConvertSettings = setting(ConvertSettings, "How a run becomes an artifact.")
     function: ServeSettings = setting(ServeSettings, "How the function serves.")
     scale: ScaleSettings = setting(ScaleSettings, "How many replicas the function has.")
     triggers: tuple[ClusterTrigger, ...] = setting(
-        (), "More ways for events to go; captured images reach the function anyway."
+        (), "Further destinations of events; captured images reach the function without a trigger."
     )
     sources: tuple[ClusterSource, ...] = setting((), "What turns images into events.")
     relay: ClusterRelay = setting(ClusterRelay, "What forwards predictions to a receiver over a link that fails.")
@@ -57,11 +53,15 @@ class Project:
         "are always good.",
         choices=(EDGE, CLOUD),
     )
-    knative: KnativeSettings = setting(KnativeSettings, "How all of it stands in a cluster.")
+    knative: KnativeSettings = setting(KnativeSettings, "How the app is deployed to a cluster.")
     job: JobSettings = setting(JobSettings, "How training runs in a cluster.")
-    pipeline: PipelineSettings = setting(PipelineSettings, "When a pipeline publishes the model that it made.")
+    pipeline: PipelineSettings = setting(
+        PipelineSettings, "Quality that a model must have before a pipeline publishes it."
+    )
     rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
-    sites: tuple[SiteSettings, ...] = setting((), "The clusters' edge places; none: `site` is the one, here.")
+    sites: tuple[SiteSettings, ...] = setting(
+        (), "Edge places in clusters; when there are none, `site` names the one place."
+    )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Rules across fields."""
@@ -119,19 +119,24 @@ class Workspace:
         return self.root / ARTIFACTS
 
 
-def load_workspace(file: Path, flags: dict[str, Any] | None = None, *, section: str = "") -> Workspace:
+def load_workspace(
+    file: Path, flags: dict[str, Any] | None = None, *, section: str = "", needs_data: bool = False
+) -> Workspace:
     """Read eaves.yaml, then the environment, then flags.
 
     Args:
-        file: The file.
+        file: Path of eaves.yaml.
         flags: Dotted path to value, `train.epochs`.
         section: `train.` when the flags name its settings without it.
+        needs_data: Whether `data.path` is required, as a training requires it. Otherwise it may be left out, and is
+            empty then: an artifact or a container image is deployed without images.
 
     Raises:
         ConfigError: When it is missing, not YAML, or has faults; all of them together.
     """
     values = read_yaml(file)
     layers = [
+        *([] if needs_data else [SettingsLayer(origin=file.name, values={"data": {"path": ""}})]),
         SettingsLayer(origin=file.name, values=values),
         env_layer(Project, os.environ),
         flag_layer(flags or {}, section),
@@ -178,93 +183,3 @@ def read_yaml(file: Path) -> dict[str, Any]:
             [Fault(origin=str(file), path="", message="must hold settings, `name: ...`")], hint="eaves init"
         )
     return values
-
-
-def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The text of a new eaves.yaml: every setting with its text, those at their defaults commented out.
-
-    Args:
-        name: Of the model and the function.
-        data: Folder of the labelled images.
-        sources: What turns images into events; none: an example in a comment.
-    """
-    lines = ["# eaves.yaml: one model, one function, and what feeds it. Lines that start with '#' are the defaults."]
-    lines += ["", "# " + _doc("name"), f"name: {name}", "# " + _doc("site"), "#site: home"]
-    lines += [*_wrap(_doc("through"), "# "), f"#through: {EDGE}"]
-    for section in ("data", "train", "convert", "function", "scale", "relay", "knative", "job", "pipeline", "rollout"):
-        kind = next(f.type for f in dataclasses.fields(Project) if f.name == section)
-        lines += ["", f"# {_doc(section)}", f"{section}:"]
-        lines += _section_lines(_SECTIONS[str(kind)], {"path": data} if section == "data" else {})
-    lines += ["", _source_lines(sources) if sources else _SOURCES_EXAMPLE, _EXAMPLES]
-    return "\n".join(lines)
-
-
-_SECTIONS = {
-    cls.__name__: cls
-    for cls in (
-        DataSettings, TrainSettings, ConvertSettings, ServeSettings, ScaleSettings, ClusterRelay, KnativeSettings,
-        JobSettings, PipelineSettings, RolloutSettings,
-    )
-}  # fmt: skip
-_SOURCES_EXAMPLE = """\
-# What turns images into events: every image file that appears in a folder, for instance.
-#sources:
-#  - name: inbox
-#    kind: folder
-#    path: inbox
-"""
-_EXAMPLES = """\
-# More ways for events to go. A filter names event attributes; label, confidence and model are among a prediction's.
-# What is at the url must answer 2xx with an empty body (or with a CloudEvent), else it gets the event again.
-#triggers:
-#  - name: alarm
-#    filter: {type: dev.eaves.image.classified.v1, confidence: high}
-#    url: http://127.0.0.1:9000/
-#  - name: hub
-#    filter: {type: dev.eaves.image.classified.v1}
-#    url: mqtt://127.0.0.1/plant/{partitionkey}/{label}
-#    mqtt: {format: json, home_assistant: true}
-
-# Edge places in clusters, each a kube context and a namespace: `eaves deploy --on knative --site barn`, or --all.
-#sites:
-#  - name: barn
-#    context: barn
-#    namespace: eaves
-"""
-
-
-def _doc(name: str) -> str:
-    return str(next(f.metadata["doc"] for f in dataclasses.fields(Project) if f.name == name))
-
-
-def _source_lines(sources: Sequence[Mapping[str, Any]]) -> str:
-    text = yaml.safe_dump([dict(one) for one in sources], sort_keys=False, allow_unicode=True, width=10_000)
-    return "# What turns images into events.\nsources:\n" + textwrap.indent(text, "  ")
-
-
-def _section_lines(cls: type, given: dict[str, str]) -> list[str]:
-    lines = []
-    for leaf in iter_leaves(cls):
-        choices = f" One of {', '.join(leaf.choices)}." if leaf.choices else ""
-        lines += _wrap(leaf.doc + choices, "  # ")
-        if leaf.path in given:
-            lines.append(f"  {leaf.path}: {_inline(given[leaf.path])}")
-        else:
-            lines.append(f"  #{leaf.path}: {_inline(_plain(leaf.default))}")
-    return lines
-
-
-def _wrap(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, 112, initial_indent=indent, subsequent_indent=indent)
-
-
-def _plain(default: Any) -> Any:
-    """A setting's default as YAML has it."""
-    if isinstance(default, tuple):
-        return list(default)
-    return default if default is None or isinstance(default, (int, float)) else str(default)
-
-
-def _inline(value: Any) -> str:
-    """A value as YAML on one line."""
-    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]

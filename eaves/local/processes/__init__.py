@@ -6,6 +6,6 @@ failures        counts consecutive failures, and says when the next attempt is d
 activator       replicas of a function, scaled from zero and back;  replica: one of them
 replica_client  requests to a replica over persistent connections
 agents, relays  the agents and the relays of the apps
-ports           free TCP ports on loopback
+ports           free TCP ports on loopback;  port_holder: the process that listens on a port
 logfiles        log files of the processes, bounded on disk
 """

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -48,6 +49,26 @@ def url_of(harness: LocalHarness) -> str:
 
     wait_until(find, 10, what="the line with the broker's address")  # written once the platform answers
     return find()[-1]
+
+
+def test_a_second_platform_is_told_which_project_has_the_port(harness: LocalHarness, tmp_path: Path) -> None:
+    port = find_port()
+    harness.start(port=port)
+    command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port)]
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 69, second.stderr
+    holder = f"the local platform of {harness.state} (`eaves up`, process {harness.process.pid})"
+    assert f"error: port {port} can't be used: {holder} uses it\n" in second.stderr
+    assert f"`eaves deploy --state {harness.state}` deploys to the platform that runs" in second.stderr
+
+
+def test_another_program_on_the_port_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(tmp_path / "s")]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert f"(process {os.getpid()}) uses it" in done.stderr
+    assert "try: eaves up --port 0 takes a free one" in done.stderr
 
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:

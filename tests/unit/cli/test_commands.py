@@ -13,8 +13,9 @@ import yaml
 from click.testing import CliRunner, Result
 
 from eaves.cli import COMMANDS, GROUPS, cli, commands
-from eaves.cli.app.project import load_workspace, read_yaml
-from eaves.cli.shared_options import newest
+from eaves.cli.app.project import Project, load_workspace, read_yaml
+from eaves.cli.latest import newest
+from eaves.config import iter_leaves
 from eaves.errors import ConfigError, EavesError, NotFoundError
 
 
@@ -98,22 +99,18 @@ def test_the_help_of_heavy_commands_loads_no_tensorflow(name: str) -> None:
     assert done.stderr.strip() == "False"
 
 
-def test_init_writes_a_file_whose_values_are_the_defaults(project: Path) -> None:
-    workspace = load_workspace(project)
-    assert workspace.project.name == "flowers"
-    assert read_yaml(project) == {
-        "name": "flowers",
-        "data": {"path": "photos"},
-        "train": None,
-        "convert": None,
-        "function": None,
-        "scale": None,
-        "relay": None,
-        "knative": None,
-        "job": None,
-        "pipeline": None,
-        "rollout": None,
-    }
+def test_init_writes_twenty_odd_lines_whose_values_are_the_defaults(project: Path) -> None:
+    assert len(project.read_text().splitlines()) <= 25
+    assert max(map(len, project.read_text().splitlines())) <= 80
+    written = read_yaml(project)
+    assert written.pop("name") == "flowers"
+    assert written.pop("data") == {"path": "photos"}
+    defaults = {leaf.path: leaf.default for leaf in iter_leaves(Project)}
+    assert written == {"site": defaults["site"], "train": {"arch": defaults["train.arch"]}}
+
+
+def test_a_new_file_names_the_command_that_explains_every_setting(project: Path) -> None:
+    assert "`eaves settings`" in project.read_text()
 
 
 def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project: Path, tmp_path: Path) -> None:
@@ -131,7 +128,7 @@ def test_every_commented_setting_of_a_new_file_is_valid_once_uncommented(project
 def _is_setting(line: str) -> bool:
     text = line.lstrip()[1:]
     return (bool(text) and not text.startswith(" ")) or text.lstrip().startswith(
-        ("- name", "kind:", "path:", "filter:", "url:", "mqtt:")
+        ("- name", "- {name", "filter:", "url:", "mqtt:")
     )
 
 

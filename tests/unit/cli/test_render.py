@@ -207,9 +207,11 @@ def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
     assert "99-notes.yaml: can't be read" in error.message
 
 
-def test_a_required_section_that_is_not_there_is_a_fault_of_the_file(project: Path) -> None:
+def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> None:
     project.write_text("name: flowers\n")
-    assert str(render(project).exception) == "eaves.yaml: data.path: is required"
+    result = render(project)
+    assert result.exit_code == 0, result.output
+    assert "kind: Service" in result.stdout
 
 
 def test_the_secret_of_each_sites_relay_is_told(tmp_path: Path) -> None:

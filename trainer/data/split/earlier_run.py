@@ -16,6 +16,8 @@ from trainer.data.listing import Split
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
 from trainer.storage import FileStore, is_uri, open_store
 
+LINK = "latest"
+"""Name of the link to the newest run, which is listed under its own name too."""
 NEW = "new"
 """`train.split` for a split that takes nothing over."""
 _MANIFEST, _CONFIG = "run.json", "config.json"
@@ -77,7 +79,7 @@ def _read(store: FileStore) -> EarlierSplit:
 
 def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
     """Runs with a split that were trained on the same `data.path`, the newest first."""
-    stores = [beside.at(name) for name in beside.folders() if not name.startswith(".")]
+    stores = [beside.at(name) for name in beside.folders() if name != LINK and not name.startswith(".")]
     dated = [
         (str(about.get("created", "")), store.uri, store) for store in stores if (about := _json(store, _MANIFEST))
     ]

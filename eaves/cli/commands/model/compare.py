@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
+from eaves.cli.latest import ModelPath
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.argument("second", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("first", type=ModelPath(exists=True, file_okay=False))
+@click.argument("second", type=ModelPath(exists=True, file_okay=False))
 @click.option(
     "--data",
     default="",

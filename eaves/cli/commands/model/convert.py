@@ -13,15 +13,16 @@ from click.core import ParameterSource
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.app.project import ARTIFACTS, load_workspace
+from eaves.cli.latest import ARTIFACT, RUN, ModelPath, newest, refuse_latest, update_latest
 from eaves.cli.output import say
-from eaves.cli.shared_options import file_option, newest
+from eaves.cli.shared_options import file_option
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 from eaves.errors import RunError
 from eaves.options import build_settings, given, settings_options
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.argument("model", type=ModelPath(), required=False)
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
@@ -33,8 +34,9 @@ from eaves.options import build_settings, given, settings_options
 def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
     """Convert MODEL and prove it equal. Prints the artifact's directory.
 
-    MODEL is a run (the newest when not given), or with a declaration a SavedModel, a .keras or an .onnx file. With
-    MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.
+    MODEL is a run (the newest, runs/latest, when not given), or with a declaration a SavedModel, a .keras or an .onnx
+    file. With MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.
+    Afterwards artifacts/latest points to the new artifact.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     if "convert.handler" in flags:
@@ -46,12 +48,15 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
         settings, artifacts = workspace.project.convert, workspace.artifacts
         if settings.handler:
             settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
-        model = model or newest(workspace.runs, "run.json")
+        model = model or newest(workspace.runs, RUN)
         if model is None:
             raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
     target = artifact or artifacts / _name(model)
+    refuse_latest(target, "--artifact")
     with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command begins again"):
         _convert(model, target, settings, declare)
+    if target.absolute().parent == artifacts.absolute() and (text := update_latest(artifacts, ARTIFACT)):
+        say(f"note: {text}")
 
 
 def _is_absent(file: Path) -> bool:

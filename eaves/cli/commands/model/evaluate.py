@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
+from eaves.cli.latest import ModelPath, find_latest
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.errors import ConfigError, Fault
 
@@ -31,7 +32,7 @@ COLUMNS = {
 @click.argument("data")
 @click.option(
     "--held-out-of",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=ModelPath(exists=True, file_okay=False),
     help="A run; the images that it was trained on are left out. Those of a MODEL that is a run always are.",
 )
 @page_option("Write an HTML page with the figures and mistakes.")
@@ -57,7 +58,8 @@ def command(
     if len(models) > 2:
         message = f"takes one or two models (got {len(models)})"
         raise ConfigError([Fault(origin="MODEL", path="", message=message)], hint="eaves evaluate MODEL MODEL DATA")
-    found, evaluations = _evaluate(models, data, held_out_of)
+    places = tuple(model if "://" in model else str(find_latest(Path(model))) for model in models)
+    found, evaluations = _evaluate(places, data, held_out_of)
 
     from converters.evaluation.paired_comparison import pair
 

@@ -12,9 +12,11 @@ import click
 from eaves.base.disk_errors import disk_errors
 from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
-from eaves.cli.app.project import ARTIFACTS, load_workspace, write_project
+from eaves.cli.app.new_project import write_project
+from eaves.cli.app.project import ARTIFACTS, load_workspace
+from eaves.cli.latest import ARTIFACT, newest
 from eaves.cli.output import say
-from eaves.cli.shared_options import FILE, newest
+from eaves.cli.shared_options import FILE
 from eaves.credentials import redact
 from eaves.errors import ConfigError, DatasetError, Fault
 
@@ -46,7 +48,9 @@ from eaves.errors import ConfigError, DatasetError, Fault
 def command(
     directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any
 ) -> None:
-    """Write a commented eaves.yaml into DIRECTORY (here when not given).
+    """Write a short eaves.yaml into DIRECTORY, the current folder when none is given.
+
+    `eaves settings` explains the settings that it leaves at their defaults.
 
     With --from-source, images are collected, too, into the folder DATA-unsorted beside DATA: training doesn't see them
     until they are sorted. Ctrl-C stops that, and the same command goes on.
@@ -73,7 +77,7 @@ def _advise(directory: Path, data: str) -> str:
     """What to do next: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
     go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
     train = f"{go}`eaves train`"
-    if newest(directory / ARTIFACTS, "manifest.json"):
+    if newest(directory / ARTIFACTS, ARTIFACT):
         return f"next: {go}`eaves deploy`"
     place = directory / data
     if "://" in data or place.is_file():
@@ -120,7 +124,7 @@ def _init_from_source(
     if force or not (file.exists() and is_same_source(load_workspace(file), values)):
         _refuse_to_replace(file, force=force)
         _write(file, write_project(name=name, data=data, sources=(values,)), private=holds_secrets(values))
-    workspace = load_workspace(file)
+    workspace = load_workspace(file, needs_data=True)
     unsorted = os.path.relpath(collect_images(workspace, values["name"], wanted), workspace.root)
     say(f"next: sort the images of {unsorted} into one folder for each class, {workspace.project.data.path}/CLASS/,")
     say("then `eaves train`, which doesn't see those that aren't sorted")

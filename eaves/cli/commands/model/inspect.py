@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from eaves.artifact import Artifact, open_artifact
+from eaves.cli.latest import ModelPath
 from eaves.cli.output import output_option, print_line, print_rows, print_value
 from eaves.errors import ArtifactError
 
@@ -25,10 +26,13 @@ COLUMNS = {
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=ModelPath())
 @output_option
 def command(path: Path, form: str) -> None:
-    """Show what the run or the artifact in PATH is, every digest checked."""
+    """Show what the run or the artifact in PATH is, every digest checked.
+
+    PATH may be runs/latest or artifacts/latest.
+    """
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
         if form == "table":

@@ -15,6 +15,7 @@ from eaves import logs
 from eaves.cli.app.project import load_workspace
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
 from eaves.cli.labelled_data import prepare_tensorflow
+from eaves.cli.latest import RUN, refuse_latest, update_latest
 from eaves.cli.output import say
 from eaves.cli.shared_options import FILE, file_option
 from eaves.errors import StoppedError
@@ -39,7 +40,7 @@ def command(
     data: str | None, output: Path | None, again: bool, platform: str, kubeconfig: Path | None, context: str,
     namespace: str, sites: str, every: bool, file: Path, **options: Any,
 ) -> None:  # fmt: skip
-    """Train a model on labelled images. Prints the run's directory.
+    """Train a model on labelled images. Prints the run's directory, which runs/latest then points to.
 
     In a cluster (--on knative) it is a Job that needs nobody: the same command finds it again, from anywhere, and shows
     how far it is. Another --run is another training of the same things, of images that have changed for instance.
@@ -47,7 +48,7 @@ def command(
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
         flags["data.path"] = data if "://" in data else Path(data).absolute()
-    workspace = load_workspace(file, flags, section="train.")
+    workspace = load_workspace(file, flags, section="train.", needs_data=True)
     choice = read_choice(
         platform=platform, kubeconfig=kubeconfig, context=context, namespace=namespace, sites=sites, every=every
     )
@@ -57,6 +58,8 @@ def command(
         _tell(train_remotely(workspace, choice, data=data or "", output=output, again=again))
         return
     project = workspace.project
+    if output is not None:
+        refuse_latest(output, "--run")
     target = output or workspace.runs / f"{project.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     settings = _resolve_weights(workspace.root, project.train, from_flag="train.weights" in flags)
 
@@ -78,6 +81,8 @@ def command(
         named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
         hint = f"eaves train{named} --run {shlex.quote(str(target))} goes on from there"
         raise StoppedError(error.message, hint=hint) from error
+    if target.absolute().parent == workspace.runs.absolute() and (text := update_latest(workspace.runs, RUN)):
+        say(f"note: {text}")
     _tell(run)
 
 

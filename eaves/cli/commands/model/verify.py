@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.latest import find_latest
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import is_container_image, verify_container_image
@@ -58,7 +59,7 @@ def command(
     checked, then every byte of every platform's manifest, config and layers. Nothing of it is run.
     """
     if key is None and not is_container_image(what):
-        _verify_artifact(Path(what), run_handler=run_handler, form=form)
+        _verify_artifact(find_latest(Path(what)), run_handler=run_handler, form=form)
         return
     if run_handler or Path(what).exists():
         raise click.UsageError("--run-handler is for an artifact, --key for a container image at a registry.")

@@ -14,10 +14,11 @@ from eaves.cli.cluster.container_images import image_options
 from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
 from eaves.cli.golden_replay import replay_with_progress
+from eaves.cli.latest import ARTIFACT, find_latest, newest
 from eaves.cli.link.link_status import wait_for_link
 from eaves.cli.link.site_name import warn_of_waiting
 from eaves.cli.output import say
-from eaves.cli.shared_options import file_option, newest, state_option
+from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import ArtifactError
 
 
@@ -63,7 +64,7 @@ def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
     given = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters: --on knative.")
-    _deploy_here(Path(what) if what else None, file, state_dir)
+    _deploy_here(find_latest(Path(what)) if what else None, file, state_dir)
 
 
 def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
@@ -71,7 +72,7 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     from eaves.local.client import LocalPlatform
 
     workspace = load_workspace(file)
-    chosen = artifact or newest(workspace.artifacts, "manifest.json")
+    chosen = artifact or newest(workspace.artifacts, ARTIFACT)
     if chosen is None:
         raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")

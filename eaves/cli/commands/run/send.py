@@ -12,10 +12,12 @@ from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import NotFoundError, PlatformError
+from eaves.media_type import UNKNOWN, UNSUPPORTED_SUFFIXES
 from eaves.problem_document import parse_problem
 
 if TYPE_CHECKING:
     from eaves.delivery import SinkResponse
+    from eaves.events import Event
     from eaves.platform import FunctionStatus
 
 COLUMNS = {
@@ -26,6 +28,10 @@ COLUMNS = {
     "latency_ms": "MS",
     "id": "EVENT",
 }
+
+
+NOT_TAKEN = 415
+"""HTTP status of a function that doesn't take a media type."""
 
 
 @click.command()
@@ -51,12 +57,14 @@ def command(
     platform = choose_platform(file, state_dir, read_choice(**clusters))
     function, site = _target(platform.status(), name)
     rows: list[dict[str, Any]] = []
-    refused = 0
+    refused: list[bool] = []
     for path in images:
-        answer = platform.invoke(function, capture_file(path, site=site), timeout_s=timeout)
+        event = capture_file(path, site=site)
+        answer = platform.invoke(function, event, timeout_s=timeout)
         if answer.event is None:
-            refused += 1
-            say(f"error: {path}: {_problem(answer)}")
+            foreign = is_foreign(event, answer)
+            refused.append(foreign)
+            say(f"error: {path}: {describe_foreign(path) if foreign else _problem(answer)}")
             continue
         rows.append(
             {
@@ -71,7 +79,30 @@ def command(
     if rows or form != "table":
         print_rows(rows, COLUMNS, form)
     if refused:
-        raise PlatformError(f"{refused} of {len(images)} images got no prediction", hint=f"eaves logs {function}")
+        hint = "name image files" if all(refused) else f"eaves logs {function}"
+        raise PlatformError(f"{len(refused)} of {len(images)} images got no prediction", hint=hint)
+
+
+def is_foreign(event: Event, answer: SinkResponse) -> bool:
+    """Whether a function that takes images refused a file because its first bytes are those of no image.
+
+    Args:
+        event: The event that was sent.
+        answer: What the function answered.
+    """
+    takes_images = "image/" in str(parse_problem(answer.body).get("hint"))
+    return answer.status == NOT_TAKEN and takes_images and event.datacontenttype == UNKNOWN
+
+
+def describe_foreign(path: Path) -> str:
+    """Say what a file is not, for people.
+
+    Args:
+        path: The file.
+    """
+    if path.suffix.lower() in UNSUPPORTED_SUFFIXES:
+        return "HEIC and AVIF images are not read; convert it to JPEG"
+    return "is not an image: a file in the format JPEG, PNG, WebP, BMP, TIFF or GIF"
 
 
 def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:

@@ -82,6 +82,17 @@ def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
         scan(tmp_path, val_fraction=0.2)
 
 
+def test_all_images_in_two_classes_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, "a", "b")
+    for number in range(7):
+        for file in (tmp_path / "a" / f"{number:02d}.png", tmp_path / "b" / f"copy{number}.png"):
+            file.write_bytes(b"\x89PNG\r\n\x1a\n picture %d" % number)
+    with pytest.raises(DatasetError) as caught:
+        scan(tmp_path, val_fraction=0.2)
+    assert caught.value.message.startswith("7 images are in two classes: a/00.png and b/copy0.png; a/01.png and ")
+    assert caught.value.message.endswith("a/04.png and b/copy4.png; and 2 more")
+
+
 def test_a_declared_split_is_taken(tmp_path: Path) -> None:
     fill(tmp_path / "train", "a", "b", count=5)
     fill(tmp_path / "val", "a", "b", count=2)

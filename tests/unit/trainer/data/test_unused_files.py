@@ -48,7 +48,7 @@ def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
         scan(tmp_path, val_fraction=0.2)
-    assert str(caught.value.hint).startswith("name the folder above it")
+    assert str(caught.value.hint).startswith(f"name the folder above it, {tmp_path.parent}, if")
 
 
 def test_a_class_of_unreadable_formats_says_why_it_is_empty(tmp_path: Path) -> None:

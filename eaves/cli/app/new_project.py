@@ -1,0 +1,59 @@
+"""The text of a new eaves.yaml: what most projects set, and where the other settings are explained."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+_HEAD = """\
+# The settings of a model, of its function, and of what sends it images.
+# `eaves settings` lists all of them, `eaves settings train` explains a section.
+name: {name}
+site: home            # name of this place, in the source of every event
+
+data:
+  path: {data}
+train:
+  arch: inception_v3  # or auto, or small_cnn, which downloads no weights
+"""
+_SOURCES_EXAMPLE = """\
+# Sources turn images into events: here, each file that appears in a folder.
+#sources:
+#  - {name: inbox, kind: folder, path: inbox}
+"""
+_TRIGGERS_EXAMPLE = """\
+# Triggers send events on: to a URL, or to MQTT for Home Assistant.
+#triggers:
+#  - name: alarm
+#    filter: {type: dev.eaves.image.classified.v1, confidence: high}
+#    url: http://127.0.0.1:9000/
+#  - name: hub
+#    filter: {type: dev.eaves.image.classified.v1}
+#    url: mqtt://127.0.0.1/plant/{partitionkey}/{label}
+#    mqtt: {format: json, home_assistant: true}
+"""
+
+
+def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The text of a new eaves.yaml: the settings that most projects change, and examples in comments.
+
+    Args:
+        name: Name of the model and the function.
+        data: Path or URI of the labelled images.
+        sources: Settings of the sources that turn images into events; none: an example in a comment.
+    """
+    head = _HEAD.format(name=_inline(name), data=_inline(data))
+    return "\n".join((head, _render_sources(sources) if sources else _SOURCES_EXAMPLE, _TRIGGERS_EXAMPLE))
+
+
+def _render_sources(sources: Sequence[Mapping[str, Any]]) -> str:
+    text = yaml.safe_dump([dict(source) for source in sources], sort_keys=False, allow_unicode=True, width=10_000)
+    return "# Sources turn images into events.\nsources:\n" + textwrap.indent(text, "  ")
+
+
+def _inline(value: str) -> str:
+    """A text as YAML on one line."""
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]

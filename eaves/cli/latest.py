@@ -1,0 +1,139 @@
+"""The newest run and the newest artifact: `runs/latest` and `artifacts/latest`.
+
+`latest` is a symbolic link to the directory that was finished last. A command that is killed before it makes the link
+leaves the former one; the next command that reads or makes the name replaces it. Commands take the name where the file
+system has no symbolic links, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eaves.errors import ConfigError, Fault
+
+LATEST = "latest"
+RUN, ARTIFACT = "run.json", "manifest.json"
+"""The file that is written last into a run and into an artifact: with it, the directory is complete."""
+_ATTEMPTS = 10
+
+
+def newest(folder: Path, marker: str) -> Path | None:
+    """The directory made last below `folder`, of those that hold the marker file.
+
+    Hidden ones are left out: a running or killed command builds in them. So is the link `latest`.
+
+    Args:
+        folder: Path of the folder with runs or artifacts.
+        marker: `RUN` or `ARTIFACT`.
+    """
+    found: list[tuple[int, str, Path]] = []
+    for path in folder.glob(f"[!.]*/{marker}"):
+        if not _is_link(path.parent):
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                found.append((path.stat().st_mtime_ns, path.parent.name, path.parent))
+    return max(found)[2] if found else None
+
+
+def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], None] = os.symlink) -> str:
+    """Make `latest` in a folder point to the directory that was finished last.
+
+    Args:
+        folder: Path of the folder with runs or artifacts.
+        marker: `RUN` or `ARTIFACT`.
+        link: Makes a symbolic link, as `os.symlink` does.
+
+    Returns:
+        A sentence for people when there is no such link and why; empty when there is one, or when an earlier call said
+        it.
+    """
+    name = folder / LATEST
+    for _ in range(_ATTEMPTS):
+        target = newest(folder, marker)
+        if target is None or _points_to(name, target):
+            return ""
+        if os.path.lexists(name) and not name.is_symlink():
+            return f"{name} is a file or folder of your own, so it does not name the newest: {target}"
+        try:
+            _replace_link(name, Path(target.name), link)
+        except OSError as error:
+            first = sum(not _is_link(path.parent) for path in folder.glob(f"[!.]*/{marker}")) == 1
+            reason = error.strerror or str(error)
+            return f"{name} can't be made: {reason}; eaves takes the name all the same" if first else ""
+    return ""  # others finish faster than links are made; the last of them makes it right
+
+
+def find_latest(path: Path) -> Path:
+    """The directory that a path named `latest` stands for; any other path as it is.
+
+    Args:
+        path: A path that a person named.
+    """
+    if path.name != LATEST or (os.path.lexists(path) and not path.is_symlink()):
+        return path
+    for marker in (RUN, ARTIFACT):
+        if (found := newest(path.parent, marker)) is not None:
+            update_latest(path.parent, marker)
+            return found
+    return path
+
+
+def refuse_latest(path: Path, origin: str) -> None:
+    """Refuse to make something new under the name of the link.
+
+    Args:
+        path: Directory that a run or an artifact is to be written into.
+        origin: The flag that names it.
+
+    Raises:
+        ConfigError: It is named `latest`.
+    """
+    if path.name == LATEST:
+        message = f"{LATEST} is the name of the link to the newest; name another directory"
+        raise ConfigError([Fault(origin=origin, path="", message=message)])
+
+
+class ModelPath(click.Path):
+    """The path of a run, an artifact or a model file on the command line; `latest` becomes the directory it names.
+
+    Args:
+        options: As for `click.Path`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Find the directory, then check it as `click.Path` does."""
+        return super().convert(find_latest(Path(os.fsdecode(value))), param, ctx)
+
+
+def _is_link(path: Path) -> bool:
+    return path.name == LATEST and path.is_symlink()
+
+
+def _points_to(name: Path, target: Path) -> bool:
+    try:
+        return name.readlink() == Path(target.name)
+    except OSError:
+        return False
+
+
+def _replace_link(name: Path, target: Path, link: Callable[[Path, Path], None]) -> None:
+    """Replace a link in one step: whoever follows it meanwhile finds the former target or the new one.
+
+    Raises:
+        OSError: The file system has no links, or the folder can't be written.
+    """
+    staging = name.with_name(f".{name.name}.{os.urandom(6).hex()}.tmp")
+    try:
+        link(target, staging)
+        staging.rename(name)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,127 @@
+"""`runs/latest` and `artifacts/latest`: links to what was finished last, and names that commands take."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from eaves.cli.latest import LATEST, ModelPath, find_latest, newest, refuse_latest, update_latest
+from eaves.errors import ConfigError
+
+
+def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Path:
+    """A finished run or artifact, as far as names go."""
+    made = folder / name
+    made.mkdir(parents=True)
+    (made / marker).touch()
+    os.utime(made / marker, (at, at))
+    return made
+
+
+def test_the_link_points_to_what_was_finished_last(tmp_path: Path) -> None:
+    finish(tmp_path, "b", at=10)
+    assert update_latest(tmp_path, "run.json") == ""
+    assert (tmp_path / LATEST).readlink() == Path("b"), "relative, so that the project can be moved"
+    finish(tmp_path, "a", at=20)
+    assert update_latest(tmp_path, "run.json") == ""
+    assert (tmp_path / LATEST).readlink() == Path("a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", LATEST]
+
+
+def test_the_link_itself_is_never_the_newest(tmp_path: Path) -> None:
+    made = finish(tmp_path, "a", at=10)
+    update_latest(tmp_path, "run.json")
+    assert newest(tmp_path, "run.json") == made
+
+
+def test_an_unfinished_run_is_not_linked_to(tmp_path: Path) -> None:
+    finish(tmp_path, "a", at=10)
+    finish(tmp_path, ".b.unfinished", at=20)
+    (tmp_path / "c").mkdir()
+    update_latest(tmp_path, "run.json")
+    assert (tmp_path / LATEST).readlink() == Path("a")
+
+
+def test_without_anything_finished_there_is_no_link(tmp_path: Path) -> None:
+    assert update_latest(tmp_path, "run.json") == ""
+    assert update_latest(tmp_path / "nowhere", "run.json") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_before_the_link_was_made_is_mended_by_the_next_command(tmp_path: Path) -> None:
+    finish(tmp_path, "a", at=10)
+    update_latest(tmp_path, "run.json")
+    made = finish(tmp_path, "b", at=20)  # and its process was killed before it could link
+    assert find_latest(tmp_path / LATEST) == made
+    assert (tmp_path / LATEST).readlink() == Path("b")
+
+
+def test_a_link_to_what_was_removed_is_replaced(tmp_path: Path) -> None:
+    made = finish(tmp_path, "a", at=10, marker="manifest.json")
+    (tmp_path / LATEST).symlink_to("gone")
+    assert find_latest(tmp_path / LATEST) == made
+    assert (tmp_path / LATEST).readlink() == Path("a")
+
+
+def test_a_folder_that_a_person_named_latest_is_left_alone(tmp_path: Path) -> None:
+    finish(tmp_path, "a", at=10)
+    (tmp_path / LATEST).mkdir()
+    (tmp_path / LATEST / "mine").touch()
+    assert "latest is a file or folder of your own" in update_latest(tmp_path, "run.json")
+    assert (tmp_path / LATEST / "mine").exists()
+    assert find_latest(tmp_path / LATEST) == tmp_path / LATEST
+
+
+def test_a_file_system_without_links_is_said_and_commands_take_the_name_all_the_same(tmp_path: Path) -> None:
+    made = finish(tmp_path, "a", at=10)
+
+    def refuse(_target: Path, _link: Path) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    told = update_latest(tmp_path, "run.json", link=refuse)
+    assert told.startswith(f"{tmp_path / LATEST} can't be made: Operation not permitted")
+    assert "eaves takes the name all the same" in told
+    assert not os.path.lexists(tmp_path / LATEST)
+    assert find_latest(tmp_path / LATEST) == made
+    finish(tmp_path, "b", at=20)
+    assert update_latest(tmp_path, "run.json", link=refuse) == "", "said with the first run only"
+
+
+def test_two_that_finish_at_once_leave_the_newer_linked(tmp_path: Path) -> None:
+    finish(tmp_path, "a", at=1)
+    for number in range(2, 12):
+        finish(tmp_path, f"run{number}", at=number)
+        threads = [threading.Thread(target=update_latest, args=(tmp_path, "run.json")) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (tmp_path / LATEST).readlink() == Path(f"run{number}")
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_command_gets_the_directory_itself(tmp_path: Path) -> None:
+    made = finish(tmp_path, "a", at=10)
+
+    @click.command()
+    @click.argument("path", type=ModelPath())
+    def command(path: Path) -> None:
+        click.echo(path)
+
+    for given, expected in (
+        (tmp_path / LATEST, made),
+        (made, made),
+        (tmp_path / "x" / LATEST, tmp_path / "x" / LATEST),
+    ):
+        assert CliRunner().invoke(command, [str(given)]).output == f"{expected}\n"
+
+
+def test_nothing_new_is_named_latest(tmp_path: Path) -> None:
+    refuse_latest(tmp_path / "a", "--run")
+    with pytest.raises(ConfigError, match="--run: latest is the name of the link to the newest"):
+        refuse_latest(tmp_path / LATEST, "--run")
