@@ -5,6 +5,7 @@
     event_lines    one line of text for one event
     event_stream   the events that a history file gains, with the count of those that were missed
     items          one value after the other as JSON lines or YAML documents
+    frames         one screen after the other, on a terminal in place
     log_lines      the lines that a log gains, for platforms that can only show the end of a log
 
 They keep no state outside this process: `eaves up` may be stopped and started while they run.

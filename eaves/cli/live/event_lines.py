@@ -83,11 +83,11 @@ def _join(head: list[str], subject: str, tail: list[str], width: int | None) -> 
     before, after = "  ".join(head), "".join(f"  {_clean(one)}" for one in tail)
     shown = _clean(subject)
     if width is not None:
-        room = max(MIN_SUBJECT, width - _columns(before) - 2 - _columns(after))
-        if _columns(shown) > room:
+        room = max(MIN_SUBJECT, width - count_columns(before) - 2 - count_columns(after))
+        if count_columns(shown) > room:
             shown = "…" + _end(shown, room - 1)
         elif after:
-            shown += " " * (room - _columns(shown))
+            shown += " " * (room - count_columns(shown))
     return f"{before}  {shown}{after}".rstrip()
 
 
@@ -97,17 +97,17 @@ def _clean(text: str) -> str:
 
 def _pad(text: str, width: int) -> str:
     shown = _clean(text)
-    return shown + " " * (width - _columns(shown))
+    return shown + " " * (width - count_columns(shown))
 
 
 def _end(text: str, width: int) -> str:
     """Return the longest end of a text that takes no more columns than `width`."""
-    while _columns(text) > width:
+    while count_columns(text) > width:
         text = text[1:]
     return text
 
 
-def _columns(text: str) -> int:
+def count_columns(text: str) -> int:
     """Return how many columns a text takes on a terminal. Source: Unicode Standard Annex 11, wide and fullwidth."""
     if text.isascii():
         return len(text)
