@@ -25,6 +25,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink
+from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
 from eaves.local.processes.failures import describe_exception
@@ -62,8 +63,13 @@ class Supervisor:
         port: TCP port of the broker on loopback; 0 takes a free one.
         listen: Another address and port of this machine, for whoever has the token; None for none.
         settings: Bounds of logs and history.
+        observe: Called with each event that the history gets; it must return at once and raise nothing.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
+
+    Attributes:
+        left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
+            want counts once for each.
 
     Raises:
         ConfigError: When the environment names a proxy by what is no address.
@@ -78,6 +84,7 @@ class Supervisor:
         port: int,
         listen: tuple[str, int] | None = None,
         settings: LocalSettings | None = None,
+        observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
@@ -89,7 +96,8 @@ class Supervisor:
         self._lock = _take_lock(state)
         self._port = TcpPort(port)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self._history = ObservedHistory(history, observe)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
@@ -108,6 +116,7 @@ class Supervisor:
         self._failed: dict[str, str] = {}
         self._told: dict[str, str] = {}
         self._stopping = False
+        self.left_queued = 0
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
         self._ingress = self._listen(self._port, f"port {port}", hint="eaves up --port 0 takes a free one")
@@ -279,6 +288,9 @@ class Supervisor:
         if self._opened is not None:
             self._opened.stop()
 
+    def _count_left(self) -> None:
+        self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
+
     def _shut_down(self) -> None:
         """Stop everything in order; what one step raises keeps no other from being done."""
         for step in (
@@ -292,6 +304,7 @@ class Supervisor:
             self._apps.stop,
             self._control.stop,
             self._history.close,
+            self._count_left,
             self._spool.close,
             lambda: os.close(self._lock),
         ):

@@ -4,6 +4,7 @@
     event_filter   which event types `--type` takes
     event_lines    one line of text for one event
     event_stream   the events that a history file gains, with the count of those that were missed
+    event_printer  prints predictions in a thread of its own, so that a slow terminal delays no delivery
     items          one value after the other as JSON lines or YAML documents
     frames         one screen after the other, on a terminal in place
     log_lines      the lines that a log gains, for platforms that can only show the end of a log
