@@ -23,6 +23,7 @@ from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
+from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink
 from eaves.local.observed_history import ObservedHistory
@@ -232,7 +233,11 @@ class Supervisor:
     def _status(self, name: str, app: LocalApp, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
         triggers = [trigger.name for trigger in app.triggers]
         lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
+        to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
         condition, replicas, reason = self._apps.state(name)
+        agents = (*self._agents.statuses(name), *self._relays.statuses(name))
+        deliveries = self._broker.deliveries()
+        by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
         return FunctionStatus(
             name=name,
             state=condition,
@@ -244,11 +249,12 @@ class Supervisor:
             dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
             site=app.function.site,
             sources=self._agents.describe(name),
-            delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
-            agents=(*self._agents.statuses(name), *self._relays.statuses(name)),
+            delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
+            agents=agents,
+            parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
             pauses=tuple(
                 LanePause(lane=one.lane, reason=one.reason, since=one.since)
-                for one in self._broker.deliveries()
+                for one in deliveries
                 if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
             ),
         )

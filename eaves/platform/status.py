@@ -15,7 +15,7 @@ class PartStatus:
     """One object of an app beside its function, on a cluster.
 
     Attributes:
-        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`.
+        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; on one machine `Trigger`, `Source`.
         name: Name of the object; `*`: all objects of the kind, which may not be read.
         namespace: Namespace of the object.
         component: What it is there for: `trigger`, `source`, `relay`, `pin`.
@@ -117,13 +117,13 @@ class FunctionStatus:
         artifact_digest: sha256 of its manifest, hex.
         queued: Events accepted and not yet answered.
         dead: Events given up on and kept for inspection.
-        delivered: Events answered since the platform started.
+        delivered: Events that the function answered since the platform started.
         site: In its events' source.
         sources: Its sources, each with its state.
         traffic: Where there are several revisions at once: each that gets requests, with its share.
         agents: What runs its sources, each with its queue.
         pauses: Its triggers' queues that wait.
-        parts: On a cluster: the other objects of the app that can be ready or not.
+        parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
         serving: On a cluster: the revisions that get requests, as they are now.
         deployed: On a cluster: what `eaves deploy` brought last; None when the cluster has no record of a deploy.
         pinned: On a cluster: the container images that nodes keep.

@@ -54,6 +54,12 @@ PART_COLUMNS = {
     "cause": "CAUSE",
     "reason": "REASON",
 }
+LOCAL_PART_COLUMNS = {
+    "function": "FUNCTION",
+    "part": "NOT READY",
+    "age": "SINCE",
+    "reason": "REASON",
+}
 AGENT_COLUMNS = {
     "agent": "AGENT",
     "state": "STATE",
@@ -125,6 +131,13 @@ def _show_here(state_dir: Path, form: str) -> None:
     rows = [_row(status) for status in found]
     print_rows(rows, _leave_out_told(COLUMNS, rows), form)
     if form == "table":
+        parts = [
+            {"function": status.name, **_part_row(part)}
+            for status in found
+            for part in status.parts
+            if part.reason  # what is being started shows that in its own table
+        ]
+        _print_part(parts, LOCAL_PART_COLUMNS)
         agents = [agent for status in found for agent in status.agents]
         _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
         sources = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from eaves.cli.live.log_lines import find_new, follow_tail
@@ -24,6 +26,12 @@ def test_lines_that_were_not_there_are_new(before: list[str], now: list[str], ne
     assert list(find_new(before, now)) == new
 
 
+def take(steps: Iterator[Sequence[str] | EavesError]) -> list[str]:
+    found = next(steps)
+    assert not isinstance(found, EavesError)
+    return list(found)
+
+
 def test_a_log_that_is_away_for_a_while_goes_on_with_its_new_lines() -> None:
     answers: list[list[str] | EavesError] = [
         ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"), PlatformError("no answer"), ["c", "d", "e"], ["f"],
@@ -37,12 +45,12 @@ def test_a_log_that_is_away_for_a_while_goes_on_with_its_new_lines() -> None:
         return answer
 
     steps = follow_tail(read, 2)
-    assert list(next(steps)) == ["b", "c"]
-    assert list(next(steps)) == ["d"]
-    assert list(next(steps)) == []
+    assert take(steps) == ["b", "c"]
+    assert take(steps) == ["d"]
+    assert take(steps) == []
     assert isinstance(next(steps), PlatformError)
-    assert list(next(steps)) == ["e"]
-    assert list(next(steps)) == ["f"]
+    assert take(steps) == ["e"]
+    assert take(steps) == ["f"]
 
 
 def test_a_log_that_is_not_there_at_first_is_an_error() -> None:
