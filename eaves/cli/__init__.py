@@ -4,6 +4,7 @@
     app/                   eaves.yaml, read and written, and the specs that it makes
     cluster/               what commands on clusters share
     link/                  what commands about queues, relays and receivers share
+    live/                  views that print what happens until Ctrl-C
     shared_options         options of several commands;  registry_options, signatures: of those about container images
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
