@@ -12,7 +12,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -92,6 +92,10 @@ _INSERT = (
 _SELECT = (
     "SELECT seq, at, id, type, source, subject, extensions, size_bytes, text FROM records"
     " WHERE seq > ? ORDER BY seq DESC LIMIT ?"
+)
+_SELECT_NEXT = (
+    "SELECT seq, at, id, type, source, subject, extensions, size_bytes, text FROM records"
+    " WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 _DELETE = "DELETE FROM records WHERE seq IN (SELECT seq FROM records WHERE seq <= ? ORDER BY seq LIMIT ?)"
 _SCHEMA = """
@@ -233,11 +237,29 @@ def read_history(path: Path, *, limit: int = 100) -> list[Record]:
     Raises:
         PlatformError: When the file can't be read.
     """
+    return _read_file(path, lambda db: _select(db, 0, limit))
+
+
+def read_next(path: Path, *, after: int, limit: int) -> list[Record]:
+    """Return the oldest `limit` records behind a place in a history, oldest first, so that a reader misses none.
+
+    Args:
+        path: Path of the file, which another process may be writing; no record when it isn't there.
+        after: `Record.seq` of the record before the first one wanted; 0 reads from the beginning.
+        limit: Most records to return.
+
+    Raises:
+        PlatformError: When the file can't be read.
+    """
+    return _read_file(path, lambda db: _parse_rows(db.execute(_SELECT_NEXT, (after, limit)).fetchall()))
+
+
+def _read_file(path: Path, read: Callable[[sqlite3.Connection], list[Record]]) -> list[Record]:
     if not path.exists():
         return []
     try:
         with contextlib.closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            return _select(db, 0, limit)
+            return read(db)
     except sqlite3.Error as error:
         hint = "start `eaves up`, which sets a damaged history aside"
         raise PlatformError(f"the history {path} can't be read: {error}", hint=hint) from error
@@ -251,6 +273,10 @@ def _connect(database: Path | str, **options: Any) -> sqlite3.Connection:
 
 
 def _select(db: sqlite3.Connection, after: int, limit: int) -> list[Record]:
+    return _parse_rows(reversed(db.execute(_SELECT, (after, limit)).fetchall()))
+
+
+def _parse_rows(rows: Iterable[tuple[Any, ...]]) -> list[Record]:
     return [
         Record(
             seq=seq,
@@ -263,9 +289,7 @@ def _select(db: sqlite3.Connection, after: int, limit: int) -> list[Record]:
             size_bytes=size,
             text=text,
         )
-        for seq, at, event_id, kind, source, subject, extensions, size, text in reversed(
-            db.execute(_SELECT, (after, limit)).fetchall()
-        )
+        for seq, at, event_id, kind, source, subject, extensions, size, text in rows
     ]
 
 

@@ -4,6 +4,7 @@
     app/                   eaves.yaml, read and written, and the specs that it makes
     cluster/               what commands on clusters share
     link/                  what commands about queues, relays and receivers share
+    live/                  views that print what happens until Ctrl-C
     shared_options         options of several commands;  registry_options, signatures: of those about container images
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          the labelled images that a command is given

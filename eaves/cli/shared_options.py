@@ -13,10 +13,18 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def file_option(command: Command) -> Command:
-    """`--file`: which eaves.yaml."""
+    """`-f`, `--file`: which eaves.yaml."""
+    return _add_file_option(command, "-f", "--file")
+
+
+def long_file_option(command: Command) -> Command:
+    """`--file`: which eaves.yaml, for commands whose `-f` is `--follow`."""
+    return _add_file_option(command, "--file")
+
+
+def _add_file_option(command: Command, *names: str) -> Command:
     return click.option(
-        "-f",
-        "--file",
+        *names,
         type=click.Path(path_type=Path),
         default=Path(FILE),
         show_default=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from eaves import events
@@ -13,7 +14,8 @@ from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
 from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
-from eaves.local.processes.logfiles import tail, tail_source
+from eaves.local.processes.log_follower import LOST, LogFollower
+from eaves.local.processes.logfiles import is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status
@@ -132,15 +134,56 @@ class LocalPlatform:
         Raises:
             NotFoundError: When there is no such log.
         """
+        path, source = self._find_log(name)
+        if not path.is_file():
+            raise self._no_log(name)
+        return tail_source(path, lines, source) if source else tail(path, lines)
+
+    def follow_logs(self, name: str, *, lines: int = 100) -> Iterator[list[str]]:
+        """Give the last lines of a log, as `logs` does, and then at each step those that came since the one before.
+
+        It never ends by itself. A log that isn't there yet is waited for when what writes it is deployed.
+
+        Args:
+            name: Name of the log, as `logs` takes it.
+            lines: Number of lines of the first step.
+
+        Raises:
+            NotFoundError: When there is no such log and nothing deployed that would write it.
+        """
+        path, source = self._find_log(name)
+        if not path.is_file() and name.partition(".")[0] not in self._state.read_specs()[0]:
+            raise self._no_log(name)
+        follower = LogFollower(path)
+
+        def give() -> Iterator[list[str]]:
+            if source:  # most lines of the log may be those of other sources
+                follower.read_last(0)
+                yield tail_source(path, lines, source)
+            else:
+                yield follower.read_last(lines)
+            while True:
+                new = follower.read_new()
+                yield [line for line in new if line == LOST or not source or is_of_source(line, source)]
+
+        return give()
+
+    def _find_log(self, name: str) -> tuple[Path, str]:
+        """Return the file of a log, and the source whose lines of it are meant; empty for all lines.
+
+        Raises:
+            NotFoundError: When no log can have this name.
+        """
         parts = name.split(".")
-        of_source = len(parts) == 2 and parts[1] in self._state.list_sources(parts[0])
-        path = self._state.agent_log(parts[0]) if of_source else self._state.log(name)
-        if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)) or not path.is_file():
-            known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
-            raise NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
-        if of_source and parts[1] != AGENT:
-            return tail_source(path, lines, parts[1])
-        return tail(path, lines)
+        if len(parts) > 2 or not all(map(NAME_PATTERN.fullmatch, parts)):
+            raise self._no_log(name)
+        if len(parts) == 2 and parts[1] in self._state.list_sources(parts[0]):
+            return self._state.agent_log(parts[0]), "" if parts[1] == AGENT else parts[1]
+        return self._state.log(name), ""
+
+    def _no_log(self, name: str) -> NotFoundError:
+        known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
+        return NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
 
     def reconcile(self, name: str, done: str) -> None:
         """Make a running supervisor apply the changed spec.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Blueprint, Response, request
@@ -12,7 +13,9 @@ from eaves.admin import Queue
 from eaves.admin.client import SocketQueue, open_queue
 from eaves.admin.routes import answer
 from eaves.admin.summary import AgentStatus, describe_silent, summarize
+from eaves.base.names import NAME_PATTERN
 from eaves.errors import EavesError, NotFoundError, NotRunningError
+from eaves.local.broker import lane_of
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY
 from eaves.relay.relay_lanes import BROKER
@@ -52,6 +55,39 @@ def read_agent(app: str, sources: Sequence[str], socket: Path) -> AgentStatus:
         return describe_silent(app, sources, state="starting")
     except EavesError as error:
         return describe_silent(app, sources, state="unknown", reason=error.message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingEvents:
+    """What waits for one app.
+
+    Attributes:
+        events: Events in the broker's queue; one that several of the app's triggers want counts once for each.
+        captured: Images in the queue of the app's agent that the broker hasn't taken yet.
+    """
+
+    events: int = 0
+    captured: int = 0
+
+
+def count_waiting(state: StateDirectory, app: str) -> WaitingEvents:
+    """Count what waits for an app, whether the platform runs or not; 0 of a queue that can't be read.
+
+    Args:
+        state: The platform's directory.
+        app: Name of the app.
+    """
+    if not NAME_PATTERN.fullmatch(app):
+        return WaitingEvents()
+    found = {}
+    for key, agent, spool, prefix in (
+        ("events", "", state.spool, lane_of(app, "")),
+        ("captured", app, state.agent_spool(app), ""),
+    ):
+        if spool.is_file():
+            with suppress(EavesError), open_local_queue(state, agent) as queue:
+                found[key] = sum(lane.queued for lane in queue.report().lanes if lane.lane.startswith(prefix))
+    return WaitingEvents(**found)
 
 
 @contextmanager

@@ -24,8 +24,10 @@ from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
+from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
 from eaves.local.broker import Broker, lane_of, lane_of_sink
+from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
 from eaves.local.processes.failures import describe_exception
@@ -64,8 +66,13 @@ class Supervisor:
         port: TCP port of the broker on loopback; 0 takes a free one.
         listen: Another address and port of this machine, for callers with the token; None for none.
         settings: Disk limits for queue, logs and history.
+        observe: Called with each event that is added to the history; it must return at once and raise nothing.
         clock: Clock for pauses and deadlines.
         launch: Starts processes of functions and sources.
+
+    Attributes:
+        left_queued: Events that wait in the broker's queue when `run` has returned; an event that several triggers
+            want counts once for each.
 
     Raises:
         ConfigError: When the environment has an invalid proxy address.
@@ -80,6 +87,7 @@ class Supervisor:
         port: int,
         listen: tuple[str, int] | None = None,
         settings: LocalSettings | None = None,
+        observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
         launch: Launch = Process,
     ) -> None:
@@ -91,7 +99,8 @@ class Supervisor:
         self._lock = _take_lock(state)
         self._port = TcpPort(port)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
-        self._history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
+        self._history = ObservedHistory(history, observe)
         self._broker = Broker(self._spool, self._history)
         self.queue = SpoolQueue(self._spool, deliveries=self._broker.deliveries, try_now=self._broker.try_now)
         activate = partial(Activator, state=state, inherit=environ, clock=clock, launch=launch)
@@ -110,6 +119,7 @@ class Supervisor:
         self._failed: dict[str, str] = {}
         self._logged: dict[str, str] = {}
         self._stopping = False
+        self.left_queued = 0
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
         self._ingress = self._listen(self._port, f"port {port}")
@@ -226,7 +236,11 @@ class Supervisor:
     def _status(self, name: str, app: LocalApp, counts: Mapping[str, tuple[int, int]]) -> FunctionStatus:
         triggers = [trigger.name for trigger in app.triggers]
         lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
+        to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
         condition, replicas, reason = self._apps.state(name)
+        agents = (*self._agents.statuses(name), *self._relays.statuses(name))
+        deliveries = self._broker.deliveries()
+        by_lane = {lane: lane.rpartition("/")[2] for lane in lanes}
         return FunctionStatus(
             name=name,
             state=condition,
@@ -238,11 +252,12 @@ class Supervisor:
             dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
             site=app.function.site,
             sources=self._agents.describe(name),
-            delivered=sum(self._broker.delivered.get(lane, 0) for lane in lanes),
-            agents=(*self._agents.statuses(name), *self._relays.statuses(name)),
+            delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),
+            agents=agents,
+            parts=(*list_trigger_parts(by_lane, deliveries, self._clock.now()), *list_source_parts(agents)),
             pauses=tuple(
                 LanePause(lane=one.lane, reason=one.reason, since=one.since)
-                for one in self._broker.deliveries()
+                for one in deliveries
                 if one.paused and one.lane in (*lanes, *(lane_of_sink(name, trigger) for trigger in triggers))
             ),
         )
@@ -282,6 +297,9 @@ class Supervisor:
         if self._opened is not None:
             self._opened.stop()
 
+    def _count_left(self) -> None:
+        self.left_queued = sum(queued for queued, _ in self._spool.counts().values())
+
     def _shut_down(self) -> None:
         """Stop everything in order; an exception in one step doesn't prevent the others."""
         for step in (
@@ -295,6 +313,7 @@ class Supervisor:
             self._apps.stop,
             self._control.stop,
             self._history.close,
+            self._count_left,
             self._spool.close,
             lambda: os.close(self._lock),
         ):

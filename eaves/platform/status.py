@@ -15,7 +15,7 @@ class PartStatus:
     """Status of one object of an app beside its function, on a cluster.
 
     Attributes:
-        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`.
+        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; on one machine `Trigger` or `Source`.
         name: Name of the object; `*`: all objects of the kind, when reading them is not allowed.
         namespace: Namespace of the object.
         component: Purpose of the object: `trigger`, `source`, `relay`, `pin`.
@@ -117,13 +117,13 @@ class FunctionStatus:
         artifact_digest: sha256 of the artifact's manifest, hex.
         queued: Number of accepted events without an answer yet.
         dead: Number of dead letters, which are kept for inspection.
-        delivered: Number of events answered since the platform started.
+        delivered: Number of events that the function answered since the platform started.
         site: Name of the site, for its events' source.
         sources: Names of its sources, each with its state.
         traffic: Revisions that get requests, each with its share; empty unless there are several.
         agents: Status of the agents that run its sources, each with its queue.
         pauses: Paused queues of its triggers.
-        parts: On a cluster: the other objects of the app that can be ready or not.
+        parts: The other objects of the app that can be ready or not; on one machine its triggers and sources.
         serving: On a cluster: the revisions that get requests now.
         deployed: On a cluster: the latest deployment; None when the cluster has no record of one.
         pinned: On a cluster: the container images that nodes keep.

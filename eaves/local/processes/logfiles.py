@@ -40,11 +40,11 @@ def tail(path: Path, lines: int) -> list[str]:
     """Return the last lines of a log, oldest first, from both of its files; none when it doesn't exist."""
     found: list[str] = []
     for _ in range(3):  # read again when a rotation happened meanwhile
-        before = _identity(_older(path))
+        before = _identity(older_file(path))
         found = _read_end(path, lines)
         if len(found) < lines:
-            found = _read_end(_older(path), lines - len(found)) + found
-        if _identity(_older(path)) == before:
+            found = _read_end(older_file(path), lines - len(found)) + found
+        if _identity(older_file(path)) == before:
             break
     return found
 
@@ -57,7 +57,12 @@ def tail_source(path: Path, lines: int, name: str) -> list[str]:
         lines: Number of lines.
         name: Name of the source, the last part of the lines' field `source`.
     """
-    return [line for line in tail(path, sys.maxsize) if _read_source(line).endswith(f"/{name}")][-lines:]
+    return [line for line in tail(path, sys.maxsize) if is_of_source(line, name)][-lines:] if lines else []
+
+
+def is_of_source(line: str, name: str) -> bool:
+    """Return whether a line of an agent's log concerns a source of this name."""
+    return _read_source(line).endswith(f"/{name}")
 
 
 def _read_source(line: str) -> str:
@@ -83,12 +88,13 @@ def _rotate_one(path: Path, third_bytes: int) -> None:
         staging = path.with_name(f"{path.name}.tmp")
         with staging.open("wb") as older:
             shutil.copyfileobj(stream, older)
-            staging.replace(_older(path))
+            staging.replace(older_file(path))
             shutil.copyfileobj(stream, older)  # lines that were written meanwhile
             os.truncate(stream.fileno(), 0)
 
 
-def _older(path: Path) -> Path:
+def older_file(path: Path) -> Path:
+    """Return the path of the file that a rotation moves the older lines of a log to."""
     return path.with_name(f"{path.name}.1")
 
 

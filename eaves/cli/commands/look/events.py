@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +10,12 @@ from typing import Any
 import click
 
 from eaves.cli.event_view import find_best
-from eaves.cli.output import output_option, print_rows, say
+from eaves.cli.live.event_filter import matches_type
+from eaves.cli.live.event_lines import format_record, parse_data, terminal_width
+from eaves.cli.live.items import print_item
+from eaves.cli.output import output_option, print_line, print_rows, say
 from eaves.cli.shared_options import state_option
+from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, Record, read_history
 
@@ -25,49 +28,97 @@ COLUMNS = {
     "source": "SOURCE",
     "id": "EVENT",
 }
+POLL_S = 0.25
+"""Pause between two looks for new events, seconds."""
 MAX_KNOWN = 10
 """Types that are named when none is the wanted one."""
 
 
 @click.command()
 @click.option(
-    "-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, the newest."
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of events that are there already to show, the newest.",
 )
+@click.option("-f", "--follow", is_flag=True, help="Show new events as they come, until Ctrl-C.")
 @click.option(
-    "--type", "kind", help=f"Only this type, or those that start so; `{TYPE_PREFIX}` before it may be left out."
+    "--type",
+    "kind",
+    metavar="TYPE",
+    help="Show only events of this type, or of the types that begin with it: image.classified, image.classified.v1 or "
+    f"{TYPE_PREFIX}image.classified.v1.",
 )
 @output_option
 @state_option
-def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:
-    """Show the newest events that the local platform accepted, oldest first."""
+def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Path) -> None:
+    """Show the newest events that the local platform accepted, oldest first.
+
+    With --follow one line for each event: time, type, label, score, subject and the beginning of its id; `-o json`
+    prints one JSON object a line. `eaves up` may be stopped and started meanwhile.
+    """
     from eaves.local.state import StateDirectory
 
-    records = read_history(StateDirectory(root=state_dir).history, limit=KEEP if kind else lines)
-    kept = [record for record in records if _is_wanted(record.type, kind or "")][-lines:]
+    history = StateDirectory(root=state_dir).history
+    if follow:
+        _follow(history, lines, kind or "", form)
+        return
+    records = read_history(history, limit=KEEP if kind else lines)
+    kept = [record for record in records if matches_type(record.type, kind or "")][-lines:] if lines else []
     print_rows([_row(record) for record in kept], COLUMNS, form)
     if records and not kept:
         known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
         say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; there are: {known}")
 
 
-def _is_wanted(type_: str, wanted: str) -> bool:
-    """Whether a type begins as it is wanted, with or without the prefix of ours."""
-    return type_.startswith(wanted) or type_.removeprefix(TYPE_PREFIX).startswith(wanted)
+def _follow(history: Path, lines: int, kind: str, form: str) -> None:
+    """Print events until Ctrl-C or until the reader of stdout has gone."""
+    from eaves.cli.live.event_stream import EventStream
+    from eaves.cli.live.loop import repeat
+
+    stream = EventStream(history, kind)
+    problem = ""
+
+    def show_newest() -> None:
+        for record in stream.read_newest(lines):
+            _print_record(record, form)
+        say("new events appear below; Ctrl-C ends this" if history.exists() else "`eaves up` has not run here yet")
+
+    def show_new() -> None:
+        nonlocal problem
+        try:
+            is_more = True
+            while is_more:
+                new = stream.read_new()
+                if new.missed:
+                    say(f"{new.missed:,} events were not shown: the history deleted them before they were read")
+                for record in new.records:
+                    _print_record(record, form)
+                is_more = new.is_more
+            problem = ""
+        except PlatformError as error:  # the file is being replaced, or the disk fails: the next step tries again
+            if problem != error.message:
+                say(f"error: {error.message}")
+            problem = error.message
+
+    repeat(show_new, every_s=POLL_S, first=show_newest)
+
+
+def _print_record(record: Record, form: str) -> None:
+    if form == "table":
+        print_line(format_record(record, terminal_width()))
+    else:
+        print_item(_row(record), form)
 
 
 def _row(record: Record) -> dict[str, Any]:
     moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.at))
-    data = _data(record)
+    data = parse_data(record.text)
     return {
         **asdict(record),
         "time": moment,
         **find_best(data, record.extensions),
         "data": data,
     }
-
-
-def _data(record: Record) -> Any:
-    try:
-        return json.loads(record.text) if record.text else None
-    except ValueError:
-        return None  # cut at the history's limit

@@ -54,6 +54,12 @@ PART_COLUMNS = {
     "cause": "CAUSE",
     "reason": "REASON",
 }
+LOCAL_PART_COLUMNS = {
+    "function": "FUNCTION",
+    "part": "NOT READY",
+    "age": "SINCE",
+    "reason": "REASON",
+}
 AGENT_COLUMNS = {
     "agent": "AGENT",
     "state": "STATE",
@@ -76,21 +82,48 @@ SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
 SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 
 
+WATCH_S, WATCH_SITES_S = 2.0, 10.0
+"""Default pause of `--watch`, seconds: here, and at sites, where each look asks several pods."""
+
+
 @click.command()
+@click.option("-w", "--watch", "is_watched", is_flag=True, help="Show the status again and again, until Ctrl-C.")
+@click.option(
+    "--interval",
+    "every_s",
+    type=click.FloatRange(0.5, 3600),
+    metavar="SECONDS",
+    help=f"Pause between two looks of --watch, seconds.  [default: {WATCH_S:g}; at sites: {WATCH_SITES_S:g}]",
+)
 @output_option
 @state_option
 @file_option
 @on_option
 @cluster_options
-def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show the functions wanted here, or at sites, and how they are.
+def command(is_watched: bool, every_s: float | None, form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
+    """Show the functions that are deployed here, or at sites, and how they are.
 
-    At sites: one line for each function, and one for each part of its app that isn't ready; JSON has all parts.
+    One line for each function, and one for each part of its app that isn't ready; JSON has all parts. With --watch and
+    `-o json` each look is one line of JSON.
     """
     choice = read_choice(**clusters)
-    if choice.knative:
-        _show_sites(file, choice, form)
+
+    def show() -> None:
+        if choice.knative:
+            _show_sites(file, choice, form)
+        else:
+            _show_here(state_dir, form)
+
+    if not is_watched:
+        show()
         return
+    from eaves.cli.live.frames import watch
+
+    watch(show, form, every_s=every_s or (WATCH_SITES_S if choice.knative else WATCH_S))
+
+
+def _show_here(state_dir: Path, form: str) -> None:
+    """Show the functions of the local platform."""
     from eaves.local.client import LocalPlatform
 
     platform = LocalPlatform(state_dir)
@@ -98,6 +131,13 @@ def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
     rows = [_row(status) for status in found]
     print_rows(rows, _leave_out_told(COLUMNS, rows), form)
     if form == "table":
+        parts = [
+            {"function": status.name, **_part_row(part)}
+            for status in found
+            for part in status.parts
+            if part.reason  # what is being started shows that in its own table
+        ]
+        _print_part(parts, LOCAL_PART_COLUMNS)
         agents = [agent for status in found for agent in status.agents]
         _print_part([_agent_row(agent) for agent in agents], AGENT_COLUMNS)
         sources = [

@@ -51,10 +51,7 @@ def command(
     if not choice.knative:
         if adopt:
             raise click.UsageError("--adopt is for clusters: --on knative.")
-        from eaves.local.client import LocalPlatform
-
-        LocalPlatform(state_dir).remove(name)
-        say(f"removed {name}")
+        _remove_here(state_dir, name)
         return
 
     scope = load_scope(file)
@@ -69,6 +66,24 @@ def command(
 
     again = f"eaves remove {name}" + (" --adopt" if adopt else "")
     run_on_sites(scope, choice, remove, again=again, parallel=parallel, max_failures=max_failures)
+
+
+def _remove_here(state_dir: Path, name: str) -> None:
+    """Remove a function from the local platform, and say what becomes of the events that wait for it."""
+    from eaves.local.client import LocalPlatform
+    from eaves.local.queues import count_waiting
+    from eaves.local.state import StateDirectory
+
+    waiting = count_waiting(StateDirectory(root=state_dir), name)
+    LocalPlatform(state_dir).remove(name)
+    say(f"removed {name}")
+    if waiting.events:
+        say(
+            f"{waiting.events:,} queued events of {name} are kept as dead letters (`eaves queue list --dead`); "
+            f"they are delivered when {name} is deployed again"
+        )
+    if waiting.captured:
+        say(f"{waiting.captured:,} captured images of {name} stay in the queue of its agent until it is deployed again")
 
 
 def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *, yes: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from eaves import logs
 from eaves.cli.output import say
 from eaves.cli.shared_options import state_option
 from eaves.cli.stop_signals import StopSignals
+from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
@@ -34,10 +36,16 @@ SECTION = "up."
     help="Also take requests at this address of the machine, from callers that send the token in STATE/token. "
     "Eaves makes the token. Token and images travel unencrypted.",
 )
+@click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> None:
-    """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it."""
+def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **options: Any) -> None:
+    """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it.
+
+    Each prediction is printed as one line: time, function, label, score and subject, the path of the image for
+    instance. Where the terminal is slower than the predictions, those that it misses are counted; none waits for it.
+    """
+    from eaves.cli.live.event_printer import PredictionPrinter
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
@@ -46,13 +54,25 @@ def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> N
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
     state = StateDirectory(root=state_dir)
-    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings)
+    printer = None if quiet else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
+    observe = printer.add if printer else _ignore
+    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings, observe=observe)
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
     if opened is not None:
         say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
+    if printer:
+        printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
+    if printer:
+        printer.stop()
+    if supervisor.left_queued:
+        say(f"{supervisor.left_queued:,} events wait in the queue; `eaves up` delivers them when it runs again")
+
+
+def _ignore(event: Event) -> None:
+    """Print nothing of an event."""
 
 
 def parse_listen(text: str) -> tuple[str, int]:

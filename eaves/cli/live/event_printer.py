@@ -1,0 +1,136 @@
+"""Prints predictions in a thread of its own, so that a slow or closed terminal delays no delivery."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+
+from eaves.cli.event_view import find_best
+from eaves.cli.live.event_lines import format_prediction, parse_data
+from eaves.events import IMAGE_REJECTED, Event
+
+MAX_WAITING = 1_000
+"""Predictions that wait to be printed; of those that come beyond it only the number is printed."""
+MAX_DATA = 16_000
+"""Bytes of a prediction that are read for its label and score; of a longer one, an embedding for instance, none are."""
+BATCH = 100
+"""Lines written at a time."""
+STOP_S = 1.0
+"""Seconds that `stop` waits for lines that are still to be printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prediction:
+    at: float
+    source: str
+    type: str
+    subject: str
+    extensions: Mapping[str, str]
+    data: bytes
+
+
+class PredictionPrinter:
+    """Writes one line for each prediction to a file descriptor.
+
+    Args:
+        number: File descriptor. It is written to directly: a thread that is blocked in Python's own stdout would keep
+            the process from ending.
+        is_terminal: Whether lines are cut to the width of the terminal.
+    """
+
+    def __init__(self, number: int, *, is_terminal: bool) -> None:
+        self._number = number
+        self._is_terminal = is_terminal
+        self._waiting: SimpleQueue[_Prediction | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._left_out = 0
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="print-predictions", daemon=True)
+
+    def start(self) -> None:
+        """Begin to print."""
+        self._thread.start()
+
+    def add(self, event: Event) -> None:
+        """Have an event printed when it is a prediction; from any thread, without waiting for the terminal."""
+        if self._is_closed or "causeid" not in event.extensions or event.type == IMAGE_REJECTED:
+            return
+        if self._waiting.qsize() >= MAX_WAITING:
+            with self._lock:
+                self._left_out += 1
+            return
+        self._waiting.put(
+            _Prediction(
+                at=time.time(),
+                source=event.source,
+                type=event.type,
+                subject=event.subject or "",
+                extensions=event.extensions,
+                data=event.data if len(event.data) <= MAX_DATA else b"",
+            )
+        )
+
+    def stop(self) -> None:
+        """Print what waits, for at most `STOP_S` seconds."""
+        self._waiting.put(None)
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    def is_alive(self) -> bool:
+        """Return whether its thread runs."""
+        return self._thread.is_alive()
+
+    def waiting(self) -> int:
+        """Return the number of predictions that wait to be printed."""
+        return self._waiting.qsize()
+
+    def _run(self) -> None:
+        try:
+            is_last = False
+            while not is_last:
+                lines, is_last = self._take()
+                self._write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
+        except OSError:  # the terminal or the reader of the pipe has gone
+            self._is_closed = True
+
+    def _take(self) -> tuple[list[str], bool]:
+        """Wait for predictions; return their lines, and whether they are the last ones."""
+        width = shutil.get_terminal_size().columns if self._is_terminal else None
+        found = self._waiting.get()
+        lines: list[str] = []
+        while found is not None:
+            lines.append(_format(found, width))
+            if len(lines) >= BATCH:
+                break
+            try:
+                found = self._waiting.get_nowait()
+            except Empty:
+                break
+        with self._lock:
+            left_out, self._left_out = self._left_out, 0
+        if left_out:
+            lines.append(f"({left_out:,} predictions are not shown: they come faster than they can be printed)")
+        return lines, found is None
+
+    def _write(self, content: bytes) -> None:
+        """Write all of it, as slowly as the terminal takes it.
+
+        Raises:
+            OSError: When nothing takes it any more.
+        """
+        while content:
+            try:
+                content = content[os.write(self._number, content) :]
+            except BlockingIOError:  # another program has made the terminal non-blocking
+                select.select([], [self._number], [])
+
+
+def _format(found: _Prediction, width: int | None) -> str:
+    best = find_best(parse_data(found.data.decode(errors="replace")), found.extensions)
+    return format_prediction(found.at, found.source, found.type, found.subject, best, width)

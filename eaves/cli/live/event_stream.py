@@ -1,0 +1,85 @@
+"""The events that a history file gains, read while `eaves up` writes it and across its restarts."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.cli.live.event_filter import matches_type
+from eaves.history import KEEP, Record, read_history, read_next
+
+BATCH = 500
+"""Records read at a time, so that memory stays small however many events have come."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvents:
+    """What a history gained since it was last read.
+
+    Attributes:
+        records: Events of the wanted type, oldest first; at most `BATCH` of them.
+        missed: Events of any type that the history deleted before they were read.
+        is_more: Whether the history holds more that is new.
+    """
+
+    records: list[Record]
+    missed: int = 0
+    is_more: bool = False
+
+
+class EventStream:
+    """Reads each event of a history once, in order of arrival.
+
+    A history that is replaced, because it was damaged or its directory was deleted, is read from its beginning.
+
+    Args:
+        path: Path of the history; it may not be there yet.
+        wanted: Event type, as `matches_type` takes it.
+    """
+
+    def __init__(self, path: Path, wanted: str = "") -> None:
+        self._path = path
+        self._wanted = wanted
+        self._after = 0
+        self._identity = _identify(path)
+
+    def read_newest(self, count: int) -> list[Record]:
+        """Return the newest events that are there already, oldest first; `read_new` goes on behind them.
+
+        Raises:
+            PlatformError: When the file can't be read.
+        """
+        records = read_history(self._path, limit=KEEP if self._wanted else max(count, 1))
+        if records:
+            self._after = records[-1].seq
+        kept = deque((one for one in records if matches_type(one.type, self._wanted)), maxlen=count)
+        return list(kept)
+
+    def read_new(self) -> NewEvents:
+        """Return what came since the last call.
+
+        Raises:
+            PlatformError: When the file can't be read.
+        """
+        identity = _identify(self._path)
+        if identity is None:
+            return NewEvents(records=[])
+        if identity != self._identity:
+            self._identity, self._after = identity, 0
+        found = read_next(self._path, after=self._after, limit=BATCH)
+        if not found:
+            return NewEvents(records=[])
+        missed = found[0].seq - self._after - 1
+        self._after = found[-1].seq
+        kept = [one for one in found if matches_type(one.type, self._wanted)]
+        return NewEvents(records=kept, missed=missed, is_more=len(found) == BATCH)
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None when it isn't there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,61 @@
+"""The loop of a live view: it ends with exit code 0 on Ctrl-C and when the reader of stdout has gone."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import time
+from collections.abc import Callable
+
+
+def repeat(step: Callable[[], None], *, every_s: float, first: Callable[[], None] | None = None) -> None:
+    """Call a step at once and then after each pause, until Ctrl-C or until stdout has no reader.
+
+    Args:
+        step: Prints what is new; may print nothing.
+        every_s: Pause between two calls, seconds.
+        first: Called once before the step; an error of it ends the view.
+    """
+    try:
+        if first is not None:
+            first()
+        while True:
+            step()
+            sys.stdout.flush()
+            if wait_for_closed_stdout(every_s):
+                return
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        _discard_stdout()
+
+
+def wait_for_closed_stdout(timeout_s: float) -> bool:
+    """Wait, and return early when the reader of stdout has gone.
+
+    A view whose reader has gone would otherwise run until its next line, which may never come.
+    Source: poll(2), POLLERR of a pipe without readers and POLLHUP of a terminal that has gone.
+
+    Args:
+        timeout_s: Seconds to wait.
+
+    Returns:
+        Whether the reader has gone.
+    """
+    try:
+        number = sys.stdout.fileno()
+    except (io.UnsupportedOperation, ValueError, AttributeError):
+        time.sleep(timeout_s)
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    return bool(poll.poll(timeout_s * 1000))
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered for stdout go nowhere; its flush at exit would fail and print a warning."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

@@ -1,0 +1,63 @@
+"""The parts of an app beside its function, as `eaves status` shows them: triggers, the relay, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from eaves.admin.report import SourceReport
+from eaves.admin.summary import AgentStatus
+from eaves.delivery import LaneDelivery
+from eaves.platform import PartStatus
+
+READY = "watching"
+"""State of a source that captures what comes."""
+
+
+def list_trigger_parts(
+    lanes: Mapping[str, str], deliveries: Iterable[LaneDelivery], now: float
+) -> tuple[PartStatus, ...]:
+    """Return how each trigger of an app is.
+
+    Args:
+        lanes: Lane of each trigger's queue to the trigger's name.
+        deliveries: Deliveries of the broker, of these lanes and of others.
+        now: Unix seconds.
+    """
+    paused = {one.lane: one for one in deliveries if one.paused}
+    return tuple(_describe_trigger(name, paused.get(lane), now) for lane, name in lanes.items())
+
+
+def list_source_parts(agents: Iterable[AgentStatus]) -> tuple[PartStatus, ...]:
+    """Return how each source of an app is.
+
+    Args:
+        agents: The app's agents; a relay has no sources.
+    """
+    return tuple(_describe_source(source, agent) for agent in agents for source in agent.sources)
+
+
+def _describe_trigger(name: str, paused: LaneDelivery | None, now: float) -> PartStatus:
+    if paused is None:
+        return PartStatus(kind="Trigger", name=name, component="trigger")
+    age_s = None if paused.since is None else max(0.0, now - paused.since)
+    return PartStatus(
+        kind="Trigger", name=name, component="trigger", state="failed", reason=paused.reason, since=paused.since,
+        age_s=age_s,
+    )  # fmt: skip
+
+
+def _describe_source(source: SourceReport, agent: AgentStatus) -> PartStatus:
+    reason = source.reason or agent.reason
+    if source.state == "starting":
+        state = "starting"
+    else:
+        state = "ready" if source.state == READY and not source.reason else "failed"
+    is_last = bool(source.reason) and source.reason == source.last_error
+    return PartStatus(
+        kind="Source",
+        name=source.name,
+        component="source",
+        state=state,
+        reason="" if state == "ready" else reason,
+        age_s=source.last_error_age_s if is_last else None,
+    )

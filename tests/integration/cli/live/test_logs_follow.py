@@ -1,0 +1,52 @@
+"""`eaves logs -f NAME` as a process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from eaves.errors import NotFoundError
+from eaves.local.processes.logfiles import rotate
+from eaves.local.state import StateDirectory
+from tests.integration.cli.live.views import open_view
+from tests.waiting import wait_until
+
+
+def test_lines_are_shown_as_they_are_written_across_a_rotation_until_ctrl_c(tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path)
+    state.prepare()
+    log = state.log("flowers")
+    log.write_text("first\nsecond\n")
+    with open_view(tmp_path, "logs", "-f", "flowers", "-n", "1", "--state", ".") as view:
+        wait_until(lambda: "second" in view.stdout, 60, what="the line that is there")
+        with log.open("a") as stream:
+            stream.write("third\n" + "x" * 30_000 + "\nfourth\n")
+        rotate(state.logs, max_bytes=90_000)
+        with log.open("a") as stream:
+            stream.write("fifth\x1b[2J\n")
+        wait_until(lambda: "fifth" in view.stdout, 20, what="a new line")
+        assert view.press_ctrl_c() == 0
+        shown = [text for text in view.stdout.splitlines() if not text.startswith("x")]
+        assert shown == ["second", "third", "fourth", "fifth\\x1b[2J"]
+
+
+def test_the_lines_of_one_source_are_followed(tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path)
+    state.prepare()
+    log = state.agent_log("flowers")
+
+    def say(source: str, text: str) -> None:
+        with log.open("a") as stream:
+            stream.write(json.dumps({"message": text, "source": f"/eaves/home/{source}"}) + "\n")
+
+    say("inbox", "one")
+    with open_view(tmp_path, "logs", "--follow", "flowers.agent", "--state", ".") as view:
+        wait_until(lambda: "one" in view.stdout, 60, what="the line that is there")
+        say("gate", "two")
+        wait_until(lambda: "two" in view.stdout, 20, what="a new line")
+
+
+def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
+    with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
+        assert view.process.wait(60) == NotFoundError.exit_code
+        assert "no log of 'flowers'" in view.stderr

@@ -1,0 +1,41 @@
+"""`eaves status` names a trigger and a source in trouble, with the reason and since when, and the log says it once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from eaves.events import IMAGE_CAPTURED, Event
+from eaves.platform import SourceSpec, TriggerSpec
+from tests.contract.harness import LocalHarness, status_of
+from tests.integration.local.apps import digits_app
+from tests.ports import find_port
+from tests.waiting import wait_until
+
+
+def test_a_trigger_whose_address_is_down_and_a_source_without_its_folder_are_named(
+    harness: LocalHarness, tmp_path: Path
+) -> None:
+    harness.start()
+    app = digits_app(tmp_path / "none", SourceSpec(name="inbox", options={"path": str(tmp_path / "gone")}))
+    alarm = TriggerSpec(name="alarm", filter={"type": IMAGE_CAPTURED}, url=f"http://127.0.0.1:{find_port()}/")
+    harness.platform.deploy(replace(app, triggers=(alarm,)))
+    harness.platform.publish(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, data=b"x"))
+
+    def reasons() -> dict[str, str]:
+        return {part.title: part.reason for part in status_of(harness.platform).parts if part.state == "failed"}
+
+    wait_until(lambda: reasons().keys() == {"Trigger alarm", "Source inbox"}, 60, what="both parts in trouble")
+    assert all(reasons().values())
+    command = [sys.executable, "-P", "-m", "eaves.cli", "status", "--state", str(harness.state)]
+    table = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "Trigger alarm" in table
+    assert "Source inbox" in table
+    done = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, check=True, timeout=60)
+    parts = {part["name"]: part for part in json.loads(done.stdout)[0]["parts"]}
+    assert parts["alarm"]["since"] > 0
+    assert parts["inbox"]["age_s"] >= 0
+    assert harness.log().count("queue trigger/digits/alarm is paused") == 1
