@@ -7,7 +7,8 @@
     shared_options         options of several commands;  registry_options, signatures: of those about container images
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
-    output                 rows as a table, JSON or YAML, and lengths of time in words
+    output                 results as a table, JSON or YAML on stdout, messages on stderr
+    table                  tables that fit the terminal;  cell_text: times, sizes, ids and reasons as people read them
     artifact_view          an artifact for people;  event_view: what an event predicts
     golden_replay          an artifact's golden images replayed, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: an error with a sentence, or the end of a command in the foreground

@@ -13,6 +13,7 @@ import click
 from eaves.cli.cluster.deploy_notes import name_person
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, open_site
 from eaves.cli.output import print_rows, say
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
-COLUMNS = {"site": "SITE", "state": "STATE", "what": "WHAT", "seconds": "SECONDS"}
+COLUMNS: Columns = {
+    "site": "SITE",
+    "state": "STATE",
+    "what": Column("WHAT", Kind.REASON),
+    "seconds": Column("TOOK", Kind.SECONDS),
+}
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
 """In which one of several sites must answer something small, before it is given work that is waited for longer."""

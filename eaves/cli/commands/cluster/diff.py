@@ -13,9 +13,15 @@ from eaves.cli.cluster.platform_options import cluster_options, on_option, read_
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.registry_options import build_access, default_platform
 from eaves.cli.shared_options import file_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError
 
-COLUMNS = {"what": "PIECE", "size_bytes": "BYTES", "there": "ON THE NODE", "digest": "DIGEST"}
+COLUMNS: Columns = {
+    "what": "PIECE",
+    "size_bytes": Column("SIZE", Kind.BYTES),
+    "there": "ON THE NODE",
+    "digest": Column("DIGEST", Kind.ID, drop=1),
+}
 
 
 @click.command()

@@ -13,17 +13,18 @@ import click
 from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import state_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, Record, read_history
 
-COLUMNS = {
-    "time": "TIME",
-    "type": "TYPE",
-    "subject": "SUBJECT",
+COLUMNS: Columns = {
+    "at": Column("TIME", Kind.MOMENT),
+    "type": Column("TYPE", drop=2),
+    "subject": Column("SUBJECT", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
-    "source": "SOURCE",
-    "id": "EVENT",
+    "source": Column("SOURCE", Kind.PATH, drop=1),
+    "id": Column("EVENT", Kind.ID, drop=3),
 }
 MAX_KNOWN = 10
 """Types that are named when none is the wanted one."""

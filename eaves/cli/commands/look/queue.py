@@ -13,6 +13,7 @@ import click
 from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
 from eaves.cli.output import describe_age, output_option, print_rows, print_value, say
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:
@@ -20,17 +21,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COLUMNS = {
+COLUMNS: Columns = {
     "seq": "NUMBER",
-    "lane": "LANE",
+    "lane": Column("LANE", drop=3),
     "state": "STATE",
     "age": "AGE",
-    "attempts": "ATTEMPTS",
-    "size_bytes": "BYTES",
-    "subject": "SUBJECT",
-    "reason": "REASON",
+    "attempts": Column("ATTEMPTS", drop=2),
+    "size_bytes": Column("SIZE", Kind.BYTES, drop=1),
+    "subject": Column("SUBJECT", Kind.PATH),
+    "reason": Column("REASON", Kind.REASON),
 }
-SITE_COLUMNS = {"pod": "POD", **COLUMNS}
+SITE_COLUMNS: Columns = {"pod": "POD", **COLUMNS}
 
 
 class QueueGroup(click.Group):

@@ -9,18 +9,19 @@ import click
 
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from converters.evaluation.comparison import RunComparison
 
-FIGURES = {
-    "run": "RUN",
+FIGURES: Columns = {
+    "run": Column("RUN", Kind.PATH),
     "accuracy": "ACCURACY",
     "interval": "95 % INTERVAL",
     "held_out": "HELD OUT",
-    "trained_on": "TRAINED ON",
-    "size_mb": "MODEL MB",
-    "training_s": "SECONDS",
+    "trained_on": Column("TRAINED ON", drop=2),
+    "size_mb": Column("MODEL MB", drop=3),
+    "training_s": Column("TOOK", Kind.SECONDS, drop=1),
 }
 SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECOND"}
 

@@ -11,16 +11,17 @@ import click
 
 from eaves.artifact import Artifact, open_artifact
 from eaves.cli.output import output_option, print_line, print_rows, print_value
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import ArtifactError
 
-COLUMNS = {
-    "model": "MODEL",
+COLUMNS: Columns = {
+    "model": Column("MODEL", Kind.PATH),
     "accuracy": "ACCURACY",
     "interval": "95 % INTERVAL",
-    "picking": "SAME LABEL, PICKING",
+    "picking": Column("SAME LABEL, PICKING", drop=2),
     "agreement": "JUDGED",
     "drop": "DROP",
-    "size": "SIZE",
+    "size": Column("SIZE", drop=1),
 }
 
 

@@ -14,18 +14,19 @@ from eaves.cli.golden_replay import replay_with_progress
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import is_container_image, verify_container_image
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenCase, GoldenResult
 
-COLUMNS = {
-    "case": "CASE",
+COLUMNS: Columns = {
+    "case": Column("CASE", Kind.PATH),
     "label": "LABEL",
     "logits": "LOGITS",
-    "allowed_logits": "ALLOWED",
+    "allowed_logits": Column("ALLOWED", drop=2),
     "probabilities": "PROBABILITIES",
-    "allowed_probabilities": "ALLOWED",
-    "graph": "GRAPH",
+    "allowed_probabilities": Column("ALLOWED", drop=3),
+    "graph": Column("GRAPH", drop=1),
     "ok": "OK",
 }
 

@@ -11,6 +11,7 @@ from eaves.cli.cluster.platform_options import choose_platform, cluster_options,
 from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import file_option, state_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import NotFoundError, PlatformError
 from eaves.problem_document import parse_problem
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from eaves.delivery import SinkResponse
     from eaves.platform import FunctionStatus
 
-COLUMNS = {
-    "image": "IMAGE",
+COLUMNS: Columns = {
+    "image": Column("IMAGE", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
-    "confidence": "CONFIDENCE",
-    "latency_ms": "MS",
-    "id": "EVENT",
+    "confidence": Column("CONFIDENCE", drop=2),
+    "latency_ms": Column("LATENCY", Kind.MILLISECONDS, drop=3),
+    "id": Column("EVENT", Kind.ID, drop=1),
 }
 
 

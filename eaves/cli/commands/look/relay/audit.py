@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.cell_text import describe_reason
 from eaves.cli.link.relay_targets import Relay, list_receivers, open_relays, relay_options
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.errors import InputError, NotFoundError
@@ -199,9 +200,9 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     else:
         print_value(found.to_dict(), form)
     for reason, count in found.dead_reasons.items():
-        say(f"{count:,} dead: {reason or 'no reason is known'}")
+        say(f"{count:,} dead: {describe_reason(reason) or 'no reason is known'}")
     for reason, count in found.undelivered_reasons.items():
-        say(f"{count:,} undelivered at the receiver: {reason or 'no reason is known'}")
+        say(f"{count:,} undelivered at the receiver: {describe_reason(reason) or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
     if found.totals.forgotten:
