@@ -20,7 +20,7 @@ def file_option(command: Command) -> Command:
         type=click.Path(path_type=Path),
         default=Path(FILE),
         show_default=True,
-        help="The project's settings.",
+        help="Settings file of the project.",
     )(command)
 
 

@@ -32,11 +32,14 @@ MAX_KNOWN = 10
 
 @click.command()
 @click.option(
-    "-n", "--lines", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many, the newest."
+    "-n",
+    "--lines",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Number of events; the newest are shown.",
 )
-@click.option(
-    "--type", "kind", help=f"Only this type, or those that start so; `{TYPE_PREFIX}` before it may be left out."
-)
+@click.option("--type", "kind", help=f"Only events whose type starts with this; `{TYPE_PREFIX}` may be left out.")
 @output_option
 @state_option
 def command(lines: int, kind: str | None, form: str, state_dir: Path) -> None:

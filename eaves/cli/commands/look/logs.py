@@ -15,14 +15,19 @@ from eaves.cli.shared_options import file_option, state_option
 @click.command()
 @click.argument("name")
 @click.option(
-    "-n", "--lines", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many, the newest."
+    "-n",
+    "--lines",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="Number of lines; the newest are shown.",
 )
 @state_option
 @file_option
 @on_option
 @cluster_options
 def command(name: str, lines: int, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show what function NAME wrote, oldest first.
+    """Show the log lines of function NAME, oldest first.
 
     Also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function. At a site
     also FUNCTION.relay, and FUNCTION.TRIGGER-mqtt of a trigger that publishes to MQTT; of a process that ends again and

@@ -85,7 +85,7 @@ SITE_SOURCE_COLUMNS: Columns = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 @on_option
 @cluster_options
 def command(form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show the functions wanted here, or at sites, and how they are.
+    """Show the state of the functions on this machine, or at sites.
 
     At sites: one line for each function, and one for each part of its app that isn't ready; JSON has all parts.
     """

@@ -32,15 +32,15 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
 @click.option(
     "--data",
     default="",
-    help="Path or URI of the labelled images, when they are no longer where the first run had them.",
+    help="Path or URI of the labelled images. Not given: the path that the first run was trained on.",
 )
-@page_option("Write an HTML page with learning curves.")
+@page_option("HTML page to write, with learning curves.")
 @output_option
 def command(first: Path, second: Path, data: str, page: Path | None, form: str) -> None:
-    """Show how the run in SECOND differs from the one in FIRST.
+    """Show the differences between the runs in FIRST and SECOND.
 
-    Both models are asked about the images that both runs hold out, so that the difference in accuracy is of the same
-    images. Settings, sizes, figures and learning curves are told in any case.
+    The accuracy of both models is measured on the images that both runs hold out. Settings, sizes, figures and
+    learning curves are shown also when there are no such images.
     """
     from converters.evaluation.comparison import compare
 

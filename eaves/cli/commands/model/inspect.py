@@ -29,7 +29,7 @@ COLUMNS: Columns = {
 @click.argument("path", type=click.Path(path_type=Path))
 @output_option
 def command(path: Path, form: str) -> None:
-    """Show what the run or the artifact in PATH is, every digest checked."""
+    """Show the contents of the run or artifact in PATH, after every digest is checked."""
     if (path / "manifest.json").is_file():
         artifact = open_artifact(path, level="full")
         if form == "table":

@@ -31,9 +31,14 @@ COLUMNS: Columns = {
 
 @click.command()
 @click.argument("images", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
-@click.option("--function", "name", help="Which function; not needed when only one is deployed.")
+@click.option("--function", "name", help="Name of the function. Not needed when only one is deployed.")
 @click.option(
-    "--timeout", type=click.FloatRange(1, 600), default=120.0, show_default=True, help="Seconds to wait for each."
+    "--timeout",
+    type=click.FloatRange(1, 600),
+    metavar="SECONDS",
+    default=120.0,
+    show_default=True,
+    help="Time to wait for each prediction.",
 )
 @output_option
 @state_option

@@ -26,7 +26,7 @@ SECTION = "up."
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="Of the broker on loopback; 0: a free one.",
+    help="Port of the broker on the loopback address; 0: any free port.",
 )
 @click.option(
     "--listen",
@@ -37,7 +37,7 @@ SECTION = "up."
 @state_option
 @settings_options(LocalSettings, section=SECTION)
 def command(port: int, listen: str | None, state_dir: Path, **options: Any) -> None:
-    """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it."""
+    """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C."""
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
