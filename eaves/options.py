@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import typing
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING
+from pathlib import Path
 from typing import Any, TypeVar
 
 from eaves.base.terminal import escape
-from eaves.config import SettingsLayer, build, env_layer, flag_layer, is_scalar, iter_leaves
+from eaves.config import SettingsLayer, SettingsLeaf, build, env_layer, flag_layer, is_scalar, iter_leaves
 from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
 
@@ -30,8 +33,7 @@ def settings_options(
         cls: The section's dataclass.
         section: Dotted path of the section in eaves.yaml, with its trailing dot; it becomes part of the variables'
             names.
-        defaults: Defaults of the command's own, for its help; other settings show their own default. None: show no
-            defaults.
+        defaults: Text of the help for each setting whose default differs in this command, by dotted path.
     """
     import click  # a function that gets all settings from its environment never imports it
 
@@ -42,20 +44,42 @@ def settings_options(
             names = f"{flag}/--no-{flag[2:]}" if leaf.type is bool else flag
             one_of = leaf.choices and leaf.type is str
             kind: Any = click.Choice(leaf.choices) if one_of else None if leaf.type is bool else str
-            told = "" if defaults is None else _tell_default(leaf.default, defaults.get(path, ""))
-            text = f"{leaf.doc} [{told}{leaf.env}]"
-            option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=None)
+            default = (defaults or {}).get(path) or _describe_default(leaf.default)
+            text = f"{leaf.doc} [default: {default}; {leaf.env}]"
+            metavar = _name_type(leaf) if kind is not None else None
+            option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=metavar)
             command = option(command)
         return command
 
     return decorate
 
 
-def _tell_default(default: Any, own: str) -> str:
-    """Return the help text for a setting's default; empty when the default says nothing."""
-    if not own and (default is None or isinstance(default, bool) or str(default) in ("", "MISSING")):
-        return ""
-    return f"default: {own or default}; "
+def _describe_default(default: Any) -> str:
+    """Return the text of a setting's default in the help."""
+    if default is MISSING:
+        return "required"
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    if isinstance(default, tuple):
+        return ",".join(map(str, default)) or "none"
+    return "none" if default is None else str(default) or "empty"
+
+
+_UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "gb": "GB", "days": "DAYS"}
+"""The last part of a setting's name to the unit of its value."""
+
+
+def _name_type(leaf: SettingsLeaf) -> str:
+    """Return the unit or type of a setting's value, as the help shows it after the flag."""
+    if leaf.choices and leaf.type is str:
+        return f"[{'|'.join(filter(None, leaf.choices))}]"
+    types = set(typing.get_args(leaf.type) if not isinstance(leaf.type, type) else ()) or {leaf.type}
+    if int in types or float in types:
+        unit = _UNITS.get(leaf.path.rpartition(".")[2].rpartition("_")[2])
+        return unit or ("NUMBER" if float in types else "INTEGER")
+    if leaf.type == tuple[str, ...]:
+        return "A,B"
+    return "PATH" if Path in types else "TEXT"
 
 
 def parameter_name(path: str) -> str:

@@ -150,7 +150,9 @@ class TrainSettings:
         "newest run beside this one that was trained on the same `data.path`, if there is one. Images that it doesn't "
         "know are added.",
     )
-    seed: int = setting(0, "Of a new split, the initial weights and the order of images.", minimum=0, maximum=2**31 - 1)
+    seed: int = setting(
+        0, "Seed of a new split, of the initial weights and of the order of images.", minimum=0, maximum=2**31 - 1
+    )
     usable_accuracy: float = setting(
         0.7,
         "Accuracy that the lower end of its 95 % interval must exceed for the verdict `usable`; it changes no weight.",

@@ -5,11 +5,13 @@
     cluster/               what commands on clusters share
     link/                  what commands about queues, relays and receivers share
     live/                  views that print what happens until Ctrl-C
+    command_group          groups of commands with suggestions for mistyped names
     shared_options         options of several commands;  registry_options, signatures: of those about container images
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
-    output                 rows as a table, JSON or YAML, and lengths of time in words
+    output                 results as a table, JSON or YAML on stdout, messages on stderr
+    table                  tables that fit the terminal;  cell_text: times, sizes, ids and reasons as people read them
     artifact_view          an artifact for people;  event_view: what an event predicts
     golden_replay          an artifact's golden images replayed, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: an error with a sentence, or the end of a command in the foreground
@@ -30,55 +32,56 @@ from pathlib import Path
 import click
 
 from eaves import __version__
+from eaves.cli.command_group import CommandGroup
 
 GROUPS = {
     "model": (
         "Make a model",
         {
             "init": "Write a short eaves.yaml for a new project.",
-            "settings": "Explain the settings of eaves.yaml, with types and defaults.",
-            "data": "Look at labelled images before they are trained on.",
-            "train": "Train a model on labelled images: images > run.",
-            "convert": "Convert a run and prove it equal: run > artifact.",
-            "evaluate": "Measure how good models are on labelled images.",
-            "compare": "Show how two runs differ.",
-            "inspect": "Show what a run or an artifact is.",
-            "verify": "Prove an artifact, or that a container image is signed.",
-            "package": "Build a function's container image, without a daemon.",
-            "pipeline": "Train, convert, package, push and tell: what a pipeline Job runs.",
-            "sign": "Sign a container image, or make the key for it.",
+            "settings": "Explain the settings of eaves.yaml.",
+            "data": "Check labelled images before training.",
+            "train": "Train a model on labelled images.",
+            "convert": "Convert a run to an artifact and prove that outputs are equal.",
+            "evaluate": "Measure the accuracy of models on labelled images.",
+            "compare": "Show the differences between two training runs.",
+            "inspect": "Show the contents of a run or an artifact.",
+            "verify": "Verify an artifact's outputs or a container image's signature.",
+            "package": "Build a function's container image, without Docker.",
+            "pipeline": "Run a pipeline: train, convert, package, push and publish.",
+            "sign": "Sign a container image, or create a signing key.",
         },
     ),
     "run": (
         "Run functions",
         {
-            "deploy": "Want a function, here or at sites.",
-            "up": "Run the local platform, in the foreground.",
+            "deploy": "Deploy a model as a function.",
+            "up": "Run the local platform in the foreground.",
             "send": "Send images to a function and print its predictions.",
-            "remove": "Stop wanting a function.",
-            "receiver": "Receive the events of sites: the cloud's side of the link.",
+            "remove": "Remove a function.",
+            "receiver": "Receive the events of sites in the cloud.",
         },
     ),
     "cluster": (
         "Manage clusters",
         {
-            "render": "Write what a deploy applies to a cluster, as YAML.",
-            "diff": "Show what differs: of two container images, or of a cluster.",
-            "rollout": "Show or set the share of a new revision.",
-            "promote": "Give the newest revision every request.",
-            "rollback": "Serve again what was served before.",
-            "reconcile": "Take sites one step towards what is wanted.",
-            "doctor": "Look for what stands in the way at sites, and say what mends it.",
+            "render": "Write the Kubernetes objects of a deployment as YAML.",
+            "diff": "Compare two container images, or a deployment with a cluster.",
+            "rollout": "Show or set a new revision's share of the requests.",
+            "promote": "Send every request to the newest revision.",
+            "rollback": "Send every request to the previous revision.",
+            "reconcile": "Continue the deployments and rollouts at sites by one step.",
+            "doctor": "Find problems at sites and show how to fix each.",
         },
     ),
     "look": (
         "Look at what runs",
         {
-            "status": "Show the functions and how they are.",
-            "events": "Show the events that flowed.",
-            "queue": "Show, retry and delete what waits and what was given up on.",
-            "relay": "Show what a relay took, and check that all of it was received.",
-            "logs": "Show what a function or a source wrote.",
+            "status": "Show the state of functions, sources and queues.",
+            "events": "Show the newest events.",
+            "queue": "Show, retry and delete queued events and dead letters.",
+            "relay": "Show the events that a relay took, and check their delivery.",
+            "logs": "Show the log of a function or a source.",
         },
     ),
 }
@@ -98,7 +101,7 @@ def load_command(name: str) -> click.Command:
     return command
 
 
-class Commands(click.Group):
+class Commands(CommandGroup):
     """The commands of `COMMANDS`, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -117,12 +120,20 @@ class Commands(click.Group):
                 formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None})
+_EPILOG = """Shell completion, for bash: put eval "$(_EAVES_COMPLETE=bash_source eaves)" into ~/.bashrc. For zsh it is
+zsh_source in ~/.zshrc; for fish, _EAVES_COMPLETE=fish_source eaves | source in its config."""
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
+    epilog=_EPILOG,
+)
 @click.version_option(__version__, "-V", "--version", prog_name="eaves")
 def cli() -> None:
-    """Image models trained in the cloud, predicting at the edge.
+    """Train image models in the cloud and run them at the edge.
 
-    init, train, convert, deploy, up, send: that is the whole flow, on this machine.
+    On one machine, the commands init, train, convert, deploy, up and send lead from labelled photos to predictions.
     """
     from eaves.base.terminal import escape
     from eaves.config.environment import find_variable_warnings

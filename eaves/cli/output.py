@@ -1,8 +1,10 @@
-"""What every command prints the same way: rows as a table, JSON or YAML; lines; lengths of time in words."""
+"""Printing of results and messages: rows as a table, JSON or YAML on stdout, messages on stderr."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,29 +12,56 @@ from typing import Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
+from eaves.cli.cell_text import describe_age
+from eaves.cli.table import Columns, render_table
 
+__all__ = [
+    "Command",
+    "describe_age",
+    "output_option",
+    "print_line",
+    "print_rows",
+    "print_sentence",
+    "print_value",
+    "progress",
+    "say",
+]
 Command = TypeVar("Command", bound=Callable[..., Any])
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_WIDE = "eaves.output.wide"
+_TABLES = "eaves.output.tables"
 
 
 def output_option(command: Command) -> Command:
-    """`-o`: how results are printed."""
-    choice = click.Choice(["table", "json", "yaml"])
+    """Add `-o` to a command, which receives `table`, `json` or `yaml` as `form`; `wide` is a table in full width."""
+    choice = click.Choice(["table", "wide", "json", "yaml"])
     return click.option(
-        "-o", "--output", "form", type=choice, default="table", show_default=True, help="Form of the result."
+        "-o",
+        "--output",
+        "form",
+        type=choice,
+        default="table",
+        show_default=True,
+        callback=_keep_wide,
+        help="Format of the result. A table fits the terminal; wide has every column and full ids.",
     )(command)
 
 
-def print_rows(
-    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], form: str, *, whole_words: bool = False
-) -> None:
+def _keep_wide(ctx: click.Context, _: click.Parameter, form: str) -> str:
+    """Remember for `print_rows` that tables are wide: commands have one kind of table only."""
+    if form == "wide":
+        ctx.meta[_WIDE] = True
+        return "table"
+    return form
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Columns, form: str, *, whole_words: bool = False) -> None:
     """Print rows on stdout.
 
     Args:
         rows: Plain data.
-        columns: Key to heading, of those a table shows; JSON and YAML show everything.
+        columns: Key to the column or heading of those that a table shows; JSON and YAML show everything.
         form: `table`, `json` or `yaml`.
-        whole_words: Break no heading and no number of a table, even where the terminal is narrower.
+        whole_words: Whether no word of a table is ever cut, even where the terminal is narrower.
     """
     if form == "table":
         _print_table(rows, columns, whole_words=whole_words)
@@ -53,33 +82,32 @@ def print_value(value: Any, form: str) -> None:
     click.echo(text.rstrip())
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *, whole_words: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key, heading in columns.items():
-        numeric = all(isinstance(row.get(key), (int, float)) for row in rows) and bool(rows)
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole_words)
-    for row in rows:
-        table.add_row(*(_cell(row.get(key)) for key in columns))
-    width = None if sys.stdout.isatty() else 200
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False)
-    if whole_words:
-        console.width = max(console.width, console.measure(table, options=console.options.update(width=1_000)).maximum)
-    console.print(table)
+def _print_table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, whole_words: bool) -> None:
+    ctx = click.get_current_context(silent=True)
+    meta = ctx.meta if ctx is not None else {}
+    wide = bool(meta.get(_WIDE))
+    if meta.get(_TABLES):
+        click.echo()  # between two tables of one command
+    meta[_TABLES] = True
+    table = render_table(rows, columns, width=_find_width(), wide=wide, whole_words=whole_words)
+    for line in table.lines:
+        click.echo(line)
+    if table.left_out:
+        say(f"columns that don't fit: {', '.join(table.left_out)}; -o wide shows them")
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, list):
-        return "\n".join(map(_cell, value))
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else escape(str(value), keep="\n")
+def _find_width() -> int | None:
+    """The width that a table must fit: the terminal's, or what COLUMNS says.
+
+    A pipe or file has none: as with `kubectl get`, each row is one line there, for grep and awk.
+    """
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return max(1, shutil.get_terminal_size().columns)
+    return None
 
 
 def print_sentence(text: str) -> None:
-    """Print a sentence on stdout; on a terminal its lines end between words."""
-    import shutil
+    """Print a sentence on stdout, wrapped between words on a terminal."""
     import textwrap
 
     shown = escape(text)
@@ -90,25 +118,15 @@ def print_sentence(text: str) -> None:
 
 
 def print_line(text: object) -> None:
-    """Print one result on stdout, with what could steer a terminal made visible."""
+    """Print one result on stdout, with characters that could steer a terminal made visible."""
     click.echo(escape(str(text)))
 
 
 def say(text: str) -> None:
-    """Talk, on stderr, with what could steer a terminal made visible."""
+    """Print a message on stderr, with characters that could steer a terminal made visible."""
     click.echo(escape(text), err=True)
 
 
 def progress(label: str, length: int) -> Any:
-    """A bar on stderr, hidden where stderr is no terminal; a context manager with `update(steps)`."""
+    """Return a progress bar on stderr, a context manager with `update(steps)`; it is hidden off a terminal."""
     return click.progressbar(length=length, label=label, file=sys.stderr)
-
-
-def describe_age(seconds: float | None) -> str:
-    """A length of time in its largest unit: `45 s`, `3 min`, `5 h`, `12 d`; empty for None."""
-    if seconds is None:
-        return ""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

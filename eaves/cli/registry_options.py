@@ -23,12 +23,12 @@ def access_options(command: Command) -> Command:
     plain = click.option(
         "--plain-http",
         is_flag=True,
-        help="Reach registries, Docker's own excepted, without TLS; logins go unprotected too.",
+        help="Connect to registries without TLS, except to Docker's own. Passwords are sent unprotected.",
     )
     authority = click.option(
         "--registry-ca",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="PEM file of certificate authorities that registries are trusted by, beside the system's.",
+        help="PEM file of certificate authorities that are trusted for registries, in addition to the system's.",
     )
     return plain(authority(command))
 

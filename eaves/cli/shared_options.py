@@ -28,7 +28,7 @@ def _add_file_option(command: Command, *names: str) -> Command:
         type=click.Path(path_type=Path),
         default=Path(FILE),
         show_default=True,
-        help="The project's settings.",
+        help="Settings file of the project.",
     )(command)
 
 

@@ -15,7 +15,7 @@ class PartStatus:
     """Status of one object of an app beside its function, on a cluster.
 
     Attributes:
-        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; on one machine `Trigger` or `Source`.
+        kind: Kind of the object: `Trigger`, `Broker`, `SinkBinding`, `StatefulSet`; here `Trigger` or `Source`.
         name: Name of the object; `*`: all objects of the kind, when reading them is not allowed.
         namespace: Namespace of the object.
         component: Purpose of the object: `trigger`, `source`, `relay`, `pin`.

@@ -110,7 +110,11 @@ def test_a_section_names_its_variables_but_not_its_flags() -> None:
 
 def test_help_says_what_a_setting_is_and_its_variable() -> None:
     text = " ".join(run("--help", section="train.").output.split())
-    assert "Most of it. [EAVES_TRAIN_INNER_MAX_SIZE]" in text
+    assert "Most of it. [default: 3; EAVES_TRAIN_INNER_MAX_SIZE]" in text
+    assert "--inner-max-size INTEGER" in text
+    assert "Where. [default: none; EAVES_TRAIN_FOLDER]" in text
+    assert "--folder PATH" in text
+    assert "--tags A,B" in text
     assert "--loud / --no-loud" in text
     assert "[first|all]" in text
     assert "Not for a flag" not in text

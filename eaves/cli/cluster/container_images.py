@@ -22,10 +22,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def image_options(command: Command) -> Command:
     """`--key`, `--offline` and how registries are reached; `choose_image` takes what they say."""
     key = click.option(
-        "--key", type=click.Path(path_type=Path), help="The public key by which the container image must be signed."
+        "--key",
+        type=click.Path(path_type=Path),
+        help="Public key file; the container image must have a signature that it verifies.",
     )
     offline = click.option(
-        "--offline", is_flag=True, help="Ask no registry: the container image is named by digest, and trusted."
+        "--offline", is_flag=True, help="Connect to no registry; the container image is named by digest and trusted."
     )
     return key(offline(access_options(command)))
 

@@ -13,6 +13,7 @@ import click
 from eaves.cli.cluster.deploy_notes import name_person
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, open_site
 from eaves.cli.output import print_rows, say
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
-COLUMNS = {"site": "SITE", "state": "STATE", "what": "WHAT", "seconds": "SECONDS"}
+COLUMNS: Columns = {
+    "site": "SITE",
+    "state": "STATE",
+    "what": Column("WHAT", Kind.REASON),
+    "seconds": Column("TOOK", Kind.SECONDS),
+}
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
 """In which one of several sites must answer something small, before it is given work that is waited for longer."""
@@ -34,13 +40,18 @@ MOST_NAMED = 50
 def fleet_options(command: Command) -> Command:
     """`--parallel` and `--max-failures`."""
     parallel = click.option(
-        "--parallel", type=click.IntRange(1, 256), default=32, show_default=True, help="Sites at the same time."
+        "--parallel",
+        type=click.IntRange(1, 256),
+        default=32,
+        show_default=True,
+        help="Number of sites at the same time.",
     )
     failures = click.option(
         "--max-failures",
         type=click.IntRange(0),
         default=None,
-        help="Sites that may fail before no other is begun; any number when not given. Unreachable ones don't count.",
+        help="Number of failed sites after which no further site is begun; unreachable ones don't count. "
+        "Not given: no limit.",
     )
     return parallel(failures(command))
 
@@ -102,7 +113,7 @@ def run_on_sites(
         choice: Which of them.
         operation: For one site.
         again: The command that goes on where sites were left out.
-        parallel: Sites at the same time.
+        parallel: Number of sites at the same time.
         max_failures: Of the budget.
         tell: A result in a few words.
         form: Of the table.

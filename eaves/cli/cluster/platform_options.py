@@ -70,7 +70,7 @@ class SiteScope:
 
 def cluster_options(command: Command) -> Command:
     """`--kubeconfig`, `--context`, `--namespace`, `--site`, `--all`; `read_choice` takes what they say."""
-    return site_options(click.option("--all", "every", is_flag=True, help="Every site of eaves.yaml.")(command))
+    return site_options(click.option("--all", "every", is_flag=True, help="All sites in eaves.yaml.")(command))
 
 
 def site_options(command: Command) -> Command:
@@ -80,11 +80,15 @@ def site_options(command: Command) -> Command:
             "--kubeconfig",
             type=click.Path(path_type=Path),
             envvar="KUBECONFIG",
-            help="The file of contexts; kubectl's own when not given. [KUBECONFIG]",
+            help="Kubeconfig file. Not given: the file that kubectl uses. [KUBECONFIG]",
         ),
-        click.option("--context", default="", help="Context of the kubeconfig; the site's, or the current one."),
-        click.option("--namespace", default="", help="Namespace; the site's, or the context's."),
-        click.option("--site", "sites", default="", metavar="A,B", help="Sites of eaves.yaml, by name."),
+        click.option(
+            "--context",
+            default="",
+            help="Context of the kubeconfig. Not given: the site's context, else the current one.",
+        ),
+        click.option("--namespace", default="", help="Namespace. Not given: the site's namespace, else the context's."),
+        click.option("--site", "sites", default="", metavar="A,B", help="Names of sites in eaves.yaml."),
     )
     for option in reversed(options):
         command = option(command)
@@ -97,7 +101,7 @@ def on_option(command: Command) -> Command:
         "--on",
         "platform",
         type=click.Choice([LOCAL, KNATIVE]),
-        help="This machine, or the clusters of the sites; where a site or context is named, that says it too.",
+        help="Platform: this machine, or the clusters of the sites. --site, --all or --context imply knative.",
     )(command)
 
 

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 from eaves.cli.cluster.multi_site import SiteVisit, report_outcomes, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope
 from eaves.cli.output import print_rows
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from knative.rollout import RolloutState, RolloutStatus
 
-COLUMNS = {
+COLUMNS: Columns = {
     "revision": "REVISION",
     "percent": "PERCENT",
     "requests": "REQUESTS",
     "errors": "ERRORS",
-    "mean_ms": "MEAN MS",
+    "mean_ms": Column("LATENCY", Kind.MILLISECONDS, drop=1),
     "phase": "PHASE",
-    "reason": "REASON",
+    "reason": Column("REASON", Kind.REASON),
 }
 
 

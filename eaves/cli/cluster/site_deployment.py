@@ -146,7 +146,7 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
     Args:
         order: With the container image that sites may get which didn't yet.
         named: Whether it was named on the command line, as in a deploy.
-        parallel: Sites at the same time.
+        parallel: Number of sites at the same time.
         max_failures: Sites that may fail.
         form: Of the table.
 

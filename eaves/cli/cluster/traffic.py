@@ -22,7 +22,7 @@ def directory_option(command: Command) -> Command:
         "--dir",
         "folder",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
-        help="A folder that `eaves render --gitops` wrote: change the file there instead of a cluster.",
+        help="Folder that `eaves render --gitops` wrote; its file is changed instead of a cluster.",
     )(command)
 
 
@@ -47,7 +47,7 @@ def change_traffic(
         state_dir: Of the local platform.
         file: eaves.yaml.
         folder: Of rendered files, in place of a cluster.
-        parallel: Sites at the same time.
+        parallel: Number of sites at the same time.
         max_failures: Sites that may fail.
         percent: For `percent`.
         unpinned: For `promote` and `percent` on clusters: don't wait until the container image is on every node.

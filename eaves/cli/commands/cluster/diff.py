@@ -13,15 +13,26 @@ from eaves.cli.cluster.platform_options import cluster_options, on_option, read_
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.registry_options import build_access, default_platform
 from eaves.cli.shared_options import file_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError
 
-COLUMNS = {"what": "PIECE", "size_bytes": "BYTES", "there": "ON THE NODE", "digest": "DIGEST"}
+COLUMNS: Columns = {
+    "what": "PIECE",
+    "size_bytes": Column("SIZE", Kind.BYTES),
+    "there": "ON THE NODE",
+    "digest": Column("DIGEST", Kind.ID, drop=1),
+}
 
 
 @click.command()
 @click.argument("old", metavar="[OLD|IMAGE]", default="")
 @click.argument("new", metavar="[NEW]", default="")
-@click.option("--platform", "node", default=default_platform, help="Such as linux/arm64; this machine's.")
+@click.option(
+    "--platform",
+    "node",
+    default=default_platform,
+    help="Platform of the container images, such as linux/arm64. Not given: this machine's.",
+)
 @file_option
 @on_option
 @cluster_options
@@ -31,7 +42,7 @@ def command(
     old: str, new: str, node: str, file: Path, key: Path | None, offline: bool, plain_http: bool,
     registry_ca: Path | None, form: str, **clusters: Any,
 ) -> None:  # fmt: skip
-    """Show what a node that has OLD must fetch to have NEW, in bytes; or what a deploy would change in a cluster.
+    """Show which bytes a node with OLD must download for NEW, or which objects a deploy changes in a cluster.
 
     OLD and NEW are references, or oci:DIR[:NAME]. With --on knative (or a site): the objects that `eaves deploy IMAGE`
     would change at each site, line by line, as the API server itself answers; ends with 1 when there are any.

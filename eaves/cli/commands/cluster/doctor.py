@@ -32,11 +32,11 @@ HERE = ""
 @click.option(
     "--no-pod",
     is_flag=True,
-    help="Don't try the addresses that sources and triggers name: that takes a pod for seconds.",
+    help="Don't test the addresses of sources and triggers, which needs a pod for some seconds.",
 )
 @output_option
 def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
-    """Look for what stands in the way of a deploy at sites, and say what mends it.
+    """Find problems that prevent a deployment at sites, and show how to fix each.
 
     Changes nothing. Addresses that sources and MQTT triggers name are tried from a pod that lives for seconds and is
     deleted; an app that names none gets no pod.

@@ -22,7 +22,7 @@ from eaves.cli.shared_options import file_option, state_option
 @unpinned_option
 @fleet_options
 def command(name: str, **options: Any) -> None:
-    """Give function NAME's newest revision every request, once it is ready; eaves.yaml's function when not given.
+    """Send every request to the newest revision of function NAME, once it is ready. NAME defaults to eaves.yaml's.
 
     In a cluster it is ready when every node that it may run on has its container image, too.
 

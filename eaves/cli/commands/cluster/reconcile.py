@@ -31,7 +31,7 @@ def command(
     image: str, file: Path, key: Path | None, offline: bool, plain_http: bool, registry_ca: Path | None,
     parallel: int, max_failures: int | None, form: str, **clusters: Any,
 ) -> None:  # fmt: skip
-    """Take every chosen site one step towards what is wanted, and end: safe to be called by a clock, from anywhere.
+    """Continue the deployment and rollout of each chosen site by one step. Safe to run from a timer on any machine.
 
     Each cluster's own record of its last deploy says what is wanted there. What has drifted from it is put right; sites
     that a deploy from here couldn't reach get it now (or IMAGE), unless somebody else deployed there since: a newer

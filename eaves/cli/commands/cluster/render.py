@@ -23,12 +23,12 @@ from eaves.cli.shared_options import file_option
     "--output",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for one file an object; one folder a site where there are several.",
+    help="Folder with one file for each object, below a folder for each site when there are several.",
 )
 @click.option(
     "--gitops",
     is_flag=True,
-    help="Into --output: name the revision in the file, and leave requests with the one that the file there serves.",
+    help="Write into --output with a named revision; requests stay at the revision that the file there serves.",
 )
 @click.option(
     "--training",

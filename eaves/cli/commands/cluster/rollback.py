@@ -21,7 +21,7 @@ from eaves.cli.shared_options import file_option, state_option
 @directory_option
 @fleet_options
 def command(name: str, **options: Any) -> None:
-    """Serve again what function NAME served before; eaves.yaml's function when not given.
+    """Send every request to the previous revision of function NAME. NAME defaults to eaves.yaml's.
 
     In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; but
     with --site or --all what is back already stays so, and the command can be given again for sites that were down.

@@ -16,8 +16,10 @@ from eaves.cli.shared_options import file_option, state_option
 
 @click.command()
 @click.argument("name", default="")
-@click.option("--percent", type=click.IntRange(0, 100), help="Share of requests of the newest revision.")
-@click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back go on by itself.")
+@click.option(
+    "--percent", type=click.IntRange(0, 100), metavar="PERCENT", help="Share of the requests for the newest revision."
+)
+@click.option("--resume", is_flag=True, help="Let a rollout that is held or was rolled back continue by itself.")
 @state_option
 @file_option
 @on_option
@@ -27,7 +29,7 @@ from eaves.cli.shared_options import file_option, state_option
 @fleet_options
 @output_option
 def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, **options: Any) -> None:
-    """Show where function NAME's rollout stands, or give its newest revision a share; eaves.yaml's when not given.
+    """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to eaves.yaml's.
 
     At 0 percent it has an address of its own, next-NAME, to be tried at. Requests, errors and the mean time of a
     prediction are those that were counted while its rollout was watched.

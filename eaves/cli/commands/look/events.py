@@ -15,18 +15,19 @@ from eaves.cli.live.event_lines import format_record, parse_data, terminal_width
 from eaves.cli.live.items import print_item
 from eaves.cli.output import output_option, print_line, print_rows, say
 from eaves.cli.shared_options import state_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, Record, read_history
 
-COLUMNS = {
-    "time": "TIME",
-    "type": "TYPE",
-    "subject": "SUBJECT",
+COLUMNS: Columns = {
+    "at": Column("TIME", Kind.MOMENT),
+    "type": Column("TYPE", drop=2),
+    "subject": Column("SUBJECT", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
-    "source": "SOURCE",
-    "id": "EVENT",
+    "source": Column("SOURCE", Kind.PATH, drop=1),
+    "id": Column("EVENT", Kind.ID, drop=3),
 }
 POLL_S = 0.25
 """Pause between two looks for new events, seconds."""
@@ -41,7 +42,7 @@ MAX_KNOWN = 10
     type=click.IntRange(0, 10_000),
     default=20,
     show_default=True,
-    help="Number of events that are there already to show, the newest.",
+    help="Number of past events; the newest are shown.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Show new events as they come, until Ctrl-C.")
 @click.option(

@@ -27,7 +27,7 @@ CLUSTER_POLL_S = 2.0
     type=click.IntRange(0, 100_000),
     default=100,
     show_default=True,
-    help="Number of lines that are there already to show, the newest.",
+    help="Number of past lines; the newest are shown.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Show new lines as they are written, until Ctrl-C.")
 @state_option
@@ -35,7 +35,7 @@ CLUSTER_POLL_S = 2.0
 @on_option
 @cluster_options
 def command(name: str, lines: int, follow: bool, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show what function NAME wrote, oldest first.
+    """Show the log lines of function NAME, oldest first.
 
     Also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function. At a site
     also FUNCTION.relay, and FUNCTION.TRIGGER-mqtt of a trigger that publishes to MQTT; of a process that ends again and

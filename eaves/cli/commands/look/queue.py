@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eaves.admin.options import build_selector, filter_options, numbers_argument
+from eaves.cli.command_group import CommandGroup
 from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
 from eaves.cli.output import describe_age, output_option, print_rows, print_value, say
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:
@@ -20,32 +22,32 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COLUMNS = {
+COLUMNS: Columns = {
     "seq": "NUMBER",
-    "lane": "LANE",
+    "lane": Column("LANE", drop=3),
     "state": "STATE",
     "age": "AGE",
-    "attempts": "ATTEMPTS",
-    "size_bytes": "BYTES",
-    "subject": "SUBJECT",
-    "reason": "REASON",
+    "attempts": Column("ATTEMPTS", drop=2),
+    "size_bytes": Column("SIZE", Kind.BYTES, drop=1),
+    "subject": Column("SUBJECT", Kind.PATH),
+    "reason": Column("REASON", Kind.REASON),
 }
-SITE_COLUMNS = {"pod": "POD", **COLUMNS}
+SITE_COLUMNS: Columns = {"pod": "POD", **COLUMNS}
 
 
-class QueueGroup(click.Group):
-    """Commands of which `list` is meant when none is named."""
+class QueueGroup(CommandGroup):
+    """A group of commands whose default command is `list`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `list` before arguments that name no command."""
-        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+        """Put `list` before arguments that begin with an option or a number."""
+        if not args or (args[0] not in ctx.help_option_names and (args[0].isdecimal() or args[0].startswith("-"))):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
 
 @click.group(cls=QueueGroup)
 def command() -> None:
-    """Show, retry and delete what waits in queues and what was given up on.
+    """Show, retry and delete queued events and dead letters.
 
     A queue is the local broker's, that of an agent or a relay here (--agent), that of the receiver here (--receiver),
     or those of the agents at a site (--site, --on).
@@ -55,11 +57,13 @@ def command() -> None:
 @command.command("list")
 @numbers_argument
 @filter_options()
-@click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Maximum number of entries."
+)
 @output_option
 @target_options
 def list_(limit: int, form: str, **options: Any) -> None:
-    """Show entries, those that wait and dead letters, in the order they were put (also without `list`)."""
+    """List queued events and dead letters, in the order in which they were queued. `eaves queue` does the same."""
     selector = _take_selector(options)
     rows: list[dict[str, Any]] = []
     with open_targets(**options) as targets:
@@ -79,9 +83,17 @@ def list_(limit: int, form: str, **options: Any) -> None:
 @command.command()
 @click.argument("number", type=click.IntRange(0))
 @click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the event's data, the image, here."
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="File for the event's data, which is an image."
 )
-@click.option("-o", "--output", "form", type=click.Choice(["yaml", "json"]), default="yaml", help="Form of the result.")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["yaml", "json"]),
+    default="yaml",
+    show_default=True,
+    help="Format of the result.",
+)
 @target_options
 def show(number: int, save: Path | None, form: str, **options: Any) -> None:
     """Show entry NUMBER with its event's attributes, and save its image."""
@@ -96,7 +108,7 @@ def show(number: int, save: Path | None, form: str, **options: Any) -> None:
 @command.command()
 @numbers_argument
 @filter_options()
-@click.option("--all", "everything", is_flag=True, help="Every entry.")
+@click.option("--all", "everything", is_flag=True, help="Retry every entry that the filters leave.")
 @target_options
 def retry(everything: bool, **options: Any) -> None:
     """Queue dead letters again, and try entries that wait for their next attempt now."""
@@ -110,8 +122,8 @@ def retry(everything: bool, **options: Any) -> None:
 @command.command()
 @numbers_argument
 @filter_options(state=False)
-@click.option("--all", "--dead", "everything", is_flag=True, help="Every dead letter that the filters leave.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that the filters leave.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @target_options
 def drop(everything: bool, yes: bool, **options: Any) -> None:
     """Delete dead letters for good."""
@@ -125,11 +137,11 @@ def drop(everything: bool, yes: bool, **options: Any) -> None:
 @command.command()
 @click.argument("lane", default="")
 @filter_options(lane=False)
-@click.option("--all", "everything", is_flag=True, help="Every lane.")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--all", "everything", is_flag=True, help="Delete the entries of every lane.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @target_options
 def purge(everything: bool, yes: bool, **options: Any) -> None:
-    """Delete what LANE holds for good, entries that wait and dead letters alike."""
+    """Delete all entries of LANE for good: queued events and dead letters."""
     from eaves.admin import Action
 
     selector = _take_selector(options)

@@ -11,75 +11,77 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.cell_text import describe_reason
 from eaves.cli.cluster.multi_site import report_outcomes, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, on_option, read_choice
 from eaves.cli.link.link_status import describe_link
 from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, say
 from eaves.cli.shared_options import file_option, state_option
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from eaves.admin.report import SourceReport
     from eaves.admin.summary import AgentStatus, LanePause
     from eaves.platform import FunctionStatus, PartStatus
 
-COLUMNS = {
+COLUMNS: Columns = {
     "name": "FUNCTION",
     "state": "STATE",
-    "replicas": "REPLICAS",
+    "replicas": Column("REPLICAS", drop=3),
     "queued": "QUEUED",
-    "delivered": "DELIVERED",
+    "delivered": Column("DELIVERED", drop=4),
     "dead": "DEAD",
-    "sources": "SOURCES",
-    "artifact": "ARTIFACT",
-    "reason": "REASON",
+    "sources": Column("SOURCES", drop=2),
+    "artifact": Column("ARTIFACT", Kind.PATH, drop=1),
+    "reason": Column("REASON", Kind.REASON),
 }
-SITE_COLUMNS = {
+SITE_COLUMNS: Columns = {
     "site": "SITE",
     "name": "FUNCTION",
     "state": "STATE",
-    "replicas": "REPLICAS",
-    "traffic": "TRAFFIC",
-    "deployment": "DEPLOYED",
-    "pins": "PINNED",
-    "sources": "SOURCES",
-    "artifact": "CONTAINER IMAGE",
-    "why": "REASON",
+    "replicas": Column("REPLICAS", drop=6),
+    "traffic": Column("TRAFFIC", drop=5),
+    "deployment": Column("DEPLOYED", drop=4),
+    "pins": Column("PINNED", drop=2),
+    "sources": Column("SOURCES", drop=3),
+    "artifact": Column("CONTAINER IMAGE", Kind.PATH, drop=1),
+    "why": Column("REASON", Kind.REASON),
 }
-PART_COLUMNS = {
+PART_COLUMNS: Columns = {
     "site": "SITE",
     "function": "FUNCTION",
     "part": "NOT READY",
     "state": "STATE",
-    "age": "SINCE",
-    "cause": "CAUSE",
-    "reason": "REASON",
+    "age": Column("SINCE", drop=2),
+    "cause": Column("CAUSE", drop=1),
+    "reason": Column("REASON", Kind.REASON),
 }
-LOCAL_PART_COLUMNS = {
+LOCAL_PART_COLUMNS: Columns = {
     "function": "FUNCTION",
     "part": "NOT READY",
-    "age": "SINCE",
-    "reason": "REASON",
+    "age": Column("SINCE", drop=1),
+    "reason": Column("REASON", Kind.REASON),
 }
-AGENT_COLUMNS = {
+AGENT_COLUMNS: Columns = {
     "agent": "AGENT",
     "state": "STATE",
     "queued": "QUEUED",
-    "oldest": "OLDEST",
+    "oldest": Column("OLDEST", drop=1),
     "dead": "DEAD",
-    "reason": "REASON",
+    "reason": Column("REASON", Kind.REASON),
 }
-SOURCE_COLUMNS = {
+SOURCE_COLUMNS: Columns = {
     "source": "SOURCE",
     "state": "STATE",
-    "captured": "CAPTURED",
+    "captured": Column("CAPTURED", drop=4),
     "last_image": "LAST IMAGE",
-    "dropped": "DROPPED",
-    "reconnects": "RECONNECTS",
-    "last_error": "LAST ERROR",
-    "reason": "REASON",
+    "dropped": Column("DROPPED", drop=2),
+    "reconnects": Column("RECONNECTS", drop=1),
+    "last_error": Column("LAST ERROR", Kind.REASON, drop=3),
+    "reason": Column("REASON", Kind.REASON),
 }
-SITE_AGENT_COLUMNS = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
-SITE_SOURCE_COLUMNS = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
+SITE_AGENT_COLUMNS: Columns = {"site": "SITE", "pod": "POD", **AGENT_COLUMNS}
+SITE_SOURCE_COLUMNS: Columns = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 
 
 WATCH_S, WATCH_SITES_S = 2.0, 10.0
@@ -101,7 +103,7 @@ WATCH_S, WATCH_SITES_S = 2.0, 10.0
 @on_option
 @cluster_options
 def command(is_watched: bool, every_s: float | None, form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
-    """Show the functions that are deployed here, or at sites, and how they are.
+    """Show the state of the functions on this machine, or at sites.
 
     One line for each function, and one for each part of its app that isn't ready; JSON has all parts. With --watch and
     `-o json` each look is one line of JSON.
@@ -149,7 +151,7 @@ def _show_here(state_dir: Path, form: str) -> None:
                 print_sentence(f"{agent.name}: {describe_link(agent.link)}")
     for status in found:
         for pause in status.pauses:
-            say(f"{pause.lane} is paused{_since(pause)}: {pause.reason}")
+            say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
     if any(status.dead or any(agent.dead for agent in status.agents) for status in found):
         say("dead letters are kept: `eaves queue`")
     if not platform.running():
@@ -246,14 +248,14 @@ def _part_row(part: PartStatus) -> dict[str, Any]:
     return {**asdict(part), "part": part.title, "age": describe_age(part.age_s)}
 
 
-def _leave_out_told(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> Mapping[str, str]:
+def _leave_out_told(columns: Columns, rows: Iterable[Mapping[str, Any]]) -> Columns:
     """The columns without that of the sources where the table of sources tells of all of them, and more."""
     if any(row.get("sources") and not row.get("agents") for row in rows):
         return columns
     return {key: heading for key, heading in columns.items() if key != "sources"}
 
 
-def _print_part(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+def _print_part(rows: list[dict[str, Any]], columns: Columns) -> None:
     if rows:
         print_rows(rows, columns, "table")
 

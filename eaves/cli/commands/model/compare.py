@@ -10,18 +10,19 @@ import click
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from converters.evaluation.comparison import RunComparison
 
-FIGURES = {
-    "run": "RUN",
+FIGURES: Columns = {
+    "run": Column("RUN", Kind.PATH),
     "accuracy": "ACCURACY",
     "interval": "95 % INTERVAL",
     "held_out": "HELD OUT",
-    "trained_on": "TRAINED ON",
-    "size_mb": "MODEL MB",
-    "training_s": "SECONDS",
+    "trained_on": Column("TRAINED ON", drop=2),
+    "size_mb": Column("MODEL MB", drop=3),
+    "training_s": Column("TOOK", Kind.SECONDS, drop=1),
 }
 SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECOND"}
 
@@ -32,15 +33,15 @@ SETTINGS = {"setting": "SETTING THAT DIFFERS", "first": "FIRST", "second": "SECO
 @click.option(
     "--data",
     default="",
-    help="Path or URI of the labelled images, when they are no longer where the first run had them.",
+    help="Path or URI of the labelled images. Not given: the path that the first run was trained on.",
 )
-@page_option("Write an HTML page with learning curves.")
+@page_option("HTML page to write, with learning curves.")
 @output_option
 def command(first: Path, second: Path, data: str, page: Path | None, form: str) -> None:
-    """Show how the run in SECOND differs from the one in FIRST.
+    """Show the differences between the runs in FIRST and SECOND.
 
-    Both models are asked about the images that both runs hold out, so that the difference in accuracy is of the same
-    images. Settings, sizes, figures and learning curves are told in any case.
+    The accuracy of both models is measured on the images that both runs hold out. Settings, sizes, figures and
+    learning curves are shown also when there are no such images.
     """
     from converters.evaluation.comparison import compare
 

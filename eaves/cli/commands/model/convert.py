@@ -26,13 +26,17 @@ from eaves.options import build_settings, given, settings_options
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
-    help="The artifact's directory; a new one in artifacts/ when not given.",
+    help="Directory of the artifact. Not given: a new directory in artifacts/.",
 )
-@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
+@click.option(
+    "--declare",
+    type=click.Path(path_type=Path),
+    help="Declaration of a model that Eaves didn't train, such as model.yaml.",
+)
 @file_option
 @settings_options(ConvertSettings, section="convert.")
 def command(model: Path | None, artifact: Path | None, declare: Path | None, file: Path, **options: Any) -> None:
-    """Convert MODEL and prove it equal. Prints the artifact's directory.
+    """Convert MODEL to an artifact, prove that outputs are equal, and print the artifact's directory.
 
     MODEL is a run (the newest, runs/latest, when not given), or with a declaration a SavedModel, a .keras or an .onnx
     file. With MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.command_group import CommandGroup
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
 from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
@@ -19,24 +20,25 @@ SHOWN = 3
 """Names in a line; the page and JSON have the others."""
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
-    """Look at labelled images before they are trained on."""
+    """Check labelled images before training."""
 
 
 @command.command()
 @click.argument("path")
-@page_option("Write an HTML page with pictures of what to look at.")
+@page_option("HTML page to write, with the images that need a check.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
     default=FEATURES,
     show_default=True,
-    help="Folder of features that an earlier training has kept: they doubt labels far better than colours and edges.",
+    help="Folder of features that an earlier training stored. Doubtful labels are found far better with them "
+    "than by colours and edges.",
 )
 @output_option
 def check(path: str, page: Path | None, features: Path, form: str) -> None:
-    """Say what training would find in PATH: classes, copies, files that are not used, doubtful labels.
+    """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
     PATH is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI.
     Nothing in it is changed. Ends with 1 when training would refuse it.

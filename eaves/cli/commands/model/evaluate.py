@@ -33,12 +33,13 @@ COLUMNS = {
 @click.option(
     "--held-out-of",
     type=ModelPath(exists=True, file_okay=False),
-    help="A run; the images that it was trained on are left out. Those of a MODEL that is a run always are.",
+    help="Run whose training images are left out. The training images of a MODEL that is a run are always left out.",
 )
-@page_option("Write an HTML page with the figures and mistakes.")
+@page_option("HTML page to write, with the figures and mistakes.")
 @click.option(
     "--min-accuracy",
     type=click.FloatRange(0, 1),
+    metavar="SHARE",
     help="End with exit code 1 when the lower end of a model's 95 % interval is below this, 0 to 1.",
 )
 @output_option
@@ -47,7 +48,7 @@ def command(
     context: click.Context, models: tuple[str, ...], data: str, held_out_of: Path | None, page: Path | None,
     min_accuracy: float | None, form: str,
 ) -> None:  # fmt: skip
-    """Measure how good one or two models are on the labelled images in DATA.
+    """Measure the accuracy of one or two models on the labelled images in DATA.
 
     MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
     http://127.0.0.1:8480/functions/NAME. Two models are compared on the same images.

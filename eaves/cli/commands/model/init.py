@@ -23,9 +23,9 @@ from eaves.errors import ConfigError, DatasetError, Fault
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--name", help="Of the model and the function; the directory's name when not given.")
+@click.option("--name", help="Name of the model and the function. Not given: the directory's name.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
-@click.option("--force", is_flag=True, help="Replace an eaves.yaml that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing eaves.yaml.")
 @click.option(
     "--from-source",
     "source",
@@ -33,17 +33,26 @@ from eaves.errors import ConfigError, DatasetError, Fault
     help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a .yaml file "
     "with a mapping as under `sources:`, or that mapping itself. What is served later passes the same options.",
 )
-@click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Images to collect.")
-@click.option("--every", type=float, help="Seconds between two images, for a URL.")
-@click.option("--crop", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1.")
-@click.option("--rate", help="Images in a time on average, such as 1/10s.")
-@click.option("--unchanged", type=float, help="Leave out images that differ less than this from the last; try 1.")
-@click.option("--max-side", type=int, help="Longest side in pixels.")
-@click.option("--jpeg-quality", type=int, help="Encode every image anew as JPEG, 1 to 95.")
+@click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
+@click.option("--every", type=float, metavar="SECONDS", help="Time between two images from a URL.")
+@click.option(
+    "--crop", metavar="REGION", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1."
+)
+@click.option("--rate", metavar="RATE", help="Average number of images in a time, such as 1/10s.")
+@click.option(
+    "--unchanged",
+    type=float,
+    metavar="NUMBER",
+    help="Leave out images that differ less than this from the last one, in grey levels of 255; try 1.",
+)
+@click.option(
+    "--max-side", type=int, metavar="PIXELS", help="Longest side of an image, pixels; larger images are scaled down."
+)
+@click.option("--jpeg-quality", type=int, help="Quality from 1 to 95; every image is encoded again as JPEG.")
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
+    help="Credentials of the source: folder with the files username and password, or tls.crt and tls.key, and ca.crt.",
 )
 def command(
     directory: Path, name: str | None, data: str, *, force: bool, source: str | None, images: int, **options: Any

@@ -12,16 +12,17 @@ import click
 from eaves.artifact import Artifact, open_artifact
 from eaves.cli.latest import ModelPath
 from eaves.cli.output import output_option, print_line, print_rows, print_value
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import ArtifactError
 
-COLUMNS = {
-    "model": "MODEL",
+COLUMNS: Columns = {
+    "model": Column("MODEL", Kind.PATH),
     "accuracy": "ACCURACY",
     "interval": "95 % INTERVAL",
-    "picking": "SAME LABEL, PICKING",
+    "picking": Column("SAME LABEL, PICKING", drop=2),
     "agreement": "JUDGED",
     "drop": "DROP",
-    "size": "SIZE",
+    "size": Column("SIZE", drop=1),
 }
 
 
@@ -29,7 +30,7 @@ COLUMNS = {
 @click.argument("path", type=ModelPath())
 @output_option
 def command(path: Path, form: str) -> None:
-    """Show what the run or the artifact in PATH is, every digest checked.
+    """Show the contents of the run or artifact in PATH, after every digest is checked.
 
     PATH may be runs/latest or artifacts/latest.
     """

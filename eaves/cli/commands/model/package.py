@@ -37,29 +37,39 @@ if TYPE_CHECKING:
     "target",
     required=True,
     metavar="PLACE",
-    help="REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] for a layout, or FILE.tar; {version} is the model's.",
+    help="Container image: REPOSITORY[:TAG] at a registry, oci:DIR[:NAME] or FILE.tar; {version} is the model's.",
 )
 @click.option(
-    "--base", required=True, metavar="PLACE", help="A plain Python to build on: a reference, or oci:DIR[:NAME]."
+    "--base",
+    required=True,
+    metavar="PLACE",
+    help="Container image with Python to build on: a reference, or oci:DIR[:NAME].",
 )
-@click.option("--platform", "platforms", multiple=True, help="Such as linux/arm64; several make one index. This one's.")
-@click.option("--python", default="", help="Version of the base's Python, where it doesn't say: 3.13.")
-@click.option("--allow-handler", is_flag=True, help="Take the artifact's handler.py along: its author's code.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    help="Platform of the container image, such as linux/arm64; several make one index. Not given: this machine's.",
+)
+@click.option("--python", default="", help="Python version of the base, such as 3.13, when the base doesn't state it.")
+@click.option(
+    "--allow-handler", is_flag=True, help="Include the artifact's handler.py, which is code of the artifact's author."
+)
 @click.option(
     "--published-to",
     "sink",
     default="",
     metavar="URL",
-    help="Then tell what is there that it is: a dev.eaves.model.published.v1 event, the same one each time.",
+    help="URL that gets a dev.eaves.model.published.v1 event, with the same id each time.",
 )
-@click.option("--site", default="home", show_default=True, help="In that event's source, /eaves/SITE/NAME.")
+@click.option("--site", default="home", show_default=True, help="Site in that event's source, /eaves/SITE/NAME.")
 @access_options
 @output_option
 def command(
     path: Path, target: str, base: str, platforms: tuple[str, ...], python: str, allow_handler: bool,
     sink: str, site: str, plain_http: bool, registry_ca: Path | None, form: str,
 ) -> None:  # fmt: skip
-    """Build the container image of ARTIFACT and put it at PLACE: without a daemon, without root.
+    """Build the container image of ARTIFACT and push it to PLACE, without Docker and without root.
 
     Prints its name by digest. The same inputs give the same digest, on any machine.
     """

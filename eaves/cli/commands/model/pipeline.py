@@ -30,23 +30,34 @@ POLL_S = 0.2
 
 
 @click.command()
-@click.option("--output", required=True, help="Directory or URI of the run; with an event, what it goes below.")
-@click.option("--name", required=True, help="Of the model.")
-@click.option("--site", default="home", show_default=True, help="In the last event's source, /eaves/SITE/NAME.")
 @click.option(
-    "-t", "--tag", required=True, metavar="PLACE", help="As `eaves package` takes it; {version} is the model's."
+    "--output", required=True, help="Directory or URI of the run; with --event, the parent of the run's directory."
 )
-@click.option("--base", required=True, metavar="PLACE", help="A plain Python to build on.")
-@click.option("--platform", "platforms", multiple=True, help="Such as linux/arm64; several make one index.")
-@click.option("--allow-handler", is_flag=True, help="Take the artifact's handler.py along.")
-@click.option("--plain-http", is_flag=True, help="Reach the registry without TLS.")
+@click.option("--name", required=True, help="Name of the model.")
+@click.option("--site", default="home", show_default=True, help="Site in the last event's source, /eaves/SITE/NAME.")
+@click.option(
+    "-t",
+    "--tag",
+    required=True,
+    metavar="PLACE",
+    help="Name of the container image, as for `eaves package`; {version} is the model's version.",
+)
+@click.option("--base", required=True, metavar="PLACE", help="Container image with Python to build on.")
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    help="Platform of the container image, such as linux/arm64; several make one index.",
+)
+@click.option("--allow-handler", is_flag=True, help="Include the artifact's handler.py.")
+@click.option("--plain-http", is_flag=True, help="Connect to the registry without TLS.")
 @click.option(
     "--published-to",
     "sink",
     envvar="K_SINK",
     default="",
     metavar="URL",
-    help="Gets the event that the model is published; Knative's SinkBinding sets it. [K_SINK]",
+    help="URL that gets the event that the model is published; Knative's SinkBinding sets it. [K_SINK]",
 )
 @click.option(
     "--event",
@@ -60,7 +71,7 @@ POLL_S = 0.2
     envvar="EAVES_WORK",
     default=Path(".eaves-pipeline"),
     show_default=True,
-    help="Local folder for everything between. [EAVES_WORK]",
+    help="Local folder for intermediate files. [EAVES_WORK]",
 )
 @click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
 @settings_options(PipelineSettings, section="pipeline.")
@@ -68,7 +79,7 @@ def command(
     output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,
     plain_http: bool, sink: str, event: Path | None, work: Path, told: str, **options: Any,
 ) -> None:  # fmt: skip
-    """Train, convert, judge, package, push and tell: what a pipeline Job runs.
+    """Run a pipeline: train, convert, check the accuracy, package, push and publish. A pipeline Job runs this.
 
     Each step may be repeated. Settings come from --settings, as a Job carries them, and from the environment
     (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). Ends with the failing

@@ -13,20 +13,20 @@ from eaves.cli.signatures import ask_password
 
 @click.command()
 @click.argument("name", metavar="[IMAGE]", default="")
-@click.option("--key", type=click.Path(path_type=Path), help="The private key: cosign's own form, or any PEM.")
+@click.option("--key", type=click.Path(path_type=Path), help="File of the private key, in cosign's format or PEM.")
 @click.option(
     "--new-key",
     "prefix",
     metavar="PREFIX",
     type=click.Path(path_type=Path),
-    help="Make a key pair instead, PREFIX.key and PREFIX.pub, which cosign uses too.",
+    help="Create a key pair instead, PREFIX.key and PREFIX.pub, in cosign's format.",
 )
 @access_options
 @output_option
 def command(
     name: str, key: Path | None, prefix: Path | None, plain_http: bool, registry_ca: Path | None, form: str
 ) -> None:
-    """Sign IMAGE, HOST/REPOSITORY[:TAG|@DIGEST], as cosign does; the signature goes beside it.
+    """Sign the container image IMAGE, HOST/REPOSITORY[:TAG|@DIGEST], in the format of cosign.
 
     Name it by the digest that `eaves package` printed: a tag may be moved by others before it is signed. Prints its
     name by digest. A password comes from COSIGN_PASSWORD, or is asked for.

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--data", help="Folder with one subfolder of images per class, a manifest or an archive: path or URI.")
 @click.option(
-    "--run", "output", type=click.Path(path_type=Path), help="The run's directory; a new one in runs/ when not given."
+    "--run",
+    "output",
+    type=click.Path(path_type=Path),
+    help="Directory of the run. Not given: a new directory in runs/.",
 )
-@click.option("--again", is_flag=True, help="In a cluster: make a Job anew that has ended.")
+@click.option("--again", is_flag=True, help="In a cluster: replace a Job that has ended by a new one.")
 @on_option
 @cluster_options
 @file_option
@@ -40,10 +43,10 @@ def command(
     data: str | None, output: Path | None, again: bool, platform: str, kubeconfig: Path | None, context: str,
     namespace: str, sites: str, every: bool, file: Path, **options: Any,
 ) -> None:  # fmt: skip
-    """Train a model on labelled images. Prints the run's directory, which runs/latest then points to.
+    """Train a model on labelled images, and print the run's directory, which runs/latest then points to.
 
-    In a cluster (--on knative) it is a Job that needs nobody: the same command finds it again, from anywhere, and shows
-    how far it is. Another --run is another training of the same things, of images that have changed for instance.
+    In a cluster (--on knative) a Job trains. The same command finds the Job again from any machine and shows its
+    progress. Another --run starts another training, for example after the images have changed.
     """
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:

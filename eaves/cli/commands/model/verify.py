@@ -15,18 +15,19 @@ from eaves.cli.latest import find_latest
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import is_container_image, verify_container_image
+from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenCase, GoldenResult
 
-COLUMNS = {
-    "case": "CASE",
+COLUMNS: Columns = {
+    "case": Column("CASE", Kind.PATH),
     "label": "LABEL",
     "logits": "LOGITS",
-    "allowed_logits": "ALLOWED",
+    "allowed_logits": Column("ALLOWED", drop=2),
     "probabilities": "PROBABILITIES",
-    "allowed_probabilities": "ALLOWED",
-    "graph": "GRAPH",
+    "allowed_probabilities": Column("ALLOWED", drop=3),
+    "graph": Column("GRAPH", drop=1),
     "ok": "OK",
 }
 
@@ -36,21 +37,25 @@ COLUMNS = {
 @click.option(
     "--run-handler",
     is_flag=True,
-    help="Replay through the artifact's handler.py, in a child process: this runs its author's code.",
+    help="Verify through the artifact's handler.py in a child process, which runs code of the artifact's author.",
 )
 @click.option(
     "--key",
     type=click.Path(path_type=Path),
-    help="Of a container image at a registry: the public key by which it must be signed.",
+    help="Public key file; the container image must have a signature that it verifies.",
 )
-@click.option("--signed-as", metavar="REPOSITORY", help="What a mirror mirrors: the name that was signed.")
+@click.option(
+    "--signed-as",
+    metavar="REPOSITORY",
+    help="Repository name in the signature, for an image that is read from a mirror.",
+)
 @access_options
 @output_option
 def command(
     what: str, run_handler: bool, key: Path | None, signed_as: str | None,
     plain_http: bool, registry_ca: Path | None, form: str,
 ) -> None:  # fmt: skip
-    """Prove that ARTIFACT is what its author measured, or that IMAGE is what the owner of a key signed.
+    """Verify that ARTIFACT gives the outputs that its author measured, or that IMAGE is signed.
 
     An artifact's digests are recomputed and all its golden images replayed through the session that serves. Both graphs
     are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.

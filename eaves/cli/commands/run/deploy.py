@@ -28,20 +28,33 @@ from eaves.errors import ArtifactError
 @state_option
 @on_option
 @cluster_options
-@click.option("--wait", is_flag=True, help="Stay until the new revision has taken over by itself, or was rolled back.")
-@click.option("--detach", is_flag=True, help="Apply only: don't wait until it is ready.")
 @click.option(
-    "--timeout", type=click.FloatRange(1, 86400), default=600.0, show_default=True, help="Seconds to be ready."
+    "--wait",
+    is_flag=True,
+    help="Wait until the rollout has ended: the new revision has all requests, or was rolled back.",
 )
-@click.option("--adopt", is_flag=True, help="Take over what kn or kubectl made, once what changes is shown.")
-@click.option("--yes", is_flag=True, help="Don't ask before taking over.")
 @click.option(
-    "--dry-run", type=click.Choice(["server"]), help="Let the API server and its webhooks judge; change nothing."
+    "--detach", is_flag=True, help="Return after the objects are applied, without waiting until the function is ready."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 86400),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that the function may take to become ready.",
+)
+@click.option("--adopt", is_flag=True, help="Take over objects that kn or kubectl made, after the changes are shown.")
+@click.option("--yes", is_flag=True, help="Take over without asking.")
+@click.option(
+    "--dry-run",
+    type=click.Choice(["server"]),
+    help="Let the API server and its webhooks check the objects, without changing anything.",
 )
 @image_options
 @fleet_options
 def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
-    """Want a function. Here: ARTIFACT, the newest when not given; `eaves up` runs it.
+    """Deploy a model as a function. On this machine it is ARTIFACT, by default the newest; `eaves up` runs it.
 
     At sites (--on knative): IMAGE, the container image that `eaves package` put at a registry. It is applied by
     server-side apply and waited for; a redeploy becomes a new revision that gets no requests before `eaves rollout`,

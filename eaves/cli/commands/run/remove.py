@@ -41,7 +41,7 @@ def command(
     name: str, state_dir: Path, file: Path, adopt: bool, yes: bool, parallel: int, max_failures: int | None,
     **clusters: Any,
 ) -> None:  # fmt: skip
-    """Stop wanting function NAME, its triggers and sources. Its artifact, logs and dead letters stay.
+    """Remove function NAME with its triggers and sources. Its artifact, logs and dead letters stay.
 
     In a cluster the objects that `eaves deploy` applied are deleted, by the inventory that it keeps there. Volumes with
     images that the broker hasn't taken yet stay. `eaves reconcile` doesn't bring it back to a site that it was removed

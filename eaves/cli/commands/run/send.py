@@ -11,6 +11,7 @@ from eaves.cli.cluster.platform_options import choose_platform, cluster_options,
 from eaves.cli.event_view import find_best
 from eaves.cli.output import output_option, print_rows, say
 from eaves.cli.shared_options import file_option, state_option
+from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import NotFoundError, PlatformError
 from eaves.media_type import UNKNOWN, UNSUPPORTED_SUFFIXES
 from eaves.problem_document import parse_problem
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from eaves.events import Event
     from eaves.platform import FunctionStatus
 
-COLUMNS = {
-    "image": "IMAGE",
+COLUMNS: Columns = {
+    "image": Column("IMAGE", Kind.PATH),
     "label": "LABEL",
     "score": "SCORE",
-    "confidence": "CONFIDENCE",
-    "latency_ms": "MS",
-    "id": "EVENT",
+    "confidence": Column("CONFIDENCE", drop=2),
+    "latency_ms": Column("LATENCY", Kind.MILLISECONDS, drop=3),
+    "id": Column("EVENT", Kind.ID, drop=1),
 }
 
 
@@ -36,9 +37,14 @@ NOT_TAKEN = 415
 
 @click.command()
 @click.argument("images", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True)
-@click.option("--function", "name", help="Which function; not needed when only one is deployed.")
+@click.option("--function", "name", help="Name of the function. Not needed when only one is deployed.")
 @click.option(
-    "--timeout", type=click.FloatRange(1, 600), default=120.0, show_default=True, help="Seconds to wait for each."
+    "--timeout",
+    type=click.FloatRange(1, 600),
+    metavar="SECONDS",
+    default=120.0,
+    show_default=True,
+    help="Time to wait for each prediction.",
 )
 @output_option
 @state_option

@@ -28,7 +28,7 @@ SECTION = "up."
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="Of the broker on loopback; 0: a free one.",
+    help="Port of the broker on the loopback address; 0: any free port.",
 )
 @click.option(
     "--listen",
@@ -40,10 +40,10 @@ SECTION = "up."
 @state_option
 @settings_options(LocalSettings, section=SECTION)
 def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **options: Any) -> None:
-    """Run everything that is deployed, in the foreground, until Ctrl-C. Accepted events survive it.
+    """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
-    Each prediction is printed as one line: time, function, label, score and subject, the path of the image for
-    instance. Where the terminal is slower than the predictions, those that it misses are counted; none waits for it.
+    Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
+    example the path of the image. Predictions that come faster than the terminal takes them are counted, not printed.
     """
     from eaves.cli.live.event_printer import PredictionPrinter
     from eaves.local.state import StateDirectory

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from eaves.cli.command_group import CommandGroup
 from eaves.cli.commands.look.relay import audit, ledger
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
-    """Show what became of the events that a relay took, and check that none was lost.
+    """Show the events that a relay took, and check that all were delivered.
 
     The relay is that of an app here, or of one at a site (--site, --on).
     """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.cell_text import describe_reason
 from eaves.cli.link.relay_targets import Relay, list_receivers, open_relays, relay_options
 from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.errors import InputError, NotFoundError
@@ -48,14 +49,14 @@ _URLS = ("http://", "https://")
 @click.option(
     "--sent",
     metavar="FILE",
-    help="What was sent: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard input; "
-    "not given: the relay is asked.",
+    help="List of sent events: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard "
+    "input; not given: the relay is asked.",
 )
 @click.option(
     "--received",
     metavar="FILE|URL",
     multiple=True,
-    help="What was received: JSON lines with source and id, a receiver's spool, or a receiver's address; several "
+    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; several "
     "together are one list. Not given: the relay's receiver is asked over the link.",
 )
 @click.option(
@@ -64,7 +65,10 @@ _URLS = ("http://", "https://")
     help="Folder with the token that the receiver at an address asks for; not given: the relay's own.",
 )
 @click.option(
-    "--source", default="", metavar="PREFIX", help="Of what was received, only sources that begin so: /eaves/SITE/."
+    "--source",
+    default="",
+    metavar="PREFIX",
+    help="Compare only received events whose source begins with this, such as /eaves/SITE/.",
 )
 @click.option(
     "--late",
@@ -89,7 +93,7 @@ def command(
     form: str,
     **options: Any,
 ) -> None:
-    """Compare what relays took with what their receiver got: nothing may be missing, and nothing unknown.
+    """Compare the events that relays took with those that their receiver got, and name missing and unknown ones.
 
     Ends with 0 when every event was received or waits at the relay; with 1 when events are missing or unknown, or when
     the relay's list has gaps; with 3 when the lists agree and events were given up on: dead or removed at the relay, or
@@ -199,9 +203,9 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     else:
         print_value(found.to_dict(), form)
     for reason, count in found.dead_reasons.items():
-        say(f"{count:,} dead: {reason or 'no reason is known'}")
+        say(f"{count:,} dead: {describe_reason(reason) or 'no reason is known'}")
     for reason, count in found.undelivered_reasons.items():
-        say(f"{count:,} undelivered at the receiver: {reason or 'no reason is known'}")
+        say(f"{count:,} undelivered at the receiver: {describe_reason(reason) or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
     if found.totals.forgotten:

@@ -14,11 +14,11 @@ from eaves.cli.link.relay_targets import open_relays, relay_options, require_one
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, exists=True, path_type=Path),
-    help="The spool of a relay, in place of one that is deployed here.",
+    help="Spool file of a relay. Not given: the relay that is deployed on this machine.",
 )
 @relay_options
 def command(spool: Path | None, **options: Any) -> None:
-    """Print what became of every event that a relay took, as JSON lines in the order of arrival.
+    """Print the state of every event that a relay took, as JSON lines in the order of arrival.
 
     Each line has number, source, id, at (when the relay took it, Unix seconds), state, repeats and digest.
     """

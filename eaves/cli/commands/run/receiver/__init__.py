@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from eaves.cli.command_group import CommandGroup
 from eaves.cli.commands.run.receiver import ledger, render, run, status, token
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def command() -> None:
     """Receive the events of sites, let sites in, and show what was received."""
 

@@ -28,7 +28,7 @@ HINTS = {
 )
 @settings_options(ReceiverDeployment, section=SECTION)
 def command(output: Path | None, **options: Any) -> None:
-    """Write the Kubernetes objects of a receiver, as YAML: for the cluster that sites send to.
+    """Write the Kubernetes objects of a receiver as YAML, for the cluster that sites send to.
 
     kubectl, Argo CD and Flux take them as they are. Prints YAML, or with --output the files. The Secrets that it names
     are yours to make: the commands are told.

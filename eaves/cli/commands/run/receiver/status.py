@@ -36,7 +36,7 @@ _TAKEN = ("stored", "repeated", "predicted")
 @output_option
 @state_option
 def command(spool: Path | None, form: str, state_dir: Path) -> None:
-    """Show which sites were in contact, what was received and refused, and what waits to be passed on.
+    """Show the last contact of each site, and the events that were received, refused and are queued.
 
     All counts are since the receiver of this machine started.
     """

@@ -17,12 +17,12 @@ from eaves.cli.output import print_line, say
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("sites"),
     show_default=True,
-    help="Folder of the sites that the receiver lets in.",
+    help="Folder of the sites' tokens.",
 )
-@click.option("--keep", is_flag=True, help="Add it to the tokens that are there, while the site changes over.")
-@click.option("--replace", is_flag=True, help="Replace the tokens that are there; they let nobody in any more.")
+@click.option("--keep", is_flag=True, help="Keep the existing tokens valid while the site changes to the new one.")
+@click.option("--replace", is_flag=True, help="Replace the existing tokens, which become invalid.")
 def command(site: str, sites: Path, keep: bool, replace: bool) -> None:
-    """Let SITE in: write a new random token into its file. A running receiver takes it within a second."""
+    """Write a new random token for SITE, which lets it in. A running receiver accepts it within a second."""
     from eaves.receiver.tokens import add_token
 
     if keep and replace:
