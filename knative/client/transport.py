@@ -153,8 +153,7 @@ class ApiTransport:
         return parse_object(request.call, self.send(request))
 
     def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> ApiResponse:
-        """Send a request and return its answer of any status; repeat it when the server is overloaded or the link
-        breaks.
+        """Send a request; return its answer of any status. Repeat it when the server is overloaded or the link breaks.
 
         Raises:
             UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
