@@ -1,4 +1,4 @@
-"""What eaves.yaml lacks for a cluster: each part alone is allowed, together they can't work there."""
+"""Faults of eaves.yaml for a cluster: combinations of valid settings that can't work there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 
 MAX_STATEFUL_SET = 52
-"""Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
+"""Maximum characters of a StatefulSet's name, since its pods carry the name and a hash in a label of 63.
+
+Source: kubernetes/kubernetes#64023.
+"""
 
 
 def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
-    """Everything that stands in the way of rendering an app for a site."""
+    """Yield every fault that prevents rendering an app for a site."""
 
     def fault(path: str, message: str) -> Fault:
         return Fault(origin="eaves.yaml", path=path, message=message)
@@ -65,7 +68,7 @@ def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettin
 
 
 def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
-    """What to do about a password in an address."""
+    """Describe the fix for a password in an address."""
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
         f"{show_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
