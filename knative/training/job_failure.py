@@ -1,4 +1,4 @@
-"""Why a training's Job failed, as an error of ours: the exit code's meaning, its last words, what to do."""
+"""Failures of a training's Job as errors of Eaves: the exit code's meaning, the log's last lines, and the fix."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75
 
 
 def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
-    """The error that a failed Job stands for; its exit code is the trainer's own where there is one.
+    """Build the error for a failed Job; its exit code is the trainer's own if there is one.
 
     Raises:
-        ClusterError: When the cluster can't be asked.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     name, told = job["metadata"]["name"], condition(job)
     pod = last_failed(pods_of(cluster, job))
