@@ -21,6 +21,5 @@ This package must never apply an object that `render` doesn't show, except for a
 older revisions. It must never set `spec.traffic` as the field manager `eaves`: that field belongs to `eaves-rollout`,
 which is the package `rollout`. It must never force a field that another manager owns unless the user asks for it, wait
 without a limit, or read `os.environ`. It must not import TensorFlow, `eaves.local` or `eaves.console`, and the
-container
-images of the edge must not import it.
+container images of the edge must not import it.
 """

@@ -10,7 +10,10 @@ from typing import Any
 
 DNS_PORT = 53
 CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
-"""Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label."""
+"""Pods of the usual resolver.
+
+Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
+"""
 _PODS = re.compile(
     r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
     r"/(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)=(?P<value>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
@@ -26,8 +29,7 @@ class Resolver:
         labels: Labels of the resolver's pods, as (name, value).
         network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
         port: Port that the resolver listens at, UDP and TCP. OpenShift's pods listen at 5353, and a NetworkPolicy
-            compares
-            the pod's own port.
+            compares the pod's own port.
     """
 
     namespace: str = ""

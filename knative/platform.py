@@ -155,8 +155,7 @@ class KnativePlatform:
 
         Args:
             name: A function, or its agents: `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt` for the pods
-                of
-                one agent, `FUNCTION.agent` for the pods of all agents of the function.
+                of one agent, `FUNCTION.agent` for the pods of all agents of the function.
             lines: Maximum number of lines; the newest are kept.
 
         Raises:

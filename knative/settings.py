@@ -110,7 +110,7 @@ class RolloutSettings:
     )
 
     def percents(self) -> tuple[int, ...]:
-        """The rollout's steps as numbers in percent, ending with 100."""
+        """Return the rollout's steps as numbers in percent, ending with 100."""
         return (*(int(step) for step in self.steps), 100)
 
     def faults(self) -> Iterator[tuple[str, str]]:

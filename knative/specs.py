@@ -27,8 +27,8 @@ class ClusterFunction(FunctionSpec):
     """A function on a cluster.
 
     Attributes:
-        image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which
-            `eaves doctor` accepts and rendering refuses.
+        image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which `eaves
+            doctor` accepts and rendering refuses.
     """
 
     image: str

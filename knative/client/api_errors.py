@@ -38,7 +38,7 @@ Source: kubernetes/kubernetes#139253, open.
 
 
 class ExpiredError(ClusterError):
-    """The resourceVersion or continue token is older than what the API server remembers (410)."""
+    """The resourceVersion or continue token is older than the history that the API server keeps (410)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,8 @@
 """A connection to a cluster: it reads, applies, deletes and watches objects, reads logs, and connects to pods.
 
 The official client's DynamicClient is not used: it asks for the kinds with three requests for each API group, and
-caches
-the answers in a temporary file by host and port, where another cluster may answer later. `knative.client.kinds` holds
-the
-kinds instead.
+caches the answers in a temporary file by host and port, where another cluster may answer later. `knative.client.kinds`
+holds the kinds instead.
 """
 
 from __future__ import annotations
@@ -244,7 +242,7 @@ class Cluster(Pods):
         return str(self._transport.json(self._version()).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
-        """Whether the cluster has an API, such as `serving.knative.dev/v1`.
+        """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
 
         Raises:
             ClusterError: When the server doesn't answer that.

@@ -1,8 +1,7 @@
 """Kinds of objects that Eaves reads and writes, with their paths at the API server: one table instead of discovery.
 
 Discovery costs three requests for each API group on each of many sites, and the official client caches its answer by
-host
-and port, where another cluster may answer later. The kinds are few, and their APIs fix their paths.
+host and port, where another cluster may answer later. The kinds are few, and their APIs fix their paths.
 
 Source: Kubernetes API conventions; the `spec.names` of Knative's CRDs (Serving 1.23, Eventing 1.22).
 """

@@ -168,8 +168,7 @@ class Pods:
         """Send a GET to a pod by `forward`, or through the API server's pod proxy if ports can't be forwarded.
 
         NetworkPolicies and firewalls may block the pod proxy. The working way is determined once for each namespace,
-        and a failed
-        port-forward is logged.
+        and a failed port-forward is logged.
 
         Raises:
             AbsentError: When there is no such pod.

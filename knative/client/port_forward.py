@@ -1,15 +1,14 @@
 """HTTP to a port inside a pod, through the API server: `kubectl port-forward` for one request.
 
 The container runtime makes the connection on the loopback of the pod's own network namespace. So no NetworkPolicy
-applies
-to it, on any node and with any network plugin. The API server's pod proxy, in contrast, connects to the pod from the
-control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
+applies to it, on any node and with any network plugin. The API server's pod proxy, in contrast, connects to the pod
+from the control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
 
 The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs one thread for each
 connection that writes to stderr when the link breaks, and patches the client that it gets while others use it.
 
-Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two
-channels a port (data, then errors), and on each a first frame with the port's number.
+Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two channels
+a port (data, then errors), and on each a first frame with the port's number.
 """
 
 from __future__ import annotations

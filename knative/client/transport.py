@@ -1,8 +1,7 @@
 """Requests to one API server, with time limits, a bounded number of retries, renewed credentials and errors of Eaves.
 
 The official client's own calls retry without bound or not at all, have no time limit and can't send every body
-unchanged.
-So requests are made here, on the connections that the client has set up.
+unchanged. So requests are made here, on the connections that the client has set up.
 """
 
 from __future__ import annotations

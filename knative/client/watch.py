@@ -140,8 +140,7 @@ def follow_log(
 
     Args:
         streaming: Function that yields the log from the time in a query (the caller's choice when the query is empty),
-            for
-            at most a number of seconds.
+            for at most a number of seconds.
         timeout_s: Seconds to follow the log.
         sleep: Function that waits for a number of seconds.
         clock: Function that returns monotonic seconds.
@@ -149,8 +148,7 @@ def follow_log(
 
     Raises:
         ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
-            connection
-            at the end.
+            connection at the end.
     """
     deadline, last, failures = clock() + timeout_s, "", 0
     while True:

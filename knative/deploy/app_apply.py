@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
-"""Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation."""
+"""Texts of a refusal to change an immutable field.
+
+Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation.
+"""
 
 
 def apply_app(
@@ -52,11 +55,9 @@ def apply_app(
     """Apply every object of an app, then remove those of its own that are no longer rendered.
 
     When a deploy is killed at any point, the next call continues it: each object is applied as a whole, existing
-    objects
-    stay, and the inventory lists each object before it is made. Only objects that the inventory lists are removed, by
-    UID.
-    The inventory is written before the first object is applied and before any is removed, even when it is unchanged,
-    because the API server then reports whether another user has changed it since.
+    objects stay, and the inventory lists each object before it is made. Only objects that the inventory lists are
+    removed, by UID. The inventory is written before the first object is applied and before any is removed, even when it
+    is unchanged, because the API server then reports whether another user has changed it since.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
@@ -71,8 +72,7 @@ def apply_app(
     Raises:
         ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
             another manager owns a field (then no later object is applied). Also when another user deploys or removes
-            the
-            app at the same time; then nothing is removed.
+            the app at the same time; then nothing is removed.
         InvalidError: When the cluster refuses an object; the hint names the fix.
         ClusterError: When a request to the cluster is refused or fails.
     """

@@ -1,8 +1,7 @@
 """The sequence of an app's deploys: each takes the next number in the cluster before it applies an object.
 
 The deploy with the newest number decides what the cluster runs. A deploy that finds a newer number than its own stops,
-so
-of two deploys at the same time the later one wins and the earlier one ends with an error.
+so of two deploys at the same time the later one wins and the earlier one ends with an error.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 A handover happens when agents move to another namespace, and once when an earlier version of Eaves named them. The wait
 for a pod on a node that doesn't answer is limited: the spool's own lock keeps the next agent out until the first one
-has
-ended.
+has ended.
 """
 
 from __future__ import annotations

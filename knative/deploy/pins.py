@@ -1,8 +1,8 @@
 """Pins of an app's container images: those that serve, those that may get traffic, and those for a rollback.
 
 `render` shows the pin of the container image that it renders. A deploy also applies the pins of the other revisions
-that
-are needed, so that these pins stay or are made again. It removes a pin once no needed revision has its container image.
+that are needed, so that these pins stay or are made again. It removes a pin once no needed revision has its container
+image.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 Manifest = Mapping[str, Any]
 SERVICE_LABEL = "serving.knative.dev/service"
-"""Source: knative/serving, pkg/apis/serving/register.go."""
+"""Label of a Revision with its Service. Source: knative/serving, pkg/apis/serving/register.go."""
 
 
 def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp) -> tuple[Manifest, ...]:
@@ -125,8 +125,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
     """Remove the pins of an app that no revision needs any more, as far as the user may see and delete them.
 
     A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
-    All
-    pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
+    All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
 
     Args:
         cluster: Connection to the cluster.

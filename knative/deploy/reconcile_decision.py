@@ -1,8 +1,7 @@
 """The decision of `reconcile` for a site: apply the last deployment again, deploy a pending one, or do nothing. Pure.
 
 The cluster's own record decides. The memory of a workspace counts only while nobody else has deployed since, and no
-clock
-is compared, so a newer deploy is never reverted.
+clock is compared, so a newer deploy is never reverted.
 """
 
 from __future__ import annotations

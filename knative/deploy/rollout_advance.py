@@ -77,8 +77,7 @@ def prune_after(
         cluster: Connection to the site's cluster.
         outcome: Outcome of the step.
         inventory: The app's inventory since the last deploy; None when it isn't known. If it lists a single pin, which
-            the
-            newest revision needs, no request is made.
+            the newest revision needs, no request is made.
     """
     single = inventory is not None and len(listed_pins(inventory)) <= 1
     return prune_pins(cluster, outcome.name) if outcome.changed and not single else []

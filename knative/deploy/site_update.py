@@ -173,8 +173,7 @@ def apply_held(
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
     The inventory is read before the first object is applied, before the function's Service is applied, before objects
-    are
-    removed, and every second. When the inventory is written, the API server detects a newer deployment.
+    are removed, and every second. When the inventory is written, the API server detects a newer deployment.
 
     Raises:
         ConflictError: When another manager owns a field that would change, or another user deployed or removed the app

@@ -10,8 +10,7 @@
     routing           names in use, certificates, traffic to missing revisions
 
 The package is pure except for `evidence_reader`, which reads the objects from a cluster. It must never change an
-object,
-read the values of a Secret, or call a fault final that may still disappear by itself.
+object, read the values of a Secret, or call a fault final that may still disappear by itself.
 """
 
 from knative.diagnosis.admission import explain_denial

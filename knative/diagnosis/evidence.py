@@ -10,7 +10,10 @@ from typing import Any
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
 USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
-"""Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go."""
+"""Names of the containers of a pod.
+
+Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go.
+"""
 MAX_SAID = 300
 
 

@@ -8,8 +8,7 @@
     namespace/     checks of the site's namespace, and of the objects that the app needs there
 
 This package must never change an object, except for the pod of `reachability`, or keep more of a Secret than the names
-of
-its keys and registries. A check that the user's permissions or the network prevent is reported as such.
+of its keys and registries. A check that the user's permissions or the network prevent is reported as such.
 """
 
 from knative.doctor.finding import ERROR, NOTE, OK, SEVERITIES, WARNING, DoctorFinding, worst

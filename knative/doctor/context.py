@@ -51,8 +51,7 @@ class ExaminedSite:
         clock: Function that returns this machine's Unix time in seconds.
         may_probe: Whether a pod that tries addresses may be made.
         probe_wait_s: Maximum seconds to wait for that pod to be scheduled, to pull its container image, and to finish
-            its
-            attempts.
+            its attempts.
         trains_in: Namespace of this cluster where trainings run; empty when none run in it.
     """
 

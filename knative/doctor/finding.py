@@ -16,8 +16,7 @@ class DoctorFinding:
 
     Attributes:
         severity: `ok`; `note` for information; `warning` when the app works but a promise isn't kept; `error` when the
-            app
-            won't work.
+            app won't work.
         check: Name of the check, one word.
         message: What was seen.
         fix: The command or the change of eaves.yaml that fixes it; empty when nothing is wrong.

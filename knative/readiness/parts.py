@@ -25,8 +25,7 @@ class AppPart:
         namespace: Namespace of the object.
         component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
         state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
-            reason in
-            `diagnosis`; `missing`; or `unknown` when the user may not read it.
+            reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
         said: What is missing when no fault is known; empty when nothing is.
         diagnosis: The fault; None while none is known.
         since: Unix seconds since when it is in this state; None when that isn't known.

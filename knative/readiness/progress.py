@@ -44,8 +44,7 @@ class DeploymentProgress:
         diagnosis: The present fault; None when there is none.
         waited_s: Seconds since the wait began.
         unreachable: Why the API server doesn't answer at present, so that the other values are the last known ones;
-            empty
-            when it answers.
+            empty when it answers.
     """
 
     name: str

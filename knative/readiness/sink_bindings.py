@@ -2,10 +2,8 @@
 
 Knative's webhook resolves the sink of a SinkBinding when the agent that it binds is changed, and writes the result into
 the copy that its reconciler compares with. When a sink that was gone is available again, the agent gets its address,
-the
-reconciler finds no difference, and the SinkBinding reports an unresolved sink forever. Any change of the SinkBinding
-makes
-Knative read it again; an annotation is a change without another effect.
+the reconciler finds no difference, and the SinkBinding reports an unresolved sink forever. Any change of the
+SinkBinding makes Knative read it again; an annotation is a change without another effect.
 
 Source: knative.dev/pkg, webhook/psbinding/psbinding.go (Admit calls Do on objects of the informer) and reconciler.go
 (Reconcile compares with the same objects); seen with Eventing 1.22.

@@ -42,8 +42,7 @@ def wait_ready(
     """Wait until the last deploy is ready: the newest revision can answer, whether it has traffic yet or not.
 
     The wait shows faults that may disappear, and ends early for a final fault. It doesn't wait for traffic to a
-    revision that
-    is gone, which `promote` fixes. It continues while the link is down.
+    revision that is gone, which `promote` fixes. It continues while the link is down.
 
     Args:
         cluster: Connection to the cluster.
@@ -79,8 +78,7 @@ def wait_whole(
     """Wait until the function and every other part of its app are ready.
 
     The wait excludes pins of container images, since nodes may be away for long. A SinkBinding that reports an
-    unresolved sink
-    although its Broker is ready is annotated, so that Knative reconciles it.
+    unresolved sink although its Broker is ready is annotated, so that Knative reconciles it.
 
     Args:
         cluster: Connection to the cluster.

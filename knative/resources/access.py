@@ -24,8 +24,7 @@ SCALING_PORT = 9090
 """Port of the sidecar's metrics, which the autoscaler reads.
 
 The sidecar's port 8022 is used by the kubelet of its own node, which no policy blocks, and 9091 is used by none unless
-the
-cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
+the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
 
 
 def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
@@ -38,8 +37,7 @@ def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteS
     """Build the policy that allows requests of Serving, and connections to DNS and to the hosts of events' data.
 
     A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, to which no policy
-    applies,
-    so the API server needs no rule.
+    applies, so the API server needs no rule.
     """
     callers = [build_namespace_peer(name) for name in _callers(settings)]
     autoscaler = [build_namespace_peer(SERVING_NAMESPACE)]

@@ -158,10 +158,9 @@ def _on_nodes(
     """Build one agent on each edge node, which watches a folder of the node and keeps its spool on the node.
 
     Pod Security forbids folders of a node first, so these agents get a namespace that allows them, and the app's own
-    namespace
-    stays `restricted`. Agents there are identified by the app's namespace, and not by the site, whose name may change.
-    A spool
-    of an agent of an earlier version is always taken over if it exists, since rendering depends on no cluster.
+    namespace stays `restricted`. Agents there are identified by the app's namespace, and not by the site, whose name
+    may change. A spool of an agent of an earlier version is always taken over if it exists, since rendering depends on
+    no cluster.
     """
     app_name, namespace = app.function.name, settings.agent_namespace
     name, home = build_name(app_name, site.namespace, source.name), _home(site)
@@ -246,10 +245,8 @@ def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> li
     """Build an agent's environment variables: always the same in the same order, with defaults for unused ones.
 
     Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its index in the list, as the
-    controller's
-    own copy has it. If the deploy that changes the sink also added a variable, the new sink would be written into
-    another
-    variable.
+    controller's own copy has it. If the deploy that changes the sink also added a variable, the new sink would be
+    written into another variable.
 
     Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
     value); seen with Eventing 1.22.

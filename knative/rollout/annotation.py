@@ -23,8 +23,7 @@ OLDER = (1,)
 """Older versions of the annotation that are read too.
 
 Version 1 has no `windows`: a rollout that it left in a step measures them from now on, and is judged by the tests and
-the
-default settings of this version."""
+the default settings of this version."""
 MAX_TEXT = 300
 """Maximum characters of a reason that are kept, since it may quote any message of a revision."""
 MAX_NUMBER = 1e15

@@ -93,8 +93,7 @@ def advance_rollout(
         cluster: Connection to the cluster, in the function's namespace.
         name: Name of the function.
         settings: Settings for a rollout that must be begun first; None uses those of the last rollout, and begins none
-            when
-            there was none.
+            when there was none.
         now: Unix time in seconds; None uses the API server's clock.
 
     Raises:

@@ -28,8 +28,7 @@ def set_percent(
     """Set the newest revision's share of requests; the revision with the largest share gets the rest.
 
     At 0 % the newest revision gets an address of its own, `next-NAME`, for trying it; with any other share it has none.
-    The
-    automatic rollout stops until a newer revision comes, or until `begin(again=True)`.
+    The automatic rollout stops until a newer revision comes, or until `begin(again=True)`.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.
@@ -102,10 +101,8 @@ def rollback(
     """Give all requests to the revision that served before, at once, by traffic only; also while the new one fails.
 
     During a rollout this is the old revision; after it, the revision that was replaced. A revision that was rolled back
-    can
-    be restored by a second rollback, as on the local platform, if it had all requests before and is ready. A revision
-    that
-    never had them (it was judged bad, or stopped on the way) serves again only by `promote`.
+    can be restored by a second rollback, as on the local platform, if it had all requests before and is ready. A
+    revision that never had them (it was judged bad, or stopped on the way) serves again only by `promote`.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.

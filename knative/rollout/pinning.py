@@ -1,8 +1,7 @@
 """Wait of a rollout for the pin: the newest revision's container image must be on every node.
 
 A revision that gets requests earlier can't start from zero on nodes that have yet to pull it, once the registry is out
-of
-reach. A function that was deployed with `knative.pin: no` names no pin, and the rollout doesn't wait.
+of reach. A function that was deployed with `knative.pin: no` names no pin, and the rollout doesn't wait.
 """
 
 from __future__ import annotations

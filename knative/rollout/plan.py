@@ -1,8 +1,7 @@
 """Plans: the next state and traffic of a rollout after a command, a deploy or a decision. Pure.
 
 Plans don't check whether a revision is ready; `knative.rollout.commands` does so before it applies a plan, and with
-GitOps
-the cluster does.
+GitOps the cluster does.
 """
 
 from __future__ import annotations
@@ -91,8 +90,8 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
         standing: Status of the rollout.
         now: Unix time in seconds.
         undo: After a rollback, return to the revision that was rolled back, if it had all requests before. Otherwise a
-            second
-            rollback does nothing, so that a command for many sites can be repeated for those that were out of reach.
+            second rollback does nothing, so that a command for many sites can be repeated for those that were out of
+            reach.
 
     Raises:
         NotFoundError: When there is no revision before it.

@@ -52,9 +52,8 @@ class RolloutStatus:
         """The revision that the newest one is compared with; empty when none is known.
 
         It is the proven revision if it still gets requests: when a newer revision comes during a rollout, the one that
-        was being
-        rolled out isn't proven. Otherwise it is the revision with the largest share, or else the one in the stored
-        state.
+        was being rolled out isn't proven. Otherwise it is the revision with the largest share, or else the one in the
+        stored state.
         """
         state = self.current
         proven = state.old if state is not None else self.state.serving if self.state is not None else ""

@@ -1,10 +1,8 @@
 """Traffic: the share of requests of each revision, as `spec.traffic` holds it. Pure.
 
 A revision that isn't ready must not be in that list, not even at 0 %: Knative then leaves the whole route unchanged
-until
-all of them are ready. So a revision that is rolled back is removed from the list, and a revision is added only when it
-is
-ready.
+until all of them are ready. So a revision that is rolled back is removed from the list, and a revision is added only
+when it is ready.
 
 Source: knative/serving, pkg/reconciler/route/traffic/traffic.go (`addRevisionTarget`, `build`).
 """

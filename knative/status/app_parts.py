@@ -29,9 +29,10 @@ _ON_NODES = (SINK_BINDING, DAEMON_SET)
 class AppParts:
     """The objects of an app beside its function.
 
-    values: Objects as the API server returned them.
-    parts: Readiness of the objects.
-    inventory: The app's inventory, with its last deployment; None when it can't be read.
+    Attributes:
+        values: Objects as the API server returned them.
+        parts: Readiness of the objects.
+        inventory: The app's inventory, with its last deployment; None when it can't be read.
     """
 
     values: Sequence[Object] = ()

@@ -234,8 +234,7 @@ def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
     """Build the option with the complete settings of a training, as one argument.
 
     It is an argument and not a variable, because a trainer that doesn't know the argument ends with a code after which
-    it is
-    not started again. It would ignore an unknown variable and train with its own defaults.
+    it is not started again. It would ignore an unknown variable and train with its own defaults.
 
     Args:
         training: The training.

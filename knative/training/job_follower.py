@@ -29,7 +29,10 @@ PATIENCE_S = 900.0
 """Seconds without a link after which following ends; the Job continues."""
 GONE_S = 120.0
 _INDEX = "batch.kubernetes.io/job-completion-index"
-"""Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
+"""Label of a pod with its completion index.
+
+Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
+"""
 _KEPT_LINES = 5000
 
 

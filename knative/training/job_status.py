@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 _OWNER = "batch.kubernetes.io/controller-uid"
-"""Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
+"""Label of a pod with the UID of its Job.
+
+Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
+"""
 
 
 def find_ending(job: Mapping[str, Any]) -> str:

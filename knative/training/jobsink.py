@@ -2,8 +2,7 @@
 
 Its Job is a pipeline if the settings name a repository to push to, else a training alone. The event names the data, and
 the run is stored at OUTPUT/IDENTITY: when the event comes again after its Job was deleted, the run is found and the
-work
-isn't repeated.
+work isn't repeated.
 
 The webhook creates the Job as a strict dry run, so the Job must be complete without the fields that JobSink adds later.
 JobSink adds K_EVENT_PATH and the volume `jobsink-event`, a Secret of at most a megabyte, to `containers` and never to

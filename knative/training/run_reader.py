@@ -38,8 +38,7 @@ def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> di
         training: The training of the run.
         name: Name of the pod, and of the Secret with its token.
         job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with it in any case,
-            even
-            when this process is lost.
+            even when this process is lost.
     """
     settings = training.job
     volume, mount = build_temporary()

@@ -1,8 +1,8 @@
 """Connections by kubeconfigs and service accounts; the only importer of `kubernetes`.
 
 The official client logs in (certificates, tokens, auth providers) and sets up connections; only its documented
-functions
-are used. `knative.client.transport` makes the requests. `knative.client` reads the files and runs login plugins.
+functions are used. `knative.client.transport` makes the requests. `knative.client` reads the files and runs login
+plugins.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 One app may be deployed while another one is removed. A removal marks the Broker, then lists Triggers, then deletes the
 Broker in the version that it marked. A deploy applies its Trigger, then clears the mark, or makes the Broker again if
-it
-is gone. The one of them that reads second sees what the other has written, so no Trigger is left without its Broker.
+it is gone. The one of them that reads second sees what the other has written, so no Trigger is left without its Broker.
 
 Source: Dijkstra 1965, Cooperating Sequential Processes, section 2.1 (Dekker's solution: each writes its flag, then
 reads the other's).
@@ -101,7 +100,7 @@ def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -
         if not is_doomed(found):
             return
         if "deletionTimestamp" not in found["metadata"]:
-            with suppress(ConflictError):  # it was deleted meanwhile
+            with suppress(ConflictError):  # it was deleted in between
                 _clear_mark(cluster, found)
         elif time.monotonic() > deadline:
             _log.warning("the Broker %s was deleted and has not gone within %.0f s; deploy again later", name, gone_s)

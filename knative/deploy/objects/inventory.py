@@ -3,8 +3,8 @@
 `deploy` writes the inventory; it is never rendered. Pruning and removal delete only objects that it lists, because any
 user can set a label, but the API server gives each UID only once.
 
-Source: sigs.k8s.io/cli-utils, pkg/inventory (a ConfigMap that lists the objects of a deploy); Kubernetes,
-server-side apply (metadata.resourceVersion in an applied object).
+Source: sigs.k8s.io/cli-utils, pkg/inventory (a ConfigMap that lists the objects of a deploy); Kubernetes, server-side
+apply (metadata.resourceVersion in an applied object).
 """
 
 from __future__ import annotations
@@ -118,8 +118,7 @@ def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
     """Read the inventories of all apps in the cluster's namespace; None stands for an inventory that can't be read.
 
     An app that isn't among them was not deployed by `eaves deploy`: kubectl or a GitOps controller applied its objects,
-    or a
-    version of Eaves that kept no inventory.
+    or a version of Eaves that kept no inventory.
 
     Raises:
         DeniedError: When the current user may not list ConfigMaps.

@@ -74,7 +74,7 @@ class AppOwner:
     agents: str = ""
 
     def owns(self, one: Mapping[str, Any], home: str) -> bool:
-        """Whether an object carries the app's labels.
+        """Return whether an object carries the app's labels.
 
         Args:
             one: The object.
@@ -153,7 +153,7 @@ def is_ours(one: Mapping[str, Any]) -> bool:
 
 
 def is_applied_by_eaves(one: Mapping[str, Any]) -> bool:
-    """Whether Eaves applied an object, by its labels and by the API server's record of who set its fields."""
+    """Return whether Eaves applied an object, by its labels and by the field managers that the API server records."""
     entries = one["metadata"].get("managedFields") or ()
     return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
 
@@ -174,10 +174,8 @@ def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -
     """List the objects of one kind that the user may see and that no other object controls.
 
     Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. Another namespace that
-    the
-    user may not see counts as empty. So do Services that the user may not see: only apps with MQTT triggers or a relay
-    have
-    any, and only users who may see them can have deployed those.
+    the user may not see counts as empty. So do Services that the user may not see: only apps with MQTT triggers or a
+    relay have any, and only users who may see them can have deployed those.
     """
     try:
         found = cluster.list(kind, namespace=namespace, selector=selector)

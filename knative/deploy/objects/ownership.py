@@ -127,8 +127,7 @@ def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequenc
     """List the objects that are about to be applied in the inventory, so that a killed deploy leaves none unlisted.
 
     An object that doesn't exist, or that has another UID than the inventory lists, is listed without a UID: it becomes
-    the
-    app's own when it is applied.
+    the app's own when it is applied.
 
     Raises:
         ConflictError: When another user deploys or removes the app.
@@ -151,8 +150,7 @@ def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bo
     """Change the list of an app's objects.
 
     Other commands for the same deployment may change the list at the same time: a pin is removed while a deploy
-    applies, or
-    two processes reconcile. Their changes are kept.
+    applies, or two processes reconcile. Their changes are kept.
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.

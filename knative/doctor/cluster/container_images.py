@@ -1,8 +1,7 @@
 """Checks of pulls: what is known from outside about which registry the nodes can reach.
 
 Nodes and Knative's controller pull from their own network, so a test from elsewhere proves nothing. The checks report
-the
-results of pulls that they have tried before.
+the results of pulls that they have tried before.
 
 Source: Knative Serving, pkg/reconciler/revision/resolve.go: a reference by digest is not looked up.
 """

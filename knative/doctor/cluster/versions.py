@@ -1,7 +1,7 @@
 """Check of the versions of the cluster's parts, and whether they run.
 
-Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments
-and the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/.
+Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
+the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/.
 """
 
 from __future__ import annotations

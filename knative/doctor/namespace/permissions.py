@@ -109,8 +109,7 @@ def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
     """Yield the permissions for training, if trainings run in this cluster.
 
     A run on a volume, or one whose credentials only pods have, is read through a pod with a Secret that holds its
-    token; both
-    are deleted afterwards.
+    token; both are deleted afterwards.
     """
     where = subject.trains_in
     if not where:

@@ -1,8 +1,7 @@
 """Check of reachability: whether the addresses of sources, MQTT triggers and the relay are reachable from inside.
 
 Only a pod has an agent's view: the cluster's DNS, its network policies, its routes. So this check alone makes an
-object: a
-pod that tries the addresses, sends no data and is always deleted. Apps without addresses get no pod.
+object: a pod that tries the addresses, sends no data and is always deleted. Apps without addresses get no pod.
 """
 
 from __future__ import annotations

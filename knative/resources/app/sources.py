@@ -35,8 +35,7 @@ def find_runner(source: ClusterSource) -> SourceRunner:
     """Find the workload that runs a source: the one in eaves.yaml, or the one that fits the source's kind best.
 
     A kind that isn't installed here is a fault that rendering reports (`knative.render.faults`); callers that read the
-    app
-    before that get a service for such a source.
+    app before that get a service for such a source.
     """
     try:
         return SourceRunner(source.agent or load_kind(source.kind).runs_as[0])

@@ -19,8 +19,7 @@ def build_credentials(
     """Build (volume, mount) of a Secret, whose keys become files that only the pod's user can read.
 
     The kubelet also lets the group `fsGroup` read them, so that a user other than root can. It writes changed values
-    into the
-    folder within minutes, and they are read at the next connection.
+    into the folder within minutes, and they are read at the next connection.
 
     Source: Kubernetes, Secrets, `defaultMode`; pkg/volume/util/atomic_writer.go.
     """

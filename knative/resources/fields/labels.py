@@ -19,8 +19,7 @@ PART_LABEL = "app.kubernetes.io/component"
 """Label with the part of the app that an object belongs to.
 
 It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`, or
-one
-of `TRAINING_PARTS`.
+one of `TRAINING_PARTS`.
 """
 TRAINING_PARTS = ("training", "pipeline")
 """Parts of objects that train an app, which are applied by themselves and not by its deploy."""

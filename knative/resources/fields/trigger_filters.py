@@ -1,9 +1,8 @@
 """Filters of Triggers that make Knative's broker select the same events as the local platform's broker.
 
 Knative compares an attribute's value with its form in the HTTP header and doesn't decode it, although senders that
-follow
-the binding percent-encode characters beyond plain ASCII. Such a value is compared in both forms: events of one sender
-arrive encoded, those of another one, or from structured mode, arrive unencoded.
+follow the binding percent-encode characters beyond plain ASCII. Such a value is compared in both forms: events of one
+sender arrive encoded, those of another one, or from structured mode, arrive unencoded.
 
 Source: CloudEvents HTTP binding 1.0.2, section 3.1.3.2; sdk-go v2, protocol/http, which neither encodes nor decodes.
 """

@@ -1,8 +1,7 @@
 """The assessment of a new revision by one judge. Pure.
 
 A judge is a function of the rollout's state. There is one for errors and one for latency. Another judge (for labels
-that
-arrive later, say) is one such function, listed in `knative.rollout.analysis.decision.JUDGES`.
+that arrive later, say) is one such function, listed in `knative.rollout.analysis.decision.JUDGES`.
 """
 
 from __future__ import annotations
@@ -34,9 +33,10 @@ class AssessmentResult(StrEnum):
 class Assessment:
     """The assessment by one judge.
 
-    finding: Result of the judge.
-    evidence: Measurements that it rests on, for people.
-    why: For `WORSE`, what is wrong; for `OPEN`, what is missing.
+    Attributes:
+        finding: Result of the judge.
+        evidence: Measurements that it rests on, for people.
+        why: For `WORSE`, what is wrong; for `OPEN`, what is missing.
     """
 
     finding: AssessmentResult

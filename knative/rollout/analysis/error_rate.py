@@ -1,8 +1,7 @@
 """Judge of the error rate: whether the new revision fails more often than the old one. Pure.
 
 Only requests of the same time are compared. Requests from before the step would show an earlier error rate, and a
-camera
-that sends broken images since then, or a disk that fills, would be blamed on the new revision.
+camera that sends broken images since then, or a disk that fills, would be blamed on the new revision.
 """
 
 from __future__ import annotations
@@ -102,8 +101,8 @@ def _margin(state: RolloutState) -> float:
     """Return the increase of the error rate that the step must rule out.
 
     Before the last step it is the increase that would raise the error rate of all requests together by
-    `max_error_increase`
-    at the new revision's present share: a small share limits the harm of a bad revision, so it needs less evidence.
+    `max_error_increase` at the new revision's present share: a small share limits the harm of a bad revision, so it
+    needs less evidence.
     """
     least = max(LEAST_MARGIN, state.settings.max_error_increase)
     last = all(step <= state.percent for step in state.settings.percents()[:-1])

@@ -2,9 +2,8 @@
 
 Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
 show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each process would
-make
-a mean of few samples jump, so it is left out (`knative.rollout.metrics.counters`). The remaining variation is measured
-from window to window.
+make a mean of few samples jump, so it is left out (`knative.rollout.metrics.counters`). The remaining variation is
+measured from window to window.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
     """Return the probability that chance shows this ratio of two means that are `TOLERATED`; 1 for a smaller ratio.
 
     A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So the test uses
-    only the
-    part of the ratio beyond the middle between equal times and the allowed ratio.
+    only the part of the ratio beyond the middle between equal times and the allowed ratio.
     """
     if not old.mean_s or new.mean_s <= old.mean_s * most:
         return 1.0

@@ -1,8 +1,7 @@
 """Tests that may be read after every request: their error rates hold for the whole series of readings. Pure.
 
 A test for a single reading is wrong when it is repeated: one at 5 % that is read every 5 s fails sooner or later in
-almost
-every rollout. The three functions here bound the probability that a series of any length is ever wrong.
+almost every rollout. The three functions here bound the probability that a series of any length is ever wrong.
 """
 
 from __future__ import annotations
@@ -28,11 +27,9 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
     """Bound the probability that two equal error rates ever show failed requests divided so unevenly, or more so.
 
     With equal rates, each failed request belongs to the new revision with the probability that any request does. The
-    binomial
-    probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series with a
-    probability of at most that level. The number of requests and the rate itself cancel, so a rate that changes during
-    the
-    day, for both revisions, has no effect.
+    binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series
+    with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that changes
+    during the day, for both revisions, has no effect.
 
     Args:
         new_failed: Failed requests of the new revision.
@@ -45,8 +42,8 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
 
     Source: Robbins 1970, Statistical Methods Related to the Law of the Iterated Logarithm, Annals of Mathematical
     Statistics 41 (a mixture of likelihood ratios over a uniform prior); Hoeffding 1963, Probability Inequalities for
-    Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only
-    makes uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
+    Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only makes
+    uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
     """
     failed = new_failed + old_failed
     if not new or not old or not failed:
@@ -65,10 +62,8 @@ def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: 
     """Return the evidence against an increase of the new error rate over the old one by `margin` or more.
 
     It is the ratio of two likelihoods. The numerator averages over rates, mostly equal ones; the denominator takes the
-    pair of
-    rates that explains the requests best among those whose new rate is higher by at least the margin. For every such
-    pair,
-    the ratio ever reaches R with a probability of at most 1 / R.
+    pair of rates that explains the requests best among those whose new rate is higher by at least the margin. For every
+    such pair, the ratio ever reaches R with a probability of at most 1 / R.
 
     Args:
         new_failed: Failed requests of the new revision.

@@ -200,14 +200,11 @@ def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters
     """Return the increase of a reading over the previous one.
 
     A crash counts as a failed request: its sender got no answer, and the process that would have counted it is gone.
-    Crashes
-    before the first reading of a pod count as one.
+    Crashes before the first reading of a pod count as one.
 
     The first prediction of a process is left out of the times: it waits for weights to be read from the disk and runs
-    beside
-    the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %, and would
-    look
-    slow for that reason alone.
+    beside the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %,
+    and would look slow for that reason alone.
     """
     known = last if last is not None and last.restarts != UNKNOWN else PodReading()
     restarts = max(0, reading.restarts - known.restarts)

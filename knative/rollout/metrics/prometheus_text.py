@@ -31,9 +31,8 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
     """Parse the counters of a process, and an estimate for its slowest prediction.
 
     A prediction's time is the time of its own stages: decoding, preparing, the model, and post-processing. It excludes
-    `queue`,
-    which shows how busy a replica is (the old revision's have more to do), and `fetch` and `request`, which depend on
-    others.
+    `queue`, which shows how busy a replica is (the old revision's have more to do), and `fetch` and `request`, which
+    depend on others.
     """
     samples = parse_metrics(text)
     answered = failed = refused = 0

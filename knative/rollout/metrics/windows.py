@@ -1,8 +1,7 @@
 """Short windows of the present step, of which only the part that judges need is kept. Pure.
 
 One event, such as a stalled disk, makes many requests fail or slow down together, while tests take them as independent.
-So
-the windows with the most failures are known and can be left out, and the variation of the mean time is measured from
+So the windows with the most failures are known and can be left out, and the variation of the mean time is measured from
 window to window.
 """
 
@@ -28,10 +27,11 @@ Window: TypeAlias = "Mapping[str, RequestCounters]"
 class WindowTimes:
     """The variation of a revision's mean time from window to window.
 
-    windows: Number of windows with a timed prediction.
-    timed: Number of predictions in them.
-    seconds: Total time of these predictions.
-    squares: Sum over windows of squared seconds divided by the number of predictions.
+    Attributes:
+        windows: Number of windows with a timed prediction.
+        timed: Number of predictions in them.
+        seconds: Total time of these predictions.
+        squares: Sum over windows of squared seconds divided by the number of predictions.
     """
 
     windows: int = 0
