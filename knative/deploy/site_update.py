@@ -82,7 +82,7 @@ class SiteDeployment:
         return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
     def intent(self, manifests: Manifests) -> DeployIntent:
-        """Build the deployment's record before it has a number."""
+        """Build the intent to deploy these objects, which the cluster records with a number."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
         return DeployIntent(
@@ -271,7 +271,7 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
 
 
 def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
-    """Fix the present traffic before applying, except for a Service that Eaves doesn't manage, without `adopt`.
+    """Name the serving revision in the traffic before applying; without `adopt`, a foreign Service stays unchanged.
 
     Returns:
         The present Service; None when there is none.
@@ -282,7 +282,7 @@ def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping
     """
     service = cluster.get(KSERVICE, name)
     if service is None or rollout.parse_rollout_status(service).pinned:
-        return service  # the first deploy has no traffic to keep, and most later deploys find it fixed already
+        return service  # the first deploy has no traffic to keep, and most later deploys find it named already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
         return cluster.get(KSERVICE, name)

@@ -131,6 +131,6 @@ def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
 
 
 def _unlimited(missing: str, resource: str) -> list[str]:
-    """Return the names of containers in `limits.cpu for: a,b; limits.memory for: a`."""
+    """Parse the names of containers in `limits.cpu for: a,b; limits.memory for: a`."""
     found = re.search(rf"{re.escape(resource)} for: ([^;]+)", missing)
     return found[1].strip().split(",") if found else []

@@ -129,7 +129,7 @@ def rollback(
 
 
 def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
-    """Fix traffic that follows the newest revision at the present revision, so that the next deploy begins at 0 %.
+    """Name the present revision in traffic that follows the newest one, so that the next deploy begins at 0 %.
 
     Args:
         cluster: Connection to the cluster, in the function's namespace.

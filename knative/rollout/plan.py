@@ -155,7 +155,7 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
 
 
 def plan_pin(standing: RolloutStatus) -> Plan | None:
-    """Plan to fix traffic that follows the newest revision; return None when none does, or nothing serves yet.
+    """Plan to name the present revision in traffic that follows the newest one; return None when none does.
 
     It is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
     """
