@@ -151,8 +151,8 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
     except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
         _log.exception("site %s", site.name)
         budget.spend()
-        told = EavesError(f"{type(error).__name__}: {error}"[:300])
-        return SiteOutcome(site=site.name, state=FAILED, error=told, duration_s=time.monotonic() - start)
+        fault = EavesError(f"{type(error).__name__}: {error}"[:300])
+        return SiteOutcome(site=site.name, state=FAILED, error=fault, duration_s=time.monotonic() - start)
     return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
 
 

@@ -147,8 +147,8 @@ class KnativePlatform:
         """
         answer = self._send(BROKER, self._settings.broker, event, reply=False, timeout_s=60.0)
         if answer.status >= 300:
-            told = answer.body[:200].decode(errors="replace")
-            raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {told}")
+            text = answer.body[:200].decode(errors="replace")
+            raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {text}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
         """Read the last log lines of a function's replicas, replica by replica; a replica without lines is left out.
@@ -174,9 +174,9 @@ class KnativePlatform:
             except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
                 silent.append(error)
         if not pods or len(silent) == len(pods):
-            told = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
+            text = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
             raise NotFoundError(
-                f"{name} has no lines to show here: {told}",
+                f"{name} has no lines to show here: {text}",
                 hint="eaves status --on knative; lines of replicas that have gone are in the cluster's own log store",
             )
         return found[-lines:]

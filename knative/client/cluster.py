@@ -222,8 +222,8 @@ class Cluster(Pods):
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
         body = json.dumps(review).encode()
-        told = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
-        return bool(told.get("status", {}).get("allowed"))
+        answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
+        return bool(answer.get("status", {}).get("allowed"))
 
     def reach(self, timeout_s: float) -> None:
         """Make a small request, so that an API server that doesn't answer is found before it gets real work.

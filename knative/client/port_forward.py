@@ -131,9 +131,9 @@ def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
     """
     code, body = error.status_code, error.resp_body or b""
     if code == 403:  # the answer to a user who may get and not create is only `pods "NAME" is forbidden: `
-        told = build_api_error(code, body, call)
-        told = told if isinstance(told, DeniedError) else build_api_error(code, b"", call)
-        return ForwardDeniedError(told.message, hint=told.hint)
+        denied = build_api_error(code, body, call)
+        denied = denied if isinstance(denied, DeniedError) else build_api_error(code, b"", call)
+        return ForwardDeniedError(denied.message, hint=denied.hint)
     status = parse_status(body)
     said = str((status or {}).get("message") or body.decode(errors="replace"))
     if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):

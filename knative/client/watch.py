@@ -152,12 +152,12 @@ def follow_log(
     """
     deadline, last, failures = clock() + timeout_s, "", 0
     while True:
-        told, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
+        since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
         try:
             for line in split_lines(streaming(query, deadline - clock())):
                 stamp, _, text = line.decode("utf-8", "replace").partition(" ")
                 failures = 0
-                if stamp > told:  # sinceTime has whole seconds only
+                if stamp > since:  # sinceTime has whole seconds only
                     last = stamp
                     yield text
         except (DeniedError, InvalidError):

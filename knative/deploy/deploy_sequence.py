@@ -126,9 +126,9 @@ class DeploymentHold:
         """
         last = read_inventory(cluster, self.app).deployment
         if last is None or mark_of(last) != mark_of(self.deployment):
-            told = "somebody removed it" if last is None else describe_deployment(last)
+            reason = "somebody removed it" if last is None else describe_deployment(last)
             raise ConflictError(
-                f"{cluster.name}: {told}, while the promotion of {self.app} waited; nothing was promoted",
+                f"{cluster.name}: {reason}, while the promotion of {self.app} waited; nothing was promoted",
                 hint=f"eaves promote {self.app} --site {self.site}   # for what is the newest now",
             )
 

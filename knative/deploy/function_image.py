@@ -60,13 +60,13 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
     pinned = str(place.reference.pinned(descriptor.digest))
-    told = {
+    labelled = {
         (image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY))
         for image in load_images(place.store, descriptor)
     }
-    if len(told) != 1:
+    if len(labelled) != 1:
         raise OciError(f"{pinned} holds another artifact on each platform", hint="eaves package makes them alike")
-    ((artifact, task),) = told
+    ((artifact, task),) = labelled
     if not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
         raise OciError(
             f"{pinned} is no function's container image: it names no artifact", hint="eaves package makes them"

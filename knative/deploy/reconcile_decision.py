@@ -128,16 +128,16 @@ def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedD
 def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: WantedDeployment) -> ReconcileDecision:
     memory = wish.memory
     if wanted is None:
-        told = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
-        return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over('IMAGE', wish.site)})")
+        reason = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
+        return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not serving and memory.known is None):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving and memory.known is None and memory.pending is not None:
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving:
-        told = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
+        reason = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
     else:
-        told = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
+        reason = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
     return ReconcileDecision(
-        verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over(wanted.name, wish.site)})", agreed=False
+        verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False
     )

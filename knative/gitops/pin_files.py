@@ -57,9 +57,9 @@ def _revision(service: Manifest) -> str:
 
 def _revisions(pin: Manifest, served: Manifest | None) -> set[str]:
     """Return the revisions that a pin was rendered for; for an older Eaves' pin, the revision of the Service's file."""
-    told = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
-    if told is not None:
-        return set(str(told).split(","))
+    names = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
+    if names is not None:
+        return set(str(names).split(","))
     same = served is not None and _image(served) == _image(pin)
     return {_revision(served)} if same and served is not None else set()
 

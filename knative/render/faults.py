@@ -32,8 +32,8 @@ def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) 
 
     function = app.function
     if "@sha256:" not in function.image:
-        told = f"got {function.image!r}" if function.image else "none is named"
-        yield fault("knative.image", f"must name the function's container image by digest ({told})")
+        got = f"got {function.image!r}" if function.image else "none is named"
+        yield fault("knative.image", f"must name the function's container image by digest ({got})")
     takes_agent = app.sources or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
     if takes_agent and not settings.agent_image:
         yield fault(

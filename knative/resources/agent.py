@@ -251,7 +251,7 @@ def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> li
     Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
     value); seen with Eventing 1.22.
     """
-    told = {
+    values = {
         "sources": json.dumps([source_values(source)]),
         "site": app.function.site,
         "spool": f"{SPOOL}/agent.db",
@@ -262,7 +262,7 @@ def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> li
     }
     own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     function = {"name": _ENV["function"], "value": _function_address(app, source, site)}
-    variables = build_env({_ENV[path]: value for path, value in told.items()})
+    variables = build_env({_ENV[path]: value for path, value in values.items()})
     return [*variables, function] if site.namespace else [*variables, own, function]
 
 

@@ -109,9 +109,9 @@ def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSett
         ]
         if schema is not None:
             attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
-        told = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
+        annotations = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
         part = "-".join(piece for piece in (function.name, name) if piece)
-        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=told)
+        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=annotations)
         about = reference(BROKER, settings.broker)
         description = DESCRIPTIONS.get(event_type, "")
         yield {**made, "spec": {"reference": about, "attributes": attributes, "description": description}}

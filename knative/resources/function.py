@@ -113,14 +113,14 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
 def _environment(app: ClusterApp) -> dict[str, str]:
     """Build the variables of the function's process, the same as on the local platform."""
     function = app.function
-    told = {
+    values = {
         **TELEMETRY_OFF,
         _ENV["name"]: function.name,
         _ENV["site"]: function.site,
         _ENV["concurrency"]: str(concurrency(app)),
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
-    return {**told, **function.env}
+    return {**values, **function.env}
 
 
 def _resources(settings: KnativeSettings) -> dict[str, Any]:

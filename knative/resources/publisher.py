@@ -128,7 +128,7 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings) ->
 
 def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     """Build the process's variables; of the section `mqtt`, only values that differ from the defaults."""
-    told = {
+    values = {
         "trigger": trigger.name,
         "app": app.function.name,
         "site": app.function.site,
@@ -142,10 +142,10 @@ def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     for leaf in iter_leaves(MqttTriggerSettings):
         value = getattr(trigger.mqtt, leaf.path)
         if leaf.path != "credentials" and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
-            told[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
+            values[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
     if trigger.mqtt.secret:
-        told["mqtt.credentials"] = FOLDER
-    return {_ENV[path]: value for path, value in told.items()}
+        values["mqtt.credentials"] = FOLDER
+    return {_ENV[path]: value for path, value in values.items()}
 
 
 def _selector(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:

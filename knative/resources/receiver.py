@@ -171,7 +171,7 @@ def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
     """Build the variables of the receiver's process."""
-    told = {
+    values = {
         "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and metrics scrapers connect from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
@@ -181,10 +181,10 @@ def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
         **find_room(wanted.spool_size),
     }
     if wanted.functions:
-        told["functions"] = json.dumps(wanted.addresses())
-        told["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
+        values["functions"] = json.dumps(wanted.addresses())
+        values["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
     if wanted.sink:
-        told["sink"] = wanted.sink
+        values["sink"] = wanted.sink
     if wanted.folder_size:
-        told["folder"] = FOLDER
-    return {_ENV[path]: value for path, value in told.items()}
+        values["folder"] = FOLDER
+    return {_ENV[path]: value for path, value in values.items()}

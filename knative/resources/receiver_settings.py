@@ -84,8 +84,8 @@ class ReceiverDeployment:
     def _destination_faults(self) -> Iterator[tuple[str, str]]:
         given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
         if len(given) != 1:
-            told = f"{' and '.join(given)} are" if given else "none is"
-            yield "broker", f"one of broker, sink and folder_size must be given ({told})"
+            got = f"{' and '.join(given)} are" if given else "none is"
+            yield "broker", f"one of broker, sink and folder_size must be given ({got})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
         for name, url in self.addresses().items():

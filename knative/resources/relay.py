@@ -198,7 +198,7 @@ def _pod(app: ClusterApp, settings: KnativeSettings) -> dict[str, Any]:
 
 def _variables(app: ClusterApp) -> dict[str, str]:
     """Build the variables of the relay's process."""
-    told = {
+    values = {
         "site": app.function.site,
         **app.relay.settings,
         "credentials": FOLDER,
@@ -208,7 +208,7 @@ def _variables(app: ClusterApp) -> dict[str, str]:
         "has_broker": "true",
         "spool": f"{SPOOL}/relay.db",
     }
-    return {_ENV[path]: value for path, value in told.items()}
+    return {_ENV[path]: value for path, value in values.items()}
 
 
 def _selector(app: ClusterApp) -> dict[str, str]:

@@ -51,8 +51,8 @@ def render_state(state: RolloutState) -> str:
         "windows": _render_windows(state.counts.windows),
         "history": [[round(entry.at, 3), entry.revision, entry.what, entry.why[:MAX_TEXT]] for entry in state.history],
     }
-    told = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
-    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    kept = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_state(text: str) -> RolloutState:

@@ -127,12 +127,12 @@ def hold_unpinned(
         return decision
     elapsed_s = max(0.0, now - state.since)
     late = elapsed_s >= state.settings.deadline_s
-    told = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
+    text = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
     return replace(
         decision,
         verb=RolloutAction.HOLD if late else RolloutAction.WAIT,
         percent=state.percent,
-        reason=f"{told} {pin.render()}",
+        reason=f"{text} {pin.render()}",
     )
 
 
@@ -180,8 +180,8 @@ def _lack(pod: Manifest) -> str:
     node = str(pod.get("spec", {}).get("nodeName") or "no node")
     for container in pod.get("status", {}).get("containerStatuses") or ():
         if waiting := (container.get("state") or {}).get("waiting"):
-            told = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
-            return f"{node}: {told[:MAX_TEXT]}"
+            text = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
+            return f"{node}: {text[:MAX_TEXT]}"
     return f"{node}: its pod {pod['metadata']['name']} isn't ready"
 
 

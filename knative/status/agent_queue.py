@@ -151,7 +151,7 @@ def _failure(pod: str, said: str, command: str) -> EavesError:
             hint="set knative.agent_image to one of this version, and deploy",
         )
     lines = said.splitlines()
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
     failed = _ERRORS.get(int(remote[1]), PlatformError)
-    return failed(f"{pod}: {shorten(' '.join(told) or said)}", hint=hints[0] if hints else None)
+    return failed(f"{pod}: {shorten(' '.join(errors) or said)}", hint=hints[0] if hints else None)

@@ -121,12 +121,14 @@ def training_faults(training: TrainingJob) -> Iterator[Fault]:
     secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
     for path, uri, variable in secret:
         if redact_uri(uri) != uri:
-            told = f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
-            yield fault(path, f"{told}; give the whole address as {variable} in the Secret that job.secret names")
+            message = (
+                f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
+            )
+            yield fault(path, f"{message}; give the whole address as {variable} in the Secret that job.secret names")
     weights = training.train.weights
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
-        told = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
-        yield fault("train.weights", told)
+        message = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
+        yield fault("train.weights", message)
 
 
 def build_job(training: TrainingJob) -> dict[str, Any]:
@@ -134,8 +136,8 @@ def build_job(training: TrainingJob) -> dict[str, Any]:
 
     Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
     """
-    told = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
-    container = build_container(training, COMMAND, told)
+    arguments = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
+    container = build_container(training, COMMAND, arguments)
     spec = build_spec(training, PART, container, codes=failing_codes())
     return name_job(training, PART, spec)
 
@@ -208,7 +210,10 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def build_container(
-    training: TrainingJob, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
+    training: TrainingJob,
+    command: Sequence[str],
+    arguments: Sequence[str],
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Build the container of a Job's pods, with the volumes that `_volumes` names."""
     job = training.job
@@ -218,7 +223,7 @@ def build_container(
         "name": CONTAINER,
         "image": training.knative.trainer_image,
         "command": list(command),
-        "args": list(told),
+        "args": list(arguments),
         "env": build_env({**TELEMETRY_OFF, **places, **shared, **env}),
     }
     if job.secret:

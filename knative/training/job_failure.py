@@ -34,10 +34,12 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
     Raises:
         ClusterError: When a request to the cluster is refused or fails.
     """
-    name, told = job["metadata"]["name"], condition(job)
+    name, state = job["metadata"]["name"], condition(job)
     pod = last_failed(pods_of(cluster, job))
-    if pod is None or told.get("reason") == "DeadlineExceeded":
-        return PlatformError(f"{name} failed: {_reason(told)}", hint=_hint(str(told.get("reason", "")), name, cluster))
+    if pod is None or state.get("reason") == "DeadlineExceeded":
+        return PlatformError(
+            f"{name} failed: {_reason(state)}", hint=_hint(str(state.get("reason", "")), name, cluster)
+        )
     end, advice = find_exit(pod), ""
     try:
         raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
@@ -59,8 +61,8 @@ def _meaning(code: int, end: Mapping[str, Any]) -> str:
     return next((ending.meaning for ending in ENDINGS if ending.code == code), "for a reason that nobody told")
 
 
-def _reason(told: Mapping[str, Any]) -> str:
-    return ": ".join(str(part) for part in (told.get("reason"), told.get("message")) if part) or "nobody told why"
+def _reason(state: Mapping[str, Any]) -> str:
+    return ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part) or "nobody told why"
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:

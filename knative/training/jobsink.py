@@ -57,8 +57,8 @@ def build_jobsink(training: TrainingJob) -> dict[str, Any]:
     if training.job.repository:
         part, spec = pipeline.PART, pipeline.build_spec_for(training, place, by_event=True)
     else:
-        told = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
-        container = build_container(training, COMMAND, told)
+        arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        container = build_container(training, COMMAND, arguments)
         part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
     made = build_metadata(JOB_SINK, _name(training), training, PART)
     labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}

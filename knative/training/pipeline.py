@@ -56,8 +56,8 @@ def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
     if "@" in urlsplit(job.sink).netloc:
         yield fault("job.sink", "must have no password: whoever may read Jobs reads it")
     if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):
-        told = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
-        yield fault("convert.handler", told)
+        message = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
+        yield fault("convert.handler", message)
 
 
 def build_pipeline(training: TrainingJob) -> dict[str, Any]:
@@ -75,19 +75,19 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
         by_event: Whether an event names the images.
     """
     job = training.job
-    told = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
-    told += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
-    told += [f"--platform={platform}" for platform in job.platforms]
-    told += ["--plain-http"] if job.plain_http else []
-    told += ["--allow-handler"] if training.convert.handler else []
-    told += [f"--published-to={job.sink}"] if job.sink else []
+    arguments = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
+    arguments += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
+    arguments += [f"--platform={platform}" for platform in job.platforms]
+    arguments += ["--plain-http"] if job.plain_http else []
+    arguments += ["--allow-handler"] if training.convert.handler else []
+    arguments += [f"--published-to={job.sink}"] if job.sink else []
     sections = complete_sections(training, by_event=by_event) | {
         "convert": collect_settings(training.convert),
         "pipeline": collect_settings(training.pipeline),
     }
-    told += [f"{FLAG}={render_complete(sections)}"]
+    arguments += [f"{FLAG}={render_complete(sections)}"]
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    container = build_container(training, COMMAND, told, places)
+    container = build_container(training, COMMAND, arguments, places)
     spec = build_spec(training, PART, container, codes=[*failing_codes(), *FAILING])
     if job.push_secret:
         pod = spec["template"]["spec"]

@@ -172,6 +172,6 @@ class PodRunReader:
         if answer.status == 404:
             return None
         if answer.status != 200:
-            told = answer.body[:300].decode("utf-8", "replace")
-            raise StorageError(f"{self.uri}/{name} can't be read: {told}", hint="try again")
+            text = answer.body[:300].decode("utf-8", "replace")
+            raise StorageError(f"{self.uri}/{name} can't be read: {text}", hint="try again")
         return answer.body

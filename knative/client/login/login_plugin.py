@@ -124,13 +124,13 @@ def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: st
     """Build the plugin's input: whether it may prompt, and the cluster that it logs in to, if it asks for that."""
     spec: dict[str, Any] = {"interactive": interactive}
     if plugin.get("provideClusterInfo"):
-        told = {key: value for key, value in cluster.items() if key not in {"certificate-authority", "extensions"}}
+        info = {key: value for key, value in cluster.items() if key not in {"certificate-authority", "extensions"}}
         if authority := cluster.get("certificate-authority"):
-            told["certificate-authority-data"] = base64.b64encode(Path(authority).read_bytes()).decode()
+            info["certificate-authority-data"] = base64.b64encode(Path(authority).read_bytes()).decode()
         for extension in cluster.get("extensions") or ():
             if extension.get("name") == _EXTENSION:
-                told["config"] = extension.get("extension")
-        spec["cluster"] = told
+                info["config"] = extension.get("extension")
+        spec["cluster"] = info
     return {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
 
 

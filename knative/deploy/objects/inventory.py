@@ -209,8 +209,8 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         layout = document["layout"]
         if layout == LAYOUT:
             items = tuple(InventoryItem(**_checked(InventoryItem, one)) for one in document["items"])
-            told = document["deployment"]
-            deployment = None if told is None else DeploymentRecord(**_checked(DeploymentRecord, told))
+            deployed = document["deployment"]
+            deployment = None if deployed is None else DeploymentRecord(**_checked(DeploymentRecord, deployed))
             return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"

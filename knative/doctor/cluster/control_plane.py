@@ -37,12 +37,12 @@ _DATE_S = 1.0
 def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Check where the control plane is, as far as it can be known."""
     round_trip_s = min(_time(subject) for _ in range(_ASKED))
-    told = f"its API server answers in {round_trip_s * 1000:.0f} ms"
+    delay = f"its API server answers in {round_trip_s * 1000:.0f} ms"
     clouds = Counter(scheme for node in subject.nodes if (scheme := _provider(node)) in CLOUDS)
     if subject.site.selector:
         yield warning(
             "link",
-            f"the site is part of a larger cluster, its nodes chosen by selector ({told}): while the link to them is "
+            f"the site is part of a larger cluster, its nodes chosen by selector ({delay}): while the link to them is "
             "down, nothing there is placed, scaled or started again; what runs goes on, so one replica is kept running",
             "give the place a cluster of its own, a single-node k3s for instance, and name its context in sites of "
             "eaves.yaml",
@@ -59,11 +59,11 @@ def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     elif round_trip_s > _NEAR_S:
         yield note(
             "link",
-            f"{told}: it may be at the edge and we away from it, or the other way round; only where its control plane "
+            f"{delay}: it may be at the edge and we away from it, or the other way round; only where its control plane "
             "is at the edge does the site keep working while the link is down",
         )
     else:
-        yield ok("link", f"a cluster without a cloud's marks, and near: {told}")
+        yield ok("link", f"a cluster without a cloud's marks, and near: {delay}")
 
 
 def _time(subject: ExaminedSite) -> float:

@@ -29,9 +29,9 @@ def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         elif flag.lasting:
             yield note("features", f"{flag.key} is on, and {_why(field)} needs it: it cannot safely be disabled again")
     if not missing:
-        told = ", ".join(flag.key for flag in needed.values())
+        keys = ", ".join(flag.key for flag in needed.values())
         yield ok(
-            "features", f"every feature flag that is needed is on ({told})" if told else "no feature flag is needed"
+            "features", f"every feature flag that is needed is on ({keys})" if keys else "no feature flag is needed"
         )
 
 

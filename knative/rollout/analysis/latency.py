@@ -33,8 +33,8 @@ def judge_times(state: RolloutState) -> Assessment:
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
-        told = "times aren't compared: too few that were not the first of their process" if new.judged else ""
-        return Assessment(finding=AssessmentResult.SILENT, evidence=told)
+        note = "times aren't compared: too few that were not the first of their process" if new.judged else ""
+        return Assessment(finding=AssessmentResult.SILENT, evidence=note)
     evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
         return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
