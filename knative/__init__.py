@@ -1,22 +1,25 @@
-"""The Knative platform: `eaves.platform.Platform` at a site, which is a namespace of a cluster; trainings as Jobs.
+"""The Knative platform: it implements `eaves.platform.Platform` for a site, and runs trainings as Jobs.
 
-    platform       the Protocol at one site
-    settings       settings of clusters, rollouts and sites; cluster_dns: how they name a cluster's DNS
-    multi_site     one operation on many sites
-    client/        one API server as one user, in plain dicts; every room below is given one
-    resources/     specs > objects as plain dicts, pure
-    render/        every object of an app, as dicts and as commented YAML
-    deploy/        one site updated or reconciled: objects applied, pinned, handed over, removed; the app's inventory
-    gitops/        the files that a GitOps controller applies
-    rollout/       shares of requests, and what decides about them
-    diagnosis/     why a function isn't ready
-    readiness/     whether the parts of an app are ready, and waiting for them
-    status/        functions, parts, agents, queues and logs of a site
-    doctor/        what will stand in the way of an app at a site
-    training/      a Job that is made once and followed, and its run brought here
+A site is a namespace of a cluster.
 
-What it must never do: apply what `render` doesn't show, except for an app's inventory and the pins of its older
-revisions, set `spec.traffic` as the field manager `eaves` (that is `eaves-rollout`'s, and the package `rollout`'s),
-force a field that others own without being told to, wait without a limit, read `os.environ`, reach TensorFlow, import
-`eaves.local` or `eaves.console` beside it, or be imported by what the edge's container images hold.
+    platform       implements the Protocol for one site
+    settings       settings of clusters, rollouts and sites; cluster_dns parses their DNS resolvers
+    multi_site     runs one operation on many sites
+    client/        a connection to one API server as one user, with objects as plain dicts; the packages below use it
+    resources/     builds objects from specs as plain dicts; pure
+    render/        renders every object of an app, as dicts and as commented YAML
+    deploy/        updates or reconciles one site: applies, pins, hands over and removes objects; the app's inventory
+    gitops/        writes the files that a GitOps controller applies
+    rollout/       shifts traffic between revisions, and decides when
+    diagnosis/     finds the reason why a function isn't ready
+    readiness/     checks whether the parts of an app are ready, and waits for them
+    status/        reads functions, parts, agents, queues and logs of a site
+    doctor/        finds problems of a site before an app is deployed to it
+    training/      makes a Job, follows it, and downloads its run
+
+This package must never apply an object that `render` doesn't show, except for an app's inventory and the pins of its
+older revisions. It must never set `spec.traffic` as the field manager `eaves`: that field belongs to `eaves-rollout`,
+which is the package `rollout`. It must never force a field that another manager owns unless the user asks for it, wait
+without a limit, or read `os.environ`. It must not import TensorFlow, `eaves.local` or `eaves.console`, and the
+container images of the edge must not import it.
 """

@@ -1,4 +1,4 @@
-"""The cluster's DNS as a NetworkPolicy names it: pods by namespace and label, or addresses."""
+"""DNS resolvers of a cluster as a NetworkPolicy names them: pods by namespace and label, or IP addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 DNS_PORT = 53
 CLUSTER_DNS = "kube-system/k8s-app=kube-dns"
-"""Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label."""
+"""Pods of the usual resolver.
+
+Source: Kubernetes, cluster/addons/dns/coredns; kubeadm, k3s, RKE2, GKE, EKS and AKS keep namespace and label.
+"""
 _PODS = re.compile(
     r"(?P<namespace>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
     r"/(?P<key>[A-Za-z0-9][A-Za-z0-9./_-]*)=(?P<value>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?"
@@ -19,13 +22,14 @@ _PODS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """One place where names are looked up.
+    """A DNS resolver that a function may query.
 
     Attributes:
-        namespace: Of its pods; empty when it is an address.
-        labels: Of its pods.
-        network: Address or network, such as 169.254.20.10/32; empty when it is pods.
-        port: That it listens at, UDP and TCP. OpenShift's pods listen at 5353: policies see a pod's own port.
+        namespace: Namespace of the resolver's pods; empty when the resolver is an IP address.
+        labels: Labels of the resolver's pods, as (name, value).
+        network: IP address or network, such as 169.254.20.10/32; empty when the resolver is a set of pods.
+        port: Port that the resolver listens at, UDP and TCP. OpenShift's pods listen at 5353, and a NetworkPolicy
+            compares the pod's own port.
     """
 
     namespace: str = ""
@@ -34,7 +38,7 @@ class Resolver:
     port: int = DNS_PORT
 
     def peer(self) -> dict[str, Any]:
-        """As a peer of a NetworkPolicy."""
+        """Build the peer of a NetworkPolicy that selects this resolver."""
         if self.network:
             return {"ipBlock": {"cidr": self.network}}
         namespaces = {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}
@@ -42,10 +46,10 @@ class Resolver:
 
 
 def parse_resolver(text: str) -> Resolver:
-    """A resolver from `NAMESPACE/LABEL=VALUE[:PORT]`, an address or a network.
+    """Parse a resolver: `NAMESPACE/LABEL=VALUE[:PORT]`, an IP address or a network.
 
     Raises:
-        ValueError: When it is none of these.
+        ValueError: When the text is none of these.
     """
     if pods := _PODS.fullmatch(text):
         port = int(pods["port"] or DNS_PORT)
@@ -56,9 +60,9 @@ def parse_resolver(text: str) -> Resolver:
 
 
 def build_dns_egress(resolvers: Sequence[str]) -> list[dict[str, Any]]:
-    """The egress rules that let names be looked up at these resolvers and nowhere else: one for each port.
+    """Build the egress rules that allow DNS queries to these resolvers only, one rule for each port.
 
-    Port 53 to any address would be a way out for everything: DNS tunnels carry other traffic to any server.
+    A rule for port 53 to any address would let all data out, because DNS tunnels carry other traffic to any server.
     """
     found = [parse_resolver(text) for text in resolvers]
     return [

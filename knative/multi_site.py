@@ -1,7 +1,7 @@
-"""One operation on many sites: in waves, so many at a time, and no further than a budget of failures allows.
+"""Run one operation on many sites, in waves, with limits on parallel sites and on failures.
 
-A site that can't be reached never holds up another: it is reported and left for a later `reconcile`. A site that was
-reached and refused is a failure, and counts against the budget.
+A site that can't be reached never delays another one: it is reported and left for a later `reconcile`. A site that was
+reached and refused the operation is a failure, and counts against the budget of failures.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ T = TypeVar("T")
 DONE, FAILED, UNREACHABLE, SKIPPED, STOPPED = "done", "failed", "unreachable", "skipped", "stopped"
 PARALLEL = 32
 GRACE_S = 2.0
-"""After Ctrl-C, for sites in work. Whatever was applied by then stays, and the same command goes on from there."""
+"""Seconds that sites in progress get after Ctrl-C.
+
+What was applied by then stays, and the same command continues it.
+"""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteOutcome(Generic[T]):
-    """What became of one site.
+    """The result of an operation on one site.
 
     Attributes:
-        site: Its name.
-        state: `done`, `failed`, `unreachable`, `skipped` because the budget was used up before its turn, or `stopped`
-            by Ctrl-C before it was done.
-        result: What the operation returned, None unless done.
-        error: What went wrong, None when done.
-        duration_s: How long it took.
+        site: Name of the site.
+        state: `done`, `failed`, `unreachable`, `skipped` because the budget of failures was used up before its turn, or
+            `stopped` because Ctrl-C came before the operation ended.
+        result: What the operation returned; None unless the state is `done`.
+        error: Why the operation failed; None when the state is `done`.
+        duration_s: Seconds that the operation took.
     """
 
     site: str
@@ -56,20 +59,21 @@ def run_on_sites(
     show: Callable[[SiteOutcome[T]], object] = lambda outcome: None,
     grace_s: float = GRACE_S,
 ) -> list[SiteOutcome[T]]:
-    """Do one thing at every site.
+    """Run an operation on every site.
 
-    Ctrl-C begins no other site and gives those in work a little time; a second one gives them none.
+    Ctrl-C starts no other site and gives the sites in progress a short time to end; a second Ctrl-C gives them none.
 
     Args:
-        sites: Where. A wave is begun when the one before is over.
-        operation: Called in threads, once for each site.
-        parallel: Sites at the same time.
-        max_failures: Failures after which no other site is begun; those in work are finished. None: any number.
-        show: Told each outcome as it comes, in the caller's thread.
-        grace_s: After Ctrl-C, for sites in work.
+        sites: Sites to run the operation on. A wave starts when the wave before it has ended.
+        operation: Function that is called once for each site, in several threads.
+        parallel: Maximum number of sites at the same time.
+        max_failures: Number of failures after which no other site is started; sites in progress are finished. None
+            means any number.
+        show: Function that gets each outcome as it arrives, in the caller's thread.
+        grace_s: Seconds that sites in progress get to end after Ctrl-C.
 
     Returns:
-        An outcome for each site, in the order of `sites`.
+        One outcome for each site, in the order of `sites`.
     """
     budget, found = _Budget(max_failures), dict[str, SiteOutcome[T]]()
     waves = groupby(sorted(sites, key=lambda site: site.wave), key=lambda site: site.wave)
@@ -90,7 +94,7 @@ def run_on_sites(
 
 
 class _Wave(Generic[T]):
-    """Sites that may be in work at the same time. Its threads are daemons: none keeps a process from ending."""
+    """Sites that run at the same time. Its threads are daemons, so none keeps the process from ending."""
 
     def __init__(self, sites: Sequence[SiteSettings], operation: Callable[[SiteSettings], T], budget: _Budget) -> None:
         self._operation, self._budget = operation, budget
@@ -102,7 +106,7 @@ class _Wave(Generic[T]):
             self._todo.put(site)
 
     def run(self, parallel: int) -> Iterator[SiteOutcome[T]]:
-        """Every outcome as it comes."""
+        """Start the wave and yield every outcome as it arrives."""
         for number in range(max(1, min(parallel, self._left))):
             self._begun += 1
             threading.Thread(target=self._work, name=f"site-{number}", daemon=True).start()
@@ -112,7 +116,7 @@ class _Wave(Generic[T]):
             yield outcome
 
     def finish(self, grace_s: float) -> Iterator[SiteOutcome[T]]:
-        """The outcomes that are still to be had, within a time."""
+        """Yield the outcomes that arrive within `grace_s` seconds."""
         deadline = time.monotonic() + grace_s
         try:
             while self._begun and self._left:
@@ -147,8 +151,8 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
     except Exception as error:  # noqa: BLE001 - a defect at one site must not hide what became of the others
         _log.exception("site %s", site.name)
         budget.spend()
-        told = EavesError(f"{type(error).__name__}: {error}"[:300])
-        return SiteOutcome(site=site.name, state=FAILED, error=told, duration_s=time.monotonic() - start)
+        fault = EavesError(f"{type(error).__name__}: {error}"[:300])
+        return SiteOutcome(site=site.name, state=FAILED, error=fault, duration_s=time.monotonic() - start)
     return SiteOutcome(site=site.name, state=DONE, result=result, duration_s=time.monotonic() - start)
 
 
@@ -157,7 +161,7 @@ def _stopped(site: SiteSettings) -> SiteOutcome[T]:
 
 
 class _Budget:
-    """Failures that are allowed, and whether to go on at all; shared by threads."""
+    """The number of failures that are allowed, and whether to continue; several threads share it."""
 
     def __init__(self, most: int | None) -> None:
         self._lock = threading.Lock()
@@ -165,16 +169,16 @@ class _Budget:
         self.stopped = False
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start no other site."""
         self.stopped = True
 
     def spend(self) -> None:
-        """One more failure."""
+        """Count one failure."""
         with self._lock:
             self._spent += 1
 
     @property
     def used_up(self) -> bool:
-        """Whether there were more than allowed."""
+        """Whether more sites failed than the budget allows."""
         with self._lock:
             return self._most is not None and self._spent > self._most

@@ -1,4 +1,4 @@
-"""The Knative platform: `eaves.platform.Platform` at one site."""
+"""The Knative platform: `eaves.platform.Platform` implemented for one site."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class KnativePlatform:
     """Implements `eaves.platform.Platform` on one namespace of one cluster.
 
     Args:
-        cluster: Opened.
-        settings: Settings of the objects in it.
+        cluster: Open connection to the site's cluster.
+        settings: Settings of the cluster's objects, the section `knative` of eaves.yaml.
         site: The site.
-        by: Who gives the commands, `USER@HOST`; it is recorded with each deploy.
+        by: User who gives the commands, `USER@HOST`; it is recorded with each deploy.
         ready_timeout_s: Seconds that `promote` waits for a revision.
     """
 
@@ -59,25 +59,26 @@ class KnativePlatform:
         self._ready_timeout_s = ready_timeout_s
 
     def deploy(self, app: ClusterApp) -> None:
-        """Apply everything. What serves now goes on serving; what is new waits for `promote` or a rollout.
+        """Apply every object of an app; the present traffic stays until `promote` or a rollout changes it.
 
         Raises:
-            ConfigError: When eaves.yaml lacks what a cluster needs.
-            ConflictError: When others own what would be changed, or somebody else deploys at the same time.
+            ConfigError: When eaves.yaml lacks a setting that a cluster needs.
+            ConflictError: When another manager owns a field that would change, or another user deploys at the same
+                time.
         """
         update_site(self.cluster, self._site, SiteDeployment(app=app, knative=self._settings, by=self._by))
 
     def promote(self, name: str, *, unpinned: bool = False) -> None:
-        """Wait until what was deployed last is ready and pinned on its nodes, then let it take every request.
+        """Wait until the newest revision is ready and pinned on its nodes, then route all requests to it.
 
         Args:
             name: Name of the function.
-            unpinned: Don't wait until its container image is on every node.
+            unpinned: Don't wait until the function's container image is on every node.
 
         Raises:
-            NotFoundError: When it isn't there.
-            StartError: When it doesn't become ready, or isn't pinned in time; then nothing changes.
-            ConflictError: When somebody else deployed while this waited; then nothing changes.
+            NotFoundError: When there is no such function.
+            StartError: When the revision doesn't become ready, or isn't pinned in time; then nothing changes.
+            ConflictError: When another user deployed during the wait; then nothing changes.
         """
         self._require(KSERVICE, name)
         hold = read_hold(self.cluster, name, site=self._site.name)
@@ -89,47 +90,47 @@ class KnativePlatform:
         prune_pins(self.cluster, name)
 
     def rollback(self, name: str) -> None:
-        """Let the revision before take every request, at once.
+        """Route all requests to the previous revision, at once.
 
         Raises:
-            NotFoundError: When it isn't there, or nothing was before it.
+            NotFoundError: When there is no such function, or it has no previous revision.
         """
         rollout.rollback(self.cluster, name)
         wait_routed(self.cluster, name)
 
     def remove(self, name: str, *, adopt: bool = False) -> None:
-        """Delete every object of it. Volumes that hold undelivered images stay.
+        """Delete every object of an app. Volumes that hold undelivered images stay.
 
         Args:
             name: Name of the function.
-            adopt: Delete also what `eaves render` rendered and somebody else applied.
+            adopt: Delete also objects that `eaves render` rendered and another tool applied.
 
         Raises:
-            ConflictError: When `deploy` applied none of it, and `adopt` isn't said.
-            NotFoundError: When it isn't there.
+            ConflictError: When `deploy` applied none of the objects, and `adopt` is false.
+            NotFoundError: When there is no such function.
         """
         note_removal(self.cluster, name, self._by)
         remove_app(self.cluster, self._owner(name), adopt=adopt)
 
     def find_removable(self, name: str, *, adopt: bool = False) -> list[str]:
-        """What `remove` deletes, `KIND NAMESPACE/NAME` of each object.
+        """List the objects that `remove` would delete, each as `KIND NAMESPACE/NAME`.
 
         Raises:
-            ConflictError: When `deploy` applied none of it, and `adopt` isn't said.
+            ConflictError: When `deploy` applied none of the objects, and `adopt` is false.
         """
         items = find_removable(self.cluster, self._owner(name), adopt=adopt)
         return [f"{item.kind} {item.namespace}/{item.name}" for item in items]
 
     def status(self) -> list[FunctionStatus]:
-        """Every function here, by name."""
+        """Read the status of every function of the site, sorted by name."""
         return read_status(self.cluster, self._owner(""))
 
     def invoke(self, name: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Send one event to a function by way of the API server and the gateway, as its Triggers do.
+        """Send one event to a function through the API server and the gateway, the way its Triggers do.
 
         Raises:
-            NotFoundError: When it isn't there.
-            PlatformError: When it has no address (yet).
+            NotFoundError: When there is no such function.
+            PlatformError: When the function has no address yet.
         """
         answer = self._send(KSERVICE, name, event, reply=True, timeout_s=timeout_s)
         if answer.status < 300 and events.is_event(answer.headers):
@@ -138,27 +139,27 @@ class KnativePlatform:
         return SinkResponse(status=answer.status, body=answer.body, latency_ms=answer.latency_ms)
 
     def publish(self, event: Event) -> None:
-        """Hand one event to the Broker.
+        """Send one event to the Broker.
 
         Raises:
-            NotFoundError: When there is none.
-            PlatformError: When it refuses.
+            NotFoundError: When there is no Broker.
+            PlatformError: When the Broker refuses the event.
         """
         answer = self._send(BROKER, self._settings.broker, event, reply=False, timeout_s=60.0)
         if answer.status >= 300:
-            told = answer.body[:200].decode(errors="replace")
-            raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {told}")
+            text = answer.body[:200].decode(errors="replace")
+            raise PlatformError(f"the broker {self._settings.broker} answered {answer.status}: {text}")
 
     def logs(self, name: str, *, lines: int = 100) -> list[str]:
-        """The last lines that its replicas wrote, replica by replica; none of those that have written nothing yet.
+        """Read the last log lines of a function's replicas, replica by replica; a replica without lines is left out.
 
         Args:
-            name: A function; `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt`: what runs in the pods of
-                that agent; `FUNCTION.agent`: in those of all agents of the function.
-            lines: How many, the newest.
+            name: A function, or its agents: `FUNCTION.SOURCE`, `FUNCTION.relay` or `FUNCTION.TRIGGER-mqtt` for the pods
+                of one agent, `FUNCTION.agent` for the pods of all agents of the function.
+            lines: Maximum number of lines; the newest are kept.
 
         Raises:
-            NotFoundError: When none runs: a cluster keeps a pod's lines as long as the pod.
+            NotFoundError: When no replica runs; a cluster keeps a pod's log only as long as the pod.
         """
         if "." in name:
             return read_agent_logs(self.cluster, self._owner(name.partition(".")[0]), name, lines=lines)
@@ -173,9 +174,9 @@ class KnativePlatform:
             except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
                 silent.append(error)
         if not pods or len(silent) == len(pods):
-            told = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
+            text = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
             raise NotFoundError(
-                f"{name} has no lines to show here: {told}",
+                f"{name} has no lines to show here: {text}",
                 hint="eaves status --on knative; lines of replicas that have gone are in the cluster's own log store",
             )
         return found[-lines:]

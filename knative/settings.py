@@ -1,4 +1,4 @@
-"""What can be set about clusters: the sections `knative` and `rollout` of eaves.yaml, and each of `sites`."""
+"""Settings of clusters: the sections `knative` and `rollout` of eaves.yaml, and each entry of `sites`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEMORY_LIMIT = "1Gi"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnativeSettings:
-    """How the function and what feeds it stand in a cluster: the section `knative` of eaves.yaml."""
+    """Settings of the function and its sources on a cluster: the section `knative` of eaves.yaml."""
 
     image: str = setting(
         "", "The function's container image by digest, as `eaves package` prints it; `eaves deploy` may name another."
@@ -60,7 +60,7 @@ class KnativeSettings:
     gateway_namespace: str = setting("kourier-system", "Namespace of the gateway that lets requests in.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         for name in ("cpu", "cpu_limit", "memory", "memory_limit"):
             value = getattr(self, name)
             if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):
@@ -82,7 +82,7 @@ class KnativeSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSettings:
-    """How a new revision takes over: the section `rollout` of eaves.yaml."""
+    """Settings of the rollout of a new revision: the section `rollout` of eaves.yaml."""
 
     steps: tuple[str, ...] = setting(
         ("10", "50"),
@@ -110,11 +110,11 @@ class RolloutSettings:
     )
 
     def percents(self) -> tuple[int, ...]:
-        """The steps as numbers, 100 last."""
+        """Return the rollout's steps as numbers in percent, ending with 100."""
         return (*(int(step) for step in self.steps), 100)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         numbers = [int(step) if step.isdecimal() else 0 for step in self.steps]
         if any(not 1 <= number <= 99 for number in numbers) or numbers != sorted(set(numbers)):
             yield "steps", f"must be whole numbers from 1 to 99, rising (got {', '.join(self.steps)})"
@@ -122,7 +122,7 @@ class RolloutSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSettings:
-    """One edge place: a kube context and a namespace."""
+    """One site: a context of the kubeconfig and a namespace."""
 
     name: str = setting("", "Name of the site, in its events' source: /eaves/SITE/NAME.")
     context: str = setting("", "Context of the kubeconfig; empty: the current one.")
@@ -135,7 +135,7 @@ class SiteSettings:
     wave: int = setting(1, "Sites of a lower wave come first.", minimum=1, maximum=100)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         for field, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
                 yield field, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"

@@ -1,6 +1,6 @@
-"""An app as a cluster is told it: what every platform needs (`eaves.platform`), and what only a cluster needs.
+"""Specs of an app on a cluster: the specs of every platform (`eaves.platform`), with the settings that a cluster adds.
 
-eaves.yaml says what all of these hold in the same sections, side by side, so it is read as these classes.
+eaves.yaml holds both kinds of settings side by side in the same sections, so the sections are read as these classes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from eaves.platform import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFunction(FunctionSpec):
-    """A function in a cluster.
+    """A function on a cluster.
 
     Attributes:
-        image: The container image that holds the artifact, `REPOSITORY@sha256:...`; empty while none is named, which
-            `eaves doctor` looks at and rendering refuses.
+        image: Container image that holds the artifact, `REPOSITORY@sha256:...`; empty when none is named, which `eaves
+            doctor` accepts and rendering refuses.
     """
 
     image: str
@@ -36,14 +36,14 @@ class ClusterFunction(FunctionSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSource(SourceSpec):
-    """A source in a cluster.
+    """A source on a cluster.
 
     Attributes:
-        agent: What runs it.
-        through: Where its images go first.
-        claim: The volume that holds the folder.
-        spool_size: Room for its durable queue.
-        secret: The Secret with its credentials.
+        agent: Kind of agent that runs the source.
+        through: Where the source's images are sent first: the function or the Broker.
+        claim: PersistentVolumeClaim that holds the watched folder.
+        spool_size: Size of the volume for the source's spool.
+        secret: Secret with the source's credentials.
     """
 
     agent: str = setting(
@@ -71,7 +71,7 @@ class ClusterSource(SourceSpec):
     secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         yield from SourceSpec.faults(self)
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
@@ -82,12 +82,12 @@ class ClusterSource(SourceSpec):
 
 _COMMON = frozenset(one.name for one in fields(SourceSpec))
 CLUSTER_SOURCE_SETTINGS = tuple(one.name for one in fields(ClusterSource) if one.name not in _COMMON)
-"""Settings of a source in eaves.yaml that its agent isn't told: a cluster is."""
+"""Settings of a source in eaves.yaml that are for the cluster and are not passed on to the source's agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterMqttSettings(MqttTriggerSettings):
-    """How a trigger publishes from a cluster: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
+    """Settings for publishing to an MQTT broker: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
 
     secret: str = setting(
         "", "On a cluster: the Secret that holds those files; it is mounted in place of `credentials`."
@@ -99,7 +99,7 @@ class ClusterMqttSettings(MqttTriggerSettings):
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         yield from MqttTriggerSettings.faults(self)
         if not QUANTITY_PATTERN.fullmatch(self.spool_size):
             yield "spool_size", f"must be a quantity such as 1Gi (got {self.spool_size!r})"
@@ -109,10 +109,10 @@ class ClusterMqttSettings(MqttTriggerSettings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterTrigger(TriggerSpec):
-    """A trigger in a cluster.
+    """A trigger on a cluster.
 
     Attributes:
-        mqtt: How its events are published, for an MQTT broker.
+        mqtt: Settings for publishing events to an MQTT broker.
     """
 
     mqtt: ClusterMqttSettings = setting(ClusterMqttSettings, "How events are published when url is an MQTT broker's.")
@@ -120,16 +120,16 @@ class ClusterTrigger(TriggerSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRelay(RelaySpec):
-    """A relay in a cluster.
+    """A relay on a cluster.
 
     Attributes:
-        secret: The Secret with its credentials.
+        secret: Secret with the relay's credentials.
     """
 
     secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         yield from RelaySpec.faults(self)
         if fault := find_object_fault(self.secret):
             yield "secret", fault
@@ -137,13 +137,13 @@ class ClusterRelay(RelaySpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterApp(AppSpec):
-    """What one `eaves deploy` wants at a site.
+    """The app that one `eaves deploy` applies to a site.
 
     Attributes:
         function: The function, in its container image.
-        triggers: What feeds it, and what its events are sent to.
-        sources: What feeds those, each with what runs it.
-        relay: What forwards its predictions over the link.
+        triggers: Triggers that feed the function, and triggers that send its events to subscribers.
+        sources: Sources of images, each with the agent that runs it.
+        relay: Relay that forwards the function's predictions over the link.
     """
 
     function: ClusterFunction
@@ -153,13 +153,13 @@ class ClusterApp(AppSpec):
 
 
 def build_default_trigger(function: FunctionSpec) -> ClusterTrigger:
-    """The trigger that brings a function what is captured (`eaves.platform.default_trigger`)."""
+    """Build the trigger that sends captured images to a function (`eaves.platform.default_trigger`)."""
     made = default_trigger(function.name, captured=function.captured, start_timeout_s=function.scale.start_timeout_s)
     return ClusterTrigger(name=made.name, filter=made.filter, function=made.function, delivery=made.delivery)
 
 
 def find_object_fault(name: str) -> str:
-    """Why a Kubernetes object can't have this name; empty when it can, or when there is none."""
+    """Find the fault of a Kubernetes object's name; empty when the name is valid or empty."""
     if not name or SUBDOMAIN_PATTERN.fullmatch(name):
         return ""
     return f"must be the name of a Kubernetes object: a-z, 0-9, '-' and '.', no more than 253 (got {name!r})"

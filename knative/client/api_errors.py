@@ -1,6 +1,6 @@
-"""What an API server answers when it doesn't do what it was asked: its Status as one of our errors, with a remedy.
+"""Errors for refused requests: the Status that an API server answers becomes an error of Eaves with its fix.
 
-Source: metav1.Status in k8s.io/apimachinery; which status stands for what: its pkg/api/errors; the wording of denials:
+Source: metav1.Status in k8s.io/apimachinery; the meaning of each status: its pkg/api/errors; the wording of denials:
 k8s.io/apiserver, pkg/endpoints/handlers/responsewriters/errors.go and pkg/admission/plugin/webhook/errors.
 """
 
@@ -23,7 +23,7 @@ from eaves.errors import (
 )
 
 MAX_MESSAGE = 1000
-"""Characters of an API server's own message that are passed on: webhooks list every fault."""
+"""Maximum number of characters of an API server's message that are kept; webhooks list every fault."""
 
 _MANAGER = re.compile(r'conflict with ("(?:[^"\\]|\\.)*")')
 _RIGHT = re.compile(
@@ -31,25 +31,28 @@ _RIGHT = re.compile(
     r'(?: in API group "(?P<group>[^"]*)")?(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
 _UNDECLARED = ("failed to create typed patch object", "field not declared in schema", "duplicate entries for key")
-"""Server-side apply says 500 about a patch that no schema fits. Source: kubernetes/kubernetes#139253, open."""
+"""Texts of a 500 answer to server-side apply of a patch that fits no schema.
+
+Source: kubernetes/kubernetes#139253, open.
+"""
 
 
 class ExpiredError(ClusterError):
-    """The resourceVersion or continue token is older than what the API server remembers (410)."""
+    """The resourceVersion or continue token is older than the history that the API server keeps (410)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """A request as messages and remedies name it.
+    """A request to an API server, as messages and fixes name it.
 
     Attributes:
-        context: The kube context; empty within the cluster.
+        context: Context of the kubeconfig; empty inside the cluster.
         server: URL of the API server.
-        verb: As in RBAC: `get`, `list`, `watch`, `patch`, `create`, `delete`.
-        resource: With its group, `services.serving.knative.dev`; empty when it is about none.
-        subresource: Such as `log`.
-        name: Of the object.
-        namespace: Of the object; empty: all, or none.
+        verb: Verb of RBAC: `get`, `list`, `watch`, `patch`, `create`, `delete`.
+        resource: Resource with its group, such as `services.serving.knative.dev`; empty when the request has none.
+        subresource: Subresource, such as `log`.
+        name: Name of the object.
+        namespace: Namespace of the object; empty for all namespaces, or for none.
     """
 
     context: str
@@ -62,23 +65,23 @@ class ApiCall:
 
     @property
     def where(self) -> str:
-        """The cluster, as messages begin with it."""
+        """Name of the cluster, with which messages begin."""
         return self.context or "this cluster"
 
     @property
     def what(self) -> str:
-        """What it is about."""
+        """Name of the requested object or resource."""
         named = " ".join(part for part in (self.resource, self.name) if part) or "the API server"
         return f"{named} in namespace {self.namespace}" if self.namespace else named
 
     def kubectl(self, text: str, *, namespaced: bool = False) -> str:
-        """A kubectl command for the same cluster, ready to paste."""
+        """Build a kubectl command for the same cluster, ready to paste."""
         words = ["kubectl", *(["--context", self.context] if self.context else []), *shlex.split(text)]
         return shlex.join([*words, *(["-n", self.namespace] if namespaced and self.namespace else [])])
 
 
 def parse_status(body: bytes) -> dict[str, Any] | None:
-    """A Status of the API server; None when the body is something else."""
+    """Parse a Status of the API server; return None when the body is something else."""
     try:
         value = json.loads(body)
     except ValueError:
@@ -88,13 +91,13 @@ def parse_status(body: bytes) -> dict[str, Any] | None:
 
 
 def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | None = None) -> ClusterError:
-    """The error that stands for an answer that isn't a success.
+    """Build the error for an answer that isn't a success.
 
     Args:
-        code: HTTP status.
-        body: Its body, mostly a Status.
-        call: What was asked.
-        wait_s: When the server wants to be asked again.
+        code: HTTP status of the answer.
+        body: Body of the answer, in most cases a Status.
+        call: The request.
+        wait_s: Seconds after which the server asks for a retry; None when it doesn't say.
     """
     status = parse_status(body)
     said = shorten(str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE)
@@ -132,7 +135,7 @@ def _forbidden(said: str, message: str, details: dict[str, Any], call: ApiCall) 
         return ClusterError(message, hint=f"wait until it is gone: {command}")
     if right is None and "exceeded quota" in said:
         return InvalidError(message, hint=call.kubectl("describe resourcequota", namespaced=True))
-    if right is None and said:  # admission's word (Pod Security, a webhook): about the object, not about who asks
+    if right is None and said:  # a refusal by admission (Pod Security, a webhook) concerns the object, not the user
         return InvalidError(message)
     verb, resource = call.verb, call.resource
     if right:
@@ -200,7 +203,7 @@ def _failed(code: int, said: str, message: str, call: ApiCall, wait_s: float | N
 
 
 def _manager(text: str) -> str:
-    """Who owns the field, from `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`."""
+    """Return the field's owner, from `conflict with "kn" using serving.knative.dev/v1 at 2026-11-24T14:42:56Z`."""
     match = _MANAGER.search(text)
     try:
         return str(json.loads(match[1])) if match else "?"

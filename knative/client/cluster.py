@@ -1,7 +1,8 @@
-"""A cluster: reads, applies, deletes and watches objects, reads logs, reaches pods through its API server.
+"""A connection to a cluster: it reads, applies, deletes and watches objects, reads logs, and connects to pods.
 
-The official client's DynamicClient is not used: it asks for the kinds with three requests a group and keeps the answers
-in a temporary file by host and port, where another cluster may answer tomorrow; `knative.client.kinds` has them.
+The official client's DynamicClient is not used: it asks for the kinds with three requests for each API group, and
+caches the answers in a temporary file by host and port, where another cluster may answer later. `knative.client.kinds`
+holds the kinds instead.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from knative.client.transport import ApiRequest, ApiTransport, parse_object
 from knative.client.watch import Change, parse_events, watch_objects
 
 PAGE = 500
-"""Objects asked for at once. Source: kubectl's --chunk-size."""
+"""Maximum number of objects in one answer to a list. Source: kubectl's --chunk-size."""
 WATCH_S = 240
-"""How long one watch is asked for; it is then taken up again, where a dead connection would never end."""
+"""Seconds that one watch lasts before it is started again, since a dead connection would otherwise never end."""
 _JSON = MappingProxyType({"Accept": "application/json", "Accept-Encoding": "gzip"})
 _APPLY = MappingProxyType({"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"})
 _MERGE = MappingProxyType({"Accept": "application/json", "Content-Type": "application/merge-patch+json"})
@@ -35,32 +36,32 @@ Objects = list[dict[str, Any]]
 
 
 class Cluster(Pods):
-    """One API server as one user; safe to use from many threads, and every call has a time limit.
+    """A connection to one API server as one user; it is safe to use from many threads, and every call has a time limit.
 
     Args:
-        name: The kube context.
+        name: Context of the kubeconfig.
         namespace: Default namespace of calls.
-        transport: To its API server.
+        transport: Transport to the cluster's API server.
     """
 
     def apply(
         self, manifest: Mapping[str, Any], *, manager: str, force: bool = False, dry_run: bool = False
     ) -> dict[str, Any]:
-        """Server-side apply: make the object, or make what the manifest sets so.
+        """Create or change an object by server-side apply, so that it has what the manifest sets.
 
         Args:
-            manifest: What the manager wants; fields it no longer sets vanish. A metadata.resourceVersion makes it fail
-                when the object changed since.
+            manifest: Fields that the manager wants; fields that it no longer sets are removed. With a
+                metadata.resourceVersion, the call fails when the object has changed since.
             manager: Field manager.
             force: Take over fields of other managers.
-            dry_run: Check and answer, change nothing.
+            dry_run: Validate and answer, but change nothing.
 
         Returns:
-            The object as it now is.
+            The object after the change.
 
         Raises:
-            ConflictError: When other managers own fields of it (`causes`), or it changed since.
-            InvalidError: When the server or a webhook refuses it.
+            ConflictError: When other managers own fields of the object (`causes`), or it has changed since.
+            InvalidError: When the server or a webhook refuses the object.
             ClusterError: When it can't be applied for another reason.
         """
         kind, metadata = kind_of(manifest), manifest["metadata"]
@@ -74,31 +75,31 @@ class Cluster(Pods):
             query=query,
             headers=_APPLY,
             body=json.dumps(manifest).encode(),
-            repeatable="resourceVersion" not in metadata,  # the second attempt would be refused for the first's sake
+            repeatable="resourceVersion" not in metadata,  # a repetition is refused when the first attempt succeeded
         )
         return self._transport.json(request)
 
     def patch(
         self, kind: ObjectKind, name: str, change: Mapping[str, Any], *, manager: str, namespace: str | None = None
     ) -> dict[str, Any]:
-        """Change some fields of an object that somebody else makes; `apply` is for our own.
+        """Change some fields of an object that Eaves doesn't own; for objects of Eaves use `apply`.
 
         Source: RFC 7386, JSON Merge Patch.
 
         Args:
             kind: Kind of the object.
             name: Name of the object.
-            change: The fields as they are to be; None: the field goes. A metadata.resourceVersion makes it fail when
-                the object changed since.
+            change: New values of fields; None removes a field. With a metadata.resourceVersion, the call fails when the
+                object has changed since.
             manager: Field manager.
-            namespace: Namespace of the object; None: the cluster's default.
+            namespace: Namespace of the object; None means the cluster's default.
 
         Returns:
-            The object as it now is.
+            The object after the change.
 
         Raises:
             AbsentError: When there is no such object.
-            ConflictError: When it changed since.
+            ConflictError: When the object has changed since.
             ClusterError: When it can't be changed for another reason.
         """
         space = self.namespace if namespace is None else namespace
@@ -114,10 +115,10 @@ class Cluster(Pods):
         return self._transport.json(request)
 
     def get(self, kind: ObjectKind, name: str, *, namespace: str | None = None) -> dict[str, Any] | None:
-        """An object; None when it isn't there.
+        """Read an object; return None when it doesn't exist.
 
         Raises:
-            ClusterError: When it can't be read.
+            ClusterError: When the object can't be read.
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("get", kind, space, name)
@@ -125,16 +126,16 @@ class Cluster(Pods):
         return None if answer.status == 404 else parse_object(call, answer)
 
     def list(self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "") -> Objects:
-        """Objects; none of a kind that the cluster doesn't have.
+        """List objects; the list is empty for a kind that the cluster doesn't have.
 
         Args:
-            kind: Of the objects.
-            namespace: Theirs; empty: all.
-            selector: By labels.
-            fields: By fields.
+            kind: Kind of the objects.
+            namespace: Namespace of the objects; empty lists all namespaces, None means the cluster's default.
+            selector: Label selector.
+            fields: Field selector.
 
         Raises:
-            ClusterError: When they can't be read.
+            ClusterError: When the objects can't be read.
         """
         return self._listed(kind, self.namespace if namespace is None else namespace, selector, fields)[0]
 
@@ -148,24 +149,24 @@ class Cluster(Pods):
         uid: str = "",
         version: str = "",
     ) -> bool:
-        """Delete an object and, in the background, what it owns; False when it wasn't there.
+        """Delete an object and, in the background, the objects that it owns; return False when it didn't exist.
 
         Args:
             kind: Kind of the object.
             name: Name of the object.
-            namespace: Namespace of the object; None: the cluster's default.
-            dry_run: Check and answer, change nothing.
-            uid: UID that the object must have; empty: any.
-            version: resourceVersion that the object must have; empty: any.
+            namespace: Namespace of the object; None means the cluster's default.
+            dry_run: Validate and answer, but change nothing.
+            uid: UID that the object must have; empty accepts any.
+            version: resourceVersion that the object must have; empty accepts any.
 
         Raises:
             ConflictError: When the object of that name has another UID or resourceVersion.
-            ClusterError: When it can't be deleted.
+            ClusterError: When the object can't be deleted.
         """
         space = self.namespace if namespace is None else namespace
         call = self._call("delete", kind, space, name)
         required = {key: value for key, value in (("uid", uid), ("resourceVersion", version)) if value}
-        # The server reads options from the query only where there is no body.
+        # The server reads delete options from the query only when the request has no body.
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         options |= ({"preconditions": required} if required else {}) | ({"dryRun": ["All"]} if dry_run else {})
         answer = self._transport.send(
@@ -185,7 +186,7 @@ class Cluster(Pods):
     def watch(
         self, kind: ObjectKind, *, namespace: str | None = None, selector: str = "", fields: str = "", timeout_s: float
     ) -> Iterator[Change]:
-        """What is there as ADDED, then what changes, until time is over; broken connections are taken up again.
+        """Yield existing objects as ADDED, then every change, until the time limit; broken connections are resumed.
 
         Raises:
             AbsentError: When the cluster has no such kind.
@@ -205,10 +206,10 @@ class Cluster(Pods):
         )
 
     def allowed(self, verb: str, kind: ObjectKind, *, subresource: str = "", namespace: str | None = None) -> bool:
-        """Whether the current user may do this.
+        """Return whether the current user may do this.
 
         Raises:
-            ClusterError: When the server doesn't say.
+            ClusterError: When the server doesn't answer that.
         """
         space = self.namespace if namespace is None else namespace
         asked = {"verb": verb, "group": kind.group, "resource": kind.plural, "subresource": subresource}
@@ -221,40 +222,40 @@ class Cluster(Pods):
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         call = self._common(verb="create", resource="selfsubjectaccessreviews.authorization.k8s.io")
         body = json.dumps(review).encode()
-        told = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
-        return bool(told.get("status", {}).get("allowed"))
+        answer = self._transport.json(ApiRequest(call=call, method="POST", path=path, headers=_POST, body=body))
+        return bool(answer.get("status", {}).get("allowed"))
 
     def reach(self, timeout_s: float) -> None:
-        """Ask for something small: of many clusters, one that is silent is to be told before it is given real work.
+        """Make a small request, so that an API server that doesn't answer is found before it gets real work.
 
         Raises:
-            UnreachableClusterError: When nothing is answered.
+            UnreachableClusterError: When the server doesn't answer.
         """
         self._transport.send(self._version(), timeout_s=timeout_s)
 
     def version(self) -> str:
-        """Of Kubernetes, `v1.36.2`.
+        """Read the version of Kubernetes, such as `v1.36.2`.
 
         Raises:
-            ClusterError: When the server doesn't say.
+            ClusterError: When the server doesn't answer that.
         """
         return str(self._transport.json(self._version()).get("gitVersion", ""))
 
     def serves(self, api_version: str) -> bool:
-        """Whether the cluster has an API, such as `serving.knative.dev/v1`.
+        """Return whether the cluster has an API, such as `serving.knative.dev/v1`.
 
         Raises:
-            ClusterError: When the server doesn't say.
+            ClusterError: When the server doesn't answer that.
         """
         path = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         answer = self._transport.send(ApiRequest(call=self._common(), path=path, headers=_JSON))
         return answer.status != 404 and bool(parse_object(self._common(), answer))
 
     def clock(self) -> float:
-        """The server's clock, unix seconds; it tells whole ones.
+        """Read the API server's clock as Unix time, in whole seconds.
 
         Raises:
-            ClusterError: When the server doesn't say.
+            ClusterError: When the server's answer has no date.
         """
         answer = self._transport.send(self._version())
         try:
@@ -265,7 +266,7 @@ class Cluster(Pods):
     def _listed(
         self, kind: ObjectKind, namespace: str, selector: str, fields: str, *, must_exist: bool = False
     ) -> tuple[Objects, str]:
-        """All pages, and the list's resourceVersion."""
+        """Read all pages of a list; return the objects and the list's resourceVersion."""
         call, path = self._call("list", kind, namespace), kind.path(namespace)
         page = {"limit": str(PAGE)}
         items: Objects = []
@@ -274,11 +275,11 @@ class Cluster(Pods):
             answer = self._transport.send(ApiRequest(call=call, path=path, query=query, headers=_JSON))
             if answer.status == 404 and not must_exist:
                 return [], ""
-            if answer.status == 410 and page:  # too many changes between two pages: all at once
+            if answer.status == 410 and page:  # too many changes between two pages: read the whole list in one page
                 page, items = {}, []
                 continue
             value = parse_object(call, answer)
-            # Kubernetes' own kinds say what they are once, for the whole list.
+            # The list of a kind of Kubernetes itself names the kind once, for all its items.
             named = {"apiVersion": kind.api_version, "kind": kind.kind}
             items += [named | item for item in value.get("items") or []]
             metadata = value.get("metadata", {})
@@ -301,17 +302,18 @@ def _selectors(selector: str, fields: str) -> dict[str, str]:
 def open_cluster(
     *, kubeconfig: Path | None = None, context: str = "", namespace: str = "", timeout_s: float = 30.0
 ) -> Cluster:
-    """A cluster by a context of a kubeconfig. Nothing is asked of it yet.
+    """Open a cluster by a context of a kubeconfig. No request is made yet.
 
     Args:
-        kubeconfig: The file, or several with `:` between them; None: kubectl's own, or the cluster this runs in.
-        context: Empty: the current one.
-        namespace: Default namespace of calls; empty: the context's.
-        timeout_s: Most seconds for a call.
+        kubeconfig: The file, or several with `:` between them; None means kubectl's default, or the cluster that this
+            process runs in.
+        context: Name of the context; empty means the current one.
+        namespace: Default namespace of calls; empty means the context's.
+        timeout_s: Maximum seconds for a call.
 
     Raises:
         ConfigError: When there is no usable kubeconfig, or no such context.
-        DeniedError: When its login plugin fails.
+        DeniedError: When the context's login plugin fails.
     """
     found = find_context(kubeconfig, context)
     if found is None:

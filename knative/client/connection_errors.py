@@ -1,6 +1,8 @@
-"""No answer of an API server, or one that isn't an API server's: the exceptions of urllib3 as our errors.
+"""Errors for missing answers: exceptions of urllib3 become errors of Eaves.
 
-Source: which exceptions urllib3 2 raises when it is told not to retry.
+They also cover answers that don't come from an API server.
+
+Source: the exceptions that urllib3 2 raises without retries.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from knative.client.api_errors import ApiCall
 
 
 class BrokenConnectionError(UnreachableClusterError):
-    """A connection that was there and broke; whether the server did what it was asked isn't known."""
+    """An open connection broke; it isn't known whether the server carried out the request."""
 
 
 def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> UnreachableClusterError:
-    """The error that stands for an exception of urllib3 or of a socket.
+    """Build the error for an exception of urllib3 or of a socket.
 
     Args:
-        error: What it raised.
-        call: What was asked.
-        limit_s: Seconds that there were for it.
+        error: The exception.
+        call: The request.
+        limit_s: Time limit of the request in seconds.
     """
     if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
         return build_broken_error(error, call)
@@ -52,7 +54,7 @@ def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> 
 
 
 def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError:
-    """The error that stands for a connection that broke."""
+    """Build the error for a connection that broke."""
     return BrokenConnectionError(
         f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
         hint=f"when this says ok, try again: {call.kubectl('get --raw /readyz')}",
@@ -60,7 +62,7 @@ def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError
 
 
 def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
-    """The error that stands for a success that no API server sent: a login page, some other server."""
+    """Build the error for a success that no API server sent, such as a login page or another server's answer."""
     said = shorten(body[:400].decode("utf-8", "replace"), 100)
     return ClusterError(
         f"{call.where}: {call.server} answers, but not as an API server does: {said}",
@@ -69,6 +71,6 @@ def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
 
 
 def _reason(error: Exception) -> str:
-    """What an exception of urllib3 is about, without the objects it prints."""
+    """Return the reason from an exception of urllib3, without the objects that its text prints."""
     text = str(error.original_error if isinstance(error, ProxyError) else error)
     return shorten(re.sub(r"<[^>]*>:? ?|\w+\(host=[^)]*\): ?", "", text), 200)

@@ -1,7 +1,7 @@
-"""The kinds of objects Eaves reads and writes: where the API server has each. One table instead of discovery.
+"""Kinds of objects that Eaves reads and writes, with their paths at the API server: one table instead of discovery.
 
-Asking the server costs three requests a group on each of many sites, and its answer is cached by host and port, where
-another cluster may answer tomorrow. The kinds are few and their paths fixed by their APIs.
+Discovery costs three requests for each API group on each of many sites, and the official client caches its answer by
+host and port, where another cluster may answer later. The kinds are few, and their APIs fix their paths.
 
 Source: Kubernetes API conventions; the `spec.names` of Knative's CRDs (Serving 1.23, Eventing 1.22).
 """
@@ -17,13 +17,13 @@ from eaves.errors import ClusterError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectKind:
-    """One kind of object.
+    """A kind of object at the API server.
 
     Attributes:
         api_version: `v1`, or GROUP/VERSION.
-        kind: Its name.
-        plural: Its name in paths.
-        namespaced: Whether objects of it are in a namespace.
+        kind: Name of the kind.
+        plural: Name of the kind in paths.
+        namespaced: Whether objects of the kind belong to a namespace.
     """
 
     api_version: str
@@ -33,11 +33,11 @@ class ObjectKind:
 
     @property
     def group(self) -> str:
-        """Of its API; empty for the core."""
+        """API group of the kind; empty for the core group."""
         return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Where the API server has its objects, or one of them."""
+        """Return the API server's path of the objects of this kind, or of one of them."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         scope = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         return f"{root}{scope}/{self.plural}" + (f"/{name}" if name else "")
@@ -83,10 +83,10 @@ _KINDS = {(value.api_version, value.kind): value for value in list(globals().val
 
 
 def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
-    """The kind of an object.
+    """Return the kind of an object.
 
     Raises:
-        ClusterError: When it is none of ours.
+        ClusterError: When Eaves doesn't know the kind.
     """
     key = (str(manifest.get("apiVersion", "")), str(manifest.get("kind", "")))
     if key not in _KINDS:

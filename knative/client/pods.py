@@ -1,4 +1,4 @@
-"""Pods of a cluster, through its API server: what their containers write, and requests to their ports."""
+"""Pods of a cluster, reached through its API server: logs of their containers, and requests to their ports."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Lines = list[str]
 
 
 class Pods:
-    """Logs of pods and requests to pods and Services, for one user of an API server; the base class of `Cluster`.
+    """Logs of pods and requests to pods and Services, as one user of an API server; the base class of `Cluster`.
 
     Args:
-        name: The kube context.
+        name: Context of the kubeconfig.
         namespace: Default namespace of calls.
-        transport: To its API server.
+        transport: Transport to the cluster's API server.
     """
 
     def __init__(self, name: str, namespace: str, transport: ApiTransport) -> None:
         self.name, self.namespace = name, namespace
         self._transport = transport
-        self._no_forward: dict[str, ClusterError] = {}  # by namespace; "": in all of them
+        self._no_forward: dict[str, ClusterError] = {}  # by namespace; the key "" stands for all namespaces
 
     def logs(
         self,
@@ -44,11 +44,11 @@ class Pods:
         previous: bool = False,
         namespace: str | None = None,
     ) -> Lines:
-        """The last lines that a container wrote.
+        """Read the last lines that a container wrote.
 
         Raises:
-            InvalidError: When it hasn't started, or there was none before it.
-            ClusterError: When they can't be read.
+            InvalidError: When the container hasn't started, or `previous` is set and there is no earlier one.
+            ClusterError: When the log can't be read.
         """
         call, path = self._log(pod, namespace)
         query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
@@ -66,10 +66,10 @@ class Pods:
         timeout_s: float,
         namespace: str | None = None,
     ) -> Iterator[str]:
-        """What a container writes, line by line, until it ends or time is over; goes on where a connection broke.
+        """Yield what a container writes, line by line, until it ends or the time limit; a broken connection is resumed.
 
         Raises:
-            ClusterError: When it can't be read.
+            ClusterError: When the log can't be read.
         """
         call, path = self._log(pod, namespace)
         start = {"sinceSeconds": str(since_s)} if since_s is not None else {}
@@ -91,19 +91,19 @@ class Pods:
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """A request through the API server to a pod or Service, and its answer, whatever its status.
+        """Send a request through the API server to a pod or Service; return its answer of any status.
 
         Args:
             target: `pods/NAME:8080` or `services/NAME:80`.
-            path: At the target, with its query.
-            method: HTTP's.
-            headers: A Host among them is passed on.
-            body: Of the request.
-            timeout_s: For the exchange.
-            namespace: Of the target.
+            path: Path at the target, with its query.
+            method: HTTP method.
+            headers: Headers of the request; a Host header is passed on.
+            body: Body of the request.
+            timeout_s: Maximum seconds for the request and its answer.
+            namespace: Namespace of the target; None means the cluster's default.
 
         Raises:
-            ClusterError: When the API server refuses, or nothing answers it at the target.
+            ClusterError: When the API server refuses, or the target doesn't answer.
         """
         plural, _, name = target.partition("/")
         space = self.namespace if namespace is None else namespace
@@ -119,7 +119,7 @@ class Pods:
             body=body or None,
         )
         answer = self._transport.send_once(request, Deadline(timeout_s))
-        if answer.status >= 400 and parse_status(answer.body) is not None:  # the API server's own word
+        if answer.status >= 400 and parse_status(answer.body) is not None:  # the answer is the API server's own
             raise _not_proxied(call, answer)
         return _http(answer)
 
@@ -133,20 +133,20 @@ class Pods:
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """A GET to a port of a pod by port-forward, in which no NetworkPolicy has a say, and its answer.
+        """Send a GET to a port of a pod by port-forward, to which no NetworkPolicy applies; return the answer.
 
         Args:
             pod: Name of the pod.
             port: TCP port of the pod.
             path: Path of the request, with its query.
             headers: Headers of the request.
-            timeout_s: Seconds for the whole exchange.
-            namespace: Namespace of the pod; None: the cluster's default.
+            timeout_s: Maximum seconds for the request and its answer.
+            namespace: Namespace of the pod; None means the cluster's default.
 
         Raises:
-            ForwardDeniedError: When the current user may not: it takes `get` and `create` on pods/portforward.
+            ForwardDeniedError: When the current user lacks the right: `get` and `create` on pods/portforward.
             AbsentError: When there is no such pod.
-            NoForwardError: When something on the way to the API server takes no WebSockets.
+            NoForwardError: When a proxy on the way to the API server doesn't pass WebSockets.
             ClusterError: When the API server isn't reached, or nothing answers at that port.
         """
         space = self.namespace if namespace is None else namespace
@@ -165,14 +165,14 @@ class Pods:
         timeout_s: float = 30.0,
         namespace: str | None = None,
     ) -> HttpAnswer:
-        """What `forward` brings, or the API server's pod proxy where ports can't be forwarded.
+        """Send a GET to a pod by `forward`, or through the API server's pod proxy if ports can't be forwarded.
 
-        Policies and firewalls may keep the pod proxy out. Which way is open is found once a namespace, and a closed one
-        is logged.
+        NetworkPolicies and firewalls may block the pod proxy. The working way is determined once for each namespace,
+        and a failed port-forward is logged.
 
         Raises:
             AbsentError: When there is no such pod.
-            ClusterError: When neither way leads to the pod.
+            ClusterError: When neither way reaches the pod.
         """
         space = self.namespace if namespace is None else namespace
         denied = self._no_forward.get(space) or self._no_forward.get("")
@@ -180,7 +180,7 @@ class Pods:
             try:
                 return self.forward(pod, port, path, headers=headers, timeout_s=timeout_s, namespace=namespace)
             except (ForwardDeniedError, NoForwardError) as error:
-                denied = error  # a right is one namespace's, a way to the API server all of them go
+                denied = error  # a missing right concerns one namespace, a proxy without WebSockets all of them
                 self._no_forward[space if isinstance(error, ForwardDeniedError) else ""] = error
                 _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
         try:

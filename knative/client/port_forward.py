@@ -1,14 +1,14 @@
-"""HTTP to a port inside a pod, through the API server: what `kubectl port-forward` does, for one exchange.
+"""HTTP to a port inside a pod, through the API server: `kubectl port-forward` for one request.
 
-The connection ends on the loopback of the pod's own network namespace, made there by the container runtime. So no
-NetworkPolicy has a say in it, on any node and with any network plugin, whereas the API server's pod proxy dials the
-pod from the control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
+The container runtime makes the connection on the loopback of the pod's own network namespace. So no NetworkPolicy
+applies to it, on any node and with any network plugin. The API server's pod proxy, in contrast, connects to the pod
+from the control plane's node, which a policy for the pod's ingress refuses where the network enforces it.
 
-The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs a thread a connection
-that writes to stderr when the link breaks, and patches the client that it is given while others use it.
+The official client's `kubernetes.stream.portforward` is not used: it has no time limit, needs one thread for each
+connection that writes to stderr when the link breaks, and patches the client that it gets while others use it.
 
-Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two
-channels a port (data, then errors), and on each a first frame with the port's number.
+Source: Kubernetes, pkg/kubelet/portforward/websocket.go: binary frames that start with a channel's number, two channels
+a port (data, then errors), and on each a first frame with the port's number.
 """
 
 from __future__ import annotations
@@ -58,25 +58,25 @@ class ForwardDeniedError(DeniedError):
 
 
 class NoForwardError(ClusterError):
-    """Ports can't be forwarded by this way to the API server; its pod proxy may still work."""
+    """Ports can't be forwarded over this connection to the API server; its pod proxy may still work."""
 
 
 def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, deadline: Deadline) -> ApiResponse:
-    """One request to a port of a pod, and its answer, whatever its status.
+    """Send one request to a port of a pod; return its answer of any status.
 
     Args:
-        transport: To the API server.
-        path: Of the pod at the API server.
+        transport: Transport to the API server.
+        path: Path of the pod at the API server.
         port: TCP port in the pod.
-        request: What is sent there; its `call` is about the pod's subresource `portforward`.
-        deadline: For all of it.
+        request: The request to send; its `call` names the pod's subresource `portforward`.
+        deadline: Deadline of the request and its answer.
 
     Raises:
         ForwardDeniedError: When the current user may not forward ports.
         DeniedError: When the current user's credentials are refused.
         AbsentError: When there is no such pod.
         UnreachableClusterError: When the API server isn't reached, or the answer doesn't come in time.
-        NoForwardError: When something on the way to the API server takes no WebSockets.
+        NoForwardError: When a proxy on the way to the API server doesn't pass WebSockets.
         ClusterError: When nothing listens at that port.
     """
     started = time.monotonic()
@@ -98,7 +98,7 @@ def forward(transport: ApiTransport, path: str, port: int, request: ApiRequest, 
 
 
 def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline) -> WebSocket:
-    """A WebSocket at the API server; credentials that it refuses are renewed once."""
+    """Open a WebSocket at the API server; credentials that it refuses are renewed once."""
     renewed = False
     while True:
         connection, identity, generation = transport.credentials()
@@ -116,22 +116,24 @@ def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline)
             raise build_unreachable_error(SSLError(error), call, deadline.limit_s) from error
         except WebSocketConnectionClosedException as error:
             raise build_broken_error(error, call) from error
-        except WebSocketException as error:  # a redirect, or an answer that is no WebSocket's
+        except WebSocketException as error:  # a redirect, or an answer without a WebSocket
             raise NoForwardError(f"{call.where}: {call.server} forwards no ports: {error}") from error
         except (HTTPException, OSError) as error:
             raise build_unreachable_error(HTTPError(str(error)), call, deadline.limit_s) from error
 
 
 def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
-    """The API server's own word is about this pod; of something that takes no WebSockets, about every pod.
+    """Build the error for a refused WebSocket.
 
-    Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy took away, a kubelet says so.
+    A refusal of the API server concerns this pod; one of a proxy that doesn't pass WebSockets concerns every pod.
+
+    Source: Kubernetes, pkg/kubelet/server: without the header Upgrade, which a proxy removed, a kubelet says so.
     """
     code, body = error.status_code, error.resp_body or b""
-    if code == 403:  # who may get and not create is told `pods "NAME" is forbidden: `, and no more
-        told = build_api_error(code, body, call)
-        told = told if isinstance(told, DeniedError) else build_api_error(code, b"", call)
-        return ForwardDeniedError(told.message, hint=told.hint)
+    if code == 403:  # the answer to a user who may get and not create is only `pods "NAME" is forbidden: `
+        denied = build_api_error(code, body, call)
+        denied = denied if isinstance(denied, DeniedError) else build_api_error(code, b"", call)
+        return ForwardDeniedError(denied.message, hint=denied.hint)
     status = parse_status(body)
     said = str((status or {}).get("message") or body.decode(errors="replace"))
     if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
@@ -160,7 +162,7 @@ def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str]
 
 
 def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
-    """A connection to the API server, through the proxy that its requests go through."""
+    """Connect to the API server, through the same proxy as its other requests."""
     server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
     if proxy.scheme not in {"", "http"}:
         raise NoForwardError(f"ports can't be forwarded through a proxy by {proxy.scheme}")
@@ -197,7 +199,7 @@ def _exchange(stream: _Stream, request: ApiRequest, started: float) -> ApiRespon
 
 
 class _Stream(io.RawIOBase):
-    """The bytes that the port sends, and the runtime's reason when it can't be reached."""
+    """The bytes that the port sends, and the container runtime's reason when the port can't be reached."""
 
     def __init__(self, websocket: WebSocket, deadline: Deadline) -> None:
         self.refusal = ""
@@ -229,7 +231,7 @@ class _Stream(io.RawIOBase):
 
     def _take(self, channel: int, data: bytes) -> None:
         if channel in self._greeted and not self._greeted[channel]:
-            self._greeted[channel] = True  # the port's number
+            self._greeted[channel] = True  # the first frame holds the port's number
         elif channel == _DATA:
             self._data = data
         elif channel == _ERRORS:
@@ -243,7 +245,7 @@ class _Stream(io.RawIOBase):
 
 
 class _Socket:
-    """As much of a socket as an HTTP connection uses."""
+    """The part of a socket's interface that an HTTP connection uses."""
 
     def __init__(self, stream: _Stream) -> None:
         self._stream = stream
@@ -255,7 +257,7 @@ class _Socket:
         return io.BufferedReader(self._stream)
 
     def close(self) -> None:
-        """The WebSocket is closed by whoever opened it."""
+        """Do nothing, since the function that opened the WebSocket closes it."""
 
 
 class _Client(HTTPConnection):
@@ -266,7 +268,7 @@ class _Client(HTTPConnection):
         self._stream = stream
 
     def connect(self) -> None:
-        """Nothing is dialled: the port is connected already."""
+        """Use the forwarded port, which is connected already."""
         self.sock = cast(Any, _Socket(self._stream))
 
 

@@ -1,4 +1,4 @@
-"""Addresses inside a cluster, as the API server's proxy reaches them from outside it."""
+"""Addresses inside a cluster, reached from outside through the API server's proxy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyRoute:
-    """How to get to an address.
+    """A route through the API server's proxy to an address inside the cluster.
 
     Attributes:
-        namespace: Of the Service that listens.
+        namespace: Namespace of the Service that listens.
         target: The Service and its port, `services/NAME:80`.
-        path: On it.
-        host: What its Host header must say.
+        path: Path at the Service.
+        host: Value of the request's Host header.
     """
 
     namespace: str
@@ -31,12 +31,12 @@ class ProxyRoute:
 
 
 def find_route(cluster: Cluster, url: str) -> ProxyRoute:
-    """The way to `http://NAME.NAMESPACE.svc...`.
+    """Find the route to `http://NAME.NAMESPACE.svc...`.
 
-    A Knative Service's own address is an alias (ExternalName) of the gateway's, which tells functions apart by host.
+    The address of a Knative Service is an alias (ExternalName) of the gateway's, which distinguishes functions by host.
 
     Raises:
-        ClusterError: When the address isn't one in the cluster, or leads nowhere.
+        ClusterError: When the address isn't inside the cluster, or its Service doesn't exist.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -53,7 +53,7 @@ def find_route(cluster: Cluster, url: str) -> ProxyRoute:
 
 
 def _split(host: str) -> tuple[str, str]:
-    """Name and namespace of a Service's host."""
+    """Return name and namespace from the host name of a Service."""
     labels = host.split(".")
     if len(labels) < 3 or labels[2] != "svc":
         raise ClusterError(f"{host} is not an address inside the cluster", hint="eaves doctor")

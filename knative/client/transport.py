@@ -1,7 +1,7 @@
-"""Requests to one API server: time limits, a bounded number of retries, renewed credentials, our own errors.
+"""Requests to one API server, with time limits, a bounded number of retries, renewed credentials and errors of Eaves.
 
-The official client's own calls retry without bound or not at all, wait for ever and can't send every body as it is; so
-requests are made here, on the connections that it has set up.
+The official client's own calls retry without bound or not at all, have no time limit and can't send every body
+unchanged. So requests are made here, on the connections that the client has set up.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiConnection:
-    """An API server as one user reaches it.
+    """A connection to an API server as one user.
 
     Attributes:
-        pool: With its certificates, and the user's.
+        pool: Connection pool with the server's trust and the user's certificates.
         server: URL of the API server, without a slash at its end.
-        authorize: The headers that say who asks; may renew a token that runs out.
-        tls: Makes the same trust and client certificate for connections beside the pool's.
-        server_name: Name that the server's certificate is checked for; empty: the URL's host.
-        proxy: URL of the proxy that the server is reached through; empty: none.
-        proxy_headers: What the proxy is sent.
+        authorize: Function that returns the user's authentication headers; it may renew a token that is about to
+            expire.
+        tls: Function that builds a TLS context with the pool's trust and client certificate, for other connections.
+        server_name: Name that the server's certificate is checked for; empty means the URL's host.
+        proxy: URL of the proxy that the server is reached through; empty means none.
+        proxy_headers: Headers for the proxy.
     """
 
     pool: urllib3.PoolManager
@@ -69,16 +70,16 @@ class ApiConnection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """What is sent.
+    """A request to an API server.
 
     Attributes:
-        call: For messages.
-        method: HTTP's.
-        path: At the server.
-        query: Of the URL; a text goes as it is.
-        headers: Beside those that say who asks.
-        body: Content.
-        repeatable: Whether it may be sent again when its answer was lost.
+        call: The request as messages name it.
+        method: HTTP method.
+        path: Path at the server.
+        query: Query of the URL; a string is sent unchanged.
+        headers: Headers besides the user's authentication headers.
+        body: Body of the request; None sends none.
+        repeatable: Whether the request may be sent again when its answer was lost.
     """
 
     call: ApiCall
@@ -90,14 +91,14 @@ class ApiRequest:
     repeatable: bool = True
 
     def url(self, server: str) -> str:
-        """Where it goes."""
+        """Build the request's URL at a server."""
         query = self.query if isinstance(self.query, str) else urlencode(self.query)
         return server + quote(self.path, safe="/:@!$&'()*+,;=~%") + (f"?{query}" if query else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResponse:
-    """A response, read to its end; names of headers in lower case."""
+    """A response with its whole body; names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -106,7 +107,7 @@ class ApiResponse:
 
 
 class Deadline:
-    """So many seconds from now."""
+    """A deadline that is a number of seconds from now."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -114,18 +115,18 @@ class Deadline:
 
     @property
     def left_s(self) -> float:
-        """Seconds left; negative when it is over."""
+        """Seconds left until the deadline; negative after it."""
         return self._end - time.monotonic()
 
 
 class ApiTransport:
-    """Sends requests to one API server; safe to use from many threads.
+    """Sender of requests to one API server; it is safe to use from many threads.
 
     Args:
-        call: What all requests have in common, for messages.
-        connect: Makes a connection; called again when the server no longer takes its credentials.
-        timeout_s: For a request with all its retries.
-        chance: Random numbers in [0, 1), for pauses.
+        call: The part of messages that all requests share.
+        connect: Function that makes a connection; it is called again when the server refuses the credentials.
+        timeout_s: Maximum seconds for a request with all its retries.
+        chance: Function that returns random numbers in [0, 1), for pauses.
     """
 
     def __init__(
@@ -143,18 +144,18 @@ class ApiTransport:
         self._lock = threading.Lock()
 
     def json(self, request: ApiRequest) -> dict[str, Any]:
-        """What `ask` brings, when the API server does what it was asked.
+        """Send a request and return the object in its answer.
 
         Raises:
-            ClusterError: When it doesn't, or answers with something else than an object.
+            ClusterError: When the API server refuses the request, or its answer isn't an object.
         """
         return parse_object(request.call, self.send(request))
 
     def send(self, request: ApiRequest, *, timeout_s: float | None = None) -> ApiResponse:
-        """An answer, whatever its status; asked for again when the server is overloaded or the connection breaks.
+        """Send a request; return its answer of any status. Repeat it when the server is overloaded or the link breaks.
 
         Raises:
-            UnreachableClusterError: When there is none, within this time or the transport's own.
+            UnreachableClusterError: When there is no answer within `timeout_s`, or the transport's own limit.
         """
         deadline, failures = Deadline(timeout_s or self._timeout_s), 0
         while True:
@@ -175,16 +176,16 @@ class ApiTransport:
             time.sleep(pause_s)
 
     def send_once(self, request: ApiRequest, deadline: Deadline) -> ApiResponse:
-        """One attempt at an answer, whatever its status; a refused token is renewed once.
+        """Send a request once and return its answer of any status; a refused token is renewed once.
 
         Raises:
-            UnreachableClusterError: When there is none.
+            UnreachableClusterError: When there is no answer.
         """
         started, renewed = time.monotonic(), False
         while True:
             response, generation = self._send(request, deadline)
             content = _read(request.call, response, deadline)
-            # A backend behind the proxy may answer 401 too; it has no Status.
+            # A backend behind the API server's proxy may answer 401 too; its answer has no Status.
             if response.status != 401 or renewed or parse_status(content) is None:
                 return ApiResponse(
                     status=response.status,
@@ -196,12 +197,12 @@ class ApiTransport:
             renewed = True
 
     def stream(self, request: ApiRequest, limit_s: float) -> Iterator[bytes]:
-        """The chunks of an answer as they come, until it ends or time is over.
+        """Yield the chunks of an answer as they arrive, until it ends or the time limit.
 
         Raises:
             BrokenConnectionError: When the connection breaks.
             UnreachableClusterError: When there is no answer.
-            ClusterError: When the server refuses.
+            ClusterError: When the server refuses the request.
         """
         deadline = Deadline(limit_s)
         response, generation = self._send(request, deadline)
@@ -229,7 +230,7 @@ class ApiTransport:
             response.close()
 
     def _send(self, request: ApiRequest, deadline: Deadline) -> tuple[urllib3.BaseHTTPResponse, int]:
-        """The beginning of an answer, and which credentials were sent."""
+        """Send a request; return its answer before the body is read, and the generation of the credentials."""
         connection, identity, generation = self.credentials()
         left_s = max(deadline.left_s, 0.001)
         try:
@@ -250,28 +251,28 @@ class ApiTransport:
         return response, generation
 
     def credentials(self) -> tuple[ApiConnection, Mapping[str, str], int]:
-        """The connection, the headers that say who asks, and a number that `renew` wants when they are refused."""
+        """Return the connection, the user's authentication headers, and the generation that `renew` takes."""
         with self._lock:
             return self._connection, self._connection.authorize(), self._generation
 
     def renew(self, generation: int) -> None:
-        """Read the credentials of that number again, unless another thread just did."""
+        """Read the credentials of that generation again, unless another thread has just done so."""
         with self._lock:
             if self._generation == generation:
                 self._connection = self._connect()
                 self._generation += 1
 
     def _pause_s(self, failures: int, asked_s: float | None, deadline: Deadline) -> float | None:
-        """How long to wait before the next attempt; None when there is to be none."""
+        """Return the seconds to wait before the next attempt; None when there is to be no further attempt."""
         pause_s = RETRIES.pause_s(failures, jitter=self._chance(), retry_after_s=asked_s)
         return None if RETRIES.exhausted(failures) or pause_s >= deadline.left_s else pause_s
 
 
 def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
-    """The object in an answer.
+    """Parse the object in an answer.
 
     Raises:
-        ClusterError: When it is a refusal, or something else than an object.
+        ClusterError: When the answer is a refusal, or isn't an object.
     """
     if not 200 <= answer.status < 300:
         raise build_api_error(answer.status, answer.body, call, wait_s=retry_after_s(answer))
@@ -285,7 +286,7 @@ def parse_object(call: ApiCall, answer: ApiResponse) -> dict[str, Any]:
 
 
 def retry_after_s(answer: ApiResponse) -> float | None:
-    """How long the server wants to be left alone: its header's word, or its Status's."""
+    """Return the seconds after which the server wants a retry, from the answer's header or its Status."""
     if (header := parse_retry_after(answer.headers.get("retry-after"), time.time())) is not None:
         return header
     details = (parse_status(answer.body) or {}).get("details") if answer.status >= 400 else None

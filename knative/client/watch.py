@@ -1,7 +1,7 @@
-"""Following what changes on an API server and what containers write, over connections that break. No I/O of its own.
+"""Following of objects on an API server and of logs of containers, over connections that break. No I/O of its own.
 
-The official client's watch ends without a word when its connection is cut, and doesn't list again when its
-resourceVersion is too old.
+The official client's watch ends silently when its connection is cut, and doesn't list again when its resourceVersion is
+too old.
 
 Source: "Efficient detection of changes" in Kubernetes' API concepts; client-go, tools/cache/reflector.go.
 """
@@ -24,13 +24,13 @@ _PAUSES = Backoff(retry=None, first_s=0.1, cap_s=5.0)
 
 
 class KnownObjects:
-    """The objects that were told of, by namespace and name."""
+    """The objects that were reported so far, by namespace and name."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], dict[str, Any]] = {}
 
     def listed(self, items: Iterable[dict[str, Any]]) -> Iterator[Change]:
-        """What a list says that wasn't known."""
+        """Yield the differences between a list and the objects reported so far."""
         present = {_key(item): item for item in items}
         for key in [key for key in self._objects if key not in present]:
             yield "DELETED", self._objects.pop(key)
@@ -38,7 +38,7 @@ class KnownObjects:
             yield from self.update("MODIFIED", item)
 
     def update(self, kind: str, item: dict[str, Any]) -> Iterator[Change]:
-        """What an event says that wasn't known."""
+        """Yield the differences between an event and the objects reported so far."""
         key = _key(item)
         known = self._objects.get(key)
         if kind == "DELETED":
@@ -48,7 +48,7 @@ class KnownObjects:
         self._objects[key] = item
         if known is None:
             yield "ADDED", item
-        elif known["metadata"].get("uid") != item["metadata"].get("uid"):  # deleted and made anew meanwhile
+        elif known["metadata"].get("uid") != item["metadata"].get("uid"):  # deleted and made again in between
             yield "DELETED", known
             yield "ADDED", item
         elif known["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
@@ -64,15 +64,16 @@ def watch_objects(
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
 ) -> Iterator[Change]:
-    """What is there, then what changes, until time is over.
+    """Yield existing objects as ADDED, then every change, until the time limit.
 
     Args:
-        listing: All objects, and the resourceVersion of that list.
-        streaming: Events since a resourceVersion, for so many seconds at most; its first element is the event's type.
-        timeout_s: How long.
-        sleep: Waits.
-        clock: Monotonic seconds.
-        chance: Random numbers in [0, 1), for pauses.
+        listing: Function that returns all objects, and the resourceVersion of that list.
+        streaming: Function that yields (type, object) of events since a resourceVersion, for at most a number of
+            seconds.
+        timeout_s: Seconds to watch.
+        sleep: Function that waits for a number of seconds.
+        clock: Function that returns monotonic seconds.
+        chance: Function that returns random numbers in [0, 1), for pauses.
 
     Raises:
         ClusterError: When the first list fails, when a right is missing, or when there is no connection at the end.
@@ -99,7 +100,7 @@ def watch_objects(
             raise
         except ClusterError as error:
             fault = error
-        # A server that ends or refuses every stream at once isn't asked in a tight loop.
+        # The loop pauses when a server ends or refuses every stream at once.
         failures = 0 if heard else failures + 1
         if failures:
             pause_s = _PAUSES.pause_s(failures, jitter=chance())
@@ -109,11 +110,11 @@ def watch_objects(
 
 
 def parse_events(chunks: Iterable[bytes], call: ApiCall) -> Iterator[Change]:
-    """The events of a watch.
+    """Parse the events of a watch.
 
     Raises:
         ExpiredError: When the API server no longer knows the resourceVersion.
-        ClusterError: When it ends the watch for another reason, or breaks off within an event.
+        ClusterError: When it ends the watch for another reason, or the stream ends within an event.
     """
     for line in split_lines(chunks):
         try:
@@ -135,27 +136,28 @@ def follow_log(
     clock: Callable[[], float] = time.monotonic,
     chance: Callable[[], float] = random.random,
 ) -> Iterator[str]:
-    """The lines of a log with timestamps, without them, until it ends or time is over; goes on where it broke off.
+    """Yield the lines of a log without their timestamps, until it ends or the time limit; a broken stream is resumed.
 
     Args:
-        streaming: The log from where a query says (empty: as the caller likes), for so many seconds at most.
-        timeout_s: How long.
-        sleep: Waits.
-        clock: Monotonic seconds.
-        chance: Random numbers in [0, 1), for pauses.
+        streaming: Function that yields the log from the time in a query (the caller's choice when the query is empty),
+            for at most a number of seconds.
+        timeout_s: Seconds to follow the log.
+        sleep: Function that waits for a number of seconds.
+        clock: Function that returns monotonic seconds.
+        chance: Function that returns random numbers in [0, 1), for pauses.
 
     Raises:
-        ClusterError: When it can't be followed from the start, when a right is missing, or when there is no connection
-            at the end.
+        ClusterError: When the log can't be followed from the start, when a right is missing, or when there is no
+            connection at the end.
     """
     deadline, last, failures = clock() + timeout_s, "", 0
     while True:
-        told, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
+        since, query = last, {"sinceTime": re.sub(r"\.\d+", "", last)} if last else {}
         try:
             for line in split_lines(streaming(query, deadline - clock())):
                 stamp, _, text = line.decode("utf-8", "replace").partition(" ")
                 failures = 0
-                if stamp > told:  # sinceTime knows whole seconds only
+                if stamp > since:  # sinceTime has whole seconds only
                     last = stamp
                     yield text
         except (DeniedError, InvalidError):
@@ -163,7 +165,7 @@ def follow_log(
         except AbsentError:
             if not last:
                 raise
-            return  # the pod has gone, and its log with it
+            return  # the pod is gone, and its log with it
         except ClusterError:
             failures += 1
             pause_s = _PAUSES.pause_s(failures, jitter=chance())
@@ -175,7 +177,7 @@ def follow_log(
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines without their ends; the last one may lack its end."""
+    """Split chunks into lines without their ends; the last line may lack its end."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

@@ -1,15 +1,15 @@
-"""An app at a site, updated: recorded as the newest deploy, applied, rolled out, reconciled, removed.
+"""Deploys to one site: recorded as the newest deploy, applied, rolled out, reconciled and removed.
 
-site_update          a deploy to one site, from its number to its rollout
-app_apply            objects applied in order; those no longer wanted removed
-diff                 what a deploy would change
-deploy_sequence      who deployed what last: each deploy takes the next number
-reconcile_decision   what `reconcile` does at a site; pure
-reconciliation       does it
-rollout_advance      every rollout of a namespace one step on
-handover             an agent on nodes ends before another one takes its spool
-pins                 the container images that serve or that a rollback returns to stay on nodes
-removal              an app's objects out of a cluster
-function_image       a function's container image at a registry, by digest
-objects/             which objects of a cluster are the app's own
+site_update          deploys to one site, from the deploy's number to its rollout
+app_apply            applies objects in order and removes those that are no longer rendered
+diff                 shows what a deploy would change
+deploy_sequence      records who deployed last; each deploy takes the next number
+reconcile_decision   decides what `reconcile` does at a site; pure
+reconciliation       carries out that decision
+rollout_advance      advances every rollout of a namespace by one step
+handover             ends an agent on nodes before another agent takes over its spool
+pins                 keeps container images on nodes that serve or that a rollback returns to
+removal              removes an app's objects from a cluster
+function_image       resolves a function's container image at a registry, by digest
+objects/             finds out which objects of a cluster belong to the app
 """

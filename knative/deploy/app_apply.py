@@ -1,4 +1,4 @@
-"""Objects into a cluster: applied in order, those no longer wanted removed, conflicts shown and never forced.
+"""Apply an app's objects in order, remove those that are no longer rendered, and report conflicts without forcing them.
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/.
 """
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 _IMMUTABLE = ("Immutable fields changed", "updates to statefulset spec", "field is immutable")
-"""Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation."""
+"""Texts of a refusal to change an immutable field.
+
+Source: knative.dev/pkg/apis/field_error.go; Kubernetes, pkg/apis/apps/validation and apimachinery's validation.
+"""
 
 
 def apply_app(
@@ -51,27 +54,27 @@ def apply_app(
 ) -> list[ApplyResult]:
     """Apply every object of an app, then remove those of its own that are no longer rendered.
 
-    Killed at any point, the next call goes on: each object is applied as a whole, what is there already stays, and the
-    inventory lists each object before it is made. Only what the inventory lists is removed, by its UID. The inventory
-    is written before the first object is applied and before any is removed, also when nothing of it is new, since the
-    API server then says whether somebody else has changed it since.
+    When a deploy is killed at any point, the next call continues it: each object is applied as a whole, existing
+    objects stay, and the inventory lists each object before it is made. Only objects that the inventory lists are
+    removed, by UID. The inventory is written before the first object is applied and before any is removed, even when it
+    is unchanged, because the API server then reports whether another user has changed it since.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifests: What `render_app` returned.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifests: Objects that `render_app` returned.
         owner: The app.
-        inventory: Its inventory, where it was read or written already; None: it is read.
-        needed: Whether an object of the inventory stays though it isn't rendered.
+        inventory: The app's inventory if it was read or written already; None reads it.
+        needed: Function that says whether an object of the inventory stays although it isn't rendered.
         adopt: Take over objects that others made, and fields that other managers own.
-        dry_run: Let the server and its webhooks judge, and change nothing.
-        show: Told each outcome.
+        dry_run: Let the API server and its webhooks validate the objects, and change nothing.
+        show: Function that gets the result for each object.
 
     Raises:
-        ConflictError: When others made an object of that name, before anything is applied; or when other managers own
-            fields, and nothing after it is applied. Neither when `adopt` is said. Also when somebody else deploys or
-            removes the app meanwhile; then nothing is removed.
-        InvalidError: When the cluster refuses an object; the hint mends it.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: Without `adopt`, when others made an object of the same name (then nothing is applied), or when
+            another manager owns a field (then no later object is applied). Also when another user deploys or removes
+            the app at the same time; then nothing is removed.
+        InvalidError: When the cluster refuses an object; the hint names the fix.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     holdings = find_holdings(cluster, manifests, owner, inventory=inventory, needed=needed)
     if not adopt:
@@ -98,7 +101,7 @@ def apply_app(
 def _keep_brokers(
     cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[ApplyResult]
 ) -> None:
-    """Let the Broker stay for Triggers that are new, and for all of them where somebody is about to delete it."""
+    """Clear the removal mark of the Broker for new Triggers, and for all Triggers when a user is about to delete it."""
     new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
     for manifest in manifests:
         if kind_of(manifest) is BROKER and (new or is_doomed(answers[key_of(manifest, cluster)])):
@@ -106,7 +109,7 @@ def _keep_brokers(
 
 
 def _prune(cluster: Cluster, left: Sequence[InventoryItem], app: str, *, dry_run: bool) -> Iterator[ApplyResult]:
-    """Delete what is no longer wanted; what is gone already is told by nobody."""
+    """Delete objects that are no longer wanted; objects that are gone already give no result."""
     for item in left:
         outcome = delete_item(cluster, item, app, dry_run=dry_run)
         if outcome:
@@ -123,7 +126,7 @@ def _apply_all(
     adopt: bool,
     dry_run: bool,
 ) -> Iterator[ApplyResult]:
-    """Apply each object; what the server answers about it is put into `answers`."""
+    """Apply each object; the API server's answer for it is put into `answers`."""
     absent: set[str] = set()  # namespaces that a dry run doesn't make
     for manifest in manifests:
         kind, name, key = kind_of(manifest), str(manifest["metadata"]["name"]), key_of(manifest, cluster)
@@ -131,7 +134,7 @@ def _apply_all(
         if manifest["metadata"].get("namespace") in absent:
             outcome = UNJUDGED
         elif before is not None and kind is NAMESPACE and is_satisfied(manifest, before):
-            outcome = UNCHANGED  # nothing is asked, for which a right might lack
+            outcome = UNCHANGED  # no request is made, since the user may lack the right to apply namespaces
         else:
             if kind is DAEMON_SET and not dry_run:
                 yield from end_predecessors(cluster, manifest, holdings.left, owner.app)
@@ -144,7 +147,7 @@ def _apply_all(
 def _apply(
     cluster: Cluster, manifest: Object, before: Object | None, *, adopt: bool, dry_run: bool
 ) -> tuple[str, Object]:
-    """Apply one object; its outcome, and the object as it is now."""
+    """Apply one object; return its outcome, and the object as the API server answered it."""
     kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
     outcome = CREATED if before is None else CHANGED
     try:
@@ -166,7 +169,7 @@ def _apply(
 
 
 def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> InvalidError:
-    """The same refusal with what mends it, where that is known."""
+    """Return the same refusal with its fix, where the fix is known."""
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message)
     if found is not None:

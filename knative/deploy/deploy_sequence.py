@@ -1,7 +1,7 @@
-"""Who deployed what last: each deploy takes the next number of a sequence in the cluster before it applies anything.
+"""The sequence of an app's deploys: each takes the next number in the cluster before it applies an object.
 
-Whoever took the newest number is who the cluster listens to. A deploy that finds a newer number than its own stops, so
-of two at once the later one wins and the earlier one is told.
+The deploy with the newest number decides what the cluster runs. A deploy that finds a newer number than its own stops,
+so of two deploys at the same time the later one wins and the earlier one ends with an error.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ATTEMPTS = 5
-"""Of taking the next number while others write other parts of the inventory."""
+"""Number of attempts to take the next number while others write other parts of the inventory."""
 Manifests = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentMark:
-    """Which deployment of a site is meant.
+    """Identity of one deployment of an app.
 
-    The time tells deployments apart that have the same number, as the sequence begins again once an app was removed.
+    The time distinguishes deployments with the same number, since the sequence starts again after an app was removed.
 
     Attributes:
         sequence: Number of the deployment.
@@ -42,12 +42,12 @@ class DeploymentMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployIntent:
-    """A deployment that is to be recorded.
+    """A deployment before it is recorded.
 
     Attributes:
-        by: Who deploys, `USER@HOST`.
+        by: User who deploys, `USER@HOST`.
         site: Name of the site, for commands that messages propose.
-        image: Container image.
+        image: Container image of the function.
         declared: Container image as eaves.yaml names it; empty when it names none.
         rendered: Digest of the objects, by `digest_manifests`.
     """
@@ -67,8 +67,9 @@ class DeploymentHold:
         app: Name of the app.
         site: Name of the site, for commands that messages propose.
         deployment: The deployment.
-        replaced: The one that was the newest before it; None when there was none, or the command made none.
-        inventory: The inventory as it was when this deployment was recorded or found; None: it is to be read.
+        replaced: The previous newest deployment; None when there was none, or when the command recorded no deployment.
+        inventory: The inventory at the time when this deployment was recorded or found; None means that it must be
+            read.
     """
 
     app: str
@@ -79,25 +80,25 @@ class DeploymentHold:
 
     @property
     def note(self) -> str:
-        """What whoever deploys should know: whose deployment is replaced; empty when it was their own, or the same."""
+        """A note on whose deployment is replaced; empty when it was the same user's or of the same container image."""
         last = self.replaced
         if last is None or last.by == self.deployment.by or last.image == self.deployment.image:
             return ""
         return f"{describe_deployment(last)}; this deploy replaces it"
 
     def require_newest(self, cluster: Cluster, *, before: str) -> Inventory:
-        """Stop when somebody deployed or removed the app since.
+        """Raise an error when another user deployed or removed the app since this deployment was recorded.
 
         Args:
             cluster: Connection to the site's cluster.
-            before: What would be done next, `its rollout began`.
+            before: The next action, for the error's message, such as `its rollout began`.
 
         Returns:
-            The inventory, which says that this deployment is the newest.
+            The inventory, which lists this deployment as the newest.
 
         Raises:
-            ConflictError: When this deployment is no longer the newest; it says who deployed what, and when.
-            ClusterError: When the cluster can't be asked.
+            ConflictError: When this deployment is no longer the newest; the message names who deployed what, and when.
+            ClusterError: When a request to the cluster is refused or fails.
         """
         inventory = read_inventory(cluster, self.app)
         last = inventory.deployment
@@ -116,23 +117,24 @@ class DeploymentHold:
         return inventory
 
     def require_unchanged(self, cluster: Cluster) -> None:
-        """Stop a promotion when what it would promote is no longer what it was asked for.
+        """Raise an error when the deployment to be promoted is no longer the newest.
 
         Raises:
-            ConflictError: When somebody deployed or removed the app since; it says who deployed what, and when.
-            ClusterError: When the cluster can't be asked.
+            ConflictError: When another user deployed or removed the app since; the message names who deployed what, and
+                when.
+            ClusterError: When a request to the cluster is refused or fails.
         """
         last = read_inventory(cluster, self.app).deployment
         if last is None or mark_of(last) != mark_of(self.deployment):
-            told = "somebody removed it" if last is None else describe_deployment(last)
+            reason = "somebody removed it" if last is None else describe_deployment(last)
             raise ConflictError(
-                f"{cluster.name}: {told}, while the promotion of {self.app} waited; nothing was promoted",
+                f"{cluster.name}: {reason}, while the promotion of {self.app} waited; nothing was promoted",
                 hint=f"eaves promote {self.app} --site {self.site}   # for what is the newest now",
             )
 
 
 def read_hold(cluster: Cluster, app: str, *, site: str) -> DeploymentHold | None:
-    """The newest deployment of an app, for a command that changes shares of requests only.
+    """Read the newest deployment of an app, for a command that changes only traffic.
 
     Args:
         cluster: Connection to the site's cluster.
@@ -140,10 +142,11 @@ def read_hold(cluster: Cluster, app: str, *, site: str) -> DeploymentHold | None
         site: Name of the site.
 
     Returns:
-        None when there is none, or when this user may not read ConfigMaps: shares can be changed without that right.
+        The deployment; None when there is none, or when this user may not read ConfigMaps, since traffic can be changed
+        without that right.
 
     Raises:
-        ClusterError: When the cluster can't be asked.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     try:
         last = read_inventory(cluster, app).deployment
@@ -153,28 +156,28 @@ def read_hold(cluster: Cluster, app: str, *, site: str) -> DeploymentHold | None
 
 
 def take_over(image: str, site: str) -> str:
-    """The command that makes a container image the newest deployment of a site."""
+    """Return the command that makes a container image the newest deployment of a site."""
     return f"eaves deploy {image} --site {site}"
 
 
 def mark_of(deployment: DeploymentRecord) -> DeploymentMark:
-    """What tells a deployment from every other of its app."""
+    """Return the identity of a deployment, which no other deployment of its app has."""
     return DeploymentMark(sequence=deployment.sequence, at=deployment.at)
 
 
 def digest_manifests(manifests: Manifests) -> str:
-    """sha256 of rendered objects, hexadecimal; equal for everybody who would apply the same."""
+    """Return the sha256 of rendered objects in hexadecimal; equal objects give the same digest for every user."""
     return hashlib.sha256(json.dumps(list(manifests), sort_keys=True).encode()).hexdigest()
 
 
 def describe_deployment(deployment: DeploymentRecord) -> str:
-    """Who deployed what, and when: a sentence without its full stop."""
+    """Describe who deployed what, and when, as a sentence without its full stop."""
     what = f"deployed {deployment.image}" if deployment.image else "began to remove the function"
     return f"{deployment.by} {what} at {format_time(deployment.at)} by the site's clock"
 
 
 def format_time(at: float) -> str:
-    """A Unix time for people, `2026-11-26 03:12:45 UTC`."""
+    """Format a Unix time in seconds for people, such as `2026-11-26 03:12:45 UTC`."""
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
@@ -182,19 +185,19 @@ def format_time(at: float) -> str:
 
 
 def take_number(cluster: Cluster, app: str, intent: DeployIntent, *, seen: Inventory | None = None) -> DeploymentHold:
-    """Record a deployment as the newest one, before anything of it is applied.
+    """Record a deployment as the newest one, before any of its objects is applied.
 
-    Killed after this, the deployment is what the cluster wants, and `eaves reconcile` applies it.
+    When the deploy is killed after this, `eaves reconcile` applies the recorded deployment.
 
     Args:
         cluster: Connection to the site's cluster.
         app: Name of the app.
-        intent: What is to be deployed.
-        seen: The inventory by which this was decided; None: whatever is there is replaced.
+        intent: The deployment to record.
+        seen: The inventory that the decision to deploy was based on; None replaces whatever deployment is recorded.
 
     Raises:
-        ConflictError: When somebody else deployed in this moment, or since `seen`; nothing is recorded then.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another user deployed at the same time, or since `seen` was read; then nothing is recorded.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app) if seen is None else seen
     before = _mark(inventory)
@@ -202,7 +205,7 @@ def take_number(cluster: Cluster, app: str, intent: DeployIntent, *, seen: Inven
         deployment = _next(inventory.deployment, intent, at=cluster.clock())
         try:
             written = write_inventory(cluster, replace(inventory, deployment=deployment))
-        except ConflictError:  # by another deploy, or by a change of another part of the inventory
+        except ConflictError:  # caused by another deploy, or by a change of another part of the inventory
             inventory = read_inventory(cluster, app)
             if _mark(inventory) != before:
                 break
@@ -213,18 +216,18 @@ def take_number(cluster: Cluster, app: str, intent: DeployIntent, *, seen: Inven
 
 
 def note_removal(cluster: Cluster, app: str, by: str) -> None:
-    """Record that an app is being removed, so that neither a deploy under way nor `reconcile` brings objects back.
+    """Record that an app is being removed, so that neither a deploy in progress nor `reconcile` applies objects again.
 
-    An app without a record gets none.
+    Nothing is recorded for an app without a record of a deployment.
 
     Args:
         cluster: Connection to the site's cluster.
         app: Name of the app.
-        by: Who removes it, `USER@HOST`.
+        by: User who removes the app, `USER@HOST`.
 
     Raises:
-        ConflictError: When somebody else deploys in this moment.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another user deploys at the same time.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, app)
     if inventory.deployment is not None and inventory.deployment.image:
@@ -263,7 +266,7 @@ def _lost(cluster: Cluster, app: str, intent: DeployIntent, inventory: Inventory
 
 
 def image_of(deployment: DeploymentRecord) -> FunctionImage:
-    """The container image of a deployment, as it is deployed again.
+    """Return the container image of a deployment, so that it can be deployed again.
 
     Raises:
         InvalidError: When the record is damaged.
@@ -274,7 +277,7 @@ def image_of(deployment: DeploymentRecord) -> FunctionImage:
 
 
 def is_rendered_alike(deployment: DeploymentRecord, manifests: Manifests) -> bool:
-    """Whether a deployment applied just these objects.
+    """Return whether a deployment applied exactly these objects.
 
     Raises:
         InvalidError: When the record is damaged.

@@ -1,4 +1,4 @@
-"""What `deploy` would change, line by line: the server's own answer to a dry run against what is there."""
+"""Differences that a deploy would make: the API server's answer to a dry run against each present object."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def diff_app(
     *,
     needed: Callable[[InventoryItem], bool] = lambda item: False,
 ) -> Iterator[str]:
-    """A unified diff of every object that would change, come or go; nothing where nothing would.
+    """Yield a unified diff of every object that would be changed, created or deleted.
 
-    Fields that others own are shown as they would be once taken over.
+    Fields that other managers own are shown with the values that they would get if they were taken over.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifests: What the app is rendered to.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifests: The app's rendered objects.
         owner: The app.
-        needed: Whether an object of the inventory stays though it isn't rendered.
+        needed: Function that says whether an object of the inventory stays although it isn't rendered.
 
     Raises:
         InvalidError: When the cluster refuses an object.
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     holdings = find_holdings(cluster, manifests, owner, needed=needed)
     absent: set[str] = set()
@@ -55,7 +55,7 @@ def diff_app(
         if kind is NAMESPACE and before is None:
             absent.add(metadata["name"])
         if metadata.get("namespace") in absent:
-            yield from _changes(None, manifest)  # the server can't say
+            yield from _changes(None, manifest)  # a dry run can't validate an object in a namespace that doesn't exist
         else:
             yield from _changes(before, cluster.apply(manifest, manager=MANAGER, force=True, dry_run=True))
     for item in holdings.left:
@@ -65,7 +65,7 @@ def diff_app(
 
 
 def content(one: Mapping[str, Any]) -> dict[str, Any]:
-    """An object without what the server counts and controllers report: what somebody wants it to be."""
+    """Return the part of an object that users set: without the API server's counters and the status of controllers."""
     metadata = {key: value for key, value in one["metadata"].items() if key not in _OF_THE_SERVER}
     annotations = {key: value for key, value in (metadata.pop("annotations", None) or {}).items() if key != _COUNTED}
     metadata |= {"annotations": annotations} if annotations else {}

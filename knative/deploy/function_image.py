@@ -1,4 +1,4 @@
-"""A function's container image at a registry: its name by digest, and what it says of itself."""
+"""A function's container image at a registry: its name by digest, and the labels that describe its artifact."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from eaves.oci.sign.signature import find_signature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionImage:
-    """What a cluster is told to run.
+    """The container image that a cluster runs for a function.
 
     Attributes:
-        name: `REPOSITORY@sha256:...`.
-        artifact_digest: sha256 of its artifact's manifest, hex; empty when it wasn't asked.
-        task: What its artifact does.
+        name: Name by digest, `REPOSITORY@sha256:...`.
+        artifact_digest: sha256 of the artifact's manifest in hexadecimal; empty when the registry wasn't asked.
+        task: Task of the artifact: classify, embed or tensor.
     """
 
     name: str
@@ -31,10 +31,10 @@ class FunctionImage:
 
 
 def trust_image(text: str) -> FunctionImage:
-    """A name by digest, without asking the registry: where only the site can reach it.
+    """Build the name of a container image by digest without asking the registry, which only the site may reach.
 
     Raises:
-        OciError: When it names no digest.
+        OciError: When the text names no digest.
     """
     reference = parse_reference(text)
     if not reference.digest:
@@ -43,15 +43,15 @@ def trust_image(text: str) -> FunctionImage:
 
 
 def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) -> FunctionImage:
-    """Ask the registry what a name is now.
+    """Ask the registry which digest a name has now.
 
     Args:
         text: A reference, by tag or digest.
-        access: How the registry is reached.
-        key: Who must have signed it; None: nobody need have.
+        access: Connection settings and credentials for the registry.
+        key: Public key that must have signed the container image; None accepts an unsigned one.
 
     Raises:
-        OciError: When it isn't there, is no function's, or isn't signed by the key.
+        OciError: When the container image doesn't exist, holds no function, or isn't signed by the key.
     """
     place = open_location(text, access)
     if place.reference is None:
@@ -60,13 +60,13 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
     pinned = str(place.reference.pinned(descriptor.digest))
-    told = {
+    labelled = {
         (image.labels.get(ARTIFACT_LABEL, ""), image.labels.get(TASK_LABEL, CLASSIFY))
         for image in load_images(place.store, descriptor)
     }
-    if len(told) != 1:
+    if len(labelled) != 1:
         raise OciError(f"{pinned} holds another artifact on each platform", hint="eaves package makes them alike")
-    ((artifact, task),) = told
+    ((artifact, task),) = labelled
     if not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
         raise OciError(
             f"{pinned} is no function's container image: it names no artifact", hint="eaves package makes them"

@@ -1,7 +1,7 @@
-"""An agent on nodes ends before another one takes its spool: never do two agents work on one.
+"""End an agent on nodes before another agent takes over its spool, so that two agents never work on one spool.
 
-It happens where agents get another namespace, and once where an earlier version of Eaves named them. A pod on a node
-that doesn't answer is not waited for without end: the spool's own lock keeps the next agent from it until the first one
+A handover happens when agents move to another namespace, and once when an earlier version of Eaves named them. The wait
+for a pod on a node that doesn't answer is limited: the spool's own lock keeps the next agent out until the first one
 has ended.
 """
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 GONE_S = 60.0
-"""Longest wait for pods to end; an agent ends within 30 s of being told."""
+"""Maximum seconds to wait for pods to end; an agent ends within 30 s after it is asked to."""
 POLL_S = 0.5
-"""Pause between two looks at them."""
+"""Seconds between two requests for the pods."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,20 +34,20 @@ _log = logging.getLogger(__name__)
 def end_predecessors(
     cluster: Cluster, manifest: Mapping[str, Any], leaving: Sequence[InventoryItem], app: str, *, gone_s: float = GONE_S
 ) -> list[ApplyResult]:
-    """Delete the agents that use a spool of an agent that is about to be applied, and wait until their pods are gone.
+    """Delete the agents whose spool an agent that is about to be applied will use, and wait until their pods are gone.
 
-    The new one is checked by the API server first: what it refuses ends no agent.
+    The API server validates the new agent first, so an agent that it refuses ends no other one.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifest: What is about to be applied.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifest: The object that is about to be applied.
         leaving: The app's objects that are no longer wanted.
         app: Name of the app.
-        gone_s: Longest wait for the pods.
+        gone_s: Maximum seconds to wait for the pods to end.
 
     Raises:
-        InvalidError: When the API server refuses the new one.
-        ClusterError: When the cluster refuses or fails.
+        InvalidError: When the API server refuses the new agent.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     spools = _spools(manifest)
     ended = []
@@ -67,7 +67,7 @@ def end_predecessors(
 
 
 def _spools(one: Mapping[str, Any]) -> set[str]:
-    """Folders of nodes in which the agents of a DaemonSet keep their spools."""
+    """Return the folders of nodes in which the agents of a DaemonSet keep their spools."""
     if one["kind"] != DAEMON_SET.kind:
         return set()
     volumes = one["spec"]["template"]["spec"].get("volumes") or ()

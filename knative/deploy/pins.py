@@ -1,8 +1,8 @@
-"""Which container images of an app are pinned: what serves, what may get a share, and what a rollback returns to.
+"""Pins of an app's container images: those that serve, those that may get traffic, and those for a rollback.
 
-`render` shows the pin of the container image that it renders. A deploy applies with it the pins of the other revisions
-that are needed, so that they stay, or come where they are missing; it removes a pin once no such revision has its
-container image.
+`render` shows the pin of the container image that it renders. A deploy also applies the pins of the other revisions
+that are needed, so that these pins stay or are made again. It removes a pin once no needed revision has its container
+image.
 """
 
 from __future__ import annotations
@@ -36,19 +36,20 @@ if TYPE_CHECKING:
 
 Manifest = Mapping[str, Any]
 SERVICE_LABEL = "serving.knative.dev/service"
-"""Source: knative/serving, pkg/apis/serving/register.go."""
+"""Label of a Revision with its Service. Source: knative/serving, pkg/apis/serving/register.go."""
 
 
 def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp) -> tuple[Manifest, ...]:
-    """What `render` returned, with the pins of other revisions that have a share or that a rollback returns to.
+    """Add the pins of other revisions that have traffic or that a rollback returns to, to the rendered objects.
 
     Args:
         cluster: Connection to the cluster of the site.
-        manifests: What `render` returned for the app. With `knative.pin: no` no pin is among them, and none is added.
+        manifests: Objects that `render` returned for the app. With `knative.pin: no` they hold no pin, and none is
+            added.
         app: The app.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     pinned = any(is_pin(one) for one in manifests)
     return add_pins_of(cluster, manifests, app, cluster.get(KSERVICE, app.function.name) if pinned else None)
@@ -57,10 +58,10 @@ def add_pins(cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp) -
 def add_pins_of(
     cluster: Cluster, manifests: Sequence[Manifest], app: ClusterApp, service: Manifest | None
 ) -> tuple[Manifest, ...]:
-    """The same as `add_pins`, for a Knative Service that was read already; None: there is none.
+    """Do the same as `add_pins` for a Knative Service that was read already; None means that there is none.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     pin = next((one for one in manifests if is_pin(one)), None)
     if pin is None or service is None:
@@ -84,32 +85,32 @@ def add_pins_of(
 
 
 def names_of_pins(manifests: Sequence[Manifest]) -> set[str]:
-    """Names of the pins among the objects of an app."""
+    """Return the names of the pins among the objects of an app."""
     return {str(one["metadata"]["name"]) for one in manifests if is_pin(one)}
 
 
 def keep_pins(app: str, manifests: Sequence[Manifest]) -> Callable[[InventoryItem], bool]:
-    """Which objects of an app's inventory a deploy leaves to `prune_pins`: its pins, while it has any.
+    """Build the function that says which objects a deploy leaves to `prune_pins`: the app's pins, while it has any.
 
     Args:
         app: Name of the app.
-        manifests: What the deploy applies.
+        manifests: Objects that the deploy applies.
     """
     pinned = any(is_pin(one) for one in manifests)
     return lambda item: pinned and item.kind == item_kind(DAEMON_SET) and is_pin_name(app, item.name)
 
 
 def listed_pins(inventory: Inventory) -> set[str]:
-    """Names of the pins that an app's inventory lists; no others are ever removed."""
+    """Return the names of the pins that an app's inventory lists; only these are ever removed."""
     items = (item for item in inventory.items if item.kind == item_kind(DAEMON_SET))
     return {item.name for item in items if is_pin_name(inventory.app, item.name)}
 
 
 def find_served(standing: RolloutStatus) -> set[str]:
-    """Revisions that answer requests, or that `rollback` gives all of them. Pure.
+    """Return the revisions that answer requests, or that `rollback` would give all requests. Pure.
 
     Args:
-        standing: What the Knative Service says.
+        standing: Rollout status of the Knative Service.
     """
     state = standing.current
     found = {*standing.shares, standing.preview, standing.other}
@@ -121,10 +122,10 @@ def find_served(standing: RolloutStatus) -> set[str]:
 
 
 def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> list[ApplyResult]:
-    """Remove the pins of an app that no revision needs any more. Whoever may not see or delete them leaves them.
+    """Remove the pins of an app that no revision needs any more, as far as the user may see and delete them.
 
-    A pin that isn't in the app's inventory stays, and so does one that somebody made anew under its name. All stay
-    where the inventory is damaged, and while a deploy is under way, which may want one of them again.
+    A pin that isn't in the app's inventory stays, and so does a pin that another user made again under the same name.
+    All pins stay while the inventory is damaged, and while a deploy is in progress, which may need one of them again.
 
     Args:
         cluster: Connection to the cluster.
@@ -132,7 +133,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
         keep: Names of pins that are known to be needed.
 
     Raises:
-        ClusterError: When the cluster fails.
+        ClusterError: When a request to the cluster fails.
     """
     with suppress(DeniedError, ConflictError, InvalidError):
         pins = cluster.list(DAEMON_SET, selector=f"{APP_LABEL}={app},{PART_LABEL}={PART}")
@@ -140,7 +141,7 @@ def prune_pins(cluster: Cluster, app: str, *, keep: Collection[str] = ()) -> lis
         service = cluster.get(KSERVICE, app) if left else None
         current = (service or {"metadata": {}})["metadata"].get("annotations", {}).get(PIN_ANNOTATION)
         if service is None or not current:
-            return []  # the app is being removed, or an older Eaves deployed it and knows one pin only
+            return []  # the app is being removed, or an older version of Eaves, which knows one pin only, deployed it
         needed = {current, *_needed_pins(cluster, app, parse_rollout_status(service))}
         unneeded = [one for one in left if one["metadata"]["name"] not in needed]
         if not all(_is_complete(one) for one in pins if one["metadata"]["name"] in needed):
@@ -156,7 +157,7 @@ def _needed_pins(cluster: Cluster, app: str, standing: RolloutStatus) -> Iterato
 
 
 def _images(cluster: Cluster, app: str, names: Collection[str]) -> Iterator[tuple[str, Manifest]]:
-    """(container image by digest, revision) of those revisions that are there and that Eaves deployed."""
+    """Yield (container image by digest, revision) for those of the revisions that exist and that Eaves deployed."""
     for one in cluster.list(REVISION, selector=f"{SERVICE_LABEL}={app}") if names else ():
         labels = one["metadata"].get("labels") or {}
         if one["metadata"]["name"] not in names or labels.get(MANAGED_LABEL) != MANAGED_VALUE:
@@ -167,13 +168,13 @@ def _images(cluster: Cluster, app: str, names: Collection[str]) -> Iterator[tupl
 
 
 def _image(one: Manifest) -> str:
-    """The container image of the function in a revision, or in the template of one; empty when it has none."""
+    """Return the function's container image in a revision or in a revision's template; empty when it has none."""
     containers = one["spec"].get("containers") or []
     return next((str(each.get("image")) for each in containers if each.get("name") == CONTAINER), "")
 
 
 def _is_of_all_images(pin: Manifest) -> bool:
-    """Whether an Eaves made it that had one pin for an app, which held the newest container image."""
+    """Return whether a version of Eaves made it that had one pin for each app, with the newest container image."""
     return PIN_LABEL not in (pin["metadata"].get("labels") or {})
 
 
@@ -182,7 +183,7 @@ def _is_complete(pin: Manifest) -> bool:
 
 
 def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]) -> list[ApplyResult]:
-    """Remove those of the pins that the inventory lists; none while a deploy has yet to apply its revision."""
+    """Remove the pins that the inventory lists; remove none while a deploy has yet to apply its revision."""
     inventory = read_inventory(cluster, str(service["metadata"]["name"]))
     if inventory.deployment is not None and inventory.deployment.image != _image(service["spec"]["template"]):
         return []
@@ -200,7 +201,7 @@ def _remove_listed(cluster: Cluster, service: Manifest, pins: Sequence[Manifest]
 
 
 def _unlist(cluster: Cluster, inventory: Inventory, removed: Collection[InventoryItem]) -> None:
-    """Take removed objects off the list, whoever changes the inventory meanwhile: no object gets a UID again."""
+    """Remove objects from the inventory's list, even while others change it; no object gets a UID a second time."""
     for _ in range(ATTEMPTS):
         kept = tuple(item for item in inventory.items if item not in removed)
         if kept == inventory.items:

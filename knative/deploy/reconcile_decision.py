@@ -1,7 +1,7 @@
-"""What `reconcile` does at a site: apply what the cluster wants, bring what it didn't get yet, or leave it alone. Pure.
+"""The decision of `reconcile` for a site: apply the last deployment again, deploy a pending one, or do nothing. Pure.
 
-The cluster's own record decides. What a workspace notes counts only while nobody else deployed since, and never by a
-clock: a newer deploy is never taken back.
+The cluster's own record decides. The memory of a workspace counts only while nobody else has deployed since, and no
+clock is compared, so a newer deploy is never reverted.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from knative.deploy.objects.inventory import DeploymentRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceMemory:
-    """What a workspace remembers of a site.
+    """State that a workspace keeps about a site between two commands.
 
     Attributes:
-        known: The site's newest deployment when this workspace agreed with it last; None: it never did.
-        pending: The container image that a deploy from here hasn't brought to the site yet; None: there is none.
-        pending_declared: What eaves.yaml named at that deploy.
+        known: The site's newest deployment when this workspace last agreed with it; None when it never did.
+        pending: Container image of a deploy from this workspace that hasn't reached the site yet; None when there is
+            none.
+        pending_declared: Container image that eaves.yaml named at that deploy.
     """
 
     known: DeploymentMark | None = None
@@ -31,13 +32,13 @@ class WorkspaceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDeployment:
-    """What a workspace wants at a site.
+    """The deployment that a workspace wants at a site.
 
     Attributes:
         site: Name of the site, for commands that messages propose.
-        image: The container image that was deployed last from here, or that eaves.yaml names; None: neither is there.
-        declared: What eaves.yaml names now; empty: nothing.
-        memory: What it remembers of the site.
+        image: Container image that was deployed last from this workspace, or that eaves.yaml names; None without both.
+        declared: Container image that eaves.yaml names now; empty when it names none.
+        memory: What the workspace remembers about the site.
     """
 
     site: str
@@ -46,7 +47,7 @@ class WantedDeployment:
     memory: WorkspaceMemory = WorkspaceMemory()
 
     def newer_than(self, last: DeploymentRecord | None) -> FunctionImage | None:
-        """The container image that this workspace wants in place of the last deployment's; None: it wants that one."""
+        """Return the container image that this workspace wants instead of the last deployment's; None without one."""
         pending = self.memory.pending
         current = not self.declared or self.memory.pending_declared == self.declared
         wanted = pending if pending is not None and current else None
@@ -56,25 +57,25 @@ class WantedDeployment:
 
 
 class ReconcileAction(StrEnum):
-    """What is done at a site."""
+    """The action of `reconcile` at a site."""
 
     BRING = "bring"
     """Deploy `image` as a new deployment."""
     KEEP = "keep"
-    """Apply the last deployment again, where it is rendered alike here."""
+    """Apply the last deployment again, if this workspace renders the same objects for it."""
     LEAVE = "leave"
-    """Apply nothing."""
+    """Apply no object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileDecision:
-    """What is done at a site, and why.
+    """The action at a site, with its reason.
 
     Attributes:
-        verb: What is done.
-        image: The container image; None when nothing is applied.
-        reason: Why the workspace doesn't get what it wants, for people; empty when it does.
-        agreed: Whether the workspace wants what the cluster wants.
+        verb: The action.
+        image: Container image to deploy; None when no new deployment is made.
+        reason: Reason why the workspace doesn't get what it wants, for people; empty when it does.
+        agreed: Whether the workspace wants the same as the cluster.
     """
 
     verb: ReconcileAction
@@ -84,12 +85,12 @@ class ReconcileDecision:
 
 
 def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDeployment) -> ReconcileDecision:
-    """Decide what to do at a site.
+    """Decide the action of `reconcile` at a site.
 
     Args:
-        last: The newest deployment by the cluster's record; None: there is no record.
-        serving: The container image that the function's Service has; empty: there is no Service.
-        wish: What the workspace wants.
+        last: The newest deployment by the cluster's record; None when there is no record.
+        serving: Container image of the function's Service; empty when there is no Service.
+        wish: The deployment that the workspace wants.
     """
     wanted = wish.newer_than(last)
     if last is None:
@@ -109,12 +110,12 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
 
 
 def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedDeployment) -> ReconcileDecision:
-    """Decide about a last deployment that isn't rendered alike here: eaves.yaml or the version of Eaves differs.
+    """Decide the action when the last deployment renders differently here: another eaves.yaml or version of Eaves.
 
     Args:
         last: The newest deployment by the cluster's record.
-        image: Its container image.
-        wish: What the workspace wants.
+        image: Container image of that deployment.
+        wish: The deployment that the workspace wants.
     """
     if wish.memory.known == mark_of(last):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=image)
@@ -127,16 +128,16 @@ def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedD
 def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: WantedDeployment) -> ReconcileDecision:
     memory = wish.memory
     if wanted is None:
-        told = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
-        return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over('IMAGE', wish.site)})")
+        reason = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
+        return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not serving and memory.known is None):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving and memory.known is None and memory.pending is not None:
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving:
-        told = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
+        reason = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
     else:
-        told = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
+        reason = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
     return ReconcileDecision(
-        verb=ReconcileAction.LEAVE, reason=f"{told} (try: {take_over(wanted.name, wish.site)})", agreed=False
+        verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False
     )

@@ -1,6 +1,6 @@
-"""One site taken one step towards what is wanted: what the cluster's record says, wherever this runs.
+"""One step of a site towards the deployment that the cluster's record wants, from any workspace.
 
-Safe to be called by a clock, from several places at once and beside a deploy.
+It is safe to call on a timer, from several places at once, and while a deploy runs.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ def reconcile_site(
     *,
     agreed: Agreed = lambda last: None,
 ) -> SiteUpdate:
-    """Bring what the cluster wants, put right what has drifted, and advance the rollout by one step.
+    """Apply what the cluster's record wants, correct objects that were changed, and advance the rollout by one step.
 
     Args:
         cluster: Connection to the site's cluster.
         site: The site.
         app: Name of the app.
-        wish: What this workspace wants there.
-        build: What the site is to have, with a container image.
-        agreed: Told the deployment that this workspace and the cluster both want.
+        wish: The deployment that this workspace wants at the site.
+        build: Function that builds the site's deployment for a container image.
+        agreed: Function that gets the deployment that this workspace and the cluster both want.
 
     Raises:
-        ConfigError: When eaves.yaml lacks what a cluster needs.
-        ConflictError: When others own what would be changed.
-        ClusterError: When the cluster refuses or fails.
+        ConfigError: When eaves.yaml lacks a setting that a cluster needs.
+        ConflictError: When another manager owns a field that would change.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     for _ in range(ATTEMPTS):
         inventory = read_inventory(cluster, app)
@@ -101,7 +101,7 @@ def _apply(
     try:
         applied = apply_held(cluster, manifests, wanted, hold)
     except EavesError:
-        with suppress(EavesError):  # what serves is judged on, whatever keeps the rest from being applied
+        with suppress(EavesError):  # the serving revisions are judged even when other objects can't be applied
             rollout.advance_rollout(cluster, name)
         raise
     outcome = rollout.advance_rollout(cluster, name, settings=wanted.rollout)

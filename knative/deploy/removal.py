@@ -1,4 +1,4 @@
-"""An app's objects out of a cluster: those that its inventory lists, and the Broker that nothing uses any more."""
+"""Removal of an app's objects from a cluster: those that its inventory lists, and a Broker that is no longer used."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _OURS = f"{MANAGED_LABEL}={MANAGED_VALUE}"
 
 
 def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> list[ApplyResult]:
-    """Delete every object of an app, and Brokers that we made once no Trigger is left on them.
+    """Delete every object of an app, and the Brokers made by Eaves that no Trigger uses any more.
 
-    Killed at any point, the next call goes on. Volumes with images that the broker hasn't taken yet stay, as Kubernetes
-    leaves a StatefulSet's.
+    When it is killed at any point, the next call continues it. Volumes with images that the broker hasn't accepted yet
+    stay, because Kubernetes keeps the volumes of a deleted StatefulSet.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        adopt: Delete also what `eaves render` rendered and somebody else applied.
+        adopt: Delete also objects that `eaves render` rendered and another tool applied.
 
     Raises:
-        ConflictError: When `deploy` applied none of what is there, or somebody deploys the app meanwhile.
-        NotFoundError: When nothing of it is there.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When `deploy` applied none of the objects, or another user deploys the app at the same time.
+        NotFoundError: When the app has no objects.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app)
     items = find_removable(cluster, owner, inventory, adopt=adopt)
@@ -47,7 +47,7 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
             f"no function {owner.app!r} in {cluster.namespace} of {cluster.name} (there are: {known})",
             hint="eaves status --on knative",
         )
-    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: by them the next call knows it
+    accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: the next call finds the app by it
     others = [item for item in items if item.kind != SERVICE_ACCOUNT.kind]
     removed = [
         *_delete(cluster, others, inventory),
@@ -60,20 +60,20 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
 def find_removable(
     cluster: Cluster, owner: AppOwner, inventory: Inventory | None = None, *, adopt: bool = False
 ) -> list[InventoryItem]:
-    """What `remove_app` deletes, in its order.
+    """Find the objects that `remove_app` deletes, in the order of removal.
 
-    It is what the inventory lists, and what trains the app. Where an earlier version of Eaves deployed the app, which
-    kept no inventory, it is what that applied.
+    They are the objects that the inventory lists, and those that train the app. If an earlier version of Eaves, which
+    kept no inventory, deployed the app, they are the objects that this version applied.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        inventory: Its inventory, where it was read already.
-        adopt: What `eaves render` rendered and somebody else applied, too.
+        inventory: The app's inventory if it was read already; None reads it.
+        adopt: Include objects that `eaves render` rendered and another tool applied.
 
     Raises:
-        ConflictError: When `deploy` applied none of what is there.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When `deploy` applied none of the objects.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     inventory = read_inventory(cluster, owner.app) if inventory is None else inventory
     labelled = find_owned(cluster, owner, thorough=True)
@@ -94,7 +94,7 @@ def find_removable(
 
 
 def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Inventory) -> Iterator[ApplyResult]:
-    """Delete objects one by one, as long as nobody deploys the app, which applies what is gone already again."""
+    """Delete objects one by one; stop when another user deploys the app, which applies deleted objects again."""
     for item in items:
         if read_inventory(cluster, inventory.app).deployment != inventory.deployment:
             raise _overtaken(cluster, inventory.app)
@@ -104,7 +104,7 @@ def _delete(cluster: Cluster, items: Sequence[InventoryItem], inventory: Invento
 
 
 def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[InventoryItem]) -> Iterator[ApplyResult]:
-    """Delete the inventory as it was read; what somebody listed in it meanwhile, without a deploy, goes first."""
+    """Delete the inventory in the version that was read; objects that were added to it since are deleted first."""
     for _ in range(ATTEMPTS):
         if not inventory.version:
             return
@@ -126,7 +126,7 @@ def _overtaken(cluster: Cluster, app: str) -> ConflictError:
 
 
 def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
-    """Whether an object has a name that `eaves render` gives."""
+    """Return whether an object has a name that `eaves render` gives to objects of the app."""
     name = str(one["metadata"]["name"])
     return name == app or name.startswith(f"{app}-")
 

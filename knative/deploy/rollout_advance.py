@@ -1,4 +1,4 @@
-"""The rollouts of a namespace, each advanced by one step, whatever becomes of the others."""
+"""Rollouts of a namespace, each advanced by one step; a failure of one doesn't stop the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REACH_S = 10.0
-"""Seconds in which the API server must answer something small before the next function is tried."""
+"""Seconds in which the API server must answer a small request before the next function is tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ class RolloutStep:
 
     Attributes:
         name: Name of the function.
-        outcome: How the rollout stands after the step; None when the step failed.
-        error: Why the step failed; None when it didn't.
+        outcome: The rollout after the step; None when the step failed.
+        error: Reason why the step failed; None when it succeeded.
     """
 
     name: str
@@ -42,7 +42,7 @@ def advance_all(cluster: Cluster) -> list[RolloutStep]:
     """Advance every rollout of a namespace by one step; the error of one function never stops the others.
 
     Raises:
-        UnreachableClusterError: When the API server answers nothing at all any more.
+        UnreachableClusterError: When the API server doesn't answer any request.
         ClusterError: When the functions can't be listed.
     """
     services = cluster.list(KSERVICE, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}")
@@ -51,7 +51,7 @@ def advance_all(cluster: Cluster) -> list[RolloutStep]:
 
 
 def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
-    """The step of one function; None when the function was removed meanwhile."""
+    """Advance the rollout of one function; return None when the function was removed at the same time."""
     try:
         outcome = rollout.advance_rollout(cluster, name)
         prune_after(cluster, outcome)
@@ -59,7 +59,7 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
     except NotFoundError:
         return None
     except UnreachableClusterError as error:
-        cluster.reach(REACH_S)  # one function's requests fail, or the API server is gone for all of them
+        cluster.reach(REACH_S)  # raises an error when the API server is gone for all functions, not only for this one
         return RolloutStep(name=name, error=error)
     except EavesError as error:
         return RolloutStep(name=name, error=error)
@@ -71,13 +71,13 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
 def prune_after(
     cluster: Cluster, outcome: rollout.RolloutOutcome, inventory: Inventory | None = None
 ) -> list[ApplyResult]:
-    """Remove the pins that a rollout's step has left without a revision that needs them.
+    """Remove the pins that no revision needs any more after a step of a rollout.
 
     Args:
         cluster: Connection to the site's cluster.
-        outcome: The step.
-        inventory: The app's inventory since the last deploy; of a single pin that it lists, which the newest revision
-            needs, nothing is asked. None: it isn't known.
+        outcome: Outcome of the step.
+        inventory: The app's inventory since the last deploy; None when it isn't known. If it lists a single pin, which
+            the newest revision needs, no request is made.
     """
     single = inventory is not None and len(listed_pins(inventory)) <= 1
     return prune_pins(cluster, outcome.name) if outcome.changed and not single else []

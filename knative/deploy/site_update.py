@@ -1,6 +1,6 @@
-"""A deploy to one site: recorded as the newest one, applied, waited for, and rolled out as far as it goes by itself.
+"""A deploy to one site: recorded as the newest one, applied, waited for, and rolled out as far as it can proceed.
 
-Every step can be taken again: whoever is killed on the way, or finds the site silent, calls it again and it goes on.
+Every step can be repeated: after a kill, or when the site didn't answer, the next call continues the deploy.
 """
 
 from __future__ import annotations
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 SOMEBODY = "somebody"
-"""Who deploys, where a caller doesn't say."""
+"""Name of the user who deploys, when the caller gives none."""
 POLL_S = 5.0
-"""Between two looks at a rollout that is watched."""
+"""Seconds between two steps of a rollout that is followed."""
 PATIENCE_S = 900.0
-"""Without a link, before giving up watching one."""
+"""Seconds without a connection after which following a rollout fails."""
 LOOK_S = 1.0
-"""Seconds for which objects are applied before it is looked again whether somebody else deployed."""
+"""Seconds of applying objects after which the inventory is read again, to detect another user's deploy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteDeployment:
-    """What a site is to have, and how far to go.
+    """A deployment that a site is to have, and how far the deploy waits for it.
 
     Attributes:
         app: The app.
         knative: Settings of the objects in the cluster.
-        rollout: How a new revision takes over.
-        by: Who deploys, `USER@HOST`.
+        rollout: Settings of the rollout of a new revision.
+        by: User who deploys, `USER@HOST`.
         declared: Container image as eaves.yaml names it; empty when it names none.
-        adopt: Take over what others made.
-        dry_run: Let the server judge, change nothing.
-        ready_s: Seconds in which it must become ready; 0: don't wait.
-        follow: Stay until the rollout ends.
+        adopt: Take over objects that others made, and fields that other managers own.
+        dry_run: Let the API server validate the objects, and change nothing.
+        ready_s: Seconds in which the deployment must become ready; 0 doesn't wait.
+        follow: Wait until the rollout has ended.
     """
 
     app: ClusterApp
@@ -77,12 +77,12 @@ class SiteDeployment:
 
     @property
     def owner(self) -> AppOwner:
-        """Whose objects they are."""
+        """The app that owns the deployment's objects."""
         function = self.app.function
         return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
     def intent(self, manifests: Manifests) -> DeployIntent:
-        """The same as the cluster keeps it."""
+        """Build the intent to deploy these objects, which the cluster records with a number."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
         return DeployIntent(
@@ -92,12 +92,12 @@ class SiteDeployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteUpdate:
-    """What became of a site.
+    """The result of a deploy or a reconcile at a site.
 
     Attributes:
-        applied: Each object.
-        outcome: Of the rollout; None when nothing was begun.
-        note: What whoever asked for it should know: who deployed what, and why this workspace's wish was not applied.
+        applied: Result for each object.
+        outcome: Outcome of the rollout; None when no rollout was started.
+        note: Note for the user who asked for it: who deployed what, and why the workspace's deployment was not applied.
     """
 
     applied: tuple[ApplyResult, ...]
@@ -106,7 +106,7 @@ class SiteUpdate:
 
     @property
     def changed(self) -> int:
-        """Objects that aren't as they were."""
+        """Number of objects that were changed."""
         return sum(one.outcome != UNCHANGED for one in self.applied)
 
 
@@ -120,22 +120,22 @@ def update_site(
     taken: Callable[[DeploymentRecord], object] = lambda deployment: None,
     poll_s: float = POLL_S,
 ) -> SiteUpdate:
-    """Deploy: record the deployment as the newest one, apply, wait, roll out.
+    """Deploy to a site: record the deployment as the newest one, apply it, wait for it, and roll it out.
 
     Args:
         cluster: Connection to the site's cluster.
         site: The site.
-        wanted: What it is to have.
-        show: Told how it becomes ready.
-        tell: Told each step of the rollout, and whose deployment is replaced.
-        taken: Told the deployment once the cluster has recorded it.
-        poll_s: Seconds between two looks at a rollout that is followed.
+        wanted: The deployment that the site is to have.
+        show: Function that gets the progress while the app becomes ready.
+        tell: Function that gets a line for each step of the rollout, and a line on whose deployment is replaced.
+        taken: Function that gets the deployment once the cluster has recorded it.
+        poll_s: Seconds between two steps of a rollout that is followed.
 
     Raises:
-        ConfigError: When eaves.yaml lacks what a cluster needs.
-        ConflictError: When others own what would be changed, or somebody else deploys at the same time.
-        StartError: When it doesn't become ready, or a followed rollout doesn't end with the new revision.
-        ClusterError: When the cluster refuses or fails.
+        ConfigError: When eaves.yaml lacks a setting that a cluster needs.
+        ConflictError: When another manager owns a field that would change, or another user deploys at the same time.
+        StartError: When the app doesn't become ready, or a followed rollout doesn't end with the new revision.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     name = wanted.app.function.name
     manifests = render_app(wanted.app, wanted.knative, site)
@@ -158,7 +158,7 @@ def update_site(
         service = cluster.get(KSERVICE, name)
         if image_of_service(service) == wanted.app.function.image:
             break
-        # An earlier deploy applied its Service once more before it saw this one.
+        # An earlier deploy applied its Service once more before it read this deploy's record.
         applied = apply_held(cluster, manifests, wanted, hold)
         wait_whole(cluster, name, manifests, timeout_s=wanted.ready_s, show=show)
     outcome = rollout.begin_rollout(cluster, name, wanted.rollout, adopt=wanted.adopt, service=service)
@@ -172,12 +172,13 @@ def apply_held(
 ) -> tuple[ApplyResult, ...]:
     """Apply the objects of the newest deployment; stop as soon as it is no longer the newest.
 
-    That is looked at before anything is applied, before the function's Service is, before objects are removed, and
-    every second. Where the inventory is written, the API server looks.
+    The inventory is read before the first object is applied, before the function's Service is applied, before objects
+    are removed, and every second. When the inventory is written, the API server detects a newer deployment.
 
     Raises:
-        ConflictError: When others own what would be changed, or somebody deployed or removed the app since.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another manager owns a field that would change, or another user deployed or removed the app
+            since.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     name = wanted.app.function.name
     manifests = add_pins_of(cluster, rendered, wanted.app, keep_traffic(cluster, name, adopt=wanted.adopt))
@@ -201,7 +202,7 @@ def apply_held(
         rendered_one = (applied.kind, applied.name) in left
         if rendered_one:
             left.remove((applied.kind, applied.name))
-        # After the last one the inventory is written, which tells as well.
+        # After the last object the inventory is written, which also detects a newer deployment.
         due = bool(left) and left[0] == (KSERVICE.kind, name) if rendered_one else not left
         if due or time.monotonic() - looked > LOOK_S:
             stopped = True
@@ -215,7 +216,7 @@ def apply_held(
             cluster, manifests, wanted.owner, inventory=inventory, needed=needed, adopt=wanted.adopt, show=look
         )
     except ConflictError as error:
-        if not error.causes and not stopped:  # the inventory changed meanwhile: it says who did it
+        if not error.causes and not stopped:  # the inventory changed at the same time: it names the user
             hold.require_newest(cluster, before=name_rest())
         raise
     if _may_leave_pins(inventory, applied, pins):
@@ -226,22 +227,22 @@ def apply_held(
 
 
 def _may_leave_pins(inventory: Inventory, applied: Sequence[ApplyResult], pins: Collection[str]) -> bool:
-    """Whether an app may have pins that are no longer needed: listed ones, or those of an Eaves that kept no list."""
+    """Return whether an app may have pins that are no longer needed: listed pins, or pins that were never listed."""
     unlisted = not inventory.items and any(one.outcome != CREATED for one in applied)
     return unlisted or bool(listed_pins(inventory) - set(pins))
 
 
 def read_image(cluster: Cluster, name: str) -> str:
-    """The container image that a function's Service asks for; empty when there is no Service.
+    """Return the container image that a function's Service asks for; empty when there is no Service.
 
     Raises:
-        ClusterError: When the cluster can't be asked.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     return image_of_service(cluster.get(KSERVICE, name))
 
 
 def image_of_service(service: Mapping[str, Any] | None) -> str:
-    """The container image that a Knative Service asks for; empty when there is no Service."""
+    """Return the container image that a Knative Service asks for; empty when there is no Service."""
     containers = (service or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
     return str(containers[0].get("image", ""))
 
@@ -251,15 +252,15 @@ def _unchanged(applied: Sequence[ApplyResult]) -> bool:
 
 
 def retry_revision(cluster: Cluster, name: str) -> bool:
-    """Let Knative make a revision again that it gave up: applying the same once more wouldn't.
+    """Let Knative make a revision again that it gave up; applying the same Service again would not.
 
-    What stood in the way may be mended since: a secret that was missing, a registry that didn't answer.
+    The reason for the failure may be fixed by now, such as a missing secret or a registry that didn't answer.
 
     Returns:
-        Whether there was one.
+        Whether there was such a revision.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     service = cluster.get(KSERVICE, name)
     if service is None or is_ready(service) or not observed(service):
@@ -270,18 +271,18 @@ def retry_revision(cluster: Cluster, name: str) -> bool:
 
 
 def keep_traffic(cluster: Cluster, name: str, *, adopt: bool = False) -> Mapping[str, Any] | None:
-    """Before applying: what serves goes on serving. A Service that isn't ours is left alone until it is taken over.
+    """Name the serving revision in the traffic before applying; without `adopt`, a foreign Service stays unchanged.
 
     Returns:
-        The Service as it is now; None when there is none.
+        The present Service; None when there is none.
 
     Raises:
-        ConflictError: When somebody else set the shares.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     service = cluster.get(KSERVICE, name)
     if service is None or rollout.parse_rollout_status(service).pinned:
-        return service  # the first deploy has nothing to keep, and most others have it kept already
+        return service  # the first deploy has no traffic to keep, and most later deploys find it named already
     if adopt or service["metadata"].get("labels", {}).get(MANAGED_LABEL) == MANAGED_VALUE:
         rollout.pin(cluster, name, adopt=adopt)
         return cluster.get(KSERVICE, name)
@@ -297,21 +298,21 @@ def follow_rollout(
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
 ) -> rollout.RolloutOutcome:
-    """Advance a rollout until it ends; a link that is down meanwhile is waited for.
+    """Advance a rollout until it ends; a lost connection is waited for.
 
     Args:
         cluster: Connection to the site's cluster.
         name: Name of the function.
-        hold: The deployment whose rollout is followed; None: whatever is rolled out.
-        tell: Told whenever something is new.
-        poll_s: Seconds between two looks.
-        patience_s: Seconds without an answer before giving up; whoever reconciles goes on with it.
+        hold: The deployment whose rollout is followed; None follows any rollout of the function.
+        tell: Function that gets a line whenever the rollout's state changes.
+        poll_s: Seconds between two steps.
+        patience_s: Seconds without an answer after which it fails; a later `reconcile` continues the rollout.
 
     Raises:
-        ConflictError: When somebody deployed or removed the app since; the rollout is then theirs.
-        StartError: When it was rolled back or is held.
-        UnreachableClusterError: When the cluster is silent for too long.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another user deployed or removed the app since; the rollout is then theirs.
+        StartError: When the rollout was rolled back or is held.
+        UnreachableClusterError: When the cluster doesn't answer for `patience_s` seconds.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     said, heard = "", time.monotonic()
     while True:
@@ -337,7 +338,7 @@ def follow_rollout(
 
 
 def describe_outcome(outcome: rollout.RolloutOutcome) -> str:
-    """A rollout in one line."""
+    """Describe a rollout in one line."""
     shares = ", ".join(f"{revision} {percent} %" for revision, percent in outcome.shares.items())
     phase = outcome.state.phase.value if outcome.state is not None else "no rollout"
     reason = "" if outcome.reason == phase else outcome.reason

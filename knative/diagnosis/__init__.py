@@ -1,16 +1,16 @@
-"""Why a function isn't ready on a cluster, and what mends it: objects in, a `Diagnosis` out.
+"""Diagnosis of a function that isn't ready on a cluster: it takes objects and returns a `Diagnosis` with the fix.
 
-    diagnosis         the order in which causes are looked for
-    evidence          the objects that a diagnosis is made of, and what it is; evidence_reader reads them
-    admission         what a cluster doesn't let in; feature_flags: which field needs which flag
-    scheduling        pods that no node takes
-    image_pulls       container images that nodes can't fetch
+    diagnosis         the order in which causes are checked
+    evidence          the values that a diagnosis is made from, and the diagnosis; evidence_reader reads them
+    admission         objects that a cluster refuses; feature_flags: the flag that each field needs
+    scheduling        pods that no node accepts
+    image_pulls       container images that nodes can't pull
     crashes, pods     containers that end, or aren't ready
-    past_events       what Events remember of pods that have gone
-    routing           names that are taken, certificates, traffic that leads nowhere
+    past_events       Events about pods that are gone
+    routing           names in use, certificates, traffic to missing revisions
 
-Pure but for `evidence_reader`, which reads the objects from a cluster. What it must never do: change anything, read
-the values of a Secret, or call something final that may still come right by itself.
+The package is pure except for `evidence_reader`, which reads the objects from a cluster. It must never change an
+object, read the values of a Secret, or call a fault final that may still disappear by itself.
 """
 
 from knative.diagnosis.admission import explain_denial

@@ -1,4 +1,4 @@
-"""Objects and pods that the cluster doesn't let in: feature flags, quotas, limits, Pod Security.
+"""Objects and pods that the cluster refuses: feature flags, quotas, limits, Pod Security.
 
 Source: Kubernetes 1.36, apiserver/pkg/admission/plugin/resourcequota/controller.go (exceeded quota),
 pkg/quota/v1/evaluator/core/pods.go (must specify), plugin/pkg/admission/limitranger/admission.go,
@@ -21,15 +21,15 @@ _LIMIT = re.compile(
 _SIDECAR = re.compile(r"\bqueue-proxy\b")
 _NO_NAME = "Failed to parse image reference"
 RESOURCE_DEFAULTS = "queueproxy.resource-defaults"
-"""Key of config-features: Knative's sidecar gets requests and limits."""
+"""Key of config-features that gives Knative's sidecar requests and limits."""
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request: (?:validation failed: )?(.*)', re.DOTALL)
 
 
 def explain_denial(message: str) -> Diagnosis | None:
-    """Why an object was refused when it was applied; None when Eaves knows nothing about it.
+    """Explain why an object was refused when it was applied; return None for an unknown reason.
 
     Args:
-        message: Of the InvalidError or DeniedError.
+        message: Message of the InvalidError or DeniedError.
     """
     flags = missing_flags(message)
     if flags:
@@ -54,11 +54,11 @@ def explain_denial(message: str) -> Diagnosis | None:
 
 
 def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
-    """Why a pod was refused; None when the text is none of those known.
+    """Explain why a pod was refused; return None for an unknown message.
 
     Args:
-        message: Of a Deployment's condition ReplicaFailure, or of a Revision's with the reason FailedCreate.
-        namespace: Where.
+        message: Message of a Deployment's condition ReplicaFailure, or of a Revision's with the reason FailedCreate.
+        namespace: Namespace of the pod; empty leaves it out of commands.
     """
     where = f"-n {namespace} " if namespace else ""
     if (found := _POD_SECURITY.search(message)) is not None:
@@ -69,7 +69,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
             message=f"the quota {found[1]} of the namespace is used up: {quote(found[2])}",
             fix=f"kubectl {where}describe resourcequota {found[1]}; raise it, or lower knative.cpu, knative.memory or "
             "scale.max in eaves.yaml",
-            final=False,  # it may be free once the old revision's pod has gone
+            final=False,  # there may be room once the old revision's pod is gone
         )
     if (found := _UNSPECIFIED.search(message)) is not None:
         return _unspecified(found[1], quote(found[2]), where)
@@ -85,7 +85,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
 
 
 def explain_refusal(message: str, *, namespace: str) -> Diagnosis:
-    """As `explain_admission`, in the server's own words where the text is none of those known."""
+    """Do the same as `explain_admission`, but quote an unknown message instead of returning None."""
     known = explain_admission(message, namespace=namespace)
     if known is not None:
         return known
@@ -112,7 +112,7 @@ def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
 
 
 def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
-    """Our containers ask for what they need, and may be without limits; Knative's sidecar is without either."""
+    """Name the fix per container: Eaves' containers have requests and may lack limits, Knative's sidecar lacks both."""
     fixes = []
     if _SIDECAR.search(missing):
         patch = f'{{"data":{{"{RESOURCE_DEFAULTS}":"enabled"}}}}'
@@ -131,6 +131,6 @@ def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
 
 
 def _unlimited(missing: str, resource: str) -> list[str]:
-    """Names of containers out of `limits.cpu for: a,b; limits.memory for: a`."""
+    """Parse the names of containers in `limits.cpu for: a,b; limits.memory for: a`."""
     found = re.search(rf"{re.escape(resource)} for: ([^;]+)", missing)
     return found[1].strip().split(",") if found else []

@@ -1,8 +1,8 @@
-"""Containers that can't be started, end again and again, or run and aren't ready.
+"""Containers that can't be started, that end again and again, or that run and aren't ready.
 
 Source: Kubernetes 1.36, pkg/kubelet/kuberuntime/kuberuntime_container.go and pkg/kubelet/container/sync_result.go (the
 reasons), security_context.go and kuberuntime_manager.go (their messages); runc's texts; `functions.model.model_loading`
-for what the function's own log says.
+for the texts of the function's own log.
 """
 
 from __future__ import annotations
@@ -26,15 +26,18 @@ _ARCHITECTURE = re.compile(r"exec format error")
 _NO_COMMAND = re.compile(r"executable file not found|no such file or directory|permission denied")
 _NEVER_READY = re.compile(r"never ready: (.*?)(?: \(try: (.*)\))?$", re.DOTALL)
 _GIVEN_UP_AFTER = 3
-"""Restarts after which a crash is taken for certain: kubelets wait 10, 20 and 40 s between them."""
+"""Restarts after which a crash counts as certain; kubelets wait 10, 20 and 40 s between them."""
 _CERTAIN_EXITS = frozenset({64, 65, 78})
-"""Wrong usage, data or configuration (sysexits.h): `eaves.errors` ends a process with them, and so it does the next."""
+"""Exit codes for wrong usage, data or configuration (sysexits.h).
+
+`eaves.errors` ends a process with them, and every later process ends the same way.
+"""
 _KILLED = 137
 _TAIL_LINES = 5
 
 
 def explain_configuration(message: str, namespace: str) -> Diagnosis:
-    """Why a container can't be made of what it refers to."""
+    """Explain why a container can't be made from the objects that it refers to."""
     if (found := _MISSING.search(message)) is not None:
         kind = (found[1] or found[4]).lower()
         name = (found[2] or found[5]).rpartition("/")[2]
@@ -61,7 +64,7 @@ def explain_configuration(message: str, namespace: str) -> Diagnosis:
 
 
 def explain_start(reason: str, message: str, image: str) -> Diagnosis:
-    """Why a container isn't started."""
+    """Explain why a container isn't started."""
     if _ARCHITECTURE.search(message):
         return wrong_architecture(image)
     certain = bool(_NO_COMMAND.search(message))
@@ -74,7 +77,7 @@ def explain_start(reason: str, message: str, image: str) -> Diagnosis:
 
 
 def wrong_architecture(image: str) -> Diagnosis:
-    """A container image for another kind of processor."""
+    """Build the diagnosis of a container image for another CPU architecture."""
     repository = image.partition("@")[0]
     return Diagnosis(
         cause="image",
@@ -87,11 +90,11 @@ def wrong_architecture(image: str) -> Diagnosis:
 
 
 def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: str) -> Diagnosis | None:
-    """Why a container ends; None when it doesn't.
+    """Explain why a container ends; return None when it doesn't.
 
     Args:
-        status: Of the container.
-        wanted: The container in the Revision; its limits are told.
+        status: Status of the container.
+        wanted: The container in the Revision, for its limits.
         logs: Last lines of the run that ended.
         where: `-n NAMESPACE POD -c CONTAINER` for commands.
     """
@@ -121,14 +124,14 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
 
 
 def ended_state(status: Object) -> Object:
-    """How a container's last run ended; empty when it is the first that runs, or there was none."""
+    """Return how a container's last run ended; empty when no run has ended."""
     state = status.get("state") or {}
     ended: Object = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return ended
 
 
 def explain_readiness(problem: Object) -> Diagnosis | None:
-    """What the function answers its readiness probe; None while it loads or ends.
+    """Explain the function's answer to its readiness probe; return None while it loads or ends.
 
     Args:
         problem: The problem document; see `eaves.problem_document`.
@@ -139,7 +142,7 @@ def explain_readiness(problem: Object) -> Diagnosis | None:
 
 
 def explain_log(lines: Sequence[str]) -> Diagnosis | None:
-    """What the function wrote about itself: `never ready: ...` is its last word about a model."""
+    """Explain the function's own log: a line `never ready: ...` is its last one about a model."""
     for line in reversed(lines):
         text = line
         if line.startswith("{"):
@@ -178,6 +181,6 @@ def _memory(wanted: Object, restarts: int, *, killed: bool) -> Diagnosis:
 
 
 def _last_lines(logs: Sequence[str], message: str) -> list[str]:
-    """What a process said last: its log, else the termination message, which holds the log's end after a failure."""
+    """Return the last lines of a process: of its log, or else of the termination message, which holds the log's end."""
     lines = [line for line in (logs or message.splitlines()) if line.strip()]
     return lines[-_TAIL_LINES:]

@@ -1,4 +1,4 @@
-"""In which order the causes are looked for: what stands in the way first comes first."""
+"""The order in which causes are checked: the cause that takes effect first comes first."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ from knative.diagnosis.scheduling import explain_scheduling
 
 _DEADLINE = "ProgressDeadlineExceeded"
 _NEVER_STARTED = "failed to create containerd task"
-"""With exit code 128. Source: Kubernetes, pkg/kubelet/kuberuntime/kuberuntime_container.go (StartError); containerd."""
+"""Text of a start that failed with exit code 128.
+
+Source: Kubernetes, pkg/kubelet/kuberuntime/kuberuntime_container.go (StartError); containerd.
+"""
 
 
 def diagnose_function(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Why a Knative Service isn't ready; None while it is, or nothing is wrong but that it takes time.
+    """Explain why a Knative Service isn't ready; return None when it is, or when it only needs more time.
 
-    Pure: what is told hangs on the evidence alone.
+    Pure: the result depends only on the evidence.
     """
     service = evidence.service
     if is_ready(service):
@@ -42,20 +45,20 @@ def diagnose_function(evidence: FunctionEvidence) -> Diagnosis | None:
     if found is not None:
         return found
     if condition(service, "ConfigurationsReady").get("reason") == "OutOfDate":
-        return None  # the Revision that is named is still the one before
+        return None  # the Service still names the previous Revision
     if condition(evidence.revision, "Ready").get("status") == "True":
         return explain_routes(evidence)
     return _worse_after_deadline(evidence, _explain_revision(evidence))
 
 
 def observed(service: Object) -> bool:
-    """Whether Knative has looked at what was applied last."""
+    """Return whether Knative has observed the last change of a Service."""
     generation = service.get("metadata", {}).get("generation")
     return bool(service.get("status", {}).get("observedGeneration") == generation)
 
 
 def is_ready(service: Object) -> bool:
-    """Whether the latest created revision, the newest one, is ready and the routes are.
+    """Return whether the newest revision and the routes are ready.
 
     Source: Knative Serving, pkg/apis/serving/v1/service_lifecycle.go, IsReady.
     """
@@ -78,12 +81,12 @@ def _explain_revision(evidence: FunctionEvidence) -> Diagnosis | None:
         state = condition(value, "ReplicaFailure")
         if state.get("status") == "True":
             return explain_refusal(str(state.get("message", "")), namespace=evidence.namespace)
-    # A Revision goes on saying that its pod can't be placed when it is placed long since.
+    # A Revision reports an unschedulable pod for a long time after the pod was scheduled.
     return None if living else _explain_conditions(evidence)
 
 
 def _explain_conditions(evidence: FunctionEvidence) -> Diagnosis | None:
-    """What the Revision itself says, where no pod is left to be asked."""
+    """Explain the Revision's own conditions, when no pod is left."""
     for kind in ("ContainerHealthy", "ResourcesAvailable"):
         state = condition(evidence.revision, kind)
         if state.get("status") != "False":
@@ -106,9 +109,9 @@ def _explain_conditions(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def given_up(evidence: FunctionEvidence) -> bool:
-    """Whether Knative has given the revision up: past its progress deadline it goes to zero and stays there.
+    """Return whether Knative has given up the revision: after its progress deadline it scales to zero and stays there.
 
-    It is tried again, under the same name, once somebody deletes it.
+    Knative tries it again, under the same name, once it is deleted.
     """
     states = condition(evidence.deployment, "Progressing"), condition(evidence.revision, "ResourcesAvailable")
     late = any(state.get("status") == "False" and state.get("reason") == _DEADLINE for state in states)
@@ -117,7 +120,7 @@ def given_up(evidence: FunctionEvidence) -> bool:
 
 
 def _worse_after_deadline(evidence: FunctionEvidence, found: Diagnosis | None) -> Diagnosis | None:
-    """What may come right no longer does once the revision is given up."""
+    """Return the diagnosis, which is final once the revision is given up."""
     if not given_up(evidence):
         return found
     name = name_of(evidence.revision or {})

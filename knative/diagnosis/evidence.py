@@ -1,4 +1,4 @@
-"""What a diagnosis is made of, and what it is."""
+"""The evidence for a diagnosis, and the diagnosis."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from datetime import datetime
 from typing import Any
 
 Object = Mapping[str, Any]
-"""One object as the API server's JSON has it."""
+"""An object as in the API server's JSON."""
 USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
-"""Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go."""
+"""Names of the containers of a pod.
+
+Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go.
+"""
 MAX_SAID = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Why a function doesn't become ready.
+    """The reason why a function doesn't become ready.
 
     Attributes:
         cause: One of `CAUSES`.
-        message: What is wrong and the value seen.
-        fix: The command or the edit of eaves.yaml that mends it.
-        final: Waiting doesn't mend it; somebody has to do something first.
+        message: What is wrong, and the value seen.
+        fix: The command or the change of eaves.yaml that fixes it.
+        final: Whether waiting is useless, so that the fix is needed first.
     """
 
     cause: str
@@ -46,23 +49,23 @@ CAUSES = {
     "destination": "where its events go can't be resolved",
     "missing": "the object is not there",
 }
-"""Every cause and what it means; docs list the same."""
+"""Every cause with its meaning; the docs list the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionEvidence:
-    """A Knative Service and what it expanded into, at one moment.
+    """A Knative Service and the objects that it expanded into, at one moment.
 
     Attributes:
         service: The Knative Service.
-        revision: Its latest created Revision.
-        deployment: The Revision's.
-        replica_sets: Of the Deployment.
-        pods: Of the Revision.
+        revision: Latest created Revision of the Service.
+        deployment: Deployment of the Revision.
+        replica_sets: ReplicaSets of the Deployment.
+        pods: Pods of the Revision.
         events: Core Events about any of these, in any order.
-        readiness: What pods that run answer to their readiness probe, when it isn't 2xx: the problem document by pod.
-        logs: Last lines of a pod's function, the run before the last restart where there was one, by pod.
-        now: The server's clock, Unix seconds; 0 when it isn't known, and nothing counts as old then.
+        readiness: Problem documents that running pods answer to their readiness probe, when it isn't 2xx, by pod.
+        logs: Last lines of a pod's function, from the run before the last restart if there was one, by pod.
+        now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """
 
     service: Object
@@ -77,37 +80,37 @@ class FunctionEvidence:
 
     @property
     def name(self) -> str:
-        """Of the Service."""
+        """Name of the Service."""
         return name_of(self.service)
 
     @property
     def namespace(self) -> str:
-        """Of all of it."""
+        """Namespace of the Service and its objects."""
         return str(self.service.get("metadata", {}).get("namespace", ""))
 
     @property
     def container(self) -> Object:
-        """The function's container as it is wanted; empty when the Revision isn't there."""
+        """The function's container in the Revision; empty when there is no Revision."""
         containers = (self.revision or {}).get("spec", {}).get("containers", [])
         return next(iter(containers), {})
 
     def old(self, state: Object, seconds: float) -> bool:
-        """Whether a condition has been as it is for longer than that."""
+        """Return whether a condition is older than a number of seconds."""
         since = parse_time(state.get("lastTransitionTime"))
         return bool(self.now and since and self.now - since > seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartEvidence:
-    """One object of an app beside its function, and its pods, at one moment.
+    """An object of an app beside its function, with its pods, at one moment.
 
     Attributes:
         value: The object.
-        pods: Its pods; empty of what runs none.
-        events: Core Events about it and its pods, in any order.
-        logs: Last lines of a pod's container, the run before the last restart where there was one, by pod.
+        pods: Pods of the object; empty when it runs none.
+        events: Core Events about the object and its pods, in any order.
+        logs: Last lines of a pod's container, from the run before the last restart if there was one, by pod.
         steady: Names of the pods that have run long enough to count as ready.
-        now: The server's clock, Unix seconds; 0 when it isn't known, and nothing counts as old then.
+        now: The API server's clock, Unix seconds; 0 when it isn't known, and then no condition counts as old.
     """
 
     value: Object
@@ -120,13 +123,13 @@ class PartEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReadiness:
-    """Whether a part is ready: it is when there is neither something to say nor a diagnosis.
+    """The readiness of a part; a part without a text and without a diagnosis is ready.
 
     Attributes:
-        said: What is missing, where nothing is known to be wrong: `2 of 3 pods are ready`.
-        diagnosis: What is wrong; None while nothing is known to be.
-        since: Unix seconds since when it is so; None when that isn't known.
-        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
+        said: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
+        diagnosis: The fault; None while none is known.
+        since: Unix seconds since when the part is in this state; None when that isn't known.
+        pods: Ready pods of all pods, such as `2/3`; empty when the part runs none.
     """
 
     said: str = ""
@@ -141,30 +144,30 @@ class PartReadiness:
 
 
 def name_of(value: Object) -> str:
-    """An object's name."""
+    """Return an object's name."""
     return str(value.get("metadata", {}).get("name", ""))
 
 
 def condition(value: Object | None, kind: str) -> Object:
-    """A condition of an object's status; empty when it isn't there."""
+    """Return a condition of an object's status; empty when the object doesn't have it."""
     found = (value or {}).get("status", {}).get("conditions") or []
     return next((one for one in found if one.get("type") == kind), {})
 
 
 def containers(pod: Object) -> Iterator[Object]:
-    """The statuses of a pod's containers, the function's before Knative's own."""
+    """Yield the statuses of a pod's containers, with Knative's own last."""
     status = pod.get("status", {})
     found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
     yield from sorted(found, key=lambda one: one.get("name") == SIDECAR)
 
 
 def is_alive(pod: Object) -> bool:
-    """Whether a pod isn't on its way out already."""
+    """Return whether a pod isn't being deleted."""
     return not pod.get("metadata", {}).get("deletionTimestamp")
 
 
 def parse_time(text: object) -> float | None:
-    """An RFC 3339 time as Unix seconds."""
+    """Parse an RFC 3339 time into Unix seconds; return None for any other text."""
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:
@@ -172,7 +175,7 @@ def parse_time(text: object) -> float | None:
 
 
 def last_applied(value: Object) -> float | None:
-    """When an object's spec was last written, Unix seconds by the server's clock; None when it doesn't say."""
+    """Return when an object's spec was last written, Unix seconds by the API server; None when it isn't known."""
     fields = value.get("metadata", {}).get("managedFields") or []
     times = [parse_time(entry.get("time")) for entry in fields if entry.get("subresource") != "status"]
     known = [at for at in times if at is not None]
@@ -180,14 +183,17 @@ def last_applied(value: Object) -> float | None:
 
 
 def seen_at(event: Object) -> float:
-    """When an Event was seen last. Source: core/v1 Event; the scheduler writes events.k8s.io's series instead."""
+    """Return when an Event was last seen, in Unix seconds.
+
+    Source: core/v1 Event; the scheduler writes events.k8s.io's series instead.
+    """
     series = event.get("series") or {}
     times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))
     return next((at for text in times if (at := parse_time(text)) is not None), 0.0)
 
 
 def quote(message: str, *, end: bool = True) -> str:
-    """Somebody else's words, on one line and not too many: the end of nested errors, the beginning of lists."""
+    """Shorten a foreign message to one line: keep the end of nested errors, or the beginning of lists."""
     text = " ".join(message.split()).rstrip(".")
     if len(text) <= MAX_SAID:
         return text

@@ -1,4 +1,4 @@
-"""Reading from a cluster what a diagnosis is made of: as few requests as the state allows, no denied one twice."""
+"""Reader of a diagnosis' evidence from a cluster, with few requests and without repeating denied ones."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ _PORT = 8080
 _LOG_LINES = 20
 _PROBE_TIMEOUT_S = 5.0
 _MOST_PODS = 3
-"""Pods that are asked about themselves; the others of a Revision fail the same way."""
+"""Number of pods that are read; the other pods of a Revision fail the same way."""
 T = TypeVar("T")
 
 
 def collect_evidence(
     cluster: Cluster, name: str, *, service: Object | None = None, now: float = 0.0
 ) -> FunctionEvidence:
-    """Everything about a Knative Service that tells why it isn't ready.
+    """Read the evidence on why a Knative Service isn't ready.
 
     Args:
-        cluster: Where.
-        name: Of the Service, in the cluster's namespace.
-        service: The Service when it was read already.
-        now: The server's clock, Unix seconds; 0: it isn't known.
+        cluster: Connection to the cluster.
+        name: Name of the Service, in the cluster's namespace.
+        service: The Service if it was read already.
+        now: The API server's clock, Unix seconds; 0 when it isn't known.
 
     Raises:
         NotFoundError: When there is no such Service.
-        ClusterError: When the cluster fails; what may not be read is left out.
+        ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
     """
     return EvidenceReader(cluster).collect(name, service=service, now=now)
 
 
 class EvidenceReader:
-    """Collects again and again, and remembers what it may not read."""
+    """Reader of evidence that can be used again and again, and remembers which reads were denied."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._denied: set[str] = set()
 
     def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> FunctionEvidence:
-        """As the function.
+        """Do the same as `collect_evidence`.
 
         Raises:
             NotFoundError: When there is no such Service.
-            ClusterError: When the cluster fails.
+            ClusterError: When a request to the cluster fails.
         """
         service = service or self._cluster.get(KSERVICE, name)
         if service is None:
@@ -87,15 +87,16 @@ class EvidenceReader:
     def read_pod_details(
         self, pods: Sequence[Object], namespace: str, owner: str = ""
     ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-        """Events about pods that aren't ready, and the last lines of those that ended, by pod.
+        """Read Events about pods that aren't ready, and the last lines of pods that ended, by pod.
 
         Args:
-            pods: The pods; the first few are asked, as others of a workload fail the same way.
-            namespace: Their namespace.
-            owner: Name of what should have pods and has none: Events about it; empty: there are pods.
+            pods: Pods of a workload; only the first few are read, since the others fail the same way.
+            namespace: Namespace of the pods.
+            owner: Name of the object that should have pods and has none, for Events about it; empty when there are
+                pods.
 
         Raises:
-            ClusterError: When the cluster fails; what may not be read is left out.
+            ClusterError: When a request to the cluster fails; objects that the user may not read are left out.
         """
         asked = [pod for pod in pods if is_alive(pod)][:_MOST_PODS]
         names = [name_of(pod) for pod in asked if _waits(pod)] or ([owner] if owner else [])
@@ -109,7 +110,7 @@ class EvidenceReader:
         return self._try(kind.plural, lambda: self._cluster.list(kind, selector=selector), [])
 
     def _events(self, pods: Sequence[Object]) -> list[dict[str, Any]]:
-        """About pods that wait; where no pod is left, all warnings there are."""
+        """Read Events about waiting pods; all warnings when no pod is left."""
         if pods and not any(_waits(pod) for pod in pods):
             return []
         names = [f"involvedObject.name={name_of(pod)}" for pod in pods if _waits(pod)] or ["type=Warning"]
@@ -121,7 +122,7 @@ class EvidenceReader:
         )
 
     def _ask(self, pod: Object) -> Mapping[str, Any] | None:
-        """The problem document with which a process that runs answers its readiness probe."""
+        """Read the problem document with which a running process answers its readiness probe."""
         if not _runs_unready(pod):
             return None
         name = name_of(pod)
@@ -133,14 +134,14 @@ class EvidenceReader:
         )
         if answer is None or answer.status < 400:
             return None
-        # The API server answers for a pod that it doesn't reach, with a Status of its own.
+        # The API server answers with its own Status for a pod that it can't reach.
         problem = parse_problem(answer.body)
         return problem if find_kind(problem) else None
 
     def _logs(self, pod: Object, readiness: Mapping[str, Any], *, namespace: str | None = None) -> list[str]:
-        """What a container wrote before it ended, or while it runs and doesn't answer."""
+        """Read what a container wrote before it ended, or while it runs and doesn't answer."""
         for status in _own(pod):
-            looping = namespace is not None  # whoever looks into a pod that is ready knows that it ends again and again
+            looping = namespace is not None  # the caller reads a ready pod only if its container ends again and again
             ended = bool(ended_state(status)) and (looping or not status.get("ready"))
             if not ended and (not _runs_unready(pod) or name_of(pod) in readiness):
                 continue
@@ -157,7 +158,7 @@ class EvidenceReader:
         return self._try(f"logs {namespace}", read, [], failing=True)
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T, *, failing: bool = False) -> T:
-        """What is read, unless it may not be, or, of what a pod that comes and goes tells, fails."""
+        """Read a value; return the default when it is denied, or when a read that may fail with a pod fails."""
         if what in self._denied:
             return otherwise
         try:
@@ -172,14 +173,14 @@ class EvidenceReader:
 
 
 def _own(pod: Object) -> Iterator[Object]:
-    """The statuses of a pod's containers but Knative's."""
+    """Yield the statuses of a pod's containers except Knative's."""
     yield from (status for status in containers(pod) if status.get("name") != SIDECAR)
 
 
 def _runs_unready(pod: Object) -> bool:
-    """Whether the function's process runs and its pod isn't ready.
+    """Return whether the function's process runs while its pod isn't ready.
 
-    Knative's sidecar asks the function whether it is ready; to the kubelet the function's own container always is.
+    Knative's sidecar probes the function's readiness; to the kubelet the function's own container is always ready.
     Source: Knative Serving, pkg/reconciler/revision/resources/deploy.go (makeContainer takes the probe away).
     """
     ready = condition(pod, "Ready").get("status") == "True"

@@ -1,4 +1,4 @@
-"""Knative's feature flags: which field needs which, and how one is turned on.
+"""Knative's feature flags: the flag that each field needs, and the command that enables it.
 
 Source: Knative Serving 1.23, pkg/apis/config/features.go (keys and defaults), pkg/apis/serving/fieldmask.go and
 k8s_validation.go (which field asks which), config/core/configmaps/features.yaml (which can't safely be disabled).
@@ -17,12 +17,12 @@ ENABLED = "enabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureFlag:
-    """One key of the ConfigMap.
+    """A feature flag, which is a key of the ConfigMap.
 
     Attributes:
-        key: Of the ConfigMap.
-        default: Without it: `enabled` or `disabled`.
-        lasting: Knative's documentation says of it: cannot safely be disabled once enabled.
+        key: Key of the ConfigMap.
+        default: Value when the key is absent: `enabled` or `disabled`.
+        lasting: Whether Knative documents that the flag cannot safely be disabled once enabled.
     """
 
     key: str
@@ -62,7 +62,7 @@ FIELDS = {
     "mountPropagation": _pod("volumes-mount-propagation", lasting=False),
     "persistentVolumeClaim": _pod("persistent-volume-claim", lasting=False),
 }
-"""The last part of a field's path to what allows it. `securityContext` is the pod's; containers have theirs without."""
+"""Flag for the last part of a field's path; `securityContext` is the pod's, since containers need no flag for it."""
 _WRITE = _pod("persistent-volume-write", lasting=False)
 _NOT_SET = re.compile(r"must not set the field\(s\): ([^\n]*)")
 _DISABLED = re.compile(r"(\w+) (volume|Propagation) support is disabled")
@@ -71,7 +71,7 @@ _LASTING = "cannot safely be disabled once enabled"
 
 
 def missing_flags(denial: str) -> dict[str, FeatureFlag]:
-    """Field to the flag that allows it, out of what Knative's webhook says against an object; empty: another fault."""
+    """Find the missing flag for each field in a denial by Knative's webhook; empty for any other denial."""
     found: dict[str, FeatureFlag] = {}
     for path in _fields(denial):
         name = re.sub(r"\[[^]]*\]$", "", path).rpartition(".")[2]
@@ -88,19 +88,19 @@ def missing_flags(denial: str) -> dict[str, FeatureFlag]:
 
 
 def is_on(flag: FeatureFlag, values: Mapping[str, str]) -> bool:
-    """Whether a flag's field is taken. Volumes and claims want `enabled` itself, other fields take `allowed` too."""
+    """Return whether a flag's field is accepted; volumes and claims need `enabled`, others accept `allowed` too."""
     value = str(values.get(flag.key, flag.default)).lower()
     return value == ENABLED or (value == "allowed" and "volume" not in flag.key)
 
 
 def enable_command(*flags: FeatureFlag) -> str:
-    """The line that turns flags on."""
+    """Return the command that enables flags."""
     patch = json.dumps({"data": {flag.key: ENABLED for flag in flags}})
     return f"kubectl -n {NAMESPACE} patch configmap {CONFIG_MAP} --type merge -p '{patch}'"
 
 
 def warn_lasting(*flags: FeatureFlag) -> str:
-    """What to know before it is turned on; empty when it can be turned off again."""
+    """Return a warning about flags that can't be disabled again; empty when all can."""
     keys = [flag.key for flag in flags if flag.lasting]
     return f"{' and '.join(keys)} {_LASTING}" if keys else ""
 

@@ -1,6 +1,6 @@
-"""Container images that nodes can't fetch: what kubelets, container runtimes and Knative's controller say about it.
+"""Container images that nodes can't pull, by the messages of kubelets, container runtimes and Knative's controller.
 
-Only texts tell the reasons apart. Source: Kubernetes 1.36, pkg/kubelet/images/image_manager.go (EnsureImageExists,
+Only the texts distinguish the reasons. Source: Kubernetes 1.36, pkg/kubelet/images/image_manager.go (EnsureImageExists,
 evalCRIPullErr) and types.go; containerd 1.7 and 2.x, CRI-O's containers/image and Docker for the texts after it;
 Knative Serving 1.23, pkg/reconciler/revision/background.go (processWorkItem) for a tag that can't be resolved.
 """
@@ -49,24 +49,25 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""What decides what mends it, and whether it may come right by itself; the words themselves are shown in any case.
+"""Patterns of a message that decide its fix, and whether the fault may disappear by itself.
 
-In this order: a registry that can't be reached may be on the way to a token, and `not found` is in many texts.
+The message itself is quoted in any case. The order matters: a registry that can't be reached may fail while a token is
+fetched, and `not found` is in many texts.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePull:
-    """A container image that didn't arrive.
+    """A pull of a container image that failed.
 
     Attributes:
-        image: Its reference.
-        reason: Of the waiting container or the Revision.
-        message: What was said.
-        namespace: Of the pod.
+        image: Reference of the container image.
+        reason: Reason of the waiting container or of the Revision.
+        message: Message of the waiting container or of the Revision.
+        namespace: Namespace of the pod.
         secrets: Names of the pull secrets that were used.
-        sidecar: It is Knative's own.
-        node: That tried; empty: Knative's controller did.
+        sidecar: Whether it is the container image of Knative's sidecar.
+        node: Node that pulled; empty when Knative's controller resolved the tag.
     """
 
     image: str
@@ -79,7 +80,7 @@ class ImagePull:
 
     @property
     def host(self) -> str:
-        """Of the registry."""
+        """Host of the registry."""
         try:
             return parse_reference(self.image).host
         except OciError:
@@ -87,15 +88,15 @@ class ImagePull:
 
 
 def told_by_events(message: str, events: Sequence[str]) -> str:
-    """A back-off's message, with the reason from an event where the kubelet (before 1.33) leaves it out."""
+    """Return a back-off's message; where the kubelet (before 1.33) leaves out the reason, take it from an Event."""
     if not _BARE.fullmatch(message.strip()):
         return message
     return next((found[1] for text in reversed(events) if (found := _FAILED.fullmatch(text))), message)
 
 
 def explain_pull(pull: ImagePull) -> Diagnosis:
-    """Why a container image can't be fetched, in the words of whoever tried."""
-    words = f"{pull.reason} {pull.message}".replace(pull.image, "IMAGE")  # a name may hold any of the words below
+    """Explain why a container image can't be pulled, in the words of the node or controller that failed."""
+    words = f"{pull.reason} {pull.message}".replace(pull.image, "IMAGE")  # a reference may hold any of these words
     kind = next((kind for kind, pattern in _PATTERNS if pattern.search(words)), "")
     what = "the container image of Knative's sidecar" if pull.sidecar else "the container image"
     who = f"node {pull.node}" if pull.node else "Knative's controller"
@@ -138,7 +139,7 @@ def _secret_fix(pull: ImagePull) -> str:
 
 
 def _last(pull: ImagePull) -> str:
-    """The end of nested messages, where the reason is."""
+    """Return the end of nested messages, which holds the reason."""
     tail = re.split(r'failed to resolve (?:reference "[^"]*"|image to digest): ', pull.message)[-1]
     tail = re.sub(r'^failed to do request: [A-Z][a-z]+ "[^"]*": ', "", tail)
     return tail.replace(f"{pull.image}: ", "")

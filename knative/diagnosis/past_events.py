@@ -1,6 +1,6 @@
-"""What Events remember of pods that have gone: a revision that is given up goes to zero, and takes its reasons with it.
+"""Events about pods that are gone: a revision that is given up scales to zero, and its pods take their reasons along.
 
-Events are kept for an hour unless the cluster says otherwise. Source: kube-apiserver, --event-ttl; reasons as in
+Events are kept for an hour unless the cluster sets another time. Source: kube-apiserver, --event-ttl; reasons as in
 `knative.diagnosis.pods`, FailedCreate from the ReplicaSet controller, FailedScheduling from the scheduler.
 """
 
@@ -21,7 +21,7 @@ _START = re.compile(r"failed to create (containerd )?task|container create faile
 
 
 def explain_history(evidence: FunctionEvidence) -> Diagnosis | None:
-    """The last thing that Events say about the revision's pods, where it is one of those known."""
+    """Explain the newest Event about the revision's pods that has a known reason."""
     prefix = f"{name_of(evidence.revision or {})}-deployment-"
     about = [one for one in evidence.events if str(one.get("involvedObject", {}).get("name", "")).startswith(prefix)]
     for event in sorted(about, key=seen_at, reverse=True):

@@ -1,4 +1,4 @@
-"""Pods that aren't ready: not placed, put out, containers that wait, end, or run and say why.
+"""Pods that aren't ready: not scheduled, evicted, or with containers that wait, end, or run unready.
 
 Source: Kubernetes 1.36, PodStatus and ContainerState of core/v1, and the reasons of kubelet events
 (pkg/kubelet/events/event.go).
@@ -37,7 +37,7 @@ _SANDBOX = "FailedCreatePodSandBox"
 
 
 def explain_pod(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
-    """Why a pod isn't ready; None when it is, or nothing is wrong but that it takes time."""
+    """Explain why a pod isn't ready; return None when it is, or when it only needs more time."""
     status = pod.get("status", {})
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
@@ -54,7 +54,7 @@ def explain_pod(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
 def pull_of(
     evidence: FunctionEvidence, reason: str, message: str, *, pod: Object | None = None, container: Object | None = None
 ) -> ImagePull:
-    """What is known about a container image that didn't arrive, of a pod or of the Revision."""
+    """Build the failed pull of a container image from a pod or from the Revision."""
     secrets = (pod or {}).get("spec", {}).get("imagePullSecrets") or (evidence.revision or {}).get("spec", {}).get(
         "imagePullSecrets", []
     )
@@ -73,7 +73,7 @@ def pull_of(
 
 
 def image_of(evidence: FunctionEvidence, pod: Object | None, container: str) -> str:
-    """A container image as it was asked for; a status has the name under which the node knows it."""
+    """Return a container image as the pod requests it, since a status has the name that the node knows it by."""
     asked = (pod or {}).get("spec", {}).get("containers") or ()
     found = next((one.get("image") for one in asked if one.get("name") == container), None)
     return str(found or evidence.container.get("image", ""))
@@ -102,7 +102,7 @@ def _explain_end(evidence: FunctionEvidence, pod: Object, container: Object) -> 
 
 
 def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
-    """A pod whose containers aren't made yet says why in Events only."""
+    """Explain a pod whose containers aren't made yet, from its Events, which alone hold the reason."""
     if not any((one.get("state") or {}).get("waiting", {}).get("reason") for one in containers(pod)):
         return None
     describe = f"kubectl -n {evidence.namespace} describe pod {name_of(pod)}"
@@ -123,7 +123,7 @@ def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | Non
 
 
 def _explain_running(evidence: FunctionEvidence, pod: Object) -> Diagnosis | None:
-    """A process that runs and isn't ready tells why itself; else how the one before it ended."""
+    """Explain a running process that isn't ready by its own answer or log, or else by how the previous one ended."""
     if condition(pod, "Ready").get("status") == "True":
         return None
     name = name_of(pod)
@@ -146,7 +146,7 @@ def _evicted(pod: Object, message: str) -> Diagnosis:
 
 
 def events_of(evidence: FunctionEvidence, value: Object) -> Iterator[Object]:
-    """Events about an object, oldest first."""
+    """Yield the Events about an object, oldest first."""
     uid, name = value.get("metadata", {}).get("uid"), name_of(value)
     about = [
         event

@@ -1,4 +1,4 @@
-"""Names that are taken, networking layers that do nothing, certificates, traffic that leads nowhere.
+"""Faults of routing: names in use, an inactive networking layer, certificates, traffic to missing revisions.
 
 Source: Knative Serving 1.23, pkg/apis/serving/v1/route_lifecycle.go, service_lifecycle.go and
 configuration_lifecycle.go; knative.dev/networking, pkg/apis/networking/v1alpha1/ingress_lifecycle.go.
@@ -26,11 +26,11 @@ _RESOURCES = {
 _NOT_THERE = frozenset({"RevisionNotOwned", "RevisionNameTaken"})
 _INGRESS = frozenset({"IngressNotConfigured", "Uninitialized"})
 _PATIENCE_S = 15.0
-"""How long a networking layer may take before it is spoken of: it answers within 2 s where it works."""
+"""Seconds that a networking layer may take before it is reported; a working one answers within 2 s."""
 
 
 def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Somebody else's object that has the name; also one that only the Revision met."""
+    """Explain an object of another owner with the same name, from the Service or only from the Revision."""
     found = [condition(evidence.service, kind) for kind in ("ConfigurationsReady", "RoutesReady")]
     found += [condition(evidence.revision, "ResourcesAvailable")]
     for state in found:
@@ -48,7 +48,7 @@ def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
-    """A Revision that could not even be made."""
+    """Explain a Revision that could not be made."""
     state = condition(evidence.service, "ConfigurationsReady")
     found = _CREATION.search(str(state.get("message", "")))
     if state.get("status") != "False" or found is None:
@@ -62,7 +62,7 @@ def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def explain_routes(evidence: FunctionEvidence) -> Diagnosis | None:
-    """Why no request gets there, once the Revision is ready."""
+    """Explain why no request arrives although the Revision is ready."""
     state = condition(evidence.service, "RoutesReady")
     reason, message = str(state.get("reason", "")), str(state.get("message", ""))
     if not state or state.get("status") == "True":
@@ -85,7 +85,7 @@ def explain_routes(evidence: FunctionEvidence) -> Diagnosis | None:
 
 
 def leads_nowhere(service: Object) -> bool:
-    """Whether the traffic of a Knative Service names a revision that isn't there: `promote` mends that."""
+    """Return whether a Knative Service's traffic names a revision that doesn't exist; `promote` fixes that."""
     state = condition(service, "RoutesReady")
     if not state or state.get("status") == "True":
         return False
@@ -115,7 +115,7 @@ def _ingress(reason: str, message: str) -> Diagnosis:
 
 
 def explain_unobserved(service: Object, waited_s: float) -> Diagnosis | None:
-    """A Service that Knative's controller hasn't looked at."""
+    """Explain a Service whose last change Knative's controller hasn't observed."""
     if waited_s < _PATIENCE_S:
         return None
     name, namespace = service["metadata"].get("name"), service["metadata"].get("namespace")

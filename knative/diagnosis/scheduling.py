@@ -1,4 +1,4 @@
-"""Pods that no node takes: what the scheduler says about it.
+"""Pods that no node accepts, by the scheduler's message.
 
 Source: Kubernetes 1.36, pkg/scheduler/framework/types.go (FitError.Error) and the ErrReason constants of the plugins
 below pkg/scheduler/framework/plugins (noderesources, tainttoleration, nodeaffinity, volumebinding, volumezone).
@@ -14,7 +14,7 @@ from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.resources.fields.quantities import show_cpu, show_memory
 
 _AFTER = re.compile(r"(no new claims to deallocate|preemption: ).*", re.DOTALL)
-"""What the scheduler adds about pods that might be put out; it never is the reason."""
+"""Text that the scheduler adds about pods that it might evict; it is never the reason."""
 _VOLUME = re.compile(
     r"unbound immediate PersistentVolumeClaims|persistentvolumeclaim \"([^\"]+)\" (not found|is being deleted)"
     r"|available persistent volumes to bind|PersistentVolume's node affinity|bound to non-existent pv"
@@ -26,17 +26,17 @@ _SELECTOR = re.compile(r"node affinity/selector|node selector")
 
 
 def explain_scheduling(message: str, pod: Object) -> Diagnosis:
-    """Why no node takes a pod. Never final: nodes come, go and empty.
+    """Explain why no node accepts a pod. The diagnosis is never final, since nodes come, go and become free.
 
     Args:
-        message: Of the pod's condition PodScheduled.
-        pod: The pod; only its spec, name and namespace are looked at.
+        message: Message of the pod's condition PodScheduled.
+        pod: The pod; only its spec, name and namespace are read.
     """
     said_here = quote(_AFTER.sub("", message))
     if (volume := _VOLUME.search(message)) is not None:
         return _unbound(said_here, volume[1], pod)
     wanted = _requests(pod.get("spec", {}))
-    # Those reasons first that keep every node from ever taking it; a full node may be free tomorrow.
+    # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     if _SELECTOR.search(message):
         return _unschedulable(said_here, _selector_fix(pod))
     if (resource := _INSUFFICIENT.search(message)) is not None:
@@ -94,7 +94,7 @@ def _room_fix(resource: str, wanted: Mapping[str, float]) -> str:
 
 
 def _requests(spec: Object) -> dict[str, float]:
-    """What all containers of a pod ask for together."""
+    """Return the requests of all containers of a pod together."""
     total: dict[str, float] = {}
     for container in spec.get("containers") or []:
         for resource, text in ((container.get("resources") or {}).get("requests") or {}).items():

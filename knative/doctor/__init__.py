@@ -1,14 +1,14 @@
-"""What stands in the way of an app at a site, before it is deployed: a cluster in, findings with their fixes out.
+"""Doctor of a site: finds problems of an app before it is deployed; it takes a cluster and returns findings with fixes.
 
-    runner         every check in turn
-    context        what the checks look at: a cluster, and what an app would put into it
-    finding        what a check finds
-    installation   whether the packages that are imported here are ours
+    runner         runs every check in turn
+    context        the input of the checks: a cluster, and the objects that an app would have there
+    finding        the result of a check
+    installation   checks whether the imported packages belong to Eaves
     cluster/       checks of the cluster
-    namespace/     checks of the site's namespace, and of what the app needs there
+    namespace/     checks of the site's namespace, and of the objects that the app needs there
 
-What it must never do: change anything, but for the pod of `reachability`, or keep more of a Secret than the names of
-its keys and of registries. What can't be seen with the user's permissions, or from here at all, is said to be so.
+This package must never change an object, except for the pod of `reachability`, or keep more of a Secret than the names
+of its keys and registries. A check that the user's permissions or the network prevent is reported as such.
 """
 
 from knative.doctor.finding import ERROR, NOTE, OK, SEVERITIES, WARNING, DoctorFinding, worst

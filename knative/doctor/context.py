@@ -1,4 +1,4 @@
-"""What is examined: a cluster, and what an app would put into it. Everything is read once."""
+"""The input of the checks: a cluster, and the objects that an app would have there. Everything is read once."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 SERVING_NAMESPACE, EVENTING_NAMESPACE = "knative-serving", "knative-eventing"
 _ANY_IMAGE = "example.invalid/none@sha256:" + 64 * "0"
-"""Stands in for a container image that isn't there yet, so that the rest can be looked at."""
+"""Placeholder for a container image that isn't named yet, so that the other settings can be checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPod:
-    """A pod that would be made.
+    """A pod that a deploy would make.
 
     Attributes:
-        by: Kind and name of what makes it.
-        namespace: Where.
-        spec: Of the pod.
-        knative: Knative adds its sidecar.
+        by: Kind and name of the object that makes the pod.
+        namespace: Namespace of the pod.
+        spec: Spec of the pod.
+        knative: Whether Knative adds its sidecar.
     """
 
     by: str
@@ -41,18 +41,18 @@ class PlannedPod:
 
 
 class ExaminedSite:
-    """One site's cluster and one app.
+    """A site's cluster and an app that would be deployed there.
 
     Args:
-        cluster: The site's.
-        app: What would be deployed.
-        settings: How it would stand there.
-        site: Which place it is.
-        clock: This machine's, Unix seconds.
-        may_probe: Whether a pod may be made that tries addresses.
-        probe_wait_s: Longest wait for that pod, seconds: to be scheduled, its container image fetched, and its attempts
-            made.
-        trains_in: Namespace of this cluster where trainings run; empty: none run in it.
+        cluster: Connection to the site's cluster.
+        app: The app that would be deployed.
+        settings: Settings of the app's objects on the cluster.
+        site: The site.
+        clock: Function that returns this machine's Unix time in seconds.
+        may_probe: Whether a pod that tries addresses may be made.
+        probe_wait_s: Maximum seconds to wait for that pod to be scheduled, to pull its container image, and to finish
+            its attempts.
+        trains_in: Namespace of this cluster where trainings run; empty when none run in it.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ExaminedSite:
         self._deployments: dict[str, list[dict[str, Any]]] = {}
 
     def config(self, name: str, namespace: str = SERVING_NAMESPACE) -> Mapping[str, str]:
-        """The values of a ConfigMap; empty when it isn't there.
+        """Read the values of a ConfigMap; they are empty when it doesn't exist.
 
         Raises:
             ClusterError: When it can't be read.
@@ -86,7 +86,7 @@ class ExaminedSite:
         return (self._configs[key] or {}).get("data") or {}
 
     def deployments(self, namespace: str) -> list[dict[str, Any]]:
-        """Of a namespace.
+        """Read the Deployments of a namespace.
 
         Raises:
             ClusterError: When they can't be read.
@@ -97,7 +97,7 @@ class ExaminedSite:
 
     @cached_property
     def nodes(self) -> list[dict[str, Any]]:
-        """Of the cluster.
+        """Nodes of the cluster.
 
         Raises:
             ClusterError: When they can't be read.
@@ -112,10 +112,10 @@ class ExaminedSite:
 
     @cached_property
     def image(self) -> str:
-        """The function's container image: the one that would be deployed, else the one that is; empty: none yet.
+        """The function's container image to deploy, or else the deployed one; empty when there is none.
 
         Raises:
-            ClusterError: When the cluster can't be asked.
+            ClusterError: When a request to the cluster is refused or fails.
         """
         if self.app.function.image:
             return self.app.function.image
@@ -125,7 +125,7 @@ class ExaminedSite:
 
     @cached_property
     def faults(self) -> tuple[Fault, ...]:
-        """What eaves.yaml lacks for a cluster; the container image may still be to come."""
+        """Faults of eaves.yaml for a cluster; a missing container image isn't one."""
         return self._rendered[1]
 
     @cached_property
@@ -135,7 +135,7 @@ class ExaminedSite:
 
     @cached_property
     def destinations(self) -> tuple[Destination, ...]:
-        """Every address that its sources and MQTT triggers connect to."""
+        """Every address that the app's sources and MQTT triggers connect to."""
         return tuple(dict.fromkeys(find_destinations(self.app)))
 
     @cached_property
@@ -148,7 +148,7 @@ class ExaminedSite:
             return (), found.faults
 
     def kinds(self) -> Iterator[tuple[ObjectKind, str]]:
-        """Each kind that would be applied, with where."""
+        """Yield each kind that would be applied, with its namespace."""
         seen = {(kind_of(one), str(one["metadata"].get("namespace", ""))) for one in self.manifests}
         yield from sorted(
             ((kind, (namespace or self.namespace) if kind.namespaced else "") for kind, namespace in seen),
@@ -156,7 +156,7 @@ class ExaminedSite:
         )
 
     def pods(self) -> Iterator[PlannedPod]:
-        """Every pod that would be made."""
+        """Yield every pod that would be made."""
         for one in self.manifests:
             spec = one.get("spec", {}).get("template", {}).get("spec")
             if spec:

@@ -1,4 +1,4 @@
-"""What an examination finds."""
+"""The finding of a check."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 OK, NOTE, WARNING, ERROR = "ok", "note", "warning", "error"
 SEVERITIES = (OK, NOTE, WARNING, ERROR)
-"""From the best to the worst."""
+"""Severities from the best to the worst."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorFinding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        severity: `ok`; `note`: good to know; `warning`: it works, and a promise isn't kept; `error`: it won't work.
-        check: What was looked at, a word.
+        severity: `ok`; `note` for information; `warning` when the app works but a promise isn't kept; `error` when the
+            app won't work.
+        check: Name of the check, one word.
         message: What was seen.
-        fix: The command or the edit of eaves.yaml that mends it; empty where there is nothing to mend.
+        fix: The command or the change of eaves.yaml that fixes it; empty when nothing is wrong.
     """
 
     severity: str
@@ -28,25 +29,25 @@ class DoctorFinding:
 
 
 def worst(findings: Iterable[DoctorFinding]) -> str:
-    """The worst severity; `ok` when nothing was looked at."""
+    """Return the worst severity; `ok` when there are no findings."""
     return max((finding.severity for finding in findings), key=SEVERITIES.index, default=OK)
 
 
 def ok(check: str, message: str) -> DoctorFinding:
-    """All is well."""
+    """Build a finding without a fault."""
     return DoctorFinding(severity=OK, check=check, message=message)
 
 
 def note(check: str, message: str, fix: str = "") -> DoctorFinding:
-    """Good to know."""
+    """Build a finding for information."""
     return DoctorFinding(severity=NOTE, check=check, message=message, fix=fix)
 
 
 def warning(check: str, message: str, fix: str) -> DoctorFinding:
-    """It works, and a promise isn't kept."""
+    """Build a finding about an app that works but doesn't keep a promise."""
     return DoctorFinding(severity=WARNING, check=check, message=message, fix=fix)
 
 
 def error(check: str, message: str, fix: str) -> DoctorFinding:
-    """It won't work."""
+    """Build a finding about an app that won't work."""
     return DoctorFinding(severity=ERROR, check=check, message=message, fix=fix)

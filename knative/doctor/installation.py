@@ -1,4 +1,4 @@
-"""This machine: whether what is imported is ours. Plain names such as `trainer` are other distributions' too."""
+"""Check of this machine: whether the imported packages belong to Eaves, since others use names like `trainer` too."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ DISTRIBUTION = "eaves"
 def check_owners(
     owners: Mapping[str, Sequence[str]] | None = None, places: Mapping[str, Path | None] | None = None
 ) -> Iterator[DoctorFinding]:
-    """Whether each of our top-level packages belongs to our distribution alone, and is the one that is imported.
+    """Check whether each of Eaves' packages belongs to its distribution alone and is the one that is imported.
 
     Args:
-        owners: Package to the distributions that bring it; None: those installed.
-        places: Package to the folder it is imported from; None: as Python finds it.
+        owners: Distributions that provide each package; None reads the installed ones.
+        places: Folder that each package is imported from; None asks Python.
     """
     known = packages_distributions() if owners is None else owners
     found = {name: _place(name) for name in NAMES} if places is None else places

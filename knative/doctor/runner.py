@@ -1,4 +1,4 @@
-"""Everything in turn; what one check can't do says nothing against the others."""
+"""The runner of all checks; a check that can't run doesn't affect the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Check = Callable[[ExaminedSite], Iterator[DoctorFinding]]
 
 
 def check_settings(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Whether eaves.yaml says all that a cluster asks."""
+    """Check whether eaves.yaml has every setting that a cluster needs."""
     for fault in subject.faults:
         yield error("settings", f"{fault.path}: {fault.message}", f"set {fault.path} in {fault.origin}")
     if not subject.faults:
@@ -63,7 +63,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("metrics", check_metrics),
     ("reachability", check_reachability),
 )
-"""Name and check, after the server itself."""
+"""Every check with its name, in the order after the check of the API server."""
 
 
 def examine(
@@ -77,26 +77,26 @@ def examine(
     probe_wait_s: float = 60.0,
     trains_in: str = "",
 ) -> list[DoctorFinding]:
-    """Look at everything that deploying this app at this site takes.
+    """Run every check for deploying this app at this site.
 
-    It changes nothing, but for one pod that lives for seconds where sources or triggers name addresses.
+    It changes nothing, except for one pod that runs for seconds if sources or triggers have addresses.
 
     Args:
-        cluster: The site's.
-        app: What would be deployed; its function may have no container image yet.
-        settings: How it would stand there.
-        site: Which place it is.
-        clock: This machine's, Unix seconds.
+        cluster: Connection to the site's cluster.
+        app: The app that would be deployed; its function may have no container image yet.
+        settings: Settings of the app's objects on the cluster.
+        site: The site.
+        clock: Function that returns this machine's Unix time in seconds.
         may_probe: Whether that pod may be made.
-        probe_wait_s: Longest wait for it, seconds.
-        trains_in: Namespace of this cluster where trainings run; empty: none run in it.
+        probe_wait_s: Maximum seconds to wait for that pod.
+        trains_in: Namespace of this cluster where trainings run; empty when none run in it.
 
     Returns:
-        What was found, good and bad, in the order it was looked for.
+        Findings, good and bad, in the order of the checks.
 
     Raises:
-        UnreachableClusterError: When the cluster doesn't answer at all. Once it has, that it stops is a finding.
-        ClusterError: When it refuses even to tell its version.
+        UnreachableClusterError: When the cluster doesn't answer at all. If it stops answering later, that is a finding.
+        ClusterError: When it refuses to return its version.
     """
     subject = ExaminedSite(
         cluster, app, settings, site, clock=clock, may_probe=may_probe, probe_wait_s=probe_wait_s, trains_in=trains_in

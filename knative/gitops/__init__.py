@@ -1,6 +1,6 @@
-"""The files that a GitOps controller applies, and rollouts that are changed in those files.
+"""Files for a GitOps controller, and rollouts that are changed in those files.
 
-gitops_files    rendered files, with revisions that have names
-pin_files       pins stay while the Service's file names a revision of theirs
-rollout_files   promote, rollback and shares, in the Service's file
+gitops_files    writes rendered files, with named revisions
+pin_files       keeps pins while the Service's file names a revision of theirs
+rollout_files   changes traffic in the Service's file: promote, rollback and shares
 """

@@ -1,7 +1,7 @@
-"""Rendered files for GitOps: revisions have names, and shares are changed in the file that a controller applies.
+"""Rendered files for GitOps: revisions have names, and traffic is changed in the file that a controller applies.
 
-Argo CD and Flux apply what is in Git; nobody else should set traffic there. So the Service's file names its revision by
-what it is made of, and keeps every request with the revision that the file served before.
+Argo CD and Flux apply the files in Git, and no other tool should set traffic there. So the Service's file names its
+revision by a digest of its content, and keeps all requests with the revision that the file served before.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """As `write_files`, with a Service whose new revision gets nothing before somebody says so.
+    """Do the same as `write_files`, with a Service whose new revision gets no requests before a user promotes it.
 
     Raises:
-        ConfigError: When the file that is there can't be read.
-        InputError: When it was not rendered for GitOps.
+        ConfigError: When the existing file can't be read.
+        InputError: When the existing file was not rendered for GitOps.
         StorageError: When the folder can't be written.
     """
     found = find_service(folder) if folder.is_dir() else None
@@ -50,20 +50,20 @@ def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[P
 
 
 def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
-    """Change the shares in the Service's file.
+    """Change the traffic in the Service's file.
 
     Args:
-        folder: Of rendered files.
+        folder: Folder of rendered files.
         verb: `promote`, `rollback` or `percent`.
-        percent: For `percent`.
+        percent: Share of the new revision in percent, for `percent`; None otherwise.
 
     Returns:
-        The file.
+        Path of the file.
 
     Raises:
         ConfigError: When the folder has no Service's file, or one that can't be read.
-        EavesError: When there is no other revision in it.
-        StorageError: When it can't be written.
+        EavesError: When the file names no other revision.
+        StorageError: When the file can't be written.
     """
     found = find_service(folder)
     if found is None:
@@ -79,10 +79,10 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
 
 
 def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The file of the Knative Service, and what it says.
+    """Find the file of the Knative Service, and parse it.
 
     Raises:
-        ConfigError: When a file can't be read, or there are several.
+        ConfigError: When a file can't be read, or there are several such files.
     """
     found = [(path, document) for path, document in _documents(folder) if is_function(document)]
     if len(found) > 1:
@@ -93,7 +93,7 @@ def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every object of a folder with its file.
+    """Yield every object of a folder with its file.
 
     Raises:
         ConfigError: When a file can't be read.
@@ -108,14 +108,14 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _where(folder: Path) -> str:
-    """Folders of sites, where there is one each."""
+    """Name the folders of sites below a folder, if they have a Service's file each."""
     below = sorted(path.name for path in folder.iterdir() if path.is_dir() and find_service(path) is not None)
     more = f", or one of: {', '.join(below[1:])}" if len(below) > 1 else ""
     return f"--dir {folder / below[0]}{more}" if below else ""
 
 
 def is_function(manifest: Mapping[str, Any]) -> bool:
-    """Whether it is a Knative Service."""
+    """Return whether an object is a Knative Service."""
     return (manifest.get("apiVersion"), manifest.get("kind")) == (KSERVICE.api_version, KSERVICE.kind)
 
 

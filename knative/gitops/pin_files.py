@@ -1,6 +1,6 @@
-"""Pins in a folder of rendered files: a container image's file stays while the Service's file names a revision of it.
+"""Pins in a folder of rendered files: a pin's file stays while the Service's file names a revision of it.
 
-A file of a pin carries the names of the revisions that it was rendered for, as nothing else in the folder connects an
+A pin's file carries the names of the revisions that it was rendered for, since no other file in the folder connects an
 older revision with its container image. Pure.
 """
 
@@ -20,12 +20,12 @@ Manifest = Mapping[str, Any]
 def keep_pins(
     manifests: Sequence[Manifest], service: Manifest, before: Sequence[Manifest], served: Manifest | None
 ) -> list[Manifest]:
-    """The objects of an app, with the pins in the folder that are still needed.
+    """Return the objects of an app, with the pins in the folder that are still needed.
 
     Args:
-        manifests: What is to be written.
-        service: The Knative Service among them, which names its revision and the shares.
-        before: Objects of the folder as they are.
+        manifests: Objects to write.
+        service: The Knative Service among them, which names its revision and the traffic.
+        before: Objects that the folder holds now.
         served: The Knative Service among those; None when there is none.
 
     Returns:
@@ -45,7 +45,7 @@ def keep_pins(
 
 
 def _needed(service: Manifest) -> set[str]:
-    """Revisions that the file of a Service serves, or that `rollback` makes it serve."""
+    """Return the revisions that a Service's file serves, or would serve after a rollback."""
     new = _revision(service)
     status = {"latestCreatedRevisionName": new, "latestReadyRevisionName": new}
     return find_served(parse_rollout_status({**service, "status": status}))
@@ -56,10 +56,10 @@ def _revision(service: Manifest) -> str:
 
 
 def _revisions(pin: Manifest, served: Manifest | None) -> set[str]:
-    """What a pin was rendered for; of an older Eaves' pin, what the file of the Service then named."""
-    told = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
-    if told is not None:
-        return set(str(told).split(","))
+    """Return the revisions that a pin was rendered for; for an older Eaves' pin, the revision of the Service's file."""
+    names = (pin["metadata"].get("annotations") or {}).get(REVISIONS_ANNOTATION)
+    if names is not None:
+        return set(str(names).split(","))
     same = served is not None and _image(served) == _image(pin)
     return {_revision(served)} if same and served is not None else set()
 

@@ -1,8 +1,8 @@
-"""Rollouts in a file: the same words as on a cluster, for whoever lets Argo CD or Flux apply what is in Git. Pure.
+"""Rollouts in a file: the commands of a cluster, for files that Argo CD or Flux applies from Git. Pure.
 
-A file names its revision (`spec.template.metadata.name`, of what `render` writes for GitOps), so the shares can name it
-before the cluster has made it. What was served before is on record in the file's annotation, as on a cluster. Nothing
-in a file goes on by itself: `advance` leaves such a Service alone.
+A file that `render` writes for GitOps names its revision (`spec.template.metadata.name`), so the traffic can name it
+before the cluster has made it. The revision that served before is stored in the file's annotation, as on a cluster. A
+file never changes automatically: `advance` doesn't change such a Service.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Manifest = Mapping[str, Any]
 
 
 def with_traffic(manifest: Manifest, traffic: Traffic, *, preview: str = "") -> dict[str, Any]:
-    """A Service with other shares.
+    """Return a Service with other traffic.
 
     Args:
         manifest: The Service; it isn't changed.
-        traffic: Revision to percent.
-        preview: A revision at 0 % that gets an address of its own, `next-NAME`.
+        traffic: Percent of requests by revision.
+        preview: Revision at 0 % that gets an address of its own, `next-NAME`; empty for none.
 
     Raises:
         InputError: When the shares aren't 100 % together.
@@ -40,11 +40,11 @@ def with_traffic(manifest: Manifest, traffic: Traffic, *, preview: str = "") -> 
 
 
 def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
-    """A newly rendered Service that leaves everything with the revision the old file serves; its own is at 0 %.
+    """Return a newly rendered Service that keeps all requests with the old file's revision; its own one is at 0 %.
 
     Args:
-        old: What the file said; None: there was no file, so the new revision gets everything.
-        new: What it is to say.
+        old: Content of the present file; None when there is no file, so that the new revision gets all requests.
+        new: The newly rendered Service.
 
     Raises:
         InputError: When a file doesn't name its revision.
@@ -66,17 +66,17 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
 
 
 def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
-    """As `knative.rollout.set_percent`, in a file.
+    """Do the same as `knative.rollout.set_percent` in a file.
 
     Raises:
-        InputError: When it is no share, or the file doesn't name its revision.
-        NotFoundError: When there is no other revision to take the rest.
+        InputError: When the percentage isn't from 0 to 100, or the file doesn't name its revision.
+        NotFoundError: When there is no other revision to get the rest.
     """
     return _written(manifest, plan_percent(_standing(manifest), percent, 0.0))
 
 
 def promote(manifest: Manifest) -> dict[str, Any]:
-    """As `knative.rollout.promote`, in a file.
+    """Do the same as `knative.rollout.promote` in a file.
 
     Raises:
         InputError: When the file doesn't name its revision.
@@ -85,11 +85,11 @@ def promote(manifest: Manifest) -> dict[str, Any]:
 
 
 def rollback(manifest: Manifest, *, undo: bool = True) -> dict[str, Any]:
-    """As `knative.rollout.rollback`, in a file.
+    """Do the same as `knative.rollout.rollback` in a file.
 
     Raises:
         InputError: When the file doesn't name its revision.
-        NotFoundError: When there is nothing before it.
+        NotFoundError: When there is no revision before it.
     """
     return _written(manifest, plan_rollback(_standing(manifest), 0.0, undo=undo))
 
@@ -120,7 +120,7 @@ def _revision(manifest: Manifest) -> str:
 
 
 def _written(manifest: Manifest, plan: Plan | None) -> dict[str, Any]:
-    """The file with a plan in it. Of its history Git tells, and when; so the same words make the same file."""
+    """Return the file with a plan. It has no history and time, which Git has, so equal commands give equal files."""
     if plan is None or plan.traffic is None:
         return copy.deepcopy(dict(manifest))
     changed = with_traffic(manifest, plan.traffic, preview=plan.preview)

@@ -1,11 +1,11 @@
-"""Whether the parts of an app are ready, why not, and waiting until they are.
+"""Readiness of an app's parts: whether they are ready, why not, and waiting until they are.
 
-parts         the objects of an app beside its function, each with whether it is ready
+parts         the objects of an app beside its function, each with its readiness
 part_reader   reads them from a cluster
-conditions    parts whose own conditions say so
+conditions    parts whose readiness is in their conditions
 workloads     parts that run pods
-wait          until what was deployed is ready
-wait_limit    how long a wait goes on while a part is wrong
-sink_bindings  has Knative look again at a SinkBinding whose sink is back
+wait          waits until a deployment is ready
+wait_limit    limits a wait while a part has a fault
+sink_bindings  makes Knative reconcile a SinkBinding whose sink is available again
 progress      a deployment as rows of a table
 """

@@ -1,4 +1,4 @@
-"""Parts whose own conditions say whether they are ready: Broker, Trigger, EventType, SinkBinding, JobSink.
+"""Readiness of parts by their own conditions: Broker, Trigger, EventType, SinkBinding, JobSink.
 
 Source: Knative Eventing 1.22, pkg/apis/eventing/v1/{broker,trigger}_lifecycle.go, v1beta3/eventtype_lifecycle.go,
 pkg/apis/sources/v1/{sinkbinding,container}_lifecycle.go, pkg/apis/sinks/v1alpha1/job_sink_lifecycle.go;
@@ -10,7 +10,7 @@ from __future__ import annotations
 from knative.diagnosis.evidence import Diagnosis, Object, PartReadiness, condition, name_of, parse_time, quote
 
 DESTINATION = "destination"
-"""Cause of a part that names something which can't be resolved."""
+"""Cause of a part that names an object which can't be resolved."""
 _BROKER, _REFUSED = "broker", "refused"
 _MEANINGS = {
     "BrokerReady": (_BROKER, "its Broker is missing or not ready"),
@@ -20,7 +20,7 @@ _MEANINGS = {
     "SinkProvided": (DESTINATION, "its sink can't be resolved"),
     "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
-"""Type of a condition to the cause and its meaning."""
+"""Cause and meaning of each type of condition."""
 _MENDS = {
     _BROKER: "eaves doctor",
     DESTINATION: "deploy what it names, or change it in eaves.yaml",
@@ -29,7 +29,7 @@ _MENDS = {
 
 
 def judge_conditions(value: Object) -> PartReadiness:
-    """Whether the conditions of an object say that it is ready."""
+    """Return the readiness of an object by its conditions."""
     ready = condition(value, "Ready")
     if ready.get("status") == "True":
         return PartReadiness()
@@ -54,7 +54,7 @@ def judge_conditions(value: Object) -> PartReadiness:
 
 
 def _find_worst(value: Object) -> Object | None:
-    """The condition that keeps an object from being ready: one that is False before one that isn't known."""
+    """Return the condition that keeps an object from being ready: a False one before an unknown one."""
     found = [
         one
         for one in value.get("status", {}).get("conditions") or ()

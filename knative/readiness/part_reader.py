@@ -1,4 +1,4 @@
-"""Reads from a cluster whether the parts of apps are ready: a list for each kind, and what explains unready pods."""
+"""Reader of the readiness of apps' parts: one list request for each kind, and details about unready pods."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 PART_KINDS = (BROKER, TRIGGER, EVENT_TYPE, SINK_BINDING, JOB_SINK, STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE)
-"""Kinds of parts, those first that others depend on."""
+"""Kinds of parts; kinds that others depend on come first."""
 PODS = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({agent.PART},{publisher.PART},{relay.PART},{pin.PART})"
 Key = tuple[ObjectKind, str, str]
 """Kind, name and namespace of a part."""
 
 
 class PartReader:
-    """Reads parts again and again, and remembers how long their pods have run.
+    """Reader of parts that can be used again and again, and remembers how long their pods have run.
 
     Args:
-        cluster: The site's.
+        cluster: Connection to the site's cluster.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -52,30 +52,30 @@ class PartReader:
     def list_values(
         self, kinds: Iterable[ObjectKind], namespace: str, selector: str
     ) -> tuple[list[Object], list[AppPart]]:
-        """Objects of some kinds, and a part of state `unknown` for each kind that may not be listed.
+        """List objects of some kinds, with a part of state `unknown` for each kind that the user may not list.
 
         Raises:
-            ClusterError: When the cluster fails.
+            ClusterError: When a request to the cluster fails.
         """
         found: list[Object] = []
         unseen: list[AppPart] = []
         for kind in kinds:
             try:
-                # A Broker may be anybody's.
+                # A Broker may belong to any user.
                 found += self._cluster.list(kind, namespace=namespace, selector="" if kind is BROKER else selector)
             except DeniedError as error:
                 unseen.append(unknown_part(kind, namespace, error.message))
         return found, unseen
 
     def read(self, wanted: Sequence[Key], *, now: float) -> list[AppPart]:
-        """Whether parts are ready; those of kinds that may not be listed are told once, as `unknown`.
+        """Read the readiness of parts; a kind that the user may not list gives one part of state `unknown`.
 
         Args:
-            wanted: The parts.
-            now: The server's clock, Unix seconds.
+            wanted: Kind, name and namespace of the parts.
+            now: The API server's clock, Unix seconds.
 
         Raises:
-            ClusterError: When the cluster fails.
+            ClusterError: When a request to the cluster fails.
         """
         values: dict[Key, Object] = {}
         unseen: list[AppPart] = []
@@ -90,10 +90,10 @@ class PartReader:
         return [*judged, *(missing_part(*key) for key in asked if key not in values), *unseen]
 
     def read_readiness(self, values: Sequence[Object], *, now: float) -> list[AppPart]:
-        """Whether objects are ready, with the pods of those that run any.
+        """Read the readiness of objects, with the pods of those that run any.
 
         Raises:
-            ClusterError: When the cluster fails.
+            ClusterError: When a request to the cluster fails.
         """
         spaces = dict.fromkeys(str(value["metadata"]["namespace"]) for value in values if value["kind"] in WORKLOADS)
         pods = {space: self._list_pods(space) for space in spaces}
@@ -105,7 +105,7 @@ class PartReader:
     def _list_pods(self, namespace: str) -> Sequence[Object]:
         try:
             return self._cluster.list(POD, namespace=namespace, selector=PODS)
-        except DeniedError:  # the counts of the workload itself still tell whether it is ready
+        except DeniedError:  # the counts in the workload's status still show whether it is ready
             return ()
 
     def _collect(self, value: Object, pods: Sequence[Object], now: float) -> PartEvidence:
@@ -120,27 +120,27 @@ class PartReader:
         return PartEvidence(value=value, pods=own, events=events, logs=logs, steady=steady, now=now)
 
     def _is_steady(self, pod: Object, now: float) -> bool:
-        """Whether a pod has run long enough, by the node's clock or by ours: the node's may be wrong."""
+        """Return whether a pod has run long enough, by the node's clock or by ours, since the node's may be wrong."""
         age_s = run_age_s(pod, now)
         if age_s is None or age_s >= STEADY_S:
             return True
         statuses = pod.get("status", {}).get("containerStatuses") or ()
         created = parse_time(pod["metadata"].get("creationTimestamp"))
         if age_s < 0 and created is not None and not any(one.get("restartCount") for one in statuses):
-            return now - created >= STEADY_S  # the node's clock is ahead; the API server made the pod by its own
+            return now - created >= STEADY_S  # the node's clock is ahead; the creation time is the API server's
         run = f"{pod['metadata'].get('uid')} {[one.get('restartCount') for one in statuses]}"
         began = self._since.setdefault(run, time.monotonic())
         return time.monotonic() - began >= STEADY_S
 
 
 def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list[Key]:
-    """The parts of an app among its manifests, and the Broker that they name.
+    """Return the parts of an app among its manifests, and the Broker that they name.
 
-    What keeps container images on nodes isn't one: a deploy doesn't wait for every node.
+    The pins of container images aren't among them, since a deploy doesn't wait for every node.
 
     Args:
-        manifests: What was applied.
-        namespace: Namespace of those that name none.
+        manifests: Objects that were applied.
+        namespace: Namespace of objects that name none.
     """
     found: dict[Key, None] = {}
     for manifest in manifests:
@@ -153,7 +153,7 @@ def wanted_parts(manifests: Iterable[Mapping[str, Any]], namespace: str) -> list
 
 
 def broker_of(value: Object, namespace: str) -> Iterator[Key]:
-    """The Broker that a part names, if it names one."""
+    """Yield the Broker that a part names, if it names one."""
     spec = value.get("spec", {})
     if value["kind"] == TRIGGER.kind and spec.get("broker"):
         yield BROKER, str(spec["broker"]), namespace
@@ -163,12 +163,12 @@ def broker_of(value: Object, namespace: str) -> Iterator[Key]:
 
 
 def key_of(value: Object) -> Key:
-    """Kind, name and namespace of an object that was read."""
+    """Return kind, name and namespace of an object that was read."""
     return kind_of(value), name_of(value), str(value["metadata"].get("namespace", ""))
 
 
 def _belongs(pod: Object, value: Object) -> bool:
-    """Whether a pod is a workload's: by its labels and, where it has a controller of that kind, by that one's UID."""
+    """Return whether a pod belongs to a workload, by its labels and by the UID of its controller if it has one."""
     labels = pod["metadata"].get("labels") or {}
     wanted = pod_labels(value)
     if not wanted or not wanted.items() <= labels.items():

@@ -1,4 +1,4 @@
-"""The objects of an app beside its function, each with whether it is ready, why not, and since when."""
+"""The objects of an app beside its function, with their readiness, its reason, and since when."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from knative.resources.fields.labels import PART_LABEL
 
 READY, STARTING, FAILED, MISSING, UNKNOWN = "ready", "starting", "failed", "missing", "unknown"
 UNSEEN_S = 15.0
-"""How long a controller may take to look at an object before that is called wrong."""
+"""Seconds that a controller may take to observe an object before that counts as a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppPart:
-    """One object of an app beside its function.
+    """An object of an app beside its function.
 
     Attributes:
         kind: Kind of the object.
-        name: Name of the object; `*`: all objects of the kind, which may not be read.
+        name: Name of the object; `*` for all objects of the kind, when the user may not read them.
         namespace: Namespace of the object.
-        component: What it is there for, as the label `knative.resources.fields.labels.PART_LABEL` says.
-        state: `ready`; `starting`, not ready and nothing known to be wrong; `failed`, not ready for the reason in
-            `diagnosis`; `missing`; or `unknown`, it may not be read.
-        said: What is missing, where nothing is known to be wrong.
-        diagnosis: What is wrong; None while nothing is known to be.
-        since: Unix seconds since when it is so; None when that isn't known.
-        pods: Pods that are ready, of how many: `2/3`; empty of what runs none.
+        component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
+        state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
+            reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
+        said: What is missing when no fault is known; empty when nothing is.
+        diagnosis: The fault; None while none is known.
+        since: Unix seconds since when it is in this state; None when that isn't known.
+        pods: Ready pods of all pods, such as `2/3`; empty when it runs none.
     """
 
     kind: str
@@ -44,19 +44,19 @@ class AppPart:
 
     @property
     def title(self) -> str:
-        """`Trigger flowers-alarm`."""
+        """Kind and name for people, such as `Trigger flowers-alarm`."""
         return f"{self.kind} {self.name}"
 
     @property
     def reason(self) -> str:
-        """Why it isn't ready, in words; empty when it is."""
+        """Reason for people why the part isn't ready; empty when it is."""
         return self.diagnosis.message if self.diagnosis is not None else self.said
 
 
 def judge_part(evidence: PartEvidence) -> AppPart:
-    """Whether a part is ready.
+    """Return a part with its readiness.
 
-    Pure: what is told hangs on the evidence alone.
+    Pure: the result depends only on the evidence.
     """
     value = evidence.value
     metadata = value["metadata"]
@@ -80,7 +80,7 @@ def judge_part(evidence: PartEvidence) -> AppPart:
 
 
 def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
-    """A part that should be there and isn't."""
+    """Build the part for an object that should exist and doesn't."""
     fix = "eaves deploy --on knative"
     if kind is BROKER:
         fix = (
@@ -92,12 +92,12 @@ def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
 
 
 def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> AppPart:
-    """The parts of a kind that may not be read."""
+    """Build the part for all objects of a kind that the user may not read."""
     return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, said=reason)
 
 
 def _judge_unseen(value: Object, now: float) -> PartReadiness:
-    """An object that its controller hasn't looked at since it was applied."""
+    """Return the readiness of an object whose controller hasn't observed its last change."""
     applied = last_applied(value)
     if not (now and applied and now - applied > UNSEEN_S):
         return PartReadiness(said="its controller has not looked at it yet", since=applied)

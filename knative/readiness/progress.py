@@ -1,4 +1,4 @@
-"""Where a deployment stands, in plain values for a table."""
+"""The progress of a deployment, in plain values for a table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from knative.readiness.parts import READY, AppPart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodState:
-    """One pod, for a table.
+    """A pod, for a table.
 
     Attributes:
-        name: Of the pod.
-        state: A word: `Pending`, `ContainerCreating`, `ImagePullBackOff`, `Running`, `Ready`, `Terminating`.
-        ready: Containers that are ready, of how many: `1/2`.
-        restarts: Of all its containers.
-        node: Where it is placed; empty: nowhere yet.
+        name: Name of the pod.
+        state: State as one word: `Pending`, `ContainerCreating`, `ImagePullBackOff`, `Running`, `Ready`, `Terminating`.
+        ready: Ready containers of all containers, such as `1/2`.
+        restarts: Number of restarts of all its containers.
+        node: Node of the pod; empty while it has none.
     """
 
     name: str
@@ -31,19 +31,20 @@ class PodState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentProgress:
-    """Where a deployment stands.
+    """The progress of a deployment.
 
     Attributes:
-        name: Of the Knative Service.
-        revision: The latest created one; empty before there is one.
-        ready: `True`, `False` or `Unknown`, of the Service.
-        reason: Knative's word for why not; empty when it is ready.
-        pods: Of that revision.
-        traffic: Share of requests in percent by revision, as Knative has set it.
-        parts: The other parts of the app, where they are waited for.
-        diagnosis: What is wrong just now; None when nothing is.
-        waited_s: Seconds since waiting began.
-        unreachable: Why the API server doesn't answer just now, and the rest is what was seen last; empty: it answers.
+        name: Name of the Knative Service.
+        revision: Latest created revision; empty before there is one.
+        ready: Condition Ready of the Service: `True`, `False` or `Unknown`.
+        reason: Knative's reason why it isn't ready; empty when it is.
+        pods: Pods of that revision.
+        traffic: Percent of requests by revision, as Knative has set it.
+        parts: The other parts of the app, if the deploy waits for them.
+        diagnosis: The present fault; None when there is none.
+        waited_s: Seconds since the wait began.
+        unreachable: Why the API server doesn't answer at present, so that the other values are the last known ones;
+            empty when it answers.
     """
 
     name: str
@@ -58,7 +59,7 @@ class DeploymentProgress:
     unreachable: str = ""
 
     def rows(self) -> list[dict[str, str]]:
-        """The same as rows of `what`, `state`, `detail`: the revision, its pods, unready parts, then what is wrong."""
+        """Build rows of `what`, `state`, `detail`: the revision, its pods, unready parts, then the fault."""
         shares = ", ".join(f"{percent} % {revision}" for revision, percent in self.traffic.items())
         state = "ready" if self.ready == "True" else f"not ready ({self.reason})" if self.reason else "not ready"
         rows = [{"what": self.revision or self.name, "state": state, "detail": shares}]
@@ -76,7 +77,7 @@ class DeploymentProgress:
 
 
 def build_progress(evidence: FunctionEvidence, found: Diagnosis | None) -> DeploymentProgress:
-    """What a table shows of what was seen."""
+    """Build the progress from the evidence and the diagnosis."""
     status = evidence.service.get("status", {})
     state = condition(evidence.service, "Ready") if observed(evidence.service) else {"reason": "OutOfDate"}
     shares = status.get("traffic") or []
@@ -92,7 +93,7 @@ def build_progress(evidence: FunctionEvidence, found: Diagnosis | None) -> Deplo
 
 
 def pod_state(pod: Object) -> PodState:
-    """A pod in a few words, the ones that `kubectl get pods` has."""
+    """Describe a pod in the words of `kubectl get pods`."""
     statuses = list(containers(pod))
     spec = pod.get("spec", {})
     return PodState(

@@ -1,12 +1,12 @@
-"""SinkBindings that say their sink can't be resolved although it can: Knative is made to look at them again.
+"""Repair of SinkBindings that report an unresolved sink although it can be resolved: Knative must read them again.
 
-Knative's webhook resolves the sink of a SinkBinding when the agent that it binds is changed, and writes the outcome
-into the copy that its reconciler compares with. When a sink that had gone is back, the agent gets its address, the
-reconciler finds nothing new, and the SinkBinding says for ever that there is none. Any change of the SinkBinding makes
-Knative read it anew; an annotation is one that does nothing else.
+Knative's webhook resolves the sink of a SinkBinding when the agent that it binds is changed, and writes the result into
+the copy that its reconciler compares with. When a sink that was gone is available again, the agent gets its address,
+the reconciler finds no difference, and the SinkBinding reports an unresolved sink forever. Any change of the
+SinkBinding makes Knative read it again; an annotation is a change without another effect.
 
 Source: knative.dev/pkg, webhook/psbinding/psbinding.go (Admit calls Do on objects of the informer) and reconciler.go
-(Reconcile compares with the same objects); watched with Eventing 1.22.
+(Reconcile compares with the same objects); seen with Eventing 1.22.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 AGAIN_S = 10.0
-"""Seconds before a SinkBinding is touched again; Knative takes one or two to look at it."""
+"""Seconds before a SinkBinding is annotated again; Knative takes one or two to reconcile it."""
 
 _log = logging.getLogger(__name__)
 
 
 class BindingToucher:
-    """Touches SinkBindings while a deploy waits for them.
+    """Annotates SinkBindings while a deploy waits for them.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -47,13 +47,13 @@ class BindingToucher:
         self._next = 0.0
 
     def touch(self, left: Sequence[AppPart]) -> None:
-        """Touch the SinkBindings of the parts whose sink can't be resolved, once the Broker is ready.
+        """Annotate the SinkBindings of parts whose sink can't be resolved, once the Broker is ready.
 
         Args:
             left: The parts that aren't ready.
 
         Raises:
-            ClusterError: When the cluster refuses or fails.
+            ClusterError: When a request to the cluster is refused or fails.
         """
         waiting = [part for part in left if part.diagnosis is not None and part.diagnosis.cause == DESTINATION]
         bound = {
@@ -72,15 +72,15 @@ class BindingToucher:
 
 
 def touch_binding(cluster: Cluster, binding: Object) -> None:
-    """Let Knative look at a SinkBinding.
+    """Make Knative reconcile a SinkBinding.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     metadata = binding["metadata"]
     change = {"metadata": {"annotations": {TOUCHED_ANNOTATION: datetime.now(UTC).isoformat()}}}
     _log.info("Knative is made to look at the SinkBinding %s again", metadata["name"])
-    with suppress(AbsentError):  # it was deleted meanwhile
+    with suppress(AbsentError):  # it was deleted in between
         cluster.patch(
             SINK_BINDING, str(metadata["name"]), change, manager=TOUCH_MANAGER, namespace=str(metadata["namespace"])
         )
@@ -91,7 +91,7 @@ def _is_unresolved(binding: Object) -> bool:
 
 
 def _names_of(binding: Object, namespace: str) -> set[tuple[str, str, str]]:
-    """The parts that a SinkBinding may be of: itself, or the ContainerSource that it is made for."""
+    """Return the parts that a SinkBinding may belong to: itself, or the ContainerSource that it is made for."""
     owners = binding["metadata"].get("ownerReferences") or ()
     names = {(namespace, str(one.get("kind")), str(one.get("name"))) for one in owners}
     return {(namespace, SINK_BINDING.kind, str(binding["metadata"]["name"])), *names}

@@ -1,6 +1,6 @@
-"""Waiting until what was deployed is ready, telling what goes on meanwhile, and giving up when it can't be.
+"""Wait until a deployment is ready: it shows the progress, and ends early when the app can't become ready.
 
-`wait_ready` waits for the function alone, `wait_whole` for every part of the app as well.
+`wait_ready` waits only for the function, `wait_whole` waits for every part of the app.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ROUTED_S = 30.0
-"""A gateway takes up new shares within a second or two."""
+"""Seconds to wait for a gateway, which applies new traffic within a second or two."""
 LOOK_S = 2.0
-"""How often pods are looked at: most of what goes wrong with them never shows in the Service before its deadline."""
+"""Seconds between two reads of the pods, since most of their faults never show in the Service before its deadline."""
 
 
 def wait_ready(
@@ -39,24 +39,22 @@ def wait_ready(
     show: Callable[[DeploymentProgress], None] = lambda _: None,
     look_s: float = LOOK_S,
 ) -> None:
-    """Wait until what was applied last is ready: the newest revision can answer, whether it gets requests yet or not.
+    """Wait until the last deploy is ready: the newest revision can answer, whether it has traffic yet or not.
 
-    Traffic that leads to a revision that has gone is not waited for: `promote` mends it.
-
-    What may still come right is shown and waited for; what can't ends it before the time is over. A link that is down
-    meanwhile is waited for too.
+    The wait shows faults that may disappear, and ends early for a final fault. It doesn't wait for traffic to a
+    revision that is gone, which `promote` fixes. It continues while the link is down.
 
     Args:
-        cluster: Where.
-        name: Of the Knative Service, in the cluster's namespace.
-        timeout_s: Seconds to wait at most.
-        show: Called after every look, from this thread.
-        look_s: Seconds between two looks; changes of the Service itself are seen at once.
+        cluster: Connection to the cluster.
+        name: Name of the Knative Service, in the cluster's namespace.
+        timeout_s: Maximum seconds to wait.
+        show: Function that gets the progress after every read, in this thread.
+        look_s: Seconds between two reads; changes of the Service itself are seen at once.
 
     Raises:
-        StartError: It doesn't become ready; the message says why, the hint mends it.
-        UnreachableClusterError: The cluster didn't answer when the time was over.
-        ClusterError: The cluster refuses what is asked.
+        StartError: When the function doesn't become ready; the message names the reason, the hint the fix.
+        UnreachableClusterError: When the cluster didn't answer at the end of the time.
+        ClusterError: When the cluster refuses a request.
     """
     waiting = _Waiting(cluster, name, timeout_s=timeout_s, look_s=look_s, show=show)
     while True:
@@ -77,24 +75,24 @@ def wait_whole(
     look_s: float = LOOK_S,
     patience_s: float = PATIENCE_S,
 ) -> None:
-    """Wait until the function is ready and so is every other part of its app.
+    """Wait until the function and every other part of its app are ready.
 
-    What keeps container images on nodes is not waited for, as nodes may be away for long. A SinkBinding that says its
-    sink can't be resolved although its Broker is ready is touched, so that Knative looks at it again.
+    The wait excludes pins of container images, since nodes may be away for long. A SinkBinding that reports an
+    unresolved sink although its Broker is ready is annotated, so that Knative reconciles it.
 
     Args:
-        cluster: Where.
-        name: Of the Knative Service, in the cluster's namespace.
+        cluster: Connection to the cluster.
+        name: Name of the Knative Service, in the cluster's namespace.
         manifests: Every object of the app as it was applied.
-        timeout_s: Seconds to wait at most, for all together.
-        show: Called after every look, from this thread.
-        look_s: Seconds between two looks.
-        patience_s: Seconds that a part may be wrong for the same cause once the function is ready.
+        timeout_s: Maximum seconds to wait for all parts together.
+        show: Function that gets the progress after every read, in this thread.
+        look_s: Seconds between two reads.
+        patience_s: Seconds that a part may have the same fault once the function is ready.
 
     Raises:
-        StartError: The app doesn't become whole; the message says which part isn't ready and why, the hint mends it.
-        UnreachableClusterError: The cluster didn't answer when the time was over.
-        ClusterError: The cluster refuses what is asked.
+        StartError: When a part doesn't become ready; the message names the part and the reason, the hint the fix.
+        UnreachableClusterError: When the cluster didn't answer at the end of the time.
+        ClusterError: When the cluster refuses a request.
     """
     wanted = wanted_parts(manifests, cluster.namespace)
     waiting = _Waiting(
@@ -110,19 +108,19 @@ def wait_whole(
 
 
 def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> bool:
-    """Wait until the gateway sends requests where the Service says; False when it didn't in time.
+    """Wait until the gateway applies the Service's traffic; return False when it didn't in time.
 
-    Whatever becomes of the newest revision: after a rollback that one may be failing for ever.
+    The newest revision need not be ready: after a rollback it may fail permanently.
 
     Source: knative/serving, pkg/reconciler/route: RoutesReady once every gateway pod answers for the new shares.
 
     Args:
-        cluster: Where.
-        name: Of the Knative Service, in the cluster's namespace.
-        timeout_s: Seconds to wait at most.
+        cluster: Connection to the cluster.
+        name: Name of the Knative Service, in the cluster's namespace.
+        timeout_s: Maximum seconds to wait.
 
     Raises:
-        ClusterError: The cluster refuses what is asked.
+        ClusterError: When the cluster refuses a request.
     """
     for event, service in cluster.watch(KSERVICE, fields=f"metadata.name={name}", timeout_s=timeout_s):
         if event == "DELETED":
@@ -133,7 +131,7 @@ def wait_routed(cluster: Cluster, name: str, *, timeout_s: float = ROUTED_S) -> 
 
 
 class _Waiting:
-    """One wait: what was seen last, and since when."""
+    """The state of one wait: the last progress, and the time since when."""
 
     def __init__(
         self,
@@ -161,7 +159,7 @@ class _Waiting:
         return self._began + self._timeout_s - time.monotonic()
 
     def check_function(self) -> bool:
-        """Look now, and then at every change until the next look is due; whether it is ready."""
+        """Read the Service now and at every change until the next read is due; return whether it is ready."""
         there = False
         fields = f"metadata.name={self._name}"
         seconds = max(0.05, min(self._look_s, self._left_s))
@@ -179,10 +177,10 @@ class _Waiting:
         return False
 
     def check_parts(self, *, function_ready: bool) -> bool:
-        """Look at the other parts of the app; whether all of it is ready. Waits until the next look is due if not.
+        """Read the app's other parts; return whether the app is ready, or wait until the next read is due.
 
         Raises:
-            StartError: When a part never will be ready, or the time is over.
+            StartError: When a part can't become ready, or the time is over.
         """
         parts = self._part_reader.read(self._wanted, now=self._now())
         self._seen = replace(self._seen, parts=parts)
@@ -199,7 +197,7 @@ class _Waiting:
         return False
 
     def report_silence(self, error: UnreachableClusterError) -> None:
-        """Show that the cluster doesn't answer, and wait a little.
+        """Show that the cluster doesn't answer, and wait until the next read is due.
 
         Raises:
             UnreachableClusterError: When the time is over.
@@ -210,27 +208,27 @@ class _Waiting:
         time.sleep(max(0.0, min(self._look_s, self._left_s)))
 
     def _judge(self, service: Object) -> bool:
-        """Show what is seen; whether it is ready.
+        """Show the progress; return whether the function is ready.
 
         Raises:
-            StartError: When it never will be.
+            StartError: When the function can't become ready.
         """
         evidence = self._reader.collect(self._name, service=service, now=self._now())
         found = diagnose_function(evidence)
         self._seen = build_progress(evidence, found)
         self._report()
         if is_ready(service) or (found is not None and leads_nowhere(service)):
-            return True  # where requests go is the rollout's to mend, once it knows of a revision that can answer
+            return True  # the rollout corrects the traffic, once it knows a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):
             raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
         return False
 
     def _judge_parts(self, left: Sequence[AppPart], *, function_ready: bool) -> None:
-        """End the wait for a part that can't become ready any more.
+        """End the wait when a part can't become ready any more.
 
         Raises:
-            StartError: When there is one.
+            StartError: When there is such a part.
         """
         hopeless = self._patience.find_hopeless(left, time.monotonic(), function_ready=function_ready)
         if hopeless is not None and hopeless.diagnosis is not None:
@@ -247,7 +245,7 @@ class _Waiting:
         )
 
     def _is_certain(self, found: Diagnosis) -> bool:
-        """Whether a final cause was there at the last look already: one look may see what is just being replaced."""
+        """Return whether a final cause was there at the previous read too, since a pod may be just being replaced."""
         now = time.monotonic()
         if not found.final:
             self._certain = None
@@ -261,7 +259,7 @@ class _Waiting:
         self._show(replace(self._seen, waited_s=waited_s, unreachable=unreachable))
 
     def _now(self) -> float:
-        """The server's clock; asked for once."""
+        """Return the API server's clock, which is read once."""
         if self._ahead_s is None:
             self._ahead_s = self._cluster.clock() - time.time()
         return time.time() + self._ahead_s
@@ -279,7 +277,7 @@ class _Waiting:
 
 
 def _name_parts(parts: Sequence[AppPart]) -> str:
-    """The first part with its reason, and the names of the others."""
+    """Name the first part with its reason, and the other parts without."""
     first, *others = parts
     text = f"{first.title}: {first.reason}"
     return f"{text}; also not ready: {', '.join(part.title for part in others)}" if others else text

@@ -1,4 +1,4 @@
-"""How long a wait for the parts of an app goes on while one of them is wrong."""
+"""The limit of a wait for the parts of an app while one of them has a fault."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from knative.readiness.parts import AppPart
 
 PATIENCE_S = 60.0
-"""How long a part may be wrong for the same cause once the function is ready; a new Broker takes a few seconds."""
+"""Seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds."""
 
 
 class WaitLimit:
-    """Remembers since when parts are wrong, by the clock of whoever waits.
+    """The time since when each part has its fault, by the waiting process's own clock.
 
     Args:
-        certain_s: Seconds after which a final cause counts: one look may see what is just being replaced.
+        certain_s: Seconds after which a final cause counts, since one read may see a pod being replaced.
         patience_s: Seconds after which any other cause counts, once the function is ready.
     """
 
@@ -23,13 +23,13 @@ class WaitLimit:
         self._since: dict[tuple[str, str], float] = {}
 
     def find_hopeless(self, parts: Sequence[AppPart], now: float, *, function_ready: bool) -> AppPart | None:
-        """The first part that isn't worth waiting for; None while all of them are.
+        """Return the first part that isn't worth waiting for; None when there is none.
 
-        A Trigger whose subscriber is the function can't be ready before the function is: until then only final causes
-        count.
+        A Trigger whose subscriber is the function can't be ready before the function is, so until then only final
+        causes count.
 
         Args:
-            parts: Those that aren't ready.
+            parts: Parts that aren't ready.
             now: Seconds of a monotonic clock.
             function_ready: Whether the function is ready.
         """

@@ -1,11 +1,11 @@
-"""Parts that run pods: agents of sources, publishers, the relay, and what keeps container images on nodes.
+"""Readiness of parts that run pods: agents of sources, publishers, the relay, and pins of container images.
 
-Agents have no readiness probe, so a pod that ends again and again counts as ready between two ends. It counts here
-once it has run for a while.
+Agents have no readiness probe, so a pod that ends again and again would count as ready in between. Here it counts only
+after it has run for a while.
 
 Source: Kubernetes 1.36, StatefulSetStatus and DaemonSetStatus of apps/v1; pkg/controller/statefulset/
 stateful_set_control.go (an OrderedReady set replaces no pod while one isn't ready); pkg/kubelet/kubelet.go (the pauses
-between restarts begin anew after 10 minutes).
+between restarts are reset after 10 minutes).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from knative.resources.fields.labels import APP_LABEL, PART_LABEL
 WORKLOADS = frozenset(kind.kind for kind in (STATEFUL_SET, DAEMON_SET, CONTAINER_SOURCE))
 """Kinds that run pods."""
 STEADY_S = 10.0
-"""How long a pod without a readiness probe has to run before it counts as ready."""
+"""Seconds that a pod without a readiness probe must run before it counts as ready."""
 LOOPING_S = 600.0
-"""After an end, for so long a container that has ended three times counts as one that ends again and again."""
+"""Seconds after an end for which a container that has ended three times counts as ending again and again."""
 _LOOPING = 3
 _REVISION_LABEL = "controller-revision-hash"
 
@@ -53,12 +53,12 @@ _AGENT_FIXES = {
     "knative.memory": _ROOM,
     "knative.cpu": _ROOM,
 }
-"""What a fix for a function sets, to what mends an agent."""
+"""Fix for an agent, by the setting that the fix for a function names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counts:
-    """Pods of a workload: how many are wanted, ready, and of the version that was applied last."""
+    """Pods of a workload: the wanted number, the ready ones, and those of the last applied version."""
 
     wanted: int
     ready: int
@@ -66,7 +66,7 @@ class _Counts:
 
 
 def judge_workload(evidence: PartEvidence) -> PartReadiness:
-    """Whether enough pods of a workload are ready, are of the version applied last, and stay so."""
+    """Return the readiness of a workload: enough pods are ready, have the last applied version, and keep running."""
     value = evidence.value
     pods = [pod for pod in evidence.pods if is_alive(pod)]
     counts = _count(value, pods)
@@ -84,14 +84,14 @@ def judge_workload(evidence: PartEvidence) -> PartReadiness:
 
 
 def pod_labels(value: Object) -> Mapping[str, str]:
-    """Labels that the pods of a workload have."""
+    """Return the labels that the pods of a workload have."""
     spec = value.get("spec", {})
     selector: Mapping[str, str] = spec.get("selector", {}).get("matchLabels") or {}
     return selector or spec.get("template", {}).get("metadata", {}).get("labels") or {}
 
 
 def agent_of(value: Object) -> str:
-    """What commands call the process in a workload's pods, `FUNCTION.SOURCE`; empty of a pin."""
+    """Return the name of a workload's process in commands, such as `FUNCTION.SOURCE`; empty for a pin."""
     labels: Mapping[str, str] = value.get("metadata", {}).get("labels") or {}
     component, name = labels.get(PART_LABEL, ""), labels.get(SOURCE_LABEL, "")
     if component == publisher.PART:
@@ -102,7 +102,7 @@ def agent_of(value: Object) -> str:
 
 
 def run_age_s(pod: Object, now: float) -> float | None:
-    """Seconds since the youngest container of a pod was started; None when none runs or the clock isn't known."""
+    """Return the seconds since a pod's youngest container started; None when none runs or the clock isn't known."""
     started = [
         at
         for status in containers(pod)
@@ -112,7 +112,7 @@ def run_age_s(pod: Object, now: float) -> float | None:
 
 
 def ends_again(pod: Object, now: float) -> Object | None:
-    """The status of a container that is ready just now and ends again and again; None when there is none."""
+    """Return the status of a container that is ready now but ends again and again; None when there is none."""
     for status in containers(pod):
         restarts = int(status.get("restartCount") or 0)
         ended = parse_time(ended_state(status).get("finishedAt"))
@@ -126,7 +126,7 @@ def ends_again(pod: Object, now: float) -> Object | None:
 
 
 def is_of_version(value: Object, pod: Object) -> bool:
-    """Whether a pod is of the version that was applied last, as far as that can be told."""
+    """Return whether a pod has the last applied version, as far as that is known."""
     wanted = value.get("status", {}).get("updateRevision")
     has = (pod.get("metadata", {}).get("labels") or {}).get(_REVISION_LABEL)
     return not wanted or not has or wanted == has
@@ -149,7 +149,7 @@ def _count(value: Object, pods: Sequence[Object]) -> _Counts:
 
 
 def _say(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
-    """What is missing; empty when nothing is."""
+    """Describe what is missing; empty when nothing is."""
     if counts.updated < counts.wanted:
         return f"{counts.updated} of {counts.wanted} pods are of the version that was deployed last"
     if counts.ready < counts.wanted:
@@ -162,7 +162,7 @@ def _say(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str
 
 
 def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None:
-    """What is wrong with the pods: what can't come right by itself first."""
+    """Find the fault of the pods; final faults come first."""
     value = evidence.value
     found = [one for pod in pods if (one := _explain_pod(evidence, pod)) is not None]
     if found:
@@ -205,7 +205,7 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
 
 
 def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
-    """A pod of the version before may be in the way of its own replacement."""
+    """Add to a diagnosis that a pod of the previous version may block its own replacement."""
     return replace(
         found,
         message=f"{found.message}; this pod is of the version before, and Kubernetes may wait for it to become ready",
@@ -215,7 +215,7 @@ def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
 
 
 def _mend(found: Diagnosis, value: Object) -> Diagnosis:
-    """The same diagnosis with what mends an agent, whose container image and memory are set elsewhere."""
+    """Return the diagnosis with the fix for an agent, whose container image and memory have settings of their own."""
     agent = agent_of(value)
     if not agent:
         return found
@@ -240,7 +240,7 @@ def _placed_nowhere(value: Object) -> Diagnosis:
 
 
 def _since(value: Object, pods: Sequence[Object]) -> float | None:
-    """Since when the first of the pods isn't ready; without pods, since it was applied."""
+    """Return since when the first of the pods isn't ready; without pods, since when the object was applied."""
     if not pods:
         return last_applied(value)
     times = []

@@ -1,4 +1,4 @@
-"""What eaves.yaml lacks for a cluster: each part alone is allowed, together they can't work there."""
+"""Faults of eaves.yaml for a cluster: combinations of valid settings that can't work there."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterSource, ClusterTrigger
 
 MAX_STATEFUL_SET = 52
-"""Characters of a name: its pods carry it and a hash in a label of 63. Source: kubernetes/kubernetes#64023."""
+"""Maximum characters of a StatefulSet's name, since its pods carry the name and a hash in a label of 63.
+
+Source: kubernetes/kubernetes#64023.
+"""
 
 
 def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[Fault]:
-    """Everything that stands in the way of rendering an app for a site."""
+    """Yield every fault that prevents rendering an app for a site."""
 
     def fault(path: str, message: str) -> Fault:
         return Fault(origin="eaves.yaml", path=path, message=message)
 
     function = app.function
     if "@sha256:" not in function.image:
-        told = f"got {function.image!r}" if function.image else "none is named"
-        yield fault("knative.image", f"must name the function's container image by digest ({told})")
+        got = f"got {function.image!r}" if function.image else "none is named"
+        yield fault("knative.image", f"must name the function's container image by digest ({got})")
     takes_agent = app.sources or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
     if takes_agent and not settings.agent_image:
         yield fault(
@@ -65,7 +68,7 @@ def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettin
 
 
 def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
-    """What to do about a password in an address."""
+    """Describe the fix for a password in an address."""
     return (
         "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
         f"{show_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "

@@ -1,4 +1,4 @@
-"""Why a field of a rendered object is as it is, said where it stands."""
+"""Comments that explain fields of a rendered object, at the field."""
 
 from __future__ import annotations
 
@@ -106,16 +106,16 @@ COMMENTS = {
     },
     "SinkBinding": {"subject": "Gets K_SINK, the address of the sink; a Job only while it is made."},
 }
-"""Kind, or part and kind, to field to text. A field's comment stands at its first place in the object."""
+"""Comment of each field, by kind, or by part and kind; it stands at the field's first place in the object."""
 
 
 def annotate(text: str, kind: str, part: str = "") -> str:
-    """YAML of an object with its comments in.
+    """Insert the comments into the YAML of an object.
 
     Args:
-        text: The YAML.
-        kind: Of the object.
-        part: What it is there for, `knative.resources.fields.labels.PART_LABEL`.
+        text: YAML of the object.
+        kind: Kind of the object.
+        part: Part of the app, the value of `knative.resources.fields.labels.PART_LABEL`.
     """
     waiting = dict(COMMENTS.get(f"{part} {kind}", COMMENTS.get(kind, {})))
     lines = []

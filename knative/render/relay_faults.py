@@ -1,4 +1,4 @@
-"""What eaves.yaml lacks for a relay in a cluster."""
+"""Faults of eaves.yaml for a relay on a cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from knative.specs import ClusterApp, ClusterRelay
 
 
 def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str, str]]:
-    """Path and text of everything that keeps the relay of an app from being rendered; nothing when there is none."""
+    """Yield (path, text) of every fault that prevents rendering an app's relay; nothing when the app has none."""
     relay = app.relay
     if not relay.enabled:
         return
@@ -38,7 +38,7 @@ def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str
 
 
 def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
-    """The command that makes the Secret with the site's token, in a sentence."""
+    """Describe the command that makes the Secret with the site's token."""
     files = (
         f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
     )
@@ -49,7 +49,7 @@ def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
 
 
 def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
-    """What to do about a folder of credentials that pods don't see."""
+    """Describe the fix for a folder of credentials, which pods don't see."""
     return (
         f"must name a Secret, as pods don't see the folder {setting}: "
         f"{show_kubectl(site)} create secret generic {name} --from-file={folder}"
@@ -57,5 +57,5 @@ def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -
 
 
 def show_kubectl(site: SiteSettings) -> str:
-    """The beginning of a command for a site's namespace."""
+    """Return the beginning of a kubectl command for a site's namespace."""
     return f"kubectl -n {site.namespace}" if site.namespace else "kubectl"

@@ -1,6 +1,6 @@
-"""An app at a site > every object it takes, in the order they are applied; and the same as commented YAML files.
+"""Rendering of an app at a site: every object in the order of applying, and the same as commented YAML files.
 
-What this returns is what `deploy` applies, no more and no less.
+`deploy` applies exactly these objects.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubect
 
 
 def render_app(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
-    """Every object of an app at a site, in the order they are applied.
+    """Render every object of an app at a site, in the order of applying.
 
     Raises:
-        ConfigError: With everything that stands in the way.
+        ConfigError: When eaves.yaml has faults for a cluster; it lists them all.
     """
     faults = list(find_faults(app, settings, site))
     if faults:
@@ -59,10 +59,10 @@ def _objects(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> 
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes what occurs twice twice, without anchors, and a text of several lines as a block of lines."""
+    """YAML dumper that writes repeated values in full, without anchors, and a multi-line string as a block."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Always."""
+        """Return True, so that no value gets an anchor."""
         return True
 
 
@@ -74,19 +74,19 @@ _Plain.add_representer(str, _represent_text)
 
 
 def to_yaml(manifest: Mapping[str, Any]) -> str:
-    """An object as YAML, with comments where a field isn't obvious."""
+    """Render an object as YAML, with comments on fields that aren't obvious."""
     text = yaml.dump(dict(manifest), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=10_000)
     part = (manifest["metadata"].get("labels") or {}).get(PART_LABEL, "")
     return annotate(text, str(manifest["kind"]), part)
 
 
 def file_name(position: int, manifest: Mapping[str, Any]) -> str:
-    """Of an object: files are applied by name, so what others need comes first."""
+    """Return the name of an object's file; files are applied by name, so objects that others need come first."""
     return f"{position:02d}-{str(manifest['kind']).lower()}-{manifest['metadata']['name']}.yaml"
 
 
 def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """One file an object. Files that an earlier rendering left and that are no longer wanted are removed.
+    """Write one file for each object, and remove files of an earlier rendering that are no longer wanted.
 
     Raises:
         StorageError: When the folder can't be written.

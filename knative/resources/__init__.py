@@ -1,12 +1,16 @@
-"""Builders: specs and settings > Kubernetes objects as plain dicts. Pure: the same values give the same objects.
+"""Builders of Kubernetes objects as plain dicts from specs and settings. Pure: the same values give the same objects.
 
-    function    the Knative Service                 agent     what runs a source: with a queue, on each node, or neither
-    publisher   what publishes a trigger to MQTT    reachability_pod  a pod that tries addresses for the doctor
-    relay       what forwards over the link         receiver  what takes that at the other end, by receiver_settings
-    eventing    Broker, Triggers, EventTypes        pin       keeps a container image on the nodes
+    function    the Knative Service
+    agent       the workload that runs a source: with a queue on a volume, on each edge node, or without a queue
+    publisher   the workload that publishes a trigger's events to MQTT
+    relay       the workload that forwards predictions over the link
+    receiver    the workload that takes them at the other end, from receiver_settings
+    reachability_pod  the pod that tries addresses for the doctor
+    eventing    Broker, Triggers, EventTypes
+    pin         the DaemonSet that keeps a container image on the nodes
     access      ServiceAccounts, NetworkPolicy
-    app/        an app's sources and addresses as a cluster sees them
-    fields/     what several kinds of objects have in common
+    app/        an app's sources and addresses as a cluster needs them
+    fields/     fields that several kinds of objects share
 
-Nothing here reads a file, the environment or a cluster. What is rendered is what is applied (`knative.render`).
+This package reads no file, no environment and no cluster. `knative.render` shows the same objects that are applied.
 """

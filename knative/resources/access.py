@@ -1,4 +1,4 @@
-"""Who may do what: a ServiceAccount without rights, and which connections the function's pods take and make."""
+"""Access of an app's pods: a ServiceAccount without rights, and a NetworkPolicy for the function's connections."""
 
 from __future__ import annotations
 
@@ -16,23 +16,28 @@ from knative.specs import ClusterApp
 
 SERVING_NAMESPACE = "knative-serving"
 REQUEST_PORTS = (8012, 8112)
-"""HTTP and HTTPS of the sidecar before the function. Source: knative/serving, pkg/networking/constants.go."""
+"""Ports for HTTP and HTTPS of the sidecar in front of the function.
+
+Source: knative/serving, pkg/networking/constants.go.
+"""
 SCALING_PORT = 9090
-"""The sidecar's metrics, which the autoscaler reads. Its port 8022 is asked by the kubelet of its own node, which no
-policy keeps out, and 9091 by nobody unless the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
+"""Port of the sidecar's metrics, which the autoscaler reads.
+
+The sidecar's port 8022 is used by the kubelet of its own node, which no policy blocks, and 9091 is used by none unless
+the cluster scrapes it. Source: the same, and pkg/autoscaler/metrics."""
 
 
 def build_account(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
-    """The account of every pod of an app. Nothing is bound to it and no pod gets its token."""
+    """Build the ServiceAccount of every pod of an app. No role is bound to it, and no pod gets its token."""
     account = build_object(SERVICE_ACCOUNT, app.function.name, app, site, "access")
     return {**account, "automountServiceAccountToken": False}
 
 
 def build_network_policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Lets in what Serving needs, and out what the function needs: names, and hosts of data that events refer to.
+    """Build the policy that allows requests of Serving, and connections to DNS and to the hosts of events' data.
 
-    A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, which no policy
-    concerns, so that the API server needs no way in.
+    A node's own kubelet always gets in (probes). Metrics of the function are read by port-forward, to which no policy
+    applies, so the API server needs no rule.
     """
     callers = [build_namespace_peer(name) for name in _callers(settings)]
     autoscaler = [build_namespace_peer(SERVING_NAMESPACE)]
@@ -55,7 +60,10 @@ def _callers(settings: KnativeSettings) -> tuple[str, ...]:
 
 
 def _references(app: ClusterApp) -> list[dict[str, Any]]:
-    """Where `dataref` leads. A policy knows addresses only; the function itself checks the hosts' names."""
+    """Build the egress rules for `dataref`.
+
+    A policy knows only addresses; the function itself checks the hosts' names.
+    """
     settings = build(ServeSettings, env_layer(ServeSettings, app.function.env))
     if not settings.dataref_hosts:
         return []
@@ -67,4 +75,7 @@ def _references(app: ClusterApp) -> list[dict[str, Any]]:
 
 
 PRIVATE = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
-"""Source: RFC 6890; what `functions.fetch.url_policy` refuses too, unless `dataref_networks` allows it."""
+"""Private networks.
+
+Source: RFC 6890; `functions.fetch.url_policy` refuses them too, unless `dataref_networks` allows.
+"""

@@ -1,4 +1,4 @@
-"""What runs a source: an agent with a queue on a volume, on each edge node, or without one."""
+"""The workload that runs a source: an agent with a queue on a volume, on each edge node, or without a queue."""
 
 from __future__ import annotations
 
@@ -38,38 +38,40 @@ PART = "source"
 SOURCE_LABEL = "eaves.dev/source"
 CONTAINER = "agent"
 METRICS_PORT = 9090
-"""Where an agent serves /metrics and /health."""
+"""Port where an agent serves /metrics and /health."""
 SPOOL = "/spool"
 NODE_SPOOLS = "/var/lib/eaves"
-"""Folder of a node with the spools of agents: `NAMESPACE/APP/SOURCE` in it; `APP-SITE-SOURCE` of earlier versions."""
+"""Folder of a node with the spools of agents, `NAMESPACE/APP/SOURCE`; in earlier versions `APP-SITE-SOURCE`."""
 FORMER_SPOOL = "/former"
-"""Where an agent on a node sees the folder in which an agent of an earlier version kept its spool."""
+"""Mount path of the folder in which an agent of an earlier version kept its spool on the node."""
 MAX_NAME = 63
-"""Characters of a name that is the value of a label too. Source: Kubernetes, Labels and Selectors."""
+"""Maximum characters of a name that is also the value of a label. Source: Kubernetes, Labels and Selectors."""
 _DIGEST = 8
-"""Hexadecimal digits that end a name which would be too long, or that other parts would have as well."""
+"""Number of hexadecimal digits at the end of a name that would be too long or not unique."""
 _LIVENESS = {
     "httpGet": {"path": LIVE, "port": "metrics"},
     "periodSeconds": 30,
     "timeoutSeconds": 5,
-    "failureThreshold": 20,  # 10 minutes: so long a damaged spool of gigabytes may be read out before the port is open
+    "failureThreshold": 20,  # 10 minutes: reading a damaged spool of gigabytes may take that long before the port opens
 }
-"""Fails only when the process must be started again, and not for a paused lane or a missing folder.
+"""Probe that fails only when the process must be restarted, and not for a paused lane or a missing folder.
 
-There is no probe of readiness or startup: a StatefulSet replaces no pod that isn't ready, and the first one may have
-been made before the SinkBinding told it its sink.
+There is no readiness or startup probe: a StatefulSet replaces no pod that isn't ready, and the first pod may have been
+made before the SinkBinding set its sink.
 """
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(AgentSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(AgentSettings)}
 MEMORY_BYTES = 512 * 2**20
-"""Limit of a pod's memory for images of up to the default of `max_bytes`, 20 MB; larger ones get more in proportion.
-Measured with messages of MQTT that hold such images as base64 in JSON, faster than they are stored: 366 MB."""
+"""Memory limit of a pod for images of up to the default of `max_bytes`, 20 MB; larger images get more in proportion.
+
+Measured with MQTT messages that hold such images as base64 in JSON, faster than they are stored: 366 MB."""
 
 
 def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """Everything that runs an app's sources.
+    """Build every object that runs an app's sources.
 
-    A SinkBinding comes before what it binds, which then starts with its sink known instead of twice.
+    A SinkBinding comes before the workload that it binds, so that the workload starts once, with its sink, and not
+    twice.
     """
     builders = {
         SourceRunner.CLAIM: _with_spool,
@@ -94,18 +96,18 @@ def build_agents(app: ClusterApp, settings: KnativeSettings, site: SiteSettings)
 
 
 def agent_name(app: ClusterApp, source: ClusterSource) -> str:
-    """Of what runs a source."""
+    """Return the name of the agent that runs a source."""
     return f"{app.function.name}-{source.name}"
 
 
 def build_name(*parts: str) -> str:
-    """Name of an object in the namespace of agents on nodes, which apps of many namespaces share.
+    """Build the name of an object in the namespace of agents on nodes, which apps of many namespaces share.
 
-    No other parts have the same name: where a part has a dash in it, or the name is too long, a digest of the parts
-    ends it.
+    The name is unique for its parts: if a part holds a dash, or the name is too long, it ends with a digest of the
+    parts.
 
     Args:
-        parts: The app, its namespace, and the source where the object is for one.
+        parts: The app, its namespace, and the source if the object belongs to one.
     """
     name = "-".join(parts)
     if len(name) <= MAX_NAME and not any("-" in part for part in parts):
@@ -115,16 +117,16 @@ def build_name(*parts: str) -> str:
 
 
 def former_name(app: str, site: str, source: str) -> str:
-    """Name of the agent on nodes, and of its spool's folder, that earlier versions gave it."""
+    """Return the name that earlier versions gave the agent on nodes and its spool's folder."""
     return f"{app}-{site}-{source}"
 
 
 def _with_spool(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """One agent, always the same one: a StatefulSet keeps its spool's volume for it.
+    """Build one agent as a StatefulSet, which keeps the volume of the agent's spool.
 
-    One that reads no folder is new, so its StatefulSet may say what can't be changed of one that is there.
+    An agent without a folder is always new, so its StatefulSet may set a field that can't be changed later.
     """
     reads = find_runner(source) is SourceRunner.CLAIM
     name = agent_name(app, source)
@@ -134,7 +136,7 @@ def _with_spool(
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": source.spool_size}}},
     }
     pod = _pod(app, source, settings, site)
-    pod["securityContext"] = {"fsGroup": USER}  # the spool's volume is the user's that writes it
+    pod["securityContext"] = {"fsGroup": USER}  # so that the agent's user may write the spool's volume
     if reads:
         pod["volumes"].append(_claim(source))
     yield {
@@ -153,12 +155,12 @@ def _with_spool(
 def _on_nodes(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """One agent on each edge node, that watches a folder of the node and keeps its spool there.
+    """Build one agent on each edge node, which watches a folder of the node and keeps its spool on the node.
 
-    Folders of a node are what Pod Security forbids first, so these agents get a namespace that allows them, and the
-    rest stays where it is `restricted`. They are told apart there by the app's own namespace, and not by the site,
-    whose name may change. What an agent of an earlier version left on the node is taken over, whether there is any or
-    not: what is rendered depends on no cluster.
+    Pod Security forbids folders of a node first, so these agents get a namespace that allows them, and the app's own
+    namespace stays `restricted`. Agents there are identified by the app's namespace, and not by the site, whose name
+    may change. A spool of an agent of an earlier version is always taken over if it exists, since rendering depends on
+    no cluster.
     """
     app_name, namespace = app.function.name, settings.agent_namespace
     name, home = build_name(app_name, site.namespace, source.name), _home(site)
@@ -187,14 +189,14 @@ def _on_nodes(
 
 
 def _folder(name: str, path: str) -> dict[str, Any]:
-    """A folder of the node as a volume."""
+    """Build a volume from a folder of the node."""
     return {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
 
 
 def _reading(
     app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings
 ) -> Iterator[dict[str, Any]]:
-    """One agent without memory: what it forgot it reads again, and sends it under the same ids."""
+    """Build one agent without a durable queue: after a restart it sends all images again, under the same ids."""
     pod = _pod(app, source, settings, site)
     if any("secret" in volume for volume in pod["volumes"]):
         pod["securityContext"] = {"fsGroup": USER}
@@ -240,32 +242,32 @@ def _pod(
 
 
 def _variables(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> list[dict[str, Any]]:
-    """The environment variables of an agent: always the same ones in the same order, unused ones with their default.
+    """Build an agent's environment variables: always the same in the same order, with defaults for unused ones.
 
-    Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its place in the list, as the list
-    was in the controller's own copy. Were a variable added by the deploy that changes the sink, the new sink would be
+    Knative's SinkBinding controller appends `K_SINK` to them and later changes it by its index in the list, as the
+    controller's own copy has it. If the deploy that changes the sink also added a variable, the new sink would be
     written into another variable.
 
-    Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch, without a test of what
-    is there); seen with Eventing 1.22.
+    Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`: a JSON patch without a test of the old
+    value); seen with Eventing 1.22.
     """
-    told = {
+    values = {
         "sources": json.dumps([source_values(source)]),
         "site": app.function.site,
         "spool": f"{SPOOL}/agent.db",
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and who scrapes metrics come from outside
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; the kubelet and metrics scrapers connect from outside the pod
         "port": str(METRICS_PORT),
         **find_room(source.spool_size),
         **_link(app, source),
     }
     own = {"name": "NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}
     function = {"name": _ENV["function"], "value": _function_address(app, source, site)}
-    variables = build_env({_ENV[path]: value for path, value in told.items()})
+    variables = build_env({_ENV[path]: value for path, value in values.items()})
     return [*variables, function] if site.namespace else [*variables, own, function]
 
 
 def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
-    """What an agent is told about the link: which images go along, or how it reaches a function in the cloud."""
+    """Build an agent's settings for the link: which images are forwarded, or how it reaches a function in the cloud."""
     timeout_s = find_timeout_s(app.function.scale.start_timeout_s) if app.cloud_function else _DEFAULTS["timeout_s"]
     sends = sends_to_relay(app, source) and not app.cloud_function
     return {
@@ -276,7 +278,7 @@ def _link(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
 
 
 def _function_address(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> str:
-    """Where an agent asks for predictions, as the value of a variable; a site without a namespace is in the pod's."""
+    """Return the function's URL for an agent; without a namespace of the site, the pod's own is used."""
     if app.cloud_function:
         return app.cloud_function.replace("$", "$$")
     if source.through != "function":
@@ -298,7 +300,7 @@ def _binding(
     namespace: str,
     name: str,
 ) -> dict[str, Any]:
-    """Tells the agent where its events go (`K_SINK`)."""
+    """Build the SinkBinding that sets the agent's sink (`K_SINK`)."""
     subject = reference(kind, name, namespace)
     labels = _home(site) if namespace != site.namespace else {}
     made = build_object(SINK_BINDING, name, app, site, PART, namespace=namespace, more_labels=labels)
@@ -306,7 +308,7 @@ def _binding(
 
 
 def _sink(app: ClusterApp, source: ClusterSource, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Where an agent's events go: to the relay when they are predictions, which hands a copy to the Broker."""
+    """Return the sink of an agent's events: the relay, which passes a copy to the Broker, or the Broker itself."""
     if sends_to_relay(app, source):
         return {"ref": relay_reference(app, site)}
     return {"ref": reference(BROKER, settings.broker, site.namespace)}
@@ -317,7 +319,7 @@ def _claim(source: ClusterSource) -> dict[str, Any]:
 
 
 def _namespace(name: str) -> dict[str, Any]:
-    """Shared by all apps, so it carries no app's label and `remove` leaves it."""
+    """Build the namespace of agents. All apps share it, so it carries no app's label and `remove` leaves it."""
     labels = {MANAGED_LABEL: MANAGED_VALUE, "pod-security.kubernetes.io/enforce": "privileged"}
     return {"apiVersion": NAMESPACE.api_version, "kind": NAMESPACE.kind, "metadata": {"name": name, "labels": labels}}
 
@@ -336,5 +338,5 @@ def _told(source: ClusterSource) -> dict[str, str]:
 
 
 def _home(site: SiteSettings) -> dict[str, str]:
-    """Tells whose an object in the namespace of agents is."""
+    """Build the label that says which namespace's app an object in the namespace of agents belongs to."""
     return {NAMESPACE_LABEL: site.namespace}

@@ -1,4 +1,4 @@
-"""What carries events: the Broker, the Triggers, and the EventTypes that tell people what flows."""
+"""Objects that carry events: the Broker, the Triggers, and the EventTypes that document the types of events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCHEMA_ANNOTATION = "eaves.dev/schema"
 
 
 def build_broker(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """The Broker that an app's events go through; several apps of a namespace share it."""
+    """Build the Broker for an app's events; several apps of a namespace share it."""
     chosen = {CLASS: settings.broker_class} if settings.broker_class else None
     broker = build_object(BROKER, settings.broker, app, site, "broker", annotations=chosen)
     del broker["metadata"]["labels"][APP_LABEL]
@@ -28,7 +28,7 @@ def build_broker(app: ClusterApp, settings: KnativeSettings, site: SiteSettings)
 
 
 def build_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """A Trigger for each of an app's."""
+    """Build a Trigger for each trigger of an app."""
     for trigger in app.triggers:
         made = build_object(TRIGGER, trigger_name(app, trigger), app, site, "trigger")
         spec: dict[str, Any] = {"broker": settings.broker, **build_filters(trigger)}
@@ -42,7 +42,7 @@ def build_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
 def _dead_letter_sink(
     app: ClusterApp, trigger: TriggerSpec, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any] | None:
-    """Who gets what is given up on: the trigger's own sink, the one for all triggers, or the relay."""
+    """Return the dead letter sink of a trigger: its own sink, the sink for all triggers, or the relay."""
     if target := find_dead_letter_target(trigger, app.triggers):
         return _subscriber(app, target, site)
     if settings.dead_letter_sink:
@@ -59,25 +59,25 @@ def _subscriber(app: ClusterApp, trigger: TriggerSpec, site: SiteSettings) -> di
 
 
 def trigger_name(app: ClusterApp, trigger: TriggerSpec) -> str:
-    """Of a trigger in its namespace, where other apps have theirs."""
+    """Return the name of a trigger's Trigger, which is unique among the apps of the namespace."""
     name = app.function.name
     return name if trigger.name == name else f"{name}-{trigger.name}"
 
 
 def publisher_name(app: ClusterApp, trigger: TriggerSpec) -> str:
-    """Of the Service and the StatefulSet that publish a trigger's events to MQTT."""
+    """Return the name of the Service and the StatefulSet that publish a trigger's events to MQTT."""
     return f"{trigger_name(app, trigger)}-mqtt"
 
 
 def relay_name(app: ClusterApp) -> str:
-    """Of the objects of an app's relay."""
+    """Return the name of the objects of an app's relay."""
     return f"{app.function.name}-{RELAY}"
 
 
 def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> dict[str, Any]:
-    """Retries and time limits, and the address that gets what is given up on.
+    """Build a Trigger's delivery: retries, time limits, and the address for dead letters.
 
-    Knative doubles the pause each time and knows no longest one: `backoff_cap_s` is ours.
+    Knative doubles the pause after each attempt and has no upper bound for it: `backoff_cap_s` has no effect here.
 
     Source: knative/specs, specs/eventing/control-plane.md, delivery spec; durations are ISO 8601.
     """
@@ -91,12 +91,12 @@ def build_delivery(delivery: DeliverySettings, dead_letter_sink: str = "") -> di
 
 
 def duration(seconds: float) -> str:
-    """Seconds in ISO 8601."""
+    """Format seconds as an ISO 8601 duration."""
     return f"PT{seconds:g}S"
 
 
 def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """An EventType for each type that the app sends: what its sources capture and what its function answers."""
+    """Build an EventType for each type that the app sends: captures of its sources, and replies of its function."""
     function = app.function
     emitted = [(function.captured, source.name, source.name) for source in app.sources]
     emitted.append((function.replied, function.name, ""))
@@ -109,9 +109,9 @@ def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSett
         ]
         if schema is not None:
             attributes.append({"name": "dataschema", "required": False, "value": schema_uri(event_type)})
-        told = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
+        annotations = {SCHEMA_ANNOTATION: json.dumps(schema, separators=(",", ":"))} if schema is not None else None
         part = "-".join(piece for piece in (function.name, name) if piece)
-        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=told)
+        made = build_object(EVENT_TYPE, f"{part}-{_tail(event_type)}", app, site, "event-type", annotations=annotations)
         about = reference(BROKER, settings.broker)
         description = DESCRIPTIONS.get(event_type, "")
         yield {**made, "spec": {"reference": about, "attributes": attributes, "description": description}}
@@ -127,5 +127,5 @@ DESCRIPTIONS = {
 
 
 def _tail(event_type: str) -> str:
-    """`captured` of `dev.eaves.image.captured.v1`."""
+    """Return the short name of an event type: `captured` for `dev.eaves.image.captured.v1`."""
     return event_type.split(".")[-2]

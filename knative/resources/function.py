@@ -19,20 +19,23 @@ from knative.specs import ClusterApp
 
 PORT = 8080
 CONTAINER = "function"
-"""Name of the container; the sidecar beside it is `queue-proxy`."""
+"""Name of the function's container; the sidecar beside it is `queue-proxy`."""
 VISIBILITY, CLUSTER_LOCAL = "networking.knative.dev/visibility", "cluster-local"
 MIN_WINDOW_S, MAX_WINDOW_S = 6, 3600
-"""Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax; whole seconds."""
+"""Limits of the autoscaler's window in whole seconds.
+
+Source: knative/serving, pkg/apis/autoscaling/register.go: WindowMin, WindowMax.
+"""
 PULL_S = 600
-"""Room for fetching the container image, on top of the start itself."""
+"""Seconds for pulling the container image, added to the seconds of the start itself."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(FunctionSettings)}
 
 
 def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """The Knative Service of an app. It never says anything about traffic: that is the rollout's.
+    """Build the Knative Service of an app. It never sets traffic, which the rollout owns.
 
-    It names no ServiceAccount: a server's dry run makes a pod of it, for which the account would have to exist already,
-    and an account of which no pod has the token can do nothing.
+    It names no ServiceAccount: a dry run of the API server makes a pod of it, for which the account would have to exist
+    already, and an account whose token no pod gets has no effect.
     """
     function = app.function
     visibility = {} if settings.public else {VISIBILITY: CLUSTER_LOCAL}
@@ -49,15 +52,15 @@ def build_function(app: ClusterApp, settings: KnativeSettings, site: SiteSetting
 
 
 def concurrency(app: ClusterApp) -> int:
-    """Predictions that one replica runs at the same time: the function's own limit and Knative's are one number.
+    """Return the number of predictions that one replica runs at the same time, also Knative's limit for a replica.
 
-    A function that is told 0 counts its CPUs, which nobody knows before it runs; one each is what a small node has.
+    A function with the setting 0 counts its CPUs, which is known only when it runs; 1 is what a small node has.
     """
     return app.function.concurrency or 1
 
 
 def timeout_s(app: ClusterApp) -> int:
-    """Seconds that a request may take: what the most patient trigger waits for."""
+    """Return the maximum seconds for a request: the longest timeout of a trigger for the function."""
     wanted = [t.delivery.timeout_s for t in app.triggers if not t.url]
     return math.ceil(max(wanted, default=MAX_TIMEOUT_S))
 
@@ -108,16 +111,16 @@ def _pod(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict
 
 
 def _environment(app: ClusterApp) -> dict[str, str]:
-    """What the function's process is told, as the local platform tells it."""
+    """Build the variables of the function's process, the same as on the local platform."""
     function = app.function
-    told = {
+    values = {
         **TELEMETRY_OFF,
         _ENV["name"]: function.name,
         _ENV["site"]: function.site,
         _ENV["concurrency"]: str(concurrency(app)),
         **({_ENV["artifact_digest"]: function.artifact_digest} if function.artifact_digest else {}),
     }
-    return {**told, **function.env}
+    return {**values, **function.env}
 
 
 def _resources(settings: KnativeSettings) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""A pod on each edge node that does nothing but use the function's container image.
+"""Pin of a container image: a pod on each edge node that only keeps the function's container image in use.
 
-A kubelet deletes container images that nothing uses when its disk fills, and a function at zero uses none; a node that
-can't reach the registry then can't start it. Knative keeps no images on nodes (knative/caching#666).
+A kubelet deletes unused container images when its disk fills, and a function at zero uses none; a node that can't reach
+the registry then can't start it. Knative keeps no images on nodes (knative/caching#666).
 
-Each container image has a DaemonSet of its own, so that the pin of what serves stays as it is while the next one comes.
+Each container image has its own DaemonSet, so the pin of the serving revision is unchanged while the next one is
+pulled.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from knative.specs import ClusterApp
 
 PART = "pin"
 COMMAND = ("python", "-I", "-S", "-c", "import signal; signal.pause()")
-"""The container image is sure to have nothing else that waits."""
+"""Command of the pin's container; Python is the only program that every function's container image has."""
 DIGEST_CHARACTERS = 8
 UPDATE_STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-"""A pin changes only with its pull secret or with Eaves itself. Its pod on a node then goes once the next one runs
-there, one node at a time, so the container image is in use all the time.
+"""Update strategy of a pin, which changes only with its pull secret or with Eaves itself.
+
+Its pod on a node then ends once the next one runs there, one node at a time, so the container image is always in use.
 
 Source: Kubernetes, apps/v1 RollingUpdateDaemonSet (`maxSurge`, stable since 1.25).
 """
 
 
 def build_pin(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """The DaemonSet that pins the container image of an app. It is applied before the function's new revision."""
+    """Build the DaemonSet that pins an app's container image; it is applied before the function's new revision."""
     pulled = build_pull_secrets(settings)
     return build_image_pin(app, site.namespace, image=app.function.image, selector=site.selector, pull_secrets=pulled)
 
@@ -47,14 +49,14 @@ def build_image_pin(
     selector: Mapping[str, str],
     pull_secrets: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The DaemonSet that pins any container image of an app.
+    """Build the DaemonSet that pins any container image of an app.
 
     Args:
         app: The app.
         namespace: Namespace of the app; empty leaves it out.
         image: Container image, by digest.
         selector: Labels of the nodes; empty for every node.
-        pull_secrets: Part of the pod's spec that says how nodes pull the container image.
+        pull_secrets: Part of the pod's spec that names the pull secret for the container image.
     """
     key = pin_key(image, selector)
     name, labels = pin_name(app.function.name, image, selector), {PIN_LABEL: key}
@@ -87,25 +89,25 @@ def build_image_pin(
 
 
 def is_pin(one: Mapping[str, Any]) -> bool:
-    """Whether an object is a pin."""
+    """Return whether an object is a pin."""
     labels = one["metadata"].get("labels") or {}
     return one.get("kind") == DAEMON_SET.kind and labels.get(PART_LABEL) == PART
 
 
 def is_pin_name(app: str, name: str) -> bool:
-    """Whether a DaemonSet in an app's namespace is one of its pins by its name, that of an older Eaves among them."""
+    """Return whether a DaemonSet of an app's namespace has the name of a pin, of any version of Eaves."""
     return re.fullmatch(rf"{re.escape(app)}-pin(-[0-9a-f]{{8}}(-[0-9a-f]{{4}})?)?", name) is not None
 
 
 def pin_name(app: str, image: str, selector: Mapping[str, str]) -> str:
-    """Name of the pin of a container image: `APP-pin-1a2b3c4d`."""
+    """Return the name of the pin of a container image, such as `APP-pin-1a2b3c4d`."""
     return f"{app}-pin-{pin_key(image, selector)}"
 
 
 def pin_key(image: str, selector: Mapping[str, str]) -> str:
-    """The first characters of the container image's digest, and of a hash of the nodes' labels where there are any.
+    """Return the first characters of the container image's digest, with a hash of the nodes' labels if there are any.
 
-    Two revisions of one container image share a pin, unless they run on different nodes.
+    Two revisions with the same container image share a pin, unless they run on different nodes.
     """
     digest = image.rpartition("@sha256:")[2][:DIGEST_CHARACTERS]
     if not selector:

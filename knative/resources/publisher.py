@@ -1,7 +1,7 @@
-"""What publishes the events of a trigger to an MQTT broker: a StatefulSet with a queue on a volume, behind a Service.
+"""The publisher of a trigger's events to MQTT: a StatefulSet with a queue on a volume, behind a Service.
 
-Knative delivers by HTTP only. So the Trigger's subscriber is a Service, and behind it is one process in the agents'
-container image that answers once an event is in its queue, and publishes from there.
+Knative delivers by HTTP only. So the Trigger's subscriber is a Service with one process of the agents' container image
+behind it, which answers once an event is in its queue, and publishes from the queue.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ CONTAINER = "publisher"
 EVENTS_PORT, METRICS_PORT = 8080, 9090
 SPOOL = "/spool"
 MEMORY = "512Mi"
-"""Limit of a pod's memory. Measured with events of 20 MB, of which four are published at the same time: 372 MB."""
+"""Memory limit of a pod. Measured with events of 20 MB, of which four are published at the same time: 372 MB."""
 _DEFAULTS = {leaf.path: leaf.default for leaf in iter_leaves(PublisherSettings)}
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(PublisherSettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+"""Liveness probe that fails after 10 minutes, since reading a damaged spool of gigabytes may take that long."""
 
 
 def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """Everything that publishes an app's events."""
+    """Build every object that publishes an app's events to MQTT brokers."""
     for trigger in app.triggers:
         if trigger.is_mqtt:
             if settings.network_policy:
@@ -54,7 +54,7 @@ def _service(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> di
 
 
 def _policy(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
-    """Lets events in from Eventing only, whose dispatchers filter them; metrics from the cluster."""
+    """Build the policy that admits events only from Eventing's dispatchers, which filter them, and metrics scrapes."""
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
     made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
     return {
@@ -127,13 +127,13 @@ def _pod(app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings) ->
 
 
 def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
-    """What the process is told; of the section `mqtt`, what differs from the defaults."""
-    told = {
+    """Build the process's variables; of the section `mqtt`, only values that differ from the defaults."""
+    values = {
         "trigger": trigger.name,
         "app": app.function.name,
         "site": app.function.site,
         "url": trigger.url,
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; Eventing, the kubelet and who scrapes metrics come from outside
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; Eventing, the kubelet and scrapers connect from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "spool": f"{SPOOL}/publisher.db",
@@ -142,10 +142,10 @@ def _variables(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     for leaf in iter_leaves(MqttTriggerSettings):
         value = getattr(trigger.mqtt, leaf.path)
         if leaf.path != "credentials" and value != _DEFAULTS[f"mqtt.{leaf.path}"]:
-            told[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
+            values[f"mqtt.{leaf.path}"] = str(value).lower() if isinstance(value, bool) else str(value)
     if trigger.mqtt.secret:
-        told["mqtt.credentials"] = FOLDER
-    return {_ENV[path]: value for path, value in told.items()}
+        values["mqtt.credentials"] = FOLDER
+    return {_ENV[path]: value for path, value in values.items()}
 
 
 def _selector(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:

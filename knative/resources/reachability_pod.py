@@ -1,4 +1,4 @@
-"""A pod that lives for seconds and tries the addresses that sources and triggers name, for the doctor."""
+"""The reachability pod of the doctor, which tries the addresses of sources and triggers within seconds."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from knative.specs import ClusterApp
 PART = "doctor"
 CONTAINER = "probe"
 LIFE_S = 120
-"""Seconds after which the cluster ends the pod, should the doctor be gone."""
+"""Seconds after which the cluster ends the pod if the doctor has been killed."""
 SECRETS = "/credentials"
 REPORT = "/dev/termination-log"
-"""Source: Kubernetes, default of `terminationMessagePath`."""
+"""File for the pod's report. Source: Kubernetes, default of `terminationMessagePath`."""
 
 
 def build_reachability_pod(
     name: str, destinations: Sequence[Destination], app: ClusterApp, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any]:
-    """The pod. Of a Secret it sees the certificate authorities only, and a Secret that isn't there doesn't hold it up.
+    """Build the pod. It mounts only the certificate authorities of a Secret, and a missing Secret doesn't block it.
 
     Args:
-        name: Of the pod.
-        destinations: What is tried.
-        app: That they belong to.
-        settings: Name the agents' container image, which runs it.
-        site: Where.
+        name: Name of the pod.
+        destinations: Addresses to try.
+        app: App that the addresses belong to.
+        settings: Settings with the agents' container image, which the pod runs.
+        site: Site whose namespace the pod runs in.
     """
     secrets = sorted({one.secret for one in destinations if one.secret})
     attempts = [

@@ -1,6 +1,6 @@
-"""A receiver in a cluster: a StatefulSet with a queue on a volume, behind a Service that passes TLS through.
+"""A receiver on a cluster: a StatefulSet with a queue on a volume, behind a Service that passes TLS through.
 
-It belongs to no app: many sites send to it, and it stands in the cloud, where there may be no function at all.
+It belongs to no app: many sites send to it, and it runs in the cloud, where there may be no function at all.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 EVENTS_PORT, METRICS_PORT = 8443, 9090
 CREDENTIALS, SITES, SPOOL, FOLDER = "/credentials", "/sites", "/spool", "/received"
 MEMORY = "1Gi"
-"""Limit of a pod's memory: requests of 64 MB in all are read, unpacked and stored at the same time."""
+"""Memory limit of a pod, for requests of 64 MB in total that are read, unpacked and stored at the same time."""
 _OWNER_READS = 0o400
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+"""Liveness probe that fails after 10 minutes, since reading a damaged spool of gigabytes may take that long."""
 
 
 def build_receiver(wanted: ReceiverDeployment) -> Iterator[dict[str, Any]]:
-    """Every object of a receiver, in the order they are applied. The Secrets that it names are not among them."""
+    """Build every object of a receiver in the order of applying, without the Secrets that it names."""
     yield {**_object(SERVICE_ACCOUNT, wanted), "automountServiceAccountToken": False}
     yield _policy(wanted)
     yield _service(wanted)
@@ -66,7 +66,7 @@ def _selector(wanted: ReceiverDeployment) -> dict[str, str]:
 
 
 def _policy(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Lets in requests of sites from anywhere, which show a token or a certificate, and metrics from the cluster."""
+    """Build the policy that admits requests of sites, which need a token or a certificate, and metrics scrapes."""
     return {
         **_object(NETWORK_POLICY, wanted),
         "spec": {
@@ -87,7 +87,7 @@ def _service(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _binding(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """Tells the receiver where the Broker is (`K_SINK`)."""
+    """Build the SinkBinding that sets the receiver's Broker (`K_SINK`)."""
     sink = {"ref": reference(BROKER, wanted.broker, wanted.namespace)}
     subject = reference(STATEFUL_SET, wanted.name, wanted.namespace)
     return {**_object(SINK_BINDING, wanted), "spec": {"subject": subject, "sink": sink}}
@@ -156,10 +156,10 @@ def _pod(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
-    """The server's certificate, and who signs the sites': one folder out of two Secrets.
+    """Build one folder from two Secrets: the server's certificate, and the authorities that sign sites' certificates.
 
-    The `ca.crt` that cert-manager writes beside a certificate is the one that signed it. Whoever has another
-    certificate of that authority is no site.
+    The `ca.crt` that cert-manager writes beside a certificate is the authority that signed it. The owner of another
+    certificate of that authority is not a site.
     """
     files = [{"key": name, "path": name} for name in (CERTIFICATE, KEY)]
     sources = [{"secret": {"name": wanted.tls_secret, "items": files}}]
@@ -170,9 +170,9 @@ def _certificates(wanted: ReceiverDeployment) -> dict[str, Any]:
 
 
 def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
-    """What the process is told."""
-    told = {
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and who scrapes metrics come from outside
+    """Build the variables of the receiver's process."""
+    values = {
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; sites, the kubelet and metrics scrapers connect from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "credentials": CREDENTIALS,
@@ -181,10 +181,10 @@ def _variables(wanted: ReceiverDeployment) -> dict[str, str]:
         **find_room(wanted.spool_size),
     }
     if wanted.functions:
-        told["functions"] = json.dumps(wanted.addresses())
-        told["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
+        values["functions"] = json.dumps(wanted.addresses())
+        values["function_timeout_s"] = f"{wanted.function_timeout_s:g}"
     if wanted.sink:
-        told["sink"] = wanted.sink
+        values["sink"] = wanted.sink
     if wanted.folder_size:
-        told["folder"] = FOLDER
-    return {_ENV[path]: value for path, value in told.items()}
+        values["folder"] = FOLDER
+    return {_ENV[path]: value for path, value in values.items()}

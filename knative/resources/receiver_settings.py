@@ -1,4 +1,4 @@
-"""How a receiver stands in a cluster: what `eaves receiver render` is told."""
+"""Settings of a receiver on a cluster, which `eaves receiver render` takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from knative.specs import find_object_fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverDeployment:
-    """One receiver in a namespace of a cluster."""
+    """A receiver in a namespace of a cluster."""
 
     name: str = setting("receiver", "Name of its objects; others reach it at https://NAME.NAMESPACE.svc.")
     namespace: str = setting("", "Namespace; empty: none is written, and kubectl's `-n` decides.")
@@ -56,11 +56,11 @@ class ReceiverDeployment:
     )
 
     def addresses(self) -> dict[str, str]:
-        """Name to address of each function."""
+        """Map the name of each function to its address."""
         return {name: url for name, _, url in (one.partition("=") for one in self.functions)}
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         for path, value in (("name", self.name), ("namespace", self.namespace or "x")):
             if not NAME_PATTERN.fullmatch(value):
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
@@ -84,8 +84,8 @@ class ReceiverDeployment:
     def _destination_faults(self) -> Iterator[tuple[str, str]]:
         given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
         if len(given) != 1:
-            told = f"{' and '.join(given)} are" if given else "none is"
-            yield "broker", f"one of broker, sink and folder_size must be given ({told})"
+            got = f"{' and '.join(given)} are" if given else "none is"
+            yield "broker", f"one of broker, sink and folder_size must be given ({got})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
         for name, url in self.addresses().items():

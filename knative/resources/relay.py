@@ -1,7 +1,8 @@
 """The relay of an app at a site: a StatefulSet with a queue on a volume, behind a Service.
 
-Agents that ask the function send predictions to it, and it hands a copy to the Broker. A Trigger brings it what the
-function makes of the Broker's events, and every Trigger its dead letters. It answers once an event is in its queue.
+Agents that ask the function send predictions to the relay, which passes a copy to the Broker. A Trigger sends it the
+function's replies to events of the Broker, and every Trigger sends it dead letters. It answers once an event is in its
+queue.
 """
 
 from __future__ import annotations
@@ -31,25 +32,27 @@ CONTAINER = "relay"
 EVENTS_PORT, METRICS_PORT = 8080, 9090
 SPOOL = "/spool"
 AGENTS = "source"
-"""Part of the agents, whose pods may send to it."""
+"""Part label of the agents, whose pods may send to the relay."""
 MEMORY = "512Mi"
-"""Limit of a pod's memory; an image of 20 MB takes several times its size while it is stored, packed and sent."""
+"""Memory limit of a pod; an image of 20 MB takes several times its size while it is stored, packed and sent."""
 RETRIES, STEP_S = 600, 1
 PATIENCE = {"retry": RETRIES, "backoffPolicy": "linear", "backoffDelay": duration(STEP_S)}
-"""Retries of what the Broker has for the relay, after 1 s, 2 s, ..., 600 s. Doubled pauses would grow to days, and a
-relay that is back would not get its events for as long.
+"""Delivery of the Broker's events to the relay: retries after 1 s, 2 s, ..., 600 s.
+
+Doubled pauses would grow to days, and a relay that is back would not get its events for as long.
 Source: knative/eventing, pkg/kncloudevents/retries.go: neither `retry` nor a pause has an upper bound."""
 PATIENCE_S = STEP_S * RETRIES * (RETRIES + 1) / 2
-"""How long it is tried, seconds: 50 hours."""
+"""Seconds over which delivery to the relay is retried: 50 hours."""
 _ENV = {leaf.path: leaf.env for leaf in iter_leaves(RelaySettings)}
 _PROBE = {"periodSeconds": 30, "timeoutSeconds": 5, "failureThreshold": 20}
-"""10 minutes: so long a damaged spool of gigabytes may be read out before the port is open."""
+"""Liveness probe that fails after 10 minutes, since reading a damaged spool of gigabytes may take that long."""
 
 
 def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """Everything that an app's relay takes; nothing when it has none.
+    """Build every object of an app's relay; there are none when it has no relay.
 
-    The SinkBinding comes before what it binds, which then starts with the Broker known instead of twice.
+    The SinkBinding comes before the workload that it binds, so that the workload starts once, with its Broker, and not
+    twice.
     """
     if not app.relay.enabled:
         return
@@ -61,7 +64,7 @@ def build_relay(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) 
 
 
 def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> Iterator[dict[str, Any]]:
-    """The Triggers that bring the relay what doesn't come straight from agents."""
+    """Build the Triggers that send the relay the events that agents don't send to it directly."""
     if not app.relay.enabled:
         return
     function, place = app.function.name, app.function.site
@@ -79,21 +82,21 @@ def build_relay_triggers(app: ClusterApp, settings: KnativeSettings, site: SiteS
 
 
 def sends_to_relay(app: ClusterApp, source: ClusterSource) -> bool:
-    """Whether the agent of a source sends predictions straight to the relay."""
+    """Return whether the agent of a source sends predictions directly to the relay."""
     return app.relay.enabled and app.through == EDGE and source.through == "function"
 
 
 def relay_reference(app: ClusterApp, site: SiteSettings) -> dict[str, str]:
-    """The relay as a sink."""
+    """Build the reference to the relay as a sink."""
     return reference(SERVICE, relay_name(app), site.namespace)
 
 
 def _trigger(
     app: ClusterApp, settings: KnativeSettings, site: SiteSettings, name: str, filters: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A Trigger whose subscriber is the relay.
+    """Build a Trigger whose subscriber is the relay.
 
-    Its dead letters never go back to the relay, which was just too full for them.
+    Its dead letters are never sent back to the relay, which has just refused them.
     """
     made = build_object(TRIGGER, name, app, site, "trigger")
     spec = {
@@ -112,7 +115,7 @@ def _service(app: ClusterApp, site: SiteSettings) -> dict[str, Any]:
 
 
 def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Lets events in from Eventing, whose dispatchers filter them, and the app's agents; metrics from the cluster."""
+    """Build the policy that admits events of Eventing's dispatchers and of the app's agents, and metrics scrapes."""
     labels = {APP_LABEL: app.function.name, PART_LABEL: AGENTS}
     home = {NAMESPACE_LABEL: site.namespace} if site.namespace else {}
     agents = {"matchLabels": labels}
@@ -136,7 +139,7 @@ def _policy(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> d
 
 
 def _binding(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> dict[str, Any]:
-    """Tells the relay where the site's own Broker is (`K_SINK`)."""
+    """Build the SinkBinding that sets the relay's Broker, the site's own (`K_SINK`)."""
     name = relay_name(app)
     sink = {"ref": reference(BROKER, settings.broker, site.namespace)}
     made = build_object(SINK_BINDING, name, app, site, PART)
@@ -194,18 +197,18 @@ def _pod(app: ClusterApp, settings: KnativeSettings) -> dict[str, Any]:
 
 
 def _variables(app: ClusterApp) -> dict[str, str]:
-    """What the process is told."""
-    told = {
+    """Build the variables of the relay's process."""
+    values = {
         "site": app.function.site,
         **app.relay.settings,
         "credentials": FOLDER,
-        "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and who scrapes metrics come from outside
+        "host": "0.0.0.0",  # noqa: S104 - the pod's own; agents, Eventing and metrics scrapers connect from outside
         "port": str(EVENTS_PORT),
         "health_port": str(METRICS_PORT),
         "has_broker": "true",
         "spool": f"{SPOOL}/relay.db",
     }
-    return {_ENV[path]: value for path, value in told.items()}
+    return {_ENV[path]: value for path, value in values.items()}
 
 
 def _selector(app: ClusterApp) -> dict[str, str]:

@@ -1,19 +1,19 @@
-"""Rollouts: a new revision gets its share of the requests step by step, by a person's word or by itself, and back.
+"""Rollouts: a new revision gets its traffic in steps, on a user's command or automatically, and can be rolled back.
 
 A deploy makes a revision at 0 %; only this package writes `spec.traffic`. The rollout's state is an annotation of the
 Service, so any later command continues it: there is no operator.
 
-    rollout_state, traffic    values: the state that is kept, the shares of revisions
-    annotation                the state as an annotation
-    rollout_status, plan      what a Service says of its revisions, and what is to be; pure
-    metrics/                  what pods have counted, read and added up
-    analysis/                 what the counters say about the new revision; pure
+    rollout_state, traffic    values: the state that is stored, and the traffic of revisions
+    annotation                the state as JSON of an annotation
+    rollout_status, plan      the status of a Service, and the next state and traffic; pure
+    metrics/                  requests that pods have counted, read and added up
+    analysis/                 assessment of the new revision by those counters; pure
     pinning                   whether the newest revision's container image is on every node
-    service_store             reading and writing a Service
-    commands, automatic       the calls: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
+    service_store             reads and writes a Service
+    commands, automatic       the entry points: `set_percent`, `promote`, `rollback`, `pin`; `begin`, `advance`
 
-What it must never do: touch anything of a Service but `spec.traffic` and its own annotation, fight whoever else sets
-the shares, or promote what nobody has seen answer.
+This package must never change a field of a Service except `spec.traffic` and its own annotation, overwrite traffic that
+another manager sets, or promote a revision that has not answered requests.
 """
 
 from knative.rollout.automatic import advance_rollout, begin_rollout

@@ -1,7 +1,7 @@
-"""A rollout's state as the JSON of an annotation, and back. Pure.
+"""A rollout's state as the JSON of an annotation, written and parsed. Pure.
 
-Anybody who may change a Service may change its annotations, and a newer Eaves may have written them: what can't be
-read means that there is no rollout, never a wrong one.
+Any user who may change a Service may change its annotations, and a newer version of Eaves may have written them: an
+unreadable annotation means that there is no rollout, never a wrong one.
 """
 
 from __future__ import annotations
@@ -20,19 +20,21 @@ from knative.settings import RolloutSettings
 
 VERSION = 2
 OLDER = (1,)
-"""Versions that are read too. Version 1 has no `windows`: a rollout that it left in a step measures them from now on,
-and is judged by the tests and the default settings of this version."""
+"""Older versions of the annotation that are read too.
+
+Version 1 has no `windows`: a rollout that it left in a step measures them from now on, and is judged by the tests and
+the default settings of this version."""
 MAX_TEXT = 300
-"""Characters of a reason that are kept: it may quote a revision's message, which may quote anything."""
+"""Maximum characters of a reason that are kept, since it may quote any message of a revision."""
 MAX_NUMBER = 1e15
-"""JSON holds larger ones, and NaN and Infinity, which are below none."""
+"""Bound of numbers in the annotation; JSON also holds larger ones, NaN and Infinity, which are refused by it."""
 
 _T = TypeVar("_T")
 _DEFAULTS = RolloutSettings()
 
 
 def render_state(state: RolloutState) -> str:
-    """The annotation's value. The same state has the same text, and what is as usual isn't told."""
+    """Render the annotation's value. Equal states give equal text, and default values are left out."""
     document: dict[str, Any] = {
         "v": VERSION,
         "old": state.old,
@@ -49,15 +51,15 @@ def render_state(state: RolloutState) -> str:
         "windows": _render_windows(state.counts.windows),
         "history": [[round(entry.at, 3), entry.revision, entry.what, entry.why[:MAX_TEXT]] for entry in state.history],
     }
-    told = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
-    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    kept = {key: value for key, value in document.items() if value not in ("", {}, [], False, 0)}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def parse_state(text: str) -> RolloutState:
-    """Read an annotation's value; members that this version doesn't know are left out.
+    """Parse an annotation's value; members that this version doesn't know are left out.
 
     Raises:
-        ValueError: When it says nothing that can be relied on; the message says what is wrong.
+        ValueError: When the value is unreadable or contradicts itself; the message names the fault.
     """
     try:
         document = json.loads(text)

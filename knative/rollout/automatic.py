@@ -1,4 +1,4 @@
-"""A rollout that goes on by itself while the new revision does well. No operator: each call is one step of it.
+"""An automatic rollout, which advances while the new revision does well. No operator: each call makes one step.
 
 `deploy --wait` calls `advance` every few seconds, `eaves reconcile` once; both may do so at the same time.
 """
@@ -46,20 +46,20 @@ def begin_rollout(
     now: float | None = None,
     service: Mapping[str, Any] | None = None,
 ) -> RolloutOutcome:
-    """Roll the newest revision out by steps; call it after each deploy. Of one under way already, nothing is changed.
+    """Roll the newest revision out in steps; call it after each deploy. A rollout in progress stays unchanged.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        settings: How; kept with the rollout.
-        again: Go on with one that is held or was rolled back, at the share it has now. A person's decision.
-        adopt: Take the shares over from whoever else set them.
-        now: Unix seconds; None: by the API server's clock.
-        service: The Service where it was read just now; None: it is read.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settings: Settings of the rollout, which are stored with it.
+        again: Continue a rollout that is held or was rolled back, at its present share. A user must decide this.
+        adopt: Take the traffic over from another manager.
+        now: Unix time in seconds; None uses the API server's clock.
+        service: The Service if it was read just now; None reads it.
 
     Raises:
-        NotFoundError: No such function.
-        ConflictError: Somebody else set the shares.
+        NotFoundError: When there is no such function.
+        ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
     pin: PinStatus | None = None
@@ -87,18 +87,19 @@ def begin_rollout(
 def advance_rollout(
     cluster: Cluster, name: str, *, settings: RolloutSettings | None = None, now: float | None = None
 ) -> RolloutOutcome:
-    """Take one look and one decision, and do it.
+    """Observe both revisions, decide the next action of the rollout, and carry it out.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        settings: Of a rollout that has to be begun first; None: those of the last one, and without one none is begun.
-        now: Unix seconds; None: by the API server's clock.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settings: Settings for a rollout that must be begun first; None uses those of the last rollout, and begins none
+            when there was none.
+        now: Unix time in seconds; None uses the API server's clock.
 
     Raises:
-        NotFoundError: No such function.
-        ConflictError: Somebody changes the Service all the time, or a GitOps controller keeps the rollout's state.
-        ClusterError: When the API server refuses. Pods that can't be asked are no error; the reason tells of them.
+        NotFoundError: When there is no such function.
+        ConflictError: When the Service changes all the time, or a GitOps controller owns the rollout's state.
+        ClusterError: When the API server refuses. Pods that can't be read are no error; the reason names them.
     """
     refused: ConflictError | None = None
     for _ in range(ATTEMPTS):
@@ -123,7 +124,7 @@ def advance_rollout(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Move:
-    """What is to be done, as an outcome tells it."""
+    """The next change of a rollout, with the texts of its outcome."""
 
     what: str
     reason: str
@@ -131,7 +132,7 @@ class _Move:
 
 
 def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSettings | None, now: float) -> _Move | str:
-    """What to do next, or why nothing is."""
+    """Return the next change, or the reason why there is none."""
     standing = parse_rollout_status(service)
     if not standing.settled:
         return "Knative has not taken up what was deployed last yet"
@@ -149,7 +150,7 @@ def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSett
 
 
 def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState, now: float) -> _Move:
-    """Look at both revisions and decide."""
+    """Observe both revisions and decide the next change."""
     standing = parse_rollout_status(service)
     new = read_health(cluster, state.new)
     old = read_health(cluster, state.old) if state.old else None
@@ -161,7 +162,7 @@ def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState,
     if seen.present is not None:
         fresh = state.percent and not state.counts.totals and state.history and state.history[-1].what == BEGUN
         counts = accumulate(state.counts, seen.readings, seen.present)
-        # What pods counted before anybody looked says what was normal then, not what is in this step.
+        # Requests that pods counted before the first observation don't belong to this step.
         state = replace(state, counts=counts.begin_step(seen.unread) if fresh else counts)
     observation = RolloutObservation(new=new, old=old, traffic=standing.traffic, unread=seen.unread)
     decision = hold_unpinned(cluster, service, state, decide_rollout(state, observation, now), now)
@@ -169,7 +170,7 @@ def _consider(cluster: Cluster, service: Mapping[str, Any], state: RolloutState,
 
 
 def _leave(standing: RolloutStatus, state: RolloutState, refused: ConflictError, now: float) -> _Move:
-    """Somebody else owns the shares: leave them, and say so where the rollout is kept."""
+    """Hold the rollout, since another manager owns the traffic, and record the reason in the rollout's state."""
     managers = ", ".join(sorted({manager for manager, _ in refused.causes}))
     share = standing.shares.get(state.new, 0)
     hold = RolloutDecision(verb=RolloutAction.HOLD, percent=share, reason=f"the shares were set by {managers}")

@@ -1,4 +1,4 @@
-"""What a person says about the shares of requests: so much to the new revision, all of it, back to the old one."""
+"""Commands of a user for traffic: set a share of the new revision, promote it, or roll back to the old one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 PIN_WAIT_S = 60.0
-"""Seconds that a person's word waits for the pin; nodes that have pulled the container image start it in one or two."""
+"""Seconds that a command waits for the pin; nodes with the container image start its pod in one or two seconds."""
 
 
 def set_percent(
@@ -25,26 +25,26 @@ def set_percent(
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
 ) -> RolloutOutcome:
-    """Give the newest revision a share, and the rest to the one that has most of it now.
+    """Set the newest revision's share of requests; the revision with the largest share gets the rest.
 
-    At 0 % it gets an address of its own, `next-NAME`, for people to try it; with any other share it has none. The
-    automatic leaves the rollout alone until a newer revision comes, or `begin(again=True)`.
+    At 0 % the newest revision gets an address of its own, `next-NAME`, for trying it; with any other share it has none.
+    The automatic rollout stops until a newer revision comes, or until `begin(again=True)`.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        percent: 0 to 100.
-        adopt: Take the shares over from whoever else set them.
-        now: Unix seconds; None: by the API server's clock.
-        unpinned: Give it more although its container image isn't on every node yet.
-        pin_wait_s: Seconds to wait for that.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        percent: Share in percent, 0 to 100.
+        adopt: Take the traffic over from another manager.
+        now: Unix time in seconds; None uses the API server's clock.
+        unpinned: Raise the share although the revision's container image isn't on every node yet.
+        pin_wait_s: Seconds to wait until it is.
 
     Raises:
-        NotFoundError: No such function, or no other revision to take the rest.
-        StartError: When the newest revision isn't ready or isn't pinned. An older one that is isn't taken instead:
-            whoever says this means what was deployed last.
-        ConflictError: Somebody else set the shares.
-        ClusterError: When the API server refuses, or Knative takes up nothing.
+        NotFoundError: When there is no such function, or no other revision to get the rest.
+        StartError: When the newest revision isn't ready or isn't pinned. An older ready revision isn't used instead,
+            since the command is about the last deploy.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
     return write_change(
         cluster,
@@ -67,21 +67,21 @@ def promote(
     unpinned: bool = False,
     pin_wait_s: float = PIN_WAIT_S,
 ) -> RolloutOutcome:
-    """Give the newest revision everything; of what has that already, nothing is changed.
+    """Give the newest revision all requests; nothing changes when it has them already.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        adopt: Take the shares over from whoever else set them.
-        now: Unix seconds; None: by the API server's clock.
-        unpinned: Give it everything although its container image isn't on every node yet.
-        pin_wait_s: Seconds to wait for that.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        adopt: Take the traffic over from another manager.
+        now: Unix time in seconds; None uses the API server's clock.
+        unpinned: Promote it although its container image isn't on every node yet.
+        pin_wait_s: Seconds to wait until it is.
 
     Raises:
-        NotFoundError: No such function.
+        NotFoundError: When there is no such function.
         StartError: When the newest revision isn't ready or isn't pinned.
-        ConflictError: Somebody else set the shares.
-        ClusterError: When the API server refuses, or Knative takes up nothing.
+        ConflictError: When another manager set the traffic.
+        ClusterError: When the API server refuses, or Knative doesn't reconcile the last change.
     """
     return write_change(
         cluster,
@@ -98,23 +98,23 @@ def promote(
 def rollback(
     cluster: Cluster, name: str, *, undo: bool = True, adopt: bool = False, now: float | None = None
 ) -> RolloutOutcome:
-    """Give everything to the revision that served before, at once, by shares only; also while the new one is failing.
+    """Give all requests to the revision that served before, at once, by traffic only; also while the new one fails.
 
-    In the middle of a rollout that is the old revision; after it, the one that was replaced. What was rolled back from
-    can be rolled back to in turn, like on the local platform, if it had served everything and is ready; what never did
-    (it was judged, or stopped on the way) is served again only by `promote`.
+    During a rollout this is the old revision; after it, the revision that was replaced. A revision that was rolled back
+    can be restored by a second rollback, as on the local platform, if it had all requests before and is ready. A
+    revision that never had them (it was judged bad, or stopped on the way) serves again only by `promote`.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        undo: Whether a rollback may take back a rollback; no: a second one changes nothing.
-        adopt: Take the shares over from whoever else set them.
-        now: Unix seconds; None: by the API server's clock.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        undo: Whether a rollback may undo a rollback; False makes a second one change nothing.
+        adopt: Take the traffic over from another manager.
+        now: Unix time in seconds; None uses the API server's clock.
 
     Raises:
-        NotFoundError: No such function, or nothing before it (any more).
-        StartError: When the revision to go back to has failed.
-        ConflictError: Somebody else set the shares.
+        NotFoundError: When there is no such function, or no revision before it (any more).
+        StartError: When the revision to return to has failed.
+        ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
     return write_change(
@@ -129,16 +129,16 @@ def rollback(
 
 
 def pin(cluster: Cluster, name: str, *, adopt: bool = False) -> RolloutOutcome:
-    """Before a deploy: shares that follow the newest revision stay where they are, so that the next one begins at 0 %.
+    """Name the present revision in traffic that follows the newest one, so that the next deploy begins at 0 %.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        adopt: Take the shares over from whoever else set them.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        adopt: Take the traffic over from another manager.
 
     Raises:
-        NotFoundError: No such function.
-        ConflictError: Somebody else set the shares.
+        NotFoundError: When there is no such function.
+        ConflictError: When another manager set the traffic.
         ClusterError: When the API server refuses.
     """
     return write_change(cluster, name, lambda standing, moment: plan_pin(standing), what="pin", adopt=adopt)

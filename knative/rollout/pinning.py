@@ -1,7 +1,7 @@
-"""Whether the newest revision's container image is pinned on every node, which a rollout waits for.
+"""Wait of a rollout for the pin: the newest revision's container image must be on every node.
 
-A revision that gets requests before that can't start from zero on the nodes that have yet to pull it, once the registry
-is out of reach. A function that was deployed with `knative.pin: no` names no pin, and nothing is waited for.
+A revision that gets requests earlier can't start from zero on nodes that have yet to pull it, once the registry is out
+of reach. A function that was deployed with `knative.pin: no` names no pin, and the rollout doesn't wait.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 POLL_S = 1.0
-"""Seconds between two looks at a pin that is waited for."""
+"""Seconds between two readings of a pin."""
 MAX_TEXT = 160
-"""Characters of a kubelet's message in a reason."""
+"""Maximum characters of a kubelet's message in a reason."""
 
 Manifest = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinStatus:
-    """How far a container image is pinned.
+    """The progress of pinning a container image.
 
     Attributes:
         name: Name of the DaemonSet.
-        nodes: Number of nodes that are to have it.
+        nodes: Number of nodes that must have the container image.
         ready: Number of nodes where its pod is ready.
-        fault: Why it is not pinned as a whole, beside the numbers; empty when they say all.
+        fault: Why it isn't pinned completely, besides the numbers; empty when they explain it.
     """
 
     name: str
@@ -49,11 +49,11 @@ class PinStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether every node that the revision may run on has the container image; without such a node that is so."""
+        """Whether every node that the revision may run on has the container image; also true without any such node."""
         return not self.fault and self.ready >= self.nodes
 
     def render(self) -> str:
-        """The same for people: `pinned on 2 of 3 nodes (edge-3: ImagePullBackOff)`."""
+        """Render the status for people, such as `pinned on 2 of 3 nodes (edge-3: ImagePullBackOff)`."""
         if self.fault and not self.nodes:
             return f"not known to be pinned: {self.fault}"
         counted = f"pinned on {self.ready} of {self.nodes} nodes"
@@ -61,14 +61,14 @@ class PinStatus:
 
 
 def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
-    """The pin of what a Service was last deployed with; None when it was deployed without one.
+    """Read the pin of a Service's last deployment; return None when it was deployed without one.
 
     Args:
         cluster: Connection to the cluster.
         service: The Knative Service.
 
     Raises:
-        ClusterError: When the API server fails. A right that is missing is told in the status.
+        ClusterError: When a request to the API server fails. A missing right is reported in the status.
     """
     name = (service["metadata"].get("annotations") or {}).get(PIN_ANNOTATION, "")
     if not name:
@@ -86,17 +86,17 @@ def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
 
 
 def parse_pin(pin: Manifest, image: str) -> PinStatus:
-    """Read a pin as the API server has it.
+    """Parse a pin as the API server returns it.
 
     Source: Kubernetes, apps/v1 DaemonSetStatus.
 
     Args:
         pin: The DaemonSet.
-        image: Container image that it has to hold.
+        image: Container image that the pin must hold.
     """
     metadata, status = pin["metadata"], pin.get("status") or {}
     name, nodes = str(metadata["name"]), int(status.get("desiredNumberScheduled") or 0)
-    # Pods of an earlier template hold another pull secret at most, yet they may have been pulled with it.
+    # Pods of an earlier template differ only in the pull secret, but they may have been pulled with it.
     current = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
     if (held := _image({"spec": pin["spec"]})) != image:
         return PinStatus(name=name, nodes=nodes, fault=f"the DaemonSet {name} holds another container image, {held}")
@@ -108,46 +108,46 @@ def parse_pin(pin: Manifest, image: str) -> PinStatus:
 def hold_unpinned(
     cluster: Cluster, service: Manifest, state: RolloutState, decision: RolloutDecision, now: float
 ) -> RolloutDecision:
-    """The decision of a rollout, turned into waiting while the new revision isn't pinned, and into holding after that.
+    """Change a rollout's decision to waiting while the new revision isn't pinned, and to holding after the deadline.
 
     Args:
         cluster: Connection to the cluster.
         service: The Knative Service.
-        state: Of the rollout.
-        decision: What its judgement says.
-        now: Unix seconds.
+        state: State of the rollout.
+        decision: Decision of the analysis.
+        now: Unix time in seconds.
 
     Raises:
-        ClusterError: When the API server fails.
+        ClusterError: When a request to the API server fails.
     """
     if decision.verb not in (RolloutAction.ADVANCE, RolloutAction.FINISH) or not state.old:
-        return decision  # before a first revision nothing serves, so waiting would help nobody
+        return decision  # before the first revision nothing serves, so waiting would be useless
     pin = read_pin(cluster, service)
     if pin is None or pin.complete:
         return decision
     elapsed_s = max(0.0, now - state.since)
     late = elapsed_s >= state.settings.deadline_s
-    told = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
+    text = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
     return replace(
         decision,
         verb=RolloutAction.HOLD if late else RolloutAction.WAIT,
         percent=state.percent,
-        reason=f"{told} {pin.render()}",
+        reason=f"{text} {pin.render()}",
     )
 
 
 def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: float) -> None:
-    """Refuse to give the newest revision a larger share before it is pinned on every node that it may run on.
+    """Refuse to raise the newest revision's share before it is pinned on every node that it may run on.
 
     Args:
         cluster: Connection to the cluster.
         service: The Knative Service.
-        plan: What is to be done.
+        plan: Plan that is about to be written.
         wait_s: Seconds to wait for the pin.
 
     Raises:
-        StartError: When it isn't pinned in that time.
-        ClusterError: When the API server fails.
+        StartError: When the revision isn't pinned in that time.
+        ClusterError: When a request to the API server fails.
     """
     standing, until = parse_rollout_status(service), time.monotonic() + wait_s
     new = standing.newest
@@ -165,7 +165,7 @@ def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: f
 
 
 def _explain(cluster: Cluster, pin: Manifest) -> str:
-    """Which nodes have yet to pull it, and why; empty where pods can't be seen."""
+    """Describe which nodes have yet to pull the container image, and why; empty when the user may not list pods."""
     key = (pin["metadata"].get("labels") or {}).get(PIN_LABEL, "")
     try:
         pods = cluster.list(POD, selector=f"{PART_LABEL}={PART},{PIN_LABEL}={key}")
@@ -180,8 +180,8 @@ def _lack(pod: Manifest) -> str:
     node = str(pod.get("spec", {}).get("nodeName") or "no node")
     for container in pod.get("status", {}).get("containerStatuses") or ():
         if waiting := (container.get("state") or {}).get("waiting"):
-            told = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
-            return f"{node}: {told[:MAX_TEXT]}"
+            text = ": ".join(str(waiting[key]) for key in ("reason", "message") if waiting.get(key))
+            return f"{node}: {text[:MAX_TEXT]}"
     return f"{node}: its pod {pod['metadata']['name']} isn't ready"
 
 
@@ -191,5 +191,5 @@ def _is_ready(pod: Manifest) -> bool:
 
 
 def _image(owner: Manifest) -> str:
-    """Container image of an object with a pod's template."""
+    """Return the container image of an object with a pod template."""
     return str(owner["spec"]["template"]["spec"]["containers"][0].get("image", ""))

@@ -1,6 +1,6 @@
-"""What a person's word, a deploy or a decision makes of a rollout: the next state and shares. Pure.
+"""Plans: the next state and traffic of a rollout after a command, a deploy or a decision. Pure.
 
-Nothing here asks whether a revision is ready; `knative.rollout.commands` does that before it applies a plan, and with
+Plans don't check whether a revision is ready; `knative.rollout.commands` does so before it applies a plan, and with
 GitOps the cluster does.
 """
 
@@ -16,19 +16,19 @@ from knative.rollout.traffic import Traffic, find_largest_share, split_traffic
 from knative.settings import RolloutSettings
 
 BEGUN = "begun"
-"""What the history says of a rollout's beginning."""
+"""Name of a rollout's beginning in its history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be.
+    """The next state and traffic of a rollout.
 
     Attributes:
-        state: The rollout's.
-        traffic: The shares; None: as they are.
-        preview: A revision at 0 % that gets an address of its own.
-        needs: Revisions that must be ready for it.
-        bears: Revisions that must be there for it and not have failed.
+        state: State of the rollout.
+        traffic: Traffic to set; None leaves it unchanged.
+        preview: Revision at 0 % that gets an address of its own; empty for none.
+        needs: Revisions that must be ready for the plan.
+        bears: Revisions that must exist for the plan and must not have failed.
     """
 
     state: RolloutState
@@ -39,11 +39,11 @@ class Plan:
 
 
 def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
-    """A person gives the newest revision a share. The automatic leaves it alone from then on.
+    """Plan a user's share for the newest revision. The automatic rollout stops from then on.
 
     Raises:
-        InputError: When it is no share.
-        NotFoundError: When there is nothing else to give the rest to.
+        InputError: When the percentage isn't from 0 to 100.
+        NotFoundError: When there is no other revision to get the rest.
     """
     if not 0 <= percent <= 100:
         raise InputError(f"a share is from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
@@ -68,7 +68,7 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
 
 
 def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
-    """A person gives the newest revision everything; None: it has that already.
+    """Plan all requests for the newest revision; return None when it has them already.
 
     Raises:
         NotFoundError: When there is no revision.
@@ -84,16 +84,17 @@ def plan_promote(standing: RolloutStatus, now: float) -> Plan | None:
 
 
 def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> Plan | None:
-    """Everything to the revision that served before; None: it has that already.
+    """Plan all requests for the revision that served before; return None when it has them already.
 
     Args:
-        standing: How things stand.
-        now: Unix seconds.
-        undo: After a rollback, go back to what was rolled back from, if that had served everything once; else such a
-            second rollback does nothing, so that a command for many sites can be given again for those that were down.
+        standing: Status of the rollout.
+        now: Unix time in seconds.
+        undo: After a rollback, return to the revision that was rolled back, if it had all requests before. Otherwise a
+            second rollback does nothing, so that a command for many sites can be repeated for those that were out of
+            reach.
 
     Raises:
-        NotFoundError: When there is nothing before it.
+        NotFoundError: When there is no revision before it.
     """
     new = _newest(standing)
     state = standing.current
@@ -123,13 +124,13 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
 
 
 def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *, again: bool = False) -> Plan:
-    """Roll the newest revision out by steps.
+    """Plan a rollout of the newest revision in steps.
 
     Args:
-        standing: How things stand.
-        settings: How.
-        now: Unix seconds.
-        again: Go on with one that is held or was rolled back, at the share it has.
+        standing: Status of the rollout.
+        settings: Settings of the rollout.
+        now: Unix time in seconds.
+        again: Continue a rollout that is held or was rolled back, at its present share.
     """
     new, state = standing.newest, standing.current
     if (
@@ -142,7 +143,7 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
         return Plan(state=state)
     old = standing.other
     if new and dict(standing.shares) == {new: 100}:
-        # It has everything: a first one that Knative let serve, or one that was given everything by other means.
+        # It has all requests: Knative gave them to a first revision, or another tool did.
         before = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
         after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="nothing else serves")
         return Plan(state=after, traffic=None if standing.pinned else after.traffic)
@@ -154,9 +155,9 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
 
 
 def plan_pin(standing: RolloutStatus) -> Plan | None:
-    """Shares that follow the newest revision stay where they are; None: none does, or nothing serves yet.
+    """Plan to name the present revision in traffic that follows the newest one; return None when none does.
 
-    Before a deploy: else the new revision gets everything the moment it is ready.
+    It is needed before a deploy, because otherwise the new revision gets all requests as soon as it is ready.
     """
     if standing.pinned or not standing.shares:
         return None
@@ -169,18 +170,18 @@ def plan_pin(standing: RolloutStatus) -> Plan | None:
 def plan_decision(
     state: RolloutState, decision: RolloutDecision, seen: Traffic, now: float, unread: tuple[str, ...]
 ) -> Plan:
-    """Do what was decided.
+    """Plan the action that was decided.
 
     Args:
-        state: It was about.
-        decision: What.
-        seen: The shares as they are.
-        now: Unix seconds.
-        unread: Pods that couldn't be asked.
+        state: State that the decision was made for.
+        decision: The decision.
+        seen: Traffic as the Service has it.
+        now: Unix time in seconds.
+        unread: Pods that couldn't be read.
     """
     why, percent = decision.reason, decision.percent
     if decision.verb is RolloutAction.WAIT:
-        since = min(state.since, now)  # a clock that went back
+        since = min(state.since, now)  # the clock may have been set back
         return Plan(state=replace(state, since=since, counts=state.counts.close_window(now, since)))
     if decision.verb is RolloutAction.HOLD:
         shares = seen if sum(seen.values()) == 100 else {}
@@ -202,7 +203,7 @@ def _newest(standing: RolloutStatus) -> str:
 
 
 def _about(standing: RolloutStatus, old: str, new: str, settings: RolloutSettings | None = None) -> RolloutState:
-    """The state on record if it is about these two, else a fresh one that keeps the history."""
+    """Return the stored state if it concerns these two revisions, else a new one that keeps the history."""
     state = standing.state
     if state is None:
         return RolloutState(old=old, new=new, phase=RolloutPhase.HELD, settings=settings or RolloutSettings())

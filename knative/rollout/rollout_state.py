@@ -1,4 +1,4 @@
-"""Where a rollout stands: the value that is kept in the Service's annotation. Pure."""
+"""The state of a rollout: the value that is stored in the Service's annotation. Pure."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from knative.rollout.traffic import Traffic, split_traffic
 from knative.settings import RolloutSettings
 
 KEPT_ENTRIES = 8
-"""Of the history; an annotation is read by people too."""
+"""Number of history entries that are kept, since people read the annotation too."""
 
 
 class RolloutPhase(StrEnum):
-    """What is going on."""
+    """The phase of a rollout."""
 
     ADVANCING = "advancing"
-    """The new revision gets more, step by step, while it does well."""
+    """The new revision gets a larger share, step by step, while it does well."""
     HELD = "held"
-    """Shares stay as they are until a person decides, or a newer revision comes."""
+    """The traffic stays as it is until a user decides, or a newer revision comes."""
     DONE = "done"
-    """The new revision gets everything."""
+    """The new revision gets all requests."""
     ROLLED_BACK = "rolled-back"
-    """The old one does again."""
+    """The old revision gets all requests again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One thing that happened.
+    """One entry of a rollout's history.
 
     Attributes:
-        at: Unix seconds.
-        revision: The new one then.
+        at: Unix time in seconds.
+        revision: The new revision at that time.
         what: `begun`, `10 %`, `done`, `held`, `rolled back`.
-        why: For people.
+        why: Reason for people.
     """
 
     at: float
@@ -45,19 +45,19 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutState:
-    """A rollout.
+    """The state of a rollout.
 
     Attributes:
-        old: The revision that served before; empty: there was none, or nobody knows.
-        new: The revision that is to serve; empty: it has no name yet.
-        phase: What is going on.
-        traffic: The shares that Eaves set last; empty: none so far.
-        since: When the new revision got its present share, Unix seconds.
+        old: The revision that served before; empty when there was none, or it is unknown.
+        new: The revision that is rolled out; empty while it has no name yet.
+        phase: Phase of the rollout.
+        traffic: Traffic that Eaves set last; empty when it has set none.
+        since: Unix time in seconds when the new revision got its present share.
         reason: Why it is held, done or rolled back, for people.
-        served: Whether the new revision has had everything at some time.
-        settings: What the rollout was begun with, so that whoever goes on with it needs no eaves.yaml.
-        counts: What replicas have answered.
-        history: What happened, oldest first.
+        served: Whether the new revision has had all requests at some time.
+        settings: Settings that the rollout was begun with, so that continuing it needs no eaves.yaml.
+        counts: Requests that replicas have counted.
+        history: History of the rollout, oldest first.
     """
 
     old: str
@@ -73,24 +73,24 @@ class RolloutState:
 
     @property
     def percent(self) -> int:
-        """The new revision's share."""
+        """Share of the new revision in percent."""
         return self.traffic.get(self.new, 0)
 
     @property
     def serving(self) -> str:
-        """The revision to fall back on: the one that has proven itself, as far as any has."""
+        """The revision to return to: the new one once it is promoted, the old one before."""
         return self.new if self.phase is RolloutPhase.DONE else self.old
 
     def shared(self, percent: int) -> Traffic:
-        """Shares with so much for the new revision; before there is any other, it gets all or Knative decides."""
+        """Return traffic with a share for the new revision; without an old one it gets all, or Knative decides."""
         if self.old:
             return split_traffic(self.new, percent, self.old)
         return {self.new: 100} if percent == 100 else {}
 
     def become(self, phase: RolloutPhase, traffic: Traffic, now: float, *, what: str, why: str = "") -> RolloutState:
-        """The next state, with a line of history.
+        """Return the next state, with a new entry of the history.
 
-        What replicas counted is kept only while somebody may compare it.
+        The replicas' counters are kept only in phases in which they may still be compared.
         """
         return replace(
             self,

@@ -1,4 +1,4 @@
-"""How things stand with one function: what its Service says of revisions, shares and the rollout. Pure."""
+"""The rollout status of a function: revisions, traffic and rollout as its Service has them. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from knative.rollout.traffic import LATEST, Traffic, find_largest_share, parse_p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutStatus:
-    """A function's revisions and shares.
+    """A function's revisions, traffic and rollout.
 
     Attributes:
-        name: Of the function.
-        newest: The revision made last; empty: none yet.
-        traffic: The shares as they are written.
-        shares: The same with `LATEST` resolved.
-        preview: The revision at 0 % that has an address of its own.
-        state: Of the rollout; None: there is none.
-        fault: Why the annotation can't be read; empty: it can, or isn't there.
-        settled: Whether the cluster has taken up what was applied last, so that `newest` is the newest.
+        name: Name of the function.
+        newest: The revision that was made last; empty when there is none yet.
+        traffic: Traffic as the Service has it.
+        shares: The same traffic with `LATEST` resolved.
+        preview: The revision at 0 % with an address of its own; empty for none.
+        state: State of the rollout; None when there is none.
+        fault: Why the annotation can't be parsed; empty when it can, or is absent.
+        settled: Whether Knative has reconciled the last change, so that `newest` is the newest.
     """
 
     name: str
@@ -39,20 +39,21 @@ class RolloutStatus:
 
     @property
     def pinned(self) -> bool:
-        """Whether a new revision gets nothing by itself."""
+        """Whether a new revision gets no requests by itself."""
         return bool(self.traffic) and LATEST not in self.traffic
 
     @property
     def current(self) -> RolloutState | None:
-        """The state, if it is about the newest revision."""
+        """The rollout's state if it concerns the newest revision, else None."""
         return self.state if self.state is not None and self.state.new == self.newest else None
 
     @property
     def other(self) -> str:
-        """The revision that the newest one is set against; empty: nobody knows any.
+        """The revision that the newest one is compared with; empty when none is known.
 
-        The one that has proven itself, if it still gets requests: where a newer revision comes in the middle of a
-        rollout, the one in the middle has not. Else the one with the largest share; else the one on record.
+        It is the proven revision if it still gets requests: when a newer revision comes during a rollout, the one that
+        was being rolled out isn't proven. Otherwise it is the revision with the largest share, or else the one in the
+        stored state.
         """
         state = self.current
         proven = state.old if state is not None else self.state.serving if self.state is not None else ""
@@ -62,7 +63,7 @@ class RolloutStatus:
 
 
 def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
-    """Read a Service as the API server has it."""
+    """Parse a Service as the API server returns it."""
     metadata, status = service.get("metadata", {}), service.get("status") or {}
     entries = service.get("spec", {}).get("traffic")
     traffic = parse_traffic(entries)
@@ -80,7 +81,7 @@ def parse_rollout_status(service: Mapping[str, Any]) -> RolloutStatus:
 
 
 def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, str]:
-    """The rollout's state, or why it can't be read."""
+    """Return the rollout's state, and the reason why it can't be parsed."""
     text = (manifest.get("metadata", {}).get("annotations") or {}).get(ROLLOUT_ANNOTATION)
     if text is None:
         return None, ""
@@ -91,7 +92,7 @@ def parse_annotation(manifest: Mapping[str, Any]) -> tuple[RolloutState | None, 
 
 
 def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealth:
-    """Read a Revision as the API server has it; None: it isn't there."""
+    """Parse a Revision as the API server returns it; None means that it doesn't exist."""
     if revision is None:
         return RevisionHealth(name=name, exists=False, ready=None)
     condition = condition_of(revision, "Ready")
@@ -101,13 +102,13 @@ def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealt
 
 
 def condition_of(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """One of an object's conditions; empty when it has none of that type."""
+    """Return one of an object's conditions; empty when it has none of that type."""
     conditions = (manifest.get("status") or {}).get("conditions") or []
     return next((condition for condition in conditions if condition.get("type") == kind), {})
 
 
 def owns_traffic(service: Mapping[str, Any]) -> bool:
-    """Whether leaving `spec.traffic` out of what `eaves-rollout` applies would remove it."""
+    """Return whether `spec.traffic` would be removed if `eaves-rollout` applied the Service without it."""
     for entry in service.get("metadata", {}).get("managedFields") or []:
         if entry.get("manager") == ROLLOUT_MANAGER and entry.get("operation") == "Apply":
             return "f:traffic" in entry.get("fieldsV1", {}).get("f:spec", {})
@@ -115,7 +116,10 @@ def owns_traffic(service: Mapping[str, Any]) -> bool:
 
 
 def _is_settled(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`)."""
+    """Return whether Knative has reconciled the Service's last change.
+
+    Source: knative/serving, pkg/reconciler/service/service.go (`MarkConfigurationNotReconciled`).
+    """
     configured = condition_of({"status": status}, "ConfigurationsReady")
     taken_up = status.get("observedGeneration") == metadata.get("generation")
     return taken_up and configured.get("reason") != "OutOfDate"

@@ -1,7 +1,7 @@
-"""Reading a Service with what belongs to it, and writing shares and state back in one step.
+"""Store of a Service: reads it with its revisions, and writes traffic and the rollout's state in one request.
 
-Whoever writes says which version of the Service it has read. So of two who advance the same rollout at the same time,
-a `deploy --wait` and a `reconcile`, say, one is refused, reads again, and finds the work done.
+A write names the version of the Service that was read. So when two processes advance the same rollout at the same time,
+such as a `deploy --wait` and a `reconcile`, one is refused, reads again, and finds the work done.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ATTEMPTS = 5
-"""Of reading and writing, while somebody else changes the same Service."""
+"""Number of attempts to read and write a Service while others change it."""
 SETTLE_S = 10.0
-"""Longest wait for Knative to take up what was applied just before; it takes well below a second."""
+"""Maximum seconds to wait until Knative has reconciled the last change; it takes well below a second."""
 
 Manifest = Mapping[str, Any]
 Propose = Callable[[RolloutStatus, float], Plan | None]
@@ -41,16 +41,16 @@ Check = Callable[[Manifest, Plan], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOutcome:
-    """How a rollout stands after a call.
+    """The state of a rollout after a call.
 
     Attributes:
-        name: Of the function.
-        what: What the call did: a verb of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`, or
+        name: Name of the function.
+        what: What the call did: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`, or
             `nothing`.
-        reason: Why, for people.
-        changed: Whether anything was written.
-        state: The rollout's; None: there is none.
-        shares: Revision to percent, as they are now.
+        reason: Reason for people.
+        changed: Whether the Service was written.
+        state: State of the rollout; None when there is none.
+        shares: Percent of requests by revision, after the call.
     """
 
     name: str
@@ -62,20 +62,20 @@ class RolloutOutcome:
 
     @property
     def advancing(self) -> bool:
-        """Whether calling `advance` again later may change something."""
+        """Whether a later call of `advance` may change the rollout."""
         return self.state is not None and self.state.phase is RolloutPhase.ADVANCING
 
 
 def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[str, Any]:
-    """A function's Service.
+    """Read a function's Service.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        settle_s: Longest wait until Knative has taken up what was applied last.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        settle_s: Maximum seconds to wait until Knative has reconciled the last change.
 
     Raises:
-        NotFoundError: When there is none.
+        NotFoundError: When there is no such function.
         ClusterError: When the API server refuses.
     """
     service = cluster.get(KSERVICE, name)
@@ -90,16 +90,16 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
 
 
 def read_health(cluster: Cluster, revision: str) -> RevisionHealth:
-    """How a revision is."""
+    """Read the health of a revision."""
     return parse_health(revision, cluster.get(REVISION, revision))
 
 
 def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
-    """Refuse a plan whose revisions can't take requests: with one of them Knative would change no share at all.
+    """Refuse a plan with revisions that can't take requests, since Knative would then change no share at all.
 
     Raises:
-        NotFoundError: When one is gone.
-        StartError: When one has failed, or isn't ready and must be.
+        NotFoundError: When a revision is gone.
+        StartError: When a revision has failed, or isn't ready and must be.
     """
     for revision in (*plan.needs, *plan.bears):
         health = read_health(cluster, revision)
@@ -111,10 +111,10 @@ def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
 
 
 def require_settled(standing: RolloutStatus) -> RolloutStatus:
-    """Refuse to guess which revision is the newest.
+    """Raise an error when the newest revision isn't known yet.
 
     Raises:
-        ClusterError: When Knative has not taken up what was applied last.
+        ClusterError: When Knative has not reconciled the last change.
     """
     if not standing.settled:
         raise ClusterError(
@@ -125,10 +125,11 @@ def require_settled(standing: RolloutStatus) -> RolloutStatus:
 
 
 def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool = False) -> bool:
-    """Make it so; says whether anything had to be written.
+    """Write a plan; return whether a write was necessary.
 
     Raises:
-        ConflictError: With causes: somebody else owns the shares. Without: the Service changed since it was read.
+        ConflictError: With causes, when another manager owns the traffic; without, when the Service changed since the
+            read.
         ClusterError: When the API server refuses.
     """
     annotation = render_state(plan.state)
@@ -143,11 +144,11 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
             "name": metadata["name"],
             "namespace": metadata.get("namespace") or cluster.namespace,
             "resourceVersion": metadata["resourceVersion"],
-            "uid": metadata["uid"],  # what was removed meanwhile isn't made again
+            "uid": metadata["uid"],  # a Service that was removed since isn't made again
             "annotations": {ROLLOUT_ANNOTATION: annotation},
         },
     }
-    # What a manager owns and doesn't name any more is removed; what it doesn't own it leaves to those who do.
+    # Server-side apply removes fields that a manager owns and leaves out; other managers' fields stay.
     if plan.traffic is not None or owns_traffic(service):
         manifest["spec"] = {"traffic": wanted}
     try:
@@ -156,7 +157,7 @@ def write_plan(cluster: Cluster, service: Manifest, plan: Plan, *, force: bool =
         ours = error.causes and all(ROLLOUT_ANNOTATION in field for _, field in error.causes)
         if not ours or not parse_annotation(service)[1]:
             raise
-        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # it is ours, and whoever wrote it broke it
+        cluster.apply(manifest, manager=ROLLOUT_MANAGER, force=True)  # the annotation is Eaves', and it is unreadable
     return True
 
 
@@ -172,22 +173,22 @@ def write_change(
     check: Check = lambda service, plan: None,
     service: Manifest | None = None,
 ) -> RolloutOutcome:
-    """Read, plan and write, again from the start when somebody else was faster.
+    """Read, plan and write a Service; start again when another process wrote first.
 
     Args:
-        cluster: Where.
-        name: Of the function.
-        propose: What to do about how things stand; None: nothing.
-        what: Says the outcome.
-        now: Unix seconds; None: by the API server's clock, the one that all who advance a rollout share.
-        adopt: Take the shares over from whoever else owns them.
-        settle_s: As in `read_service`.
-        check: Called with the Service and the plan before that is written; it raises to refuse it.
-        service: The Service where it was read just now, for the first attempt; None: it is read.
+        cluster: Connection to the cluster, in the function's namespace.
+        name: Name of the function.
+        propose: Function that returns the plan for a status; None changes nothing.
+        what: Name of the action in the outcome.
+        now: Unix time in seconds; None uses the API server's clock, which all processes that advance a rollout share.
+        adopt: Take the traffic over from another manager.
+        settle_s: Maximum seconds to wait until Knative has reconciled the last change.
+        check: Function that gets the Service and the plan before the write, and raises an error to refuse it.
+        service: The Service if it was read just now, for the first attempt; None reads it.
 
     Raises:
-        ConflictError: When somebody else owns the shares, or changes the Service faster than it can be read.
-        EavesError: As `propose`, `read_service` and `require_revisions` do.
+        ConflictError: When another manager owns the traffic, or the Service changes faster than it can be read.
+        EavesError: When `propose`, `read_service` or `require_revisions` raises it.
     """
     for _ in range(ATTEMPTS):
         if service is None or not parse_rollout_status(service).settled:
@@ -210,7 +211,7 @@ def write_change(
 
 
 def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, changed: bool) -> RolloutOutcome:
-    """The outcome of a plan that was carried out."""
+    """Return the outcome of a plan that was carried out."""
     return RolloutOutcome(
         name=standing.name,
         what=what,
@@ -222,18 +223,18 @@ def outcome_of(standing: RolloutStatus, plan: Plan, what: str, reason: str, *, c
 
 
 def unchanged_outcome(standing: RolloutStatus, reason: str) -> RolloutOutcome:
-    """The outcome of leaving everything as it is."""
+    """Return the outcome of leaving the Service unchanged."""
     shares, state = standing.shares, standing.state
     return RolloutOutcome(name=standing.name, what="nothing", reason=reason, changed=False, state=state, shares=shares)
 
 
 def build_conflict_error(name: str) -> ConflictError:
-    """Somebody changes the Service all the time."""
+    """Build the error for a Service that changes all the time."""
     return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
 
 
 def build_owner_error(name: str, error: ConflictError) -> ConflictError:
-    """Somebody else owns the shares, and they would have to be taken over."""
+    """Build the error for traffic that another manager owns and `adopt` would take over."""
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(
         f"the shares of {name} were set by {managers}",

@@ -1,7 +1,8 @@
-"""Which revision gets which share of the requests: what `spec.traffic` says, and how it is written. Pure.
+"""Traffic: the share of requests of each revision, as `spec.traffic` holds it. Pure.
 
-A revision that isn't ready must not stand in that list, not even at 0 %: Knative then leaves the whole route as it is
-until all of them are. So what is rolled back from is taken out of it, and nothing is put in before it is ready.
+A revision that isn't ready must not be in that list, not even at 0 %: Knative then leaves the whole route unchanged
+until all of them are ready. So a revision that is rolled back is removed from the list, and a revision is added only
+when it is ready.
 
 Source: knative/serving, pkg/reconciler/route/traffic/traffic.go (`addRevisionTarget`, `build`).
 """
@@ -14,16 +15,16 @@ from typing import Any
 from eaves.errors import InputError
 
 LATEST = ""
-"""Stands for a revision's name where a share follows whatever revision became ready last."""
+"""Stands for a revision's name when a share follows the revision that became ready last."""
 NEXT_TAG = "next"
-"""Of a revision at 0 % that people may try: it then has an address of its own, `next-NAME`."""
+"""Tag of a revision at 0 % for trying it; the revision then has an address of its own, `next-NAME`."""
 
 Traffic = Mapping[str, int]
-"""Revision to percent, only what is above 0."""
+"""Percent of requests by revision; it holds only shares above 0."""
 
 
 def parse_traffic(entries: object) -> dict[str, int]:
-    """What `spec.traffic` says; entries that make no sense count as nothing."""
+    """Parse `spec.traffic`; invalid entries are ignored."""
     shares: dict[str, int] = {}
     for entry in _mappings(entries):
         percent = entry.get("percent")
@@ -34,7 +35,7 @@ def parse_traffic(entries: object) -> dict[str, int]:
 
 
 def parse_preview(entries: object) -> str:
-    """The revision that `spec.traffic` has at 0 % for people to try; empty: none."""
+    """Return the revision that `spec.traffic` has at 0 % for trying it; empty when there is none."""
     for entry in _mappings(entries):
         if entry.get("tag") == NEXT_TAG and not entry.get("percent"):
             return str(entry.get("revisionName") or "")
@@ -42,7 +43,7 @@ def parse_preview(entries: object) -> str:
 
 
 def resolve_latest(traffic: Traffic, latest_ready: str) -> dict[str, int]:
-    """The same with the name of the revision that `LATEST` is now; without that share while there is none."""
+    """Replace `LATEST` by the revision that is the latest ready one; its share is dropped while there is none."""
     shares: dict[str, int] = {}
     for revision, percent in traffic.items():
         if name := revision or latest_ready:
@@ -51,19 +52,19 @@ def resolve_latest(traffic: Traffic, latest_ready: str) -> dict[str, int]:
 
 
 def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]]:
-    """The value of `spec.traffic`.
+    """Build the value of `spec.traffic`.
 
     Args:
-        traffic: Who gets what.
-        preview: A revision that gets nothing but an address of its own.
+        traffic: Percent of requests by revision.
+        preview: Revision that gets no requests but an address of its own; empty for none.
 
     Raises:
-        InputError: When the shares aren't from 0 to 100, or not 100 together; Knative refuses them too.
+        InputError: When a share isn't from 0 to 100, or they aren't 100 together; Knative refuses them too.
     """
     if sum(traffic.values()) != 100 or any(not 0 <= percent <= 100 for percent in traffic.values()):
         said = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
         raise InputError(f"shares of requests must be 100 % together (got {said or 'none'})")
-    # Without `latestRevision` Knative's webhook adds it, and what is applied would never equal what is there.
+    # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
     entries: list[dict[str, Any]] = [
         {"latestRevision": False, "percent": percent, "revisionName": revision}
         if revision
@@ -77,18 +78,18 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
 
 
 def split_traffic(new: str, percent: int, old: str) -> dict[str, int]:
-    """Two revisions that share all requests; of 0 % and 100 % one remains."""
+    """Return traffic for two revisions that share all requests; a share of 0 % is left out."""
     return {revision: share for revision, share in ((old, 100 - percent), (new, percent)) if share}
 
 
 def find_largest_share(traffic: Traffic, *, apart_from: str = "") -> str:
-    """The revision with the largest share; empty: none."""
+    """Return the revision with the largest share; empty when there is none."""
     others = {revision: percent for revision, percent in traffic.items() if revision and revision != apart_from}
     return max(others, key=lambda revision: others[revision], default="")
 
 
 def render_traffic(traffic: Traffic) -> str:
-    """For people."""
+    """Render traffic for people."""
     return ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items()) or "nobody"
 
 

@@ -1,4 +1,4 @@
-"""What agents, publishers and relays at a site wrote, pod by pod."""
+"""Logs of agents, publishers and relays at a site, pod by pod."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 ALL = "agent"
-"""Stands in a name for all agents of a function: `flowers.agent`."""
+"""Name that stands for all agents of a function, as in `flowers.agent`."""
 
 
 def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int) -> list[str]:
-    """The last lines of an agent, of all its pods one after the other.
+    """Read the last log lines of an agent, of all its pods one after the other.
 
     Args:
-        cluster: The site's.
-        owner: The function, and where its agents on nodes are.
+        cluster: Connection to the site's cluster.
+        owner: The function, and the namespace of its agents on nodes.
         name: `FUNCTION.SOURCE`, `FUNCTION.relay`, `FUNCTION.TRIGGER-mqtt`, or `FUNCTION.agent` for all of them.
-        lines: How many of each pod at most, and in all.
+        lines: Maximum number of lines for each pod, and in total.
 
     Raises:
         NotFoundError: When there is no such agent, or none of its pods has started.
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     pods = list_agent_pods(cluster, owner)
     chosen = [pod for pod in pods if name in (pod.agent, f"{owner.app}.{ALL}")]
@@ -51,11 +51,11 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
 
 
 def _read(cluster: Cluster, pod: AgentPod, lines: int) -> list[str]:
-    """What a pod's container wrote; of one that was just started again, what the run before wrote."""
+    """Read the log of a pod's container; when it is empty after a restart, read the log of the run before."""
     found = cluster.logs(pod.name, container=pod.container, lines=lines, namespace=pod.namespace)
     if found:
         return found
     try:
         return cluster.logs(pod.name, container=pod.container, lines=lines, previous=True, namespace=pod.namespace)
-    except InvalidError:  # there was no run before
+    except InvalidError:  # there was no earlier run
         return []

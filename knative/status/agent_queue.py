@@ -1,4 +1,4 @@
-"""The queue of an agent in a pod, by `kubectl exec` of the module that the agent's container image has for it."""
+"""The queue of an agent in a pod, by `kubectl exec` of the queue module in the agent's container image."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from knative.resources.agent import CONTAINER
 
 MODULE = ("python", "-P", "-m", "eaves.sources.queue")
 TIMEOUT_S = 120.0
-"""For one command; purging a million entries takes about a minute."""
+"""Maximum seconds for one command; purging a million entries takes about a minute."""
 _REMOTE = re.compile(r"command terminated with exit code (\d+)")
-"""What kubectl adds when the command in the container failed, not kubectl itself."""
+"""Text that kubectl adds when the command in the container failed, and not kubectl itself."""
 _ERRORS: Mapping[int, type[EavesError]] = {InputError.exit_code: InputError, NotFoundError.exit_code: NotFoundError}
 ROLE_HINT = "the right to create pods/exec is missing: docs/10-knative.md has the Role that grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kubectl:
-    """How kubectl reaches the same cluster.
+    """The way in which kubectl reaches the same cluster.
 
     Attributes:
-        program: Its name or path.
-        kubeconfig: The file of contexts, or several with `:` between them; None: kubectl's own choice.
-        context: Context of it; empty: the current one.
+        program: Name or path of kubectl.
+        kubeconfig: The kubeconfig, or several with `:` between them; None leaves the choice to kubectl.
+        context: Context of the kubeconfig; empty means the current one.
     """
 
     program: str = "kubectl"
@@ -47,7 +47,7 @@ class Kubectl:
     context: str = ""
 
     def build_exec(self, namespace: str, pod: str, command: Sequence[str], *, container: str = CONTAINER) -> list[str]:
-        """The arguments that run a command in a container, an agent's unless another is named."""
+        """Build the command line that runs a command in a container, which is the agent's by default."""
         variables = ["env", f"KUBECONFIG={self.kubeconfig}"] if self.kubeconfig is not None else []
         context = ["--context", self.context] if self.context else []
         where = ["--namespace", namespace, "exec", pod, "--container", container, "--"]
@@ -58,10 +58,10 @@ class PodQueue:
     """Implements `eaves.admin.Queue` on the agent of one pod.
 
     Args:
-        kubectl: How to reach the cluster.
-        namespace: Of the pod.
-        pod: Its name.
-        container: Its container with the queue.
+        kubectl: The way in which kubectl reaches the cluster.
+        namespace: Namespace of the pod.
+        pod: Name of the pod.
+        container: Container with the queue.
     """
 
     def __init__(self, kubectl: Kubectl, namespace: str, pod: str, *, container: str = CONTAINER) -> None:
@@ -71,43 +71,43 @@ class PodQueue:
         self._container = container
 
     def report(self) -> QueueReport:
-        """What each lane holds and whether it is delivered.
+        """Read the state of each lane and of its delivery.
 
         Raises:
-            ClusterError: When kubectl is not there, or can't run the command in the pod.
-            DeniedError: When the current user may not.
+            ClusterError: When kubectl isn't installed, or can't run the command in the pod.
+            DeniedError: When the current user may not run it.
         """
         return parse_report(self._run("status"))
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """The chosen entries without their data."""
+        """List the chosen entries without their data."""
         found: list[dict[str, Any]] = self._run("list", f"--limit={limit}", *to_arguments(chosen))
         return found
 
     def entry(self, seq: int) -> EntryContent:
-        """One entry with its data.
+        """Read one entry with its data.
 
         Raises:
-            NotFoundError: When there is none of that number.
+            NotFoundError: When there is no entry of that number.
         """
         found = self._run("show", str(seq))
         data = base64.b64decode(found["data_base64"])
         return EntryContent(entry=found["entry"], attributes=found["attributes"], data=data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Do something with the chosen entries, or only count them.
+        """Apply an action to the chosen entries, or only count them.
 
         Raises:
-            InputError: When nothing says which entries are meant.
+            InputError: When neither `chosen` nor `everything` selects entries.
         """
         flags = ["--all"] * everything + ["--dry-run"] * dry_run
         return Changed(**self._run(action.value, *flags, *to_arguments(chosen)))
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Lines of its ledger.
+        """Read lines of the queue's ledger.
 
         Raises:
-            NotFoundError: When it keeps none.
+            NotFoundError: When the queue keeps no ledger.
         """
         return [parse_line(values) for values in self._run("ledger", f"--after={after}", f"--limit={limit}")]
 
@@ -139,7 +139,7 @@ class PodQueue:
 
 
 def _failure(pod: str, said: str, command: str) -> EavesError:
-    """The error that what a failed command wrote stands for."""
+    """Build the error for the output of a failed command."""
     remote = _REMOTE.search(said)
     if remote is None:
         denied = "forbidden" in said.lower()
@@ -151,7 +151,7 @@ def _failure(pod: str, said: str, command: str) -> EavesError:
             hint="set knative.agent_image to one of this version, and deploy",
         )
     lines = said.splitlines()
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
     failed = _ERRORS.get(int(remote[1]), PlatformError)
-    return failed(f"{pod}: {shorten(' '.join(told) or said)}", hint=hints[0] if hints else None)
+    return failed(f"{pod}: {shorten(' '.join(errors) or said)}", hint=hints[0] if hints else None)

@@ -1,7 +1,7 @@
-"""The agents, publishers and relays of a site: their pods, and what each says of its source and its queue.
+"""Status of the agents, publishers and relays of a site: their pods, their sources and their queues.
 
-An agent serves its report at its metrics port, which the API server's pod proxy reaches. What can't be read is told,
-never guessed.
+An agent serves its report at its metrics port, which the API server's pod proxy reaches. Agents that can't be read are
+reported, never estimated.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 TIMEOUT_S = 5.0
-"""For one agent's answer."""
+"""Maximum seconds for one agent's answer."""
 AT_ONCE = 8
-"""Agents asked at the same time."""
+"""Number of agents that are read at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPod:
-    """One pod that has a queue: it runs a source, publishes what a trigger delivers, or is a relay.
+    """A pod with a queue: it runs a source, publishes a trigger's events, or is a relay.
 
     Attributes:
-        app: The function that it belongs to.
-        source: Name of the source; `TRIGGER-mqtt` of a publisher, `relay` of a relay.
-        name: Of the pod.
-        container: Its container.
-        namespace: Of the pod.
-        phase: `Running` and the like. Source: Kubernetes, PodStatus.
+        app: Function that the pod belongs to.
+        source: Name of the source; `TRIGGER-mqtt` for a publisher, `relay` for a relay.
+        name: Name of the pod.
+        container: Container with the queue.
+        namespace: Namespace of the pod.
+        phase: Phase of the pod, such as `Running`. Source: Kubernetes, PodStatus.
     """
 
     app: str
@@ -54,42 +54,42 @@ class AgentPod:
 
     @property
     def agent(self) -> str:
-        """`FUNCTION.SOURCE`, `FUNCTION.TRIGGER-mqtt` or `FUNCTION.relay`, as commands name it."""
+        """Name of the agent in commands: `FUNCTION.SOURCE`, `FUNCTION.TRIGGER-mqtt` or `FUNCTION.relay`."""
         return f"{self.app}.{self.source}"
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The sources that it runs; publishers and relays run none."""
+        """Sources that the agent runs; publishers and relays run none."""
         return (self.source,) if self.container == CONTAINER else ()
 
 
 def list_agent_pods(cluster: Cluster, owner: AppOwner) -> list[AgentPod]:
-    """Every pod with a queue here, those on nodes too where these may be seen; by agent, then by name.
+    """List every pod with a queue, including those on nodes if the user may see them, sorted by agent and name.
 
     Args:
-        cluster: The site's.
-        owner: Of what site, and where its agents on nodes are; an app narrows it to that app's.
+        cluster: Connection to the site's cluster.
+        owner: The site, and the namespace of its agents on nodes; an app limits the list to that app.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL} in ({PART},{publisher.PART},{relay.PART})"
     ours += f",{APP_LABEL}={owner.app}" if owner.app else ""
     found = list(_pods(cluster, cluster.namespace, ours))
     if owner.agents and owner.agents != cluster.namespace:
-        with suppress(DeniedError):  # who may not look there is shown the agents that they may see
+        with suppress(DeniedError):  # a user who may not list that namespace gets the other agents
             found += _pods(cluster, owner.agents, ours, owner)
     return sorted(found, key=lambda pod: (pod.agent, pod.name))
 
 
 def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]:
-    """What the agents say, in the order of their pods."""
+    """Read the reports of agents, in the order of their pods."""
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="agents") as threads:
         return list(threads.map(lambda pod: _read(cluster, pod), pods))
 
 
 def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | None = None) -> Iterator[AgentPod]:
-    """Pods with a queue; in the namespace of agents on nodes those of one owner only."""
+    """Yield the pods with a queue; in the namespace of agents on nodes only those of one owner."""
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})
         if _is_replaced(one) or (owner is not None and not owner.has_agent(labels, cluster.namespace)):
@@ -110,9 +110,9 @@ def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | Non
 
 
 def _is_replaced(pod: Mapping[str, Any]) -> bool:
-    """Whether a Deployment ends this pod: another one runs in its place, and its queue ends with it.
+    """Return whether a Deployment ends this pod, so that another pod runs in its place and its queue is lost.
 
-    A pod of a StatefulSet or DaemonSet that ends leaves its queue on a disk, to the next pod, so it stays listed.
+    A pod of a StatefulSet or DaemonSet leaves its queue on a disk for the next pod, so it stays listed while it ends.
     """
     owners = pod["metadata"].get("ownerReferences") or ()
     return "deletionTimestamp" in pod["metadata"] and any(one.get("kind") == "ReplicaSet" for one in owners)

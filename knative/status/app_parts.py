@@ -1,4 +1,4 @@
-"""What each app of a namespace consists of beside its function: its parts, its pins, and what was deployed last."""
+"""The objects of each app in a namespace beside its function: its parts, its pins, and its last deployment."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _ON_NODES = (SINK_BINDING, DAEMON_SET)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppParts:
-    """One app beside its function.
+    """The objects of an app beside its function.
 
     Attributes:
-        values: The objects as the API server has them.
-        parts: Whether they are ready.
-        inventory: What the cluster remembers of its deploys; None when that can't be read.
+        values: Objects as the API server returned them.
+        parts: Readiness of the objects.
+        inventory: The app's inventory, with its last deployment; None when it can't be read.
     """
 
     values: Sequence[Object] = ()
@@ -42,28 +42,28 @@ class AppParts:
 
 @dataclass(slots=True)
 class _Listed:
-    """Objects that were listed, and kinds that may not be: those to be told, and all of them with their namespace."""
+    """Objects that were listed, and kinds that the user may not list: `unseen` to be reported, `hidden` all of them."""
 
     values: dict[Key, Object] = field(default_factory=dict)
     unseen: list[AppPart] = field(default_factory=list)
     hidden: set[tuple[str, str]] = field(default_factory=set)
 
     def may_see(self, key: Key) -> bool:
-        """Whether objects of that kind may be listed there."""
+        """Return whether the user may list objects of that kind in that namespace."""
         return (key[0].kind, key[2]) not in self.hidden
 
 
 def read_apps(cluster: Cluster, owner: AppOwner, names: Sequence[str], *, now: float) -> dict[str, AppParts]:
-    """The parts of some apps of a namespace, by app; what may not be read is told as a part of state `unknown`.
+    """Read the parts of some apps of a namespace, by app; unreadable parts have the state `unknown`.
 
     Args:
-        cluster: The site's.
-        owner: The site, and where its agents on nodes are.
+        cluster: Connection to the site's cluster.
+        owner: The site, and the namespace of its agents on nodes.
         names: Names of the apps.
-        now: The server's clock, Unix seconds.
+        now: The API server's clock, Unix seconds.
 
     Raises:
-        ClusterError: When the cluster fails.
+        ClusterError: When a request to the cluster fails.
     """
     reader = PartReader(cluster)
     listed = _list(cluster, reader, owner)
@@ -76,7 +76,7 @@ def _list(cluster: Cluster, reader: PartReader, owner: AppOwner) -> _Listed:
     found, unseen = reader.list_values(PART_KINDS, cluster.namespace, _OURS)
     elsewhere: list[AppPart] = []
     if owner.agents and owner.agents != cluster.namespace:
-        # Who may not look into the namespace of agents is shown the agents that they may see.
+        # A user who may not list the namespace of agents gets the agents that they may see.
         there, elsewhere = reader.list_values(_ON_NODES, owner.agents, _OURS)
         found += [one for one in there if owner.has_agent(one["metadata"].get("labels") or {}, cluster.namespace)]
     hidden = {(part.kind, part.namespace) for part in [*unseen, *elsewhere]}
@@ -102,7 +102,7 @@ def _read_inventory(cluster: Cluster, name: str) -> tuple[Inventory | None, list
 
 
 def _listed_parts(inventory: Inventory | None, namespaces: set[str]) -> Iterator[Key]:
-    """The parts that an inventory lists."""
+    """Yield the parts that an inventory lists."""
     kinds = {item_kind(kind): kind for kind in PART_KINDS}
     for item in inventory.items if inventory is not None else ():
         if item.kind in kinds and item.namespace in namespaces:
@@ -110,7 +110,7 @@ def _listed_parts(inventory: Inventory | None, namespaces: set[str]) -> Iterator
 
 
 def describe_part(part: AppPart, now: float) -> PartStatus:
-    """A part as a plain result."""
+    """Convert a part to a plain result."""
     found = part.diagnosis
     return PartStatus(
         kind=part.kind,
@@ -128,7 +128,7 @@ def describe_part(part: AppPart, now: float) -> PartStatus:
 
 
 def describe_deployment(inventory: Inventory | None, now: float) -> DeployedStatus | None:
-    """What was deployed last; None when the cluster has no record of a deploy."""
+    """Return the last deployment; None when the cluster has no record of a deploy."""
     deployment = inventory.deployment if inventory is not None else None
     if deployment is None:
         return None
@@ -143,7 +143,7 @@ def describe_deployment(inventory: Inventory | None, now: float) -> DeployedStat
 
 
 def list_pinned(values: Iterable[Object]) -> Iterator[PinnedStatus]:
-    """The container images that nodes keep."""
+    """Yield the container images that are pinned on nodes."""
     for value in values:
         if value["kind"] == DAEMON_SET.kind and _label(value, PART_LABEL) == pin.PART:
             (container, *_) = value["spec"]["template"]["spec"]["containers"]
@@ -153,7 +153,7 @@ def list_pinned(values: Iterable[Object]) -> Iterator[PinnedStatus]:
 
 
 def list_sources(app: AppParts) -> Iterator[str]:
-    """The sources of an app, each with its state: `inbox running (1/1)`."""
+    """Yield the sources of an app, each with its state, such as `inbox running (1/1)`."""
     parts = {(part.kind, part.name): part for part in app.parts}
     for value in app.values:
         if value["kind"] in WORKLOADS and _label(value, PART_LABEL) == agent.PART:

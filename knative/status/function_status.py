@@ -1,4 +1,4 @@
-"""What a cluster says of functions, as plain results."""
+"""Status of functions in a cluster, as plain results."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ READY, IDLE, DEGRADED = "ready", "idle", "degraded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamespaceObservation:
-    """What is known of a namespace beside its Knative Services.
+    """The data of a namespace that are read beside its Knative Services.
 
     Attributes:
-        scales: Revision to replicas.
-        revisions: Revisions by name; empty when they may not be read.
-        now: The server's clock, Unix seconds.
+        scales: Number of replicas by revision.
+        revisions: Revisions by name; empty when the user may not read them.
+        now: The API server's clock, Unix seconds.
     """
 
     scales: Mapping[str, int]
@@ -41,16 +41,16 @@ class NamespaceObservation:
 
 
 def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
-    """Every function in a namespace with the parts of its app, by name.
+    """Read the status of every function in a namespace, with the parts of its app, sorted by name.
 
-    What queues in Knative's broker can't be seen from here.
+    The queue of Knative's broker can't be read from here.
 
     Args:
-        cluster: Where.
-        owner: Of what site, and where its agents on nodes are.
+        cluster: Connection to the cluster.
+        owner: The site, and the namespace of its agents on nodes.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     services = sorted(cluster.list(KSERVICE, selector=_OURS), key=_name)
     if not services:
@@ -67,7 +67,7 @@ def read_status(cluster: Cluster, owner: AppOwner) -> list[FunctionStatus]:
 
 
 def _agent_statuses(cluster: Cluster, owner: AppOwner) -> dict[str, list[AgentStatus]]:
-    """What the agents of each app say."""
+    """Read the reports of the agents of each app."""
     statuses: dict[str, list[AgentStatus]] = {}
     pods = list_agent_pods(cluster, owner)
     for pod, status in zip(pods, read_agents(cluster, pods), strict=True):
@@ -82,13 +82,13 @@ def _diagnose(cluster: Cluster, service: Mapping[str, Any], now: float) -> Diagn
 def build_function_status(
     service: Mapping[str, Any], seen: NamespaceObservation, app: AppParts, wrong: Diagnosis | None
 ) -> FunctionStatus:
-    """One function.
+    """Build the status of one function.
 
     Args:
         service: The Knative Service.
-        seen: What is known of its namespace.
+        seen: The other data of its namespace.
         app: The other parts of its app.
-        wrong: Why what was deployed last isn't ready; None when it is, or is on its way.
+        wrong: Why the last deployment isn't ready; None when it is, or only needs more time.
     """
     metadata, status = service["metadata"], service.get("status", {})
     template = service["spec"]["template"]
@@ -131,7 +131,7 @@ def _served(entry: Mapping[str, Any], seen: NamespaceObservation) -> ServedStatu
 
 
 def _state(service: Mapping[str, Any], replicas: int, *, serving: bool, failed: bool) -> str:
-    """A route that leads to a good revision serves, whatever becomes of a newer one."""
+    """Return the state: a route to a good revision serves, even when a newer revision fails."""
     current = service.get("status", {}).get("observedGeneration") == service["metadata"].get("generation")
     if condition(service, "RoutesReady").get("status") == "True" and serving:
         return READY if replicas else IDLE
@@ -148,7 +148,7 @@ def _reason(status: Mapping[str, Any]) -> str:
 
 
 def _scales(cluster: Cluster) -> dict[str, int]:
-    """Revision to replicas. At zero the autoscaler says nothing, or 0."""
+    """Read the number of replicas by revision; at zero the autoscaler reports none, or 0."""
     return {
         str(one["metadata"]["name"]): int(one.get("status", {}).get("actualScale") or 0)
         for one in cluster.list(POD_AUTOSCALER)
@@ -156,7 +156,7 @@ def _scales(cluster: Cluster) -> dict[str, int]:
 
 
 def _revisions(cluster: Cluster) -> dict[str, Mapping[str, Any]]:
-    """Revisions by name, for the container images that serve; empty when they may not be read."""
+    """Read the revisions by name, for their container images; empty when the user may not read them."""
     try:
         return {_name(revision): revision for revision in cluster.list(REVISION)}
     except DeniedError:

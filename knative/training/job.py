@@ -1,4 +1,4 @@
-"""A training as a Job: once for each identity, resumed where a pod was lost, never repeated where that can't help.
+"""A training as a Job: one for each identity, resumed after a lost pod, never repeated when that is useless.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/; podFailurePolicy is stable since 1.31.
 """
@@ -32,30 +32,33 @@ CONTAINER = "trainer"
 COMMAND = ("python", "-P", "-m", "trainer")
 DATA, RUNS, WORK = "/data", "/runs", "/scratch"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-"""Source: Kueue, docs/tasks/run/jobs: Kueue suspends a Job that carries it until there is room; requests are needed."""
+"""Label of a Job for Kueue, which suspends the Job until there is room; the Job's requests are needed for that.
+
+Source: Kueue, docs/tasks/run/jobs.
+"""
 CHANGEABLE = ("activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
-"""Of a Job's spec, what the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
+"""Fields of a Job's spec that the API server lets change. Source: kubernetes, pkg/apis/batch/validation."""
 DATA_VARIABLE, WEIGHTS_VARIABLE = "EAVES_DATA_PATH", "EAVES_TRAIN_WEIGHTS"
-"""Variables that take precedence over what a Job tells; a Secret may hold them."""
+"""Variables that override the settings of a Job; a Secret may hold them."""
 _NOT_DECIDING = ("checkpoint_s", "cache", "usable_accuracy")
 _HASH = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
-    """What is trained, and how.
+    """A training and its settings.
 
     Attributes:
-        name: Of the model and the app.
-        site: Of its labels, and of the source of its events.
-        namespace: Of its objects; empty: kubectl's `-n` decides.
-        data: Where the images are.
-        train: How it is trained.
-        convert: How a pipeline converts it.
-        pipeline: When a pipeline publishes it.
-        job: How that runs in a cluster.
-        knative: The trainer's container image and how it is fetched; the Broker.
-        run: Name of the run, where somebody chose one: another name is another training of the same things.
+        name: Name of the model and the app.
+        site: Site in the objects' labels and in the source of its events.
+        namespace: Namespace of the objects; when it is empty, kubectl's `-n` decides.
+        data: Settings of the images.
+        train: Settings of the training.
+        convert: Settings of the conversion in a pipeline.
+        pipeline: Conditions under which a pipeline publishes the model.
+        job: Settings of the Job on a cluster.
+        knative: Settings with the trainer's container image, its pull secret, and the Broker.
+        run: Name of the run if the user chose one; another name is another training with the same settings.
     """
 
     name: str
@@ -71,23 +74,23 @@ class TrainingJob:
 
     @property
     def images(self) -> str:
-        """Where pods find the images."""
+        """Path or URI of the images, for pods."""
         if self.job.data_claim:
             return f"{DATA}/{self.job.data.strip('/')}".rstrip("/")
         return self.job.data or str(self.data.path)
 
     @property
     def place(self) -> str:
-        """Below which runs go, for pods. Pods that share out the work need a URI, which a shared volume has too."""
+        """Path or URI below which runs are stored, for pods; several pods need a URI, also for a shared volume."""
         if not self.job.output_claim:
             return self.job.output.rstrip("/")
         return f"file://{RUNS}" if self.job.shards > 1 else RUNS
 
     @property
     def run_name(self) -> str:
-        """Of the run: the same for the same training, also when its pods get more memory."""
+        """Name of the run, which is the same for the same training, also when its pods get more memory."""
         settings = self.train.to_dict() | {"near_copies": self.data.near_copies, "group_by": self.data.group_by}
-        later = {"near_copies": "exact", "group_by": "", "split": ""}  # at their defaults they change no name of before
+        later = {"near_copies": "exact", "group_by": "", "split": ""}  # defaults must not change older names
         deciding = {
             key: value for key, value in settings.items() if key not in _NOT_DECIDING and later.get(key) != value
         }
@@ -96,12 +99,12 @@ class TrainingJob:
 
     @property
     def output(self) -> str:
-        """Where its run goes."""
+        """Path or URI of the run."""
         return f"{self.place}/{self.run_name}"
 
 
 def training_faults(training: TrainingJob) -> Iterator[Fault]:
-    """What eaves.yaml lacks for a training in a cluster."""
+    """Yield the faults of eaves.yaml for a training on a cluster."""
 
     def fault(path: str, message: str) -> Fault:
         return Fault(origin="eaves.yaml", path=path, message=message)
@@ -118,27 +121,29 @@ def training_faults(training: TrainingJob) -> Iterator[Fault]:
     secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
     for path, uri, variable in secret:
         if redact_uri(uri) != uri:
-            told = f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
-            yield fault(path, f"{told}; give the whole address as {variable} in the Secret that job.secret names")
+            message = (
+                f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
+            )
+            yield fault(path, f"{message}; give the whole address as {variable} in the Secret that job.secret names")
     weights = training.train.weights
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
-        told = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
-        yield fault("train.weights", told)
+        message = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
+        yield fault("train.weights", message)
 
 
 def build_job(training: TrainingJob) -> dict[str, Any]:
-    """The Job that trains. Applied twice it is one Job; what it asks for decides its name.
+    """Build the Job that trains. Its name depends on its spec, so applying it twice gives one Job.
 
-    The same run may be asked for by two Jobs, of which one has more memory: run one at a time.
+    Two Jobs that differ only in resources, such as memory, make the same run, so only one may run at a time.
     """
-    told = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
-    container = build_container(training, COMMAND, told)
+    arguments = [f"--output={training.output}", f"--name={training.name}", settings_option(training)]
+    container = build_container(training, COMMAND, arguments)
     spec = build_spec(training, PART, container, codes=failing_codes())
     return name_job(training, PART, spec)
 
 
 def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A Job named by what can't be changed of it: another wish is another Job, the same one the same."""
+    """Name a Job by a digest of its immutable fields: a different spec is another Job, an equal one the same Job."""
     fixed = {key: value for key, value in spec.items() if key not in CHANGEABLE}
     short = {PART: "train"}.get(part, part)
     made = build_metadata(JOB, f"{training.name}-{short}-{_digest(fixed)}", training, part)
@@ -147,7 +152,7 @@ def name_job(training: TrainingJob, part: str, spec: Mapping[str, Any]) -> dict[
 
 
 def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str) -> dict[str, Any]:
-    """An object without its spec."""
+    """Build an object without its spec."""
     metadata: dict[str, Any] = {"name": name}
     if training.namespace:
         metadata["namespace"] = training.namespace
@@ -156,20 +161,20 @@ def build_metadata(kind: ObjectKind, name: str, training: TrainingJob, part: str
 
 
 def job_labels(training: TrainingJob) -> dict[str, str]:
-    """Of a Job itself, besides its app's."""
+    """Return the labels of a Job besides its app's."""
     return {QUEUE_LABEL: training.job.queue} if training.job.queue else {}
 
 
 def build_spec(
     training: TrainingJob, part: str, container: Mapping[str, Any], *, codes: Sequence[int]
 ) -> dict[str, Any]:
-    """A Job's spec around one container.
+    """Build a Job's spec with one container.
 
     Args:
-        training: Whose.
-        part: What it is there for, `knative.resources.fields.labels.PART_LABEL`.
-        container: What runs.
-        codes: Exit codes after which another pod would fare the same.
+        training: The training.
+        part: Part of the app, the value of `knative.resources.fields.labels.PART_LABEL`.
+        container: Container of the Job's pods.
+        codes: Exit codes after which another pod would fail the same way.
     """
     job = training.job
     spec: dict[str, Any] = {
@@ -189,12 +194,12 @@ def build_spec(
 
 
 def failing_codes() -> list[int]:
-    """The trainer's exit codes after which it is not started again."""
+    """Return the trainer's exit codes after which it is not started again."""
     return [ending.code for ending in ENDINGS if ending.action == "FailJob"]
 
 
 def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
-    """The first that fits decides. What no rule names counts against `backoffLimit`, as `Count` does."""
+    """Build the rules; the first match decides, and a failure without a rule counts against `backoffLimit`."""
     stopped = [ending.code for ending in ENDINGS if ending.action == "Ignore"]
 
     def on(action: str, values: Sequence[int]) -> dict[str, Any]:
@@ -205,9 +210,12 @@ def _failure_rules(codes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def build_container(
-    training: TrainingJob, command: Sequence[str], told: Sequence[str], env: Mapping[str, str] = MappingProxyType({})
+    training: TrainingJob,
+    command: Sequence[str],
+    arguments: Sequence[str],
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The one container of a Job's pods, with volumes by the names that `_volumes` gives them."""
+    """Build the container of a Job's pods, with the volumes that `_volumes` names."""
     job = training.job
     shared = {"JOB_COMPLETIONS": str(job.shards)} if job.shards > 1 else {}
     places = {"EAVES_WORK": WORK, "KERAS_HOME": f"{WORK}/keras"}
@@ -215,7 +223,7 @@ def build_container(
         "name": CONTAINER,
         "image": training.knative.trainer_image,
         "command": list(command),
-        "args": list(told),
+        "args": list(arguments),
         "env": build_env({**TELEMETRY_OFF, **places, **shared, **env}),
     }
     if job.secret:
@@ -228,20 +236,20 @@ def build_container(
 
 
 def settings_option(training: TrainingJob, *, by_event: bool = False) -> str:
-    """The option that tells the complete settings of a training, as one argument.
+    """Build the option with the complete settings of a training, as one argument.
 
-    It is an argument and no variable: a trainer that does not know it ends with a code after which it is not started
-    again, where it would ignore a variable and train with its own defaults.
+    It is an argument and not a variable, because a trainer that doesn't know the argument ends with a code after which
+    it is not started again. It would ignore an unknown variable and train with its own defaults.
 
     Args:
-        training: Whose.
+        training: The training.
         by_event: Whether an event names the images.
     """
     return f"{FLAG}={render_complete(complete_sections(training, by_event=by_event))}"
 
 
 def complete_sections(training: TrainingJob, *, by_event: bool) -> dict[str, dict[str, Any]]:
-    """Name to settings of the sections that a training reads."""
+    """Return the settings of each section that a training reads, by name."""
     data = replace(
         training.data, path=training.images, allowed_prefixes=training.data.allowed_prefixes if by_event else ()
     )
@@ -266,7 +274,7 @@ def _pod(training: TrainingJob, container: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _volumes(training: TrainingJob) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """(volume, its mount) of each place that a pod reads or writes; its root is read-only."""
+    """Yield (volume, mount) of each folder that a pod reads or writes; its root is read-only."""
     job = training.job
     yield build_temporary(job.work_size)
     room = {"emptyDir": {"sizeLimit": job.work_size}}

@@ -1,4 +1,4 @@
-"""Why a training's Job failed, as an error of ours: the exit code's meaning, its last words, what to do."""
+"""Failures of a training's Job as errors of Eaves: the exit code's meaning, the log's last lines, and the fix."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ _CLASSES: Mapping[int, type[EavesError]] = {65: InputError, 74: StorageError, 75
 
 
 def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
-    """The error that a failed Job stands for; its exit code is the trainer's own where there is one.
+    """Build the error for a failed Job; its exit code is the trainer's own if there is one.
 
     Raises:
-        ClusterError: When the cluster can't be asked.
+        ClusterError: When a request to the cluster is refused or fails.
     """
-    name, told = job["metadata"]["name"], condition(job)
+    name, state = job["metadata"]["name"], condition(job)
     pod = last_failed(pods_of(cluster, job))
-    if pod is None or told.get("reason") == "DeadlineExceeded":
-        return PlatformError(f"{name} failed: {_reason(told)}", hint=_hint(str(told.get("reason", "")), name, cluster))
+    if pod is None or state.get("reason") == "DeadlineExceeded":
+        return PlatformError(
+            f"{name} failed: {_reason(state)}", hint=_hint(str(state.get("reason", "")), name, cluster)
+        )
     end, advice = find_exit(pod), ""
     try:
         raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
@@ -59,8 +61,8 @@ def _meaning(code: int, end: Mapping[str, Any]) -> str:
     return next((ending.meaning for ending in ENDINGS if ending.code == code), "for a reason that nobody told")
 
 
-def _reason(told: Mapping[str, Any]) -> str:
-    return ": ".join(str(part) for part in (told.get("reason"), told.get("message")) if part) or "nobody told why"
+def _reason(state: Mapping[str, Any]) -> str:
+    return ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part) or "nobody told why"
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:

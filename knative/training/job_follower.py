@@ -1,6 +1,7 @@
-"""A training in a cluster, followed from here: made once, watched while there is a link, told how it ended.
+"""A training on a cluster, followed from here: made once, watched while there is a link, and reported at its end.
 
-The Job needs nobody who watches. Its name says what it trains, so the same wish from anywhere leads to the same Job.
+The Job runs without a follower. Its name depends on the training, so the same training from any machine is the same
+Job.
 """
 
 from __future__ import annotations
@@ -23,27 +24,30 @@ if TYPE_CHECKING:
 Say = Callable[[str], object]
 POLL_S = 1.0
 FOLLOW_S = 15.0
-"""After which the Job and its pods are looked at again, also while a log goes on or its link is down."""
+"""Seconds after which the Job and its pods are read again, even while a log is followed or its link is down."""
 PATIENCE_S = 900.0
-"""Without a link, before giving up watching; the Job goes on."""
+"""Seconds without a link after which following ends; the Job continues."""
 GONE_S = 120.0
 _INDEX = "batch.kubernetes.io/job-completion-index"
-"""Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
+"""Label of a pod with its completion index.
+
+Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
+"""
 _KEPT_LINES = 5000
 
 
 def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, say: Say) -> None:
-    """Let there be the Job; what is there already is left alone.
+    """Make the Job, unless it exists already.
 
     Args:
-        cluster: Where.
-        manifest: From `knative.training.job`.
-        again: Make a Job that has ended anew.
-        say: Told which it was.
+        cluster: Connection to the cluster.
+        manifest: The Job, built by `knative.training.job`.
+        again: Replace a Job that has ended.
+        say: Function that gets a line on whether the Job was made or found.
 
     Raises:
-        ConflictError: Another Job makes the same run.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another Job makes the same run.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     name = manifest["metadata"]["name"]
     found = cluster.get(JOB, name)
@@ -83,26 +87,26 @@ def follow_job(
     patience_s: float = PATIENCE_S,
     follow_s: float = FOLLOW_S,
 ) -> dict[str, Any]:
-    """The Job, once it has ended; until then what it writes and what happens to it.
+    """Follow a Job to its end, report its log lines and events, and return the Job.
 
     Args:
-        cluster: Where it is.
-        name: Of it.
-        on_line: Gets each line that the training writes, of an Indexed Job index 0's.
-        say: Told what happens to the Job.
-        patience_s: How long a link may be down.
-        follow_s: How long its log is followed before it is looked at itself.
+        cluster: Connection to the Job's cluster.
+        name: Name of the Job.
+        on_line: Function that gets each log line of the training; for an Indexed Job, of index 0.
+        say: Function that gets a line on each event of the Job.
+        patience_s: Maximum seconds without a link.
+        follow_s: Seconds that the log is followed before the Job itself is read again.
 
     Raises:
-        NotFoundError: Somebody removed it.
-        UnreachableClusterError: No link for too long.
-        ClusterError: The cluster refuses.
+        NotFoundError: When the Job was removed.
+        UnreachableClusterError: When there is no link for `patience_s` seconds.
+        ClusterError: When the cluster refuses a request.
     """
     return _Follower(cluster, name, on_line=on_line, say=say, patience_s=patience_s, follow_s=follow_s).run()
 
 
 class _Follower:
-    """Follows one Job to its end: its log, its pods as they come and go, links that break."""
+    """Follower of one Job to its end: of its log, and of its pods as they come and go, across broken links."""
 
     def __init__(
         self,
@@ -123,11 +127,11 @@ class _Follower:
         self._readable = True
 
     def run(self) -> dict[str, Any]:
-        """Until it has ended."""
+        """Follow the Job until it has ended, and return it."""
         lost: float | None = None
         while True:
             try:
-                job = self._look()  # reads what there is of the log too
+                job = self._look()  # also reads the available part of the log
                 lost = None
                 if find_ending(job):
                     return job
@@ -152,7 +156,7 @@ class _Follower:
         return job
 
     def _change(self, pods: list[dict[str, Any]]) -> None:
-        """Another pod took over: say what became of the one before."""
+        """Report the end of the previous pod when another pod has taken over."""
         names = [pod["metadata"]["name"] for pod in pods]
         if self._pod and self._pod != names[-1]:
             before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)
@@ -168,7 +172,7 @@ class _Follower:
         if not self._readable:
             return
         known = set(self._lines)
-        # Seconds before now, so that neither clock matters; what comes twice is known.
+        # The time span ends now, so no clock is compared; lines that are read twice are known.
         since_s = None if self._heard is None else int(time.monotonic() - self._heard) + 10
         try:
             for line in self._cluster.follow_logs(
@@ -183,7 +187,7 @@ class _Follower:
             self._tell(f"its log can't be read, only how it ends: {error.message}")
         except UnreachableClusterError:
             raise
-        except ClusterError as error:  # a pod that goes just now has no log; the next look tells
+        except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
             self._tell(f"{self._pod}: {error.message}")
 
     def _tell(self, text: str) -> None:
@@ -193,7 +197,7 @@ class _Follower:
 
 
 def _index(pod: Mapping[str, Any]) -> str:
-    """Of an Indexed Job's pod; all others are the first."""
+    """Return the completion index of an Indexed Job's pod; other pods have index 0."""
     metadata = pod["metadata"]
     return str((metadata.get("labels") or {}).get(_INDEX) or (metadata.get("annotations") or {}).get(_INDEX) or "0")
 

@@ -1,4 +1,4 @@
-"""What a training's pods write, read back: a line of JSON becomes text and, of a phase, how far it is."""
+"""Parser of a training's log: a JSON line becomes text and, for a phase, its progress."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 TEXT = 500
-"""Characters of a line that are kept: it comes from elsewhere."""
+"""Maximum characters of a line that are kept, since the text is foreign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +15,11 @@ class LogLine:
     """One line of a log.
 
     Attributes:
-        text: For people.
-        phase: What is being done; empty where the line doesn't tell how far something is.
-        done: Of it.
-        total: Of it.
-        note: Beside it, `loss 0.31`.
+        text: Text for people.
+        phase: Name of the present phase; empty when the line reports no progress.
+        done: Finished steps of the phase.
+        total: All steps of the phase.
+        note: Additional value, such as `loss 0.31`.
     """
 
     text: str
@@ -30,7 +30,7 @@ class LogLine:
 
 
 def parse_line(raw: str) -> LogLine:
-    """A line as the trainer logs it in a container (`eaves.logs`), or any other."""
+    """Parse a line that the trainer logs in a container (`eaves.logs`), or any other line."""
     try:
         values = json.loads(raw) if raw.startswith("{") else None
     except ValueError:
@@ -45,9 +45,9 @@ def parse_line(raw: str) -> LogLine:
 
 
 def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
-    """(what a log ends with, what its process advises), of an Eaves process that failed or of any other.
+    """Return (last lines of a log, advice of its process), for a failed Eaves process or any other.
 
-    An entry point ends with lines `error: ...` and perhaps `try: ...`.
+    An entry point of Eaves ends with lines `error: ...` and an optional line `try: ...`.
     """
     errors = [line.removeprefix("error: ") for line in raw if line.startswith("error: ")]
     advice = next((line.removeprefix("try: ") for line in reversed(raw) if line.startswith("try: ")), "")
@@ -57,5 +57,5 @@ def find_last_words(raw: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _plain(text: object) -> str:
-    """Without what would move a terminal's cursor."""
+    """Replace characters that would move a terminal's cursor."""
     return "".join(sign if sign.isprintable() else " " for sign in str(text)[:TEXT]).rstrip()

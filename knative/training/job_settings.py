@@ -1,4 +1,4 @@
-"""What can be set about trainings in a cluster: the section `job` of eaves.yaml."""
+"""Settings of trainings on a cluster: the section `job` of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.platform import QUANTITY_PATTERN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSettings:
-    """How a training runs in a cluster, and what becomes of its run there."""
+    """Settings of a training's Job on a cluster, and of the run that it leaves."""
 
     context: str = setting("", "Context of the kubeconfig, of the cluster that trains; empty: the current one.")
     namespace: str = setting("", "Namespace that trains; empty: the context's own.")
@@ -75,7 +75,7 @@ class JobSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield violations of rules that concern several fields, as (field, message)."""
         for name in ("cpu", "memory", "memory_limit", "work_size"):
             value = getattr(self, name)
             if not QUANTITY_PATTERN.fullmatch(value) and (value or not name.endswith("limit")):

@@ -1,4 +1,4 @@
-"""How a training's Job and its pods are, read from their status: how they ended, or why they haven't begun."""
+"""Status of a training's Job and its pods: how they ended, or why they haven't started."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 _OWNER = "batch.kubernetes.io/controller-uid"
-"""Source: https://kubernetes.io/docs/reference/labels-annotations-taints/."""
+"""Label of a pod with the UID of its Job.
+
+Source: https://kubernetes.io/docs/reference/labels-annotations-taints/.
+"""
 
 
 def find_ending(job: Mapping[str, Any]) -> str:
-    """`Complete` or `Failed`; empty while it goes on."""
+    """Return `Complete` or `Failed`; empty while the Job runs."""
     return str(condition(job).get("type", ""))
 
 
 def condition(job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a Job ended with; empty while it goes on."""
+    """Return the condition that a Job ended with; empty while it runs."""
     found = job.get("status", {}).get("conditions") or ()
     return next((dict(one) for one in found if one["type"] in ("Complete", "Failed") and one["status"] == "True"), {})
 
 
 def pods_of(cluster: Cluster, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A Job's pods, the oldest first; none of a Job of that name that was before it."""
+    """List a Job's pods, the oldest first, without pods of an earlier Job of the same name."""
     found = cluster.list(POD, selector=f"{_OWNER}={job['metadata']['uid']}")
     return sorted(found, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), pod["metadata"]["name"]))
 
 
 def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """How a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it goes on, or nobody knows."""
+    """Return how a pod's trainer ended (`exitCode`, `reason`, `finishedAt`); empty while it runs, or if unknown."""
     for status in pod.get("status", {}).get("containerStatuses") or ():
         if status["name"] == CONTAINER:
             return dict(status.get("state", {}).get("terminated") or {})
@@ -41,7 +44,7 @@ def find_exit(pod: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_waiting_reason(pod: Mapping[str, Any]) -> str:
-    """Why a pod hasn't started, as the cluster says it."""
+    """Return why a pod hasn't started, in the cluster's words."""
     status = pod.get("status", {})
     for one in status.get("containerStatuses") or ():
         waiting = one.get("state", {}).get("waiting") or {}
@@ -54,6 +57,6 @@ def find_waiting_reason(pod: Mapping[str, Any]) -> str:
 
 
 def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Of a Job's pods the one that failed last and of which it is known how."""
+    """Return the pod that failed last and whose exit code is known; None when there is none."""
     failed = [pod for pod in pods if find_exit(pod).get("exitCode")]
     return max(failed, key=lambda pod: str(find_exit(pod).get("finishedAt", "")), default=None)

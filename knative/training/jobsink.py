@@ -1,10 +1,12 @@
-"""What starts a training when a data set has changed: a JobSink, and the Trigger that feeds it.
+"""Start of a training when a data set has changed: a JobSink, and the Trigger that feeds it.
 
-Its Job is a pipeline where the settings say where to push, else a training alone. The event names the data, the run
-goes to OUTPUT/IDENTITY: an event that comes again after its Job was cleared away finds its run and does nothing twice.
+Its Job is a pipeline if the settings name a repository to push to, else a training alone. The event names the data, and
+the run is stored at OUTPUT/IDENTITY: when the event comes again after its Job was deleted, the run is found and the
+work isn't repeated.
 
-The webhook creates the Job as a strict dry run, so it must be whole without what JobSink adds later, to `containers`
-only and never to `initContainers`: K_EVENT_PATH and the volume `jobsink-event`, a Secret of a megabyte at most.
+The webhook creates the Job as a strict dry run, so the Job must be complete without the fields that JobSink adds later.
+JobSink adds K_EVENT_PATH and the volume `jobsink-event`, a Secret of at most a megabyte, to `containers` and never to
+`initContainers`.
 
 Source: knative/eventing v1.22, cmd/jobsink/main.go and pkg/apis/sinks/v1alpha1/job_sink_validation.go.
 """
@@ -36,11 +38,11 @@ from knative.training.job import (
 )
 
 ACCEPT_S = 30.0
-"""A JobSink answers once the Job and the event's Secret are made."""
+"""Seconds that the Trigger waits for a JobSink, which answers once the Job and the event's Secret are made."""
 
 
 def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
-    """What eaves.yaml lacks for trainings that events start."""
+    """Yield the faults of eaves.yaml for trainings that events start."""
     by_event = ("job.data", "data.path")  # the event names them
     faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
     yield from (fault for fault in faults if fault.path not in by_event)
@@ -50,13 +52,13 @@ def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
 
 
 def build_jobsink(training: TrainingJob) -> dict[str, Any]:
-    """The JobSink: each event of a changed data set becomes a Job."""
+    """Build the JobSink, which makes a Job for each event of a changed data set."""
     place = f"{training.place}/{training.name}"
     if training.job.repository:
         part, spec = pipeline.PART, pipeline.build_spec_for(training, place, by_event=True)
     else:
-        told = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
-        container = build_container(training, COMMAND, told)
+        arguments = [f"--output={place}", f"--name={training.name}", settings_option(training, by_event=True)]
+        container = build_container(training, COMMAND, arguments)
         part, spec = PART, build_spec(training, PART, container, codes=failing_codes())
     made = build_metadata(JOB_SINK, _name(training), training, PART)
     labels = {**made["metadata"]["labels"], PART_LABEL: part, **job_labels(training)}
@@ -64,7 +66,7 @@ def build_jobsink(training: TrainingJob) -> dict[str, Any]:
 
 
 def build_dataset_trigger(training: TrainingJob) -> dict[str, Any]:
-    """The Trigger: of all that goes through the Broker, `dataset.updated` goes to the JobSink."""
+    """Build the Trigger that sends `dataset.updated` events of the Broker to the JobSink."""
     made = build_metadata(TRIGGER, _name(training), training, PART)
     spec = {
         "broker": training.knative.broker,

@@ -1,8 +1,8 @@
-"""Images > a published model in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
+"""A pipeline in one Job: train > convert > judge > package > push > `dev.eaves.model.published.v1`.
 
-One container that runs the steps as processes of its own (`eaves pipeline`), not init containers: of these, JobSink
-gives none the event. Every step may be repeated: a finished run is found, a finished artifact too where
-`job.work_claim` keeps it, a push moves nothing that is there, and the event carries the same id.
+One container runs the steps as processes of its own (`eaves pipeline`). Init containers can't do this, because JobSink
+gives them no event. Every step may be repeated: a finished run is found, a finished artifact is found if
+`job.work_claim` keeps it, a push leaves existing content alone, and the event has the same id.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ PART = "pipeline"
 COMMAND = ("python", "-P", "-m", "eaves.cli", "pipeline")
 DOCKER = "/docker"
 FAILING = (66, 77, RefusedModelError.exit_code)
-"""Exit codes after which another pod would fare the same, beside the trainer's: no such base, not let in at a registry,
-a model that is not good enough.
-A failed conversion (70) is tried again: images that can't be had just now are among its causes, and the run stands."""
+"""Exit codes after which another pod would fail the same way, in addition to the trainer's.
+
+They stand for a missing base, a denied registry, and a model that is not good enough. A failed conversion (70) is tried
+again, since images that are unavailable at the moment may cause it, and the run is kept."""
 
 
 def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
-    """What eaves.yaml lacks for a pipeline."""
+    """Yield the faults of eaves.yaml for a pipeline."""
     yield from training_faults(training)
 
     def fault(path: str, message: str) -> Fault:
@@ -55,38 +56,38 @@ def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
     if "@" in urlsplit(job.sink).netloc:
         yield fault("job.sink", "must have no password: whoever may read Jobs reads it")
     if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):
-        told = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
-        yield fault("convert.handler", told)
+        message = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
+        yield fault("convert.handler", message)
 
 
 def build_pipeline(training: TrainingJob) -> dict[str, Any]:
-    """The Job. Applied twice it is one Job."""
+    """Build the Job of a pipeline; applying it twice gives one Job."""
     spec = build_spec_for(training, training.output)
     return name_job(training, PART, spec)
 
 
 def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False) -> dict[str, Any]:
-    """The spec of a pipeline's Job, whatever names its data.
+    """Build the spec of a pipeline's Job, for data that the settings or an event name.
 
     Args:
-        training: Whose.
-        output: Where runs go.
+        training: The training.
+        output: Path or URI below which runs are stored, or of the run itself.
         by_event: Whether an event names the images.
     """
     job = training.job
-    told = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
-    told += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
-    told += [f"--platform={platform}" for platform in job.platforms]
-    told += ["--plain-http"] if job.plain_http else []
-    told += ["--allow-handler"] if training.convert.handler else []
-    told += [f"--published-to={job.sink}"] if job.sink else []
+    arguments = [f"--output={output}", f"--name={training.name}", f"--site={training.site}"]
+    arguments += [f"--tag={_target(job.repository)}", f"--base={job.base}"]
+    arguments += [f"--platform={platform}" for platform in job.platforms]
+    arguments += ["--plain-http"] if job.plain_http else []
+    arguments += ["--allow-handler"] if training.convert.handler else []
+    arguments += [f"--published-to={job.sink}"] if job.sink else []
     sections = complete_sections(training, by_event=by_event) | {
         "convert": collect_settings(training.convert),
         "pipeline": collect_settings(training.pipeline),
     }
-    told += [f"{FLAG}={render_complete(sections)}"]
+    arguments += [f"{FLAG}={render_complete(sections)}"]
     places = {"XDG_CACHE_HOME": f"{WORK}/cache", **({"DOCKER_CONFIG": DOCKER} if job.push_secret else {})}
-    container = build_container(training, COMMAND, told, places)
+    container = build_container(training, COMMAND, arguments, places)
     spec = build_spec(training, PART, container, codes=[*failing_codes(), *FAILING])
     if job.push_secret:
         pod = spec["template"]["spec"]
@@ -97,9 +98,9 @@ def build_spec_for(training: TrainingJob, output: str, *, by_event: bool = False
 
 
 def build_binding(training: TrainingJob) -> dict[str, Any]:
-    """Tells the pipeline's Jobs where their event goes (K_SINK); not needed where `job.sink` does.
+    """Build the SinkBinding that sets the sink of the pipeline's event (K_SINK), which `job.sink` makes unnecessary.
 
-    It must be ready before a Job is made: what a Job's pods are told can't be changed later.
+    It must be ready before a Job is made, because the variables of a Job's pods can't be changed later.
     """
     made = build_metadata(SINK_BINDING, f"{training.name}-{PART}", training, PART)
     chosen = {"matchLabels": {APP_LABEL: training.name, PART_LABEL: PART}}
@@ -111,5 +112,5 @@ def build_binding(training: TrainingJob) -> dict[str, Any]:
 
 
 def _target(repository: str) -> str:
-    """With the model's version for its tag, unless it has one."""
+    """Return the repository with the model's version as its tag, unless it has a tag."""
     return repository if ":" in repository.rpartition("/")[2] else f"{repository}:{{version}}"

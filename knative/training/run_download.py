@@ -1,4 +1,4 @@
-"""A run out of a cluster: straight from its URI where we reach it, else through a pod that does."""
+"""Download of a run from a cluster: directly from its URI if this machine can reach it, else through a pod."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], object]
 PIECE_BYTES = 4 << 20
-"""Of a file at once; each piece is a connection of its own to the pod."""
+"""Bytes of a file that are read at once; each piece is a separate connection to the pod."""
 RETRIES = Backoff(retry=5, first_s=1.0, cap_s=30.0)
-"""For one piece of a file: 31 s in all, for a link that is down for a moment."""
+"""Retries for one piece of a file: 31 s in total, for a link that is down for a moment."""
 POLL_S = 1.0
-"""Seconds between two looks at the pod that is to start."""
+"""Seconds between two reads of a pod that is starting."""
 READY_S = 300.0
-"""For the pod to be scheduled, its container image fetched and Python started."""
+"""Seconds for the pod to be scheduled, to pull its container image, and to start Python."""
 
 
 def download_run(
@@ -46,25 +46,25 @@ def download_run(
     say: Say,
     progress: TrainingProgress,
 ) -> Run:
-    """Bring a training's run here, checked.
+    """Download a training's run and check it.
 
     Args:
-        cluster: Where it was trained.
-        training: Whose run.
-        job: That made it.
-        local: Its directory here; what is in it is replaced when it is another run.
-        say: Told what is waited for.
-        progress: Told how far it is.
+        cluster: Connection to the cluster of the training.
+        training: The training.
+        job: The Job that made the run.
+        local: Directory for the run on this machine; a different run in it is replaced.
+        say: Function that gets a line on what the download waits for.
+        progress: Receiver of the download's progress.
 
     Raises:
-        RunError: No run is there, or it is damaged.
-        StorageError: It can't be reached.
-        ClusterError: The cluster refuses the pod that reads it.
+        RunError: When there is no run, or it is damaged.
+        StorageError: When the run can't be reached.
+        ClusterError: When the cluster refuses the pod that reads it.
     """
     if is_uri(training.output) and not training.job.output_claim:
         try:
             return fetch_from(open_store(training.output), local, progress)
-        except (RunError, StorageError) as error:  # another account's bucket of that name has no run, for one
+        except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
             say(f"{error.message}; reading it through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
     try:
@@ -81,18 +81,18 @@ def download_run(
         raise DeniedError(f"{training.output} can't be read from here: {error.message}", hint=hint) from error
     finally:
         for kind in (POD, SECRET):
-            with suppress(ClusterError):  # both go with the Job at the latest
+            with suppress(ClusterError):  # both are deleted with the Job in any case
                 cluster.delete(kind, name)
 
 
 class PodRunReader:
-    """Files of the run that a reader pod serves, by port-forward or else through the API server's pod proxy.
+    """Files of a run that a reader pod serves, by port-forward or through the API server's pod proxy.
 
     Args:
-        cluster: Where the pod is.
-        pod: Its name.
-        token: That it asks for.
-        place: Of the run, for messages.
+        cluster: Connection to the pod's cluster.
+        pod: Name of the pod.
+        token: Token that the pod requires.
+        place: Path or URI of the run, for messages.
     """
 
     def __init__(self, cluster: Cluster, pod: str, token: str, place: str) -> None:
@@ -102,13 +102,13 @@ class PodRunReader:
         """Wait until the pod answers.
 
         Args:
-            say: Told what the pod waits for.
-            ready_s: Longest wait, seconds.
+            say: Function that gets a line on what the pod waits for.
+            ready_s: Maximum seconds to wait.
 
         Raises:
-            StorageError: When it doesn't.
+            StorageError: When the pod doesn't answer in that time.
             DeniedError: When the current user may reach it neither by port-forward nor by the pod proxy.
-            ClusterError: When the cluster can't be asked.
+            ClusterError: When a request to the cluster is refused or fails.
         """
         deadline, said = time.monotonic() + ready_s, ""
         while True:
@@ -128,24 +128,24 @@ class PodRunReader:
             time.sleep(POLL_S)
 
     def _try(self) -> ClusterError | None:
-        """Why the pod doesn't answer; None when it does."""
+        """Return why the pod doesn't answer; None when it does."""
         try:
             self._piece(MANIFEST, 0, 1)
         except DeniedError:
             raise
-        except ClusterError as error:  # it listens a moment after it runs
+        except ClusterError as error:  # the pod listens a moment after it has started
             return error
         return None
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Return whether there is a file of that name."""
         return self._piece(name, 0, 1) is not None
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
+        """Read a file.
 
         Raises:
-            StorageError: It isn't there, or can't be read.
+            StorageError: When the file doesn't exist, or can't be read.
         """
         content = bytearray()
         while True:
@@ -157,7 +157,7 @@ class PodRunReader:
                 return bytes(content)
 
     def _piece(self, name: str, start: int, size: int) -> bytes | None:
-        """Some bytes; None when there is no such file. A link that breaks costs only these."""
+        """Read some bytes of a file; return None when there is no such file. A broken link costs only these bytes."""
         path, headers = f"/{quote(name)}?start={start}&size={size}", {TOKEN_HEADER: self._token}
         failures = 0
         while True:
@@ -172,6 +172,6 @@ class PodRunReader:
         if answer.status == 404:
             return None
         if answer.status != 200:
-            told = answer.body[:300].decode("utf-8", "replace")
-            raise StorageError(f"{self.uri}/{name} can't be read: {told}", hint="try again")
+            text = answer.body[:300].decode("utf-8", "replace")
+            raise StorageError(f"{self.uri}/{name} can't be read: {text}", hint="try again")
         return answer.body

@@ -1,4 +1,4 @@
-"""A short-lived pod that lets us read a run where only pods reach it: on a volume, or with credentials of their own."""
+"""A short-lived pod that serves a run that only pods can reach: on a volume, or with credentials of their own."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ PART = "reader"
 CONTAINER = "reader"
 TOKEN_KEY = "token"  # noqa: S105 - where it is, not what
 LIFE_S = 1800
-"""After which the cluster ends it, whatever became of us."""
+"""Seconds after which the cluster ends the pod, even if this process has been lost."""
 
 
 def build_token(training: TrainingJob, name: str, token: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The Secret with the reader's token, which whoever may read pods does not see.
+    """Build the Secret with the reader's token, which users who may only read pods don't see.
 
     Args:
-        training: Whose run.
-        name: Of the Secret, and of the pod.
-        token: Without which the pod tells nothing.
-        job: As in `build_reader`.
+        training: The training of the run.
+        name: Name of the Secret, and of the pod.
+        token: Token that the pod requires.
+        job: The Job that made the run, as in `build_reader`.
     """
     made = _owned(build_metadata(SECRET, name, training, PART), job)
     return {**made, "type": "Opaque", "immutable": True, "stringData": {TOKEN_KEY: token}}
 
 
 def build_reader(training: TrainingJob, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The pod.
+    """Build the pod that serves the run.
 
     Args:
-        training: Whose run.
-        name: Of the pod, and of the Secret with its token.
-        job: The Job that made the run. The pod and the Secret are its own, so that they go with it at the latest,
-            should this process be lost.
+        training: The training of the run.
+        name: Name of the pod, and of the Secret with its token.
+        job: The Job that made the run. It owns the pod and the Secret, so that they are deleted with it in any case,
+            even when this process is lost.
     """
     settings = training.job
     volume, mount = build_temporary()

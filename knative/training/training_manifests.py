@@ -1,4 +1,4 @@
-"""A training's objects by what they are for, in the order they are applied: what `eaves render --training` writes."""
+"""Objects of a training by purpose, in the order of applying: the output of `eaves render --training`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from knative.training.pipeline import build_binding, build_pipeline, pipeline_fa
 
 JOB, PIPELINE, JOBSINK = "job", "pipeline", "jobsink"
 KINDS = (JOB, PIPELINE, JOBSINK)
-"""One training; one with all that follows; what starts either when a data set has changed."""
+"""Purposes: one training; a training with all later steps; the start of either when a data set has changed."""
 
 
 def render_training(training: TrainingJob, kind: str) -> tuple[dict[str, Any], ...]:
-    """The objects of one of `KINDS`.
+    """Render the objects of one of `KINDS`.
 
     Raises:
-        ConfigError: With everything that stands in the way.
+        ConfigError: When eaves.yaml has faults for it; it lists them all.
     """
     faults, build = _BUILDERS[kind]
     if found := list(faults(training)):

@@ -1,6 +1,6 @@
-"""Which API server a command talks to, and as whom.
+"""The choice of an API server and of the user's credentials.
 
-kubeconfig          contexts and service accounts; the only importer of `kubernetes`
-kubeconfig_files    which contexts there are, and what each of them names
-login_plugin        credentials that a program prints
+kubeconfig          reads contexts and service accounts; it is the only importer of `kubernetes`
+kubeconfig_files    merges kubeconfig files and resolves contexts
+login_plugin        runs a program that prints credentials
 """

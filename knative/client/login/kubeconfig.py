@@ -1,7 +1,8 @@
-"""Kubeconfigs and service accounts: which API server, and as whom. The one importer of `kubernetes`.
+"""Connections by kubeconfigs and service accounts; the only importer of `kubernetes`.
 
-The official client logs in (certificates, tokens, auth providers) and sets up the connections, by its documented
-functions only; requests are `knative.client.transport`'s. Files are read, and login plugins run, by `knative.client`.
+The official client logs in (certificates, tokens, auth providers) and sets up connections; only its documented
+functions are used. `knative.client.transport` makes the requests. `knative.client` reads the files and runs login
+plugins.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ from knative.client.transport import ApiConnection
 KUBECONFIG = Path("~/.kube/config")
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONNECTIONS = 32
-"""Kept for each cluster; urllib3 logs a warning for each above them."""
+"""Number of connections kept for each cluster; urllib3 logs a warning for each connection above it."""
 
 _log = logging.getLogger(__name__)
 _CLIENT = threading.RLock()
-"""The client's temporary files, where it puts keys, are one for all threads, and it doesn't guard them."""
+"""Lock for the client's temporary files for keys, which all threads share and which the client doesn't protect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One context of a kubeconfig.
+    """A context of a kubeconfig.
 
     Attributes:
-        files: The kubeconfig, or several with `:` between them, of which the first that says something wins.
-        name: Of the context.
-        namespace: Its own; `default` without one.
+        files: The kubeconfig, or several with `:` between them; the first that has a value wins.
+        name: Name of the context.
+        namespace: Namespace of the context; `default` when it has none.
     """
 
     files: str
@@ -59,10 +60,10 @@ class Context:
     namespace: str
 
     def connect(self) -> ApiConnection:
-        """A connection with credentials as the files have them now.
+        """Open a connection with the credentials that the files hold now.
 
         Raises:
-            ConfigError: When the files don't say how.
+            ConfigError: When the files lack what a connection needs.
             DeniedError: When a login plugin fails.
         """
         configuration = _configuration()
@@ -77,11 +78,11 @@ class Context:
 
 
 def find_context(kubeconfig: Path | None, name: str) -> Context | None:
-    """A context by its name, or the current one; None when the cluster that this runs in is meant.
+    """Find a context by its name, or the current one; None stands for the cluster that this process runs in.
 
     Args:
-        kubeconfig: The file, or several with `:` between them; None: kubectl's own, when it is there.
-        name: Empty: the current one.
+        kubeconfig: The file, or several with `:` between them; None means kubectl's default file, if it exists.
+        name: Name of the context; empty means the current one.
 
     Raises:
         ConfigError: When there is no usable kubeconfig, or no such context.
@@ -110,10 +111,10 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
 
 
 def connect_inside() -> ApiConnection:
-    """A connection by the service account of the pod that this runs in.
+    """Open a connection with the service account of the pod that this process runs in.
 
     Raises:
-        ConfigError: When it isn't mounted.
+        ConfigError: When no service account is mounted.
     """
     configuration = _configuration()
     with _as_faults(str(SERVICE_ACCOUNT)):
@@ -123,12 +124,12 @@ def connect_inside() -> ApiConnection:
 
 
 def inside_namespace() -> str:
-    """The namespace of the pod that this runs in."""
+    """Return the namespace of the pod that this process runs in."""
     return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip()
 
 
 def _log_in(entry: ContextEntry) -> PluginCredential | None:
-    """The credential of the context's login plugin; None when it has none.
+    """Return the credential of the context's login plugin; None when the context has no plugin.
 
     Raises:
         DeniedError: When the plugin fails.
@@ -145,9 +146,10 @@ def _log_in(entry: ContextEntry) -> PluginCredential | None:
 def _configure(
     configuration: Configuration, entry: ContextEntry, files: str, credential: PluginCredential | None
 ) -> None:
-    """Have the official client take over what a context says."""
+    """Configure the official client with a context's cluster and user."""
     if "auth-provider" in entry.user:
-        # A refreshed token goes back into the file: an identity provider may take each refresh token once only.
+        # A refreshed token is written back to the file, because an identity provider may accept each refresh token only
+        # once.
         try:
             load_kube_config(config_file=files, context=entry.name, client_configuration=configuration)
         except OAuth2Error as error:
@@ -172,7 +174,7 @@ def _cannot_log_in(name: str, error: Exception) -> DeniedError:
 
 @contextmanager
 def _as_faults(files: str) -> Iterator[None]:
-    """What the client finds wrong with files, as ours."""
+    """Turn the client's errors about the files into errors of Eaves."""
     try:
         yield
     except (ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -186,7 +188,7 @@ def _as_faults(files: str) -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """An exception's text, without what the client prints of the file: there are tokens in it."""
+    """Return an exception's text without the part of the file that the client prints, since it may hold tokens."""
     text = (
         f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
     )
@@ -196,7 +198,7 @@ def _said(error: Exception) -> str:
 def _configuration() -> Configuration:
     configuration = Configuration()
     configuration.retries = False
-    configuration.keep_alive = True  # a watch over a link that is gone must end
+    configuration.keep_alive = True  # so that a watch over a lost connection ends
     configuration.connection_pool_maxsize = CONNECTIONS
     return configuration
 
@@ -204,12 +206,12 @@ def _configuration() -> Configuration:
 def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
     """Set the proxy that kubectl would use; the client itself has read the environment.
 
-    The client would send requests for loopback to the proxy too, and no user name and password with any.
+    The client would send requests for loopback to the proxy too, and would send the proxy no user name and password.
 
     Source: client-go, rest.Config.Proxy: a kubeconfig's `proxy-url` is for every host, whatever NO_PROXY says.
 
     Args:
-        configuration: Whose server is known.
+        configuration: Client configuration whose server is set.
         own: The `proxy-url` of the kubeconfig's cluster; empty when it has none.
     """
     if own:
@@ -220,7 +222,7 @@ def _choose_proxy(configuration: Configuration, *, own: str = "") -> None:
     try:
         proxy: Proxy | None = parse_proxy(address)
     except ValueError:
-        return  # socks5://, for one, which the client can do with another package
+        return  # another scheme, such as socks5://, which the client supports with another package
     if not own:
         bypasses = parse_bypasses(configuration.no_proxy or "")
         proxy = Proxies(https=proxy, http=proxy, bypasses=bypasses).find(str(configuration.host))
@@ -242,7 +244,7 @@ def _connection(
         raise ConfigError([fault], hint="kubectl config set-cluster NAME --server=https://HOST:6443")
     if not configuration.verify_ssl:
         _log.warning("%s: nobody checks that %s is who it says (insecure-skip-tls-verify)", name or origin, server)
-        urllib3.disable_warnings(InsecureRequestWarning)  # said once, above; urllib3 would with every request
+        urllib3.disable_warnings(InsecureRequestWarning)  # logged once above; urllib3 would warn on every request
     client = ApiClient(configuration)
     client.user_agent = f"eaves/{__version__}"
     held = [credential]
@@ -268,7 +270,7 @@ def _connection(
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:
-    """The same trust and the same client certificate as the client's own connections have."""
+    """Build a TLS context with the trust and the client certificate of the client's own connections."""
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""Kubeconfig files: several are merged as kubectl merges them, and each context is resolved to what it names.
+"""Kubeconfig files: several are merged as kubectl merges them, and a context is resolved to its cluster and user.
 
 Source: client-go, tools/clientcmd/loader.go: of several files the first that has a name or a current context wins, and
 relative paths start at the folder of the file that has them.
@@ -15,20 +15,20 @@ from typing import Any
 import yaml
 
 _Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C parser, where PyYAML has it, reads 200 contexts in a tenth of the time."""
+"""YAML loader; the C parser, if PyYAML has it, reads 200 contexts in a tenth of the time."""
 _CLUSTER_PATHS = ("certificate-authority",)
 _USER_PATHS = ("client-certificate", "client-key", "tokenFile")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextEntry:
-    """One context with the cluster and the user that it names; paths in them are absolute.
+    """A context with the cluster and the user that it names; its paths are absolute.
 
     Attributes:
         name: Name of the context.
-        namespace: Its own namespace; `default` without one.
-        cluster: The `cluster` of its entry in `clusters`.
-        user: The `user` of its entry in `users`; empty when the context names none that is there.
+        namespace: Namespace of the context; `default` when it has none.
+        cluster: The `cluster` of the context's entry in `clusters`.
+        user: The `user` of the context's entry in `users`; empty when the context names no user that exists.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ContextEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeconfigFiles:
-    """What one or several kubeconfig files say.
+    """The merged content of one or several kubeconfig files.
 
     Attributes:
         current: Name of the current context; empty when no file names one.
@@ -54,10 +54,10 @@ class KubeconfigFiles:
     users: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def resolve(self, name: str) -> ContextEntry:
-        """A context that is there, with what it names.
+        """Resolve an existing context to the cluster and the user that it names.
 
         Raises:
-            ValueError: When it names a cluster that is not there.
+            ValueError: When it names a cluster that doesn't exist.
         """
         context = self.contexts[name]
         cluster = self.clusters.get(str(context.get("cluster", "")))
@@ -69,18 +69,18 @@ class KubeconfigFiles:
 
 
 def split_paths(files: str) -> list[Path]:
-    """The paths of a text with `:` between them, `~` expanded."""
+    """Split a text at `:` into paths, with `~` expanded."""
     return [Path(file).expanduser() for file in files.split(":") if file]
 
 
 def load_kubeconfig(files: str) -> KubeconfigFiles:
-    """What files say; each is read again when it has changed, and a missing one is left out.
+    """Load kubeconfig files; a file is read again when it has changed, and a missing one is left out.
 
     Args:
         files: One path, or several with `:` between them.
 
     Raises:
-        ValueError: When an entry of a file lacks its name or value, or no file is there.
+        ValueError: When an entry of a file lacks its name or value, or no file exists.
         TypeError: When a file is not a kubeconfig.
         yaml.YAMLError: When a file is not YAML.
         OSError: When a file can't be read.
@@ -125,7 +125,7 @@ def _entries(config: Mapping[str, Any], plural: str, singular: str) -> Iterator[
 
 
 def _absolute(value: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with its paths absolute. A command without a `/` is looked for on the search path instead."""
+    """Return the entry with absolute paths; a command without a `/` stays, since the search path resolves it."""
     found = dict(value)
     for key in (*_CLUSTER_PATHS, *_USER_PATHS):
         if found.get(key):

@@ -1,7 +1,7 @@
-"""Login plugins: the program that a kubeconfig's user names under `exec`, which prints a token or a certificate.
+"""Login plugins: programs that a kubeconfig's user names under `exec`, which print a token or a certificate.
 
-The official client runs it without a time limit, logs a failure to the root logger and goes on without credentials; so
-it is run here, and the client gets what it printed.
+The official client runs a plugin without a time limit, logs a failure to the root logger and continues without
+credentials. So the plugin is run here, and the client gets the credential that it printed.
 
 Source: Kubernetes, client.authentication.k8s.io/v1 (ExecCredential), and client-go, plugin/pkg/client/auth/exec.
 """
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 120.0
-"""A login plugin may open a browser and wait for somebody."""
+"""Maximum seconds for a login plugin, which may open a browser and wait for the user."""
 _EARLY_S = 60.0
-"""A token is renewed this long before it runs out, so that it is still valid when its request arrives."""
+"""Seconds before its expiry at which a token is renewed, so that it is still valid when its request arrives."""
 _EXTENSION = "client.authentication.k8s.io/exec"
 
 
@@ -33,13 +33,13 @@ class PluginError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginCredential:
-    """What a login plugin printed.
+    """A credential that a login plugin printed.
 
     Attributes:
-        token: Bearer token; empty when it gave a certificate.
-        certificate: Client certificate, PEM; empty when it gave a token.
+        token: Bearer token; empty when the plugin gave a certificate.
+        certificate: Client certificate, PEM; empty when the plugin gave a token.
         key: Private key of the certificate, PEM.
-        expires_at: When it runs out, Unix seconds; None when it doesn't say.
+        expires_at: Time of expiry, Unix seconds; None when the plugin gives none.
     """
 
     token: str = field(default="", repr=False)
@@ -49,11 +49,11 @@ class PluginCredential:
 
     @property
     def stale(self) -> bool:
-        """Whether it has to be renewed."""
+        """Whether the credential must be renewed."""
         return self.expires_at is not None and time.time() > self.expires_at - _EARLY_S
 
     def as_user(self) -> dict[str, str]:
-        """The `user` of a kubeconfig that has this credential written into it."""
+        """Return the `user` of a kubeconfig with this credential in it."""
         user = {"token": self.token} if self.token else {}
         if self.certificate:
             user["client-certificate-data"] = base64.b64encode(self.certificate.encode()).decode()
@@ -64,21 +64,21 @@ class PluginCredential:
 def run_plugin(
     plugin: Mapping[str, Any], cluster: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S
 ) -> PluginCredential:
-    """Run a login plugin; it is killed when it takes too long.
+    """Run a login plugin; it is killed when it exceeds the time limit.
 
     Args:
         plugin: The `exec` of the kubeconfig's user.
-        cluster: The kubeconfig's cluster, which a plugin with `provideClusterInfo` is told.
-        timeout_s: Most seconds it may take.
+        cluster: The kubeconfig's cluster, which a plugin with `provideClusterInfo` gets.
+        timeout_s: Maximum seconds for the plugin.
 
     Raises:
-        PluginError: When it can't be run, fails, takes too long, or prints something else than a credential.
+        PluginError: When the plugin can't be run, fails, exceeds the time limit, or prints no credential.
     """
     for key in ("command", "apiVersion"):
         if not plugin.get(key):
             raise PluginError(f"exec: the kubeconfig's user has no {key}")
     version = str(plugin["apiVersion"])
-    # A plugin that may ask gets the terminal, and its prompts go there instead of into an error message.
+    # An interactive plugin gets the terminal, so that its prompts go there and not into an error message.
     interactive = plugin.get("interactiveMode") != "Never" and sys.stdin is not None and sys.stdin.isatty()
     variables = {str(one["name"]): str(one["value"]) for one in plugin.get("env") or ()}
     variables["KUBERNETES_EXEC_INFO"] = json.dumps(_question(plugin, cluster, version, interactive))
@@ -87,7 +87,7 @@ def run_plugin(
 
 
 def _output(words: list[str], variables: Mapping[str, str], interactive: bool, timeout_s: float) -> str:
-    """What the plugin prints."""
+    """Run the plugin and return its output."""
     try:
         process = _start(words, variables, interactive)
     except OSError as error:
@@ -105,9 +105,9 @@ def _output(words: list[str], variables: Mapping[str, str], interactive: bool, t
 
 
 def _start(words: list[str], variables: Mapping[str, str], interactive: bool) -> subprocess.Popen[str]:
-    """Start it with its variables added to this process's environment, of which it needs the rest (PATH, HOME).
+    """Start the plugin with its variables added to this process's environment, since it needs PATH and HOME.
 
-    Variables may be secrets, and every user of the machine may read the arguments of a process.
+    They are passed in the environment because they may be secrets, and every user of the machine may read arguments.
     """
     return subprocess.Popen(
         words,
@@ -121,16 +121,16 @@ def _start(words: list[str], variables: Mapping[str, str], interactive: bool) ->
 
 
 def _question(plugin: Mapping[str, Any], cluster: Mapping[str, Any], version: str, interactive: bool) -> dict[str, Any]:
-    """What the plugin is told: how it may ask, and for which cluster it logs in, where it wants to know."""
+    """Build the plugin's input: whether it may prompt, and the cluster that it logs in to, if it asks for that."""
     spec: dict[str, Any] = {"interactive": interactive}
     if plugin.get("provideClusterInfo"):
-        told = {key: value for key, value in cluster.items() if key not in {"certificate-authority", "extensions"}}
+        info = {key: value for key, value in cluster.items() if key not in {"certificate-authority", "extensions"}}
         if authority := cluster.get("certificate-authority"):
-            told["certificate-authority-data"] = base64.b64encode(Path(authority).read_bytes()).decode()
+            info["certificate-authority-data"] = base64.b64encode(Path(authority).read_bytes()).decode()
         for extension in cluster.get("extensions") or ():
             if extension.get("name") == _EXTENSION:
-                told["config"] = extension.get("extension")
-        spec["cluster"] = told
+                info["config"] = extension.get("extension")
+        spec["cluster"] = info
     return {"apiVersion": version, "kind": "ExecCredential", "spec": spec}
 
 

@@ -1,11 +1,11 @@
-"""Which objects of a cluster are an app's own: recorded in an inventory, by UID.
+"""Ownership of objects in a cluster: an inventory records by UID which objects belong to an app.
 
 inventory          the ConfigMap that lists an app's objects by UID, and its last deployment
-ownership          which objects are the app's own, and which of them a deploy removes
-labelled_objects   what carries an app's labels
-legacy_objects     objects of versions of Eaves that kept no inventory
-name_conflicts     what others made under a name that an app wants
-apply_result       what became of an object that was applied
-brokers            the Broker that apps of a namespace share
-subscriptions      settings of a delivery that are taken away, taken from Subscriptions too
+ownership          finds the objects that belong to the app, and those of them that a deploy removes
+labelled_objects   finds objects that carry an app's labels
+legacy_objects     finds objects of versions of Eaves that kept no inventory
+name_conflicts     finds objects of others under names that an app renders
+apply_result       the outcome of applying an object
+brokers            removes and keeps the Broker that apps of a namespace share
+subscriptions      removes delivery settings from Subscriptions when they are removed from Triggers
 """

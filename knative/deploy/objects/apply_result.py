@@ -1,4 +1,4 @@
-"""What became of an object that was applied."""
+"""The outcome of applying one object of an app."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 CREATED, CHANGED, UNCHANGED, REMOVED, ADOPTED = "created", "changed", "unchanged", "removed", "adopted"
 LEFT = "left"
-"""What an inventory lists under that name is gone, and the object that is there now is somebody else's."""
+"""Outcome when the object that the inventory lists is gone, and another user's object has its name."""
 UNJUDGED = "unjudged"
-"""In a dry run: it goes into a namespace that isn't there yet, so the server can't say."""
+"""Outcome in a dry run when the object's namespace doesn't exist yet, so that the API server can't validate it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplyResult:
-    """What became of one object.
+    """The outcome of applying one object.
 
     Attributes:
-        kind: Of it.
-        name: Of it.
+        kind: Kind of the object.
+        name: Name of the object.
         outcome: `created`, `changed`, `unchanged`, `adopted`, `removed`, `left` or `unjudged`.
     """
 

@@ -1,8 +1,8 @@
-"""The Broker that apps of a namespace share: removed once no Trigger uses it, and there for every Trigger that does.
+"""Removal of the Broker that apps of a namespace share: it is deleted once no Trigger uses it, and kept otherwise.
 
-One app may be deployed while another one is removed. Whoever removes marks the Broker, then looks for Triggers, then
-deletes the Broker as it was marked; whoever deploys applies its Trigger, then takes a mark away, or makes a Broker anew
-that has gone. Whichever looks second sees what the other one has written, so no Trigger is left without its Broker.
+One app may be deployed while another one is removed. A removal marks the Broker, then lists Triggers, then deletes the
+Broker in the version that it marked. A deploy applies its Trigger, then clears the mark, or makes the Broker again if
+it is gone. The one of them that reads second sees what the other has written, so no Trigger is left without its Broker.
 
 Source: Dijkstra 1965, Cooperating Sequential Processes, section 2.1 (Dekker's solution: each writes its flag, then
 reads the other's).
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 Object = Mapping[str, Any]
 MARK = "eaves.dev/removing"
-"""Annotation of a Broker that is about to be deleted."""
+"""Annotation of a Broker that a removal is about to delete."""
 REMOVER = "eaves-remove"
-"""Field manager of that annotation and of nothing else."""
+"""Field manager that owns only that annotation."""
 GONE_S = 60.0
-"""Longest wait for a deleted Broker to go; Knative's controller takes seconds."""
+"""Maximum seconds to wait until a deleted Broker is gone; Knative's controller takes seconds."""
 POLL_S = 0.5
-"""Pause between two looks at it."""
+"""Seconds between two requests for the Broker."""
 
 _log = logging.getLogger(__name__)
 
 
 def is_doomed(broker: Object) -> bool:
-    """Whether somebody is about to delete a Broker, or has deleted it and it has yet to go."""
+    """Return whether a removal is about to delete a Broker, or has deleted it and the Broker still exists."""
     metadata = broker["metadata"]
     return "deletionTimestamp" in metadata or MARK in (metadata.get("annotations") or {})
 
 
 def remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
-    """Delete the Brokers of a namespace that Eaves made and no Trigger uses.
+    """Delete the Brokers of a namespace that Eaves made and that no Trigger uses.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     used = _find_used(cluster)
     for one in cluster.list(BROKER, selector=f"{MANAGED_LABEL}={MANAGED_VALUE}"):
@@ -61,7 +61,7 @@ def remove_unused_brokers(cluster: Cluster) -> Iterator[ApplyResult]:
 
 
 def _remove(cluster: Cluster, broker: Object) -> str:
-    """Delete a Broker; its outcome, empty when there was nothing to do."""
+    """Delete a Broker; return the outcome, which is empty when there was nothing to do."""
     found: Object | None = broker
     name, uid = str(broker["metadata"]["name"]), str(broker["metadata"]["uid"])
     for _ in range(ATTEMPTS):
@@ -75,21 +75,21 @@ def _remove(cluster: Cluster, broker: Object) -> str:
                 return LEFT
             version = str(found["metadata"]["resourceVersion"])
             return REMOVED if cluster.delete(BROKER, name, uid=uid, version=version) else ""
-        except ConflictError:  # the mark was taken away, or Knative's controller wrote the status
+        except ConflictError:  # a deploy cleared the mark, or Knative's controller wrote the status
             found = cluster.get(BROKER, name)
     return LEFT
 
 
 def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -> None:
-    """Let a Broker stay for the Triggers that were applied just now, whoever removes it at this moment.
+    """Keep a Broker for the Triggers that were applied just now, even when a removal runs at the same time.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifest: The Broker as it is rendered.
-        gone_s: Longest wait until one that was deleted has gone, so that it can be made anew.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifest: The rendered Broker.
+        gone_s: Maximum seconds to wait until a deleted Broker is gone, so that it can be made again.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     name, deadline = str(manifest["metadata"]["name"]), time.monotonic() + gone_s
     while True:
@@ -100,7 +100,7 @@ def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -
         if not is_doomed(found):
             return
         if "deletionTimestamp" not in found["metadata"]:
-            with suppress(ConflictError):  # it was deleted meanwhile
+            with suppress(ConflictError):  # it was deleted in between
                 _clear_mark(cluster, found)
         elif time.monotonic() > deadline:
             _log.warning("the Broker %s was deleted and has not gone within %.0f s; deploy again later", name, gone_s)
@@ -110,7 +110,7 @@ def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -
 
 
 def _find_used(cluster: Cluster) -> set[str]:
-    """Names of the Brokers that Triggers use; a Trigger that is deleted uses none while its finalizers run."""
+    """Return the names of Brokers that Triggers use; a Trigger that is being deleted uses none."""
     triggers = [one for one in cluster.list(TRIGGER) if "deletionTimestamp" not in one["metadata"]]
     return {str(one["spec"].get("broker")) for one in triggers}
 
@@ -130,6 +130,6 @@ def _clear_mark(cluster: Cluster, broker: Object) -> None:
 
 
 def _manifest(broker: Object) -> dict[str, Any]:
-    """Nothing but the Broker's identity: with its UID, one that has gone is not made again."""
+    """Return the Broker's identity only; with its UID, a Broker that is gone is not made again."""
     metadata = {key: broker["metadata"][key] for key in ("name", "namespace", "uid")}
     return {"apiVersion": BROKER.api_version, "kind": BROKER.kind, "metadata": metadata}

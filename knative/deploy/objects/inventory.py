@@ -1,10 +1,10 @@
-"""An app's inventory in the cluster: a ConfigMap that lists its objects by UID and says what was deployed last.
+"""An app's inventory in the cluster: a ConfigMap that lists its objects by UID and records its last deployment.
 
-It is written by `deploy` and never rendered. Prune and remove delete only what it lists: a label may be set by anybody,
-a UID is given by the API server once.
+`deploy` writes the inventory; it is never rendered. Pruning and removal delete only objects that it lists, because any
+user can set a label, but the API server gives each UID only once.
 
-Source: sigs.k8s.io/cli-utils, pkg/inventory (a ConfigMap that lists the objects of a deploy); Kubernetes,
-server-side apply (metadata.resourceVersion in an applied object).
+Source: sigs.k8s.io/cli-utils, pkg/inventory (a ConfigMap that lists the objects of a deploy); Kubernetes, server-side
+apply (metadata.resourceVersion in an applied object).
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
 PART = "inventory"
 DATA_KEY = "inventory.json"
 LAYOUT = 1
-"""Version of the JSON document. A document of another version is refused, so that nothing of it is lost."""
+"""Version of the JSON document. A document of another version is refused, so that none of its content is lost."""
 CREATOR = "eaves-inventory"
-"""Field manager that makes the empty ConfigMap. It is not `eaves`, whose apply of an empty one empties a full one."""
+"""Field manager that makes the empty ConfigMap.
+
+It differs from `eaves`, because applying an empty ConfigMap as `eaves` would empty one that has content.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ class InventoryItem:
             Kubernetes' own.
         name: Name of the object.
         namespace: Namespace of the object; empty for an object of the whole cluster.
-        uid: UID that the API server gave it; empty before it was applied.
+        uid: UID that the API server gave it; empty before the object was applied.
     """
 
     kind: str
@@ -49,16 +52,16 @@ class InventoryItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRecord:
-    """The deployment that an app had last.
+    """The last deployment of an app.
 
     Attributes:
         sequence: Number of the deployment; each deploy counts it up by one.
         at: Unix time in seconds, by the API server's clock.
-        by: Who deployed, `USER@HOST`.
+        by: User who deployed, `USER@HOST`.
         image: Container image, by digest.
         artifact: Digest of the artifact, hexadecimal.
         declared: Container image as eaves.yaml named it.
-        settings: JSON of what else is needed to deploy the same again.
+        settings: JSON of the other values that are needed to deploy the same again.
     """
 
     sequence: int
@@ -72,14 +75,14 @@ class DeploymentRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What an app has in a cluster.
+    """The record of an app's objects in a cluster.
 
     Attributes:
         app: Name of the app.
         items: Its objects, by namespace, kind and name.
-        deployment: Its last deployment; None when no deploy said one.
-        version: resourceVersion of the ConfigMap; empty when it isn't there yet.
-        uid: UID of the ConfigMap; empty when it isn't there yet.
+        deployment: Last deployment of the app; None when no deploy recorded one.
+        version: resourceVersion of the ConfigMap; empty when the ConfigMap doesn't exist yet.
+        uid: UID of the ConfigMap; empty when the ConfigMap doesn't exist yet.
     """
 
     app: str
@@ -90,32 +93,32 @@ class Inventory:
 
 
 def item_kind(kind: ObjectKind) -> str:
-    """Name of a kind in an item: its own, but for the Service of Kubernetes, which shares its name with Knative's."""
+    """Return the name of a kind in an item: `v1/Service` for Kubernetes' Service, since Knative has a Service too."""
     return f"{SERVICE.api_version}/{SERVICE.kind}" if kind is SERVICE else kind.kind
 
 
 def inventory_name(app: str) -> str:
-    """Name of the ConfigMap."""
+    """Return the name of the ConfigMap that holds an app's inventory."""
     return f"eaves-inventory-{app}"
 
 
 def read_inventory(cluster: Cluster, app: str) -> Inventory:
-    """The inventory of an app in the cluster's namespace; an empty one when there is none.
+    """Read the inventory of an app in the cluster's namespace; it is empty when the app has none.
 
     Raises:
-        ConflictError: When a ConfigMap of that name belongs to somebody else.
+        ConflictError: When a ConfigMap of that name is not an inventory of this app.
         InvalidError: When the inventory is damaged, or was written by a newer version of Eaves.
-        ClusterError: When it can't be read.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     found = cluster.get(CONFIG_MAP, inventory_name(app))
     return Inventory(app=app) if found is None else _parse(found, cluster, app)
 
 
 def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
-    """The inventories of every app in the cluster's namespace; None stands for one that can't be read.
+    """Read the inventories of all apps in the cluster's namespace; None stands for an inventory that can't be read.
 
-    An app that isn't among them was not deployed by `eaves deploy`: its objects were applied by kubectl or from Git, or
-    by a version of Eaves that kept no inventory.
+    An app that isn't among them was not deployed by `eaves deploy`: kubectl or a GitOps controller applied its objects,
+    or a version of Eaves that kept no inventory.
 
     Raises:
         DeniedError: When the current user may not list ConfigMaps.
@@ -134,13 +137,13 @@ def list_inventories(cluster: Cluster) -> dict[str, Inventory | None]:
 
 
 def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
-    """Store an inventory, provided that nobody changed it since it was read.
+    """Store an inventory, provided that it is unchanged since it was read.
 
-    Killed on the way, either the old one or the new one is stored. One that was removed is not made again: a
-    resourceVersion alone would let the API server do that, a UID doesn't.
+    When the process is killed, either the old or the new inventory is stored. An inventory that was removed is not made
+    again: a resourceVersion alone would let the API server make it, a UID doesn't.
 
     Returns:
-        The same with the `version` that it has now.
+        The inventory with its new `version`.
 
     Raises:
         ConflictError: When it changed since it was read.
@@ -153,7 +156,7 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
     try:
         written = cluster.apply(manifest, manager=MANAGER, force=True)
     except (ConflictError, UnreachableClusterError) as error:
-        # The answer to a write may be lost; then it, or its repetition, seems to have failed.
+        # The answer to a write may be lost; then the write, or its repetition, seems to have failed.
         stored = cluster.get(CONFIG_MAP, inventory_name(inventory.app))
         if stored is None or stored.get("data") != manifest["data"]:
             raise (_changed(cluster, inventory.app) if isinstance(error, ConflictError) else error) from error
@@ -162,7 +165,10 @@ def write_inventory(cluster: Cluster, inventory: Inventory) -> Inventory:
 
 
 def _create(cluster: Cluster, app: str) -> tuple[str, str]:
-    """Make the empty ConfigMap; its resourceVersion and UID. Of two that make it, one writes and one is told."""
+    """Make the empty ConfigMap; return its resourceVersion and UID.
+
+    Of two processes that make it at the same time, one writes it and the other one gets a ConflictError.
+    """
     made = cluster.apply(_manifest(app), manager=CREATOR)
     if made.get("data"):
         raise _changed(cluster, app)
@@ -196,15 +202,15 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
         )
     version, uid = str(metadata["resourceVersion"]), str(metadata["uid"])
     text = (found.get("data") or {}).get(DATA_KEY)
-    if text is None:  # whoever made it was stopped before it was written
+    if text is None:  # the process that made the ConfigMap was stopped before it wrote the inventory
         return Inventory(app=app, version=version, uid=uid)
     try:
         document = json.loads(text)
         layout = document["layout"]
         if layout == LAYOUT:
             items = tuple(InventoryItem(**_checked(InventoryItem, one)) for one in document["items"])
-            told = document["deployment"]
-            deployment = None if told is None else DeploymentRecord(**_checked(DeploymentRecord, told))
+            deployed = document["deployment"]
+            deployment = None if deployed is None else DeploymentRecord(**_checked(DeploymentRecord, deployed))
             return Inventory(app=app, items=items, deployment=deployment, version=version, uid=uid)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         delete = f"kubectl --context {cluster.name} -n {cluster.namespace} delete configmap {name}"
@@ -219,11 +225,11 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
 
 
 _WORDS: dict[type, str] = {InventoryItem: "item", DeploymentRecord: "deployment"}
-"""What a message calls each of them."""
+"""Names of the two records in messages."""
 
 
 def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record, each of its type."""
+    """Return the fields of a record after checking the type of each."""
     known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
     names = {field.name for field in fields(kind)}
     if set(value) != names:

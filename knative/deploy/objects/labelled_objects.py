@@ -1,6 +1,6 @@
-"""What carries an app's labels in a cluster, at home and in the namespace of the agents on nodes.
+"""Objects that carry an app's labels, in the app's namespace and in the namespace of the agents on nodes.
 
-A label may be set by anybody, so it proves nothing: `knative.deploy` says which of these objects are the app's own.
+Any user can set a label, so a label proves no ownership: `knative.deploy` decides which of these objects are the app's.
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ AT_HOME = (
     NETWORK_POLICY,
     SERVICE_ACCOUNT,
 )
-"""Kinds that an app's objects have, in the order they go: those first that others depend on least."""
+"""Kinds of an app's objects in the order of their removal: kinds that the fewest others depend on come first."""
 ON_NODES = (SINK_BINDING, DAEMON_SET, SERVICE_ACCOUNT)
-"""The same in the namespace of the agents on nodes."""
+"""Kinds of an app's objects in the namespace of the agents on nodes, in the order of their removal."""
 Key = tuple[str, str, str]
-"""API group and kind, name, namespace of an object."""
+"""API group and kind, name, and namespace of an object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppOwner:
-    """Whose objects are meant.
+    """The app that owns objects in a cluster.
 
     Attributes:
-        app: Name of the app; empty: every app.
-        site: Name of the site. It may change; objects of earlier versions are told apart by it.
-        agents: Namespace of agents on nodes; empty: there is none.
+        app: Name of the app; empty means every app.
+        site: Name of the site. The name may change; it identifies objects of earlier versions of Eaves.
+        agents: Namespace of agents on nodes; empty when there is none.
     """
 
     app: str
@@ -74,7 +74,7 @@ class AppOwner:
     agents: str = ""
 
     def owns(self, one: Mapping[str, Any], home: str) -> bool:
-        """Whether an object carries the app's labels.
+        """Return whether an object carries the app's labels.
 
         Args:
             one: The object.
@@ -86,7 +86,7 @@ class AppOwner:
         return labels.get(APP_LABEL) == self.app and (not elsewhere or labels.get(NAMESPACE_LABEL) == home)
 
     def has_agent(self, labels: Mapping[str, Any], home: str) -> bool:
-        """Whether something in the namespace of agents is of an app in a namespace.
+        """Return whether an object in the namespace of agents belongs to an app in the given namespace.
 
         Args:
             labels: Labels of the agent or its pod; those of earlier versions name the site only.
@@ -97,16 +97,16 @@ class AppOwner:
 
 
 def find_owned(cluster: Cluster, owner: AppOwner, *, thorough: bool = False) -> list[dict[str, Any]]:
-    """Every object that carries an app's labels, in the order they are to go.
+    """List every object that carries an app's labels, in the order of removal.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        thorough: Look for every kind. Else an app without its account at home, which is the first to come and the last
-            to go, counts as not there: sites are many, and links slow.
+        thorough: List every kind. Otherwise an app without a ServiceAccount in its own namespace counts as absent: the
+            account is applied first and removed last, and this saves requests when sites are many and links are slow.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     found = []
     home = cluster.namespace
@@ -124,15 +124,15 @@ def find_owned(cluster: Cluster, owner: AppOwner, *, thorough: bool = False) -> 
 
 
 def find_listed(cluster: Cluster, owner: AppOwner, places: Collection[tuple[ObjectKind, str]]) -> list[dict[str, Any]]:
-    """The objects of some kinds that carry an app's labels.
+    """List the objects of the given kinds that carry an app's labels.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        places: Each kind with the namespace where it is looked for.
+        places: Kinds to list, each with the namespace to list it in.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     home = cluster.namespace
     found = []
@@ -143,39 +143,39 @@ def find_listed(cluster: Cluster, owner: AppOwner, places: Collection[tuple[Obje
 
 
 def is_shared(manifest: Mapping[str, Any]) -> bool:
-    """Whether apps share it, as they do a Broker and the namespace of agents."""
+    """Return whether several apps share an object, such as a Broker or the namespace of agents."""
     return APP_LABEL not in manifest["metadata"]["labels"]
 
 
 def is_ours(one: Mapping[str, Any]) -> bool:
-    """Whether an object carries the label of what Eaves makes."""
+    """Return whether an object carries the label that marks objects of Eaves."""
     return bool((one["metadata"].get("labels") or {}).get(MANAGED_LABEL) == MANAGED_VALUE)
 
 
 def is_applied_by_eaves(one: Mapping[str, Any]) -> bool:
-    """Whether Eaves applied an object, by its labels and by the API server's record of who set its fields."""
+    """Return whether Eaves applied an object, by its labels and by the field managers that the API server records."""
     entries = one["metadata"].get("managedFields") or ()
     return is_ours(one) and any(entry.get("manager") == MANAGER for entry in entries)
 
 
 def is_training(one: Mapping[str, Any]) -> bool:
-    """Whether an object trains the app: it is applied for itself, and no part of a deploy."""
+    """Return whether an object belongs to a training of the app, which no deploy applies or removes."""
     return (one["metadata"].get("labels") or {}).get(PART_LABEL) in TRAINING_PARTS
 
 
 def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
-    """What tells an object from every other."""
+    """Return the identity of an object: API group and kind, name, and namespace."""
     metadata, kind = one["metadata"], kind_of(one)
     namespace = (metadata.get("namespace") or cluster.namespace) if kind.namespaced else ""
     return f"{kind.group}/{kind.kind}", str(metadata["name"]), namespace
 
 
 def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -> list[dict[str, Any]]:
-    """What may be seen there and isn't another object's.
+    """List the objects of one kind that the user may see and that no other object controls.
 
-    Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. A namespace elsewhere
-    than at home that we may not see holds nothing of ours, and neither do Services that we may not see: only apps with
-    MQTT triggers or a relay have any, and only who may see them can have deployed those.
+    Knative copies the labels of its Service to the Services of Kubernetes that it makes for it. Another namespace that
+    the user may not see counts as empty. So do Services that the user may not see: only apps with MQTT triggers or a
+    relay have any, and only users who may see them can have deployed those.
     """
     try:
         found = cluster.list(kind, namespace=namespace, selector=selector)

@@ -1,7 +1,7 @@
-"""Objects of versions of Eaves that kept no inventory: found by labels, and by who applied them.
+"""Objects of versions of Eaves that kept no inventory, found by their labels and their field manager.
 
-Their agents on nodes were called after the site, in a namespace that apps of several namespaces share, and nothing but
-where their events go says which namespace an agent belongs to.
+Agents on nodes of those versions were named after the site, in a namespace that apps of several namespaces share. Only
+the address that an agent's events are sent to shows which namespace it belongs to.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _FUNCTION = "EAVES_FUNCTION_URL"
 
 
 def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Object]) -> list[Object]:
-    """The objects of an app that Eaves applied without an inventory.
+    """Find the objects of an app that Eaves applied without an inventory.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         owner: The app.
-        labelled: The objects with the app's labels that are known already.
+        labelled: Objects with the app's labels that were listed already.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     known = [one for one in labelled if is_applied_by_eaves(one) and not is_training(one)]
     return [*known, *_find_agents(cluster, owner)]
@@ -42,10 +42,10 @@ def find_legacy_objects(cluster: Cluster, owner: AppOwner, labelled: Sequence[Ob
 def refuse_former_sites(
     cluster: Cluster, owner: AppOwner, former: Sequence[Object], manifests: Sequence[Object]
 ) -> None:
-    """Refuse to end an agent on nodes whose queue the new one would not find.
+    """Refuse to end an agent on nodes when the new agent would not find its queue.
 
-    Earlier versions named an agent's spool after its site, and the new agent looks for that of the site as it is called
-    now.
+    Earlier versions named an agent's spool after its site, and the new agent opens the spool of the site's present
+    name.
 
     Raises:
         ConflictError: When an agent of a former site still runs a source that is deployed.
@@ -65,7 +65,7 @@ def refuse_former_sites(
 
 
 def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
-    """Agents on nodes, their bindings, and their accounts where no agent of another namespace uses them."""
+    """Yield agents on nodes, their bindings, and those of their accounts that no agent of another namespace uses."""
     bindings = {_place(one): one for one in _list(cluster, SINK_BINDING, owner)}
     agents = _list(cluster, DAEMON_SET, owner)
     homes = {_place(one): _home(one, bindings.get(_place(one))) for one in agents}
@@ -78,7 +78,7 @@ def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
 
 
 def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str, Any]]:
-    """Those outside the app's own namespace, wherever they may be looked for."""
+    """List such objects outside the app's own namespace, in every namespace that the user may list."""
     selector = f"{APP_LABEL}={owner.app},!{NAMESPACE_LABEL}"
     try:
         found = cluster.list(kind, namespace="", selector=selector)
@@ -93,7 +93,7 @@ def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str,
 
 
 def _home(agent: Object, binding: Object | None) -> str:
-    """The namespace whose function an agent asks, or whose Broker its events go to."""
+    """Return the namespace of the function that an agent calls, or of the Broker that its events are sent to."""
     for container in agent["spec"]["template"]["spec"]["containers"]:
         for entry in container.get("env") or ():
             if entry["name"] == _FUNCTION and entry.get("value"):

@@ -1,4 +1,4 @@
-"""What others made under a name that an app wants: seen before anything is applied, and never taken over unasked."""
+"""Objects that others made under names that an app renders; they are never taken over without `adopt`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Object = Mapping[str, Any]
 def find_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
 ) -> dict[Key, Object]:
-    """What is there under the names of manifests beside what is known already, whoever made it.
+    """Find existing objects under the names of manifests that are not known already, by any owner.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     found: dict[Key, Object] = {}
     for manifest in manifests:
@@ -36,11 +36,12 @@ def find_foreign_objects(
 def refuse_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], others: Mapping[Key, Object], owner: AppOwner
 ) -> None:
-    """Refuse names that others use.
+    """Raise an error when others use a name that the app renders.
 
     Raises:
-        ConflictError: With the fields that would be taken from their managers, for the first of them.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When a name is in use; it lists the fields that would be taken from their managers, for the first
+            such object.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     for manifest in manifests:
         one = others.get(key_of(manifest, cluster))
@@ -54,7 +55,7 @@ def refuse_foreign_objects(
 
 
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
-    """Whether a namespace, whoever made it, has what agents need."""
+    """Return whether an existing namespace has the labels that agents need, by any owner."""
     wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 
@@ -66,7 +67,7 @@ def _read(cluster: Cluster, manifest: Object) -> Object | None:
     except DeniedError:
         if kind is not NAMESPACE:
             raise
-        return manifest  # who may not see namespaces can't make any; what is missing will be said for what goes into it
+        return manifest  # a user who may not see namespaces can't make any; a missing one is reported for its objects
 
 
 def _is_known(manifest: Object, one: Object, owner: AppOwner, home: str) -> bool:
@@ -96,7 +97,7 @@ def _remedy(manifest: Object) -> str:
 
 
 def _causes(cluster: Cluster, manifest: Object) -> tuple[tuple[str, str], ...]:
-    """What would be taken from whom."""
+    """Return the fields that would be taken over, as (manager, field)."""
     try:
         cluster.apply(manifest, manager=MANAGER, dry_run=True)
     except ConflictError as error:

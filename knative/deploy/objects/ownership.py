@@ -1,4 +1,4 @@
-"""Which objects of a cluster are an app's own: those that its inventory lists, by UID."""
+"""Objects of a cluster that belong to an app: those that its inventory lists, by UID."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 Object = Mapping[str, Any]
 Change = Callable[[Sequence[InventoryItem]], Iterable[InventoryItem]]
 ATTEMPTS = 5
-"""Of storing the list of objects while others who act for the same deployment change it."""
+"""Number of attempts to store the list of objects while other commands for the same deployment change it."""
 _KINDS = {item_kind(kind): kind for kind in AT_HOME}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedObjects:
-    """What a deploy finds.
+    """The objects that a deploy finds in a cluster.
 
     Attributes:
-        inventory: The app's inventory, as it was read.
-        known: The objects that are there under the rendered names, whoever made them.
-        others: Those among them that don't carry the app's labels.
-        items: The app's own objects, those of earlier versions among them.
-        left: Those of its own that are no longer rendered and no longer needed.
+        inventory: The app's inventory as it was read.
+        known: Existing objects under the rendered names, by any owner.
+        others: Those among `known` that don't carry the app's labels.
+        items: The app's own objects, including those of earlier versions of Eaves.
+        left: The app's own objects that are no longer rendered and no longer needed.
     """
 
     inventory: Inventory
@@ -61,32 +61,32 @@ def find_holdings(
     inventory: Inventory | None = None,
     needed: Callable[[InventoryItem], bool] = lambda item: False,
 ) -> OwnedObjects:
-    """Look at what an app has in a cluster. Nothing is changed.
+    """Find the objects that an app has in a cluster, without changing any.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifests: What the app is rendered to.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifests: The app's rendered objects.
         owner: The app.
-        inventory: Its inventory, where it was read already.
-        needed: Whether an object stays though it isn't rendered.
+        inventory: The app's inventory if it was read already; None reads it.
+        needed: Function that says whether an object stays although it isn't rendered.
 
     Raises:
         ConflictError: When agents on nodes still run under a former name of the site.
         InvalidError: When the inventory is damaged.
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     found = read_inventory(cluster, owner.app) if inventory is None else inventory
     labelled = _find_known(cluster, owner, found, manifests) if found.items else find_owned(cluster, owner)
     there = {key_of(one, cluster): one for one in labelled}
     items = {_key(item): item for item in found.items}
-    if not items and there:  # an inventory that lists nothing was begun by a deploy that did no more
+    if not items and there:  # an inventory without items was made by a deploy that stopped right after
         former = find_legacy_objects(cluster, owner, list(there.values()))
         refuse_former_sites(cluster, owner, former, manifests)
         items = {key_of(one, cluster): build_item(one, cluster) for one in former}
     others = find_foreign_objects(cluster, manifests, there)
 
     def stays(item: InventoryItem) -> bool:
-        # Whoever removed one that isn't there may have been stopped before that was noted.
+        # A removal of an absent object may have been stopped before the inventory recorded it.
         return needed(item) and (not there or _key(item) in there)
 
     left = no_longer_wanted(cluster, list(items.values()), manifests, needed=stays)
@@ -98,7 +98,7 @@ def find_holdings(
 def _find_known(
     cluster: Cluster, owner: AppOwner, inventory: Inventory, manifests: Sequence[Object]
 ) -> list[dict[str, Any]]:
-    """Objects of the kinds, and in the namespaces, that are rendered or listed: no others are looked at."""
+    """List objects in the kinds and namespaces that are rendered or in the inventory; other kinds are not listed."""
     places = {(kind_named(item), item.namespace) for item in inventory.items}
     for manifest in manifests:
         kind, (_, _, namespace) = kind_of(manifest), key_of(manifest, cluster)
@@ -113,24 +113,25 @@ def no_longer_wanted(
     *,
     needed: Callable[[InventoryItem], bool] = lambda item: False,
 ) -> list[InventoryItem]:
-    """The listed objects that are neither rendered nor needed any more, in the order they are to go."""
+    """Return the listed objects that are neither rendered nor needed any more, in the order of removal."""
     wanted = {key_of(one, cluster) for one in manifests}
     return order_removal(item for item in items if _key(item) not in wanted and not needed(item))
 
 
 def order_removal(items: Iterable[InventoryItem]) -> list[InventoryItem]:
-    """Objects in the order they are to go: those first that others depend on least."""
+    """Sort objects into the order of removal: those that the fewest others depend on come first."""
     return sorted(items, key=lambda item: (AT_HOME.index(kind_named(item)), item.namespace, item.name))
 
 
 def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequence[Object]) -> Inventory:
-    """List what is about to be applied, so that whoever is killed on the way leaves nothing unlisted.
+    """List the objects that are about to be applied in the inventory, so that a killed deploy leaves none unlisted.
 
-    What isn't there, or has another UID than it is listed with, gets none: it is the app's own once it is applied.
+    An object that doesn't exist, or that has another UID than the inventory lists, is listed without a UID: it becomes
+    the app's own when it is applied.
 
     Raises:
-        ConflictError: When somebody else deploys or removes the app.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another user deploys or removes the app.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     uids = {key: str(one["metadata"].get("uid", "")) for key, one in holdings.known.items()}
 
@@ -148,18 +149,19 @@ def record_intended(cluster: Cluster, holdings: OwnedObjects, manifests: Sequenc
 def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bool = False) -> Inventory:
     """Change the list of an app's objects.
 
-    Others who act for the same deployment may do so at the same time: a pin goes while a deploy applies, or two
-    reconcile. What they change stays.
+    Other commands for the same deployment may change the list at the same time: a pin is removed while a deploy
+    applies, or two processes reconcile. Their changes are kept.
 
     Args:
-        cluster: The cluster, in the app's namespace.
+        cluster: Connection to the cluster, in the app's namespace.
         inventory: The inventory as it was read or written last.
-        change: Returns the app's objects, from those that are listed; called again when somebody else was faster.
-        always: Ask the API server even if nothing is new, to see whether somebody else changed the inventory.
+        change: Function that returns the app's objects, given those that are listed; it is called again when another
+            process wrote first.
+        always: Write even if nothing changed, to detect whether another process changed the inventory.
 
     Raises:
-        ConflictError: When somebody else deployed or removed the app since the inventory was read.
-        ClusterError: When the cluster refuses or fails.
+        ConflictError: When another user deployed or removed the app since the inventory was read.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     for attempt in range(ATTEMPTS):
         new = tuple(sorted(change(inventory.items), key=lambda item: (item.namespace, item.kind, item.name)))
@@ -177,7 +179,7 @@ def record(cluster: Cluster, inventory: Inventory, change: Change, *, always: bo
 def with_uids(
     cluster: Cluster, items: Iterable[InventoryItem], manifests: Sequence[Object], applied: Mapping[Key, Object]
 ) -> list[InventoryItem]:
-    """The objects of an app with the UIDs that the API server told, what was applied among them."""
+    """Return the objects of an app with the UIDs that the API server gave them, including the applied ones."""
     listed = {_key(item): item for item in items}
     for manifest in manifests:
         key = key_of(manifest, cluster)
@@ -187,13 +189,13 @@ def with_uids(
 
 
 def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: bool = False) -> str:
-    """Delete one of an app's own objects, and never another one of the same name.
+    """Delete one of an app's own objects, and never another object of the same name.
 
     Returns:
-        `removed`, `left` when the object of that name is somebody else's, or empty when there is none.
+        `removed`, `left` when the object of that name belongs to another owner, or empty when there is none.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     kind, uid = kind_named(item), item.uid
     if not uid:
@@ -211,16 +213,16 @@ def delete_item(cluster: Cluster, item: InventoryItem, app: str, *, dry_run: boo
 
 
 def build_item(one: Object, cluster: Cluster) -> InventoryItem:
-    """An object as an inventory lists it; a manifest has no UID."""
+    """Build the inventory's item for an object; the item of a manifest has no UID."""
     kind, (_, name, namespace) = kind_of(one), key_of(one, cluster)
     return InventoryItem(kind=item_kind(kind), name=name, namespace=namespace, uid=str(one["metadata"].get("uid", "")))
 
 
 def kind_named(item: InventoryItem) -> ObjectKind:
-    """The kind of a listed object.
+    """Return the kind of a listed object.
 
     Raises:
-        InvalidError: When it is none that a deploy makes.
+        InvalidError: When a deploy makes no objects of that kind.
     """
     if item.kind not in _KINDS:
         raise InvalidError(

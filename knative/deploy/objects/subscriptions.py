@@ -1,12 +1,12 @@
-"""Settings of a Trigger's delivery that are taken away: taken from its Subscription too, where Knative leaves them.
+"""Removal of settings of a Trigger's delivery from its Subscription, where Knative leaves them.
 
-Knative keeps a Subscription for each Trigger and makes it anew when the Trigger's delivery asks for another value. It
-compares them by DeepDerivative, for which a field that is unset or zero in the Trigger equals whatever the Subscription
-has. A dead letter sink that is taken away, or `retry: 0`, so never reaches the Subscription: its dead letters still go
-to the old sink, and once that one has gone the Subscription, and the Trigger, are never ready.
+Knative keeps a Subscription for each Trigger and makes it again when the Trigger's delivery asks for another value. It
+compares the two by DeepDerivative, for which a field that is unset or zero in the Trigger equals any value in the
+Subscription. So the removal of a dead letter sink, or `retry: 0`, never reaches the Subscription: its dead letters
+still go to the old sink, and once that sink is gone, neither the Subscription nor the Trigger becomes ready.
 
-The Subscription is changed and never deleted: events that come while there is none are lost. The Trigger is marked by
-the same request that changes it, and the mark goes last, so whoever is killed in between goes on the next time.
+The Subscription is changed and never deleted, because events that arrive while there is none are lost. The request that
+changes the Trigger also marks it, and the mark is removed last, so after a kill the next deploy finishes the change.
 
 Source: knative/eventing 1.22, pkg/reconciler/broker/trigger/trigger.go (reconcileSubscription);
 pkg/apis/messaging/v1/subscription_validation.go (CheckImmutableFields: `delivery` may change).
@@ -33,17 +33,17 @@ Object = Mapping[str, Any]
 TRIGGER_LABEL = "eventing.knative.dev/trigger"
 """Label of a Subscription with the name of its Trigger. Source: knative/eventing, pkg/reconciler/broker/resources."""
 OBSERVED_S = 60.0
-"""Longest wait until Knative has seen a changed Trigger; it takes a second or two."""
+"""Maximum seconds to wait until Knative has observed a changed Trigger; it takes a second or two."""
 POLL_S = 0.5
-"""Pause between two looks at it."""
+"""Seconds between two requests for the Trigger."""
 
 _log = logging.getLogger(__name__)
 
 
 def find_hidden(wanted: Object, actual: Object) -> dict[str, Any]:
-    """What Knative leaves of a delivery, as a merge patch that mends it: fields that are gone, or zero.
+    """Find the fields of a delivery that Knative leaves unchanged, as a merge patch: removed fields, and zeros.
 
-    Fields with other values are left to Knative, which then makes the Subscription anew.
+    Fields with other values are left to Knative, which then makes the Subscription again.
 
     Args:
         wanted: Delivery of the Trigger.
@@ -59,11 +59,11 @@ def find_hidden(wanted: Object, actual: Object) -> dict[str, Any]:
 
 
 def mark_trigger(manifest: Object, before: Object | None) -> Object:
-    """A Trigger as it is to be applied: marked where its Subscription may keep what it no longer asks for.
+    """Return the Trigger to apply, with a mark if its Subscription may keep settings that were removed from it.
 
     Args:
-        manifest: The Trigger as it is rendered.
-        before: The Trigger as it is in the cluster; None when there is none.
+        manifest: The rendered Trigger.
+        before: The Trigger in the cluster; None when there is none.
     """
     if before is None or not _may_be_left(manifest, before):
         return manifest
@@ -73,17 +73,17 @@ def mark_trigger(manifest: Object, before: Object | None) -> Object:
 
 
 def mend_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: Mapping[Key, Object]) -> None:
-    """Take from Subscriptions what their marked Triggers no longer ask for, then take the marks away.
+    """Remove from Subscriptions the settings that their marked Triggers no longer have, then remove the marks.
 
-    Nothing is asked of the cluster where no Trigger is marked.
+    No request is made when no Trigger is marked.
 
     Args:
-        cluster: The cluster, in the app's namespace.
-        manifests: What the app is rendered to.
-        applied: What the API server answered about each object.
+        cluster: Connection to the cluster, in the app's namespace.
+        manifests: The app's rendered objects.
+        applied: The API server's answer for each applied object.
 
     Raises:
-        ClusterError: When the cluster refuses or fails.
+        ClusterError: When a request to the cluster is refused or fails.
     """
     for manifest in manifests:
         key = key_of(manifest, cluster)
@@ -101,13 +101,13 @@ def _may_be_left(manifest: Object, before: Object) -> bool:
         return True
     said = condition(before, "SubscriptionReady")
     if said.get("status") == "False" and "spec.delivery.deadLetterSink" in said.get("message", ""):
-        return "deadLetterSink" not in wanted  # a deploy before this one took it away
+        return "deadLetterSink" not in wanted  # an earlier deploy removed it
     actual, ours = before["spec"].get("delivery") or {}, set(_list_ours(before))
     return bool(find_hidden(wanted, {name: value for name, value in actual.items() if name in ours}))
 
 
 def _list_ours(trigger: Object) -> Iterator[str]:
-    """Fields of a Trigger's delivery that Eaves applied: those of others stay when they are not rendered."""
+    """Yield the fields of a Trigger's delivery that Eaves applied; fields of other managers stay when not rendered."""
     for entry in trigger["metadata"].get("managedFields") or ():
         if (entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply"):
             fields = (entry.get("fieldsV1") or {}).get("f:spec", {}).get("f:delivery", {})
@@ -119,7 +119,7 @@ def _is_marked(trigger: Object) -> bool:
 
 
 def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
-    """Wait until Knative has seen a Trigger: from an older one it would make the Subscription as it was."""
+    """Wait until Knative has observed a Trigger; from an older version it would make the Subscription as it was."""
     metadata, deadline = trigger["metadata"], time.monotonic() + OBSERVED_S
     name, found = str(metadata["name"]), trigger
     while True:
@@ -135,7 +135,7 @@ def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool
 
 
 def _mend(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
-    """Take from a Trigger's Subscription what the Trigger doesn't have; False when it changes again and again."""
+    """Remove from a Trigger's Subscription what the Trigger lacks; return False when it keeps changing."""
     name, uid = str(trigger["metadata"]["name"]), trigger["metadata"]["uid"]
     wanted = trigger["spec"].get("delivery") or {}
     for _ in range(ATTEMPTS):
@@ -149,7 +149,7 @@ def _mend(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
                     change = {"metadata": version, "spec": {"delivery": hidden}}
                     subscription = str(one["metadata"]["name"])
                     cluster.patch(SUBSCRIPTION, subscription, change, manager=MANAGER, namespace=namespace)
-        except (AbsentError, ConflictError):  # Knative wrote its status, or made it anew
+        except (AbsentError, ConflictError):  # Knative wrote its status, or made it again
             continue
         return True
     return False

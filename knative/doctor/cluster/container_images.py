@@ -1,7 +1,7 @@
-"""Whether container images arrive: what can be told from outside of who reaches which registry.
+"""Checks of pulls: what is known from outside about which registry the nodes can reach.
 
-Nodes and Knative's controller fetch by themselves, from where they are; nobody else can try it for them. Told is what
-they said of what they tried before.
+Nodes and Knative's controller pull from their own network, so a test from elsewhere proves nothing. The checks report
+the results of pulls that they have tried before.
 
 Source: Knative Serving, pkg/reconciler/revision/resolve.go: a reference by digest is not looked up.
 """
@@ -25,7 +25,7 @@ _DOCKER_CONFIG = "kubernetes.io/dockerconfigjson"
 
 
 def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """The registry of the function's container image."""
+    """Check the registry of the function's container image."""
     image = subject.image
     if not image:
         yield note(
@@ -55,7 +55,7 @@ def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _failures(subject: ExaminedSite, host: str) -> Iterator[tuple[str, str]]:
-    """What pods and revisions say that didn't get a container image of that registry."""
+    """Yield the faults of pods and revisions that could not pull a container image from that registry."""
     for pod in subject.cluster.list(POD, namespace=subject.namespace):
         for status in containers(pod):
             waiting = (status.get("state") or {}).get("waiting") or {}
@@ -85,7 +85,10 @@ def _pull(subject: ExaminedSite, image: str, state: Mapping[str, Any], *, node: 
 
 
 def _runs(subject: ExaminedSite, host: str) -> bool:
-    """What a node fetched by digest has its name in `imageID`, `image` is a bare digest then; Docker's has a scheme."""
+    """Return whether a pod runs a container image of the registry.
+
+    If a node pulled it by digest, its name is in `imageID`, and `image` is a bare digest; Docker's has a scheme.
+    """
     pods = subject.cluster.list(POD, namespace=subject.namespace)
     return any(
         status.get("imageID")
@@ -96,7 +99,7 @@ def _runs(subject: ExaminedSite, host: str) -> bool:
 
 
 def check_pull_secret(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """The Secret by which nodes fetch; only the names of registries in it are looked at."""
+    """Check the pull secret; only the names of registries in it are read."""
     name = subject.settings.pull_secret
     if not name:
         return
@@ -142,7 +145,7 @@ def _hosts(secret: Mapping[str, Any]) -> set[str]:
 
 
 def _server(text: str) -> str:
-    """A registry as Docker's configuration names it: `https://index.docker.io/v1/`."""
+    """Return a registry's host from Docker's configuration, such as `https://index.docker.io/v1/`."""
     host = text.partition("://")[2] or text
     return _host(f"{host.partition('/')[0]}/x")
 

@@ -1,8 +1,8 @@
-"""On which side of the link the site's control plane is, and whether clocks agree.
+"""Checks of the control plane: on which side of the link it is, and whether clocks agree.
 
-Nobody says where a cluster is; cloud providers leave their marks on nodes, and distance shows in time. What is told is
-a guess, with its reasons. Why it matters: a site predicts while the link is down only if its control plane, Serving
-and Eventing are on its own side of it.
+No API tells where a cluster is; cloud providers mark their nodes, and distance shows in response times. The result is a
+guess, with its reasons. It matters because a site makes predictions while the link is down only if its control plane,
+Serving and Eventing are on its own side of the link.
 
 Source: Node.spec.providerID (`aws:///...`), set by cloud-controller-managers; k3s sets `k3s://NAME`. A Lease's
 managedFields have the server's time, its renewTime the kubelet's (Kubernetes, pkg/kubelet/nodelease).
@@ -23,26 +23,26 @@ CLOUDS = frozenset({
     "alicloud", "aws", "azure", "digitalocean", "exoscale", "gce", "hcloud", "ibm", "linode", "oci", "openstack", "ovh",
     "scaleway", "vultr",
 })  # fmt: skip
-"""Schemes of Node.spec.providerID."""
+"""Schemes of Node.spec.providerID of cloud providers."""
 _NEAR_S = 0.02
-"""A round trip within one place; across an access link it is longer."""
+"""Longest round trip within one place, in seconds; it is longer across an access link."""
 _ASKED = 3
 SKEW_S, BROKEN_S = 5.0, 300.0
-"""From when events' times mislead, and from when certificates and tokens fail."""
+"""Clock differences in seconds from which events' times mislead, and from which certificates and tokens fail."""
 _LEASES = "kube-node-lease"
 _DATE_S = 1.0
-"""A Date header counts whole seconds."""
+"""Resolution of a Date header in seconds."""
 
 
 def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Where the control plane is, as far as can be told."""
+    """Check where the control plane is, as far as it can be known."""
     round_trip_s = min(_time(subject) for _ in range(_ASKED))
-    told = f"its API server answers in {round_trip_s * 1000:.0f} ms"
+    delay = f"its API server answers in {round_trip_s * 1000:.0f} ms"
     clouds = Counter(scheme for node in subject.nodes if (scheme := _provider(node)) in CLOUDS)
     if subject.site.selector:
         yield warning(
             "link",
-            f"the site is part of a larger cluster, its nodes chosen by selector ({told}): while the link to them is "
+            f"the site is part of a larger cluster, its nodes chosen by selector ({delay}): while the link to them is "
             "down, nothing there is placed, scaled or started again; what runs goes on, so one replica is kept running",
             "give the place a cluster of its own, a single-node k3s for instance, and name its context in sites of "
             "eaves.yaml",
@@ -59,11 +59,11 @@ def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     elif round_trip_s > _NEAR_S:
         yield note(
             "link",
-            f"{told}: it may be at the edge and we away from it, or the other way round; only where its control plane "
+            f"{delay}: it may be at the edge and we away from it, or the other way round; only where its control plane "
             "is at the edge does the site keep working while the link is down",
         )
     else:
-        yield ok("link", f"a cluster without a cloud's marks, and near: {told}")
+        yield ok("link", f"a cluster without a cloud's marks, and near: {delay}")
 
 
 def _time(subject: ExaminedSite) -> float:
@@ -78,7 +78,7 @@ def _provider(node: object) -> str:
 
 
 def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """The server's clock against ours."""
+    """Compare the API server's clock with this machine's."""
     before = subject.clock()
     server = subject.cluster.clock()
     after = subject.clock()
@@ -88,7 +88,7 @@ def check_clock(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each node's clock against the server's: a lease has both."""
+    """Compare each node's clock with the API server's: a Lease holds both."""
     skews = {}
     for lease in subject.cluster.list(LEASE, namespace=_LEASES):
         written = [

@@ -1,7 +1,7 @@
-"""Whether the function's NetworkPolicy lets it look up names where this cluster answers for them.
+"""Check of the function's NetworkPolicy: whether it allows DNS queries to this cluster's resolvers.
 
 Source: Kubernetes, cluster/addons/dns/nodelocaldns: its cache runs on each node's own network, where no selector of
-pods means it, and answers at the addresses of its argument `-localip`.
+pods selects it, and answers at the addresses of its argument `-localip`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _HOSTS = next(leaf.env for leaf in iter_leaves(ServeSettings) if leaf.path == "d
 
 
 def check_dns(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each place of `knative.dns`, and the node's cache where there is one. Nothing is asked without the policy."""
+    """Check each resolver of `knative.dns`, and the node-local cache if there is one, unless the policy is off."""
     settings = subject.settings
     if not settings.network_policy:
         return
-    if any(True for _ in settings.faults()):  # told by `settings`
+    if any(True for _ in settings.faults()):  # the check `settings` reports them
         return
     resolvers = [parse_resolver(text) for text in settings.dns]
     found = [*_check_pods(subject, resolvers), *_check_node_cache(subject, resolvers)]
@@ -67,7 +67,7 @@ def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Itera
 
 
 def _addresses(cache: Mapping[str, Any]) -> list[str]:
-    """Where a node's cache listens."""
+    """Return the addresses that a node-local cache listens at."""
     for container in cache.get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
         arguments = [str(one) for one in container.get("args", ())]
         for argument, value in pairwise(arguments):

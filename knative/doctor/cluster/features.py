@@ -1,4 +1,4 @@
-"""Knative's feature flags: those that this app needs."""
+"""Check of Knative's feature flags that the app needs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SOURCES = ("emptyDir", "image", "hostPath", "csi", "ephemeral", "persistentVolu
 
 
 def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each flag that a field of the Knative Service asks."""
+    """Check each flag that a field of the Knative Service needs."""
     values = subject.config(CONFIG_MAP)
     needed = {field: flag for made in subject.pods() if made.knative for field, flag in needed_flags(made.spec).items()}
     missing = {field: flag for field, flag in needed.items() if not is_on(flag, values)}
@@ -29,14 +29,14 @@ def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         elif flag.lasting:
             yield note("features", f"{flag.key} is on, and {_why(field)} needs it: it cannot safely be disabled again")
     if not missing:
-        told = ", ".join(flag.key for flag in needed.values())
+        keys = ", ".join(flag.key for flag in needed.values())
         yield ok(
-            "features", f"every feature flag that is needed is on ({told})" if told else "no feature flag is needed"
+            "features", f"every feature flag that is needed is on ({keys})" if keys else "no feature flag is needed"
         )
 
 
 def needed_flags(spec: Mapping[str, Any]) -> dict[str, FeatureFlag]:
-    """Field of a Knative Service's pod to the flag that allows it."""
+    """Map each field of a Knative Service's pod to the flag that it needs."""
     found = {field: flag for field, flag in FIELDS.items() if field in spec and field not in _SOURCES}
     for volume in spec.get("volumes", ()):
         found |= {field: FIELDS[field] for field in _SOURCES if field in volume}

@@ -1,4 +1,4 @@
-"""The networking layer: which one Knative asks, whether it is there, and whether our NetworkPolicy lets it in.
+"""Check of the networking layer: which one Knative uses, whether it runs, and whether our NetworkPolicy admits it.
 
 Source: knative.dev/networking, pkg/config/config.go (ingress-class and its older spelling, Istio without one) and
 config/config-network.yaml; net-kourier, config/300-gateway.yaml; net-contour and net-istio, their Services.
@@ -20,14 +20,14 @@ DEFAULT_DOMAIN = "svc.cluster.local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkingLayer:
-    """A networking layer.
+    """A networking layer of Knative.
 
     Attributes:
-        name: As people know it.
-        namespace: Of its gateway.
-        service: The gateway's Service, by which requests from within the cluster come.
-        controller: Its Deployment in knative-serving; empty: elsewhere.
-        install: How it comes into a cluster.
+        name: Name of the layer for people.
+        namespace: Namespace of its gateway.
+        service: Service of the gateway for requests from within the cluster.
+        controller: Deployment of its controller in knative-serving; empty when it runs elsewhere.
+        install: Command that installs it.
     """
 
     name: str
@@ -68,7 +68,7 @@ LAYERS = {
 
 
 def check_network(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """The layer that config-network names, whether it lets requests through, and what it calls the function."""
+    """Check the layer of config-network, whether it passes requests, and which domain the function gets."""
     values = subject.config("config-network")
     chosen = values.get("ingress-class") or values.get("ingress.class") or ""
     layer = LAYERS.get(chosen or DEFAULT_CLASS)

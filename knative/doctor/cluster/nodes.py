@@ -1,4 +1,4 @@
-"""The nodes that would run the function: whether there are any, how they are, and whether there is room."""
+"""Check of the nodes that may run the function: their number, their state, and their room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 from knative.resources.fields.quantities import show_cpu, show_memory
 
 _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
-"""What Knative's own container asks for; the annotations of our Knative Service say so."""
+"""Requests of Knative's sidecar, as set by the annotations of our Knative Service."""
 _PRESSURES = {
     "DiskPressure": "its disk is nearly full",
     "MemoryPressure": "its memory is",
@@ -22,7 +22,7 @@ _PRESSURES = {
 
 
 def check_nodes(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Nodes by selector, their state, kind of processor and size."""
+    """Check the nodes that the selector chooses, with their state, CPU architecture and size."""
     selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
     chosen = subject.edge
     if not chosen:
@@ -88,7 +88,7 @@ def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
 
 
 def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
-    """Whether the function fits an empty node; what else runs there is only known when it is placed."""
+    """Check whether the function fits on an empty node; the other load of a node is known only at scheduling."""
     made = next((made for made in subject.pods() if made.knative), None)
     if made is None:
         return
@@ -105,7 +105,7 @@ def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> It
 
 
 def requests_of(made: PlannedPod) -> dict[str, float]:
-    """Processors and bytes that a pod asks for, Knative's sidecar included."""
+    """Return the CPUs and bytes that a pod requests, Knative's sidecar included."""
     total = dict(_SIDECAR) if made.knative else dict.fromkeys(_SIDECAR, 0.0)
     for container in made.spec.get("containers", ()):
         asked = (container.get("resources") or {}).get("requests") or {}

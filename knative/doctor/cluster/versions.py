@@ -1,7 +1,7 @@
-"""Versions of the cluster's parts, and whether they run.
+"""Check of the versions of the cluster's parts, and whether they run.
 
-Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments
-and the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/.
+Source: knative.dev/pkg, version/version.go (DefaultKubernetesMinVersion of Knative 1.23: v1.34.0); the Deployments and
+the label app.kubernetes.io/version in Serving's config/core/deployments and Eventing's config/.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from knative.doctor.context import EVENTING_NAMESPACE, SERVING_NAMESPACE, Examin
 from knative.doctor.finding import DoctorFinding, error, note, ok, warning
 
 KUBERNETES = (34, 37)
-"""Minor versions that Knative 1.23 takes, and the newest that Eaves was tried with."""
+"""Oldest minor version that Knative 1.23 supports, and the newest that Eaves was tested with."""
 KNATIVE = (21, 23)
 _RELEASES = "https://github.com/knative"
 _SERVING = ("activator", "autoscaler", "controller", "webhook")
@@ -24,7 +24,7 @@ _VERSION_LABEL = "app.kubernetes.io/version"
 
 
 def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Kubernetes itself."""
+    """Check the version of Kubernetes."""
     version = subject.cluster.version()
     found = re.match(r"v?1\.(\d+)", version)
     where = f"the API server of {subject.cluster.name} is Kubernetes {version}"
@@ -44,7 +44,7 @@ def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Knative Serving."""
+    """Check Knative Serving."""
     install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
     if not subject.cluster.serves(KSERVICE.api_version):
         yield error("serving", "Knative Serving is not in this cluster", install)
@@ -62,7 +62,7 @@ def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_eventing(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Knative Eventing, and of it what the app needs."""
+    """Check Knative Eventing, and its parts that the app needs."""
     install = _install("eventing", "eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml")
     install += f" && kubectl apply -f {_release('eventing')}/mt-channel-broker.yaml"
     if not subject.cluster.serves(BROKER.api_version):

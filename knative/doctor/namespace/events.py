@@ -1,4 +1,4 @@
-"""Whether events arrive: the broker and what it keeps, triggers and their dead letters, what tells agents their sink.
+"""Checks of event delivery: the Broker and its storage, Triggers and their dead letters, and the agents' sinks.
 
 Source: Knative Eventing, config/core/configmaps/default-broker.yaml and default-broker-channel.yaml,
 pkg/apis/config/defaults.go (precedence of namespaces), config/channels/in-memory-channel/README.md (no persistence),
@@ -27,13 +27,16 @@ _PROMISE = (
     "at most once for whoever sends once. It answers when every trigger has delivered or dead-lettered an event, and "
     "agents keep theirs and send again until then"
 )
-"""Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: without the annotation below, handlers wait."""
+"""Promise of a Broker that waits for delivery.
+
+Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: without the annotation below, handlers wait.
+"""
 ASYNC = "messaging.knative.dev/async-handler"
 _ASYNC_PROMISE = f"at most once: its annotation {ASYNC} has it answer before anything is delivered"
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """The Broker that is there, or that would be made."""
+    """Check the existing Broker, or the one that would be made."""
     settings, name = subject.settings, subject.settings.broker
     broker = subject.cluster.get(BROKER, name, namespace=subject.namespace)
     if broker is None and not settings.create_broker:
@@ -91,7 +94,7 @@ def _answers_early(broker: Mapping[str, Any] | None) -> bool:
 def _check_channel(
     subject: ExaminedSite, what: str, config: Mapping[str, Any], promise: str
 ) -> Iterator[DoctorFinding]:
-    """A Broker of channels keeps what its channel keeps."""
+    """Check a Broker of channels, which stores events the way its channel does."""
     name = str(config.get("name", "config-br-default-channel"))
     namespace = str(config.get("namespace", "")) or EVENTING_NAMESPACE
     template = subject.config(name, namespace).get("channel-template-spec") or subject.config(name, namespace).get(
@@ -116,7 +119,7 @@ def _check_channel(
 
 
 def _class_and_config(subject: ExaminedSite, broker: Mapping[str, Any] | None) -> tuple[str, Mapping[str, Any]]:
-    """The class of the Broker, and the ConfigMap that says which channel it uses."""
+    """Return the class of the Broker, and the reference to the ConfigMap with its channel."""
     defaults = _parse(subject.config("config-br-defaults", EVENTING_NAMESPACE).get("default-br-config", ""))
     own = (defaults.get("namespaceDefaults") or {}).get(subject.namespace) or {}
     whole = defaults.get("clusterDefault") or {}
@@ -145,7 +148,7 @@ def _parse(text: str) -> Mapping[str, Any]:
 
 
 def check_triggers(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Where events go that no attempt delivers."""
+    """Check where undeliverable events are sent."""
     broker = subject.cluster.get(BROKER, subject.settings.broker, namespace=subject.namespace)
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
         yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all of them")
@@ -179,7 +182,7 @@ def _attempts(subject: ExaminedSite, name: str) -> int:
 
 
 def check_binding(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Whether agents are told their sink: Eventing's webhook looks at some namespaces only."""
+    """Check whether agents get their sink: Eventing's webhook handles only some namespaces."""
     bound = {namespace for kind, namespace in subject.kinds() if kind.kind == "SinkBinding"}
     if not bound:
         return

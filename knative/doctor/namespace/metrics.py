@@ -1,6 +1,6 @@
-"""Whether the metrics that a rollout is judged by can be read: a real port-forward to one pod of the app.
+"""Check of metrics for rollouts: a real port-forward to one pod of the app.
 
-It ends inside the pod, so it shows what no look at policies shows: that the way is open on the pod's own node.
+The connection ends inside the pod, so it proves what policies alone don't show: that the pod's own node allows it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OTHER_WAY = (
 
 
 def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """One pod that runs, of the function if it has one, else an agent, a publisher or the relay."""
+    """Check one running pod: of the function if it has one, else of an agent, a publisher or the relay."""
     found = next(_running(subject), None)
     if found is None:
         yield note(CHECK, f"no pod of {subject.app.function.name} runs that metrics could be read from yet")
@@ -55,7 +55,7 @@ def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _running(subject: ExaminedSite) -> Iterator[tuple[str, int]]:
-    """Pods that run, with the port of their metrics."""
+    """Yield the running pods with the port of their metrics."""
     name = subject.app.function.name
     for selector, port in (
         (f"serving.knative.dev/service={name}", FUNCTION_PORT),

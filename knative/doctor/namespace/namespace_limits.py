@@ -1,4 +1,4 @@
-"""The namespace: whether it is there, and what it lets in: Pod Security, quotas, limit ranges; storage for agents.
+"""Checks of the namespace: whether it exists, its Pod Security, quotas and limit ranges, and storage for agents.
 
 Source: https://kubernetes.io/docs/concepts/security/pod-security-admission/ (labels), resource quotas and limit ranges
 as in `knative.diagnosis.admission`; storageclass.kubernetes.io/is-default-class.
@@ -24,7 +24,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def check_namespace(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each namespace that pods would be made in."""
+    """Check each namespace that pods would be made in."""
     made = {str(one["metadata"]["name"]) for one in subject.manifests if one["kind"] == NAMESPACE.kind}
     for name in sorted({subject.namespace, *(pod.namespace for pod in subject.pods())}):
         namespace = subject.cluster.get(NAMESPACE, name, namespace="")
@@ -37,7 +37,7 @@ def check_namespace(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             continue
         level = (namespace["metadata"].get("labels") or {}).get(LEVEL_LABEL, LEVELS[0])
         if name in made:
-            level = LEVELS[0]  # `deploy` labels it so
+            level = LEVELS[0]  # `deploy` sets this label
         yield from _check_level(subject, name, level)
 
 
@@ -54,7 +54,7 @@ def _check_level(subject: ExaminedSite, name: str, level: str) -> Iterator[Docto
 
 
 def _wants(pod: PlannedPod) -> str:
-    """The strictest level that takes a pod as we make them: only folders of a node, and root, ask more."""
+    """Return the strictest level that accepts a pod: only folders of a node, and root, need a lower one."""
     if any("hostPath" in volume for volume in pod.spec.get("volumes", ())):
         return LEVELS[0]
     users = [(container.get("securityContext") or {}).get("runAsUser") for container in pod.spec.get("containers", ())]
@@ -66,7 +66,7 @@ def _allowed(level: str) -> tuple[str, ...]:
 
 
 def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Whether the namespace's quotas have room for one replica, and take its containers as they are."""
+    """Check whether the namespace's quotas have room for one replica, and accept its containers."""
     function = next((pod for pod in subject.pods() if pod.knative), None)
     if function is None:
         return
@@ -96,7 +96,7 @@ def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set[str]) -> Iterator[DoctorFinding]:
-    """A quota of limits takes no container without one; Knative's sidecar has none."""
+    """Check a quota of limits, which accepts no container without one; Knative's sidecar has none."""
     name = quota["metadata"]["name"]
     for resource in ("cpu", "memory"):
         if f"limits.{resource}" not in (quota["spec"].get("hard") or {}) or resource in defaults:
@@ -142,7 +142,7 @@ _SHOWN = {"cpu": show_cpu, "memory": show_memory}
 
 
 def check_storage(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Volumes for agents: the folder that is watched, and a place for the spool."""
+    """Check the volumes for agents: the watched folder, and the spool."""
     agents = [source for source in subject.app.sources if find_runner(source) is not SourceRunner.NODE]
     for source in agents:
         claim = subject.cluster.get(CLAIM, source.claim, namespace=subject.namespace) if source.claim else None

@@ -1,4 +1,4 @@
-"""What the current user may do, asked of the API server itself (SelfSubjectAccessReview)."""
+"""Check of the current user's permissions, as the API server answers them (SelfSubjectAccessReview)."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from knative.doctor.finding import DoctorFinding, error, ok, warning
 from knative.resources.app.sources import SourceRunner, find_runner
 
 APPLY = ("get", "list", "create", "patch", "delete")
-"""Server-side apply is a PATCH, and `create` too where the object isn't there yet."""
+"""Verbs of applying and deleting; server-side apply is a PATCH, and also needs `create` for a new object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeededPermission:
-    """What a command asks of the cluster.
+    """A permission that a command needs on the cluster.
 
     Attributes:
-        command: That asks it.
-        kind: Of objects.
-        verbs: On them.
-        subresource: Of them; empty: themselves.
-        namespace: Where; empty: in the whole cluster.
-        hard: Without it the command can't do its work at all.
+        command: Command that needs it.
+        kind: Kind of the objects.
+        verbs: Verbs on the objects.
+        subresource: Subresource of the objects; empty for the objects themselves.
+        namespace: Namespace of the objects; empty for the whole cluster.
+        hard: Whether the command fails completely without it.
     """
 
     command: str
@@ -49,16 +49,16 @@ class NeededPermission:
 
     @property
     def resource(self) -> str:
-        """As kubectl names it."""
+        """Name of the resource for kubectl."""
         group = f".{self.kind.group}" if self.kind.group else ""
         return f"{self.kind.plural}{group}" + (f"/{self.subresource}" if self.subresource else "")
 
 
 def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
-    """Everything that deploying, rolling out, asking, removing and training this app takes."""
+    """Yield every permission for deploying, rolling out, sending events to, removing and training the app."""
     here = subject.namespace
     for kind, namespace in subject.kinds():
-        verbs = APPLY if kind.namespaced else ("get", "create", "patch")  # the agents' namespace is left by `remove`
+        verbs = APPLY if kind.namespaced else ("get", "create", "patch")  # `remove` keeps the agents' namespace
         yield NeededPermission(
             command="deploy, remove" if kind.namespaced else "deploy", kind=kind, verbs=verbs, namespace=namespace
         )
@@ -66,13 +66,13 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
         command="deploy, remove", kind=CONFIG_MAP, verbs=APPLY, namespace=here
     )  # the app's inventory
     applied = {kind for kind, namespace in subject.kinds() if namespace == here}
-    for kind in AT_HOME:  # what an earlier deploy may have left is looked for; who may not see Services has none
+    for kind in AT_HOME:  # an earlier deploy may have left objects; who may not list Services has none
         if kind not in applied and kind is not SERVICE:
             yield NeededPermission(command="deploy, remove", kind=kind, verbs=("list",), namespace=here)
     yield NeededPermission(
         command="deploy", kind=REVISION, verbs=("delete",), namespace=here, hard=False
     )  # one that was given up
-    if subject.app.triggers:  # what a trigger's delivery no longer has is taken from its Subscription
+    if subject.app.triggers:  # removed settings of a trigger's delivery are removed from its Subscription
         yield NeededPermission(command="deploy", kind=SUBSCRIPTION, verbs=("list", "patch"), namespace=here, hard=False)
     yield NeededPermission(command="promote", kind=KSERVICE, verbs=("watch",), namespace=here)
     for kind in (REVISION, POD, POD_AUTOSCALER):
@@ -89,7 +89,7 @@ def list_needed(subject: ExaminedSite) -> Iterator[NeededPermission]:
 
 
 def _agent_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
-    """What showing and changing the queues of agents takes."""
+    """Yield the permissions for showing and changing the queues of agents."""
     kinds = {find_runner(source) for source in subject.app.sources}
     here = bool(kinds - {SourceRunner.NODE}) or any(trigger.is_mqtt for trigger in subject.app.triggers)
     places = [subject.namespace] * here + [subject.settings.agent_namespace] * (SourceRunner.NODE in kinds)
@@ -99,17 +99,17 @@ def _agent_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
                 command="status, queue", kind=POD, verbs=("get", "list"), namespace=place, hard=False
             )
             yield _forwards("status", place)
-        # kubectl asks by GET where the server takes WebSockets, and by POST elsewhere.
+        # kubectl connects by GET where the server accepts WebSockets, and by POST elsewhere.
         yield NeededPermission(
             command="queue", kind=POD, verbs=("get", "create"), subresource="exec", namespace=place, hard=False
         )
 
 
 def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
-    """What training takes, where trainings run in this cluster.
+    """Yield the permissions for training, if trainings run in this cluster.
 
-    A run on a volume, or where only pods have the credentials, is read through a pod with a Secret that holds its
-    token; pod and Secret are then deleted.
+    A run on a volume, or one whose credentials only pods have, is read through a pod with a Secret that holds its
+    token; both are deleted afterwards.
     """
     where = subject.trains_in
     if not where:
@@ -124,7 +124,10 @@ def _training_needs(subject: ExaminedSite) -> Iterator[NeededPermission]:
 
 
 def _forwards(command: str, namespace: str) -> NeededPermission:
-    """What reading a pod's metrics takes. A WebSocket is opened by GET; servers from 1.35 on ask for `create` too."""
+    """Build the permission for reading a pod's metrics.
+
+    A WebSocket is opened by GET; servers from 1.35 on also require `create`.
+    """
     verbs = ("get", "create")
     return NeededPermission(
         command=command, kind=POD, verbs=verbs, subresource="portforward", namespace=namespace, hard=False
@@ -132,7 +135,7 @@ def _forwards(command: str, namespace: str) -> NeededPermission:
 
 
 def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """What of it is denied, and the line that grants it: one for each command, namespace and set of verbs."""
+    """Report the denied permissions with the command that grants them, by command, namespace and set of verbs."""
     missing: dict[tuple[str, str, bool, tuple[str, ...]], list[str]] = {}
     for need in list_needed(subject):
         if verbs := _denied(subject, need):
@@ -146,7 +149,7 @@ def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _denied(subject: ExaminedSite, need: NeededPermission) -> tuple[str, ...]:
-    """An administrator has all verbs at once: one question a kind instead of five."""
+    """Return the denied verbs; one question about all verbs is asked first, since an administrator has them all."""
     everything = len(need.verbs) > 1 and _may(subject, "*", need)
     return () if everything else tuple(verb for verb in need.verbs if not _may(subject, verb, need))
 
@@ -156,7 +159,7 @@ def _may(subject: ExaminedSite, verb: str, need: NeededPermission) -> bool:
 
 
 def grant(command: str, namespace: str, verbs: Sequence[str], resources: Sequence[str]) -> str:
-    """The line by which an administrator grants a user what a command takes."""
+    """Return the command by which an administrator grants the permissions of a command."""
     parts = {resource.partition("/")[2] for resource in resources}
     name = "-".join(["eaves", command.partition(",")[0].replace(" --", "-"), *sorted(filter(None, parts))])
     kind, scope = ("role", f"-n {namespace} ") if namespace else ("clusterrole", "")

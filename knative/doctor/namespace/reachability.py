@@ -1,7 +1,7 @@
-"""Whether what sources, MQTT triggers and the relay name can be reached from inside the cluster.
+"""Check of reachability: whether the addresses of sources, MQTT triggers and the relay are reachable from inside.
 
-Only a pod sees what an agent would see: the cluster's DNS, its network policies, its routes. So this check alone makes
-something, a pod that tries the addresses, sends nothing and is deleted in any case; apps that name no address get none.
+Only a pod has an agent's view: the cluster's DNS, its network policies, its routes. So this check alone makes an
+object: a pod that tries the addresses, sends no data and is always deleted. Apps without addresses get no pod.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from knative.training.job_status import find_waiting_reason
 CHECK = "reachability"
 POLL_S = 0.5
 ENDED = ("Succeeded", "Failed")
-"""Source: Kubernetes, PodPhase."""
+"""Phases of a pod that has ended. Source: Kubernetes, PodPhase."""
 
 
 def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each address, tried from a pod."""
+    """Check each address from a pod."""
     wanted = subject.destinations
     if not wanted:
         return
@@ -59,7 +59,7 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
-    """The pod, once it has ended or the time for it is over."""
+    """Return the pod once it has ended, or at the time limit."""
     deadline = time.monotonic() + subject.probe_wait_s
     while True:
         pod = subject.cluster.get(POD, name, namespace=subject.namespace) or {}
@@ -69,7 +69,7 @@ def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
 
 
 def _clear(subject: ExaminedSite) -> None:
-    """Delete what a doctor left that was killed. The pod of one that runs now is younger."""
+    """Delete pods of doctors that were killed; the pod of a running doctor is younger."""
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
     for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
         made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0

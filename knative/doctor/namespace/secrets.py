@@ -1,6 +1,6 @@
-"""The Secrets that sources, MQTT triggers and the relay name: whether they are there, with keys that are used.
+"""Check of the Secrets that sources, MQTT triggers and the relay name: whether they exist and have usable keys.
 
-Only the names of their keys are looked at, never what they hold.
+Only the names of their keys are read, never the values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KEYS = (USERNAME, PASSWORD, TOKEN, CERTIFICATE, KEY, AUTHORITIES)
 
 
 def check_credentials(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Each Secret that is mounted as a folder of credentials."""
+    """Check each Secret that is mounted as a folder of credentials."""
     wanted: dict[tuple[str, str], str] = {}
     for made in subject.pods():
         for volume in made.spec.get("volumes", ()):

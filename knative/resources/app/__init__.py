@@ -1,5 +1,5 @@
-"""An app as a cluster sees it, before any object is made of it. Pure.
+"""Values of an app that a cluster needs before objects are built from them. Pure.
 
-sources         what runs each source, what its agent is told, what it connects to
-destinations    every address of its sources, MQTT triggers and relay
+sources         what runs each source, its agent's settings, its addresses
+destinations    every address of the app's sources, MQTT triggers and relay
 """

@@ -1,4 +1,4 @@
-"""What an app's sources, MQTT triggers and relay connect to: addresses beyond the cluster, most often."""
+"""Addresses that an app's sources, MQTT triggers and relay connect to, most of them outside the cluster."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from knative.specs import ClusterApp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """An address that something connects to.
+    """An address that a part of an app connects to.
 
     Attributes:
-        by: What connects to it: `source gate`, `trigger out`, `relay`.
+        by: Part that connects to it: `source gate`, `trigger out`, `relay`.
         address: `HOST:PORT`, or `tls://HOST:PORT`.
-        secret: The Secret with its credentials; empty: it needs none.
-        setting: Where eaves.yaml names that Secret, within the source or the trigger.
+        secret: Secret with the credentials for it; empty when it needs none.
+        setting: Setting that names this Secret in eaves.yaml, within the source or the trigger.
     """
 
     by: str
@@ -32,7 +32,7 @@ class Destination:
 
 
 def find_destinations(app: ClusterApp) -> Iterator[Destination]:
-    """Every address of an app, in the order of eaves.yaml."""
+    """Yield every address of an app, in the order of eaves.yaml."""
     for source in app.sources:
         for address in source_addresses(source):
             yield Destination(by=f"source {source.name}", address=address, secret=source.secret)

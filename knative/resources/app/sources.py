@@ -1,4 +1,4 @@
-"""Sources of eaves.yaml as a cluster sees them: what runs each, what its agent is told, what it connects to."""
+"""Sources of eaves.yaml on a cluster: what runs each source, its agent's settings, and its addresses."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from knative.resources.fields.credentials import FOLDER
 from knative.specs import ClusterSource
 
 IMAGES = "/images"
-"""Where an agent sees the folder that it reads."""
+"""Mount path of the folder that an agent reads."""
 CREDENTIALS = "credentials"
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
-"""Ends of names, in any case of letters, by which a source of kind `replay` tells an archive from a folder."""
+"""Suffixes of file names, in any case, by which a source of kind `replay` distinguishes an archive from a folder."""
 
 
 class SourceRunner(enum.StrEnum):
-    """What runs a source: `eaves.sources.kind.SourceKind.runs_as`."""
+    """Kind of workload that runs a source (`eaves.sources.kind.SourceKind.runs_as`)."""
 
     CLAIM = "claim"
     NODE = "node"
@@ -32,10 +32,10 @@ class SourceRunner(enum.StrEnum):
 
 
 def find_runner(source: ClusterSource) -> SourceRunner:
-    """What runs a source: as eaves.yaml says, or what fits its kind best.
+    """Find the workload that runs a source: the one in eaves.yaml, or the one that fits the source's kind best.
 
-    A kind that isn't installed here is a fault that rendering tells (`knative.render.faults`); for whoever looks at an
-    app in spite of it, such a source is a service.
+    A kind that isn't installed here is a fault that rendering reports (`knative.render.faults`); callers that read the
+    app before that get a service for such a source.
     """
     try:
         return SourceRunner(source.agent or load_kind(source.kind).runs_as[0])
@@ -44,7 +44,7 @@ def find_runner(source: ClusterSource) -> SourceRunner:
 
 
 def source_values(source: ClusterSource) -> dict[str, Any]:
-    """What the agent in a pod is told of its source: its folder is a volume there, its Secret a folder."""
+    """Build a source's settings for its agent in a pod, where its folder is a volume and its Secret a folder."""
     values = source.settings
     if find_runner(source) is not SourceRunner.SERVICE:
         values |= {"path": _path_in_pod(source)}
@@ -54,26 +54,26 @@ def source_values(source: ClusterSource) -> dict[str, Any]:
 
 
 def _path_in_pod(source: ClusterSource) -> str:
-    """The root of the volume, or the archive of that name in it."""
+    """Return the root of the volume, or the path of the archive in it."""
     path = PurePath(str(source.options.get("path", "")))
     return f"{IMAGES}/{path.name}" if source.kind == "replay" and path.suffix.lower() in ARCHIVES else IMAGES
 
 
 def source_addresses(source: ClusterSource) -> Iterator[str]:
-    """`HOST:PORT`, or `tls://HOST:PORT`, of what a source connects to; none while its settings have faults."""
+    """Yield the addresses of a source, `HOST:PORT` or `tls://HOST:PORT`; none while its settings have faults."""
     configured = _configure(source)
     if configured is not None:
         yield from configured.kind.addresses(configured.settings)
 
 
 def largest_image(source: ClusterSource) -> int:
-    """Bytes of the largest image that a source captures; the default while its settings have faults."""
+    """Return the bytes of the largest image that a source captures; the default while its settings have faults."""
     configured = _configure(source)
     return (configured.common if configured is not None else SourceSettings()).max_bytes
 
 
 def _configure(source: ClusterSource) -> ConfiguredSource | None:
-    """A source's settings as its agent reads them; None while they have faults."""
+    """Read a source's settings the way its agent does; return None while they have faults."""
     try:
         configured, _ = read_source(source_values(source), "eaves.yaml", "")
     except EavesError:
@@ -82,7 +82,7 @@ def _configure(source: ClusterSource) -> ConfiguredSource | None:
 
 
 def find_secrets(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Paths of settings that hold an address with a password or token in it."""
+    """Yield the paths of settings whose value holds a password or token in an address."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from find_secrets(value, f"{path}{name}.")

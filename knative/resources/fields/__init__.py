@@ -1,10 +1,10 @@
-"""What several kinds of objects have in common. Pure.
+"""Fields that several kinds of objects share. Pure.
 
-labels            labels, annotations and field managers that what Eaves applies carries
+labels            names of labels, annotations and field managers
 metadata          names and labels of objects
-pod               what a pod that trusts nobody says
+pod               fields of a pod with minimal rights
 credentials       a Secret as a folder in a pod
-network_peers     who may connect to pods
-trigger_filters   what a Trigger lets through
-quantities        processors and memory, as Kubernetes writes them; whether a queue's volume is large enough
+network_peers     peers that may connect to pods
+trigger_filters   filters of Triggers
+quantities        Kubernetes quantities of CPU and memory; the required size of a queue's volume
 """

@@ -1,42 +1,47 @@
-"""Names that what Eaves applies carries: labels, annotations, field managers."""
+"""Names that objects of Eaves carry: labels, annotations, field managers."""
 
 from __future__ import annotations
 
 MANAGER = "eaves"
-"""Field manager of everything but traffic."""
+"""Field manager of every field except traffic."""
 ROLLOUT_MANAGER = "eaves-rollout"
-"""Field manager of a Service's spec.traffic and of the rollout's annotation, and of nothing else."""
+"""Field manager that owns only a Service's spec.traffic and the rollout's annotation."""
 
 APP_LABEL = "eaves.dev/app"
-"""The app an object belongs to. Anybody may set it: what `deploy` made is listed in the app's inventory."""
+"""Label with the app that an object belongs to.
+
+Any user can set the label; the objects that `deploy` made are listed in the app's inventory.
+"""
 SITE_LABEL = "eaves.dev/site"
 NAMESPACE_LABEL = "eaves.dev/namespace"
-"""Namespace of the app that an object in another namespace belongs to: agents on nodes share theirs with other apps."""
+"""Label with the app's namespace on objects in another namespace, since agents on nodes share one with other apps."""
 PART_LABEL = "app.kubernetes.io/component"
-"""`function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`; and
-`TRAINING_PARTS`.
+"""Label with the part of the app that an object belongs to.
+
+It is `function`, `broker`, `trigger`, `source`, `publisher`, `relay`, `pin`, `access`, `event-type`, `inventory`, or
+one of `TRAINING_PARTS`.
 """
 TRAINING_PARTS = ("training", "pipeline")
-"""Of what trains an app: applied for itself, and no part of its deploy."""
+"""Parts of objects that train an app, which are applied by themselves and not by its deploy."""
 MANAGED_LABEL, MANAGED_VALUE = "app.kubernetes.io/managed-by", "eaves"
 RUN_LABEL = "eaves.dev/run"
-"""Name of the run that a Job makes, on the Job."""
+"""Label of a Job with the name of the run that it makes."""
 ARTIFACT_ANNOTATION = "eaves.dev/artifact"
-"""sha256 of the manifest of the artifact that a container image holds, hex."""
+"""Annotation with the sha256, hexadecimal, of the manifest of the artifact that a container image holds."""
 PIN_LABEL = "eaves.dev/pin"
-"""Which container image a pin holds on which nodes (`knative.resources.pin.pin_key`), on the pin and its pods."""
+"""Label of a pin and its pods with the container image and nodes it holds (`knative.resources.pin.pin_key`)."""
 PIN_ANNOTATION = "eaves.dev/pin"
-"""Name of the DaemonSet that pins what a Service was last deployed with, on the Service; left out: there is none."""
+"""Annotation of a Service with the DaemonSet that pins its last deployed container image; absent without a pin."""
 REVISIONS_ANNOTATION = "eaves.dev/revisions"
-"""In files for GitOps: names of the revisions that a pin was rendered for, on the pin, with commas between them."""
+"""Annotation of a pin in files for GitOps: the revisions that it was rendered for, separated by commas."""
 DELIVERY_ANNOTATION = "eaves.dev/delivery-taken-back"
-"""On a Trigger whose Subscription may still have settings of its delivery that the Trigger no longer has."""
+"""Annotation of a Trigger whose Subscription may still have delivery settings that the Trigger no longer has."""
 TOUCHED_ANNOTATION, TOUCH_MANAGER = "eaves.dev/touched", "eaves-touch"
-"""When Knative was last made to look at a SinkBinding again, RFC 3339, and the field manager of that annotation."""
+"""Annotation of a SinkBinding with the time (RFC 3339) when Knative was last made to reconcile it; its manager."""
 ROLLOUT_ANNOTATION = "eaves.dev/rollout"
-"""JSON: where a rollout stands (`knative.rollout`)."""
+"""Annotation with the rollout's state as JSON (`knative.rollout`)."""
 
 
 def labels(app: str, site: str, part: str) -> dict[str, str]:
-    """What every object of an app carries."""
+    """Build the labels that every object of an app carries."""
     return {MANAGED_LABEL: MANAGED_VALUE, PART_LABEL: part, APP_LABEL: app, SITE_LABEL: site}

@@ -22,17 +22,17 @@ def build_object(
     more_labels: Mapping[str, str] | None = None,
     namespace: str | None = None,
 ) -> dict[str, Any]:
-    """An object without its spec.
+    """Build an object without its spec.
 
     Args:
-        kind: Of it.
-        name: Of it.
-        app: That it belongs to.
-        site: That it is for; its namespace is left out where the site names none, so that kubectl's `-n` decides.
-        part: What it is there for, `knative.resources.fields.labels.PART_LABEL`.
-        annotations: Of it.
-        more_labels: Besides those that every object carries.
-        namespace: In place of the site's.
+        kind: Kind of the object.
+        name: Name of the object.
+        app: App that the object belongs to.
+        site: Site of the object. If the site has no namespace, the object has none, so that kubectl's `-n` decides.
+        part: Part of the app, the value of `knative.resources.fields.labels.PART_LABEL`.
+        annotations: Annotations of the object.
+        more_labels: Labels besides those that every object carries.
+        namespace: Namespace instead of the site's.
     """
     metadata: dict[str, Any] = {"name": name}
     where = site.namespace if namespace is None else namespace
@@ -45,6 +45,6 @@ def build_object(
 
 
 def reference(kind: ObjectKind, name: str, namespace: str = "") -> dict[str, str]:
-    """A reference to an object."""
+    """Build a reference to an object."""
     found = {"apiVersion": kind.api_version, "kind": kind.kind, "name": name}
     return {**found, "namespace": namespace} if namespace else found

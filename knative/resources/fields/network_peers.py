@@ -1,13 +1,13 @@
-"""Who may connect to pods: the parts of NetworkPolicies."""
+"""Peers of NetworkPolicies that may connect to pods."""
 
 from __future__ import annotations
 
 from typing import Any
 
 EVENTING_NAMESPACE = "knative-eventing"
-"""Where Eventing's dispatchers run, which deliver what Triggers let through."""
+"""Namespace of Eventing's dispatchers, which deliver the events that Triggers select."""
 
 
 def build_namespace_peer(name: str) -> dict[str, Any]:
-    """Every pod of a namespace. Source: Kubernetes, the label that each namespace carries."""
+    """Build the peer for every pod of a namespace. Source: Kubernetes, the label that each namespace carries."""
     return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}

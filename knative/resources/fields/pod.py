@@ -1,4 +1,4 @@
-"""What the pods that Eaves makes have in common: they trust nobody and need nothing of the cluster."""
+"""Fields that all pods of Eaves share: minimal rights, and no access to the cluster."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from knative.settings import KnativeSettings
 
 USER = 65532
-"""As in our container images."""
+"""User id that the container images of Eaves run as."""
 TEMPORARY = "tmp"
 
 
 def build_security(*, user: int | None = None) -> dict[str, Any]:
-    """A container's securityContext.
+    """Build a container's securityContext.
 
     Source: Kubernetes, Pod Security Standards, `restricted`.
 
     Args:
-        user: To run as, where the container image's own won't do; 0 is root, which `restricted` refuses.
+        user: User id to run as instead of the container image's own; 0 is root, which `restricted` refuses.
     """
     security: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
@@ -31,20 +31,20 @@ def build_security(*, user: int | None = None) -> dict[str, Any]:
 
 
 def build_temporary(size: str = "64Mi") -> tuple[dict[str, Any], dict[str, Any]]:
-    """(volume, mount) of an empty /tmp, the one place that may be written beside a read-only root."""
+    """Build (volume, mount) of an empty /tmp, the only writable folder beside a read-only root."""
     volume = {"name": TEMPORARY, "emptyDir": {"sizeLimit": size}}
     return volume, {"name": TEMPORARY, "mountPath": "/tmp"}  # noqa: S108 - the container's own
 
 
 def build_env(variables: Mapping[str, str]) -> list[dict[str, str]]:
-    """Environment variables as a container has them.
+    """Build the environment variables of a container.
 
-    Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back.
+    Kubernetes replaces `$(NAME)` in a value, so every `$` is written as `$$`, which it turns back into `$`.
     Source: Kubernetes, EnvVar, `value`.
     """
     return [{"name": name, "value": value.replace("$", "$$")} for name, value in variables.items()]
 
 
 def build_pull_secrets(settings: KnativeSettings) -> dict[str, Any]:
-    """The part of a pod's spec that says how nodes fetch container images; empty when they just may."""
+    """Build the part of a pod's spec that names the pull secret; empty when container images need none."""
     return {"imagePullSecrets": [{"name": settings.pull_secret}]} if settings.pull_secret else {}

@@ -1,4 +1,4 @@
-"""Kubernetes quantities, `250m` of a processor or `1Gi` of memory, as people write them; what a spool needs of one."""
+"""Kubernetes quantities as people write them, `250m` of a CPU or `1Gi` of memory; the size that a spool needs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from eaves.platform.quantities import GI, QUEUED_PER_GI, SUFFIXES, parse_quantit
 
 
 def show_cpu(processors: float) -> str:
-    """As people write it: `250m`, `4`."""
+    """Format a number of CPUs as people write it, such as `250m` or `4`."""
     return f"{processors:g}" if processors == int(processors) else f"{round(processors * 1000)}m"
 
 
 def show_memory(size_bytes: float) -> str:
-    """In the largest binary unit that leaves a whole number, or in Mi."""
+    """Format a number of bytes in the largest binary unit that gives a whole number, or in Mi."""
     for suffix in ("Gi", "Mi", "Ki"):
         amount = size_bytes / SUFFIXES[suffix]
         if amount >= 1 and amount == int(amount):
@@ -22,13 +22,13 @@ def show_memory(size_bytes: float) -> str:
 
 
 def find_size_fault(volume: str, largest: int, attributes: int, what: str) -> str:
-    """What is wrong with the size of a volume; empty when the largest event fits into the spool on it.
+    """Find the fault of a volume's size; empty when the largest event fits into the spool on it.
 
     Args:
         volume: Size of the volume, a quantity.
-        largest: Bytes of the largest event's data.
-        attributes: Room that the spool needs beside them.
-        what: What the events are, `images`.
+        largest: Size of the largest event's data in bytes.
+        attributes: Bytes that the spool needs besides the data.
+        what: Name of the events in the message, such as `images`.
     """
     needed = largest + attributes
     if (parse_quantity(volume) or 0.0) / GI * QUEUED_PER_GI >= needed:

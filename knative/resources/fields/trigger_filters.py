@@ -1,8 +1,8 @@
-"""Filters of Triggers, so that Knative's broker lets through what the local platform's broker does.
+"""Filters of Triggers that make Knative's broker select the same events as the local platform's broker.
 
-Knative compares an attribute's value as it stands in the HTTP header and doesn't decode it, though senders that keep to
-the binding percent-encode what isn't plain ASCII. Such a value is compared in both forms: events of one sender come
-encoded, those of another one, or from structured mode, as they are.
+Knative compares an attribute's value with its form in the HTTP header and doesn't decode it, although senders that
+follow the binding percent-encode characters beyond plain ASCII. Such a value is compared in both forms: events of one
+sender arrive encoded, those of another one, or from structured mode, arrive unencoded.
 
 Source: CloudEvents HTTP binding 1.0.2, section 3.1.3.2; sdk-go v2, protocol/http, which neither encodes nor decodes.
 """
@@ -18,7 +18,7 @@ from eaves.platform.filters import rewrite_matches
 
 
 def build_filters(trigger: TriggerSpec) -> dict[str, Any]:
-    """The fields of a Trigger's spec that filter; none for a trigger of every event."""
+    """Build the filter fields of a Trigger's spec; there are none for a trigger of every event."""
     if trigger.filters:
         return {"filters": rewrite_matches(trigger.filters, _compare)}
     if all(_encoded(value) == value for value in trigger.filter.values()):
@@ -37,11 +37,11 @@ def _compare(dialect: str, name: str, value: str) -> Mapping[str, Any]:
 
 
 def _exists(name: str) -> Mapping[str, Any]:
-    """That an attribute is there. `filters` have no empty value that says so, as `filter` has."""
+    """Build the filter for the presence of an attribute; `filters` has no empty value for it, unlike `filter`."""
     return {"cesql": f"EXISTS {name}"}
 
 
 def _encoded(value: str) -> str:
-    """A value as a header has it."""
+    """Encode a value the way a header has it."""
     headers, _ = encode_binary(Event(id="1", source="/", type="t", extensions={"value": value}))
     return headers["ce-value"]

@@ -1,7 +1,7 @@
-"""What the counted requests of two revisions say about the new one. Pure.
+"""Assessment of a new revision by the counted requests of both revisions. Pure.
 
-decision               what to do with the rollout next
-assessment             what one judge says of the new revision
+decision               decides the rollout's next action
+assessment             the result of one judge
 error_rate, latency    the two judges
 sequential_tests       statistical tests that may be read after every request
 """

@@ -1,7 +1,7 @@
-"""What one judge says of a new revision. Pure.
+"""The assessment of a new revision by one judge. Pure.
 
-A judge is a function of the rollout's state. Errors and times are judged today; whoever adds another judge (of labels
-that arrive later, say) writes one such function and lists it in `knative.rollout.analysis.decision.JUDGES`.
+A judge is a function of the rollout's state. There is one for errors and one for latency. Another judge (for labels
+that arrive later, say) is one such function, listed in `knative.rollout.analysis.decision.JUDGES`.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ MISSED = 0.05
 
 
 class AssessmentResult(StrEnum):
-    """What a judge has found. One `WORSE` rolls back; a step passes when nobody says `WORSE` or `OPEN`."""
+    """The result of one judge. One `WORSE` rolls back; a step passes when no judge returns `WORSE` or `OPEN`."""
 
     WORSE = "worse"
     FINE = "fine"
     OPEN = "open"
-    """Too little was seen to tell."""
+    """There are too few requests to decide."""
     SILENT = "silent"
-    """There is nothing that this judge could judge by; it stands in nobody's way."""
+    """The judge has no data to decide by; it doesn't block the rollout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """One judge's.
+    """The assessment by one judge.
 
     Attributes:
-        finding: What.
-        evidence: What was seen, for people.
-        why: Of `WORSE`: what is wrong; of `OPEN`: what is missing.
+        finding: Result of the judge.
+        evidence: Measurements that it rests on, for people.
+        why: For `WORSE`, what is wrong; for `OPEN`, what is missing.
     """
 
     finding: AssessmentResult
@@ -48,5 +48,5 @@ Judge = Callable[[RolloutState], Assessment]
 
 
 def false_alarm(state: RolloutState, judges: int) -> float:
-    """The share of `FALSE_ALARMS` that one judge has in one step."""
+    """Return the share of `FALSE_ALARMS` that one judge has in one step."""
     return FALSE_ALARMS / (judges * max(1, len(state.settings.steps)))

@@ -1,8 +1,8 @@
-"""What to do with a rollout next: one pure function of its state, of what was seen, and of the time.
+"""The rollout's next action: a pure function of its state, of the observation, and of the time.
 
-Judges say what the requests of the present step show (`knative.rollout.analysis.assessment`); here their verdicts
-become a decision: one that is bad rolls back, all that are good let the step pass, and anything else waits until the
-deadline.
+Judges assess the requests of the present step (`knative.rollout.analysis.assessment`). Here their results become a
+decision: one bad result rolls back, only good results let the step pass, and otherwise the step waits until the
+    deadline.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from knative.rollout.rollout_state import RolloutPhase, RolloutState
 from knative.rollout.traffic import Traffic, render_traffic
 
 JUDGES: tuple[Judge, ...] = (judge_errors, judge_times)
-"""Who is asked about a revision that answers requests."""
+"""Judges that assess a revision that answers requests."""
 
 
 class RolloutAction(StrEnum):
-    """What is done."""
+    """The next action of a rollout."""
 
     WAIT = "wait"
     ADVANCE = "advance"
@@ -33,12 +33,12 @@ class RolloutAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutDecision:
-    """What is done, and why.
+    """The next action of a rollout, with its reason.
 
     Attributes:
-        verb: What.
-        percent: The new revision's share from now on.
-        reason: For people; never empty.
+        verb: The action.
+        percent: The new revision's share of requests from now on, in percent.
+        reason: Reason for people; never empty.
     """
 
     verb: RolloutAction
@@ -48,13 +48,13 @@ class RolloutDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionHealth:
-    """A revision as Knative sees it.
+    """The health of a revision as Knative reports it.
 
     Attributes:
-        name: Of the revision.
-        exists: Whether it is there: Knative deletes old ones that nothing leads to.
-        ready: Its condition Ready; None: nobody knows yet.
-        message: What it says of that.
+        name: Name of the revision.
+        exists: Whether the revision exists; Knative deletes old revisions that no route uses.
+        ready: Condition Ready of the revision; None while it is unknown.
+        message: Message of that condition.
     """
 
     name: str
@@ -65,13 +65,13 @@ class RevisionHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutObservation:
-    """What was seen, beside what replicas counted (that is in the state).
+    """The observation of both revisions, without the replicas' counters, which are in the state.
 
     Attributes:
-        new: The revision that is to serve.
-        old: The one that served before; None: there is none.
-        traffic: The shares as they are, `LATEST` unresolved.
-        unread: Pods that could not be asked, with the reason.
+        new: The revision that is rolled out.
+        old: The revision that served before; None when there is none.
+        traffic: Traffic as the Service has it, with `LATEST` unresolved.
+        unread: Pods that could not be read, with the reason.
     """
 
     new: RevisionHealth
@@ -83,13 +83,13 @@ class RolloutObservation:
 def decide_rollout(
     state: RolloutState, seen: RolloutObservation, now: float, judges: Sequence[Judge] = JUDGES
 ) -> RolloutDecision:
-    """What to do now.
+    """Decide the rollout's next action.
 
     Args:
-        state: Of a rollout that is advancing, with what replicas have counted until now.
-        seen: The rest.
-        now: Unix seconds. A clock that went back makes a step longer, never shorter.
-        judges: Who is asked about a revision that answers requests.
+        state: State of an advancing rollout, including the counters that were read until now.
+        seen: The observation of both revisions.
+        now: Unix time in seconds. A clock that was set back makes a step longer, never shorter.
+        judges: Judges that assess a revision that answers requests.
     """
     if state.phase is not RolloutPhase.ADVANCING:
         return _say(RolloutAction.WAIT, state, state.reason or state.phase.value)
@@ -114,7 +114,7 @@ def decide_rollout(
 
 def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
     said = f": {new.message}" if new.message else ""
-    if not state.old:  # nothing else could serve, so there is nothing better to do
+    if not state.old:  # no other revision could serve, so waiting is the only useful action
         return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready{said}")
     if not new.exists:
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} is gone")

@@ -1,7 +1,7 @@
-"""Whether the new revision fails more often than the old one. Pure.
+"""Judge of the error rate: whether the new revision fails more often than the old one. Pure.
 
-Only requests of the same time are compared: what the old revision answered before the step says what was normal then,
-and a camera that sends broken images since, or a disk that fills, would be held against the new one.
+Only requests of the same time are compared. Requests from before the step would show an earlier error rate, and a
+camera that sends broken images since then, or a disk that fills, would be blamed on the new revision.
 """
 
 from __future__ import annotations
@@ -14,23 +14,25 @@ from knative.rollout.metrics.counters import RequestCounters
 from knative.rollout.rollout_state import RolloutState
 
 FAILURE_LIMIT = 10
-"""First requests of a step of which none was answered that end a rollout at once. Argo Rollouts ends an analysis after
-4 errors in a row and Flagger after `threshold` failed checks; those are checks of many requests, these are requests.
+"""Number of failed requests, without any answered one, that ends a rollout at once.
+
+Argo Rollouts ends an analysis after 4 errors in a row and Flagger after `threshold` failed checks; those are checks of
+many requests, these are requests.
 
 Source: argoproj/argo-rollouts, docs/features/analysis.md (`failureLimit`, `consecutiveErrorLimit`); fluxcd/flagger,
 docs/gitbook/usage/how-it-works.md (`threshold`)."""
 SUSPICION = 0.05
-"""Chance at which a step isn't passed, although it is far from rolled back."""
+"""Probability at or below which a step doesn't pass, although it is far from being rolled back."""
 GROSS_INCREASE = 0.1
-"""Increase above which a step isn't passed, whatever its share and however suddenly the requests failed.
+"""Increase of the error rate above which a step doesn't pass, at any share and however suddenly the requests failed.
 
-The failures of one moment don't roll a revision back, and they don't let it pass either."""
+Failures at one moment don't roll a revision back, but they don't let it pass either."""
 LEAST_MARGIN = 0.001
-"""Smallest increase that is told from none; `max_error_increase: 0` would need endlessly many requests."""
+"""Smallest increase that differs from none; `max_error_increase: 0` would need infinitely many requests."""
 
 
 def judge_errors(state: RolloutState) -> Assessment:
-    """Compare failed requests of the present step."""
+    """Compare the failed requests of both revisions in the present step."""
     settings, counts = state.settings, state.counts
     new, old = counts.step(state.new), counts.step(state.old)
     steady = counts.steady(state.new, state.old, apart_from=state.new)
@@ -63,12 +65,12 @@ def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
-    """How likely chance alone shows that the new revision fails so much more often; 1: it doesn't.
+    """Return the probability that chance alone shows such an increase of failures; 1 when there is none.
 
     Args:
-        new: Requests without the windows in which most of the new revision's failed: one event never decides.
-        old: The same of the old revision.
-        allowed: Increase that is none of a problem.
+        new: Requests without the windows in which most of the new revision's failed, since one event must never decide.
+        old: The old revision's requests in the same windows.
+        allowed: Increase of the error rate that is acceptable.
     """
     if new.error_rate <= old.error_rate + allowed:
         return 1.0
@@ -76,13 +78,13 @@ def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float
 
 
 def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: float = 0.0) -> float:
-    """How much evidence is missing to rule an increase by `margin` out; 0 and less: none.
+    """Return how much evidence is missing to rule out an increase by `margin`; none is missing at 0 and below.
 
     Args:
-        new: Requests without the windows in which most of the old revision's failed: one event makes it no worse.
-        old: The same of the old revision.
-        margin: The increase.
-        more: Further requests, as a multiple of these; both then fail as often as both together have until now.
+        new: Requests without the windows in which most of the old revision's failed, since one event makes it no worse.
+        old: The old revision's requests in the same windows.
+        margin: Increase of the error rate to rule out.
+        more: Further requests, as a multiple of these; both revisions then fail at their common rate until now.
     """
     rate = (new.failed + old.failed) / max(1, new.judged + old.judged)
     evidence = evidence_of_no_worse(
@@ -96,10 +98,11 @@ def _missing(new: RequestCounters, old: RequestCounters, margin: float, more: fl
 
 
 def _margin(state: RolloutState) -> float:
-    """The increase that the step must rule out.
+    """Return the increase of the error rate that the step must rule out.
 
-    Before the last step the one that would raise the errors of all requests together, at the share that the new
-    revision has now, by `max_error_increase`: a small share limits what a bad revision can do, so it needs less proof.
+    Before the last step it is the increase that would raise the error rate of all requests together by
+    `max_error_increase` at the new revision's present share: a small share limits the harm of a bad revision, so it
+    needs less evidence.
     """
     least = max(LEAST_MARGIN, state.settings.max_error_increase)
     last = all(step <= state.percent for step in state.settings.percents()[:-1])
@@ -115,6 +118,6 @@ def _requests_missing(new: RequestCounters, old: RequestCounters, margin: float,
 
 
 def _whole(number: float, *, up: bool = False) -> int:
-    """With one digit that isn't 0, rounded down or up."""
+    """Round down or up to a number with one digit that isn't 0."""
     unit: int = 10 ** max(0, math.floor(math.log10(max(1.0, number))))
     return (math.ceil(number / unit) if up else math.floor(number / unit)) * unit

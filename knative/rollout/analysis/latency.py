@@ -1,8 +1,8 @@
-"""Whether a prediction of the new revision takes longer than one of the old revision. Pure.
+"""Judge of latency: whether a prediction of the new revision takes longer than one of the old revision. Pure.
 
 Means are compared, not quantiles: the buckets of a function's histogram are 2 to 2.5 times apart, so a quantile can't
-see a model that became 1.5 times as slow, while sum and count are exact. What makes a mean of few samples jump, the
-first prediction of each process, isn't in it (`knative.rollout.metrics.counters`); how much it varies otherwise is
+show a model that became 1.5 times as slow, while sum and count are exact. The first prediction of each process would
+make a mean of few samples jump, so it is left out (`knative.rollout.metrics.counters`). The remaining variation is
 measured from window to window.
 """
 
@@ -16,24 +16,25 @@ from knative.rollout.metrics.windows import WINDOW_S, WindowTimes
 from knative.rollout.rollout_state import RolloutState
 
 ENOUGH_WINDOWS = 8
-"""Windows of each revision that measure how much its mean time varies."""
+"""Number of windows of each revision that are needed to measure how much its mean time varies."""
 LEAST_DEVIATION = 0.02
-"""Standard deviation of a ratio that is assumed at least: two replicas on two nodes differ by as much."""
+"""Smallest standard deviation of a ratio that is assumed, since two replicas on two nodes differ by as much."""
 LEAST_EFFECT = math.log(1.05)
-"""Of `max_latency_ratio`; one of 1.0 would need endlessly many requests."""
+"""Smallest logarithm of `max_latency_ratio` that is used, since a ratio of 1.0 would need infinitely many requests."""
 
 TOLERATED = 0.5
-"""Share of the logarithm of `max_latency_ratio` up to which times are taken for as good as equal: with a ratio of 1.5 a
-revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
+"""Share of the logarithm of `max_latency_ratio` up to which times count as equal.
+
+With a ratio of 1.5, a revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
 
 
 def judge_times(state: RolloutState) -> Assessment:
-    """Compare mean times of predictions of the present step."""
+    """Compare the mean times of predictions of both revisions in the present step."""
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
-        told = "times aren't compared: too few that were not the first of their process" if new.judged else ""
-        return Assessment(finding=AssessmentResult.SILENT, evidence=told)
+        note = "times aren't compared: too few that were not the first of their process" if new.judged else ""
+        return Assessment(finding=AssessmentResult.SILENT, evidence=note)
     evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
         return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
@@ -51,14 +52,14 @@ def judge_times(state: RolloutState) -> Assessment:
 
 
 def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
-    """How likely chance shows such a ratio of two means that are `TOLERATED`; 1: the closed windows show less.
+    """Return the probability that chance shows this ratio of two means that are `TOLERATED`; 1 for a smaller ratio.
 
-    A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So what is tested
-    is the part of it beyond the middle between equal times and the ratio that is allowed.
+    A ratio that is allowed must not be rolled back because it is measured badly and isn't exactly 1. So the test uses
+    only the part of the ratio beyond the middle between equal times and the allowed ratio.
     """
     if not old.mean_s or new.mean_s <= old.mean_s * most:
         return 1.0
     ratio = math.log(new.mean_s / old.mean_s) - TOLERATED * math.log(most)
-    # Few windows measure a variance badly; Student's t has this much more of it than the normal distribution.
+    # Few windows measure a variance badly; Student's t is wider than the normal distribution by this factor.
     variance = sum(one.variance_of_mean / one.mean_s**2 * (one.windows - 1) / (one.windows - 3) for one in (new, old))
     return chance_of_ratio(ratio, max(variance, LEAST_DEVIATION**2), max(LEAST_EFFECT, math.log(most)))

@@ -1,7 +1,7 @@
-"""Tests that may be read after every request: their error rates hold for the whole series of looks, not for one. Pure.
+"""Tests that may be read after every request: their error rates hold for the whole series of readings. Pure.
 
-A test that was made for one look is wrong when it is repeated: read every 5 s, one at 5 % is wrong sooner or later in
-almost every rollout. The three functions here bound the chance that a series of any length is ever wrong.
+A test for a single reading is wrong when it is repeated: one at 5 % that is read every 5 s fails sooner or later in
+almost every rollout. The three functions here bound the probability that a series of any length is ever wrong.
 """
 
 from __future__ import annotations
@@ -9,38 +9,41 @@ from __future__ import annotations
 import math
 
 BASE_FAILED, BASE_ANSWERED = 0.5, 50.0
-"""What `evidence_of_no_worse` expects of a rate before it has seen any request: about 1 %, and hardly sure of it. The
-error rate of the test is the same with other values; these need few requests at rates from 0 to 10 %."""
+"""Prior of `evidence_of_no_worse` for an error rate: a weak belief in about 1 %.
+
+The error rate of the test is the same with other values; these need few requests at rates from 0 to 10 %."""
 EQUAL = 0.8
-"""Weight of equal rates in `evidence_of_no_worse`; the rest is for two rates of their own, which explain a new revision
-that fails a little more often, or less often, than the old one."""
+"""Weight of equal rates in `evidence_of_no_worse`.
+
+The rest is the weight of two separate rates, for a new revision that fails a little more or less often than the old
+one."""
 EDGE = 1e-12
-"""A rate that requests contradict is this far from 0 or 1, so that logarithms are finite."""
+"""Distance from 0 or 1 of a rate that requests contradict, so that its logarithm is finite."""
 BISECTIONS = 20
-"""They find a rate to a millionth of the interval it lies in."""
+"""Number of bisections, which find a rate to a millionth of its interval."""
 
 
 def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> float:
-    """Bound of the chance that two equal error rates ever show failed requests divided so unevenly, or more so.
+    """Bound the probability that two equal error rates ever show failed requests divided so unevenly, or more so.
 
-    Under equal rates each failed request is one of the new revision's with the probability of any request to be one.
-    The binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an endless
-    series with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that
-    changes during the day, for both, changes nothing.
+    With equal rates, each failed request belongs to the new revision with the probability that any request does. The
+    binomial probability b(x; n, p) of the split, times n + 1, is at or below a level at any time of an infinite series
+    with a probability of at most that level. The number of requests and the rate itself cancel, so a rate that changes
+    during the day, for both revisions, has no effect.
 
     Args:
         new_failed: Failed requests of the new revision.
-        new: All requests that it answered or failed.
+        new: All requests that the new revision answered or failed.
         old_failed: Failed requests of the old revision in the same time.
-        old: All of its requests.
+        old: All requests of the old revision.
 
     Returns:
-        The bound, at most 1. It says nothing of which revision is the worse one.
+        The bound, at most 1. It doesn't say which revision is worse.
 
     Source: Robbins 1970, Statistical Methods Related to the Law of the Iterated Logarithm, Annals of Mathematical
     Statistics 41 (a mixture of likelihood ratios over a uniform prior); Hoeffding 1963, Probability Inequalities for
-    Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only
-    makes uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
+    Sums of Bounded Random Variables, theorem 4 (requests of one look are divided without replacement, which only makes
+    uneven splits rarer); Johari, Pekelis, Walsh 2015, Always Valid Inference (the same mixture in A/B tests).
     """
     failed = new_failed + old_failed
     if not new or not old or not failed:
@@ -56,18 +59,18 @@ def chance_of_split(new_failed: int, new: int, old_failed: int, old: int) -> flo
 
 
 def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
-    """Evidence against the new error rate being higher than the old one by `margin` or more.
+    """Return the evidence against an increase of the new error rate over the old one by `margin` or more.
 
-    The ratio of two likelihoods: the numerator averages over rates, mostly equal ones; the denominator takes the pair
-    of rates that explains the requests best among those with the new one higher by at least the margin. For every
-    such pair the ratio ever reaches R with a probability of at most 1 / R.
+    It is the ratio of two likelihoods. The numerator averages over rates, mostly equal ones; the denominator takes the
+    pair of rates that explains the requests best among those whose new rate is higher by at least the margin. For every
+    such pair, the ratio ever reaches R with a probability of at most 1 / R.
 
     Args:
         new_failed: Failed requests of the new revision.
-        new: All requests that it answered or failed.
+        new: All requests that the new revision answered or failed.
         old_failed: Failed requests of the old revision.
-        old: All of its requests.
-        margin: Increase of the error rate that is to be ruled out, above 0; 1 and more is ruled out already.
+        old: All requests of the old revision.
+        margin: Increase of the error rate to rule out, above 0; 1 and more is ruled out already.
 
     Returns:
         The logarithm of the ratio.
@@ -87,11 +90,11 @@ def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: 
 
 
 def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float:
-    """Bound of the chance that two equal means ever show such a ratio.
+    """Bound the probability that two equal means ever show such a ratio.
 
     Args:
         log_ratio: Logarithm of the ratio of the two means.
-        variance: Of that logarithm.
+        variance: Variance of that logarithm.
         expected: Size of a logarithm that matters; the error rate is the same for any, the test is fastest near it.
 
     Source: Johari, Pekelis, Walsh 2015, Always Valid Inference, section 5 (mSPRT of a normal mean, normal mixture).
@@ -102,9 +105,10 @@ def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float
 
 
 def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
-    """The old revision's likeliest rate if the new one's is higher by at least `margin`.
+    """Return the old revision's likeliest rate if the new one's is higher by at least `margin`.
 
-    The likelihood along `new rate = old rate + margin` has one peak; it lies between what the two show by themselves.
+    The likelihood along `new rate = old rate + margin` has one peak, which lies between the rates that each revision
+    shows.
     """
     high = min(old_failed / old if old else 0.0, (1 - margin) * (1 - EDGE))
     low = max(0.0, (new_failed / new if new else 0.0) - margin)
@@ -123,7 +127,7 @@ def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, ma
 
 
 def _log_average(failed: float, requests: float) -> float:
-    """Of the likelihood over rates, by a beta distribution."""
+    """Return the logarithm of the average of the likelihood over rates, weighted by a beta distribution."""
     return _log_beta(BASE_FAILED + failed, BASE_ANSWERED + requests - failed) - _log_beta(BASE_FAILED, BASE_ANSWERED)
 
 

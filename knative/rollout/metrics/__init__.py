@@ -1,7 +1,7 @@
-"""What the pods of a revision have counted: read from their /metrics and added up.
+"""Counters of the pods of a revision, read from their /metrics and added up.
 
-counters          what pods that come, go and start again have answered
-windows           the present step in short windows
-prometheus_text   a function's /metrics as counters
-metrics_scrape    the pods of a revision, asked
+counters          adds up the counters of pods that come, go and restart
+windows           divides the present step into short windows
+prometheus_text   parses a function's /metrics
+metrics_scrape    reads the /metrics of a revision's pods
 """

@@ -1,7 +1,7 @@
-"""What the replicas of a revision have answered, added up over pods that come, go and start again. Pure.
+"""Requests answered by the replicas of a revision, added up over pods that come, go and restart. Pure.
 
-Replicas count since their own start, and at the edge they stop whenever nothing comes. So what a pod counted is added
-to its revision as the difference to what was seen of it before; a process that started again counts from zero.
+Replicas count from their own start, and at the edge they stop whenever no requests come. So the difference to a pod's
+previous reading is added to its revision; a process that restarted counts from zero.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from dataclasses import dataclass, field, replace
 from knative.rollout.metrics.windows import WINDOW_S, StepWindows, Window, worst_of
 
 UNKNOWN = -1
-"""Restarts of a pod that couldn't be read when a step began: what it had counted until then, nobody knows."""
+"""Restarts of a pod that couldn't be read when a step began, so its counters at that time are unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounters:
-    """Requests answered.
+    """Counters of requests.
 
     Attributes:
-        answered: With a prediction.
-        failed: With a 5xx that is the revision's own, and crashes of a replica, which answer nothing.
-        refused: With a 4xx: the sender's fault, or too much at once. Never held against a revision.
+        answered: Requests that were answered with a prediction.
+        failed: Requests that were answered with a 5xx of the revision's own, and crashes of a replica, which answer
+            none.
+        refused: Requests that were answered with a 4xx: the sender's fault, or overload. They never count against a
+            revision.
         timed: Predictions whose time is in `seconds`.
-        seconds: What they took, without waiting for their turn.
+        seconds: Total time of those predictions, without waiting in the queue.
     """
 
     answered: int = 0
@@ -43,7 +45,7 @@ class RequestCounters:
         )
 
     def __sub__(self, other: RequestCounters) -> RequestCounters:
-        """What came since; never below zero."""
+        """Return the increase since another count; never below zero."""
         return RequestCounters(
             answered=max(0, self.answered - other.answered),
             failed=max(0, self.failed - other.failed),
@@ -54,36 +56,37 @@ class RequestCounters:
 
     @property
     def judged(self) -> int:
-        """Requests that say something of the revision."""
+        """Number of requests that count for the assessment."""
         return self.answered + self.failed
 
     @property
     def error_rate(self) -> float:
-        """Share of those that failed."""
+        """Share of the judged requests that failed."""
         return self.failed / self.judged if self.judged else 0.0
 
     @property
     def mean_ms(self) -> float:
-        """Of a prediction."""
+        """Mean time of a prediction in milliseconds."""
         return self.seconds * 1000 / self.timed if self.timed else 0.0
 
     def covers(self, other: RequestCounters) -> bool:
-        """Whether this may be a later count of the same process."""
+        """Return whether this may be a later count of the same process."""
         pairs = ((self.answered, other.answered), (self.failed, other.failed), (self.timed, other.timed))
         return all(later >= earlier for later, earlier in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReading:
-    """What one pod says.
+    """The counters of one pod at one moment.
 
     Attributes:
-        pod: Its name.
-        revision: Whose it is.
-        restarts: How often its function has been started again.
-        crashed: Whether it ended by itself the last time, not with its node.
-        tally: Counted since the process started.
-        slowest: About the slowest of its predictions: `timed` of them (one of each kind) took `seconds`.
+        pod: Name of the pod.
+        revision: Revision of the pod.
+        restarts: Number of restarts of the pod's function.
+        crashed: Whether the last one came from a crash, and not from the end of its node.
+        tally: Requests since the process started.
+        slowest: Estimate of the slowest predictions, one of each kind: their number as `timed`, their time as
+            `seconds`.
     """
 
     pod: str
@@ -96,7 +99,7 @@ class MetricsReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodReading:
-    """What a pod said last."""
+    """The previous reading of a pod."""
 
     restarts: int = 0
     tally: RequestCounters = field(default_factory=RequestCounters)
@@ -104,13 +107,13 @@ class PodReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionCounts:
-    """What is known so far.
+    """The counters of a rollout until now.
 
     Attributes:
-        totals: All that was seen of each revision.
-        base: The part of it that came before the present step.
-        seen: What each pod said last.
-        windows: What is kept of the present step's windows.
+        totals: All counted requests of each revision.
+        base: The part of the totals from before the present step.
+        seen: The last reading of each pod.
+        windows: The windows of the present step that are kept.
     """
 
     totals: Mapping[str, RequestCounters] = field(default_factory=dict)
@@ -119,25 +122,25 @@ class RevisionCounts:
     windows: StepWindows = field(default_factory=StepWindows)
 
     def total(self, revision: str) -> RequestCounters:
-        """Since the rollout looks at it."""
+        """Return a revision's requests since the rollout first observed it."""
         return self.totals.get(revision, RequestCounters())
 
     def step(self, revision: str) -> RequestCounters:
-        """In the present step."""
+        """Return a revision's requests in the present step."""
         return self.total(revision) - self.base.get(revision, RequestCounters())
 
     def window(self) -> Window:
-        """What each revision answered in the open window."""
+        """Return the requests of each revision in the open window."""
         base = self.windows.base if self.windows.since else self.base
         return {name: total - base.get(name, RequestCounters()) for name, total in self.totals.items()}
 
     def steady(self, new: str, old: str, *, apart_from: str) -> tuple[RequestCounters, RequestCounters]:
-        """Both revisions in the present step, without the windows in which most of one's requests failed.
+        """Return both revisions' requests in the present step, without the windows with most failures of one of them.
 
         Args:
             new: One revision.
             old: The other one.
-            apart_from: The revision whose failures name the windows; both revisions' requests in them are left out.
+            apart_from: Revision whose failures select the windows; the requests of both revisions in them are left out.
         """
         left_out = worst_of(apart_from, (*self.windows.worst.get(apart_from, ()), self.window()))
         kept = [self.step(new), self.step(old)]
@@ -146,11 +149,11 @@ class RevisionCounts:
         return kept[0], kept[1]
 
     def close_window(self, now: float, since: float) -> RevisionCounts:
-        """End the open window if it has lasted its time and has seen a request.
+        """Close the open window if it has lasted `WINDOW_S` and has counted a request.
 
         Args:
-            now: Unix seconds. A clock that went back makes a window longer, never shorter.
-            since: When the present step began.
+            now: Unix time in seconds. A clock that was set back makes a window longer, never shorter.
+            since: Unix time in seconds when the present step began.
         """
         began = self.windows.since or since
         if now < began:
@@ -162,22 +165,22 @@ class RevisionCounts:
         return replace(self, windows=self.windows.close(window, self.totals, now))
 
     def begin_step(self, unread: Iterable[str] = ()) -> RevisionCounts:
-        """Count from here.
+        """Start the counters of a step.
 
         Args:
-            unread: Pods that are there and couldn't be read.
+            unread: Pods that exist and couldn't be read.
         """
         unknown = {pod: PodReading(restarts=UNKNOWN) for pod in unread if pod not in self.seen}
         return replace(self, base=dict(self.totals), seen={**self.seen, **unknown}, windows=StepWindows())
 
 
 def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], present: Iterable[str]) -> RevisionCounts:
-    """Add what pods say now.
+    """Add the readings of pods to the counters.
 
     Args:
-        counts: So far.
-        readings: Of the pods that could be read.
-        present: Every pod there is; what was seen of others is forgotten, it is in the totals.
+        counts: Counters until now.
+        readings: Readings of the pods that could be read.
+        present: Names of all existing pods; readings of other pods are dropped, since they are in the totals.
     """
     totals, base, open_base = dict(counts.totals), dict(counts.base), dict(counts.windows.base)
     kept = set(present)
@@ -194,14 +197,14 @@ def accumulate(counts: RevisionCounts, readings: Iterable[MetricsReading], prese
 
 
 def _gained(reading: MetricsReading, last: PodReading | None) -> RequestCounters:
-    """What is new in a reading.
+    """Return the increase of a reading over the previous one.
 
-    A crash counts as a request that failed: whoever waited for its answer got none, and the process that would have
-    counted it is gone. Of crashes before a pod was first looked at, one.
+    A crash counts as a failed request: its sender got no answer, and the process that would have counted it is gone.
+    Crashes before the first reading of a pod count as one.
 
-    The first prediction of a process is left out of the times: it waits for weights to come from the disk and runs
+    The first prediction of a process is left out of the times: it waits for weights to be read from the disk and runs
     beside the golden check. A revision at 10 % of few requests starts from zero far more often than the one at 90 %,
-    and would look slow for that alone.
+    and would look slow for that reason alone.
     """
     known = last if last is not None and last.restarts != UNKNOWN else PodReading()
     restarts = max(0, reading.restarts - known.restarts)

@@ -1,7 +1,7 @@
-"""What the replicas of a revision say of themselves: their pods, asked through the API server, and what they counted.
+"""Counters of a revision's replicas, read from their pods through the API server.
 
 No metrics system is needed: a function counts for itself (`functions.metrics`), and the API server reaches every pod.
-What can't be read is told, never guessed.
+Pods that can't be read are reported, never estimated.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 REVISION_LABEL = "serving.knative.dev/revision"
 PORT = 8080
-"""Of a function's container. The queue-proxy before it listens elsewhere and is not what is asked."""
+"""Port of a function's container; the queue-proxy in front of it listens elsewhere and isn't read."""
 SIDECAR = "queue-proxy"
 TIMEOUT_S = 5.0
-"""For one pod. Who doesn't answer now is asked again the next time."""
+"""Maximum seconds to read one pod; a pod that doesn't answer is read again the next time."""
 AT_ONCE = 8
-"""Pods asked at the same time."""
+"""Number of pods that are read at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsScrape:
-    """What was seen at one moment.
+    """The readings of all pods at one moment.
 
     Attributes:
-        readings: Of the pods that could be read.
-        present: Every pod there is; None: they can't be listed.
+        readings: Readings of the pods that could be read.
+        present: Names of all existing pods; None when they can't be listed.
         unread: Pods that should have answered, with the reason.
     """
 
@@ -45,10 +45,10 @@ class MetricsScrape:
 
 
 def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
-    """Ask every pod of some revisions.
+    """Read the metrics of every pod of some revisions.
 
     Raises:
-        UnreachableClusterError: When the API server gives no list of them.
+        UnreachableClusterError: When the API server doesn't list the pods.
     """
     wanted = ",".join(sorted(filter(None, revisions)))
     try:
@@ -71,7 +71,7 @@ def scrape_metrics(cluster: Cluster, revisions: Iterable[str]) -> MetricsScrape:
 
 
 def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
-    """What a pod says, or why it says nothing."""
+    """Read a pod's metrics; return the reading, or the reason why there is none."""
     try:
         answer = cluster.ask_pod(_name(pod), PORT, "/metrics", timeout_s=TIMEOUT_S)
     except ClusterError as error:
@@ -90,9 +90,9 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
 
 
 def _restarts(pod: Mapping[str, Any]) -> tuple[int, bool]:
-    """How often the function was started again, and whether it had ended by itself.
+    """Return the number of restarts of the function, and whether it last ended by a crash.
 
-    Containers that ended with their node have `Unknown` for a reason; one that was asked to end has exit code 0.
+    Containers that ended with their node have the reason `Unknown`; one that was asked to end has exit code 0.
     """
     for container in pod.get("status", {}).get("containerStatuses") or []:
         if container.get("name") != SIDECAR:

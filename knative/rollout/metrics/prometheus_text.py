@@ -1,4 +1,4 @@
-"""A function's /metrics as a tally: the little of Prometheus' text format that it takes. Pure.
+"""Parser of a function's /metrics into counters: the part of Prometheus' text format that it needs. Pure.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """
@@ -16,7 +16,7 @@ from knative.rollout.metrics.counters import RequestCounters
 REQUESTS, STAGES = "eaves_requests_total", "eaves_stage_duration_seconds"
 KINDS = ("predict", "tensor")
 NOT_ITS_OWN = ("loading", "stopped")
-"""Problems of a replica that starts or ends: any revision's do, and the sender tries again."""
+"""Problems of a replica that starts or ends; they occur with any revision, and the sender tries again."""
 IMAGE_STAGES = ("decode", "preprocess", "infer", "postprocess")
 TENSOR_STAGES = ("tensor",)
 
@@ -24,14 +24,15 @@ _LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?[ \t]+(\S+)")
 _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 Samples = Mapping[str, list[tuple[Mapping[str, str], float]]]
-"""Name of a metric to its series, each with labels and value."""
+"""Series of each metric by its name, each with labels and value."""
 
 
 def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
-    """What a process has counted, and about what the slowest prediction took.
+    """Parse the counters of a process, and an estimate for its slowest prediction.
 
-    A prediction's time is what was done for it: decoding, preparing, the model, what comes after. Not `queue`, which
-    tells how busy a replica is (the old revision's have more to do), nor `fetch` and `request`, which tell of others.
+    A prediction's time is the time of its own stages: decoding, preparing, the model, and post-processing. It excludes
+    `queue`, which shows how busy a replica is (the old revision's have more to do), and `fetch` and `request`, which
+    depend on others.
     """
     samples = parse_metrics(text)
     answered = failed = refused = 0
@@ -39,7 +40,7 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
         status, problem = labels.get("status", ""), labels.get("problem", "")
         if labels.get("kind") not in KINDS or problem in NOT_ITS_OWN:
             continue
-        # 202 answers an event that is our own reply; nothing was predicted.
+        # 202 answers an event that is the function's own reply, without a prediction.
         answered += int(value) if status.startswith("2") and status != "202" else 0
         failed += int(value) if status.startswith("5") else 0
         refused += int(value) if status.startswith("4") else 0
@@ -53,7 +54,7 @@ def parse_counters(text: str) -> tuple[RequestCounters, RequestCounters]:
 
 
 def parse_metrics(text: str) -> Samples:
-    """Every series with a value that a count or a time can have; lines that can't be read are passed over."""
+    """Parse every series whose value can be a count or a time; lines that can't be parsed are skipped."""
     samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
     for line in text.split("\n"):
         matched = _LINE.match(line)
@@ -77,7 +78,7 @@ class _Histogram:
 
 
 def _histogram(samples: Samples, stage: str) -> _Histogram:
-    """One stage's times, with the slowest one's: half-way between the least and the most that it can have been."""
+    """Return one stage's times; the slowest is estimated as the middle of its smallest and largest possible value."""
     count = int(_value(samples, f"{STAGES}_count", stage))
     sum_s = _value(samples, f"{STAGES}_sum", stage)
     bounds = sorted(

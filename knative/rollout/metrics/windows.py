@@ -1,8 +1,8 @@
-"""The present step cut into short windows, of which only what a judgement needs is kept. Pure.
+"""Short windows of the present step, of which only the part that judges need is kept. Pure.
 
-One event, a stalled disk say, makes many requests fail together and many predictions slow together; tests take them as
-independent. So the windows with the most failures are known and can be left out, and how much a mean time varies is
-measured from window to window.
+One event, such as a stalled disk, makes many requests fail or slow down together, while tests take them as independent.
+So the windows with the most failures are known and can be left out, and the variation of the mean time is measured from
+window to window.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from knative.rollout.metrics.counters import RequestCounters
 
 WINDOW_S = 15.0
-"""Least length of a window; looks that are further apart make longer ones."""
+"""Minimum length of a window in seconds; readings that are further apart make longer ones."""
 LEFT_OUT = 2
-"""Windows with the most failures that are left out: one event of up to `WINDOW_S` can touch two."""
+"""Number of windows with the most failures that are left out: one event of up to `WINDOW_S` can touch two."""
 
 Window: TypeAlias = "Mapping[str, RequestCounters]"
-"""What each revision answered in it."""
+"""Requests of each revision in a window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowTimes:
-    """How a revision's mean time varies from window to window.
+    """The variation of a revision's mean time from window to window.
 
     Attributes:
         windows: Number of windows with a timed prediction.
-        timed: Predictions in them.
-        seconds: What they took.
-        squares: Sum over windows of seconds squared by predictions.
+        timed: Number of predictions in them.
+        seconds: Total time of these predictions.
+        squares: Sum over windows of squared seconds divided by the number of predictions.
     """
 
     windows: int = 0
@@ -40,7 +40,7 @@ class WindowTimes:
     squares: float = 0.0
 
     def add(self, tally: RequestCounters) -> WindowTimes:
-        """With one more window."""
+        """Return the times with one more window."""
         if not tally.timed:
             return self
         return WindowTimes(
@@ -52,15 +52,15 @@ class WindowTimes:
 
     @property
     def mean_s(self) -> float:
-        """Of a prediction."""
+        """Mean time of a prediction in seconds."""
         return self.seconds / self.timed if self.timed else 0.0
 
     @property
     def variance_of_mean(self) -> float:
-        """Of `mean_s`, seconds squared; needs two windows.
+        """Variance of `mean_s` in seconds squared; it needs two windows.
 
         Source: batch means, Law 2015, Simulation Modeling and Analysis, section 9.5.3: unlike the spread of single
-        predictions it holds when slow ones come together.
+        predictions, it is valid when slow ones come together.
         """
         between = max(0.0, self.squares - self.seconds**2 / self.timed) / (self.windows - 1)
         return between / self.timed
@@ -68,13 +68,13 @@ class WindowTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepWindows:
-    """Of the present step.
+    """The windows of the present step.
 
     Attributes:
-        since: When the open window began, Unix seconds; 0: with the step.
-        base: What was counted of each revision until then.
-        worst: Of each revision, the closed windows in which most of its requests failed.
-        times: Of each revision, from closed windows.
+        since: Unix time in seconds when the open window began; 0 means that it began with the step.
+        base: Counters of each revision at that time.
+        worst: For each revision, the closed windows in which most of its requests failed.
+        times: For each revision, the times in closed windows.
     """
 
     since: float = 0.0
@@ -83,7 +83,7 @@ class StepWindows:
     times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
     def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
-        """End the open window and begin another one."""
+        """Close the open window and begin another one."""
         judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
         worst = {name: worst_of(name, (*self.worst.get(name, ()), judged)) for name in {*self.worst, *window}}
         times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
@@ -97,6 +97,6 @@ class StepWindows:
 
 
 def worst_of(revision: str, windows: Iterable[Window]) -> tuple[Window, ...]:
-    """Those in which most requests of a revision failed, at most `LEFT_OUT`; none in which none failed."""
+    """Return the windows with the most failures of a revision, at most `LEFT_OUT`, each with at least one."""
     failing = [window for window in windows if revision in window and window[revision].failed]
     return tuple(sorted(failing, key=lambda window: -window[revision].failed)[:LEFT_OUT])
