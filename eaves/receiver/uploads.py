@@ -220,8 +220,7 @@ class Uploads:
                         self._delete(name, digest)
 
     def _make_room(self, name: str) -> None:
-        """Delete finished uploads, and the oldest ones beyond the limits of the site and of all sites, but none in
-        use."""
+        """Delete finished uploads, and the oldest ones beyond the limits, but none in use."""
         (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._table:
             own = self._sites[name].uploads
