@@ -13,7 +13,7 @@ _PROBE = Event(id="1", source="/eaves", type=IMAGE_CAPTURED)
 
 
 def parse_overrides(text: str) -> dict[str, str]:
-    """The extension attributes in `K_CE_OVERRIDES`.
+    """Return the extension attributes in `K_CE_OVERRIDES`.
 
     They may add extension attributes only: an override of `id`, `source` or `type` would give every image the same
     identity, and all but the first would count as repeats.

@@ -130,7 +130,7 @@ class AgentSettings:
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self, *, remembered: int) -> SpoolLimits:
-        """The spool's bounds.
+        """Return the spool's bounds.
 
         Args:
             remembered: Event ids that it remembers.
@@ -144,7 +144,7 @@ class AgentSettings:
         )
 
     def former_spools(self) -> tuple[Path, ...]:
-        """The files that `takeover` names.
+        """Return the files that `takeover` names.
 
         Raises:
             ValueError: When it is no JSON list of paths.

@@ -6,7 +6,7 @@ from eaves.errors import SpoolError, SpoolFullError
 
 
 def explain_refusal(error: SpoolError) -> str:
-    """The reason that a source reports with the state `paused`.
+    """Return the reason that a source reports with the state `paused`.
 
     Args:
         error: What `SourceContext.capture` raised.

@@ -45,7 +45,7 @@ class FrameEditor:
         self._lock = threading.Lock()
 
     def edit(self, frame: Frame) -> Frame | Dropped:
-        """The frame as it is sent, or why it isn't.
+        """Return the frame as it is sent, or why it isn't.
 
         What was done to it stands in its extensions: `crop` (left,top,width,height in pixels of the upright image),
         `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).

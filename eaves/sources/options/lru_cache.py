@@ -20,7 +20,7 @@ class RecentValues(Generic[V]):
         self._values: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str) -> V | None:
-        """The value of a key; None when there is none, or it was forgotten."""
+        """Return the value of a key; None when there is none, or it was forgotten."""
         if key in self._values:
             self._values.move_to_end(key)
         return self._values.get(key)

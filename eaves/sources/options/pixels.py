@@ -43,7 +43,7 @@ class PixelEditor:
         self._kept: RecentValues[Image.Image] = RecentValues(MAX_CAMERAS)
 
     def edit(self, frame: Frame, *, compare: bool) -> Frame | None:
-        """The frame as it is sent; None when it hardly differs from the last one.
+        """Return the frame as it is sent; None when it hardly differs from the last one.
 
         Args:
             frame: The frame.
@@ -71,7 +71,7 @@ class PixelEditor:
         return replace(frame, data=stream.getvalue(), content_type="image/jpeg", extensions=extensions)
 
     def _differs(self, camera: str, image: Image.Image) -> bool:
-        """Whether an image differs from the last that was kept; when it does, it is the last one kept."""
+        """Return whether an image differs from the last that was kept; when it does, it is the last one kept."""
         small, last = shrink(image), self._kept.get(camera)
         differs = last is None or difference(small, last) >= self._unchanged
         if differs:

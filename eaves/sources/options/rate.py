@@ -55,7 +55,7 @@ class Pacer:
         self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
 
     def admit(self, camera: str, moment_ns: int) -> bool:
-        """Whether a frame is passed; when it is, the next one is due an interval later.
+        """Return whether a frame is passed; when it is, the next one is due an interval later.
 
         Turns keep to a grid of the interval as long as frames come for each, so that a camera whose frames come a
         little early and a little late still has as many passed as the rate allows.

@@ -36,7 +36,7 @@ class Region:
     shares: bool
 
     def box(self, size: tuple[int, int]) -> Box:
-        """The rectangle in pixels.
+        """Return the rectangle in pixels.
 
         Args:
             size: Width and height of the upright image, pixels.

@@ -50,7 +50,7 @@ class Recorded:
 def open_recording(
     path: Path, unsupported: Callable[[str], None], *, max_in_folder: int, max_in_archive: int | None
 ) -> Iterator[Recorded]:
-    """The images at a path, in order. An image is to be read before the next one is asked for.
+    """Yield the images at a path, in order. An image is to be read before the next one is asked for.
 
     Args:
         path: A folder or an archive.
