@@ -1,4 +1,4 @@
-"""What a source reports while the spool takes no image."""
+"""Reports of a source while the spool accepts no image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def explain_refusal(error: SpoolError) -> str:
     """Return the reason that a source reports with the state `paused`.
 
     Args:
-        error: What `SourceContext.capture` raised.
+        error: Error that `SourceContext.capture` raised.
     """
     if isinstance(error, SpoolFullError):
         return f"{error.message}; capture is paused until events are delivered"
