@@ -46,7 +46,7 @@ class SourceView(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
-    """One lane of a spool.
+    """Report on one lane of a spool.
 
     Attributes:
         lane: Name of the lane.
@@ -81,7 +81,7 @@ class LaneReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReport:
-    """One source.
+    """Report on one source.
 
     Attributes:
         name: Name of the source.
@@ -110,7 +110,7 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkReport:
-    """The link of a relay to its receiver.
+    """Report on the link of a relay to its receiver.
 
     Attributes:
         to: Address of the receiver.

@@ -108,7 +108,7 @@ class Audit:
 
     @property
     def given_up(self) -> int:
-        """Number of events that one side has taken and that were not, and will not be, delivered as far as is known."""
+        """Number of events that one side has taken without evidence that they were, or will be, delivered."""
         return self.totals.dead + self.totals.removed + self.totals.undelivered + self.totals.forgotten
 
     @property

@@ -69,7 +69,7 @@ class IngressConnection(BaseHTTPRequestHandler):
     def _shake_hands(self, connection: ssl.SSLSocket) -> None:
         """Make the TLS handshake.
 
-        A connection that ends without an error, as a probe of the port does, doesn't count as failed.
+        A connection that merely ends, as a probe of the port does, isn't counted.
         """
         try:
             connection.do_handshake()

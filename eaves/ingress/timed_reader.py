@@ -16,7 +16,7 @@ of what a link of 64 kbit/s carries."""
 
 
 class TimedReader(io.RawIOBase):
-    """Reads a socket. A sender of single bytes is limited like a sender of none.
+    """Reads a socket with time limits, which a sender of single bytes can't evade.
 
     Args:
         connection: Socket to read.

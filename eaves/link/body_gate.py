@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 HOLD_S = 5.0
-"""Maximum wait with the last piece of a body, seconds. A receiver ends requests of senders that pause for longer,
-because the body takes its memory meanwhile."""
+"""Maximum wait with the last piece of a body, seconds. A receiver treats a sender that pauses for longer as slow,
+and the body takes the receiver's memory meanwhile."""
 
 
 class BodyGate:

@@ -19,7 +19,7 @@ PASSED_ON = ("content-type", "retry-after")
 class FunctionProxy:
     """Forwards images to functions and returns their answers with the same statuses. Nothing is stored.
 
-    The agent retries.
+    An agent sends an event without an answer again.
 
     Args:
         urls: Address of each function by name.

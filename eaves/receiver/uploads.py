@@ -1,6 +1,6 @@
 """Bodies that arrive in parts, because the link isn't up for as long as one takes.
 
-Each is one file until it is complete.
+Each body is one file until it is complete.
 
 Parts are not synced to disk: after a power cut, bytes that were acknowledged may be missing, and the digest of the
 whole shows it. The relay keeps the event until it is acknowledged.
@@ -34,7 +34,7 @@ LOOK_S = 600.0
 
 @dataclass(slots=True)
 class _Upload:
-    """One upload's file.
+    """State of one upload's file.
 
     Attributes:
         size: Number of valid bytes; a failed write may have left more behind them.
@@ -130,9 +130,9 @@ class Uploads:
             return upload.size if upload else 0
 
     def read(self, site: str, digest: str) -> bytes | None:
-        """Return a whole body.
+        """Return a whole body; None when it must be sent again.
 
-        None when it is missing, incomplete, or doesn't match its digest, and must be sent again.
+        A body must be sent again when it is missing, incomplete, or doesn't match its digest.
 
         Raises:
             EventError: When the digest is malformed.

@@ -33,7 +33,7 @@ outside the hours of capture. `failed`: an error of the source itself, which is 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One image.
+    """One image that a source offers to its agent.
 
     Attributes:
         data: Encoded image.

@@ -28,7 +28,7 @@ class ServerTls:
     """Certificate of a folder, and the authorities of clients' certificates.
 
     A changed file is used from the next connection on. A file that can't be used, for example one that is half written,
-    is logged, and the last valid certificate is used until then.
+    is logged, and the last valid certificate stays in use until the file is usable.
 
     Args:
         folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that it has signed.

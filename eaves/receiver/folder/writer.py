@@ -125,9 +125,9 @@ class FolderWriter:
             return False
 
     def _note_lock(self, path: Path | None) -> None:
-        """Note which lock another process holds; None when this process holds all of them.
+        """Note which lock file another process holds; None when this process holds all of them.
 
-        The caller holds the lock.
+        The caller holds the lock of `_state`.
         """
         reason = "" if path is None else f"another receiver holds {path}; nothing is written until it has ended"
         if reason and reason != self._locked_out:

@@ -32,7 +32,7 @@ def build_deliverers(
 ) -> list[Deliverer]:
     """Build the deliverers: images go to the function and its predictions to the sink.
 
-    Without a function, images go there.
+    Without a function, images go to the sink.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
     The commit that makes a dead letter of an image also puts an event that says so into the sink's queue: the image

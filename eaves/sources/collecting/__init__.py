@@ -1,4 +1,4 @@
-"""Training images from a source, written to a folder after the same options as the images that are served later.
+"""Collection of training images from a source, with the same options as for the images that are served later.
 
 images   the folder, which stores the images and shows which were captured before
 run      runs a source until there are enough images

@@ -81,7 +81,7 @@ class SentFiles:
     def pass_over(self, identity: str) -> None:
         """Remember a file that is never to be sent.
 
-        The next `save` writes it to the durable memory, as do many such files.
+        The next `save` writes it to the durable memory; so does this method after many such files.
         """
         self.add(identity)
         self._passed_over.append(identity)

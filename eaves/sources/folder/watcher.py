@@ -40,7 +40,7 @@ class FileListener(Protocol):
 
 
 class Watch(Protocol):
-    """A folder that is being watched."""
+    """Active watch on a folder."""
 
     def alive(self) -> bool:
         """Return whether the watch still reports new files, as far as it knows."""

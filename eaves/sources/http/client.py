@@ -41,7 +41,7 @@ class Snapshot:
     Attributes:
         data: Encoded image.
         headers: Headers of the answer, with names in lower case.
-        url: URL of the request without credentials, for messages.
+        url: URL of the request, without credentials.
     """
 
     data: bytes = field(repr=False)

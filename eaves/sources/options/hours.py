@@ -26,7 +26,7 @@ class Hours:
     def contain(self, moment_ns: int) -> bool:
         """Return whether a time, nanoseconds since 1970, is within one of the spans.
 
-        False for a time without a valid date.
+        A time without a valid date is in none of them.
         """
         try:
             clock = datetime.fromtimestamp(moment_ns / 1e9, UTC).astimezone(self.zone).time()
