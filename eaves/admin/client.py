@@ -120,8 +120,8 @@ class SocketQueue:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotRunningError(f"nothing listens on {self._path}") from error
         except (OSError, http.client.HTTPException) as error:
-            told = str(error) or type(error).__name__
-            raise PlatformError(f"the process at {self._path} doesn't answer: {told}") from error
+            detail = str(error) or type(error).__name__
+            raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
         finally:
             connection.close()
         if len(body) > MAX_BYTES:

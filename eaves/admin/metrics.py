@@ -62,9 +62,11 @@ def list_faults(report: QueueReport) -> list[str]:
     """Return why images don't flow as they should, one sentence each; empty when they do."""
     link = report.link
     faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
-    told = {link.reason} if link is not None else set()
+    known = {link.reason} if link is not None else set()
     faults += [
-        f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused and lane.reason not in told
+        f"lane {lane.lane} is paused: {lane.reason}"
+        for lane in report.lanes
+        if lane.paused and lane.reason not in known
     ]
     faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
     return faults

@@ -59,8 +59,8 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
     if not isinstance(listed, list):
         raise EventError(f"a batch of CloudEvents is a JSON array, not a {type(listed).__name__}")
     if len(listed) > MAX_EVENTS:
-        told = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
-        raise ImageTooLargeError(told, hint="send smaller batches")
+        message = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
+        raise ImageTooLargeError(message, hint="send smaller batches")
     return [_decode(fields) for fields in listed]
 
 

@@ -266,8 +266,8 @@ class LinkClient:
             )
         except DeliveryError as error:
             if NOT_TRUSTED in error.message:
-                told = f"{error.message}; {self._clients.explain_trust()}"
-                raise UnreachableError(told, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
+                message = f"{error.message}; {self._clients.explain_trust()}"
+                raise UnreachableError(message, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
@@ -291,14 +291,14 @@ class LinkClient:
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
         problem = parse_problem(answer.body)
         detail, hint = (shorten(str(problem.get(name) or "")) for name in ("detail", "hint"))
-        told = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
+        reason = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
-            told = f"{told}; {self._clients.explain_refusal()}"
+            reason = f"{reason}; {self._clients.explain_refusal()}"
         elif hint:
-            told = f"{told} ({hint})"
+            reason = f"{reason} ({hint})"
         return StatusError(
-            f"{method} {self.to}{path.partition('?')[0]} {told}",
+            f"{method} {self.to}{path.partition('?')[0]} {reason}",
             status=answer.status,
-            detail=told,
+            detail=reason,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )

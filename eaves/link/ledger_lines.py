@@ -37,8 +37,8 @@ def to_dict(line: LedgerLine) -> dict[str, Any]:
         "digest": line.digest,
         "reason": line.reason,
     }
-    told = {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
-    return told if line.deleted is None else {**told, "deleted": line.deleted}
+    present = {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
+    return present if line.deleted is None else {**present, "deleted": line.deleted}
 
 
 def encode_line(line: LedgerLine) -> str:

@@ -52,8 +52,8 @@ class ReceiverIntake:
         outcomes = self._store(site, [event for _, event in wanted])
         for (index, event), outcome in zip(wanted, outcomes, strict=True):
             if outcome is PutOutcome.CONFLICTING:
-                told = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
-                refused[index] = _refuse(index, 409, told)
+                detail = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
+                refused[index] = _refuse(index, 409, detail)
         stored = outcomes.count(PutOutcome.STORED)
         repeated = len(events) - stored - len(refused)
         self._counters.add(site, STORED, stored)

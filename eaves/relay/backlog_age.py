@@ -27,12 +27,12 @@ class BacklogAge:
             self._put_at = None
             return None
         grown_s = self._age_s + monotonic - self._looked_at
-        told_s = max(0.0, now - put_at)
+        clock_age_s = max(0.0, now - put_at)
         if self._put_at is None:
-            age_s = told_s
+            age_s = clock_age_s
         elif put_at == self._put_at:
             age_s = grown_s
         else:
-            age_s = min(told_s, grown_s)
+            age_s = min(clock_age_s, grown_s)
         self._put_at, self._age_s, self._looked_at = put_at, age_s, monotonic
         return age_s

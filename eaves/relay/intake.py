@@ -49,8 +49,8 @@ class RelayIntake:
         if original.type == IMAGE_REJECTED:  # a subscriber refused the rejection, which is forwarded without another
             return [(original, (ARCHIVE,))]
         rejection = build_rejection(event, self._site)
-        told = [(rejection, (self._class_of(rejection), *self._broker))]
-        return [*told, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
+        notices = [(rejection, (self._class_of(rejection), *self._broker))]
+        return [*notices, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
 
     def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
         if not is_image(event):
@@ -99,8 +99,8 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
 def _keep_dead(spool: Spool, puts: Puts, reason: str, status: int) -> None:
     spool.put_dead([(event, next(iter(lanes))) for event, lanes in puts], reason, status)
     for event, _ in puts:
-        told = {"event_id": event.id, "source": event.source}
-        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=told)
+        about = {"event_id": event.id, "source": event.source}
+        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=about)
 
 
 def is_image(event: Event) -> bool:

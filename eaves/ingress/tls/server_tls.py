@@ -118,8 +118,8 @@ def build_context(folder: Path) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_OPTIONAL
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        told = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
-        raise _fault(folder, told, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
+        message = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
+        raise _fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
     return context
 
 

@@ -132,8 +132,8 @@ class Settlement:
             self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
         if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
             return ""
-        told = f"what waits is of another site than its token: {refused[0].detail}"
-        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
+        problem = f"what waits is of another site than its token: {refused[0].detail}"
+        return f"{problem}; give the relay the name and the token that the site had, or delete what is of the old name"
 
     def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
         """Return whether an event that was refused alone is to be given up on."""
@@ -169,8 +169,8 @@ class Settlement:
         self._turns.gave_up(lane, entry)
         with self._state:
             self._traffic.gave_up(lane)
-        told = {"event_id": event.id, "source": event.source}
-        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
+        fields = {"event_id": event.id, "source": event.source}
+        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=fields)
 
     def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
         """Hold entries together until the receiver takes the first of them."""

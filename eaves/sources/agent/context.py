@@ -165,8 +165,8 @@ class AgentContext:
         self._mark_alive()
         if self.counters.change_state(state, reason):
             level = logging.INFO if state == "watching" else logging.WARNING
-            told = self.counters.reason
-            _log.log(level, "source %s is %s%s", self.name, state, f": {told}" if told else "")
+            shown = self.counters.reason
+            _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
 
     def reconnected(self) -> None:
         """Count a reconnection."""

@@ -267,10 +267,10 @@ class MqttSource(ConnectionListener):
         """
         if reason not in self._logged:
             self._logged.add(reason)
-            said = f"{reason} ({detail})" if detail else reason
+            text = f"{reason} ({detail})" if detail else reason
             later = f"further ones are only counted, as dropped for the cause {cause}" if cause else ""
             later = later or "this is not logged again"
-            _log.warning("source %s: %s; %s", self._context.name, said, later, exc_info=error)
+            _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
 
 
 def _choose_version(settings: MqttSourceSettings) -> Version:
