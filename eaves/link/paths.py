@@ -13,7 +13,7 @@ SITE = "/v1/site"
 """GET `{"site": NAME}`, the site that the receiver takes the caller for. Shows that the connection and the token are
 good."""
 LEDGER = "/v1/ledger"
-"""GET the ledger's lines about the caller's site as JSON lines; the query has `after`, the number of a line, and `limit`."""
+"""GET the ledger's lines about the caller's site; the query has `after`, the number of a line, and `limit`."""
 FUNCTIONS = "/v1/functions/"
 """POST an image to the function of this name in the cloud; the answer is its prediction."""
 HEALTH = "/health"

@@ -15,7 +15,7 @@ from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
 LEAST_ENTRIES = 50
-"""Minimum number of entries in a request for the next one to be prepared meanwhile; smaller requests are packed quickly."""
+"""Minimum number of entries in a request for the next one to be prepared; smaller ones are packed quickly."""
 STOP_S = 1.0
 """Time limit at shutdown for the work in progress, seconds."""
 
