@@ -1,8 +1,8 @@
-"""The operator's view of a queue: what each lane holds, every entry with its data, retry, drop and purge.
+"""An operator's view of a queue: the contents of each lane, every entry with its data, and retry, drop and purge.
 
 `SpoolQueue` works on a spool, `SocketQueue` asks the process that delivers it over that process's Unix socket, and
 `open_queue` chooses between them. The same routes serve an agent and the local platform (`eaves.admin.routes`), and the
-same report becomes Prometheus text (`eaves.admin.metrics`). Nothing here delivers, captures or decides.
+same report becomes Prometheus text (`eaves.admin.metrics`). This package delivers and captures nothing.
 """
 
 from eaves.admin.queue import Action, Changed, EntryContent, Queue

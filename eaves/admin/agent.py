@@ -1,4 +1,4 @@
-"""What an agent answers over HTTP: metrics and health on its port, and its queue as well on its Unix socket."""
+"""HTTP routes of an agent: metrics and health on its port, and in addition its queue on its Unix socket."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LIVE, HEALTH, METRICS = "/health/liveness", "/health", "/metrics"
 
 
 class AgentRoutes:
-    """Answers for one agent.
+    """Routes of one agent.
 
     Args:
-        queue: Its queue.
-        find_dead_parts: Gives the names of parts that have ended and never start again, or that show no sign of life
-            any more; none in a healthy process.
+        queue: Queue of the agent.
+        find_dead_parts: Returns the names of parts that have ended for good or that hang; empty in a healthy
+            process.
     """
 
     def __init__(self, queue: Queue, find_dead_parts: Callable[[], Sequence[str]]) -> None:
@@ -28,10 +28,10 @@ class AgentRoutes:
         self._find_dead_parts = find_dead_parts
 
     def answer_port(self, method: str, path: str, _: str) -> AdminResponse:
-        """Answer what anybody who reaches the port may ask.
+        """Answer a request to the port, which is open to all that can reach it.
 
-        GET /health/liveness  503 only when the process must be started again
-        GET /health           503 while images don't flow as they should, with the reasons; the report in any case
+        GET /health/liveness  503 only when the process must be restarted
+        GET /health           503 with the reasons while images don't flow as they should; always with the report
         GET /metrics          Prometheus text
         """
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
@@ -50,7 +50,7 @@ class AgentRoutes:
         return [f"{part} has ended or hangs" for part in self._find_dead_parts()]
 
     def answer_socket(self, method: str, path: str, query: str) -> AdminResponse:
-        """Answer the user that the process runs as: the same, and everything about the queue."""
+        """Answer the user of the process: the same routes, and those of the queue."""
         if path in (LIVE, HEALTH, METRICS):
             return self.answer_port(method, path, query)
         return answer(self._queue, method, path, query)

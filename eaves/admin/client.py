@@ -1,4 +1,7 @@
-"""A queue asked over the Unix socket of the process that delivers it, or opened when no process does."""
+"""Client of a queue, over the Unix socket of the process that delivers it.
+
+Without such a process, the spool is opened.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,17 @@ from eaves.problem_document import parse_problem
 from eaves.spool import Lease, LedgerLine, Spool
 
 TIMEOUT_S = 60.0
-"""For one request: purging a million entries takes about so long."""
+"""Time limit of one request, seconds; purging a million entries takes about as long."""
 MAX_BYTES = 64 << 20
-"""Longest answer that is read; an image is at most 20 MB."""
+"""Maximum size of an answer that is read, bytes; an image has at most 20 MB."""
 
 
 class SocketQueue:
     """Implements `Queue` by asking the process at a Unix socket.
 
     Args:
-        path: The socket.
-        timeout_s: For each wait for an answer.
+        path: Path of the socket.
+        timeout_s: Maximum wait for an answer, seconds.
     """
 
     def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -41,10 +44,10 @@ class SocketQueue:
         self._timeout_s = timeout_s
 
     def report(self) -> QueueReport:
-        """What each lane holds and whether it is delivered.
+        """Return the contents of each lane and the state of its delivery.
 
         Raises:
-            NotRunningError: When nothing listens there.
+            NotRunningError: When no process listens on the socket.
             PlatformError: When the answer can't be used.
         """
         try:
@@ -53,43 +56,43 @@ class SocketQueue:
             raise PlatformError(f"{self._path} answered nonsense: {error}") from error
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """The chosen entries without their data."""
+        """Return the chosen entries without their data."""
         found: list[dict[str, Any]] = self._json("GET", f"{PREFIX}/entries", {**chosen.to_query(), "limit": str(limit)})
         return found
 
     def entry(self, seq: int) -> EntryContent:
-        """One entry with its data.
+        """Return one entry with its data.
 
         Raises:
-            NotFoundError: When there is none of that number.
+            NotFoundError: When there is no entry with that number.
         """
         about = self._json("GET", f"{PREFIX}/entries/{seq}")
         data = self._request("GET", f"{PREFIX}/entries/{seq}/data")
         return EntryContent(entry=about["entry"], attributes=about["attributes"], data=data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Do something with the chosen entries, or only count them.
+        """Apply an action to the chosen entries, or only count them.
 
         Raises:
-            InputError: When nothing says which entries are to be deleted.
+            InputError: When neither a selection nor `everything` says which entries to delete.
         """
         flags = {"all": str(everything).lower(), "dry_run": str(dry_run).lower()}
         return Changed(**self._json("POST", f"{PREFIX}/{action.value}", {**chosen.to_query(), **flags}))
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Lines of its ledger.
+        """Return lines of the queue's ledger.
 
         Raises:
-            NotFoundError: When it keeps none.
+            NotFoundError: When the queue has no ledger.
         """
         body = self._request("GET", LEDGER, {"after": str(after), "limit": str(limit)})
         return list(read_lines(io.BytesIO(body), str(self._path)))
 
     def health(self) -> Mapping[str, Any]:
-        """What the process says of itself, whether it is well or not.
+        """Return the process's report on its health, whether it is healthy or not.
 
         Raises:
-            NotRunningError: When nothing listens there.
+            NotRunningError: When no process listens on the socket.
             PlatformError: When the answer can't be used.
         """
         found = self._parse(self._request("GET", HEALTH, allowed=(503,)))
@@ -117,8 +120,8 @@ class SocketQueue:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotRunningError(f"nothing listens on {self._path}") from error
         except (OSError, http.client.HTTPException) as error:
-            told = str(error) or type(error).__name__
-            raise PlatformError(f"the process at {self._path} doesn't answer: {told}") from error
+            detail = str(error) or type(error).__name__
+            raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
         finally:
             connection.close()
         if len(body) > MAX_BYTES:
@@ -129,11 +132,11 @@ class SocketQueue:
 
 
 def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
-    """Why the process at a Unix socket must be started again; nothing when it needn't be, or doesn't answer.
+    """Return the reasons to restart the process at a Unix socket; empty when there are none or it doesn't answer.
 
     Args:
-        path: The socket.
-        timeout_s: For each wait for an answer.
+        path: Path of the socket.
+        timeout_s: Maximum wait for an answer, seconds.
     """
     connection = UnixConnection(path, timeout_s)
     try:
@@ -149,18 +152,18 @@ def list_hung_parts(path: Path, *, timeout_s: float) -> list[str]:
 
 @contextmanager
 def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Queue]:
-    """The queue of a spool: through the socket while a process delivers it, from the file otherwise.
+    """Yield the queue of a spool: through the socket while a process delivers it, from the file otherwise.
 
-    While the file is open here, its leases are held, so that no process begins to deliver it meanwhile.
+    While the file is open here, its leases are held, so no process begins to deliver it.
 
     Args:
-        spool: The file.
-        socket: Where the process that delivers it listens.
-        leases: Lock files that this process holds.
+        spool: Path of the spool's file.
+        socket: Path of the socket of the process that delivers the spool.
+        leases: Lock files of that process.
 
     Raises:
-        NotFoundError: When there is no such file.
-        PlatformError: When a process delivers it and doesn't answer.
+        NotFoundError: When the file doesn't exist.
+        PlatformError: When a process delivers the spool and doesn't answer.
     """
     running = SocketQueue(socket)
     try:

@@ -1,4 +1,4 @@
-"""Where a process with a queue is asked about it: a Unix socket of its user's, and a port for metrics and health."""
+"""Endpoints of a process with a queue: a Unix socket for its user, and a port for metrics and health."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _log = logging.getLogger(__name__)
 
 
 class DelivererView(Protocol):
-    """What is needed of a deliverer."""
+    """Interface of a deliverer that the endpoints need."""
 
     def status(self) -> LaneDelivery:
-        """What its lane's delivery does."""
+        """Return the state of the lane's delivery."""
 
     def try_now(self) -> None:
         """Make the next attempt now even when the lane is paused."""
 
 
 def default_socket(spool: Path) -> Path:
-    """Where a queue is administered unless `admin_socket` says otherwise."""
+    """Return the socket at which a queue is administered when `admin_socket` isn't set."""
     return spool.with_name(f"{spool.name}.admin") / "socket"
 
 
@@ -47,23 +47,23 @@ def open_endpoints(
     port: int,
     around: Callable[[Answer], Answer] = lambda answer: answer,
 ) -> Iterator[list[AdminServer]]:
-    """Serve both while the block runs.
+    """Serve both endpoints while the block runs.
 
-    Events are delivered without them: one that can't be opened is logged and left closed.
+    An endpoint that can't be opened is logged and left closed, because events are delivered without it.
 
     Args:
-        spool: The queue.
-        deliverers: Of the spool's lanes.
-        sources: Gives what the sources that fill it report.
-        link: Gives how the link is doing that it is forwarded over; None without one.
-        parts: Name of each part without which the process is of no use, and whether it still runs.
-        socket: The Unix socket; None for `default_socket` of the spool.
-        host: Address that the port is listened to on.
+        spool: Spool with the queue.
+        deliverers: Deliverers of the spool's lanes.
+        sources: Returns the reports of the sources that fill the spool.
+        link: Returns the report on the link that the spool is forwarded over; None without a link.
+        parts: Essential parts of the process by name, each with a function that returns whether it still runs.
+        socket: Path of the Unix socket; None for `default_socket` of the spool.
+        host: Address that the port listens on.
         port: TCP port of metrics and health; 0 for none.
-        around: Gives what answers, made of what answers otherwise: to add something to its answers.
+        around: Wraps the function that answers requests, to add something to its answers.
 
     Yields:
-        The servers that could be opened, the Unix socket's first.
+        The servers that could be opened, that of the Unix socket first.
     """
 
     def try_now(lane: str) -> None:

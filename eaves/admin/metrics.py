@@ -1,6 +1,6 @@
-"""A report as Prometheus text, and as the reasons why an agent isn't well.
+"""A report as Prometheus text, and as the reasons why an agent isn't healthy.
 
-Every label has few values, so that no time series is made for each error text: a pause's reason is its HTTP status.
+Every label has few values, so no time series is made for each error text: the reason of a pause is its HTTP status.
 
 Source: Prometheus exposition formats, text format 0.0.4.
 """
@@ -54,17 +54,19 @@ _METRICS = {
 
 
 def render_metrics(report: QueueReport) -> str:
-    """All of a report as text."""
+    """Render a report as Prometheus text."""
     return "\n".join([*_lines(report), ""])
 
 
 def list_faults(report: QueueReport) -> list[str]:
-    """Why images don't flow as they should, one sentence each; none when they do."""
+    """Return why images don't flow as they should, one sentence each; empty when they do."""
     link = report.link
     faults = [f"the link to {link.to} is {link.state}: {link.reason}"] if link is not None and link.reason else []
-    told = {link.reason} if link is not None else set()
+    known = {link.reason} if link is not None else set()
     faults += [
-        f"lane {lane.lane} is paused: {lane.reason}" for lane in report.lanes if lane.paused and lane.reason not in told
+        f"lane {lane.lane} is paused: {lane.reason}"
+        for lane in report.lanes
+        if lane.paused and lane.reason not in known
     ]
     faults += [f"source {source.name} is {source.state}: {source.reason}" for source in report.sources if source.reason]
     return faults

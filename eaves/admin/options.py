@@ -1,4 +1,4 @@
-"""The filters of entries as command-line options, the same in `eaves queue` and in an agent's container."""
+"""Command-line options that filter entries, the same in `eaves queue` and in an agent's container."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 
 
 class Age(click.ParamType[float]):
-    """A time such as `90s`, `15m`, `2h` or `7d`, in seconds."""
+    """Parameter type of a duration such as `90s`, `15m`, `2h` or `7d`, converted to seconds."""
 
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it."""
+        """Convert a value to seconds."""
         if isinstance(value, (int, float)):
             return float(value)
         found = _AGE.fullmatch(str(value))
@@ -32,16 +32,16 @@ class Age(click.ParamType[float]):
 
 
 def numbers_argument(command: Command) -> Command:
-    """`NUMBER...`: which entries."""
+    """Add the argument `NUMBER...`, the numbers of entries."""
     return click.argument("seqs", metavar="[NUMBER]...", nargs=-1, type=click.IntRange(0, MAX_SEQ))(command)
 
 
 def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Command], Command]:
-    """Decorate a command with the filters; `build_selector` takes what they say.
+    """Return a decorator that adds the filters to a command; `build_selector` takes their values.
 
     Args:
-        lane: Whether `--lane` is one of them.
-        state: Whether `--queued` and `--dead` are among them.
+        lane: Whether to add `--lane`.
+        state: Whether to add `--queued` and `--dead`.
     """
     options = [
         click.option("--source", default="", help="Only events of this source: /eaves/SITE/NAME, or its last part."),
@@ -71,12 +71,12 @@ def build_selector(
     reason: str = "",
     older_than: float | None = None,
 ) -> Selector:
-    """What the options say."""
+    """Build a selector from the values of the options."""
     return Selector(seqs=seqs, lane=lane, state=state or "", source=source, reason=reason, older_than_s=older_than)
 
 
 def to_arguments(selector: Selector) -> list[str]:
-    """A selection as the arguments that say it: options first, then numbers."""
+    """Return the command-line arguments of a selector: options first, then numbers."""
     given = {"lane": selector.lane, "source": selector.source, "reason": selector.reason}
     options = [f"--{name}={value}" for name, value in given.items() if value]
     options += [f"--{selector.state}"] if selector.state else []

@@ -1,4 +1,4 @@
-"""A queue as an operator works on it: the Protocol, and the one that works on a spool in this process."""
+"""Interface of a queue for operators, and its implementation on a spool in this process."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from eaves.spool import LedgerLine, Selection, Spool
 from eaves.spool.admin import drop, list_entries, measure, redrive, retry_now
 
 LIMIT = 100
-"""Entries that a listing has when nothing else is asked for."""
+"""Default for the maximum number of entries in a listing."""
 LEDGER_LIMIT = 5_000
-"""Lines of the ledger at a time when nothing else is asked for: about a megabyte."""
+"""Default for the maximum number of ledger lines per request, about a megabyte."""
 
 
 class Action(enum.Enum):
-    """What can be done with chosen entries."""
+    """Action on chosen entries."""
 
     RETRY = "retry"
-    """Queue dead letters again, and make entries that back off due now."""
+    """Queue dead letters again, and make entries that wait for a retry due now."""
     DROP = "drop"
     """Delete dead letters."""
     PURGE = "purge"
@@ -33,11 +33,11 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
-    """What an action was about.
+    """Extent of an action.
 
     Attributes:
-        entries: How many.
-        size_bytes: Their data and attributes.
+        entries: Number of entries.
+        size_bytes: Size of their data and attributes, bytes.
     """
 
     entries: int
@@ -46,12 +46,12 @@ class Changed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryContent:
-    """One entry with everything that is known of it.
+    """One entry with all its properties.
 
     Attributes:
-        entry: As in a listing: `eaves.spool.Stored` as plain data.
-        attributes: The event's, extensions included.
-        data: The event's.
+        entry: Entry as in a listing: `eaves.spool.Stored` as plain data.
+        attributes: Attributes of the event, including extensions.
+        data: Data of the event.
     """
 
     entry: Mapping[str, Any]
@@ -60,36 +60,36 @@ class EntryContent:
 
 
 class Queue(Protocol):
-    """One queue. Everything raises EavesError when it can't be reached or changed."""
+    """One queue. Every method raises EavesError when the queue can't be reached or changed."""
 
     def report(self) -> QueueReport:
-        """What each lane holds and whether it is delivered."""
+        """Return the contents of each lane and the state of its delivery."""
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """The chosen entries without their data, in the order they were put, at most `limit`."""
+        """Return the chosen entries without their data, in the order they were put, at most `limit`."""
 
     def entry(self, seq: int) -> EntryContent:
-        """One entry with its data. Raises NotFoundError when there is none of that number."""
+        """Return one entry with its data. Raises NotFoundError when there is no entry with that number."""
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Do something with the chosen entries, or with `dry_run` only count them.
+        """Apply an action to the chosen entries, or with `dry_run` only count them.
 
         Raises InputError when neither a selection nor `everything` is given.
         """
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Lines of its ledger with a higher number than `after`, in order; NotFoundError when it keeps none."""
+        """Return ledger lines with a higher number than `after`, in order. Raises NotFoundError without a ledger."""
 
 
 class SpoolQueue:
     """Implements `Queue` on an open spool.
 
     Args:
-        spool: The spool.
-        deliveries: Gives what the lanes' deliveries report; nothing when this process delivers none.
-        sources: Gives what each source reports; nothing without one.
-        link: Gives how the link is doing that it is forwarded over; None without one.
-        try_now: Called with a lane, or with "" for all, whose pause is not to be waited for any longer.
+        spool: Open spool.
+        deliveries: Returns the reports of the lanes' deliveries; empty when this process delivers none.
+        sources: Returns the report of each source; empty without sources.
+        link: Returns the report on the link that the spool is forwarded over; None without a link.
+        try_now: Ends the pause of a lane, or of all lanes when it is called with "".
     """
 
     def __init__(
@@ -108,21 +108,21 @@ class SpoolQueue:
         self._try_now = try_now
 
     def report(self) -> QueueReport:
-        """What each lane holds and whether it is delivered."""
+        """Return the contents of each lane and the state of its delivery."""
         now = self._spool.clock.now()
         return build_report(self._spool, self._deliveries(), self._sources(), now, link=self._link())
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
-        """The chosen entries without their data."""
+        """Return the chosen entries without their data."""
         selection = chosen.to_selection(self._spool.clock.now())
         return [asdict(stored) for stored in list_entries(self._spool, selection, limit=limit)]
 
     def entry(self, seq: int) -> EntryContent:
-        """One entry with its data.
+        """Return one entry with its data.
 
         Raises:
-            NotFoundError: When there is none of that number.
-            SpoolError: When it is damaged.
+            NotFoundError: When there is no entry with that number.
+            SpoolError: When the entry is damaged.
         """
         listed = list_entries(self._spool, Selection(seqs=(seq,)), limit=1)
         found = self._spool.get(seq)
@@ -132,10 +132,10 @@ class SpoolQueue:
         return EntryContent(entry=asdict(listed[0]), attributes=dict(event.attributes()), data=event.data)
 
     def change(self, action: Action, chosen: Selector, *, everything: bool = False, dry_run: bool = False) -> Changed:
-        """Do something with the chosen entries, or only count them.
+        """Apply an action to the chosen entries, or only count them.
 
         Raises:
-            InputError: When nothing says which entries are to be deleted.
+            InputError: When neither a selection nor `everything` says which entries to delete.
         """
         check_change(action, chosen, everything=everything)
         selection = chosen.to_selection(self._spool.clock.now())
@@ -149,10 +149,10 @@ class SpoolQueue:
         return Changed(entries=entries, size_bytes=size_bytes)
 
     def ledger(self, *, after: int = 0, limit: int = LEDGER_LIMIT) -> Sequence[LedgerLine]:
-        """Lines of the spool's ledger.
+        """Return lines of the spool's ledger.
 
         Raises:
-            NotFoundError: When it keeps none.
+            NotFoundError: When the spool has no ledger.
         """
         if self._spool.ledger is None:
             raise NotFoundError(f"{self._spool.path} keeps no ledger", hint="relays and receivers keep one")
@@ -160,7 +160,7 @@ class SpoolQueue:
 
 
 def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
-    """Refuse an action that doesn't say which entries it is for.
+    """Refuse an action that doesn't say which entries it applies to.
 
     Raises:
         InputError: When neither a selection nor `everything` is given, when a purge names no lane, or when only queued

@@ -1,4 +1,4 @@
-"""What a queue and the source that fills it report: plain values, to and from JSON."""
+"""Reports of a queue and of the sources that fill it: plain values, to and from JSON."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ T = TypeVar("T")
 
 
 class SourceView(Protocol):
-    """What a source reports of itself."""
+    """Properties of a source that its report needs."""
 
     @property
     def state(self) -> str:
-        """What the source does now, in one word."""
+        """State of the source, in one word."""
 
     @property
     def reason(self) -> str:
-        """Why it captures nothing now; empty while it does."""
+        """Why the source captures nothing now; empty while it captures."""
 
     @property
     def captured(self) -> int:
-        """Images captured since the process started."""
+        """Number of images captured since the process started."""
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Images passed over since the process started, by cause."""
+        """Numbers of images dropped since the process started, by cause."""
 
     @property
     def last_captured_at(self) -> float | None:
@@ -37,31 +37,31 @@ class SourceView(Protocol):
 
     @property
     def reconnects(self) -> int:
-        """Connections made anew in the last hour."""
+        """Number of reconnections in the last hour."""
 
     @property
     def last_error(self) -> tuple[str, float] | None:
-        """The last reason why nothing was captured, and when it began, Unix seconds; None before the first."""
+        """Last reason why nothing was captured, and when it began, Unix seconds; None before the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReport:
-    """One lane of a spool.
+    """Report on one lane of a spool.
 
     Attributes:
-        lane: Its name.
-        queued: Entries that wait to be delivered.
-        queued_bytes: Their data and attributes.
-        dead: Dead letters.
-        dead_bytes: Their data and attributes.
-        oldest_age_s: Seconds since the oldest waiting entry was put; None when none waits.
-        delivering: Whether this process delivers it.
-        paused: Whether it is paused because its sink can't be reached or refuses everything.
-        reason: Why it is paused; empty when it isn't.
-        status: HTTP status that paused it, 0 when there was no answer.
+        lane: Name of the lane.
+        queued: Number of entries that wait to be delivered.
+        queued_bytes: Size of their data and attributes, bytes.
+        dead: Number of dead letters.
+        dead_bytes: Size of their data and attributes, bytes.
+        oldest_age_s: Age of the oldest waiting entry, seconds; None when none waits.
+        delivering: Whether this process delivers the lane.
+        paused: Whether delivery is paused because the lane's sink can't be reached or refuses everything.
+        reason: Why delivery is paused; empty when it isn't.
+        status: HTTP status that caused the pause, 0 when there was no answer.
         paused_since: When the pause began, Unix seconds.
         next_try_at: When the next attempt is made, Unix seconds.
-        attempts: Attempts since the process started, by outcome.
+        attempts: Number of attempts since the process started, by outcome.
     """
 
     lane: str
@@ -81,19 +81,19 @@ class LaneReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReport:
-    """One source.
+    """Report on one source.
 
     Attributes:
-        name: Its name.
-        state: What it does now, in one word.
-        reason: Why it captures nothing now; empty while it does.
-        captured: Images captured since the process started.
-        dropped: Images passed over since the process started, by cause.
+        name: Name of the source.
+        state: State of the source, in one word.
+        reason: Why the source captures nothing now; empty while it captures.
+        captured: Number of images captured since the process started.
+        dropped: Numbers of images dropped since the process started, by cause.
         last_captured_at: When the last image was captured, Unix seconds; None before the first.
-        last_captured_age_s: Seconds since then.
-        reconnects: Connections made anew in the last hour.
-        last_error: The last reason why nothing was captured; empty before the first.
-        last_error_age_s: Seconds since that began.
+        last_captured_age_s: Time since the last image was captured, seconds; None before the first.
+        reconnects: Number of reconnections in the last hour.
+        last_error: Last reason why nothing was captured; empty before the first.
+        last_error_age_s: Time since that reason began, seconds; None before the first.
     """
 
     name: str
@@ -110,29 +110,28 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkReport:
-    """The link of a relay to its receiver.
+    """Report on the link of a relay to its receiver.
 
     Attributes:
-        to: The receiver's address.
-        up: Whether the last request was answered as a receiver answers.
-        state: `starting`, `up`, `down` (no answer, or none of a receiver) or `refused` (the receiver doesn't let this
-            site in).
-        since: Since when it is in this state, Unix seconds.
-        since_age_s: For how long, seconds, whatever the clock was set to meanwhile.
-        reason: Why nothing is forwarded; empty while it is.
-        events_per_s: Events forwarded a second while there was something to forward, in the last minute of it; None
-            before the first.
-        bytes_per_s: Bytes of bodies over the link a second, likewise.
-        backlog_events: Events that wait to be forwarded.
-        backlog_bytes: Their data and attributes.
+        to: Address of the receiver.
+        up: Whether the last request got an answer of a receiver.
+        state: `starting`, `up`, `down` (no answer, or not a receiver's) or `refused` (the receiver rejects this site).
+        since: When this state began, Unix seconds.
+        since_age_s: Time in this state, seconds, independent of changes of the wall clock.
+        reason: Why nothing is forwarded; empty while events are forwarded.
+        events_per_s: Events forwarded per second while any waited, over the last minute of such time; None before the
+            first.
+        bytes_per_s: Bytes of bodies over the link per second, over the same time; None before the first.
+        backlog_events: Number of events that wait to be forwarded.
+        backlog_bytes: Size of their data and attributes, bytes.
         oldest_age_s: Age of the oldest of them, seconds; None when none waits.
-        drain_s: Seconds until none waits, at this rate and while the link stays up; None when no rate is known.
-        forwarded: Events that the receiver has answered for since the process started.
-        repeated: How many of them it had before.
-        refused: Events that it never takes; they are dead letters.
-        failed: Requests that got no usable answer.
-        bytes_sent: Bytes of bodies that the receiver has answered for.
-        conflicting: Events that came under the source and id of another one, since the ledger was made; they are dead
+        drain_s: Time until none waits at this rate, if the link stays up, seconds; None when no rate is known.
+        forwarded: Number of events that the receiver's answers account for, since the process started.
+        repeated: Number of those that the receiver already had.
+        refused: Number of events that the receiver refused for good; they are dead letters.
+        failed: Number of requests without a usable answer.
+        bytes_sent: Size of the answered request bodies, bytes.
+        conflicting: Number of events with the source and id of another one, since the ledger was created; they are dead
             letters.
     """
 
@@ -158,17 +157,17 @@ class LinkReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueReport:
-    """A whole spool.
+    """Report on a whole spool.
 
     Attributes:
-        queued_bytes: Data and attributes of what waits.
-        max_bytes: Their limit.
-        dead_bytes: Data and attributes of the dead letters.
-        dead_max_bytes: Their limit.
-        expired: Dead letters that were deleted to keep their limit, since the file was made.
-        lanes: Each lane, by name.
-        sources: The sources that fill it, in the order in which they were configured.
-        link: The link that it is forwarded over; None for a queue that isn't a relay's.
+        queued_bytes: Size of the waiting entries' data and attributes, bytes.
+        max_bytes: Limit of `queued_bytes`.
+        dead_bytes: Size of the dead letters' data and attributes, bytes.
+        dead_max_bytes: Limit of `dead_bytes`.
+        expired: Number of dead letters that were deleted to keep their limit, since the file was created.
+        lanes: Report on each lane, sorted by name.
+        sources: Reports of the sources that fill the spool, in the order of their configuration.
+        link: Report on the link that the spool is forwarded over; None when the queue isn't a relay's.
     """
 
     queued_bytes: int = 0
@@ -181,7 +180,7 @@ class QueueReport:
     link: LinkReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the report as plain data."""
         return asdict(self)
 
 
@@ -193,14 +192,14 @@ def build_report(
     *,
     link: LinkReport | None = None,
 ) -> QueueReport:
-    """What a spool holds and what its delivery does.
+    """Build the report on a spool and its delivery.
 
     Args:
         spool: The spool.
-        deliveries: Of the lanes that this process delivers.
-        sources: What fills it.
-        now: Unix seconds.
-        link: The link that it is forwarded over, for a relay's.
+        deliveries: Reports of the lanes that this process delivers.
+        sources: Reports of the sources that fill the spool.
+        now: Wall-clock time, Unix seconds.
+        link: Report on the link of a relay.
 
     Raises:
         SpoolError: When the spool can't be read.
@@ -222,12 +221,12 @@ def build_report(
 
 
 def build_source_report(name: str, source: SourceView, now: float) -> SourceReport:
-    """What a source reports of itself.
+    """Build the report on a source.
 
     Args:
-        name: Its name.
-        source: The source.
-        now: Unix seconds.
+        name: Name of the source.
+        source: Properties of the source.
+        now: Wall-clock time, Unix seconds.
     """
     at, error = source.last_captured_at, source.last_error
     return SourceReport(
@@ -245,12 +244,12 @@ def build_source_report(name: str, source: SourceView, now: float) -> SourceRepo
 
 
 def parse_report(values: Mapping[str, Any]) -> QueueReport:
-    """Read what `QueueReport.to_dict` wrote, by another version perhaps: what isn't known is passed over.
+    """Parse a dict of `QueueReport.to_dict`, possibly from another version; unknown fields are ignored.
 
-    Agents of earlier versions run one source, which is under the key `source`.
+    Agents of earlier versions run one source, under the key `source`.
 
     Raises:
-        ValueError: When it is no report.
+        ValueError: When the values are not a report.
     """
     try:
         before = values.get("source")

@@ -1,4 +1,4 @@
-"""The routes of a queue over HTTP, for whatever serves them: a request in, a response out, both plain values.
+"""Routes of a queue over HTTP, for any server: a request in, a response out, both plain values.
 
     GET  /queues                   report of every lane, and of the source
     GET  /queues/entries           entries without their data; query: the fields of `Selector`, limit
@@ -9,7 +9,7 @@
     POST /queues/drop              delete dead letters; also all=true, dry_run=true
     POST /queues/purge             delete entries in any state; needs lane, or all=true
 
-Whoever reaches these routes may delete images: they are served on sockets of mode 0600 only.
+A caller of these routes may delete images, so they are served only on sockets of mode 0600.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ PREFIX = "/queues"
 LEDGER = f"{PREFIX}/ledger"
 JSON_LINES = "application/jsonl"
 MAX_LIMIT = 10_000
-"""Most entries of one listing; their attributes are up to some kilobytes each."""
+"""Maximum number of entries in one listing; their attributes take up to some kilobytes each."""
 _ENTRY = re.compile(r"/queues/entries/([0-9]+)(/data)?")
 _SAFE_TYPE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminResponse:
-    """What is answered.
+    """Response to a request.
 
     Attributes:
         status: HTTP status.
-        content_type: Of the body.
-        body: The body.
+        content_type: Media type of the body.
+        body: Bytes of the body.
     """
 
     status: int
@@ -55,10 +55,10 @@ def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
     """Answer one request.
 
     Args:
-        queue: What it is about.
+        queue: Queue that the request is about.
         method: `GET` or `POST`.
-        path: The path, without its query.
-        query: What follows `?` in the target.
+        path: Path of the request, without its query.
+        query: Text after `?` in the target.
     """
     try:
         given = dict(parse_qsl(query, keep_blank_values=True))
@@ -76,12 +76,12 @@ def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
 
 
 def answer_json(value: Any, status: int = 200) -> AdminResponse:
-    """Plain data as a response."""
+    """Build a JSON response from plain data."""
     return AdminResponse(status=status, content_type="application/json", body=json.dumps(value).encode())
 
 
 def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: str = "") -> AdminResponse:
-    """An error as a response; arguments as for `build_problem`."""
+    """Build a response with a problem document; the arguments are those of `build_problem`."""
     return AdminResponse(status=status, content_type=CONTENT_TYPE, body=build_problem(status, detail, hint, kind=kind))
 
 

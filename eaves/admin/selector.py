@@ -1,4 +1,4 @@
-"""Which entries a request is about, as it travels: in a query, in arguments, and as the spool's `Selection`."""
+"""Selection of entries in a form that travels in a query, in arguments, and as the spool's `Selection`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MAX_SEQ = (1 << 63) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """Which entries are meant; what is given must all hold, and with nothing given all entries are meant.
+    """Selection of entries. All given conditions must hold; without conditions, all entries are selected.
 
     Attributes:
-        seqs: Only these sequence numbers.
-        lane: Only this lane.
-        state: Only `queued` or only `dead` entries.
-        source: Only events of this source, `/eaves/SITE/NAME` or its last part.
-        reason: Only entries whose last failure contains this text.
-        older_than_s: Only entries that were put more than this many seconds ago.
+        seqs: Sequence numbers to select.
+        lane: Lane to select.
+        state: `queued` or `dead`, to select entries in this state only.
+        source: Source to select, `/eaves/SITE/NAME` or its last part.
+        reason: Text that the entry's last failure must contain.
+        older_than_s: Minimum time since the entry was put, seconds.
     """
 
     seqs: tuple[int, ...] = ()
@@ -37,19 +37,19 @@ class Selector:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is given."""
+        """Whether no condition is given."""
         return self == Selector()
 
     def to_query(self) -> dict[str, str]:
-        """What is given, as text by name; `parse_selector` reads it again."""
+        """Return the given conditions as text by name; `parse_selector` parses it."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: _to_text(value) for name, value in given.items() if value not in ((), "", None)}
 
     def to_selection(self, now: float) -> Selection:
-        """The same for the spool.
+        """Return the spool's form of the selection.
 
         Args:
-            now: Unix seconds, from which ages are counted back.
+            now: Wall-clock time from which ages are counted back, Unix seconds.
         """
         return Selection(
             seqs=self.seqs or None,
@@ -62,10 +62,10 @@ class Selector:
 
 
 def parse_selector(query: Mapping[str, str]) -> Selector:
-    """Read what `Selector.to_query` writes.
+    """Parse the result of `Selector.to_query`.
 
     Raises:
-        InputError: When a name isn't known or a value can't be read.
+        InputError: When a name isn't known or a value is malformed.
     """
     known = {field.name for field in fields(Selector)}
     if unknown := sorted(query.keys() - known):
@@ -81,10 +81,10 @@ def parse_selector(query: Mapping[str, str]) -> Selector:
 
 
 def parse_seq(text: str) -> int:
-    """A sequence number.
+    """Parse a sequence number.
 
     Raises:
-        InputError: When it is none.
+        InputError: When the text is not a sequence number.
     """
     if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SEQ)) and int(text) <= MAX_SEQ:
         return int(text)

@@ -1,7 +1,7 @@
-"""Small HTTP servers of an agent: its queue on a Unix socket of its user's, metrics and health on a TCP port.
+"""Small HTTP servers of an agent: its queue on a Unix socket for its user, metrics and health on a TCP port.
 
-Both take a bounded number of connections with one request each. When all are taken, the oldest is closed for the next
-one, so that senders who hold theirs open keep nobody out.
+Both accept a limited number of connections with one request each. When all are taken, the oldest is closed for the next
+one, so senders that keep theirs open block no one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from eaves.ingress.response import Response, answer_problem
 from eaves.ingress.server import IngressLimits, IngressServer
 
 CONNECTIONS = 8
-"""Most connections whose request has not come yet, and as many that are being answered."""
+"""Maximum number of connections without a request yet, and of connections whose request is being answered."""
 TIMEOUT_S = 10.0
-"""For a request, and the longest wait for the other side to take more of an answer, seconds."""
+"""Time limit for a request, and maximum wait for the peer to accept more of an answer, seconds."""
 LIMITS = IngressLimits(
     max_bytes=0,
     in_flight_bytes=0,
@@ -32,20 +32,20 @@ LIMITS = IngressLimits(
 )
 
 Answer = Callable[[str, str, str], AdminResponse]
-"""Method, path and query to a response."""
+"""Function that answers a request with method, path and query."""
 
 
 class AdminServer(IngressServer):
     """A running server.
 
     Args:
-        answer: Gives the response to a request; called from several threads.
+        answer: Returns the response to a request; called from several threads.
         port: TCP port; 0 takes a free one.
         host: Address of this machine to listen on.
-        path: The Unix socket, in place of a port; its folder becomes accessible to this user only.
+        path: Path of a Unix socket, in place of a port; its folder becomes accessible to this user only.
 
     Raises:
-        ConfigError: When the address can't be listened on.
+        ConfigError: When the server can't listen on the address.
     """
 
     def __init__(self, answer: Answer, *, host: str = "127.0.0.1", port: int = 0, path: Path | None = None) -> None:
@@ -59,10 +59,10 @@ class AdminServer(IngressServer):
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a folder that only this user can enter.
+    """Create a folder that only this user can enter.
 
     Raises:
-        OSError: When it can't be made, or belongs to another user.
+        OSError: When the folder can't be created, or belongs to another user.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.geteuid():
@@ -71,7 +71,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def _serve(answer: Answer, request: Request) -> Response:
-    """Answer a request, which has no body."""
+    """Answer a request, which must have no body."""
     if not request.is_read:
         return answer_problem(413, "no request with a body is taken here")
     request.admit()

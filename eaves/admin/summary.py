@@ -1,4 +1,4 @@
-"""The status of an agent: what its queue's report says in short."""
+"""Status of an agent, a summary of its queue's report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from eaves.admin.report import LinkReport, QueueReport, SourceReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanePause:
-    """A queue whose delivery waits because its receiver can't be reached or refuses everything.
+    """Pause of a lane whose receiver can't be reached or refuses everything.
 
     Attributes:
-        lane: The queue.
-        reason: Why it waits.
-        since: When the pause began, Unix seconds; None when that isn't known.
+        lane: Name of the lane.
+        reason: Why delivery is paused.
+        since: When the pause began, Unix seconds; None when it isn't known.
     """
 
     lane: str
@@ -25,19 +25,19 @@ class LanePause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentStatus:
-    """One process with a queue: an agent that runs sources, a publisher, or a relay.
+    """Status of one process with a queue: an agent that runs sources, a publisher, or a relay.
 
     Attributes:
-        name: What `eaves queue --agent` calls it: `FUNCTION` here, `FUNCTION.SOURCE` on a cluster.
-        pod: On a cluster: the pod it runs in; empty elsewhere.
-        state: `running`, or why it can't be asked: `starting`, `stopped`, `unknown`, or the phase of its pod.
-        reason: Why it can't be asked, in words; empty when it can.
-        sources: Its sources as it reports them; those that it should run, by name, when it can't be asked.
-        queued: Entries that wait in its queue; None when the agent can't be asked.
-        dead: Dead letters in its queue; None when the agent can't be asked.
-        oldest_age_s: Seconds since the oldest waiting entry was put; None when none waits.
-        pauses: Its queues that wait.
-        link: The link to the receiver, of a relay; None of all others, and when it can't be asked.
+        name: Name for `eaves queue --agent`: `FUNCTION` on one machine, `FUNCTION.SOURCE` on a cluster.
+        pod: Pod that the process runs in on a cluster; empty elsewhere.
+        state: `running`, or why the agent can't be asked: `starting`, `stopped`, `unknown`, or the phase of its pod.
+        reason: Explanation why the agent can't be asked; empty when it can.
+        sources: Reports of its sources; when the agent can't be asked, only the names of those that it should run.
+        queued: Number of entries that wait in its queue; None when the agent can't be asked.
+        dead: Number of dead letters in its queue; None when the agent can't be asked.
+        oldest_age_s: Age of the oldest waiting entry, seconds; None when none waits.
+        pauses: Paused lanes of its queue.
+        link: Link of a relay to the receiver; None for other agents, and when the relay can't be asked.
     """
 
     name: str
@@ -53,12 +53,12 @@ class AgentStatus:
 
 
 def summarize(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
-    """The status of an agent that runs.
+    """Return the status of a running agent.
 
     Args:
-        name: Its name.
-        report: Of its queue and its sources.
-        pod: On a cluster: the pod it runs in.
+        name: Name of the agent.
+        report: Report on its queue and its sources.
+        pod: Pod that the agent runs in on a cluster.
     """
     ages = [lane.oldest_age_s for lane in report.lanes if lane.oldest_age_s is not None]
     return AgentStatus(
@@ -75,21 +75,21 @@ def summarize(name: str, report: QueueReport, *, pod: str = "") -> AgentStatus:
 
 
 def describe_silent(name: str, sources: Iterable[str], *, state: str, reason: str = "", pod: str = "") -> AgentStatus:
-    """The status of an agent that can't be asked.
+    """Return the status of an agent that can't be asked.
 
     Args:
-        name: Its name.
+        name: Name of the agent.
         sources: Names of the sources that it should run.
-        state: Why it can't, in one word.
-        reason: Why, in words.
-        pod: On a cluster: the pod it runs in.
+        state: Why the agent can't be asked, in one word.
+        reason: Explanation why it can't be asked.
+        pod: Pod that the agent runs in on a cluster.
     """
     reports = tuple(SourceReport(name=source, state=state) for source in sources)
     return AgentStatus(name=name, pod=pod, state=state, reason=reason, sources=reports)
 
 
 def list_pauses(report: QueueReport) -> tuple[LanePause, ...]:
-    """The lanes that wait."""
+    """Return the paused lanes."""
     return tuple(
         LanePause(lane=lane.lane, reason=lane.reason, since=lane.paused_since) for lane in report.lanes if lane.paused
     )

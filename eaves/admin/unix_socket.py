@@ -1,4 +1,4 @@
-"""HTTP over a Unix socket, whose path may be of any length."""
+"""HTTP over a Unix socket with a path of any length."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from eaves.base.files import short_path
 
 
 class UnixConnection(http.client.HTTPConnection):
-    """An HTTP connection to the process that listens on a Unix socket.
+    """HTTP connection to the process that listens on a Unix socket.
 
     Args:
-        path: The socket.
-        timeout_s: For connecting, and for each wait for bytes.
+        path: Path of the socket.
+        timeout_s: Time limit for connecting, and for each wait for bytes, seconds.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:

@@ -1,9 +1,9 @@
-"""Whether everything that was sent over a link was received: two lists of events are compared.
+"""Comparison of two lists of events, which shows whether everything that was sent over a link was received.
 
-lists       where a list comes from: a file, a spool, a running relay, a receiver
-comparison  two lists of any length > what became of each event, by hour
-queries     the statements that compare them
-findings    the result
+lists       reads a list from a file, a spool, a running relay or a receiver
+comparison  compares two lists of any length and counts the results by hour
+queries     SQL statements of the comparison
+findings    result of the comparison
 
 A list is read line by line and compared in a temporary file, so a million lines need no more memory than a thousand.
 """

@@ -1,4 +1,4 @@
-"""Two lists of events compared, in a temporary file."""
+"""Comparison of two lists of events in a temporary file."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from eaves.spool import LedgerLine
 from eaves.spool.ledger.line import line_key
 
 FINDINGS = 100
-"""Missing and unknown events that are named."""
+"""Maximum number of missing and of unknown events that are listed."""
 REASONS = 20
-"""Reasons of dead letters that are told apart."""
+"""Maximum number of different reasons of dead letters."""
 LATE_S = 60.0
-"""After how many seconds an event is late unless said otherwise."""
+"""Default for the time after which an event is late, seconds."""
 ON_THE_WAY_S = 60.0
-"""The fastest event takes less than this; what it seems to take beyond is how far the receiver's clock is ahead."""
+"""Maximum plausible time of the fastest event, seconds; what exceeds it is the lead of the receiver's clock."""
 _CACHE_KB = 16_000
 
 
 @dataclass(slots=True)
 class _Numbers:
-    """What the lines of a list say of the list.
+    """Numbers of lines, according to the lines of a list.
 
     Attributes:
-        last: The highest number so far.
-        deleted: Lines that were deleted to keep the ledger's bound; None when the list doesn't say it.
+        last: Highest number so far.
+        deleted: Number of lines that were deleted to keep the ledger's limit; None when the list doesn't give it.
     """
 
     last: int = 0
@@ -38,12 +38,12 @@ class _Numbers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Coverage:
-    """What of the senders' events their lists still have.
+    """Part of the senders' events that their lists still contain.
 
     Attributes:
-        complete_from: When the first line was taken from which on none lacks, Unix seconds; 0 when none lacks.
-        forgotten: Lines that the senders have deleted to keep their bounds.
-        unexplained: Lines that lack beside those.
+        complete_from: Time of the first line after which no line is missing, Unix seconds; 0 when none is missing.
+        forgotten: Number of lines that the senders have deleted to keep their limits.
+        unexplained: Number of further missing lines.
     """
 
     complete_from: float
@@ -52,10 +52,10 @@ class _Coverage:
 
 
 class EventComparison:
-    """Compares what was sent with what was received.
+    """Compares the events that were sent with those that were received.
 
     Args:
-        late_s: After how many seconds an event is late.
+        late_s: Time after which an event is late, seconds.
     """
 
     def __init__(self, *, late_s: float = LATE_S) -> None:
@@ -63,7 +63,7 @@ class EventComparison:
         self._last_at = 0.0
         self._senders: list[_Numbers] = []
         self._is_live = False
-        # An empty name is a file that SQLite makes for itself and deletes. Source: sqlite.org/inmemorydb.html
+        # An empty name makes a temporary file that SQLite deletes itself. Source: sqlite.org/inmemorydb.html
         self._db = sqlite3.connect("", isolation_level=None)
         for pragma in (f"cache_size = -{_CACHE_KB}", "journal_mode = OFF", "synchronous = OFF", "temp_store = FILE"):
             self._db.execute(f"PRAGMA {pragma}")
@@ -77,10 +77,10 @@ class EventComparison:
         self._db.close()
 
     def add_sent(self, lines: Iterable[LedgerLine]) -> int:
-        """Add the list of a sender, in any order; several senders are one after another.
+        """Add the list of a sender, in any order. The lists of several senders are added one after another.
 
         Returns:
-            The highest number of its lines.
+            Highest number of its lines.
         """
         numbers = _Numbers()
         self._senders.append(numbers)
@@ -92,16 +92,17 @@ class EventComparison:
         self._insert("received", lines)
 
     def add_newer(self, lines: Iterable[LedgerLine]) -> None:
-        """Add lines that came to the sender's list while the receiver's was read: they explain what was received.
+        """Add lines that the sender got while the receiver's list was read; they explain further received events.
 
-        Without this call everything that was received after the sender's last line is taken for newer than its list; by
-        the receiver's clock, whose difference to the sender's is told by what both lists have.
+        Without this call, every event that was received after the sender's last line counts as newer than its list. The
+        time is the receiver's, whose difference to the sender's clock is estimated from the events that both lists
+        contain.
         """
         self._is_live = True
         self._insert("newer", lines)
 
     def finish(self) -> Audit:
-        """Compare."""
+        """Compare the lists and return the result."""
         covered = self._cover()
         for table in ("sent", "received", "newer"):
             self._db.executescript(queries.SORT.format(table))
@@ -140,7 +141,7 @@ class EventComparison:
             yield line
 
     def _cover(self) -> _Coverage:
-        """Compare the numbers of the senders' lines with how many they have deleted; a list without gaps has all."""
+        """Compare the numbers of the senders' lines with the numbers of deleted lines; a complete list has no gaps."""
         forgotten = unexplained = 0
         for number, count, first, last in self._db.execute(queries.NUMBERS).fetchall():
             lacking, deleted = last - count, self._senders[number - 1].deleted
@@ -172,7 +173,7 @@ class EventComparison:
         self._db.execute("COMMIT")
 
     def _join_repetitions(self, table: str) -> None:
-        """Keep one line of each event that a list has several times, and count the others as repetitions."""
+        """Keep one line of each event that a list contains several times, and count the others as repetitions."""
         for again, before in self._db.execute(queries.TWICE.format(table)).fetchall():
             update = f"UPDATE {table} SET repeats = repeats + 1 + (SELECT repeats FROM {table} WHERE row = ?)"  # noqa: S608 - constants
             self._db.execute(f"{update} WHERE row = ?", (again, before))
@@ -235,9 +236,9 @@ class EventComparison:
 
 
 def _clock_ahead_s(shortest_s: float) -> float:
-    """How far the receiver's clock is at least ahead of the sender's, by the shortest time that an event took."""
+    """Return the minimum lead of the receiver's clock, seconds, derived from the shortest time that an event took."""
     if shortest_s < 0:
-        return shortest_s - 1.0  # events that the list no longer has may have been on the way for less
+        return shortest_s - 1.0  # events that are no longer in the list may have taken less time
     return max(0.0, shortest_s - ON_THE_WAY_S)
 
 

@@ -1,4 +1,4 @@
-"""What an audit found."""
+"""Result of an audit."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HourCounts:
-    """Events that the sender took in one hour, and what became of them.
+    """Events that the sender took in one hour, counted by result.
 
-    Each of them counts in one of seven ways: received, waiting, dead, removed, undelivered, forgotten, missing.
+    Each event is counted under one of seven: received, waiting, dead, removed, undelivered, forgotten, missing.
 
     Attributes:
-        hour: Its begin, UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events whose time isn't known.
-        sent: Events that the sender took.
-        received: Those that the receiver has, delivered or waiting there.
-        waiting: Those that the sender still has in its queue.
-        dead: Those that the sender keeps as dead letters, because the receiver refused them.
-        removed: Those that somebody deleted from the sender's queue, or that expired as dead letters.
-        undelivered: Those that the receiver has taken and not delivered: it keeps them as dead letters, or somebody
-            deleted them there.
-        forgotten: Those that the sender has released before the receiver took the first event of the site whose line
-            it keeps: it has deleted their lines to keep its ledger's bound, or never had them.
-        missing: The others that the sender has released and the receiver doesn't have, or has with another content, and
-            those lost by damage to the disk of either.
-        repeated: How often the receiver got one of them again.
-        late: How many of the received ones took longer than the limit.
-        unknown: Events that the receiver got in this hour and the sender never had.
+        hour: Begin of the hour in UTC, such as `2026-11-25T14:00Z`; empty in totals, and for events without a known
+            time.
+        sent: Number of events that the sender took.
+        received: Number of those that the receiver has, delivered or waiting there.
+        waiting: Number of those that are still in the sender's queue.
+        dead: Number of those that the sender keeps as dead letters, because the receiver refused them.
+        removed: Number of those that an operator deleted from the sender's queue, or that expired as dead letters.
+        undelivered: Number of those that the receiver has taken and not delivered: they are dead letters there, or an
+            operator deleted them there.
+        forgotten: Number of those that the sender released before the receiver took the first event of the site whose
+            line it keeps. The receiver has deleted their lines to keep its ledger's limit, or never had them.
+        missing: Number of other events that the sender has released and the receiver doesn't have, or has with another
+            content, and of those lost by damage to the disk of either.
+        repeated: Number of times that the receiver got one of them again.
+        late: Number of received events that took longer than the limit.
+        unknown: Number of events that the receiver got in this hour and the sender never had.
     """
 
     hour: str = ""
@@ -50,11 +51,11 @@ class AuditFinding:
     """One event that is missing or unknown.
 
     Attributes:
-        source: The event's.
-        id: The event's.
-        number: Its line's number in the list that has it.
-        at: When that list's side took it, Unix seconds.
-        why: What is known of it.
+        source: `source` of the event.
+        id: Id of the event.
+        number: Number of its line in the list that contains it.
+        at: When the side of that list took the event, Unix seconds.
+        why: Explanation, for people.
     """
 
     source: str
@@ -66,24 +67,24 @@ class AuditFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The result of a comparison.
+    """Result of a comparison.
 
     Attributes:
-        totals: Of all hours.
-        hours: By hour, in order.
-        late_s: After how many seconds an event was late.
-        longest_s: Longest time from one list to the other, seconds; None when nothing was received.
-        dead_reasons: Why events are dead, with how many.
-        undelivered_reasons: Why events are undelivered, with how many.
-        missing: The first of the missing events.
-        unknown: The first of the unknown events.
-        newer: Events that were received after the sender's list was made; they are in no other number.
-        older: Events that were received and whose lines the sender may have deleted to keep its ledger's bound; they
-            are in no other number.
-        covers_from: When the sender's first line was taken from which on its list is complete, Unix seconds; None when
-            all of it is.
-        deleted: Lines that the sender has deleted to keep its ledger's bound: of those events nothing is known.
-        unexplained: Lines that the sender's list lacks beside those, by its numbers.
+        totals: Counts of all hours.
+        hours: Counts of each hour, in order.
+        late_s: Time after which an event was late, seconds.
+        longest_s: Longest time that an event took, seconds; None when nothing was received.
+        dead_reasons: Number of dead events by reason.
+        undelivered_reasons: Number of undelivered events by reason.
+        missing: First missing events.
+        unknown: First unknown events.
+        newer: Number of events that were received after the sender's list was made; no other number includes them.
+        older: Number of received events whose lines the sender may have deleted to keep its ledger's limit; no other
+            number includes them.
+        covers_from: Time of the sender's first line from which on its list is complete, Unix seconds; None when the
+            whole list is.
+        deleted: Number of lines that the sender has deleted to keep its ledger's limit; their events can't be checked.
+        unexplained: Number of further lines that the sender's list lacks, according to its numbers.
     """
 
     totals: HourCounts
@@ -107,20 +108,20 @@ class Audit:
 
     @property
     def given_up(self) -> int:
-        """Events that one side has taken and of which nothing shows that they were, or will be, delivered."""
+        """Number of events that one side has taken without evidence that they were, or will be, delivered."""
         return self.totals.dead + self.totals.removed + self.totals.undelivered + self.totals.forgotten
 
     @property
     def is_empty(self) -> bool:
-        """Whether there was nothing to compare."""
+        """Whether both lists are empty."""
         return not (self.totals.sent or self.totals.unknown or self.newer or self.older)
 
     @property
     def passed(self) -> bool:
-        """Whether the lists agree, something was compared, and every event was received or waits for it."""
+        """Whether the lists agree, they aren't empty, and every event was received or still waits."""
         return self.agrees and not self.given_up and not self.is_empty
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, lists in place of tuples."""
+        """Return the audit as plain data, with lists in place of tuples."""
         found = {**asdict(self), "passed": self.passed}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}

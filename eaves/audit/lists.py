@@ -1,4 +1,4 @@
-"""Where a list of events comes from: a file of JSON lines, a spool, a queue, or a receiver over the link."""
+"""Sources of a list of events: a file of JSON lines, a spool, a queue, or a receiver over the link."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from eaves.link.ledger_lines import parse_line, read_lines
 from eaves.spool import LedgerLine, Spool
 
 PAGE = 5_000
-"""Lines that are asked for at a time: about a megabyte."""
+"""Number of lines per request, about a megabyte."""
 PATIENCE = Backoff(retry=5, first_s=0.5, cap_s=8.0)
-"""A page over a link that fails now and then is asked for again."""
+"""Retries of a page over an unreliable link."""
 _SQLITE = b"SQLite format 3\0"
-"""How a spool's file begins. Source: sqlite.org/fileformat.html, section 1.3."""
+"""First bytes of a spool's file. Source: sqlite.org/fileformat.html, section 1.3."""
 
 
 class LedgerReader(Protocol):
-    """What is needed of `eaves.link.client.LinkClient`."""
+    """Interface of `eaves.link.client.LinkClient` that the audit needs."""
 
     def read_ledger(self, after: int = 0, limit: int = 10_000) -> Sequence[dict[str, Any]]:
-        """Lines with a higher number."""
+        """Return lines with a higher number than `after`."""
 
 
 def read_pages(read: Callable[[int], Sequence[LedgerLine]], *, after: int = 0) -> Iterator[LedgerLine]:
-    """All the lines of a ledger.
+    """Yield all the lines of a ledger.
 
     Args:
-        read: Gives some lines with a higher number than the given one, in order; none when there are none.
-        after: The number after which it begins.
+        read: Returns some lines with a higher number than the given one, in order; empty after the last.
+        after: Number after which to begin.
     """
     while lines := read(after):
         yield from lines
@@ -42,11 +42,11 @@ def read_pages(read: Callable[[int], Sequence[LedgerLine]], *, after: int = 0) -
 
 
 def read_file(path: Path) -> Iterator[LedgerLine]:
-    """The lines of a file: JSON lines, or a spool that keeps a ledger.
+    """Yield the lines of a file: JSON lines, or a spool that keeps a ledger.
 
     Raises:
-        InputError: When it can't be read.
-        NotFoundError: When it is a spool without a ledger.
+        InputError: When the file can't be read.
+        NotFoundError: When the file is a spool without a ledger.
     """
     try:
         with path.open("rb") as stream:
@@ -61,11 +61,11 @@ def read_file(path: Path) -> Iterator[LedgerLine]:
 
 
 def read_spool(path: Path) -> Iterator[LedgerLine]:
-    """The lines of a spool's ledger, whether a process uses it or not.
+    """Yield the lines of a spool's ledger, whether a process uses the spool or not.
 
     Raises:
-        SpoolError: When it can't be opened.
-        NotFoundError: When it has no ledger.
+        SpoolError: When the spool can't be opened.
+        NotFoundError: When the spool has no ledger.
     """
     with Spool(path) as spool:
         ledger = spool.ledger
@@ -75,17 +75,17 @@ def read_spool(path: Path) -> Iterator[LedgerLine]:
 
 
 def read_stream(stream: BinaryIO) -> Iterator[LedgerLine]:
-    """The JSON lines of standard input."""
+    """Yield the JSON lines of standard input."""
     return read_lines(stream, "standard input")
 
 
 def read_receiver(receiver: LedgerReader, address: str, *, patience: Backoff = PATIENCE) -> Iterator[LedgerLine]:
-    """The lines of a receiver about the caller's site, over the link.
+    """Yield the lines of a receiver about the caller's site, over the link.
 
     Args:
-        receiver: The receiver.
-        address: What errors call it.
-        patience: How often a page is asked for that doesn't come.
+        receiver: Client of the receiver.
+        address: Name of the receiver in errors.
+        patience: Retries of a page that failed.
 
     Raises:
         DeliveryError: When the receiver can't be asked.

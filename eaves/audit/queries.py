@@ -1,4 +1,4 @@
-"""The statements by which two lists are compared."""
+"""SQL statements that compare two lists."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SELECT max(at) FROM (
     SELECT at, number - lag(number, 1, 0) OVER (PARTITION BY list ORDER BY number) AS step FROM sent_lines
 ) WHERE step > 1
 """
-"""When the line after the last gap in a list's numbers was taken."""
+"""Time of the line after the last gap in a list's numbers."""
 SORT = f"""
 CREATE TABLE {{0}}(row INTEGER PRIMARY KEY, place INTEGER, {_TYPES});
 INSERT INTO {{0}}(place, {_COLUMNS}) SELECT place, {_COLUMNS} FROM {{0}}_lines ORDER BY key, place;
 DROP TABLE {{0}}_lines;
 CREATE INDEX {{0}}_by_key ON {{0}}(key)
 """  # noqa: S608 - constants
-"""In the order of its keys both sides of a join are read from one end to the other, not page by page from all over."""
+"""Sorts lines by key, so that both sides of a join are read sequentially instead of page by page in random order."""
 _SAME = "b.key = a.key AND b.source = a.source AND b.id = a.id"
 TWICE = (
     f"SELECT a.row, min(b.row) FROM {{0}} a JOIN {{0}} b ON {_SAME} AND b.row < a.row"  # noqa: S608 - constants
@@ -33,7 +33,7 @@ BETTER = """
 UPDATE {0} SET state = b.state, reason = b.reason FROM {0} b
     WHERE {0}.row = ? AND b.row = ? AND {0}.state IN ('dead', 'removed', 'lost') AND b.state IN ('queued', 'released')
 """
-"""What one of several lists of received events has delivered is delivered."""
+"""An event that one of several received lists has delivered counts as delivered."""
 HOUR = "CASE WHEN {0}.at > 0 THEN coalesce(strftime('%Y-%m-%dT%H:00Z', {0}.at, 'unixepoch'), '') ELSE '' END"
 _DIFFERS = "(b.digest <> '' AND a.digest <> '' AND b.digest <> a.digest)"
 JUDGE = f"""
@@ -62,11 +62,11 @@ CREATE TABLE unmatched AS SELECT a.row AS row, CASE
     FROM received a LEFT JOIN sent b ON {_SAME} WHERE b.row IS NULL
 """  # noqa: S608 - constants
 KEPT_FROM = "SELECT CASE WHEN min(number) > 1 THEN min(at) FILTER (WHERE at > 0) END FROM received"
-"""When the receiver took the first event whose line it keeps. A list that begins with line 1 has forgotten nothing."""
+"""Time of the first event whose line the receiver keeps; a list that begins with line 1 has forgotten nothing."""
 TOO_MANY = """
 UPDATE unmatched SET verdict = 'unknown' WHERE row IN (
     SELECT u.row FROM unmatched u JOIN received r ON r.row = u.row WHERE u.verdict = 'older'
     ORDER BY r.at, r.place LIMIT -1 OFFSET ?
 )
 """
-"""Not more events can be older than the sender's lines than it has deleted lines."""
+"""Limits the events older than the sender's lines to the number of lines that the sender has deleted."""

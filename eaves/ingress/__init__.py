@@ -1,22 +1,23 @@
-"""A small HTTP(S) server of the standard library: what publisher, relay and receiver take CloudEvents with.
+"""A small HTTP(S) server on the standard library, with which publisher, relay and receiver take CloudEvents.
 
-Metrics and health of agents, and their queues' Unix sockets, are served with it as well (`eaves.admin.server`).
+It also serves metrics and health of agents, and the Unix sockets of their queues (`eaves.admin.server`).
 
 server        listens, and owns the connections
 connections   the bounded table of open connections, and which of them makes room for the next one
-connection    one connection: TLS handshake, requests one after the other, answers
-timed_reader  a socket's bytes with a limit on how long they may take
-head_reader   the request line and the headers, within their bound
-request       what a route sees of a request
-response      what a route answers
-framing       where a request's body ends, and which requests are ambiguous about it
-body          the body, piece by piece, unpacked, within its limits
-memory        one bound on the bytes of all bodies
-content       a body's CloudEvents
-store_route   the route of publisher and relay: events > a durable queue > 202
+connection    one connection: TLS handshake, requests in sequence, responses
+timed_reader  reads a socket with time limits
+head_reader   reads the request line and the headers, with a size limit
+request       a request as a route sees it
+response      a route's response
+framing       where a request's body ends, and refusal of ambiguous requests
+body          reads and unpacks the body in pieces, within its limits
+memory        one limit on the memory of all bodies
+content       parses the CloudEvents in a body
+store_route   the route of publisher and relay, which stores events in a durable queue and answers 202
 tls/          certificates that may be renewed while the server runs
 
-A route decides before the body is read: `Request.read_body` reads it. Nothing here stores, sends or knows a site.
+A route decides before the body is read; `Request.read_body` reads it. This package stores and sends no events, and
+knows no sites.
 """
 
 from eaves.ingress.memory import MemoryBudget

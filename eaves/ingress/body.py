@@ -1,6 +1,6 @@
-"""The body of a request: read piece by piece, unpacked as it comes, within its limits.
+"""Reading of a request's body in pieces, which are unpacked as they arrive, within limits.
 
-Memory is taken for what has come and what came out of it, not for what a sender announces.
+Memory is reserved for bytes that have arrived and were unpacked, not for the size that a sender announces.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from eaves.ingress.framing import Framing
 from eaves.ingress.memory import Take
 
 LINE_BYTES = 1024
-"""Longest line that says the size of a chunk, and longest trailer."""
+"""Maximum length of a line with the size of a chunk, and of a trailer, bytes."""
 TRAILERS = 64
 PIECE_BYTES = 65_536
-"""Read, and unpacked, at a time."""
+"""Number of bytes that are read, and unpacked, at a time."""
 _GZIP_WINDOW = 31
-"""Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
+"""zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
 
 
 class BrokenOffError(EventError):
-    """The sender ended the connection before the end of a body: it, or the link, has failed, and no event is wrong."""
+    """The sender ended the connection within a body, because it or the link failed; the event itself isn't at fault."""
 
 
 def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take: Take, gzipped: bool = False) -> bytes:
-    """A request's body.
+    """Read a request's body.
 
     Args:
-        stream: The request, after its headers.
-        framing: Where the body ends.
-        max_bytes: Largest body, as it comes and unpacked.
-        take: Takes memory for what is read.
-        gzipped: Whether it is one gzip member.
+        stream: Stream of the request, after its headers.
+        framing: Framing of the body.
+        max_bytes: Maximum size of the body, packed and unpacked, bytes.
+        take: Reserves memory for bytes that were read.
+        gzipped: Whether the body is one gzip member.
 
     Raises:
-        BrokenOffError: When the sender ends the connection within it.
-        EventError: When it isn't well-formed.
-        ImageTooLargeError: When it is larger.
-        OverloadedError: When there is no memory for it now.
+        BrokenOffError: When the sender ends the connection within the body.
+        EventError: When the body isn't well-formed.
+        ImageTooLargeError: When the body is larger than allowed.
+        OverloadedError: When no memory is available now.
         OSError: When the connection ends.
     """
     body = bytearray()
@@ -54,7 +54,7 @@ def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take:
 
 
 def build_too_large(max_bytes: int) -> ImageTooLargeError:
-    """The error about a body that is larger than the server takes."""
+    """Build the error for a body that is larger than the server accepts."""
     return ImageTooLargeError(f"the request has more than {max_bytes} bytes", hint="send less, or raise max_bytes")
 
 
@@ -70,7 +70,7 @@ def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iter
 
 
 def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
-    """Source: RFC 9112, section 7.1."""
+    """Yield the content of a chunked body. Source: RFC 9112, section 7.1."""
     total = 0
     while size := _read_size(stream):
         total += size
@@ -79,7 +79,7 @@ def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
         yield from _iter_pieces(stream, size)
         if _read_line(stream):
             raise EventError("a chunk of the request is longer than its size")
-    for _ in range(TRAILERS):  # nobody asked for them
+    for _ in range(TRAILERS):  # trailers are ignored
         if not _read_line(stream):
             return
     raise EventError(f"the request has more than {TRAILERS} trailers")
@@ -125,7 +125,7 @@ def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
             if unpacked:
                 yield unpacked
             packed = inflating.unconsumed_tail or inflating.unused_data
-    while not inflating.eof:  # what the last call had no room for
+    while not inflating.eof:  # output that the last call had no room for
         unpacked = inflating.decompress(b"", PIECE_BYTES)
         if not unpacked:
             raise EventError("the gzip body breaks off")

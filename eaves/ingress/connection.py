@@ -1,4 +1,4 @@
-"""One connection: its TLS handshake, its requests one after the other, and their answers."""
+"""One connection: its TLS handshake, its requests in sequence, and their responses."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 10.0
 BODY_S = 300.0
-"""For a whole body, seconds: 2 MB over 60 kbit/s."""
+"""Time limit for a whole body, seconds: enough for 2 MB over 60 kbit/s."""
 LINGER_S = 5.0
-"""How long a sender may take to send the rest of a body that was refused, seconds. Its answer is lost when the
-connection is closed before: the kernel then resets it. Source: RFC 9112, section 9.6."""
+"""Time that a sender has to send the rest of a refused body, seconds. When the connection is closed before, the kernel
+resets it and the response is lost. Source: RFC 9112, section 9.6."""
 LINE_BYTES = 8_192
-"""Bytes of the request line. Source: RFC 9112, section 3, names 8,000 as the least."""
+"""Maximum length of the request line, bytes. Source: RFC 9112, section 3, names 8,000 as the minimum."""
 
 _log = logging.getLogger(__name__)
 
 
 class IngressConnection(BaseHTTPRequestHandler):
-    """Reads requests and answers them until either side has enough."""
+    """Reads requests and answers them until either side closes the connection."""
 
     protocol_version = "HTTP/1.1"
     server: ListeningSocket
     request: socket.socket
 
     def setup(self) -> None:
-        """Read the socket within limits of time."""
+        """Prepare to read the socket with time limits."""
         self.connection = self.request
         self._incoming = TimedReader(self.connection)
         self._buffered = self.rfile = io.BufferedReader(self._incoming)
@@ -55,10 +55,10 @@ class IngressConnection(BaseHTTPRequestHandler):
         self._state = ConnectionState.NEW
 
     def finish(self) -> None:
-        """Leave the socket to the server, which closes it."""
+        """Leave the socket open; the server closes it."""
 
     def handle(self) -> None:
-        """Answer requests, one after the other."""
+        """Answer requests in sequence."""
         if isinstance(self.connection, ssl.SSLSocket):
             self.connection.settimeout(HANDSHAKE_S)
             self._shake_hands(self.connection)
@@ -67,7 +67,10 @@ class IngressConnection(BaseHTTPRequestHandler):
             pass
 
     def _shake_hands(self, connection: ssl.SSLSocket) -> None:
-        """Make the TLS handshake; a connection that just ends, as a probe of the port does, is no failed one."""
+        """Make the TLS handshake.
+
+        A connection that merely ends, as a probe of the port does, isn't counted.
+        """
         try:
             connection.do_handshake()
         except ssl.SSLEOFError:
@@ -77,12 +80,12 @@ class IngressConnection(BaseHTTPRequestHandler):
             raise
 
     def handle_expect_100(self) -> bool:
-        """Ask for the body only when a route reads it."""
+        """Postpone `100 Continue` until a route reads the body."""
         self._expects_word = True
         return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what the standard library finds wrong with the request line or the headers."""
+        """Answer a request whose request line or headers the standard library rejects."""
         self.close_connection = True
         if code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
             message = f"the headers of the request are more than 100, or have more than {HEAD_BYTES} bytes"
@@ -90,10 +93,10 @@ class IngressConnection(BaseHTTPRequestHandler):
         self._send(answer_problem(status, message or "the request is not well-formed"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Log nothing: each event would be a line."""
+        """Log nothing, because each event would be a line."""
 
     def _answer_one(self) -> bool:
-        """Wait for a request and answer it; whether another one may follow."""
+        """Wait for a request and answer it; return whether another one may follow."""
         if self._state is not ConnectionState.NEW:
             self._mark(ConnectionState.IDLE)
         limits = self.server.limits
@@ -117,7 +120,7 @@ class IngressConnection(BaseHTTPRequestHandler):
         return not self.close_connection
 
     def _parse(self, head: Any) -> bool:
-        """Read the headers; whether they are well-formed. `parse_request` reads them from `rfile`."""
+        """Read the headers; return whether they are well-formed. `parse_request` reads them from `rfile`."""
         self.rfile = head
         try:
             return self.parse_request()
@@ -147,7 +150,7 @@ class IngressConnection(BaseHTTPRequestHandler):
                 on_admit=partial(self._admit, share),
             )
             response = self._ask(request)
-        # What is left of a body must not be read as the next request.
+        # The rest of a body must not be read as the next request.
         self.close_connection |= not request.is_read or not request.admitted
         self._send(response)
         if not request.is_read:
@@ -164,7 +167,7 @@ class IngressConnection(BaseHTTPRequestHandler):
             return answer_error(error)
         except ConnectionBrokenError:
             raise
-        except Exception:  # noqa: BLE001 - whoever sends next must be answered
+        except Exception:  # noqa: BLE001 - later requests must still be answered
             _log.exception("the answer to %s %s failed", request.method, request.path[:128])
             return answer_problem(500, "unexpected error; see the log", kind="internal")
 
@@ -211,9 +214,9 @@ class IngressConnection(BaseHTTPRequestHandler):
             self.connection.sendall(view[start : start + PIECE_BYTES])
 
     def _linger(self) -> None:
-        """Read and forget what the sender still sends, so that it gets to read its answer.
+        """Read and discard what the sender still sends, so that it can read its response.
 
-        It isn't decrypted: with the standard library's methods for TLS, nothing could be read after `shutdown`.
+        The data isn't decrypted: the standard library's TLS methods can read nothing after `shutdown`.
         """
         deadline = time.monotonic() + LINGER_S
         plain: Any = socket.socket
@@ -225,14 +228,14 @@ class IngressConnection(BaseHTTPRequestHandler):
 
 
 class ConnectionBrokenError(Exception):
-    """The other side has gone, or is too slow: there is nobody to answer."""
+    """The peer has closed the connection or is too slow, so there is no one to answer."""
 
 
 def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
-    """Common name and DNS names of a certificate.
+    """Return the common name and the DNS names of a certificate.
 
     Args:
-        certificate: As `ssl.SSLSocket.getpeercert` gives it; empty without one.
+        certificate: Result of `ssl.SSLSocket.getpeercert`; empty without a certificate.
     """
     subject = [pair for group in certificate.get("subject", ()) for pair in group]
     common = [value for name, value in subject if name == "commonName"]
@@ -240,5 +243,5 @@ def list_names(certificate: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _fields(headers: Mapping[str, str]) -> list[str]:
-    """Header lines; a line break in a value would begin another header."""
+    """Return the header lines; a line break in a value would begin another header, so it becomes a space."""
     return [f"{name}: {' '.join(value.splitlines())}" for name, value in headers.items()]

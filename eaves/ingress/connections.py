@@ -1,9 +1,9 @@
-"""The open connections of a server: a bounded number, and which of them makes room for the next one.
+"""Open connections of a server: their number is limited, and a new one may close another.
 
-A connection is new until a route has let its caller in; new ones have half of the places, and the oldest one of the
-address that has the most of them makes room for the next. So strangers can't push out callers that are known, nor, from
-a few addresses, those that are about to be.
-When known callers have all places, the one that has been idle for longest makes room, or else the oldest.
+A connection is new until a route has accepted its caller. New connections have half of the places; when those are
+taken, the oldest connection of the address with the most of them is closed. So unknown callers can't displace known
+ones, nor, from a few addresses, those that are about to be known. When known callers have all places, the connection
+that has been idle for longest is closed, or else the oldest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address
 
 
 class ConnectionState(enum.Enum):
-    """What is known of a connection."""
+    """State of a connection."""
 
     NEW = "new"
     IDLE = "idle"
@@ -24,10 +24,10 @@ class ConnectionState(enum.Enum):
 
 
 class Connections:
-    """The table. For many threads.
+    """Table of open connections. Safe to use from many threads.
 
     Args:
-        limit: Most connections at the same time.
+        limit: Maximum number of connections at the same time.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,11 +44,11 @@ class Connections:
             return self._count()
 
     def add(self, connection: socket.socket, address: str = "") -> None:
-        """Enter a new connection, and hang up another one when there are too many.
+        """Add a new connection, and close another one when there are too many.
 
         Args:
-            connection: The connection.
-            address: Where it comes from.
+            connection: Socket of the connection.
+            address: Address of the peer.
         """
         with self._lock:
             strangers = self._open[ConnectionState.NEW]
@@ -61,19 +61,19 @@ class Connections:
             self._networks[id(connection)] = _network(address)
 
     def mark(self, connection: socket.socket, state: ConnectionState) -> None:
-        """Say what a connection does now; nothing when it was hung up."""
+        """Set the state of a connection; no effect after it was closed."""
         with self._lock:
             if self._pop(connection):
                 self._open[state][id(connection)] = connection
 
     def remove(self, connection: socket.socket) -> None:
-        """Forget a connection that is closed."""
+        """Remove a connection that is closed."""
         with self._lock:
             self._pop(connection)
             self._networks.pop(id(connection), None)
 
     def hang_up_all(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         with self._lock:
             for table in self._open.values():
                 for connection in table.values():
@@ -92,7 +92,10 @@ class Connections:
 
 
 def _network(address: str) -> str:
-    """Whose an address is: of IPv6 the first 64 bits. Source: RFC 6177, a site has at least so many to itself."""
+    """Return the network of an address: of IPv6 the first 64 bits.
+
+    Source: RFC 6177, a site has at least so many to itself.
+    """
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -102,7 +105,7 @@ def _network(address: str) -> str:
 
 def _hang_up(connection: socket.socket) -> None:
     try:
-        # Not the method of ssl.SSLSocket, which would take TLS away from the thread that reads the connection.
+        # The method of ssl.SSLSocket would take TLS away from the thread that reads the connection.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
-        return  # the other side has gone
+        return  # the peer has closed the connection

@@ -1,4 +1,4 @@
-"""The CloudEvents of a request, in any mode."""
+"""Parsing of the CloudEvents in a request, in any mode."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from eaves.link import decode_batch
 from eaves.link.batch import MEDIA_TYPE, check_values
 
 _parsing = threading.Lock()
-"""A JSON text takes several times its size while it is parsed: one text of a process at a time."""
+"""Lock for parsing JSON, which takes several times the text's size in memory: a process parses one text at a time."""
 
 
 def is_batch(request: Request) -> bool:
-    """Whether the request says that it holds many events. Source: CloudEvents, HTTP protocol binding, section 3."""
+    """Return whether the request contains many events. Source: CloudEvents, HTTP protocol binding, section 3."""
     return _content_type(request).startswith(BATCH)
 
 
 def is_structured(request: Request) -> bool:
-    """Whether the body holds an event's attributes, or those of many events."""
+    """Return whether the body contains an event's attributes, or those of many events."""
     return _content_type(request).startswith(STRUCTURED)
 
 
 def read_events(request: Request, max_bytes: int) -> list[Event | EventError]:
-    """The events of a request in order; in place of one of a batch that is not well-formed, what is wrong with it.
+    """Return the events of a request, in order; one of a batch that is not well-formed is replaced by its error.
 
     Args:
-        request: A request whose body isn't read yet.
-        max_bytes: Largest body.
+        request: Request whose body isn't read yet.
+        max_bytes: Maximum size of the body, bytes.
 
     Raises:
-        UnsupportedContentError: For a content type or coding that isn't taken.
-        EventError: When the body holds no event, or the only one is not well-formed.
-        ImageTooLargeError: When it is larger, or holds more events, than allowed.
-        OverloadedError: When there is no memory for it now.
+        UnsupportedContentError: For a content type or coding that isn't supported.
+        EventError: When the body contains no event, or the only one is not well-formed.
+        ImageTooLargeError: When the body is larger, or contains more events, than allowed.
+        OverloadedError: When no memory is available now.
     """
     if not is_batch(request):
         body = request.read_body(max_bytes)

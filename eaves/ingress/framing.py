@@ -1,7 +1,7 @@
-"""Where the body of a request ends.
+"""Framing of a request's body, which says where the body ends.
 
-A request that two programs would end at different places is refused: a proxy and the server behind it would take the
-rest of it for different next requests. Source: RFC 9112, sections 5.1, 5.2, 6.1 to 6.3 and 11.2.
+A request that two programs would end at different places is refused, because a proxy and the server behind it would
+read different next requests from its rest. Source: RFC 9112, sections 5.1, 5.2, 6.1 to 6.3 and 11.2.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from eaves.errors import EventError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Framing:
-    """How a body is sent.
+    """Framing of a body.
 
     Attributes:
-        chunked: Whether it comes in chunks.
-        length: Its bytes otherwise; None when the request doesn't say.
+        chunked: Whether the body is sent in chunks.
+        length: Size of the body otherwise, bytes; None when the request doesn't give it.
     """
 
     chunked: bool = False
@@ -26,15 +26,15 @@ class Framing:
 
     @property
     def has_body(self) -> bool:
-        """Whether anything follows the headers."""
+        """Whether a body follows the headers."""
         return self.chunked or bool(self.length)
 
 
 def parse_framing(headers: Message) -> Framing:
-    """Read where the body ends.
+    """Parse the framing of a request's body.
 
     Raises:
-        EventError: When the headers are not well-formed, or say it in two ways.
+        EventError: When the headers are not well-formed, or give the framing in two ways.
     """
     _check_fields(headers)
     codings = headers.get_all("transfer-encoding", [])

@@ -1,4 +1,4 @@
-"""The request line and the headers of a request, with a bound on their bytes."""
+"""Reading of a request's line and headers, with a size limit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import http.client
 from io import BufferedIOBase
 
 HEAD_BYTES = 65_536
-"""Bytes of the request line and all headers together, several times what servers and proxies take (nginx: 32 KB). The
-standard library bounds each line alone, and a hundred of them were 6 MB that no budget knew, before the caller is
-known."""
+"""Maximum size of the request line and all headers together, bytes; several times what servers and proxies accept
+(nginx: 32 KB). The standard library limits each line alone, and a hundred of them were 6 MB outside of any budget,
+before the caller is known."""
 
 
 class HeadReader:
-    """Reads lines until they have too many bytes: `http.server` answers 431 then.
+    """Reads lines until they have too many bytes; `http.server` then answers 431.
 
     Args:
-        stream: The connection.
+        stream: Stream of the connection.
     """
 
     def __init__(self, stream: BufferedIOBase) -> None:
@@ -23,7 +23,7 @@ class HeadReader:
         self._left = HEAD_BYTES
 
     def readline(self, limit: int) -> bytes:
-        """The next line, `limit` bytes of it at most.
+        """Return the next line, at most `limit` bytes of it.
 
         Raises:
             http.client.LineTooLong: When the lines so far have more bytes than a request may have.

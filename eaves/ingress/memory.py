@@ -1,7 +1,7 @@
-"""Memory for the bodies of requests: all that are read or stored at the same time share one bound.
+"""Memory for the bodies of requests: all that are read or stored at the same time share one limit.
 
-A budget of 64 MB that takes bodies of 32 MB at most gives each owner, a site say, 32 MB, and has 8 MB more for bodies
-of up to 1 MB. So neither one site nor the large bodies of all of them keep out the small ones, which most are.
+A budget of 64 MB that takes bodies of up to 32 MB gives each owner, such as a site, 32 MB, and has 8 MB more for bodies
+of up to 1 MB. So neither one site nor the large bodies of all sites block the small bodies, which are the majority.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Self
 from eaves.errors import OverloadedError
 
 WAIT_S = 2.0
-"""How long one request waits for memory that others have, seconds."""
+"""Time that one request waits for memory that others use, seconds."""
 SHORT_S = 30.0
-"""For how long after a request found no memory the budget is called short, seconds."""
+"""Time after a request found no memory during which the budget counts as short, seconds."""
 OWNER_PART = 2
-"""The part of the budget that one owner may have."""
+"""Divisor of the budget for the share of one owner."""
 RESERVE_PART, SMALL_PART = 8, 64
-"""The parts of the budget that are the reserve for small bodies, beside it, and the largest body that is small."""
+"""Divisors of the budget for the additional reserve for small bodies, and for the size up to which a body is small."""
 
 Take = Callable[[int], None]
-"""Takes so many bytes; raises OverloadedError when they aren't free."""
+"""Function that reserves a number of bytes; it raises OverloadedError when they aren't available."""
 
 
 class MemoryBudget:
-    """A number of bytes. For many threads.
+    """Budget of memory in bytes. Safe to use from many threads.
 
-    When all are taken, the first request that needs more waits for it until it is done, and the others that need more
-    are refused, which makes its room. Were all of them refused, many large requests at once would end each other, each
-    time they come again.
+    When all bytes are taken, the first request that needs more waits, and the others that need more are refused, which
+    frees memory for it. If all of them were refused, many large requests at once would end each other at every
+    retry.
 
     Args:
-        max_bytes: How many may be taken at the same time; small bodies may take an eighth more.
-        largest: Bytes of the largest body, which always fits into an owner's part.
-        name: What the memory belongs to, for messages.
+        max_bytes: Number of bytes that may be taken at the same time; small bodies may take an eighth more.
+        largest: Size of the largest body, which always fits into an owner's share, bytes.
+        name: Name of the memory's owner, for messages.
     """
 
     def __init__(self, max_bytes: int, *, largest: int = 0, name: str = "receiver") -> None:
@@ -49,28 +49,28 @@ class MemoryBudget:
         self._owners: dict[str, int] = {}
         self._changed = threading.Condition()
         self._waiting: dict[str, MemoryReservation] = {}
-        """Who waits: for memory that everybody has, and for memory that its owner has."""
+        """Waiting requests: one under the empty name for memory that all share, and one per owner for its share."""
         self._short_until = 0.0
 
     @property
     def taken_bytes(self) -> int:
-        """Bytes that are taken now."""
+        """Number of bytes that are taken now."""
         return self._taken
 
     def is_short(self) -> bool:
-        """Whether a request found no memory just now."""
+        """Return whether a request found no memory recently."""
         return time.monotonic() < self._short_until
 
     def share(self, owner: str = "") -> MemoryReservation:
-        """What a request takes; all of it is free again once its block is left.
+        """Return a request's reservation; its bytes are free again after its block.
 
         Args:
-            owner: Whose request it is; empty for nobody's, which has no part of its own.
+            owner: Owner of the request; empty for a request without an owner's share.
         """
         return MemoryReservation(self, owner)
 
     def reserve(self, share: MemoryReservation, size: int) -> None:
-        """Take bytes for a request. See `MemoryReservation`."""
+        """Reserve bytes for a request. See `MemoryReservation`."""
         with self._changed:
             if not self._fits(share, size) and not self._wait(share, size):
                 raise self._refusal(share, size)
@@ -80,7 +80,7 @@ class MemoryBudget:
                 self._owners[share.owner] = self._owners.get(share.owner, 0) + size
 
     def release(self, share: MemoryReservation) -> None:
-        """Free what a request has taken."""
+        """Free the bytes of a request."""
         with self._changed:
             self._taken -= share.taken
             if share.owner:
@@ -102,7 +102,7 @@ class MemoryBudget:
         return not share.owner or self._owners.get(share.owner, 0) + size <= self._per_owner
 
     def _wait(self, share: MemoryReservation, size: int) -> bool:
-        """Wait until so many bytes are free; whether they are. Its caller holds the lock."""
+        """Wait until so many bytes are free; return whether they are. The caller holds the lock."""
         slot = ""
         if self._fits_owner(share, size):
             self._short_until = time.monotonic() + SHORT_S
@@ -128,11 +128,11 @@ class MemoryBudget:
 
 
 class MemoryReservation:
-    """What one request takes of a budget. Calling it with a size takes so many bytes.
+    """Bytes that one request takes from a budget. Calling it with a size reserves so many bytes.
 
     Attributes:
-        owner: Whose request it is.
-        taken: Bytes that it has; the budget's to change.
+        owner: Owner of the request.
+        taken: Number of reserved bytes; changed by the budget only.
     """
 
     def __init__(self, budget: MemoryBudget, owner: str = "") -> None:
@@ -147,24 +147,24 @@ class MemoryReservation:
         self._budget.release(self)
 
     def __call__(self, size: int) -> None:
-        """Take bytes.
+        """Reserve bytes.
 
         Raises:
-            OverloadedError: When they aren't free.
+            OverloadedError: When the bytes aren't available.
         """
         self._budget.reserve(self, size)
 
     def assign(self, owner: str, budget: MemoryBudget | None = None) -> None:
-        """Say whose request it is, before anything is taken.
+        """Assign the request to an owner, before any bytes are reserved.
 
         Args:
-            owner: Whose it is.
-            budget: The budget that it takes from instead.
+            owner: Owner of the request.
+            budget: Budget to use instead of the current one; None to keep it.
         """
         self._budget.release(self)
         self.owner = owner
         self._budget = budget or self._budget
 
     def is_short(self) -> bool:
-        """Whether others want the memory that this one holds."""
+        """Return whether other requests wait for memory."""
         return self._budget.is_short()

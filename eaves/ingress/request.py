@@ -1,4 +1,4 @@
-"""What a route sees of a request."""
+"""Request as a route sees it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from eaves.ingress.response import Response
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who is at the other end of the connection.
+    """Peer of a connection.
 
     Attributes:
-        address: Its network address.
-        names: Common name and DNS names of its certificate, when an authority of the server's has signed one.
+        address: Network address of the peer.
+        names: Common name and DNS names of its certificate, when one of the server's authorities has signed it.
     """
 
     address: str
@@ -26,15 +26,15 @@ class Caller:
 
 
 class Request:
-    """One request, whose body isn't read yet.
+    """A request whose body isn't read yet.
 
     Attributes:
-        method: `GET`, `POST` and so on.
-        path: The target without its query.
-        query: What follows `?` in the target.
-        headers: Name to value; names in any case.
-        caller: Who sends it.
-        admitted: Whether a route has let the caller in.
+        method: HTTP method, such as `GET` or `POST`.
+        path: Target without its query.
+        query: Text after `?` in the target.
+        headers: Headers by name, in any case.
+        caller: Peer that sends the request.
+        admitted: Whether a route has accepted the caller.
     """
 
     def __init__(
@@ -60,38 +60,38 @@ class Request:
         self._on_admit = on_admit
 
     def admit(self, owner: str = "", budget: MemoryBudget | None = None) -> None:
-        """Say that the caller may be here: its connection is kept, and is not the first that makes room for others.
+        """Accept the caller, so that its connection is not the first to be closed in favour of others.
 
         Args:
-            owner: Who it is; its requests together get a part of the memory only. Empty when it isn't told apart.
-            budget: Memory for the body; None takes the server's.
+            owner: Name of the caller, whose requests together get only a share of the memory; empty without a name.
+            budget: Budget for the body; None for the server's.
         """
         self.admitted = True
         self._on_admit(owner, budget)
 
     def reserve_memory(self, size: int) -> None:
-        """Take memory for something that the request needs beside its body; it is free again after the answer.
+        """Reserve memory that the request needs in addition to its body; it is freed after the response.
 
         Raises:
-            OverloadedError: When there is none now.
+            OverloadedError: When no memory is available now.
         """
         self._take(size)
 
     def header_fields(self) -> Mapping[str, str]:
-        """The headers as plain values."""
+        """Return the headers as plain values."""
         return dict(self.headers.items())
 
     def read_body(self, max_bytes: int) -> bytes:
-        """The body, unpacked.
+        """Return the unpacked body.
 
         Args:
-            max_bytes: Largest body, as it comes and unpacked; the server's own limit holds as well.
+            max_bytes: Maximum size of the body, packed and unpacked, bytes; the server's own limit applies as well.
 
         Raises:
-            UnsupportedContentError: When it is encoded in another way than gzip.
-            EventError: When it breaks off, or its length isn't said.
-            ImageTooLargeError: When it is larger than allowed.
-            OverloadedError: When there is no memory for it now.
+            UnsupportedContentError: When the content coding isn't gzip.
+            EventError: When the body is incomplete, or its length isn't given.
+            ImageTooLargeError: When the body is larger than allowed.
+            OverloadedError: When no memory is available now.
         """
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding not in ("identity", "", "gzip", "x-gzip"):
@@ -102,4 +102,4 @@ class Request:
 
 
 Serve = Callable[[Request], Response]
-"""Answers a request. An EavesError becomes the answer that its `http_status` says."""
+"""Function that answers a request. An EavesError becomes a response with its `http_status`."""

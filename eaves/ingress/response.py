@@ -1,4 +1,4 @@
-"""What a route answers."""
+"""Responses of a route."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Response:
 
     Attributes:
         status: HTTP status.
-        headers: Its headers, but for those that say how it is sent.
-        body: Its body.
+        headers: Headers, without those that the server sets itself.
+        body: Bytes of the body.
     """
 
     status: int
@@ -28,23 +28,23 @@ class Response:
 
 
 STORED = Response(status=ACCEPTED)
-"""Taken; there is no reply."""
+"""Response for stored events, without a reply."""
 
 
 def answer_json(value: Any, status: int = 200) -> Response:
-    """Plain data as a response."""
+    """Build a JSON response from plain data."""
     return Response(status=status, headers={"Content-Type": "application/json"}, body=json.dumps(value).encode())
 
 
 def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: str = "", **headers: str) -> Response:
-    """An error as a response.
+    """Build a response with a problem document.
 
     Args:
         status: HTTP status.
         detail: What is wrong.
-        hint: What helps.
-        kind: Last part of the problem's type; `http-STATUS` when it is empty.
-        headers: More headers, `_` in a name for `-`.
+        hint: Suggested fix.
+        kind: Last part of the problem's type; empty for `http-STATUS`.
+        headers: Further headers, with `_` in a name for `-`.
     """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named["Content-Type"] = CONTENT_TYPE
@@ -52,5 +52,5 @@ def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: s
 
 
 def answer_error(error: EavesError, **headers: str) -> Response:
-    """The answer to a request that failed for a known reason; `headers` as for `answer_problem`."""
+    """Build the response to a request that failed with an EavesError; `headers` as for `answer_problem`."""
     return answer_problem(error.http_status, error.message, error.hint, kind=error_type(type(error)), **headers)

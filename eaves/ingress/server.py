@@ -1,4 +1,4 @@
-"""A server that listens, and gives each connection a thread of its own."""
+"""Server that gives each connection a thread of its own."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngressLimits:
-    """The bounds of a server.
+    """Limits of a server.
 
     Attributes:
-        max_bytes: Largest body that a route of it takes.
-        in_flight_bytes: Bytes of all bodies that are read or stored at the same time; one of `max_bytes` always fits.
-        connections: Most connections at the same time.
-        keep_alive: Whether a connection takes more than one request.
-        idle_s: After how long without a request a connection is closed, seconds.
-        headers_s: For all headers of a request, and for the first one to begin, seconds.
-        stall_s: Longest wait for the next bytes of a body, or for the other side to take more of an answer, seconds.
-        programs_only: Whether a server on loopback refuses what web pages may send there. A server that asks for
-            credentials needn't, and may have a proxy before it.
+        max_bytes: Maximum size of a body, bytes.
+        in_flight_bytes: Maximum memory of all bodies at the same time, bytes; one of `max_bytes` always fits.
+        connections: Maximum number of connections at the same time.
+        keep_alive: Whether a connection accepts more than one request.
+        idle_s: Time without a request after which a connection is closed, seconds.
+        headers_s: Time limit for all headers of a request, and for the first request to begin, seconds.
+        stall_s: Maximum wait for the next bytes of a body, or for the peer to accept more of a response, seconds.
+        programs_only: Whether a server on loopback refuses requests that web pages may have sent. A server that
+            requires credentials doesn't need it, and may have a proxy before it.
     """
 
     max_bytes: int
@@ -56,15 +56,15 @@ class IngressServer:
 
     Args:
         serve: Answers requests; called from several threads.
-        limits: Its bounds.
+        limits: Limits of the server.
         host: Address of this machine to listen on.
         port: TCP port; 0 takes a free one.
-        path: A Unix socket of mode 0600, in place of host and port.
+        path: Path of a Unix socket of mode 0600, in place of host and port.
         tls: Certificates; None for plain HTTP.
-        name: What listens, for messages.
+        name: Name of the server, for messages.
 
     Raises:
-        ConfigError: When the address can't be listened on.
+        ConfigError: When the server can't listen on the address.
     """
 
     def __init__(
@@ -85,26 +85,26 @@ class IngressServer:
 
     @property
     def port(self) -> int:
-        """The TCP port; 0 for a Unix socket."""
+        """TCP port; 0 for a Unix socket."""
         return int(self._listener.server_address[1]) if self._path is None else 0
 
     @property
     def connections(self) -> int:
-        """Connections that are open."""
+        """Number of open connections."""
         return len(self._listener.connections)
 
     @property
     def taken_bytes(self) -> int:
-        """Memory that bodies take now."""
+        """Memory that bodies take now, bytes."""
         return self._listener.budget.taken_bytes
 
     @property
     def failed_handshakes(self) -> int:
-        """TLS handshakes that failed since the start."""
+        """Number of failed TLS handshakes since the start."""
         return self._listener.handshakes.count
 
     def is_alive(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether the server accepts connections."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
@@ -117,15 +117,15 @@ class IngressServer:
 
 
 class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """The listening socket, and what its connections share.
+    """Listening socket, and the state that its connections share.
 
     Attributes:
         serve: Answers requests.
-        limits: The server's bounds.
+        limits: Limits of the server.
         budget: Memory for bodies.
-        connections: Those that are open.
-        handshakes: TLS handshakes that failed.
-        programs_only: Whether requests are refused that web pages may have sent.
+        connections: Open connections.
+        handshakes: Failed TLS handshakes.
+        programs_only: Whether requests that web pages may have sent are refused.
     """
 
     daemon_threads = True
@@ -152,7 +152,7 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
             super().__init__(address, IngressConnection)
 
     def server_bind(self) -> None:
-        """Bind. A Unix socket is restricted before anybody can connect: connecting is refused until it listens."""
+        """Bind. A Unix socket is restricted before a client can connect, as connecting is refused until it listens."""
         if self._path is None:
             super().server_bind()
             return
@@ -162,9 +162,12 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._path.chmod(0o600)
 
     def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection. Its thread makes the TLS handshake, so that nobody waits for one that hangs."""
+        """Accept a connection.
+
+        Its own thread makes the TLS handshake, so a handshake that hangs delays no other connection.
+        """
         connection, address = super().get_request()
-        address = address or ("", 0)  # of a Unix socket
+        address = address or ("", 0)  # a Unix socket has no address
         if self._tls is None:
             return connection, address
         try:
@@ -191,5 +194,5 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.connections.hang_up_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log where somebody looks for it only: the other side may end a connection at any time."""
+        """Log at debug level only, because the peer may end a connection at any time."""
         _log.debug("a connection broke off", exc_info=True)

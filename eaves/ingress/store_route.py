@@ -1,4 +1,4 @@
-"""The route of publisher and relay: POST / with events, which are in a durable queue before they are answered."""
+"""Route of publisher and relay: POST / with events, which are in a durable queue before the response is sent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class StoreRoute:
     """Answers POST / with 202 once the events are stored. A batch is stored as a whole or refused as a whole.
 
     Args:
-        store: Puts events on disk, all or none. What it raises becomes the answer, by its `http_status`.
-        max_bytes: Largest body that is taken.
-        batches: Whether a request may hold many events.
-        path: What is answered in place of `/`.
+        store: Stores events on disk, all or none. An error that it raises becomes the response, by its `http_status`.
+        max_bytes: Maximum size of a body, bytes.
+        batches: Whether a request may contain many events.
+        path: Path of the route, in place of `/`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What comes from a connection, with limits on how long it may take."""
+"""Reading of a socket with time limits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 LOOK_S = 1.0
-"""How often it is looked whether there is a hurry, seconds."""
+"""Interval at which the hurry is checked, seconds."""
 HURRY_WINDOW_S, HURRY_BYTES_S = 10.0, 4_000
-"""The least bytes a second, over so many seconds, of a body while others want the memory that it holds: half of what
-a link of 64 kbit/s carries."""
+"""Minimum rate of a body, bytes per second, averaged over a window in seconds, while others wait for its memory: half
+of what a link of 64 kbit/s carries."""
 
 
 class TimedReader(io.RawIOBase):
-    """Reads a socket. A sender of one byte now and then is as slow as one that sends nothing.
+    """Reads a socket with time limits, which a sender of single bytes can't evade.
 
     Args:
-        connection: The socket.
+        connection: Socket to read.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -31,12 +31,12 @@ class TimedReader(io.RawIOBase):
         self._window = (0.0, 0)
 
     def limit(self, *, stall_s: float, total_s: float, in_hurry: Callable[[], bool] | None = None) -> None:
-        """Set how long what comes next may take.
+        """Set the time limits of the following reads.
 
         Args:
-            stall_s: Longest wait for the next bytes, seconds.
-            total_s: For all of it, seconds.
-            in_hurry: Whether it must come with `HURRY_BYTES_S` at least, now.
+            stall_s: Maximum wait for the next bytes, seconds.
+            total_s: Time limit for all of it, seconds.
+            in_hurry: Returns whether the data must arrive with at least `HURRY_BYTES_S` now.
         """
         now = time.monotonic()
         self._stall_s = stall_s
@@ -45,14 +45,14 @@ class TimedReader(io.RawIOBase):
         self._window = (now, 0)
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True, as the stream can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read what has come, or wait for it.
+        """Read the bytes that have arrived, or wait for some.
 
         Raises:
-            TimeoutError: When time ran out.
+            TimeoutError: When a time limit is exceeded.
             OSError: When the connection is broken.
         """
         stalled_at = time.monotonic() + self._stall_s
@@ -70,7 +70,7 @@ class TimedReader(io.RawIOBase):
                 return size
 
     def _check_rate(self, size: int) -> None:
-        """Count what has come; stop when it is too little while there is a hurry."""
+        """Count the bytes that have arrived; raise TimeoutError when they are too few during a hurry."""
         since, count = self._window
         self._window = (since, count + size)
         if self._in_hurry is None or (seconds := time.monotonic() - since) < HURRY_WINDOW_S:

@@ -1,13 +1,13 @@
-"""The protocol between a relay at the edge and the receiver in the cloud: HTTPS, CloudEvents in batches.
+"""Protocol between a relay at the edge and the receiver in the cloud: CloudEvents in batches over HTTPS.
 
 paths         the receiver's routes
 batch         many events in one body
-compression   gzip, with a bound on what comes out of it
-batch_answer  what became of each event of a batch
-body_gate     the end of a request's body, which waits for the answer to the request before it
+compression   gzip, with a limit on the unpacked size
+batch_answer  the result for each event of a batch
+body_gate     a gate that holds back the end of a request's body until the request before it is answered
 
-A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 4), so that any client can send one.
-What the receiver has answered for is on its disk: the relay releases exactly that. Everything else is sent again.
+A batch is a JSON array of CloudEvents (CloudEvents, JSON event format, section 4), so any client can send one. An event
+that the receiver has acknowledged is on its disk, and the relay releases exactly those. All others are sent again.
 """
 
 from eaves.link.batch import decode_batch, encode_batch

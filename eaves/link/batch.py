@@ -1,4 +1,4 @@
-"""Many events in one body.
+"""Encoding of many events in one body.
 
 Source: CloudEvents, JSON event format, section 4, JSON Batch Format.
 """
@@ -17,26 +17,27 @@ from eaves.spool.entry import render_attributes
 
 MEDIA_TYPE = "application/cloudevents-batch+json"
 MAX_EVENTS = 2_000
-"""Events of one batch. A relay sends fewer; each event that is refused takes time and a line of the
-answer, and two bytes of JSON could be one."""
+"""Maximum number of events in one batch. A relay sends fewer; each refused event takes time and a line of the
+answer, and an event can be as short as two bytes of JSON."""
 MAX_VALUES = 1_000_000
-"""Values of one JSON text: each takes up to 250 bytes of memory while it is parsed, and two bytes can be one."""
+"""Maximum number of values in one JSON text; each takes up to 250 bytes of memory while it is parsed and can be as
+short as two bytes."""
 
 
 def encode_batch(events: Iterable[Event]) -> bytes:
-    """A JSON array of events. Each has the same bytes of data after `decode_batch`.
+    """Encode events as a JSON array. `decode_batch` returns the same bytes of data.
 
-    JSON data stand in it as they are, which compresses better than base64, when they come back as the same bytes.
+    JSON data is embedded as it is when the same bytes come back; this compresses better than base64.
     """
     return b"[" + b", ".join(encode_event(event) for event in events) + b"]"
 
 
 def encode_event(event: Event) -> bytes:
-    """An event as it stands in a batch."""
+    """Encode one event for a batch."""
     attributes = event.attributes()
     if not event.data:
         return render_attributes(attributes).encode()
-    attributes.pop("data", None)  # no event that was received has it; a name that is there twice spoils the batch
+    attributes.pop("data", None)  # no event that was received has it; a duplicate name would make the batch invalid
     fields = render_attributes(attributes).encode()[:-1]
     if _comes_back(event):
         return fields + b', "data": ' + event.data + b"}"
@@ -44,11 +45,11 @@ def encode_event(event: Event) -> bytes:
 
 
 def decode_batch(body: bytes) -> list[Event | EventError]:
-    """The events of a body in order; in place of one that is not well-formed, what is wrong with it.
+    """Decode the events of a body, in order; an event that is not well-formed is replaced by its error.
 
     Raises:
-        EventError: When the body is no JSON array.
-        ImageTooLargeError: When it holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
+        EventError: When the body is not a JSON array.
+        ImageTooLargeError: When the body holds more than `MAX_EVENTS` events or `MAX_VALUES` values.
     """
     check_values(body)
     try:
@@ -58,16 +59,16 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
     if not isinstance(listed, list):
         raise EventError(f"a batch of CloudEvents is a JSON array, not a {type(listed).__name__}")
     if len(listed) > MAX_EVENTS:
-        told = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
-        raise ImageTooLargeError(told, hint="send smaller batches")
+        message = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
+        raise ImageTooLargeError(message, hint="send smaller batches")
     return [_decode(fields) for fields in listed]
 
 
 def check_values(text: bytes) -> None:
-    """Refuse a JSON text that would take many times its size in memory. Text in strings counts as well.
+    """Refuse a JSON text that would take many times its size in memory. Commas and brackets in strings count too.
 
     Raises:
-        ImageTooLargeError: When it holds more than `MAX_VALUES` values.
+        ImageTooLargeError: When the text holds more than `MAX_VALUES` values.
     """
     if len(text) > MAX_VALUES and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
         raise ImageTooLargeError(f"the JSON text holds more than {MAX_VALUES} values", hint="send smaller batches")
@@ -77,16 +78,16 @@ def _decode(fields: Any) -> Event | EventError:
     try:
         return decode_fields(fields)
     except EventError as error:
-        # A new one: the error that was raised holds the stack, and with it whatever the event was decoded from.
+        # A new error, because the raised one keeps the stack and with it the data that the event was decoded from.
         return EventError(error.message, hint=error.hint)
 
 
 def _comes_back(event: Event) -> bool:
-    """Whether the data, as a JSON value in JSON, come back as the same bytes."""
+    """Return whether the data are decoded to the same bytes after they were embedded as a JSON value."""
     if not (is_json(event.datacontenttype) and event.data.isascii()):
         return False
     try:
-        # What `parse_json` refuses besides doesn't come back: of a name that is there twice, one member is left.
+        # Texts that `parse_json` refuses don't come back either: of two members with the same name, one would be lost.
         value = json.loads(event.data.decode()) if len(event.data) <= MAX_JSON_VALUES else parse_json(event.data)
         return value is not None and json.dumps(value, allow_nan=False).encode() == event.data
     except (ValueError, RecursionError):

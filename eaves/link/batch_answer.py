@@ -1,4 +1,4 @@
-"""What a receiver answers for a batch."""
+"""Answer of a receiver to a batch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from eaves.base.strict_json import parse_json
 from eaves.errors import DeliveryError
 
 MAX_DETAIL = 300
-"""Characters of a reason."""
+"""Maximum length of a reason, characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedEvent:
-    """An event of a batch that the receiver will never take.
+    """An event of a batch that the receiver refuses for good.
 
     Attributes:
-        index: Its place in the batch, from 0.
-        status: HTTP status that it would have got alone: 400 not well-formed, 403 of another site, 409 another event
-            of the same source and id was received before, 413 too large.
-        detail: Why, for people.
+        index: Position of the event in the batch, from 0.
+        status: HTTP status that the event would have got alone: 400 for one that is not well-formed, 403 for another
+            site's, 409 when another event of the same source and id was received before, 413 for one that is too large.
+        detail: Reason, for people.
     """
 
     index: int
@@ -32,12 +32,12 @@ class RefusedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAnswer:
-    """What became of a batch. Every event that isn't refused is on the receiver's disk.
+    """Result of a batch. Every event that isn't refused is on the receiver's disk.
 
     Attributes:
-        stored: Events that are new.
-        repeated: Events that were received before and are not stored again.
-        refused: The others.
+        stored: Number of new events.
+        repeated: Number of events that were received before and are not stored again.
+        refused: Events that were refused.
     """
 
     stored: int
@@ -45,20 +45,20 @@ class BatchAnswer:
     refused: tuple[RefusedEvent, ...] = ()
 
     def to_json(self) -> bytes:
-        """The body of the answer."""
+        """Encode the answer as the body of a response."""
         return json.dumps(asdict(self)).encode()
 
 
 def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
-    """Read the answer to a batch.
+    """Parse the answer to a batch.
 
     Args:
-        body: The body of a 200.
-        sent: How many events the batch had.
+        body: Body of a response with status 200.
+        sent: Number of events in the batch.
 
     Raises:
-        DeliveryError: When it doesn't account for each of them: a proxy or a login page that answers 200 has stored
-            nothing.
+        DeliveryError: When the answer doesn't account for each event, as with a proxy or a login page that answers 200
+            and has stored nothing.
     """
     try:
         values: Mapping[str, Any] = parse_json(body)

@@ -1,23 +1,23 @@
-"""Holds back the end of a request's body until the request before it has been answered."""
+"""Gate that holds back the end of a request's body until the request before it has been answered."""
 
 from __future__ import annotations
 
 import threading
 
 HOLD_S = 5.0
-"""Longest wait with the last piece of a body, seconds. A receiver takes a sender that pauses for longer for a slow one,
-and the memory of the body is its memory."""
+"""Maximum wait with the last piece of a body, seconds. A receiver treats a sender that pauses for longer as slow,
+and the body takes the receiver's memory meanwhile."""
 
 
 class BodyGate:
-    """Where the body of one request stands, and whether its last piece may be sent. For two threads.
+    """Tracks how far the body of one request was sent, and whether its last piece may be sent. Shared by two threads.
 
-    A receiver can't take a request whose body is not complete. So a request may be under way while the one before it is
-    not answered yet, and still comes after it, whatever becomes of that one.
+    A receiver can't process a request whose body is incomplete. So a request can be sent while the one before it is
+    still unanswered, and is still processed after that one, whatever its result.
 
     Args:
-        is_open: Whether nothing is held back.
-        hold_s: Longest wait with the last piece, seconds.
+        is_open: Whether the last piece may be sent from the start.
+        hold_s: Maximum wait with the last piece, seconds.
     """
 
     def __init__(self, *, is_open: bool = False, hold_s: float = HOLD_S) -> None:
@@ -27,17 +27,17 @@ class BodyGate:
         self._handed = self._passed = False
 
     def open(self) -> None:
-        """Let the last piece be sent."""
+        """Allow the last piece to be sent."""
         self._decide(True)
 
     def withdraw(self) -> None:
-        """Have the request broken off before its last piece, unless that was let go."""
+        """Abort the request before its last piece, unless that piece was allowed already."""
         self._decide(False)
 
     def pass_last(self) -> bool:
-        """Wait until the last piece may be sent; False when the request is to be broken off.
+        """Wait until the last piece may be sent; return False when the request is to be aborted.
 
-        Called by whoever sends, before the last piece. After `hold_s` nobody is waited for any longer.
+        The sending thread calls this before the last piece. After `hold_s` without a decision the request is aborted.
         """
         with self._state:
             self._handed = True
@@ -48,13 +48,13 @@ class BodyGate:
             return self._passed
 
     def end(self) -> None:
-        """Say that the request is over, or that all of it was handed to the socket."""
+        """Signal that the request has ended, or that all of its body was handed to the socket."""
         with self._state:
             self._handed = True
             self._state.notify_all()
 
     def wait_handed(self, timeout_s: float) -> bool:
-        """Wait until everything but the last piece was handed to the socket; False when time ran out."""
+        """Wait until everything but the last piece was handed to the socket; return False on timeout."""
         with self._state:
             return self._state.wait_for(lambda: self._handed, timeout_s)
 
@@ -65,12 +65,12 @@ class BodyGate:
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether the request is broken off."""
+        """Whether the request is aborted."""
         return self._open is False
 
     @property
     def is_passed(self) -> bool:
-        """Whether the last piece was let go: before that, no receiver has the request."""
+        """Whether the last piece was allowed to be sent; before that, no receiver has the complete request."""
         return self._passed
 
     def _decide(self, is_open: bool) -> None:

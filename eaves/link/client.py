@@ -1,4 +1,4 @@
-"""The relay's side of the link: kept connections to a receiver."""
+"""Client of the link at the relay: kept connections to a receiver."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
 from eaves.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
-"""Bytes of a body that are handed to the socket at a time: each has its own time limit, so a slow link has time and a
-silent one ends the request."""
+"""Number of bytes of a body that are handed to the socket at a time. Each piece has its own time limit, so a slow link
+has enough time while a silent one ends the request."""
 PIECE_S = 10.0
-"""Longest wait for a connection, and for room for one piece in the socket's buffer, seconds."""
+"""Maximum wait for a connection, and for room for one piece in the socket's buffer, seconds."""
 PROBE_S = 5.0
-"""Longest probe, seconds: name, TCP, TLS and answer take four round trips, 2.4 s over a geostationary satellite."""
+"""Time limit of a probe, seconds. DNS, TCP, TLS and the answer take four round trips, 2.4 s over a geostationary
+satellite."""
 GRACE_S = 0.5
-"""After so much more than its limit a request is ended from another thread: a socket's own limit is for each wait, so
-an answer that comes byte by byte never meets it."""
+"""Time after a request's limit at which another thread ends it, seconds. A socket's own limit applies to each wait, so
+an answer that arrives byte by byte never exceeds it."""
 SILENT_S = 12
-"""After so many seconds without the other side's acknowledgement of a byte the kernel ends the connection."""
+"""Time without an acknowledgement of the peer after which the kernel ends the connection, seconds."""
 SOCKET_OPTIONS = build_socket_options(idle_s=30, silent_s=SILENT_S)
 
 UNAUTHORISED = 401
-"""Source: RFC 9110, section 15.5.2."""
+"""Status that says that the receiver doesn't know the caller. Source: RFC 9110, section 15.5.2."""
 _NO_RECEIVER = "check that the address is a receiver's, and that no proxy or login page answers in its place"
 
 
 def check_receiver(address: str, *, with_path: bool = False) -> str:
-    """Why an address can't be a receiver's; empty when it can.
+    """Return why an address can't be a receiver's; empty when it can.
 
     Args:
-        address: What was given.
-        with_path: Whether it is that of something behind a receiver, so a path is allowed.
+        address: Address to check.
+        with_path: Whether a path is allowed, as for a resource behind a receiver.
     """
     try:
         parts = urlsplit(address)
@@ -69,21 +70,21 @@ def check_receiver(address: str, *, with_path: bool = False) -> str:
 
 
 class LinkClient:
-    """Talks to one receiver, over two connections at most. For many threads.
+    """Client of one receiver, with at most two connections. Safe to use from many threads.
 
     Args:
-        to: The receiver's address: https://, or http:// on loopback.
+        to: Address of the receiver: https://, or http:// on loopback.
         credentials: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`; read at each request.
-        ca_certs_pem: Certificate authorities to trust beside the system's and `ca.crt`, as PEM.
+        ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
         proxies: Proxies of the process.
-        clock: For Retry-After dates. Limits of an exchange are real time, as sockets know no other.
+        clock: Wall clock for dates in Retry-After. Time limits use real time, because sockets know no other.
 
     Raises:
         ConfigError: When the address can't be a receiver's.
 
     Attributes:
-        to: The receiver's address, without a slash at its end.
-        bytes_sent: Bytes of bodies that were handed to the socket, since the start.
+        to: Address of the receiver, without a trailing slash.
+        bytes_sent: Size of the bodies that were handed to the socket since the start, bytes.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class LinkClient:
         self._counting = threading.Lock()
         self._clients = CredentialedClient(
             credentials,
-            connections=2,  # for a request that is begun before the one before it is answered
+            connections=2,  # one for a request that is begun before the one before it is answered
             ca_certs_pem=ca_certs_pem,
             proxies=proxies,
             socket_options=SOCKET_OPTIONS,
@@ -115,11 +116,11 @@ class LinkClient:
         self._clients.close()
 
     def abort(self) -> None:
-        """End the exchange that is under way, from any thread: whoever waits in it gets a DeliveryError."""
+        """End the current exchange; its caller gets a DeliveryError. May be called from any thread."""
         self._clients.abort()
 
     def has_new_credentials(self) -> bool:
-        """Whether a file of the credentials folder was changed since the last request; nothing shows yet if it fits."""
+        """Return whether a file of the credentials folder has changed since the last request; it isn't checked yet."""
         return self._clients.is_changed()
 
     def send(self, events: Sequence[Event], *, timeout_s: float = 60.0) -> BatchAnswer:
@@ -129,13 +130,13 @@ class LinkClient:
     def send_packed(
         self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
     ) -> BatchAnswer:
-        """Send one request of events. What the answer doesn't refuse is on the receiver's disk.
+        """Send one request of events. An event that the answer doesn't refuse is on the receiver's disk.
 
         Args:
-            packed: The request.
-            timeout_s: For all of it, from the connection to the answer's last byte.
-            uploaded: What `send_part` has sent the body as; empty: the body is sent now.
-            gate: Holds back the last piece of the body; None holds nothing back.
+            packed: Request to send.
+            timeout_s: Time limit from connecting to the last byte of the answer, seconds.
+            uploaded: Digest under which `send_part` has sent the body; empty to send the body now.
+            gate: Holds back the last piece of the body; None to send all of it at once.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -153,22 +154,22 @@ class LinkClient:
         return parse_batch_answer(answer.body, packed.events)
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
-        """Send a part of a body that takes longer than a link may be up; it is kept at the receiver for days.
+        """Send a part of a body that takes longer than the link may be up; the receiver keeps it for days.
 
         Args:
             digest: SHA-256 of the whole body, in hexadecimal.
-            part: The part; an empty one asks how much is there.
-            offset: Where it begins.
-            size: Bytes of the whole body.
-            timeout_s: For the exchange.
+            part: Bytes of the part; an empty one asks how many bytes the receiver has.
+            offset: Position of the part in the body, bytes.
+            size: Size of the whole body, bytes.
+            timeout_s: Time limit of the exchange, seconds.
 
         Returns:
-            How many bytes from the beginning are there.
+            Number of bytes from the beginning that the receiver has.
 
         Raises:
             ConfigError: When the credentials can't be read.
-            StatusError: When the receiver refuses it; 404 when it takes no parts.
-            DeliveryError: When there is no answer, or not a receiver's.
+            StatusError: When the receiver refuses the part; 404 when it doesn't support parts.
+            DeliveryError: When there is no answer, or the answer is not a receiver's.
         """
         path = f"{PARTS}{digest}?{urlencode({'offset': offset, 'size': size})}"
         headers = {"Content-Type": "application/octet-stream"}
@@ -182,12 +183,12 @@ class LinkClient:
         return received
 
     def probe(self) -> str:
-        """The site that the receiver takes us for. Costs a few hundred bytes on a kept connection.
+        """Return the site that the receiver takes the caller for. Costs a few hundred bytes on a kept connection.
 
         Raises:
             ConfigError: When the credentials can't be read.
-            StatusError: When the receiver doesn't let us in.
-            DeliveryError: When there is no answer, or not a receiver's.
+            StatusError: When the receiver rejects the caller.
+            DeliveryError: When there is no answer, or the answer is not a receiver's.
         """
         answer = self._exchange("GET", SITE, timeout_s=PROBE_S, connect_s=PROBE_S)
         try:
@@ -199,16 +200,16 @@ class LinkClient:
         return site
 
     def read_ledger(self, after: int = 0, limit: int = 10_000, *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
-        """Lines of the receiver's ledger about our site, in order.
+        """Return the lines of the receiver's ledger about the caller's site, in order.
 
         Args:
-            after: Only lines with a higher number.
-            limit: Most lines.
-            timeout_s: For the exchange.
+            after: Number of a line; only lines with a higher number are returned.
+            limit: Maximum number of lines.
+            timeout_s: Time limit of the exchange, seconds.
 
         Raises:
             ConfigError: When the credentials can't be read.
-            DeliveryError: When there is no answer, or not a ledger.
+            DeliveryError: When there is no answer, or the answer is not a ledger.
         """
         query = urlencode({"after": after, "limit": limit})
         answer = self._exchange("GET", f"{LEDGER}?{query}", timeout_s=timeout_s)
@@ -221,12 +222,12 @@ class LinkClient:
         return lines
 
     def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
-        """Have a function in the cloud predict an image.
+        """Send an image to a function in the cloud and return the response with its prediction.
 
         Args:
-            function: Its name.
-            event: The image.
-            timeout_s: For the exchange.
+            function: Name of the function.
+            event: Event with the image.
+            timeout_s: Time limit of the exchange, seconds.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -247,7 +248,7 @@ class LinkClient:
         connect_s: float = PIECE_S,
         gate: BodyGate | None = None,
     ) -> HttpAnswer:
-        """One request whose answer is a 200; ended from another thread when its time is over, whatever it waits for."""
+        """Make one request whose answer must be a 200; another thread ends it when its time is over."""
         client, own = self._clients.current()
         headers = {**(headers or {}), **own, "Content-Length": str(len(body))} if body else {**(headers or {}), **own}
         ends_at = time.monotonic() + timeout_s
@@ -265,8 +266,8 @@ class LinkClient:
             )
         except DeliveryError as error:
             if NOT_TRUSTED in error.message:
-                told = f"{error.message}; {self._clients.explain_trust()}"
-                raise UnreachableError(told, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
+                message = f"{error.message}; {self._clients.explain_trust()}"
+                raise UnreachableError(message, hint="docs/15-receiver.md#a-certificate-of-your-own") from error
             if time.monotonic() >= ends_at:
                 raise DeliveryError(f"no answer from {self.to} within {timeout_s:.3g} s", hint=error.hint) from error
             raise
@@ -277,7 +278,7 @@ class LinkClient:
         return answer
 
     def _count(self, body: bytes | memoryview, gate: BodyGate | None) -> Iterator[memoryview]:
-        """The body in pieces, counted as they are asked for; the last one once it may be sent."""
+        """Yield the body in pieces and count them as they are requested; the last piece waits until it may be sent."""
         view = memoryview(body)
         for start in range(0, len(body), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]
@@ -290,14 +291,14 @@ class LinkClient:
     def _refused(self, method: str, path: str, answer: HttpAnswer) -> StatusError:
         problem = parse_problem(answer.body)
         detail, hint = (shorten(str(problem.get(name) or "")) for name in ("detail", "hint"))
-        told = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
+        reason = f"answered {answer.status}: {detail}" if detail else describe_response(answer.status, answer.body)
         if answer.status == UNAUTHORISED:
-            told = f"{told}; {self._clients.explain_refusal()}"
+            reason = f"{reason}; {self._clients.explain_refusal()}"
         elif hint:
-            told = f"{told} ({hint})"
+            reason = f"{reason} ({hint})"
         return StatusError(
-            f"{method} {self.to}{path.partition('?')[0]} {told}",
+            f"{method} {self.to}{path.partition('?')[0]} {reason}",
             status=answer.status,
-            detail=told,
+            detail=reason,
             retry_after_s=parse_retry_after(answer.headers.get("retry-after"), self._clock.now()),
         )

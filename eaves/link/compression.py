@@ -1,4 +1,4 @@
-"""gzip for bodies over the link, with a bound on what comes out of it."""
+"""gzip for bodies over the link, with a limit on the unpacked size."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import zlib
 from eaves.errors import EventError, ImageTooLargeError
 
 ENCODING = "gzip"
-"""Value of the header Content-Encoding."""
+"""Value of the Content-Encoding header."""
 LEVEL = 6
 GZIP_WINDOW = 31
-"""Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
+"""zlib window for gzip. Source: zlib's manual, inflateInit2: 15 bits of window, and 16 for a gzip header."""
 
 
 def compress(body: bytes) -> bytes:
-    """A body with `Content-Encoding: gzip`; the same for the same body."""
+    """Compress a body for `Content-Encoding: gzip`; the result is the same for the same body."""
     return gzip.compress(body, LEVEL, mtime=0)
 
 
 def decompress(body: bytes, max_bytes: int) -> bytes:
-    """What `compress` was given.
+    """Return the body that was given to `compress`.
 
     Args:
         body: One gzip member.
-        max_bytes: Most bytes that may come out of it; a few kilobytes can hold gigabytes.
+        max_bytes: Maximum unpacked size, bytes; a few kilobytes can unpack to gigabytes.
 
     Raises:
-        EventError: When it isn't gzip, or breaks off.
-        ImageTooLargeError: When more comes out of it.
+        EventError: When the body isn't gzip, is incomplete, or is followed by other data.
+        ImageTooLargeError: When the unpacked body is larger.
     """
     inflating = zlib.decompressobj(wbits=GZIP_WINDOW)
     try:

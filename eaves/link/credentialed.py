@@ -1,4 +1,4 @@
-"""An HTTP client that says who it is: with a token or a certificate from a folder that is read again at each use."""
+"""HTTP client with a token or a certificate from a folder that is read again at each use."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from eaves.errors import ConfigError, Fault
 from eaves.http_client.proxies import DIRECT, Proxies
 
 _Mark = tuple[Credentials, tuple[tuple[int, int, int], ...]]
-"""What was read, and inode, size and time of the certificate's files."""
+"""The credentials that were read, and inode, size and modification time of the certificate's files."""
 _Stamps = tuple[tuple[int, int, int] | None, ...]
-"""Inode, size and time of each file of the folder; None in place of one that isn't there."""
+"""Inode, size and modification time of each file of the folder; None for a missing file."""
 
 
 class CredentialedClient:
-    """Gives a `SinkClient` and headers by what the folder holds now; a renewed token or certificate needs no restart.
+    """Provides a `SinkClient` and headers for the folder's current content.
 
-    For many threads. Connections are kept until a certificate or an authority changes.
+    A renewed token or certificate needs no restart. Connections are kept until a certificate or an authority changes.
+    Safe to use from many threads.
 
     Args:
-        folder: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`, as far as they are needed; None: none.
-        connections: Connections kept.
-        ca_certs_pem: Certificate authorities to trust beside the system's and `ca.crt`, as PEM.
+        folder: Folder with `token`, `ca.crt`, and `tls.crt` with `tls.key`, as far as they are needed; None for no
+            credentials.
+        connections: Number of connections that are kept.
+        ca_certs_pem: Certificate authorities to trust in addition to the system's and `ca.crt`, as PEM.
         proxies: Proxies of the process.
-        socket_options: Options of every connection's socket; None: urllib3's own.
-        clock: Time.
+        socket_options: Options of every connection's socket; None for urllib3's own.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(
@@ -55,12 +57,12 @@ class CredentialedClient:
         self._stamps: _Stamps = ()
 
     def current(self) -> tuple[SinkClient, Mapping[str, str]]:
-        """The client, and the headers that say who asks.
+        """Return the client, and the headers that authenticate the caller.
 
         Raises:
             ConfigError: When the folder or a file in it can't be read or used.
         """
-        self._stamps = _stamps(self._folder)  # first, so that a change while the files are read is seen as one
+        self._stamps = _stamps(self._folder)  # first, so that a change during the read is noticed later
         credentials = read_credentials(self._folder)
         headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         if not credentials.token.isascii() or not credentials.token.isprintable():
@@ -75,11 +77,11 @@ class CredentialedClient:
             return self._client, headers
 
     def is_changed(self) -> bool:
-        """Whether a file of the folder was changed since `current` has read it."""
+        """Return whether a file of the folder has changed since `current` read it."""
         return _stamps(self._folder) != self._stamps
 
     def explain_refusal(self) -> str:
-        """What may be wrong on this side when the server doesn't know us."""
+        """Explain what may be wrong on this side when the server rejects the caller."""
         if self._folder is None:
             return "this side has no credentials folder, so no token was sent"
         try:
@@ -94,7 +96,7 @@ class CredentialedClient:
         return f"only the certificate {found.certificate} was shown: its name must be a site's, and {token} isn't there"
 
     def explain_trust(self) -> str:
-        """What may be wrong on this side when the server's certificate is not trusted."""
+        """Explain what may be wrong on this side when the server's certificate is not trusted."""
         if self._folder is None:
             return "the certificate of its authority belongs into the file ca.crt of the credentials folder"
         authorities = self._folder / AUTHORITIES
@@ -103,7 +105,7 @@ class CredentialedClient:
         return f"the certificate of its authority belongs into {authorities}"
 
     def abort(self) -> None:
-        """End every exchange that is under way, from any thread."""
+        """End every current exchange. May be called from any thread."""
         if (client := self._client) is not None:
             client.abort()
 
@@ -131,7 +133,7 @@ class CredentialedClient:
 
 
 def _mark(credentials: Credentials) -> _Mark:
-    """What decides whether connections must be made anew. The token doesn't: it is in a header of each request."""
+    """Return the values that require new connections when they change. The token is sent with each request instead."""
     files = [path for path in (credentials.certificate, credentials.key) if path is not None]
     marks = tuple(mark for path in files if (mark := _stamp(path)) is not None)
     return Credentials(authorities_pem=credentials.authorities_pem, certificate=credentials.certificate), marks

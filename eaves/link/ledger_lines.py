@@ -1,11 +1,11 @@
-"""A ledger as JSON lines: what was sent or received, one event a line, for programs and for sort and comm.
+"""Ledger as JSON lines: one event that was sent or received per line, for programs and for sort and comm.
 
     {"number": 1, "source": "/eaves/mill/flowers", "id": "9f86...", "at": 1764072000.5, "state": "released",
      "repeats": 0, "digest": "1a2b3c4d5e6f7081"}
 
-`reason` follows where an event was given up on or removed, and `deleted` in the first line of a whole ledger: how many
-lines it has deleted to keep its bound. Only `source` and `id` are needed to read a line, so that a
-list that somebody made with tools of their own can be compared as well, a file of CloudEvents in JSON for instance.
+`reason` is present when an event was given up on or removed. `deleted` is present in the first line of a whole ledger:
+the number of lines that it has deleted to keep its limit. Only `source` and `id` are required to read a line, so a list
+that was made with other tools, such as a file of CloudEvents in JSON, can be compared as well.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from eaves.spool import LedgerLine
 from eaves.spool.ledger.line import STATES
 
 MAX_LINE = 1 << 20
-"""Bytes of the longest line that is read."""
+"""Maximum length of a line that is read, bytes."""
 _MAX_NUMBER = 1 << 62
 _LAST_AT = 253_402_300_799.0
-"""The end of the year 9999, Unix seconds."""
+"""End of the year 9999, Unix seconds."""
 
 
 def to_dict(line: LedgerLine) -> dict[str, Any]:
-    """A line as plain data."""
+    """Convert a line to plain data."""
     values = {
         "number": line.number,
         "source": line.source,
@@ -37,24 +37,24 @@ def to_dict(line: LedgerLine) -> dict[str, Any]:
         "digest": line.digest,
         "reason": line.reason,
     }
-    told = {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
-    return told if line.deleted is None else {**told, "deleted": line.deleted}
+    present = {name: value for name, value in values.items() if value or name not in ("digest", "reason")}
+    return present if line.deleted is None else {**present, "deleted": line.deleted}
 
 
 def encode_line(line: LedgerLine) -> str:
-    """A line as JSON, without a line break; ASCII."""
+    """Encode a line as ASCII JSON, without a line break."""
     return json.dumps(to_dict(line))
 
 
 def parse_line(values: Any, number: int = 0) -> LedgerLine:
-    """A line from plain data.
+    """Parse a line from plain data.
 
     Args:
-        values: What `to_dict` gave, or a mapping with `source` and `id`.
-        number: The line's number where it has none of its own.
+        values: Value that `to_dict` returned, or a mapping with `source` and `id`.
+        number: Number of the line when the values have none.
 
     Raises:
-        ValueError: When it is no line.
+        ValueError: When the values are not a line.
     """
     if not isinstance(values, Mapping):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - the text is wrong, not the call
@@ -80,11 +80,11 @@ def parse_line(values: Any, number: int = 0) -> LedgerLine:
 
 
 def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
-    """The lines of a file, one at a time; empty ones are passed over.
+    """Yield the lines of a file, one at a time; empty lines are skipped.
 
     Args:
-        stream: The file.
-        origin: What errors call it.
+        stream: File opened for reading.
+        origin: Name of the file in errors.
 
     Raises:
         InputError: At a line that can't be read.
@@ -105,7 +105,7 @@ def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
 
 
 def encode_lines(lines: Iterable[LedgerLine]) -> bytes:
-    """Lines as the body of an answer."""
+    """Encode lines as the body of an answer."""
     return "".join(f"{encode_line(line)}\n" for line in lines).encode()
 
 

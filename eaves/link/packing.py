@@ -1,4 +1,4 @@
-"""Events as the body of one request over the link."""
+"""Encoding of events as one request over the link."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from eaves.link.batch import MEDIA_TYPE, encode_event
 from eaves.link.compression import ENCODING, GZIP_WINDOW, LEVEL
 
 BINARY_FROM = 16_384
-"""Bytes of data from which a single event that isn't JSON is sent in binary mode. In a batch its data would be base64:
-a third more bytes before gzip, several copies in memory, and time for gzip, which finds nothing in a JPEG."""
+"""Minimum size of a single event's data, other than JSON, for binary mode, bytes. In a batch the data would be base64:
+a third more bytes before gzip, several copies in memory, and time for gzip, which can't compress a JPEG."""
 MAX_HEADERS, MAX_HEADER_BYTES = 40, 8_192
-"""Attributes of an event in binary mode and their bytes, percent-encoded at worst: HTTP servers and proxies take about
-100 headers, and 8 KB of them. Source: nginx, large_client_header_buffers; Python, http.client, `_MAXHEADERS`."""
+"""Maximum number of an event's attributes in binary mode, and of their bytes when percent-encoded. HTTP servers and
+proxies accept about 100 headers and 8 KB of them. Source: nginx, large_client_header_buffers; Python, http.client,
+`_MAXHEADERS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
-    """The headers and the body of a request.
+    """Headers and body of a request.
 
     Attributes:
-        headers: Of the request, without those that say who asks.
-        body: Its bytes as they are sent.
-        events: How many events are in it.
-        is_batch: Whether an answer accounts for each event; a picture that is sent as it is gets a status instead.
+        headers: Headers of the request, without the caller's credentials.
+        body: Bytes that are sent.
+        events: Number of events in the request.
+        is_batch: Whether the answer accounts for each event; a picture in binary mode gets only a status.
     """
 
     headers: Mapping[str, str]
@@ -37,24 +38,24 @@ class Packed:
 
 
 def pack(events: Sequence[Event], *, as_batch: bool = False) -> Packed:
-    """Events as one request: a batch with gzip, or a single large picture as it is.
+    """Pack events as one request: a batch with gzip, or a single large picture in binary mode.
 
     Args:
-        events: What is sent.
-        as_batch: Make a batch in any case.
+        events: Events to send.
+        as_batch: Whether to make a batch in any case.
     """
     if len(events) == 1 and not as_batch and _suits_binary(events[0]):
         try:
             headers, body = encode_binary(events[0])
             return Packed(headers=headers, body=body, events=1, is_batch=False)
         except EventError:
-            pass  # an attribute that fits no header; JSON takes it
+            pass  # an attribute doesn't fit into a header; JSON takes it
     headers = {"Content-Type": MEDIA_TYPE, "Content-Encoding": ENCODING}
     return Packed(headers=headers, body=_compress_batch(events), events=len(events))
 
 
 def _compress_batch(events: Sequence[Event]) -> bytes:
-    """What `compress(encode_batch(events))` gives, without the whole of it in memory several times."""
+    """Return `compress(encode_batch(events))` without several copies of the whole batch in memory."""
     packing = zlib.compressobj(LEVEL, wbits=GZIP_WINDOW)
     parts = bytearray(packing.compress(b"["))
     for number, event in enumerate(events):

@@ -1,17 +1,17 @@
-"""Connections to MQTT brokers; the one importer of paho-mqtt.
+"""Connections to MQTT brokers; the only package that imports paho-mqtt.
 
-address      text > where a broker is, mqtt:// or mqtts://
-settings     what a connection needs beside the address
-client       paho's client with a bound on the size of a packet, built for one connection
-message      what is received and what is published, as values of our own
-publications what was published and waits for the broker's acknowledgement
+address      parses the address of a broker, mqtt:// or mqtts://
+settings     settings of a connection
+client       paho's client with a limit on the size of a packet, built for one connection
+message      received and published messages as values of our own
+publications messages that were published and wait for the broker's acknowledgement
 session      one connection from CONNECT to its end
-refusals     a broker's reason codes > sentences with their fix
-topics       which filters are valid, and which topics match
-connection   connects again for as long as the process lives; publishes, acknowledges
+refusals     explains a broker's reason codes in sentences with their fix
+topics       validates topic filters and matches topics
+connection   reconnects for as long as the process lives; publishes and acknowledges
 
-Everything that a broker tells runs on the connection's own thread, which must never wait for anything else: only it
-answers the broker's keepalive. Messages are acknowledged by who has stored them, from any thread.
+All callbacks run on the connection's own thread, which must never wait for anything else, because only that thread
+answers the broker's keepalive. Messages are acknowledged by the thread that has stored them, whichever it is.
 """
 
 from eaves.mqtt.address import BrokerAddress, parse_address

@@ -1,4 +1,4 @@
-"""The address of a broker."""
+"""Address of a broker."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
-"""Port by scheme when an address has none. Source: IANA, service names mqtt and secure-mqtt."""
+"""Default port by scheme. Source: IANA, service names mqtt and secure-mqtt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerAddress:
-    """Where a broker is.
+    """Address and user of a broker.
 
     Attributes:
         host: Name or IP address.
         port: TCP port.
         tls: Whether the connection is encrypted.
-        path: What follows the host, without the first slash and percent-decoded; a publisher's topic.
-        username: User's name in the address; empty when there is none. A file is a better place for it.
-        password: Password in the address; likewise.
+        path: Path after the host, without the first slash and percent-decoded; the topic of a publisher.
+        username: User name in the address; empty without one. A file of credentials is a better place for it.
+        password: Password in the address; empty without one. A file of credentials is a better place for it.
     """
 
     host: str
@@ -36,10 +36,10 @@ class BrokerAddress:
 
 
 def parse_address(text: str) -> BrokerAddress:
-    """Read `mqtt://HOST[:PORT][/PATH]` or `mqtts://...`.
+    """Parse `mqtt://HOST[:PORT][/PATH]` or `mqtts://...`.
 
     Raises:
-        ValueError: When it is something else; the message holds no credentials.
+        ValueError: When the text is malformed; the message contains no credentials.
     """
     scheme, separator, _ = text.partition("://")
     if not separator or scheme.lower() not in PORTS:

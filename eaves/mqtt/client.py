@@ -1,4 +1,4 @@
-"""paho's client with a bound on the size of a packet, built for one connection."""
+"""paho's client with a limit on the size of a packet, built for one connection."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from eaves.http_client.trust import build_tls_context
 from eaves.mqtt.settings import ConnectionSettings
 
 KEPT_BYTES = 262_144
-"""What is kept of a packet that is too large: enough for its topic and its properties."""
+"""Number of bytes that are kept of a packet that is too large: enough for its topic and its properties."""
 _PIECE_BYTES = 65_536
 PUBACK_CODES = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
-"""Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
+"""Valid reason codes of PUBACK. Source: MQTT 5.0, section 3.4.2.1, PUBACK Reason Code."""
 UNSPECIFIED = 0x80
 
 
 class BoundedClient(paho.Client):
     """A client that keeps only the beginning of a packet that is too large.
 
-    paho reads a packet of any size into memory, and a broker that speaks MQTT 3.1.1 can't be told a limit. A
-    message that was read can be acknowledged; one that breaks the connection comes again for ever.
+    paho reads a packet of any size into memory, and a broker that speaks MQTT 3.1.1 can't be given a limit. A message
+    that was read can be acknowledged, while one that breaks the connection is sent again forever.
 
-    Relies on private parts of paho-mqtt 2.2: `_sock_recv` is its one way of reading, asked for what is left of the
-    packet whose state is `_in_packet`. The message of 200 MB in tests/integration/mqtt/test_agent.py fails when that
-    changes.
+    The class relies on private parts of paho-mqtt 2.2: `_sock_recv` is its only way of reading, called for the rest of
+    the packet whose state is `_in_packet`. The message of 200 MB in tests/integration/mqtt/test_agent.py fails when
+    that changes.
 
     Args:
-        client_id: The name under which the broker keeps the session.
+        client_id: Name under which the broker keeps the session.
         protocol: Version of the protocol.
-        max_packet_bytes: Largest packet that is kept whole.
-        session: Whether the broker is to keep a session.
+        max_packet_bytes: Maximum size of a packet that is kept whole, bytes.
+        session: Whether the broker keeps a session.
 
     Attributes:
-        failure: What reading from the connection failed with, such as TLS's refusal of a client certificate.
-        unlisted_code: Reason code of the acknowledgement that is being handled when MQTT lists it for other packets
+        failure: Error of a read from the connection, such as TLS's refusal of a client certificate; None without one.
+        unlisted_code: Reason code of the current acknowledgement when MQTT lists it for other packets
             only, else 0. mosquitto answers 0x95, packet too large, beyond its `message_size_limit`.
     """
 
@@ -53,7 +53,7 @@ class BoundedClient(paho.Client):
             client_id=client_id,
             protocol=protocol,
             clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else not session,
-            reconnect_on_failure=False,  # on True, paho goes down to MQTT 3.1 by itself
+            reconnect_on_failure=False,  # with True, paho falls back to MQTT 3.1 by itself
             manual_ack=True,
         )
         self.on_socket_register_write = _leave_to_loop
@@ -63,7 +63,7 @@ class BoundedClient(paho.Client):
 
     @property
     def packet_bytes(self) -> int:
-        """Size of the packet that is being read or handled."""
+        """Size of the packet that is being read or handled, bytes."""
         return self._in_packet["remaining_length"]
 
     @property
@@ -72,7 +72,10 @@ class BoundedClient(paho.Client):
         return self.packet_bytes > self._max_packet_bytes
 
     def limit_publications(self, limit: int) -> None:
-        """Bound the publications that wait for their acknowledgement; paho allows it before a connection only."""
+        """Limit the publications that wait for their acknowledgement.
+
+        Paho itself allows this only before a connection.
+        """
         self._max_inflight_messages = limit
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class BoundedClient(paho.Client):
         return piece
 
     def _handle_pubackcomp(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
-        """Keep an unlisted reason code: paho can't read it and would end the connection."""
+        """Keep an unlisted reason code, which paho can't parse and would end the connection for."""
         packet, self.unlisted_code = self._in_packet["packet"], 0
         if len(packet) > 2 and packet[2] not in PUBACK_CODES:
             self.unlisted_code, packet[2] = packet[2], UNSPECIFIED
@@ -100,7 +103,10 @@ class BoundedClient(paho.Client):
 
 
 def _leave_to_loop(*_: object) -> None:
-    """Keeps paho from writing in any thread but the one that runs `loop`: two that write at once mix their packets."""
+    """Keep paho from writing in any thread but the one that runs `loop`.
+
+    Two concurrent writers would mix their packets.
+    """
 
 
 class _ClosingSocket(ssl.SSLSocket):
@@ -115,10 +121,10 @@ class _ClosingSocket(ssl.SSLSocket):
 
 
 def build_client(settings: ConnectionSettings, protocol: MQTTProtocolVersion) -> BoundedClient:
-    """A client that isn't connected yet.
+    """Build a client that isn't connected yet.
 
     Raises:
-        ConfigError: When the credentials can't be read or used; the message names files, not what they hold.
+        ConfigError: When the credentials can't be read or used; the message names the files, not their content.
     """
     credentials = read_credentials(settings.credentials)
     client = BoundedClient(
@@ -140,10 +146,10 @@ def build_client(settings: ConnectionSettings, protocol: MQTTProtocolVersion) ->
 
 
 def connect(client: BoundedClient, settings: ConnectionSettings, protocol: MQTTProtocolVersion) -> None:
-    """Connect over TCP and TLS, and have CONNECT sent by the next `loop`.
+    """Connect over TCP and TLS; the next `loop` sends CONNECT.
 
     Raises:
-        OSError: When there is no connection; TLS errors are among them.
+        OSError: When the connection or its TLS fails.
     """
     host, port, keepalive_s = settings.address.host, settings.address.port, settings.keepalive_s
     if protocol != MQTTProtocolVersion.MQTTv5:
@@ -164,7 +170,7 @@ def _build_tls_context(credentials: Credentials, folder: Path | None) -> ssl.SSL
     context.sslsocket_class = _ClosingSocket
     if credentials.certificate and credentials.key:
         try:
-            # A key with a passphrase fails here; without one given, OpenSSL would ask for it at the terminal.
+            # A key with a passphrase fails here; otherwise OpenSSL would ask for it at the terminal.
             context.load_cert_chain(credentials.certificate, credentials.key, password="")
         except (ssl.SSLError, OSError) as error:
             raise _fault(str(credentials.certificate), f"can't be used with {credentials.key}: {error}") from error

@@ -1,4 +1,4 @@
-"""A connection that is made again for as long as the process lives."""
+"""Connection that is made again for as long as the process lives."""
 
 from __future__ import annotations
 
@@ -21,52 +21,60 @@ from eaves.mqtt.settings import ConnectionSettings
 
 BACKOFF = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STEADY_S = 2.0
-"""A connection that lasted so long, seconds, was a good one: the next pause is the shortest again. Two clients of one
-name that push each other out so do it every few seconds, not all the time."""
+"""Duration of a connection, seconds, after which the next pause is the shortest again. Two clients with one name, which
+disconnect each other, therefore do so every few seconds and not continuously."""
 UNANSWERED = 3
-"""So many connections in a row that are closed without an answer, and the next attempt uses the other version."""
+"""Number of connections in a row that are closed without an answer, after which the other version is tried."""
 JOIN_S = 2.0
 STUCK_S = 300.0
-"""A thread that has neither turned the network loop nor begun an attempt for so long, seconds, hangs: looking up a
-name, connecting and the pause before the next attempt take a minute and a half together at most."""
+"""Time without a turn of the network loop or a new attempt after which the thread counts as hung, seconds. A DNS
+lookup, connecting and the pause before the next attempt take a minute and a half together at most."""
 
 _log = logging.getLogger(__name__)
 
 
 class ConnectionListener:
-    """What a connection tells. Called on its own thread, which must not wait: it answers the broker's keepalive.
+    """Callbacks of a connection.
 
-    An exception is a bug: it is logged with its traceback and ends the connection, which is made anew.
+    Called on its own thread, which must not wait, because it answers the broker's keepalive.
+
+    An exception is a bug: it is logged with its traceback and ends the connection, which is made again.
     """
 
     def connected(self, session: SessionInfo) -> None:
-        """The broker has accepted a connection."""
+        """Handle a connection that the broker has accepted."""
 
     def lost(self) -> None:
-        """The connection has ended without a reason; another is made after a short pause."""
+        """Handle the end of a connection without a reason; another is made after a short pause."""
 
     def unavailable(self, reason: str) -> None:
-        """There is no connection, and an attempt has failed or the broker has said why; a sentence, no credentials."""
+        """Handle a failed attempt, or a reason that the broker gave for the end.
+
+        `reason` is a sentence without credentials.
+        """
 
     def subscribed(self, refused: Sequence[str]) -> None:
-        """The broker has answered a subscription; `refused` names filters that it doesn't allow, with the reason."""
+        """Handle the broker's answer to a subscription.
+
+        `refused` has the filters that it doesn't allow, with the reason.
+        """
 
     def received(self, message: Message) -> None:
-        """A message has come."""
+        """Handle a message."""
 
 
 class BrokerConnection:
-    """A connection to one broker, made again after growing pauses whenever it ends.
+    """Connection to one broker, made again after growing pauses whenever it ends.
 
     Args:
-        settings: How to connect.
-        listener: Who is told.
-        clock: Time.
-        stuck_s: After so many seconds without a sign of life the connection's thread counts as hung. They pass as they
-            do, whatever `clock` says: so does what the thread waits for.
+        settings: Settings of the connection.
+        listener: Callbacks.
+        clock: Wall clock and monotonic clock.
+        stuck_s: Time without a sign of life after which the connection's thread counts as hung, seconds. It is real
+            time, whatever `clock` says, because the operations that the thread waits for take real time.
 
     Attributes:
-        connections: Connections that a broker has accepted since the start.
+        connections: Number of connections that a broker has accepted since the start.
         reason: Why there is no connection; empty while there is one, and before the first attempt has failed.
     """
 
@@ -91,65 +99,67 @@ class BrokerConnection:
         self._unanswered = 0
         self._protocol = MQTTProtocolVersion.MQTTv311 if settings.version == "3.1.1" else MQTTProtocolVersion.MQTTv5
         self._logged: set[str] = set()
-        # With the context of who makes it, so that its log records have the fields of that one's.
+        # The thread has the caller's context, so its log records have the caller's fields.
         run = partial(contextvars.copy_context().run, self._run)
         self._thread = threading.Thread(target=run, name=f"mqtt-{settings.client_id}", daemon=True)
 
     @property
     def session(self) -> SessionInfo | None:
-        """The connection as the broker has accepted it; None while there is none."""
+        """Current connection as the broker has accepted it; None without a connection."""
         session = self._session
         return session.info if session else None
 
     def start(self) -> None:
-        """Connect, and stay connected, from now on."""
+        """Start the thread that connects and stays connected."""
         self._turn()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the connection and don't make another; waits at most 2 s."""
+        """End the connection and make no other; waits at most 2 s."""
         self._stopping.set()
         self.reconnect()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
 
     def is_alive(self) -> bool:
-        """Whether the thread that connects runs and shows signs of life."""
+        """Return whether the connection's thread runs and shows signs of life."""
         return self._thread.is_alive() and SYSTEM.monotonic() - self._turned_at < self._stuck_s
 
     def reconnect(self) -> None:
-        """End the connection and make another: the broker then sends again what was never acknowledged."""
+        """End the connection and make another, so that the broker sends all unacknowledged messages again."""
         session = self._session
         if session is not None:
             session.close()
 
     def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
-        """Subscribe with QoS 1, in `ConnectionListener.connected`, as a subscription may be lost with its session.
+        """Subscribe with QoS 1.
+
+        Called in `ConnectionListener.connected`, because a subscription may be lost with its session.
 
         Args:
-            filters: Topics, wildcards allowed.
-            retained: Whether messages are wanted that the broker keeps from before a new subscription.
+            filters: Topic filters, with wildcards allowed.
+            retained: Whether the broker sends the messages that it has retained from before a new subscription.
         """
         session = self._session
         if session is not None:
             session.subscribe(filters, retained=retained)
 
     def acknowledge(self, message: Message) -> bool:
-        """Tell the broker that a message is stored, in the order of arrival.
+        """Acknowledge a message that is stored, in the order of arrival.
 
         Returns:
-            Whether the acknowledgement is on its way. False: the message's connection is over, and the broker sends it
-            again unless it has lost the session.
+            Whether the acknowledgement will be sent. False means that the message's connection has ended; the broker
+            sends it again unless it has lost the session.
         """
         session = self._session
         return session is not None and session.acknowledge(message)
 
     def publish(self, publication: Publication) -> Future[Acknowledgement]:
-        """Send a message with QoS 1; may be called from several threads.
+        """Send a message with QoS 1. May be called from any thread.
 
         Returns:
-            What the broker says of it. It fails with UnreachableError when there is no connection, or when it ends
-            before the broker has answered: the message may have arrived then. It fails with DeliveryError when no more
+            The broker's answer. It fails with UnreachableError when there is no connection, or when the connection ends
+            before the broker has answered; the message may have arrived then. It fails with DeliveryError when no more
             messages may wait for an answer.
         """
         session = self._session
@@ -175,7 +185,7 @@ class BrokerConnection:
             if not end.wanted:
                 try:
                     self._tell(end, accepted=accepted, failures=failures)
-                except Exception as error:  # noqa: BLE001 - the thread goes on, whatever a listener does
+                except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
 
@@ -197,7 +207,7 @@ class BrokerConnection:
         )
         try:
             return End() if self._stopping.is_set() else session.run()
-        except Exception as error:  # noqa: BLE001 - a connection is made anew, whatever a message did
+        except Exception as error:  # noqa: BLE001 - another connection is made, whatever a message caused
             self._log_once(error)
             return End(reason=f"the connection failed with {type(error).__name__}; the log has it")
         finally:
@@ -219,7 +229,7 @@ class BrokerConnection:
         self._listener.unavailable(self.reason)
 
     def _choose_protocol(self, end: End, *, accepted: bool) -> bool:
-        """Choose the version for the next attempt: MQTT 5 after each good connection, 3.1.1 where that isn't spoken.
+        """Choose the version for the next attempt: MQTT 5 after a good connection, 3.1.1 for a broker without it.
 
         Returns:
             Whether the next attempt may follow at once.

@@ -1,4 +1,4 @@
-"""What is received and what is published, as values of our own."""
+"""Received and published messages as values of our own."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ class Message:
     """One message from the broker.
 
     Attributes:
-        topic: The topic that it was published to.
-        payload: What was published.
-        qos: 0 or 1. Only what has 1 can be acknowledged, and is kept by the broker until it is.
-        retain: Whether the broker kept it from before the subscription.
-        dup: Whether the broker says that it may have sent it before.
-        packet_id: The broker's number of it, until it is acknowledged; 0 with QoS 0.
-        session: Number of the connection that it arrived on, for its acknowledgement.
-        size_bytes: Bytes of the whole packet as it was sent.
-        cut: Whether it was larger than allowed, so that `payload` is its beginning only.
-        content_type: Media type of the payload, as MQTT 5 carries it; empty when it isn't said.
-        user_properties: Names and values that MQTT 5 carries beside the payload, in order; names may repeat.
+        topic: Topic that the message was published to.
+        payload: Bytes that were published.
+        qos: 0 or 1. Only a message with 1 can be acknowledged, and the broker keeps it until then.
+        retain: Whether the broker has retained the message from before the subscription.
+        dup: Whether the broker says that it may have sent the message before.
+        packet_id: The broker's number of the message, until it is acknowledged; 0 with QoS 0.
+        session: Number of the connection that the message arrived on, for its acknowledgement.
+        size_bytes: Size of the whole packet as it was sent, bytes.
+        cut: Whether the message was larger than allowed, so that `payload` is only its beginning.
+        content_type: Media type of the payload, from MQTT 5; empty when it isn't given.
+        user_properties: Names and values of MQTT 5's user properties, in order; names may repeat.
     """
 
     topic: str
@@ -41,11 +41,11 @@ class Publication:
     """One message to the broker, with QoS 1.
 
     Attributes:
-        topic: Where to.
-        payload: What.
-        retain: Whether the broker keeps it for later subscribers.
+        topic: Topic to publish to.
+        payload: Bytes to publish.
+        retain: Whether the broker retains the message for later subscribers.
         content_type: Media type of the payload; MQTT 5 only, left out with 3.1.1.
-        user_properties: Names and values beside the payload; MQTT 5 only, left out with 3.1.1.
+        user_properties: Names and values of user properties; MQTT 5 only, left out with 3.1.1.
     """
 
     topic: str
@@ -57,12 +57,12 @@ class Publication:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """What a broker says of a publication.
+    """Answer of a broker to a publication.
 
     Attributes:
-        code: Reason code of PUBACK; below 0x80 the broker has taken the message. 0 with MQTT 3.1.1, which knows no
+        code: Reason code of PUBACK; below 0x80 the broker has accepted the message. 0 with MQTT 3.1.1, which has no
             refusal. Source: MQTT 5.0, section 3.4.2.1.
-        name: The code's name, lower-case.
+        name: Name of the code in lower case.
     """
 
     code: int

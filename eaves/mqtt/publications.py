@@ -16,11 +16,11 @@ from eaves.mqtt.message import Acknowledgement, Publication
 
 PACKET_TOO_LARGE = 0x95
 MAX_IN_FLIGHT = 20
-"""Most publications that wait for their acknowledgement; a broker may ask for fewer."""
+"""Maximum number of publications that wait for their acknowledgement; a broker may ask for fewer."""
 
 
 class Publications:
-    """The publications of one connection. All of it may be called from any thread."""
+    """Publications of one connection. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._ended = False
@@ -32,34 +32,34 @@ class Publications:
         """Send a message with QoS 1.
 
         Args:
-            client: The connection.
-            publication: The message.
-            with_properties: Whether the connection speaks MQTT 5.
+            client: Client of the connection.
+            publication: Message to send.
+            with_properties: Whether the connection uses MQTT 5.
 
         Returns:
-            The broker's answer. It fails with UnreachableError when the connection ends before, and with DeliveryError
-            when so many messages wait for an answer that none can be sent.
+            The broker's answer. It fails with UnreachableError when the connection ends first, and with DeliveryError
+            when too many messages wait for an answer.
         """
         properties = _build_properties(publication) if with_properties else None
         topic, payload = publication.topic, publication.payload
         sent = client.publish(topic, payload, 1, retain=publication.retain, properties=properties)
-        if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:  # its packet id is another one's, which isn't answered yet
+        if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:  # its packet id belongs to a message that isn't answered yet
             refused: Future[Acknowledgement] = Future()
             refused.set_exception(DeliveryError("too many messages wait for the broker's acknowledgement"))
             return refused
-        future = self._unconfirmed.setdefault(sent.mid, Future())  # `settle` may have made it by now
+        future = self._unconfirmed.setdefault(sent.mid, Future())  # `resolve` may have made it already
         future.add_done_callback(lambda _: self._unconfirmed.pop(sent.mid, None))
         if self._ended:
             fail(future)
         return future
 
     def resolve(self, packet_id: int, code: ReasonCode, *, unlisted_code: int) -> None:
-        """The broker has answered.
+        """Resolve a publication with the broker's answer.
 
         Args:
-            packet_id: Of the message.
-            code: The answer.
-            unlisted_code: The answer as it was sent when MQTT doesn't list it for acknowledgements, else 0.
+            packet_id: Packet id of the message.
+            code: Reason code of the answer.
+            unlisted_code: Reason code as it was sent when MQTT doesn't list it for acknowledgements, else 0.
         """
         future = self._unconfirmed.setdefault(packet_id, Future())
         name = "packet too large" if unlisted_code == PACKET_TOO_LARGE else str(code).lower()
@@ -67,14 +67,14 @@ class Publications:
             future.set_result(Acknowledgement(code=unlisted_code or code.value, name=name))
 
     def end(self) -> None:
-        """The connection is over: what isn't settled fails, and whatever is sent from now on."""
+        """End all publications: those without an answer fail, and so do later ones."""
         self._ended = True
         for future in list(self._unconfirmed.values()):
             fail(future)
 
 
 def fail(future: Future[Acknowledgement]) -> None:
-    """Settle a publication whose connection is down."""
+    """Fail a publication because its connection is down."""
     with suppress(InvalidStateError):
         future.set_exception(UnreachableError("the connection to the broker is down"))
 

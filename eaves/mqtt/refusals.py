@@ -1,4 +1,4 @@
-"""A broker's reason codes, and errors of the network, as sentences with their fix."""
+"""Explanations of a broker's reason codes and of network errors, as sentences with their fix."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ UNSUPPORTED_VERSION = 0x84
 BAD_CREDENTIALS, NOT_AUTHORIZED = 0x86, 0x87
 SHUTTING_DOWN = 0x8B
 TAKEN_OVER = 0x8E
-"""Source: MQTT 5.0, section 2.4, Reason Code. paho translates those of MQTT 3.1.1's CONNACK to these."""
+"""Reason codes. Source: MQTT 5.0, section 2.4, Reason Code. paho translates those of MQTT 3.1.1's CONNACK to these."""
 
 
 def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
-    """Why a broker ended a connection, or didn't accept it."""
+    """Return why a broker ended or refused a connection."""
     broker = f"the broker {settings.address.endpoint}"
     if code.value in (BAD_CREDENTIALS, NOT_AUTHORIZED):
         place = f"the files username and password in {settings.credentials}" if settings.credentials else "credentials"
@@ -31,7 +31,7 @@ def describe_refusal(code: ReasonCode, settings: ConnectionSettings) -> str:
 
 
 def describe_error(error: Exception, settings: ConnectionSettings) -> str:
-    """Why there is no connection."""
+    """Return why a connection failed, from the error that was raised."""
     if isinstance(error, ConfigError):
         return str(error)
     broker = f"the broker {settings.address.endpoint}"

@@ -23,9 +23,9 @@ from eaves.mqtt.refusals import SHUTTING_DOWN, UNSUPPORTED_VERSION, describe_err
 from eaves.mqtt.settings import ConnectionSettings
 
 LOOP_S = 1.0
-"""Longest wait for the network, seconds, before the time limits are looked at."""
+"""Maximum wait for the network before the time limits are checked, seconds."""
 CLOSING_S = 1.0
-"""What is still to be written, acknowledgements first, has so many seconds when the connection is ended by us."""
+"""Time limit at the end for data that is still to be written, acknowledgements first, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,10 @@ class SessionInfo:
     """A connection that a broker has accepted.
 
     Attributes:
-        number: Of the connections of this process, from 1.
-        present: Whether the broker still has the session of an earlier connection, subscriptions and messages in it.
+        number: Number of the connection within this process, from 1.
+        present: Whether the broker still has the session of an earlier connection, with its subscriptions and messages.
         version: `5` or `3.1.1`.
-        max_packet_bytes: Largest packet that the broker takes; None when it sets no limit.
+        max_packet_bytes: Maximum packet size that the broker accepts, bytes; None when it sets no limit.
     """
 
     number: int
@@ -47,13 +47,13 @@ class SessionInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How a connection ended.
+    """Result of a connection that ended.
 
     Attributes:
-        reason: Why, a sentence; empty when it was lost without a word, or ended by us.
-        unsupported: Whether the broker doesn't speak this version of the protocol.
-        unanswered: Whether it was closed before the broker answered CONNECT.
-        wanted: Whether it was ended by us.
+        reason: Reason as a sentence; empty when none was given, or when this side ended it.
+        unsupported: Whether the broker doesn't support this version of the protocol.
+        unanswered: Whether the connection was closed before the broker answered CONNECT.
+        wanted: Whether this side ended the connection.
     """
 
     reason: str = ""
@@ -63,17 +63,17 @@ class End:
 
 
 class BrokerSession:
-    """One connection. `run` is for the connection's thread; all else may be called from any.
+    """One connection. `run` is for the connection's thread; all other methods may be called from any thread.
 
     Args:
-        number: Of the connections of this process.
-        settings: How to connect.
+        number: Number of the connection within this process.
+        settings: Settings of the connection.
         protocol: Version of the protocol.
         on_connected: Called in `run` when the broker has accepted the connection.
         on_message: Called in `run` with each message.
         on_subscribed: Called in `run` with the filters that the broker has refused, and why.
-        on_turn: Called at each turn of the network loop, a sign of life.
-        clock: Time.
+        on_turn: Called at each turn of the network loop, as a sign of life.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class BrokerSession:
 
     @property
     def info(self) -> SessionInfo | None:
-        """The connection as the broker has accepted it; None before and after."""
+        """Connection as the broker has accepted it; None before and after."""
         return None if self._ended else self._info
 
     def run(self) -> End:
@@ -133,7 +133,7 @@ class BrokerSession:
             self._publications.end()
 
     def close(self) -> None:
-        """End the connection once what waits to be written is written."""
+        """End the connection after the pending data is written."""
         self._closing = True
         if self._client is not None:
             self._client.disconnect()
@@ -142,9 +142,9 @@ class BrokerSession:
         """Subscribe with QoS 1.
 
         Args:
-            filters: Topics, wildcards allowed.
-            retained: Whether the broker sends what it has kept of these topics, once for a new subscription. A broker
-                that speaks MQTT 3.1.1 sends it in any case, and each time.
+            filters: Topic filters, with wildcards allowed.
+            retained: Whether the broker sends the retained messages of these topics, once per new subscription. A
+                broker with MQTT 3.1.1 sends them in any case, at every subscription.
         """
         if self._client is None:
             return
@@ -158,7 +158,10 @@ class BrokerSession:
             self._filters[packet_id] = list(filters)
 
     def acknowledge(self, message: Message) -> bool:
-        """Tell the broker that a message is stored; False when its connection is over, so that it comes again."""
+        """Acknowledge a message that is stored.
+
+        Return False when its connection has ended, so it will be sent again.
+        """
         if self._client is None or self._ended or message.session != self._number or message.qos == 0:
             return False
         return self._client.ack(message.packet_id, message.qos) == MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -167,7 +170,7 @@ class BrokerSession:
         """Send a message with QoS 1.
 
         Returns:
-            What the broker says of it; it fails with UnreachableError when the connection ends before, and with
+            The broker's answer. It fails with UnreachableError when the connection ends first, and with
             DeliveryError when no more messages may wait for an answer.
         """
         if self._client is None or self.info is None:
@@ -226,14 +229,14 @@ class BrokerSession:
     def _disconnected(
         self, _: PahoClient, __: object, flags: DisconnectFlags, code: ReasonCode, ___: Properties | None
     ) -> None:
-        if flags.is_disconnect_packet_from_server and code.value != SHUTTING_DOWN:  # it may be back at once
+        if flags.is_disconnect_packet_from_server and code.value != SHUTTING_DOWN:  # it may restart at once
             self._refusal = code
 
     def _received(self, client: PahoClient, _: object, received: MQTTMessage) -> None:
         bounded, properties = _own(client), received.properties
         try:
             topic = received.topic
-        except UnicodeDecodeError:  # brokers refuse such a topic; unacknowledged, the message would come for ever
+        except UnicodeDecodeError:  # brokers refuse such a topic; unacknowledged, the message would be sent forever
             client.ack(received.mid, received.qos)
             return
         message = Message(
@@ -267,7 +270,7 @@ class BrokerSession:
 
 
 def _own(client: PahoClient) -> BoundedClient:
-    """The client as `build_client` made it; paho's callbacks say only that it is one of theirs."""
+    """Return the client with the type that `build_client` gave it; paho's callbacks know only its base class."""
     return cast(BoundedClient, client)
 
 

@@ -1,4 +1,4 @@
-"""Topic filters: what may be subscribed to, and which topics match."""
+"""Validation of topic filters, and matching of topics."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from paho.mqtt.client import topic_matches_sub
 
 MAX_BYTES = 65_535
-"""Of a topic in UTF-8. Source: MQTT 5.0, section 4.7.3."""
+"""Maximum size of a topic in UTF-8, bytes. Source: MQTT 5.0, section 4.7.3."""
 SHARED = "$share/"
 
 
 def find_filter_fault(text: str) -> str:
-    """What is wrong with a topic filter; empty when nothing is.
+    """Return what is wrong with a topic filter; empty when it is valid.
 
     Source: MQTT 5.0, section 4.7.1, wildcards, and section 4.8.2, shared subscriptions.
     """
@@ -32,5 +32,5 @@ def find_filter_fault(text: str) -> str:
 
 
 def matches(filters: Iterable[str], topic: str) -> bool:
-    """Whether one of the filters has the topic; `$share/GROUP/` before a filter is left out."""
+    """Return whether one of the filters matches the topic; `$share/GROUP/` before a filter is ignored."""
     return any(topic_matches_sub(one.split("/", 2)[2] if one.startswith(SHARED) else one, topic) for one in filters)

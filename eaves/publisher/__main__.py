@@ -1,4 +1,4 @@
-"""`python -P -m eaves.publisher`: one trigger's events to an MQTT broker, in the agent's container image."""
+"""Entry point of the publisher of one trigger's events to an MQTT broker: `python -P -m eaves.publisher`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from eaves.publisher.settings import PublisherSettings
 from eaves.spool import Spool
 
 LANE = "sink"
-"""The one lane of the spool; an agent's has the same name, so that `python -m eaves.sources.queue` looks after both."""
+"""Only lane of the spool. An agent's lane has the same name, so `python -m eaves.sources.queue` manages both."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STOP_S = 1.0
-"""How long what is in flight has at the end, seconds."""
+"""Time limit at shutdown for work in progress, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -35,7 +35,7 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 @settings_options(PublisherSettings)
 def main(**options: Any) -> None:
     """Take events over HTTP and publish them to an MQTT broker, however long it is away."""
-    # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(PublisherSettings, options)
     logs.configure(as_json=settings.log_json)

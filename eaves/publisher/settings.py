@@ -1,4 +1,4 @@
-"""A publisher's settings: one table for flags, environment variables, validation and docs."""
+"""Settings of a publisher: one table for flags, environment variables, validation and docs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs beside an event's own data, for its attributes."""
+"""Room that the spool needs for an event's attributes, in addition to its data, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublisherSettings:
-    """What a platform tells a publisher process."""
+    """Settings that a platform passes to a publisher process."""
 
     trigger: str = setting("mqtt", "Name of the trigger whose events are published; part of the MQTT client id.")
     app: str = setting("images", "Name of the trigger's app; its function's predictions appear in Home Assistant.")
@@ -72,7 +72,7 @@ class PublisherSettings:
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self) -> SpoolLimits:
-        """The spool's bounds."""
+        """Return the limits of the spool."""
         return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             dead_max_bytes=self.spool_dead_max_bytes,
@@ -81,7 +81,7 @@ class PublisherSettings:
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         if not is_mqtt(self.url):
             yield "url", f"must start with {' or '.join(SCHEMES)}"
         elif fault := find_url_fault(self.url):

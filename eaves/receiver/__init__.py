@@ -1,17 +1,17 @@
-"""The cloud's side of the link: `python -P -m eaves.receiver` takes events of many sites over HTTPS.
+"""The cloud's end of the link: `python -P -m eaves.receiver` takes events of many sites over HTTPS.
 
 settings    one table for flags, environment variables, validation and docs
-sites       which sites there are, and how each shows who it is
-tokens      a new token of a site
-routes      checks in their order: who speaks, then what may be sent; and who answers what
-intake      events of one site > the spool, an account of each
+sites       known sites, and their tokens and certificates
+tokens      creation of a site's token
+routes      authentication, checks and dispatch of each request
+intake      stores events of one site in the spool, with a result for each
 uploads     bodies that come in parts
-functions   an image > a function in the cloud > its prediction
-ledger_route  what was received from a site, as the ledger has it
-counters    what was stored and refused, by site
-process     all of it as one process
-folder      what was received as files
+functions   forwards an image to a function in the cloud and returns its prediction
+ledger_route  the ledger's lines about one site
+counters    numbers of stored and refused events, by site
+process     all parts as one process
+folder      received events as files
 
-It answers for an event once that is in its own spool, and passes it on to a sink or a folder from there. It starts
-nothing towards the edge: a site may be behind any number of firewalls.
+The receiver acknowledges an event once it is in its own spool, and delivers it to a sink or a folder from there. It
+opens no connection towards the edge, so a site may be behind any number of firewalls.
 """

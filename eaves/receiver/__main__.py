@@ -1,4 +1,4 @@
-"""`python -P -m eaves.receiver`: the cloud's side of the link, in the agent's container image."""
+"""Entry point of the receiver, the cloud's end of the link: `python -P -m eaves.receiver`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eaves.receiver.settings import ReceiverSettings
 @settings_options(ReceiverSettings)
 def main(**options: Any) -> None:
     """Take events of sites over HTTPS and pass them on to a sink, or write them into a folder."""
-    # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(ReceiverSettings, options)
     logs.configure(as_json=settings.log_json)

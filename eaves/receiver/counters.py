@@ -1,4 +1,4 @@
-"""What was stored and refused since the process started, by site."""
+"""Numbers of stored and refused events since the process started, by site."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ OVERLOADED, FULL, FAILED = "overloaded", "full", "failed"
 OUTCOMES = (
     *(STORED, REPEATED, PREDICTED, FORGED, CONFLICTING, OVERSIZED, MALFORMED, UNAUTHORISED, OVERLOADED, FULL, FAILED),
 )
-"""In the order of the table in docs/15-receiver.md."""
+"""Outcomes in the order of the table in docs/15-receiver.md."""
 LOG_S = 60.0
-"""A refusal of one kind and site is logged once in so many seconds: whoever is refused comes again at once."""
+"""Minimum time between two log lines about refusals of the same kind and site, seconds; a refused sender retries at
+once."""
 METRIC = "eaves_receiver_events_total"
 
 _log = logging.getLogger(__name__)
 
 
 class SiteCounters:
-    """Counts by site and outcome. For many threads.
+    """Counts events by site and outcome. Safe to use from many threads.
 
     Args:
-        clock: Time.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -43,15 +44,15 @@ class SiteCounters:
         """Count events, or requests that were refused before their events were known.
 
         Args:
-            site: Whose; empty when it isn't known.
+            site: Name of the site; empty when it isn't known.
             outcome: One of `OUTCOMES`.
-            count: How many.
+            count: Number to add.
         """
         with self._lock:
             self._counts.setdefault(site, Counter())[outcome] += count
 
     def refuse(self, site: str, outcome: str, detail: str, count: int = 1) -> None:
-        """Count a refusal, or several of one request, and log it unless one like it was logged just now."""
+        """Count one or several refusals of one request, and log them unless a similar one was logged recently."""
         self.add(site, outcome, count)
         now = self._clock.monotonic()
         with self._lock:
@@ -61,22 +62,22 @@ class SiteCounters:
         _log.warning("refused as %s, site %s: %s", outcome, site or "unknown", detail[:256], extra={"site": site})
 
     def meet(self, site: str) -> None:
-        """A site has shown who it is."""
+        """Record that a site has authenticated itself."""
         with self._lock:
             self._contacts[site] = self._clock.now()
 
     def contacts(self) -> Mapping[str, float]:
-        """When each site was last in contact, Unix seconds, since the process started."""
+        """Return the time of each site's last contact since the process started, Unix seconds."""
         with self._lock:
             return dict(self._contacts)
 
     def to_dict(self) -> Mapping[str, Mapping[str, int]]:
-        """Site to outcome to count; the unknown sites together are the empty name."""
+        """Return counts by site and outcome; unknown sites are counted together under the empty name."""
         with self._lock:
             return {site: dict(counts) for site, counts in self._counts.items()}
 
     def render_metrics(self) -> str:
-        """Prometheus text."""
+        """Render the counters as Prometheus text."""
         return "\n".join([*self._lines(), ""])
 
     def _lines(self) -> Iterator[str]:

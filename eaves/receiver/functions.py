@@ -1,4 +1,4 @@
-"""Functions in the cloud for agents that send each image there (`through: cloud`)."""
+"""Functions in the cloud, for agents that send each image there (`through: cloud`)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from eaves.receiver.counters import FAILED, FORGED, PREDICTED, SiteCounters
 from eaves.receiver.intake import find_forgery
 
 PASSED_ON = ("content-type", "retry-after")
-"""Headers of a function's answer that the caller gets, besides those of a CloudEvent."""
+"""Headers of a function's answer that are passed on to the caller, in addition to those of a CloudEvent."""
 
 
 class FunctionProxy:
-    """Asks functions, and gives their answers back with the same statuses. Nothing is stored: the agent tries again.
+    """Forwards images to functions and returns their answers with the same statuses. Nothing is stored.
+
+    An agent sends an event without an answer again.
 
     Args:
-        urls: Name to address of each function.
-        client: Sends.
-        counters: Told of each event.
-        max_bytes: Largest body that is taken.
-        timeout_s: For one function's answer.
-        in_flight_bytes: Bytes of the images that wait for their predictions at the same time. They wait for long, and
-            must not keep events out meanwhile.
+        urls: Address of each function by name.
+        client: HTTP client for the functions.
+        counters: Counters to update for each event.
+        max_bytes: Maximum size of a request body, bytes.
+        timeout_s: Time limit for a function's answer, seconds.
+        in_flight_bytes: Maximum total size of the images that wait for predictions at the same time, bytes. They have a
+            budget of their own, because they wait for long and must not keep out events meanwhile.
     """
 
     def __init__(
@@ -45,8 +47,8 @@ class FunctionProxy:
 
         Raises:
             NotFoundError: When there is no function of that name.
-            ForbiddenError: When the event can't be this site's.
-            DeliveryError: When the function gives no answer.
+            ForbiddenError: When the event's source is not this site's.
+            DeliveryError: When the function doesn't answer.
         """
         url = self._urls.get(name)
         if url is None:
@@ -73,5 +75,5 @@ class FunctionProxy:
             return self._client.exchange("POST", url, headers=headers, body=body, timeout_s=self._timeout_s)
         except DeliveryError as error:
             self._counters.refuse(site, FAILED, error.message)
-            # The address of a function is the cloud's own matter.
+            # The caller isn't given the function's address, which is internal to the cloud.
             raise DeliveryError(f"the function {name} gives no answer", hint="see the receiver's log") from error

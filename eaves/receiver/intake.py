@@ -1,4 +1,4 @@
-"""Events of one site: into the spool, and an account of each."""
+"""Storage of one site's events in the spool, with a result for each."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from eaves.receiver.counters import CONFLICTING, FORGED, FULL, MALFORMED, REPEAT
 from eaves.spool import PutOutcome, Spool
 
 LANE = "sink"
-"""The one lane of the spool; an agent's has the same name, so that the same commands look after both."""
+"""Only lane of the spool. An agent's lane has the same name, so the same commands manage both."""
 OUTCOMES = {403: FORGED, 409: CONFLICTING}
-"""What a refusal of this status is counted as; the others are `MALFORMED`."""
+"""Counter by status of a refusal; all other statuses are counted as `MALFORMED`."""
 
 
 class ReceiverIntake:
-    """Takes events.
+    """Stores events and counts the results.
 
     Args:
-        spool: Where they are stored; it has a ledger.
-        counters: Told of each.
+        spool: Spool with a ledger that stores the events.
+        counters: Counters to update for each event.
     """
 
     def __init__(self, spool: Spool, counters: SiteCounters) -> None:
@@ -30,15 +30,15 @@ class ReceiverIntake:
         self._counters = counters
 
     def store_events(self, site: str, events: Sequence[Event | EventError]) -> BatchAnswer:
-        """Store a site's events in one commit. They are on disk when this returns, but for those that are refused.
+        """Store a site's events in one commit. All but the refused ones are on disk when this returns.
 
         Args:
-            site: The site that sends them.
-            events: In order; in place of one that is not well-formed, what is wrong with it.
+            site: Name of the site that sends them.
+            events: Events in order; one that is not well-formed is replaced by its error.
 
         Raises:
-            SpoolFullError: When there is no room for them; nothing was stored.
-            SpoolError: When they can't be written; nothing was stored.
+            SpoolFullError: When there is no room for the events; none was stored.
+            SpoolError: When the events can't be written; none was stored.
         """
         refused: dict[int, RefusedEvent] = {}
         wanted: list[tuple[int, Event]] = []
@@ -52,8 +52,8 @@ class ReceiverIntake:
         outcomes = self._store(site, [event for _, event in wanted])
         for (index, event), outcome in zip(wanted, outcomes, strict=True):
             if outcome is PutOutcome.CONFLICTING:
-                told = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
-                refused[index] = _refuse(index, 409, told)
+                detail = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
+                refused[index] = _refuse(index, 409, detail)
         stored = outcomes.count(PutOutcome.STORED)
         repeated = len(events) - stored - len(refused)
         self._counters.add(site, STORED, stored)
@@ -69,7 +69,7 @@ class ReceiverIntake:
             raise
 
     def _count_refused(self, site: str, refused: Collection[RefusedEvent]) -> None:
-        """Count what a request refused by kind, and log the first of each."""
+        """Count the refusals of a request by kind, and log the first of each kind."""
         outcomes = Counter(OUTCOMES.get(one.status, MALFORMED) for one in refused)
         for outcome, count in outcomes.items():
             detail = next(one.detail for one in refused if OUTCOMES.get(one.status, MALFORMED) == outcome)
@@ -81,7 +81,7 @@ def _refuse(index: int, status: int, detail: str) -> RefusedEvent:
 
 
 def find_forgery(site: str, event: Event) -> str:
-    """Why an event can't be this site's; empty when it can."""
+    """Return why an event can't be this site's; empty when it can."""
     prefix = f"/eaves/{site}/"
     if event.source.startswith(prefix) and len(event.source) > len(prefix):
         return ""

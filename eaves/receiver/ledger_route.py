@@ -1,4 +1,4 @@
-"""What was received from a site, as the ledger has it: JSON lines."""
+"""The ledger's lines about one site, as JSON lines."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from eaves.link.ledger_lines import encode_lines
 from eaves.spool import Spool
 
 LIMIT = 10_000
-"""Most lines of one answer, about 200 bytes each."""
+"""Maximum number of lines in one answer, about 200 bytes each."""
 MAX_BYTES, PIECE = 4_000_000, 200
-"""Bytes from which an answer ends, whatever the limit, and lines that are read at a time: an id may be long."""
+"""Size at which an answer ends in any case, bytes, and number of lines read at a time; ids may be long."""
 MEDIA_TYPE = "application/jsonl"
 
 
 def answer_ledger(spool: Spool, site: str, query: str) -> Response:
-    """The lines of a site's events, in the order of arrival.
+    """Answer with the lines of a site's events, in the order of arrival.
 
     Args:
-        spool: It has a ledger.
-        site: Whose events.
-        query: `after`, a line's number, and `limit`.
+        spool: Spool with a ledger.
+        site: Name of the site.
+        query: Query string with `after`, the number of a line, and `limit`.
 
     Raises:
         InputError: When the query can't be read.

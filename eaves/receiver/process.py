@@ -1,4 +1,4 @@
-"""A receiver as one process: what listens, what is stored, and what passes it on."""
+"""Receiver as one process: server, storage and delivery."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"
 NO_SINK = "the sink isn't known: neither sink nor folder is given, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
-"""How long what is in flight has at the end, seconds."""
+"""Time limit at shutdown for work in progress, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def run(settings: ReceiverSettings, proxies: Proxies) -> None:
-    """Receive until the process is told to stop.
+    """Run the receiver until the process gets a stop signal.
 
-    The caller has blocked `STOP_SIGNALS`, so that they stay pending until they are waited for.
+    The caller has blocked `STOP_SIGNALS`, so the signals stay pending until this function waits for them.
 
     Args:
-        settings: What it does.
-        proxies: Proxies of the process, for the sink and the functions.
+        settings: Settings of the receiver.
+        proxies: Proxies of the process, used for the sink and the functions.
 
     Raises:
         ConfigError: When the address can't be listened on, or a certificate or the sites can't be read.
@@ -62,7 +62,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
 
 @contextmanager
 def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressServer]:
-    """Receive while the block runs. See `run`."""
+    """Run the receiver while the block runs. See `run`."""
     tls = ServerTls(settings.credentials) if settings.credentials else None
     sites, counters = Sites(settings.sites), SiteCounters()
     if settings.folder:
@@ -127,12 +127,12 @@ def serving(settings: ReceiverSettings, proxies: Proxies) -> Iterator[IngressSer
 
 
 def add_counters(counters: SiteCounters, find_more: Callable[[], dict[str, Any]], answer: AdminAnswer) -> AdminAnswer:
-    """An administrator's answers, with the counters in metrics and health, and more about the process in health.
+    """Add the counters to an administrator's metrics and health, and more about the process to health.
 
     Args:
-        counters: What is added.
-        find_more: Gives what health says beside them; `failed_handshakes` is a metric too.
-        answer: Gives the answers without them.
+        counters: Counters to add.
+        find_more: Returns the further fields of health; `failed_handshakes` becomes a metric too.
+        answer: Returns the answers without these additions.
     """
 
     def answer_with(method: str, path: str, query: str) -> AdminResponse:

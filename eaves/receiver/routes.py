@@ -1,4 +1,4 @@
-"""The receiver's routes: who speaks is known before a body is read."""
+"""Routes of the receiver, which authenticates the caller before it reads a body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eaves.spool import Spool
 
 GET, POST = ("GET", "HEAD"), ("POST",)
 RETRY_S = "2"
-"""When a relay is to come again after 429, seconds."""
+"""Value of Retry-After in an answer with 429 or 503, seconds."""
 
 Route = Callable[[str, Request], Response]
 
@@ -31,13 +31,13 @@ class ReceiverRoutes:
     """Answers requests of sites.
 
     Args:
-        sites: Who may send.
-        spool: Where events are stored.
-        uploads: Where bodies are that come in parts.
-        functions: Answers for functions.
-        counters: Told of each event and refusal.
-        max_bytes: Largest body that is taken.
-        is_well: Whether every part of the process works.
+        sites: Sites that may send.
+        spool: Spool that stores the events.
+        uploads: Bodies that arrive in parts.
+        functions: Proxy for functions.
+        counters: Counters to update for each event and refusal.
+        max_bytes: Maximum size of a body, bytes.
+        is_well: Returns whether every part of the process works.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ReceiverRoutes:
         except OverloadedError as error:
             self._counters.refuse(site, OVERLOADED, error.message)
             raise
-        except BrokenOffError:  # by a link that is cut, or a relay that sends something else first
+        except BrokenOffError:  # the link was cut, or the relay sends something else first
             raise
         except EventError as error:
             self._counters.refuse(site, MALFORMED, error.message)
@@ -118,10 +118,10 @@ class ReceiverRoutes:
         return _answer_batch(answer)
 
     def _take_uploaded(self, site: str, digest: str, request: Request) -> Response:
-        """Take an event whose data came in parts; its attributes are this request's headers.
+        """Store an event whose data arrived in parts and whose attributes are the headers of this request.
 
-        The answer accounts for it as for a batch, also when it is refused: the relay need not send all of it again to
-        learn whether this receiver refuses it or something on the way.
+        The answer accounts for the event as for a batch, even when the event is refused. So the relay learns whether
+        this receiver or something on the way refuses the event, without sending all of it again.
         """
         if is_structured(request):
             raise UnsupportedContentError("an upload is the data of one event in binary mode")

@@ -1,4 +1,4 @@
-"""A receiver's settings: one table for flags, environment variables, validation and docs."""
+"""Settings of a receiver: one table for flags, environment variables, validation and docs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs beside an event's own data, for its attributes."""
+"""Room that the spool needs for an event's attributes, in addition to its data, bytes."""
 _SCHEMES = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverSettings:
-    """What a receiver's process is told."""
+    """Settings of a receiver process."""
 
     host: str = setting(
         "127.0.0.1", "Address that all ports are listened to on; any other than loopback needs `credentials`."
@@ -117,7 +117,7 @@ class ReceiverSettings:
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self) -> SpoolLimits:
-        """The spool's bounds."""
+        """Return the limits of the spool."""
         return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             max_entries=self.spool_max_entries,
@@ -128,10 +128,10 @@ class ReceiverSettings:
         )
 
     def function_urls(self) -> Mapping[str, str]:
-        """Name to address of each function.
+        """Return the address of each function by name.
 
         Raises:
-            ValueError: When `functions` is no JSON object of names and addresses.
+            ValueError: When `functions` is not a JSON object of names and addresses.
         """
         found = json.loads(self.functions or "{}")
         if not isinstance(found, dict):
@@ -144,7 +144,7 @@ class ReceiverSettings:
         return found
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         if self.credentials is None and not is_loopback(self.host.lower()):
             yield (
                 "credentials",

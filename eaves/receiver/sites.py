@@ -1,7 +1,7 @@
-"""The sites that may send, and how each shows who it is.
+"""Sites that may send events, with their tokens and certificates.
 
-A folder holds a file for each site, as Kubernetes mounts a Secret: the file's name is the site's, and each line is a
-token. A site whose file has no token shows a client certificate. Removing the file shuts the site out.
+The folder holds one file per site, as Kubernetes mounts a Secret. The file's name is the site's, and each line is a
+token. A site whose file has no token authenticates with a client certificate. Deleting the file locks the site out.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 from eaves.errors import ConfigError, Fault
 
 LOOK_S = 1.0
-"""How often the files are looked at for changes, seconds."""
+"""Interval at which the files are checked for changes, seconds."""
 MIN_TOKEN = 16
-"""Characters that a token has at least: a shorter one could be guessed."""
+"""Minimum length of a token, characters; a shorter one could be guessed."""
 MAX_BYTES = 65_536
-"""Largest file that is read."""
+"""Maximum size of a file that is read, bytes."""
 SITE_PATTERN = re.compile(r"[A-Za-z0-9]([-._A-Za-z0-9]{0,251}[A-Za-z0-9])?")
-"""What a site may be called here. Source: Kubernetes, keys of a Secret, without those that begin with a dot."""
+"""Pattern of a site's name. Source: Kubernetes, keys of a Secret, without those that begin with a dot."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,13 +33,13 @@ _Signature = tuple[tuple[str, int, int, int], ...]
 
 
 class Sites:
-    """The folder of sites, read again when a file in it changes.
+    """Sites in a folder, which is read again when a file in it changes.
 
     Args:
-        folder: The folder.
+        folder: Folder with one file per site.
 
     Raises:
-        ConfigError: When it can't be read now. Later the sites that were read before are used until it can.
+        ConfigError: When the folder can't be read at the start. Later, the last known sites are used until it can.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,17 +57,17 @@ class Sites:
             _log.warning("%s holds no site; every sender is refused until it does", folder)
 
     def names(self) -> Collection[str]:
-        """The sites."""
+        """Return the names of the sites."""
         return self._current().keys()
 
     def shared_tokens(self) -> Sequence[tuple[str, ...]]:
-        """Sites that have one token together; it lets none of them in."""
+        """Return groups of sites that share a token; a shared token lets none of them in."""
         return _find_shared(self._current())
 
     def find_by_token(self, token: str) -> str:
-        """The site whose token this is; empty when it is none's, or that of several.
+        """Return the site with this token; empty when no site or several have it.
 
-        Every token is compared, in a time that doesn't depend on what they have in common.
+        The token is compared with every known one, in a time that doesn't depend on their common prefix.
         """
         given = hashlib.sha256(token.encode("latin-1", "replace")).digest()  # a header's bytes
         found = {
@@ -76,7 +76,7 @@ class Sites:
         return found.pop() if len(found) == 1 else ""
 
     def find_by_certificate(self, names: Collection[str]) -> str:
-        """The site that a verified certificate names; empty when it names none or several.
+        """Return the site that a verified certificate names; empty when it names none or several.
 
         Args:
             names: Common name and DNS names of the certificate.
@@ -85,9 +85,9 @@ class Sites:
         return found.pop() if len(found) == 1 else ""
 
     def identify(self, authorization: str, names: Collection[str]) -> str:
-        """The site that a caller is; empty when it isn't known.
+        """Return the site of a caller; empty when it isn't known.
 
-        A token that is shown must be good, even beside a good certificate, and both must be the same site's.
+        A token that is sent must be valid, even beside a valid certificate, and both must belong to the same site.
 
         Args:
             authorization: Value of the Authorization header; empty without one.
@@ -126,7 +126,7 @@ class Sites:
 
 
 def _sign(folder: Path) -> _Signature:
-    """What changes with the files of sites, symbolic links followed.
+    """Return a value that changes with the sites' files; symbolic links are followed.
 
     Raises:
         OSError: When the folder can't be listed.
@@ -138,13 +138,13 @@ def _sign(folder: Path) -> _Signature:
         try:
             status = path.stat()
         except OSError:
-            continue  # replaced just now; its new state is another signature
+            continue  # the file is being replaced; its new state gives another signature
         found.append((path.name, status.st_ino, status.st_mtime_ns, status.st_size))
     return tuple(found)
 
 
 def _read_hashes(folder: Path, signature: _Signature) -> dict[str, tuple[bytes, ...]]:
-    """Site to hashes of its tokens. A file that can't be used shuts its site out and no other."""
+    """Return the hashes of each site's tokens. A file that can't be used locks out its own site only."""
     found = {}
     for name, *_ in signature:
         path = folder / name

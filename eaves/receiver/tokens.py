@@ -1,4 +1,4 @@
-"""A new token of a site, in the folder that a receiver reads."""
+"""Creation of a site's token in the folder that a receiver reads."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from eaves.base.names import NAME_PATTERN
 from eaves.errors import ConfigError, Fault, InputError, StorageError
 
 TOKEN_BYTES = 32
-"""Random bytes of a token: 43 characters."""
+"""Number of random bytes in a token; it has 43 characters."""
 
 
 def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = False) -> Path:
-    """Write a random token into a site's file, as its last line; readable for its owner only.
+    """Append a random token to a site's file, which only its owner can read.
 
     Args:
-        folder: Folder of the sites; made when it isn't there.
-        site: The site's name.
-        keep: Keep the tokens that are there: both let the site in while it changes from one to the other.
-        replace: Forget the tokens that are there: they don't let the site in any more.
+        folder: Folder of the sites; created when it is missing.
+        site: Name of the site.
+        keep: Whether the existing tokens stay valid, so that the site can change from one to the other.
+        replace: Whether the existing tokens become invalid.
 
     Returns:
-        The file.
+        Path of the site's file.
 
     Raises:
-        ConfigError: When it is no name of a site.
-        InputError: When the site has a token already and neither `keep` nor `replace` is set.
-        StorageError: When it can't be written.
+        ConfigError: When the name is not valid for a site.
+        InputError: When the site already has a token and neither `keep` nor `replace` is set.
+        StorageError: When the file can't be written.
     """
     if not NAME_PATTERN.fullmatch(site):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {site[:64]!r})"

@@ -1,7 +1,9 @@
-"""Bodies that come in parts, because a link is not up for as long as one takes: one file each until it is complete.
+"""Bodies that arrive in parts, because the link isn't up for as long as one takes.
 
-Nothing is promised for a part: what is said to be there may be gone after a power cut, and the digest of the whole
-tells. The relay keeps the event until it is answered for.
+Each body is one file until it is complete.
+
+Parts are not synced to disk: after a power cut, bytes that were acknowledged may be missing, and the digest of the
+whole shows it. The relay keeps the event until it is acknowledged.
 """
 
 from __future__ import annotations
@@ -20,25 +22,25 @@ from eaves.errors import EventError, ImageTooLargeError, OverloadedError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PER_SITE, IN_ALL = 4, 32
-"""Bytes of one site's uploads and of all sites', in largest bodies; the one that got a part longest ago goes first. It
-is sent again then."""
+"""Limits on the uploads of one site and of all sites, in multiples of the largest body. The upload whose last part is
+oldest is deleted first, and is then sent again."""
 MOST = 8
-"""Uploads of one site at the same time; a relay has one."""
+"""Maximum number of uploads of one site at the same time; a relay has one."""
 MAX_AGE_S = 7 * 86_400.0
-"""An upload that got no part for so long is deleted, seconds."""
+"""Age of the last part at which an upload is deleted, seconds."""
 LOOK_S = 600.0
-"""How often old ones are looked for, seconds."""
+"""Interval at which old uploads are searched for, seconds."""
 
 
 @dataclass(slots=True)
 class _Upload:
-    """One file.
+    """State of one upload's file.
 
     Attributes:
-        size: Bytes of it that count; a write that failed may have left more behind them.
-        at: When it got its last part, on the monotonic clock.
-        busy: Whether somebody reads or writes it, and it can't be deleted.
-        finished: Whether its event is on disk.
+        size: Number of valid bytes; a failed write may have left more behind them.
+        at: When the last part arrived, on the monotonic clock.
+        busy: Whether the file is read or written at the moment, so it can't be deleted.
+        finished: Whether the event of the upload is on disk.
     """
 
     size: int
@@ -49,12 +51,12 @@ class _Upload:
 
 @dataclass(slots=True)
 class _Site:
-    """The uploads of one site, the one that got a part longest ago first.
+    """Uploads of one site, the one with the oldest last part first.
 
     Attributes:
-        turn: Held while one of the files is written or read: other sites don't wait for a site's disk.
-        event: Held while an event is made of an upload.
-        uploads: By digest.
+        turn: Held while one of the files is written or read, so that other sites don't wait for this site's disk.
+        event: Held while an upload is turned into an event.
+        uploads: Uploads by digest.
     """
 
     turn: threading.Lock = field(default_factory=threading.Lock)
@@ -63,15 +65,15 @@ class _Site:
 
 
 class Uploads:
-    """The uploads of all sites. For many threads.
+    """Uploads of all sites. Safe to use from many threads.
 
-    The files are listed once, at the start; their ages count on the monotonic clock from then on, so that a jump of the
-    wall clock deletes nothing.
+    The files are listed once, at the start. Their ages are counted on the monotonic clock from then on, so a jump of
+    the wall clock deletes nothing.
 
     Args:
-        folder: Where they are, a folder for each site; made when it is needed.
-        max_bytes: Largest body.
-        clock: Time.
+        folder: Folder of the uploads, with a folder for each site; created when it is needed.
+        max_bytes: Maximum size of a body, bytes.
+        clock: Wall clock and monotonic clock.
 
     Raises:
         StorageError: When the folder can't be read.
@@ -87,22 +89,22 @@ class Uploads:
             self._sites = self._list()
 
     def append(self, site: str, digest: str, part: bytes, *, offset: str, size: str) -> int:
-        """Add a part that begins where the file ends; another one is passed over.
+        """Add a part that begins where the file ends; a part at any other offset is ignored.
 
         Args:
-            site: Whose it is.
+            site: Name of the site.
             digest: SHA-256 of the whole body, in hexadecimal.
-            part: The part; empty to ask.
-            offset: Where it begins, as it was sent.
-            size: Bytes of the whole body, as they were sent.
+            part: Bytes of the part; empty to ask for the current size.
+            offset: Position of the part in the body, as text from the query.
+            size: Size of the whole body in bytes, as text from the query.
 
         Returns:
-            Bytes that are there.
+            Number of bytes that the receiver has.
 
         Raises:
-            EventError: When the digest or a number isn't one.
+            EventError: When the digest or a number is malformed.
             ImageTooLargeError: When the body is larger than allowed.
-            StorageError: When it can't be written.
+            StorageError: When the file can't be written.
         """
         path, begin, whole = self._path(site, digest), _parse(offset), _parse(size)
         if whole > self._max_bytes:
@@ -117,10 +119,10 @@ class Uploads:
             return upload.size
 
     def size(self, site: str, digest: str) -> int:
-        """Bytes that are there of a body.
+        """Return how many bytes of a body the receiver has.
 
         Raises:
-            EventError: When the digest isn't one.
+            EventError: When the digest is malformed.
         """
         self._path(site, digest)
         with self._table:
@@ -128,11 +130,13 @@ class Uploads:
             return upload.size if upload else 0
 
     def read(self, site: str, digest: str) -> bytes | None:
-        """A whole body; None when it isn't there, or not all of it, or not as its digest says: it must be sent again.
+        """Return a whole body; None when it must be sent again.
+
+        A body must be sent again when it is missing, incomplete, or doesn't match its digest.
 
         Raises:
-            EventError: When the digest isn't one.
-            StorageError: When it can't be read.
+            EventError: When the digest is malformed.
+            StorageError: When the file can't be read.
         """
         path = self._path(site, digest)
         with disk_errors(path):
@@ -146,10 +150,10 @@ class Uploads:
 
     @contextmanager
     def one_event(self, site: str) -> Iterator[None]:
-        """Make an event of an upload; the next one of the same site comes after it.
+        """Lock the site's uploads while one is turned into an event.
 
         Raises:
-            OverloadedError: When one is being made.
+            OverloadedError: When another upload of the site is being turned into an event.
         """
         with self._table:
             turn = self._site(site).event
@@ -161,14 +165,17 @@ class Uploads:
             turn.release()
 
     def finish(self, site: str, digest: str) -> None:
-        """Its event is on disk. The file is kept until the site's next upload, in case the answer is lost."""
+        """Mark an upload whose event is on disk.
+
+        The file is kept until the site's next upload, in case the answer is lost.
+        """
         self._path(site, digest)
         with self._table:
             if upload := self._site(site).uploads.get(digest):
                 upload.finished = True
 
     def expire(self) -> None:
-        """Delete what got no part for long; to be called often.
+        """Delete uploads that got no part for long. The caller calls this often.
 
         Raises:
             StorageError: When a file can't be deleted.
@@ -188,19 +195,22 @@ class Uploads:
         return self._folder / site / digest
 
     def _site(self, name: str) -> _Site:
-        """A site's uploads. Its caller holds the table."""
+        """Return a site's uploads. The caller holds the table's lock."""
         return self._sites.setdefault(name, _Site())
 
     @contextmanager
     def _using(self, name: str, digest: str) -> Iterator[_Upload]:
-        """One upload, which nobody else uses or deletes meanwhile; it is deleted when nothing is in it afterwards."""
+        """Yield one upload, which no other thread uses or deletes meanwhile.
+
+        An upload without bytes is deleted afterwards.
+        """
         with self._table:
             site = self._site(name)
         with site.turn:
             with self._table:
                 upload = site.uploads.pop(digest, None) or _Upload(size=0, at=self._clock.monotonic())
                 upload.busy = True
-                site.uploads[digest] = upload  # the last one
+                site.uploads[digest] = upload  # moved to the end
             try:
                 yield upload
             finally:
@@ -210,7 +220,7 @@ class Uploads:
                         self._delete(name, digest)
 
     def _make_room(self, name: str) -> None:
-        """Delete what is finished, or more than a site or all of them may have, but for what is used now."""
+        """Delete finished uploads, and the oldest ones beyond the limits, but none in use."""
         (self._folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._table:
             own = self._sites[name].uploads
@@ -233,7 +243,7 @@ class Uploads:
                 self._delete(site, digest)
 
     def _delete(self, name: str, digest: str) -> None:
-        """Forget an upload and delete its file, unless it is used. Its caller holds the table."""
+        """Forget an upload and delete its file, unless it is in use. The caller holds the table's lock."""
         uploads = self._sites[name].uploads
         if not uploads[digest].busy:
             (self._folder / name / digest).unlink(missing_ok=True)
@@ -253,7 +263,7 @@ class Uploads:
 
 
 def _write(path: Path, begin: int, part: bytes) -> bool:
-    """Write a part; False when somebody has deleted what comes before it."""
+    """Write a part; return False when the file with the preceding parts was deleted."""
     try:
         with path.open("r+b" if begin else "wb") as file:
             file.seek(begin)
@@ -265,7 +275,7 @@ def _write(path: Path, begin: int, part: bytes) -> bool:
 
 
 def _read(path: Path, size: int) -> bytes:
-    """The bytes that count; none when somebody has deleted them."""
+    """Return the valid bytes; empty when the file was deleted."""
     try:
         with path.open("rb") as file:
             return file.read(size)

@@ -1,20 +1,20 @@
-"""Stores what a site has to tell the cloud, and forwards it when the link is up: `python -P -m eaves.relay`.
+"""Process that stores a site's events and forwards them to the cloud: `python -P -m eaves.relay`.
 
-It takes CloudEvents over HTTP, from agents or from a Trigger, and answers with success once they are in its own durable
-queue. One thread forwards them to a receiver (`eaves.receiver`) over one kept connection, the most urgent class first,
-and releases exactly what the receiver has answered for. It runs in the agent's container image, and its queue is
-administered like an agent's.
+The relay takes CloudEvents over HTTP, from agents or from a Trigger, and answers with success once they are in its own
+durable queue. One thread forwards them to a receiver (`eaves.receiver`) over one kept connection, the most urgent class
+first, and releases exactly those events that the receiver's answer accounts for. The relay runs in the agent's
+container image, and its queue is administered like an agent's.
 
 settings        the process's settings
 alarms          which events are alarms
-intake          an event that came in > what is stored, and in which class
+intake          which events are stored for one that arrives, and in which class
 relay_lanes     the classes of events, as lanes of the spool
 forwarder       the thread that forwards
-requests/       one request to the receiver: how much, how it is sent, what a failure says
+requests/       requests to the receiver: their size, how they are sent, what a failure says
 entry_selection which entries the next request holds
-failed_entries  entries that failed alone, and when each is tried again
-foreign_entries entries of a site's former name, which wait together
+failed_entries  entries that failed alone, and when each is retried
+foreign_entries entries under the site's former name, which wait together
 link_state      whether the link is up, and when it is tried next
-link_report     what the process reports of its link
-backlog_age     how old the oldest waiting event is, whatever the clock does
+link_report     reports on the link
+backlog_age     age of the oldest waiting event, independent of changes of the wall clock
 """

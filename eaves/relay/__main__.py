@@ -1,4 +1,4 @@
-"""`python -P -m eaves.relay`: a site's store and forward, in the agent's container image."""
+"""Entry point of the relay, a site's store and forward: `python -P -m eaves.relay`."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from eaves.spool import Spool
 
 NO_BROKER = "the site's Broker isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 LINK = "link"
-"""Name of the lease on the link."""
+"""Name of the lease that the forwarder holds on the link."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 STOP_S = 1.4
-"""How long what is in flight has at the end, seconds."""
+"""Time limit at shutdown for work in progress, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @settings_options(RelaySettings)
 def main(**options: Any) -> None:
-    """Take events over HTTP, keep them, and forward them to a receiver in the cloud when the link is up."""
-    # As in an agent: the signals stay pending until `sigwait` takes one, and no handler runs in the midst of anything.
+    """Take events over HTTP, store them, and forward them to a receiver in the cloud when the link is up."""
+    # As in an agent, the signals stay pending until `sigwait` takes one, so no handler interrupts other code.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     return_freed_memory()
     settings = build_settings(RelaySettings, options)
@@ -85,7 +85,7 @@ def main(**options: Any) -> None:
 
 
 def build_forwarder(settings: RelaySettings, spool: Spool, link: LinkClient) -> Forwarder:
-    """What forwards the spool's classes over the link."""
+    """Build the thread that forwards the spool's classes over the link."""
     return Forwarder(
         spool,
         link,
@@ -98,12 +98,12 @@ def build_forwarder(settings: RelaySettings, spool: Spool, link: LinkClient) -> 
 
 
 def build_broker_client(settings: RelaySettings, proxies: Proxies) -> SinkClient:
-    """The client for the site's own Broker."""
+    """Build the HTTP client for the site's own Broker."""
     return SinkClient(connections=1, ca_certs_pem=settings.ca_certs, proxies=proxies)
 
 
 def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkClient) -> list[Deliverer]:
-    """What gives the site's own Broker its copies; none without a Broker."""
+    """Build the deliverers that copy events to the site's own Broker; none when no copies are wanted."""
     if not settings.to_broker:
         return []
 
@@ -116,7 +116,7 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
 
 
 def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) -> IngressServer:
-    """What takes events over HTTP and answers once they are on disk."""
+    """Build the server that takes events over HTTP and answers once they are on disk."""
     intake = RelayIntake(
         site=settings.site,
         alarms=settings.alarm_rules(),
@@ -145,7 +145,7 @@ def build_server(settings: RelaySettings, spool: Spool, forwarder: Forwarder) ->
 
 
 def stop_all(stops: Sequence[Callable[[float], bool]]) -> None:
-    """Stop everything side by side: what takes longer than `STOP_S` is made again at the next start."""
+    """Stop everything in parallel; work that takes longer than `STOP_S` is repeated after the next start."""
     threads = [threading.Thread(target=stop, args=(STOP_S,), daemon=True) for stop in stops]
     for thread in threads:
         thread.start()

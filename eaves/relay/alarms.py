@@ -1,4 +1,4 @@
-"""Which events are alarms: the first to be forwarded when the link is up."""
+"""Rules that say which events are alarms; alarms are forwarded first when the link is up."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from eaves.events import Event
 
 Rule = Mapping[str, str]
-"""Names of attributes to the values that an event must have, all of them."""
+"""Attribute names mapped to values; an event matches when it has all of them."""
 
 
 def parse_alarms(text: str) -> tuple[Rule, ...]:
-    """Rules as they stand in the settings.
+    """Parse rules from the text in the settings.
 
     Args:
         text: JSON list of mappings, each from names of attributes to values; empty for none.
 
     Raises:
-        ValueError: When it is anything else, or when a rule would match every event.
+        ValueError: When the text is anything else, or when a rule would match every event.
     """
     if not text.strip():
         return ()
@@ -30,7 +30,7 @@ def parse_alarms(text: str) -> tuple[Rule, ...]:
 
 
 def is_alarm(event: Event, rules: Sequence[Rule]) -> bool:
-    """Whether one of the rules matches an event's attributes."""
+    """Return whether one of the rules matches an event's attributes."""
     if not rules:
         return False
     attributes = event.attributes()

@@ -1,13 +1,13 @@
-"""How old the oldest waiting event is, whatever the wall clock does."""
+"""Age of the oldest waiting event, independent of changes of the wall clock."""
 
 from __future__ import annotations
 
 
 class BacklogAge:
-    """Turns the date of the oldest entry into an age that a clock that is set can't change.
+    """Turns the date of the oldest entry into an age that doesn't jump when the wall clock is set.
 
-    The date is on the wall clock. When the same entry is the oldest again, its age has grown by the time that passed;
-    when another one is, that came later, so it is no older than the one before. Not safe for threads.
+    The date is wall-clock time. While the same entry stays the oldest, its age grows by the monotonic time that passed.
+    When another entry becomes the oldest, it arrived later, so it is no older than the one before. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -16,23 +16,23 @@ class BacklogAge:
         self._looked_at = 0.0
 
     def update(self, put_at: float | None, *, now: float, monotonic: float) -> float | None:
-        """The age of the oldest entry now, seconds; None when nothing waits.
+        """Return the age of the oldest entry, seconds; None when nothing waits.
 
         Args:
-            put_at: When the oldest entry was put, Unix seconds; None when nothing waits.
-            now: Wall clock, Unix seconds.
-            monotonic: Monotonic clock, seconds.
+            put_at: When the oldest entry was put into the spool, Unix seconds; None when nothing waits.
+            now: Wall-clock time, Unix seconds.
+            monotonic: Monotonic time, seconds.
         """
         if put_at is None:
             self._put_at = None
             return None
         grown_s = self._age_s + monotonic - self._looked_at
-        told_s = max(0.0, now - put_at)
+        clock_age_s = max(0.0, now - put_at)
         if self._put_at is None:
-            age_s = told_s
+            age_s = clock_age_s
         elif put_at == self._put_at:
             age_s = grown_s
         else:
-            age_s = min(told_s, grown_s)
+            age_s = min(clock_age_s, grown_s)
         self._put_at, self._age_s, self._looked_at = put_at, age_s, monotonic
         return age_s

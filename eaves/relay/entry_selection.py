@@ -1,4 +1,4 @@
-"""Whose turn it is: which entries the next request holds."""
+"""Selection of the entries for the next request."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from eaves.relay.foreign_entries import ForeignEntries
 from eaves.spool import Entry, Spool
 
 SET_ASIDE = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""How long an event that alone is refused lets the others pass."""
+"""Pauses during which an event that was refused alone lets the others pass."""
 
 
 class EntrySelector:
-    """Chooses what is sent. For the forwarder's thread alone, but for `look_again`.
+    """Chooses the entries that are sent next. For the forwarder's thread only, except `request_refresh`.
 
-    The most urgent class that has anything is served, from its oldest or its newest end. An entry that failed alone is
-    sent alone again. When one has just failed, the next request holds entries that never did, as long as there are any:
-    so however many entries fail, the others get at least every second request. When it failed for the first time, those
-    of another class come first. Entries that the receiver takes for another site's wait together (`foreign`).
+    The most urgent class with waiting entries is served, from its oldest or its newest end. An entry that failed alone
+    is retried alone. After such a failure the next request holds entries that have never failed, as long as there are
+    any, so the others get at least every second request however many entries fail. After an entry's first failure,
+    entries of another class come first. Entries that the receiver assigns to another site wait together (`foreign`).
 
     Args:
-        spool: Holds the entries.
+        spool: Spool that holds the entries.
         classes: Lanes of the spool, the most urgent first.
-        newest_first: Serve each class from its newest end.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        newest_first: Whether each class is served from its newest end.
+        clock: Wall clock and monotonic clock.
+        jitter: Returns a random number in [0, 1).
 
     Attributes:
-        foreign: What the receiver takes for another site's.
+        foreign: Entries that the receiver assigns to another site.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EntrySelector:
         self._known: Sequence[Entry] = ()
 
     def request_refresh(self) -> None:
-        """An operator may have changed something. From any thread."""
+        """Note that an operator may have changed the queue. May be called from any thread."""
         self._failed.request_refresh()
         self.foreign.request_refresh()
 
@@ -63,12 +63,12 @@ class EntrySelector:
         unfinished: Callable[[str], Entry | None],
         known: Sequence[Entry] = (),
     ) -> tuple[str, list[Entry]]:
-        """The next request: a class and its entries; no entries when nothing is to be sent now.
+        """Return the class and the entries of the next request; no entries when nothing is to be sent now.
 
         Args:
-            limit: Gives the most events and the most bytes of a request of a class.
-            unfinished: Gives the entry of a class that was sent in part.
-            known: What `guess_next` gave; when these entries come next, they are not read again.
+            limit: Returns the maximum number of events and of bytes for a request of a class.
+            unfinished: Returns the entry of a class that was sent in part, None without one.
+            known: Entries that `guess_next` returned; they are not read again when they come next.
         """
         self._known = known
         self._failed.refresh()
@@ -88,10 +88,10 @@ class EntrySelector:
         return "", []
 
     def set_aside(self, lane: str, entry: Entry, reason: str) -> None:
-        """Let the others pass for a while.
+        """Postpone the retry of an entry, so that other entries pass it.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         pause_s = SET_ASIDE.pause_s(entry.attempts + 1, jitter=self._jitter())
         self._spool.retry(entry, max(0.0, self._clock.now()) + pause_s, reason)
@@ -99,13 +99,13 @@ class EntrySelector:
         self._has_failed, self._failed_lane = True, "" if entry.attempts else lane
 
     def got_through(self, lane: str, entries: Sequence[Entry]) -> None:
-        """A request got through, with what failed before or without."""
+        """Forget earlier failures, as a request got through."""
         self._has_failed, self._failed_lane = False, ""
         for entry in entries:
             self._failed.discard(lane, entry.seq)
 
     def gave_up(self, lane: str, entry: Entry) -> None:
-        """An entry became a dead letter."""
+        """Forget an entry that became a dead letter."""
         self._failed.discard(lane, entry.seq)
 
     def _untried(self, lane: str, limit: tuple[int, int]) -> list[Entry]:
@@ -117,7 +117,7 @@ class EntrySelector:
         return []
 
     def guess_next(self, lane: str, after: Entry, limit: tuple[int, int]) -> list[Entry]:
-        """What is likely to be chosen after a request whose last entry is `after`. From any thread.
+        """Return the entries that are likely to follow a request that ends with `after`. May be called from any thread.
 
         Raises:
             SpoolError: When the spool can't be read.

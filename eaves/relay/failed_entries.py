@@ -1,4 +1,4 @@
-"""Entries that failed alone, and when each is tried again, whatever the wall clock does."""
+"""Entries that failed alone and the time of each one's retry, independent of changes of the wall clock."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from eaves.spool import Entry, Spool
 from eaves.spool.file.schema import FREED
 
 LOOK_S = 60.0
-"""How often the spool is looked through for those that nobody here knows, seconds."""
+"""Interval at which the spool is searched for failed entries that this process doesn't know, seconds."""
 MAX_ENTRIES = 10_000
-"""Entries of a class that are known; about 100 bytes each. One that is forgotten is due at the next look."""
+"""Maximum number of known entries per class, about 100 bytes each. A forgotten entry is due at the next search."""
 
 
 class FailedEntries:
-    """Entries by class with the time of their next attempt. For one thread, but for `look_again`.
+    """Failed entries by class, with the time of their next attempt. For one thread only, except `request_refresh`.
 
-    The times are on the monotonic clock, so a clock that is set makes no pause longer. An entry of which nobody knows,
-    as after a start, is due at once.
+    The times are monotonic, so setting the clock makes no pause longer. An entry that this process doesn't know, as
+    after a start, is due at once.
 
     Args:
-        spool: Holds the entries.
+        spool: Spool that holds the entries.
         lanes: Classes of events.
-        clock: Time.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, spool: Spool, lanes: Sequence[str], clock: Clock) -> None:
@@ -33,11 +33,11 @@ class FailedEntries:
         self._look_at = float("-inf")
 
     def request_refresh(self) -> None:
-        """An operator may have made some due."""
+        """Note that an operator may have made entries due; the next `refresh` searches the spool."""
         self._look_at = float("-inf")
 
     def refresh(self) -> None:
-        """Look for entries that are not known, and for those that an operator has made due; once a minute."""
+        """Search for unknown failed entries and for those that an operator has made due, once a minute."""
         now = self._clock.monotonic()
         if now < self._look_at:
             return
@@ -48,7 +48,7 @@ class FailedEntries:
                     self.add(lane, seq, now)
 
     def add(self, lane: str, seq: int, due_at: float) -> None:
-        """An entry failed, and is due again then."""
+        """Add an entry that failed and is due again at `due_at`, monotonic seconds."""
         known = self._due[lane]
         known.pop(seq, None)
         known[seq] = due_at
@@ -56,11 +56,11 @@ class FailedEntries:
             del known[next(iter(known))]
 
     def discard(self, lane: str, seq: int) -> None:
-        """An entry got through, or is a dead letter."""
+        """Forget an entry that got through or became a dead letter."""
         self._due[lane].pop(seq, None)
 
     def due(self, lane: str) -> Entry | None:
-        """The entry of a class that has been due for longest; None when none is.
+        """Return the entry of a class that has been due for longest; None when no entry is due.
 
         Raises:
             SpoolError: When the spool can't be read.

@@ -1,4 +1,4 @@
-"""Entries that the receiver takes for another site's: they wait until the site has its name or its token back."""
+"""Entries that the receiver assigns to another site; they wait until the site has its name or its token back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from eaves.spool import Entry, Spool
 from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, let_go
 
 PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
-"""How long they wait until the first of them is tried again."""
+"""Pauses before the first held entry is retried."""
 
 
 @dataclass(slots=True)
 class _Held:
-    """What is held of one site.
+    """Entries that are held under one source prefix.
 
     Attributes:
-        due_at: When the first entry is tried again, on the monotonic clock.
-        reason: Why they are held.
-        refusals: How often they were refused in a row.
+        due_at: When the first entry is retried, on the monotonic clock.
+        reason: Why the entries are held.
+        refusals: Number of refusals in a row.
     """
 
     due_at: float
@@ -30,16 +30,16 @@ class _Held:
 
 
 class ForeignEntries:
-    """Holds entries by class and by what their sources begin with, `/eaves/SITE/`. For one thread, but `look_again`.
+    """Holds entries by class and by source prefix, `/eaves/SITE/`. For one thread only, except `request_refresh`.
 
-    One entry, the first, is tried now and then, alone. When it gets through, all of them are let go in the order they
-    were put. Until then what comes in of the same site waits behind them, so a source's order is kept.
+    The first held entry is retried alone from time to time. When it gets through, all held entries are released in the
+    order in which they were put. Until then new entries of the same site wait behind them, so a source's order is kept.
 
     Args:
-        spool: Holds the entries.
+        spool: Spool that holds the entries.
         lanes: Classes of events.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        clock: Wall clock and monotonic clock.
+        jitter: Returns a random number in [0, 1).
     """
 
     def __init__(self, spool: Spool, lanes: Sequence[str], clock: Clock, jitter: Callable[[], float]) -> None:
@@ -50,11 +50,11 @@ class ForeignEntries:
         self._looks = True
 
     def request_refresh(self) -> None:
-        """An operator may have let some go. From any thread."""
+        """Note that an operator may have released entries. May be called from any thread."""
         self._looks = True
 
     def refresh(self) -> None:
-        """Look for what is held since before the start, or was let go by an operator.
+        """Find the entries that were held before the start, or that an operator released.
 
         Raises:
             SpoolError: When the spool can't be read.
@@ -68,7 +68,7 @@ class ForeignEntries:
             self._held[lane] = {prefix: _Held(now, known[prefix].reason if prefix in known else "") for prefix in found}
 
     def due(self, lane: str) -> Entry | None:
-        """The entry that is tried now, alone; None when none is.
+        """Return the entry that is retried alone now; None when no entry is due.
 
         Raises:
             SpoolError: When the spool can't be read or written.
@@ -85,10 +85,10 @@ class ForeignEntries:
         return None
 
     def pass_over(self, lane: str, entries: Sequence[Entry]) -> list[Entry]:
-        """Those of a class's entries that are of no held site; the others are held too.
+        """Return those of a class's entries that belong to no held site, and hold the others too.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         known = self._held[lane]
         if not known:
@@ -100,10 +100,10 @@ class ForeignEntries:
         return [entry for entry in entries if prefix_of(entry.event.source) not in known]
 
     def refused(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
-        """Hold entries that were refused.
+        """Hold entries that the receiver refused.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         known = self._held[lane]
         for prefix in prefixes(entries):
@@ -115,10 +115,10 @@ class ForeignEntries:
             hold(self._spool, of_it, self._clock.now() + pause_s, reason)
 
     def release(self, lane: str, entries: Iterable[Entry]) -> None:
-        """The receiver takes these: let go of what is held of the same sites.
+        """Release the held entries of the sites whose entries the receiver takes again.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         known = self._held[lane]
         if not known:
@@ -128,7 +128,7 @@ class ForeignEntries:
             del known[prefix]
 
     def site_is(self, name: str) -> None:
-        """The receiver knows this site by that name: what is held of it is tried at once."""
+        """Make the entries held for this site due at once, as the receiver knows the caller by that name."""
         for known in self._held.values():
             if held := known.get(f"/eaves/{name}/"):
                 held.due_at = self._clock.monotonic()
@@ -141,11 +141,11 @@ class ForeignEntries:
 
 
 def prefix_of(source: str) -> str:
-    """What the sources of a site begin with; a source that is of no site stands for itself."""
+    """Return the prefix that all sources of a site share; a source that belongs to no site is its own prefix."""
     parts = source.split("/", 3)
     return f"/eaves/{parts[2]}/" if len(parts) == 4 and parts[:2] == ["", "eaves"] else source
 
 
 def prefixes(entries: Iterable[Entry]) -> set[str]:
-    """What the sources of entries begin with."""
+    """Return the prefixes of the entries' sources."""
     return {prefix_of(source) for source in {entry.event.source for entry in entries}}

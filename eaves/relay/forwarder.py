@@ -1,4 +1,4 @@
-"""The thread that forwards what waits to the receiver."""
+"""Thread that forwards the spool's entries to the receiver."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from eaves.relay.requests.traffic import Traffic
 from eaves.spool import Entry, Lease, Spool
 
 POLL_S = 1.0
-"""How often an idle forwarder looks for what nobody told it of."""
+"""Interval at which an idle forwarder checks the spool without a notification, seconds."""
 LEASE_POLL_S = 0.5
 SPOOL_PAUSE_S = 1.0
-"""Pause after the spool could not be read or written, so that a full disk is not met with a busy loop, seconds."""
+"""Pause after a failed read or write of the spool, seconds; it prevents a busy loop on a full disk."""
 ABORT_S = 0.5
-"""How long a request that is under way has at the end, once it was ended, seconds."""
+"""Time limit for the current request after it was aborted at shutdown, seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,22 +35,22 @@ _log = logging.getLogger(__name__)
 class Forwarder:
     """Forwards the entries of a spool, the most urgent class first, until it is stopped.
 
-    A request is complete at the receiver only after the one before it was answered, so entries arrive in the order they
-    were put, per class. An entry is released only when the receiver's answer accounts for it. Everything else leaves it
-    queued: it is sent again, under the same id, when the link is up.
+    A request is complete at the receiver only after the one before it was answered, so the entries of a class arrive in
+    the order in which they were put. An entry is released only when the receiver's answer accounts for it. In every
+    other case it stays queued and is sent again, under the same id, when the link is up.
 
     Args:
-        spool: Holds the entries.
-        link: The way to the receiver.
-        site: The name that the receiver must know this site by; empty: any.
+        spool: Spool that holds the entries.
+        link: Connection to the receiver.
+        site: Name by which the receiver must know this site; empty for any name.
         classes: Lanes of the spool, the most urgent first.
-        newest_first: Serve each class from its newest end.
-        rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
-        probe_s: How long the link may be idle before it is probed, seconds; 0: for ever.
+        newest_first: Whether each class is served from its newest end.
+        rate_bytes: Maximum average rate, bytes per second; 0 for no limit.
+        probe_s: Idle time of the link after which it is probed, seconds; 0 to never probe an idle link.
         backoff: Pauses between attempts while the link is down.
-        lease: Taken before anything is sent, and waited for.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        lease: Lease that the forwarder waits for and takes before it sends anything.
+        clock: Wall clock and monotonic clock.
+        jitter: Returns a random number in [0, 1).
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class Forwarder:
         self._thread = threading.Thread(target=self._run, name="forward", daemon=True)
 
     def start(self) -> None:
-        """Begin to forward."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> bool:
-        """Stop; a request that takes longer is ended and made again at the next start.
+        """Stop the thread; a request that takes too long is aborted and repeated after the next start.
 
         Returns:
-            False when the thread still runs after `timeout_s`, in a look-up of a name say; the lease is then kept.
+            False when the thread still runs after `timeout_s`, for example in a DNS lookup; the lease is then kept.
         """
         with self._state:
             self._stopping = True
@@ -120,13 +120,13 @@ class Forwarder:
         return stopped
 
     def notify(self) -> None:
-        """Something was put into the spool."""
+        """Wake the thread, as something was put into the spool."""
         with self._state:
             self._news += 1
             self._state.notify_all()
 
     def try_now(self) -> None:
-        """Make the next attempt now even when the link is down; when it fails, the pause goes on."""
+        """Make the next attempt now even when the link is down; when it fails, the pause continues."""
         with self._state:
             self._link_state.cut_short()
             self._held_until = float("-inf")
@@ -135,11 +135,11 @@ class Forwarder:
             self._state.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """Return whether the thread is alive."""
         return self._thread.is_alive()
 
     def view(self) -> LinkView:
-        """How the link is doing, for reports."""
+        """Return the state of the link, for reports."""
         with self._state:
             state = self._link_state
             held = self._held_reason if self._clock.monotonic() < self._held_until else ""
@@ -164,12 +164,12 @@ class Forwarder:
                     self._go_on()
             except SpoolError as error:
                 self._hold(f"{error.message}; nothing is released until that works again")
-            except Exception:  # noqa: BLE001 - a relay without this thread would fill up unseen
+            except Exception:  # noqa: BLE001 - without this thread the relay would fill up unnoticed
                 _log.exception("unexpected error while forwarding; forwarding goes on")
                 self._hold("unexpected error, see the log")
 
     def _ready(self) -> bool:
-        """Wait until an attempt may be made; False when it isn't ours to make, or not any more."""
+        """Wait until an attempt may be made; return False when another process holds the lease, or at shutdown."""
         with self._state:
             while not self._stopping and (wait_s := self._wait_s()) > 0:
                 self._clock.wait(self._state, wait_s)
@@ -181,7 +181,7 @@ class Forwarder:
             return False
 
     def _wait_s(self) -> float:
-        """How long no attempt may be made, seconds. The rate holds back events and no probes."""
+        """Return for how long no attempt may be made, seconds. The rate limit delays events but no probes."""
         now = self._clock.monotonic()
         rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
@@ -205,7 +205,7 @@ class Forwarder:
                     self._clock.wait(self._state, POLL_S)
 
     def _is_probe_due(self) -> bool:
-        """Whether nothing was heard for long, or nobody knows whether the receiver takes the credentials."""
+        """Return whether the link was idle for long, or whether new credentials have not been tried yet."""
         with self._state:
             if 0 < self._probe_s <= self._clock.monotonic() - self._link_state.heard_at:
                 return True
@@ -216,7 +216,7 @@ class Forwarder:
             return self._traffic.limit(lane)
 
     def _unfinished(self, lane: str) -> Entry | None:
-        """The entry of a class that was sent in part, unless an operator has deleted it meanwhile."""
+        """Return the partly sent entry of a class, unless an operator has deleted it meanwhile."""
         entry = self._sender.unfinished(lane)
         if entry is None or self._spool.is_queued(entry.seq):
             return entry
@@ -224,10 +224,10 @@ class Forwarder:
         return None
 
     def _probe(self, *, idle: bool) -> None:
-        """Ask the receiver who it takes us for.
+        """Ask the receiver which site it takes this relay for.
 
         Args:
-            idle: Whether nothing is due.
+            idle: Whether no event is due.
         """
         held = self._spool.counts()
         empty = not any(held.get(lane, (0, 0))[0] for lane in self.classes)
@@ -288,7 +288,7 @@ class Forwarder:
             self._traffic.succeeded(lane, entries, sent, took_s=now - began, now=now)
 
     def _hold(self, reason: str) -> None:
-        """Do nothing for a while because of something on this machine."""
+        """Pause forwarding for a while because of a fault on this machine."""
         with self._state:
             if reason != self._held_reason:
                 _log.error("forwarding is paused: %s", reason)

@@ -1,4 +1,4 @@
-"""What an event that comes in is stored as, and in which class."""
+"""Conversion of an incoming event into the events that are stored, each with its class."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _log = logging.getLogger(__name__)
 
 
 class RelayIntake:
-    """Sorts events into classes. For many threads.
+    """Sorts events into classes. Safe to use from many threads.
 
     Args:
         site: The site's name.
-        alarms: What is an alarm; it is forwarded first.
-        keep_images: Whether images are forwarded; otherwise they are answered for and not kept.
-        to_broker: Whether the site's own Broker gets a copy of everything that isn't an image.
+        alarms: Rules that say which events are alarms.
+        keep_images: Whether images are stored and forwarded; otherwise they are acknowledged and dropped.
+        to_broker: Whether the site's own Broker gets a copy of every event that isn't an image.
     """
 
     def __init__(self, *, site: str, alarms: Sequence[Rule] = (), keep_images: bool, to_broker: bool) -> None:
@@ -36,21 +36,21 @@ class RelayIntake:
         self._told = False
 
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
-        """What is stored for an event, each with its lanes.
+        """Return the events that are stored for one event, each with its lanes.
 
-        What the site's own Broker has sent gets no copy for it: its subscribers would get every event twice.
+        An event from the site's own Broker gets no copy for the Broker, as its subscribers would get every event twice.
 
-        A dead letter is stored as the event that says why it was given up on. Its image goes along where images do, and
-        a dead letter that is no image goes to the archive too, as no other copy of it may exist.
+        A dead letter is stored as an event that gives the reason for the dead letter. Its image is stored too where
+        images are forwarded. A dead letter that is no image goes to the archive too, as no other copy of it may exist.
         """
         if not is_dead_letter(event):
             return self._place(strip(event), () if from_broker else self._broker)
         original = strip(event)
-        if original.type == IMAGE_REJECTED:  # a subscriber doesn't take it: it is forwarded, and tells of no other one
+        if original.type == IMAGE_REJECTED:  # a subscriber refused the rejection, which is forwarded without another
             return [(original, (ARCHIVE,))]
         rejection = build_rejection(event, self._site)
-        told = [(rejection, (self._class_of(rejection), *self._broker))]
-        return [*told, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
+        notices = [(rejection, (self._class_of(rejection), *self._broker))]
+        return [*notices, *(self._place(original, ()) if is_image(original) else [(original, (ARCHIVE,))])]
 
     def _place(self, event: Event, copies: tuple[str, ...]) -> Puts:
         if not is_image(event):
@@ -67,19 +67,20 @@ class RelayIntake:
 
 
 def store(spool: Spool, puts: Puts, site: str) -> None:
-    """Store events once each; all of them are on disk when this returns.
+    """Store each event once; all of them are on disk when this returns.
 
-    Another event under a known source and id becomes a dead letter, as from a sensor that numbers its events anew after
-    a restart: the receiver would refuse it, and nobody else has it. So does an event of another site.
+    Another event under a known source and id becomes a dead letter, because the receiver would refuse it and this may
+    be its only copy. It comes, for example, from a sensor that restarts its numbering. An event of another site becomes
+    a dead letter too.
 
     Args:
-        spool: Where they are stored.
+        spool: Spool that the events are stored in.
         puts: The events with their lanes.
         site: The site's name.
 
     Raises:
-        SpoolFullError: When there is no room; the sender keeps all of them.
-        SpoolError: When they can't be written; the sender keeps all of them.
+        SpoolFullError: When the spool has no room; the sender keeps all of the events.
+        SpoolError: When the spool can't be written; the sender keeps all of the events.
     """
     prefix = source_uri(site, "")
     own: list[tuple[Event, tuple[str, ...]]] = []
@@ -98,10 +99,10 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
 def _keep_dead(spool: Spool, puts: Puts, reason: str, status: int) -> None:
     spool.put_dead([(event, next(iter(lanes))) for event, lanes in puts], reason, status)
     for event, _ in puts:
-        told = {"event_id": event.id, "source": event.source}
-        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=told)
+        about = {"event_id": event.id, "source": event.source}
+        _log.warning("kept event %s of %s as a dead letter: %s", event.id[:64], event.source[:128], reason, extra=about)
 
 
 def is_image(event: Event) -> bool:
-    """Whether an event's data are an image, by their content type."""
+    """Return whether the content type of an event's data is that of an image."""
     return (event.datacontenttype or "").strip().lower().startswith("image/")

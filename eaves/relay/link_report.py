@@ -1,4 +1,4 @@
-"""How the link is doing, as the forwarder sees it and as the process reports it."""
+"""State of the link, as the forwarder sees it and as the process reports it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from eaves.spool import Spool
 
 @dataclass(slots=True)
 class ForwardedCounts:
-    """What was forwarded since the process started. Not safe for threads.
+    """Numbers of forwarded events since the process started. Not thread-safe.
 
     Attributes:
-        forwarded: Events that the receiver has answered for.
-        repeated: How many of them it had before.
-        refused: Events that it never takes.
-        failed: Requests that got no usable answer.
-        bytes_sent: Bytes of bodies that the receiver has answered for.
+        forwarded: Number of events that the receiver's answers account for.
+        repeated: Number of those that the receiver already had.
+        refused: Number of events that the receiver refused for good.
+        failed: Number of requests without a usable answer.
+        bytes_sent: Size of the answered request bodies, bytes.
     """
 
     forwarded: int = 0
@@ -34,20 +34,20 @@ class ForwardedCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkView:
-    """What a forwarder knows of its link at one moment.
+    """State of a forwarder's link at one moment.
 
     Attributes:
-        to: The receiver's address.
-        state: What is known of the link.
-        since: Since when, Unix seconds.
-        since_age_s: For how long, seconds, on the monotonic clock.
-        reason: Why nothing is forwarded; empty while it is.
-        status: HTTP status that says so, 0 without an answer.
+        to: Address of the receiver.
+        state: State of the link.
+        since: When this state began, Unix seconds.
+        since_age_s: Time in this state, seconds, on the monotonic clock.
+        reason: Why nothing is forwarded; empty while the link works.
+        status: HTTP status of the failure, 0 without an answer.
         paused: Whether nothing gets through, because of the link or of this machine.
         next_try_at: When the next attempt is made, Unix seconds.
-        rates: Events, stored bytes and bytes on the wire a second; None before the first request.
-        counts: What was forwarded.
-        attempts: Lane to outcomes to counts.
+        rates: Events, stored bytes and bytes on the wire per second; None before the first request.
+        counts: Numbers of forwarded events.
+        attempts: Number of attempts by lane and by outcome.
     """
 
     to: str
@@ -64,23 +64,23 @@ class LinkView:
 
 
 class ForwarderView(Protocol):
-    """What is needed of a forwarder."""
+    """Interface of a forwarder that reports need."""
 
     classes: tuple[str, ...]
 
     def view(self) -> LinkView:
-        """How the link is doing."""
+        """Return the state of the link."""
 
     def try_now(self) -> None:
         """Make the next attempt now."""
 
 
 class ClassDelivery:
-    """One class of events as an operator sees it: a lane that the forwarder delivers.
+    """One class of events in an operator's view, as a lane that the forwarder delivers.
 
     Args:
-        lane: The class.
-        forwarder: What forwards it.
+        lane: Lane of the class.
+        forwarder: Forwarder that delivers the lane.
     """
 
     def __init__(self, lane: str, forwarder: ForwarderView) -> None:
@@ -88,7 +88,7 @@ class ClassDelivery:
         self._forwarder = forwarder
 
     def status(self) -> LaneDelivery:
-        """What its delivery does."""
+        """Return the state of the lane's delivery."""
         view = self._forwarder.view()
         attempts = view.attempts.get(self._lane, {})
         if not view.paused:
@@ -109,16 +109,16 @@ class ClassDelivery:
 
 
 def list_deliveries(forwarder: ForwarderView) -> Sequence[ClassDelivery]:
-    """Each class that a forwarder delivers."""
+    """Return one delivery for each class that a forwarder delivers."""
     return [ClassDelivery(lane, forwarder) for lane in forwarder.classes]
 
 
 def build_reporter(spool: Spool, forwarder: ForwarderView) -> Callable[[], LinkReport]:
-    """What gives the report of a relay's link.
+    """Return a function that reports on a relay's link.
 
     Args:
-        spool: The relay's queue.
-        forwarder: What forwards it.
+        spool: Spool of the relay.
+        forwarder: Forwarder of that spool.
     """
     age = BacklogAge()
 

@@ -1,4 +1,4 @@
-"""Whether the link is up, since when and why not, and when it is tried next."""
+"""State of the link, the reason and time of its last change, and the time of the next attempt."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=4.0)
 """Pauses between attempts while the link is down. A link that is up for 10 s of every 30 must be found soon, and an
 attempt costs some hundred bytes."""
 LONGEST_RETRY_AFTER_S = 60.0
-"""How long a receiver may ask us to wait, seconds; a proxy with a wrong clock must not hold the queue for an hour."""
+"""Maximum pause that a receiver may ask for, seconds; a proxy with a wrong clock must not stop forwarding for an
+hour."""
 MOST_REFUSALS = 4
-"""Requests in a row that are refused, with good probes between them, until the link counts as down."""
+"""Number of refused requests in a row, with good probes between them, after which the link counts as down."""
 
 _log = logging.getLogger(__name__)
 
 
 class LinkStatus(enum.Enum):
-    """What is known of the link."""
+    """State of the link."""
 
     STARTING = "starting"
-    """Nothing was answered yet since the process started."""
+    """The receiver has not answered since the process started."""
     UP = "up"
-    """The last request was answered as a receiver answers."""
+    """The last request got an answer of a receiver."""
     DOWN = "down"
-    """There is no answer, or none of a receiver."""
+    """There is no answer, or the answer is not a receiver's."""
     REFUSED = "refused"
-    """The receiver answers, and lets in neither this site nor, after its name has changed, what is of the old name."""
+    """The receiver answers but rejects this site or, after its name changed, the events under the old name."""
 
 
 class LinkState:
-    """The state, and the pause before the next attempt. Not safe for threads: its caller holds a lock.
+    """State of the link and the pause before the next attempt. Not thread-safe; the caller holds a lock.
 
-    One request that fails doesn't make the link down: a kept connection may have ended while nobody used it. A probe
-    that fails does, and so do two requests in a row.
+    One failed request doesn't take the link down, because a kept connection may have ended while it was idle. A failed
+    probe takes it down, and so do two failed requests in a row.
 
     Args:
         to: The receiver's address, for the log.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        clock: Wall clock and monotonic clock.
+        jitter: Returns a random number in [0, 1).
         backoff: Pauses between attempts while the link is down.
 
     Attributes:
-        state: What is known.
-        since: Since when, Unix seconds.
-        reason: Why it is down or refused; empty otherwise.
-        status: HTTP status that says so, 0 without an answer.
-        unproven: Whether a probe must get through before anything is sent. So a refusal of what is sent follows an
+        state: State of the link.
+        since: When this state began, Unix seconds.
+        reason: Why the link is down or refused; empty otherwise.
+        status: HTTP status of the failure, 0 without an answer.
+        unproven: Whether a probe must succeed before events are sent. A refusal of events then always follows an
             answer that shows that the way and the token are good.
         heard_at: When the receiver last answered, on the monotonic clock.
     """
@@ -72,27 +73,27 @@ class LinkState:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nothing gets through."""
+        """Whether nothing gets through the link."""
         return self.state in (LinkStatus.DOWN, LinkStatus.REFUSED)
 
     def since_age_s(self) -> float:
-        """How long it has been in this state, seconds, on the monotonic clock."""
+        """Return the time in the current state, seconds, on the monotonic clock."""
         return self._clock.monotonic() - self._since
 
     def left_s(self) -> float:
-        """Seconds until the next attempt may be made; 0 when it may."""
+        """Return the seconds until the next attempt may be made; 0 when it may be made now."""
         return max(0.0, self._until - self._clock.monotonic())
 
     def cut_short(self) -> None:
-        """Let the next attempt be made now; it decides whether the pause goes on."""
+        """Allow the next attempt now; its result decides whether the pause continues."""
         self._until = self._clock.monotonic()
 
     def probed(self, *, idle: bool, empty: bool = True) -> None:
-        """A probe got through.
+        """Record that a probe succeeded.
 
         Args:
-            idle: Whether nothing is due that failed to be sent.
-            empty: Whether nothing waits at all.
+            idle: Whether no event is due that failed before.
+            empty: Whether no event waits at all.
         """
         self._heard()
         self._lost_probes = 0
@@ -104,7 +105,7 @@ class LinkState:
             self._turn(LinkStatus.UP)
 
     def sent(self) -> None:
-        """A request got through."""
+        """Record that a request of events succeeded."""
         self._heard()
         self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
@@ -113,32 +114,33 @@ class LinkState:
     def probe_failed(
         self, reason: str, status: int = 0, *, refused: bool = False, asked_s: float | None = None
     ) -> None:
-        """A probe got no usable answer.
+        """Record that a probe got no usable answer.
 
         Args:
-            reason: Why.
+            reason: Why the probe failed.
             status: HTTP status, 0 without an answer.
-            refused: Whether the receiver doesn't let this site in.
-            asked_s: Shortest pause.
+            refused: Whether the receiver rejects this site.
+            asked_s: Minimum pause that the receiver asked for, seconds; None when it asked for none.
         """
         self._lost_probes += 1
         self._fail(self._lost_probes, asked_s)
         self._turn(LinkStatus.REFUSED if refused else LinkStatus.DOWN, reason, status)
 
     def send_failed(self, reason: str, status: int = 0, *, asked_s: float | None = None) -> None:
-        """A request of events got no usable answer. The first in a row is followed by a probe at once."""
+        """Record that a request of events got no usable answer. A probe follows the first in a row at once."""
         self._lost_sends += 1
         self._fail(self._lost_sends - 1, asked_s)
         if self._lost_sends >= 2:
             self._turn(LinkStatus.DOWN, reason, status)
 
     def event_failed(self, reason: str, status: int, *, again: bool = False) -> None:
-        """What was sent is refused on a way that seems good; when nothing gets through in between, it isn't.
+        """Record that events were refused although probes succeed; several refusals in a row take the link down.
 
         Args:
-            reason: Why.
+            reason: Why the events were refused.
             status: HTTP status.
-            again: Whether it was refused alone before. That says nothing about the way, and makes its pause no longer.
+            again: Whether the event was refused alone before. Such a refusal says nothing about the link, and doesn't
+                    lengthen the pause.
         """
         if again:
             self._lost_again += 1
@@ -150,9 +152,9 @@ class LinkState:
             self._turn(LinkStatus.DOWN, reason, status)
 
     def events_refused(self, reason: str, status: int) -> None:
-        """A request got through, and each of its events is refused as another site's.
+        """Record that a request was answered and each of its events was refused as another site's.
 
-        The link counts as refused until an event gets through, or none waits.
+        The link counts as refused until an event gets through, or until none waits.
         """
         self._lost_sends += 1
         self._only_foreign = True

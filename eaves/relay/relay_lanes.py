@@ -1,9 +1,9 @@
-"""The lanes of a relay's spool: the classes of events, and the copy for the site's own Broker."""
+"""Lanes of a relay's spool: the classes of events, and the lane of copies for the site's own Broker."""
 
 ALARMS, ARCHIVE, IMAGES = "alarms", "archive", "images"
 CLASSES = (ALARMS, ARCHIVE, IMAGES)
-"""What goes over the link, the most urgent class first."""
+"""Classes that go over the link, the most urgent first."""
 BROKER = "broker"
-"""What goes to the site's own Broker."""
+"""Lane of the events that are copied to the site's own Broker."""
 FROM_BROKER = "/from-broker"
-"""Where the site's own Broker posts: an event that comes from there gets no copy for it."""
+"""Path that the site's own Broker posts to; an event that arrives there is not copied to the Broker again."""

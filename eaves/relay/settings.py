@@ -1,4 +1,4 @@
-"""A relay's settings: one table for flags, environment variables, validation and docs."""
+"""Settings of a relay: one table for flags, environment variables, validation and docs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from eaves.spool import LedgerLimits, SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs beside an event's own data, for its attributes."""
+"""Room that the spool needs for an event's attributes, in addition to its data, bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RelaySettings:
-    """What a platform tells a relay process."""
+    """Settings that a platform passes to a relay process."""
 
     to: str = setting("", "Address of the receiver in the cloud, https://HOST:PORT; http:// on loopback only.")
     credentials: Path | None = setting(
@@ -120,11 +120,11 @@ class RelaySettings:
 
     @property
     def to_broker(self) -> bool:
-        """Whether the site's own Broker gets a copy of what isn't an image."""
+        """Whether the site's own Broker gets a copy of each event that isn't an image."""
         return self.has_broker or bool(self.broker)
 
     def limits(self) -> SpoolLimits:
-        """The spool's bounds."""
+        """Return the limits of the spool."""
         return SpoolLimits(
             max_bytes=self.spool_max_bytes,
             max_entries=self.spool_max_entries,
@@ -134,19 +134,19 @@ class RelaySettings:
         )
 
     def ledger_limits(self) -> LedgerLimits:
-        """The ledger's bound; the copies for the site's own Broker are no part of what it says of an event."""
+        """Return the limits of the ledger, which ignores the copies for the site's own Broker."""
         return LedgerLimits(max_entries=self.ledger_max_entries, ignored_lanes=(BROKER,))
 
     def alarm_rules(self) -> tuple[Rule, ...]:
-        """What `alarms` says.
+        """Return the parsed rules of `alarms`.
 
         Raises:
-            ValueError: When it is no list of mappings.
+            ValueError: When `alarms` is not a list of mappings.
         """
         return parse_alarms(self.alarms)
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         if fault := check_receiver(self.to):
             yield "to", fault
         if not NAME_PATTERN.fullmatch(self.site):

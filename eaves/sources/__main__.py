@@ -1,4 +1,4 @@
-"""`python -P -m eaves.sources`: one agent process, the command of its container image."""
+"""Entry point of an agent process, the command of its container image: `python -P -m eaves.sources`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 @settings_options(AgentSettings)
 def main(**options: Any) -> None:
     """Run sources of images and deliver each image as a CloudEvent, however long the link is down."""
-    # All threads inherit the mask, so that the signals stay pending until `sigwait` takes one. No handler runs: one
+    # All threads inherit the mask, so the signals stay pending until `sigwait` takes one. No handler runs, because one
     # that sets an Event deadlocks when it interrupts the thread that holds the Event's lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     settings = build_settings(AgentSettings, options)
@@ -81,7 +81,7 @@ def main(**options: Any) -> None:
 
 
 def build_function_client(settings: AgentSettings, proxies: Proxies) -> CredentialedClient | None:
-    """What sends to a function that asks for credentials; None when this one doesn't."""
+    """Build the client for a function that requires credentials; None when the function doesn't require any."""
     folder = settings.function_credentials
     if folder is None:
         return None
@@ -102,7 +102,7 @@ def build_source(
     proxies: Proxies = DIRECT,
     agent_id: str | None = None,
 ) -> SupervisedSource:
-    """One source that puts its images into the spool."""
+    """Build one source that puts its images into the spool."""
     context = AgentContext(
         configured.common.name,
         site=settings.site,
@@ -119,7 +119,7 @@ def build_source(
 
 
 def stop(sources: Sequence[SupervisedSource], deliverers: Sequence[Deliverer]) -> None:
-    """Stop everything side by side, within `STOP_S`: a delivery that takes longer is made again at the next start."""
+    """Stop everything in parallel, within `STOP_S`; a delivery that takes longer is repeated after the next start."""
     stopping = [threading.Thread(target=deliverer.stop, args=(STOP_S,), daemon=True) for deliverer in deliverers]
     for thread in stopping:
         thread.start()

@@ -1,5 +1,5 @@
-"""The lanes of an agent's spool."""
+"""Lanes of an agent's spool."""
 
 IMAGES, REPLIES = "sink", "replies"
-"""Images, wherever they go; predictions on their way to the sink."""
+"""Lane of images, whatever their destination, and lane of predictions for the sink."""
 LANES = (IMAGES, REPLIES)

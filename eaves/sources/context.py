@@ -1,4 +1,4 @@
-"""What a source gets from the agent that runs it."""
+"""Interface between a source and the agent that runs it."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.index import SentIndex
 
 State = Literal["watching", "waiting", "paused"]
-"""`watching`: new images are captured. `waiting`: what the source reads is not there. `paused`: the queue is full."""
+"""`watching`: new images are captured. `waiting`: the source's input is not available. `paused`: the queue is full."""
 
 
 class SourceContext(Protocol):
-    """The agent as one source sees it. All of it may be called from any thread.
+    """The agent as one source sees it. Every member may be used from any thread.
 
-    Each call is a sign of life. A source calls something of it at least every five minutes, as one that is silent for
-    longer than `eaves.sources.agent.context.SILENT_S` counts as hung, and its process is started again.
+    Each call is a sign of life. A source uses some member at least every five minutes, because one that is silent for
+    longer than `eaves.sources.agent.context.SILENT_S` counts as hung, and its process is restarted.
     """
 
     @property
     def name(self) -> str:
-        """The source's name, last part of its events' `source`."""
+        """Name of the source, the last part of its events' `source`."""
 
     @property
     def source(self) -> str:
-        """Its events' `source`, `/eaves/SITE/NAME`."""
+        """`source` attribute of its events, `/eaves/SITE/NAME`."""
 
     @property
     def agent_id(self) -> str:
-        """A random id that stays the same as long as the agent's spool: for names that no other agent may have."""
+        """Random id that is stable as long as the agent's spool exists, for names that no other agent may have."""
 
     @property
     def clock(self) -> Clock:
-        """Time. A source reads no other clock."""
+        """Wall clock and monotonic clock. A source uses no other clock."""
 
     @property
     def max_bytes(self) -> int:
-        """Largest image in bytes that becomes an event. A source reads no more than that of one image."""
+        """Maximum size of an image that becomes an event, bytes. A source reads no more than that of one image."""
 
     @property
     def credentials(self) -> Path | None:
-        """The folder for `eaves.credentials.read_credentials`, to be read at each connection; None without one."""
+        """Folder for `eaves.credentials.read_credentials`, to be read at each connection; None without credentials."""
 
     @property
     def proxies(self) -> Proxies:
@@ -53,38 +53,38 @@ class SourceContext(Protocol):
 
     @property
     def index(self) -> SentIndex:
-        """The durable memory of which events were captured."""
+        """Durable memory of the events that were captured."""
 
     @property
     def stopping(self) -> bool:
-        """Whether the source is to return from `run`."""
+        """Whether the source must return from `run`."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most until the source is to return; False when it is."""
+        """Wait, at most until the source must return; return False when it must."""
 
     def on_stop(self, wake: Callable[[], None]) -> AbstractContextManager[None]:
-        """Have `wake` called when the source is to return, while the block runs: for one that waits elsewhere."""
+        """Call `wake` when the source must return, while the block runs; for a source that waits elsewhere."""
 
     def capture(self, frame: Frame) -> Outcome:
         """Apply the source's options (rate, crop, ...) to a frame and store its event; it is on disk on return.
 
         Raises:
             SpoolFullError: When the queue has no room now. The source keeps the frame and offers it again after a
-                pause, or drops it for the cause `spool_full` when it can't be had again.
-            SpoolError: When the queue can't be written now; likewise.
+                pause. When it can't get the frame again, it drops it with the cause `spool_full`.
+            SpoolError: When the queue can't be written now; handled in the same way.
         """
 
     def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that were passed over without being offered."""
+        """Count frames that were dropped without being offered to `capture`."""
 
     def report(self, state: State, reason: str = "") -> None:
-        """Say what the source does now; a change is logged once, and repeating it logs nothing.
+        """Report what the source does now; a change is logged once, and a repetition is not logged.
 
         Args:
-            state: `watching`: new images are captured. `waiting`: what it reads is not there. `paused`: the queue is
+            state: `watching`: new images are captured. `waiting`: its input is not available. `paused`: the queue is
                 full.
-            reason: Why it isn't watching, a sentence without credentials.
+            reason: Why the source isn't watching, as a sentence without credentials.
         """
 
     def reconnected(self) -> None:
-        """Count a connection that was made anew after the first."""
+        """Count a reconnection."""

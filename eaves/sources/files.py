@@ -1,4 +1,4 @@
-"""One image file as an event: what `eaves send` makes by hand and the folder source makes on its own."""
+"""Image files as events, for `eaves send` and for the folder source."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from eaves.events import IMAGE_CAPTURED, TENSOR_CAPTURED, Event, event_id, sourc
 
 
 def position(subject: str, *, mtime_ns: int, size_bytes: int) -> str:
-    """What tells one image of a folder from another: path, modification time and size."""
+    """Return the text that identifies one version of an image in a folder: path, modification time and size."""
     return f"{subject}\0{mtime_ns}\0{size_bytes}"
 
 
 def build_subject(path: Path) -> str:
-    """A path as an event's subject: what CloudEvents allow no attribute to hold becomes U+FFFD.
+    """Return a path as an event's subject; characters that CloudEvents don't allow in attributes become U+FFFD.
 
-    Source: CloudEvents 1.0.2, spec.md, type system: no control characters, no lone surrogates. A file's name may hold
+    Source: CloudEvents 1.0.2, spec.md, type system: no control characters, no lone surrogates. A file's name may
+        contain
     both: a newline, or bytes that are not UTF-8.
     """
     return build_text(os.fsencode(path.as_posix()).decode("utf-8", "replace"))
 
 
 def build_text(text: str) -> str:
-    """Text as an attribute of an event: each character that CloudEvents allow no attribute to hold becomes U+FFFD."""
+    """Return text as an attribute's value; characters that CloudEvents don't allow in attributes become U+FFFD."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
@@ -43,17 +44,17 @@ def build_capture(
     content_type: str = "",
     extensions: Mapping[str, str] | None = None,
 ) -> Event:
-    """The event of one captured image.
+    """Build the event of one captured image.
 
     Args:
-        source: `/eaves/SITE/SOURCE`.
-        identity: The event's id.
-        subject: What within the source: the image's path relative to its folder, a topic; empty when there is nothing
-            to say.
-        captured_at_ns: When it was captured, nanoseconds since 1970; None when nobody knows.
-        data: The encoded image.
-        camera: Becomes `partitionkey`.
-        content_type: Media type of `data`; empty: found by its first bytes.
+        source: `source` attribute, `/eaves/SITE/SOURCE`.
+        identity: Id of the event.
+        subject: Name of the image within the source, for example its path relative to the folder, or a topic; may be
+            empty.
+        captured_at_ns: Capture time, nanoseconds since 1970; None when it isn't known.
+        data: Encoded image.
+        camera: Value of the `partitionkey` attribute.
+        content_type: Media type of `data`; empty to detect it from the first bytes.
         extensions: Further extension attributes.
     """
     return Event(
@@ -73,7 +74,7 @@ def build_capture(
 
 
 def _moment(captured_at_ns: int) -> str | None:
-    """RFC 3339, or nothing when a file's time is none: clocks of cameras are set to anything."""
+    """Format a time as RFC 3339; None when it isn't a valid date, as cameras' clocks may be set to any value."""
     try:
         return datetime.fromtimestamp(captured_at_ns / 1e9, UTC).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
@@ -81,7 +82,7 @@ def _moment(captured_at_ns: int) -> str | None:
 
 
 def capture_file(path: Path, *, site: str, name: str = "send") -> Event:
-    """The event of one file on this machine: an image, or the numbers in a .json file."""
+    """Build the event of one file on this machine: an image, or the numbers in a .json file."""
     status = path.stat()
     source = source_uri(site, name)
     identity = event_id(source, position(str(path.absolute()), mtime_ns=status.st_mtime_ns, size_bytes=status.st_size))

@@ -1,4 +1,4 @@
-"""The durable memory of which events a source has emitted."""
+"""Durable memory of the events that a source has emitted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class SentIndex(Protocol):
-    """The ids of emitted events. `eaves.spool.Spool` is one."""
+    """Ids of emitted events. `eaves.spool.Spool` implements it."""
 
     def seen(self, source: str, event_id: str) -> bool:
-        """Whether the event was emitted before, by an earlier process too.
+        """Return whether the event was emitted before, by this process or an earlier one.
 
         Raises:
             SpoolError: When the memory can't be read.
@@ -18,7 +18,7 @@ class SentIndex(Protocol):
 
     @property
     def added(self) -> int:
-        """Ids that were added since the process started, by any source: so many newer ones may push older ones out."""
+        """Number of ids that any source added since the process started; they may displace as many older ones."""
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
         """Remember ids as if their events had been emitted.
@@ -28,14 +28,14 @@ class SentIndex(Protocol):
         """
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """Mark remembered ids as still needed now, and ignore others; returns how many were marked.
+        """Mark remembered ids as still needed now, and ignore others; return how many were marked.
 
         Raises:
             SpoolError: When the memory can't be written.
         """
 
     def forget(self, before: float) -> int:
-        """Forget ids that were neither emitted nor touched since `before`, Unix seconds; returns how many.
+        """Forget ids that were neither emitted nor touched since `before`, Unix seconds; return how many.
 
         Raises:
             SpoolError: When the memory can't be written.

@@ -1,4 +1,4 @@
-"""Extension attributes that a SinkBinding asks for on every event (`K_CE_OVERRIDES`)."""
+"""Extension attributes that a SinkBinding sets on every event (`K_CE_OVERRIDES`)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _PROBE = Event(id="1", source="/eaves", type=IMAGE_CAPTURED)
 
 
 def parse_overrides(text: str) -> dict[str, str]:
-    """The extension attributes in `K_CE_OVERRIDES`.
+    """Parse the extension attributes in `K_CE_OVERRIDES`.
 
-    They may add extension attributes only: an override of `id`, `source` or `type` would give every image the same
-    identity, and all but the first would count as repeats.
+    They may add extension attributes only. An override of `id`, `source` or `type` would give every image the same
+    identity, and all but the first would count as repeated.
 
     Source: knative/eventing, SinkBinding, `spec.ceOverrides`: `{"extensions": {"name": "value"}}`.
 
     Args:
-        text: The variable's value; empty is none.
+        text: Value of the variable; empty for no attributes.
 
     Raises:
-        ConfigError: When the text is something else, or names what is no extension attribute; it names all of them.
+        ConfigError: When the text is malformed or names something other than extension attributes; lists every fault.
     """
     if not text:
         return {}
@@ -41,13 +41,13 @@ def parse_overrides(text: str) -> dict[str, str]:
 
 
 def _fault(name: str, value: Any) -> str:
-    """Why this is no extension attribute; empty when it is one."""
+    """Return why a name and value aren't an extension attribute; empty when they are."""
     if name in CONTEXT_ATTRIBUTES:
         return f"{name!r} is an attribute of the event itself and can't be overridden"
     if not isinstance(value, str):
         return f"{name[:40]!r} must be a string, not {type(value).__name__}"
     try:
-        decode(*encode_binary(_PROBE.with_extensions(**{name: value})))  # as every event will be, and its receiver
+        decode(*encode_binary(_PROBE.with_extensions(**{name: value})))  # the same steps as for every event
     except EventError as error:
         return f"{name[:40]!r} can't be added to an event: {error.message}"
     return ""

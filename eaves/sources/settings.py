@@ -1,4 +1,4 @@
-"""The settings of an agent and of its sources: one table for flags, environment variables, validation and docs."""
+"""Settings of an agent and of its sources: one table for flags, environment variables, validation and docs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from eaves.spool import SpoolLimits, WhenFull
 from eaves.spool.limits import DAY_S
 
 ATTRIBUTES_BYTES = 65_536
-"""Room that the spool needs beside an image's own bytes, for the event's attributes: a path of 4,096 bytes takes up to
-24 KB of JSON, and the rest is for the extensions that K_CE_OVERRIDES adds."""
+"""Room that the spool needs for an event's attributes, in addition to an image, bytes. A path of 4,096 bytes takes up
+to 24 KB of JSON, and the rest is for the extensions that K_CE_OVERRIDES adds."""
 
 DEFAULT_KIND = "folder"
-"""The kind of a source that names none."""
+"""Default for the kind of a source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
-    """What every source has, whatever its kind."""
+    """Settings that every source has, whatever its kind."""
 
     name: str = setting("source", "The source's name, unique in its agent; last part of its events' source.")
     kind: str = setting(
@@ -40,14 +40,14 @@ class SourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         if not NAME_PATTERN.fullmatch(self.name):
             yield "name", f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {self.name!r})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """What a platform tells an agent process."""
+    """Settings that a platform passes to an agent process."""
 
     sources: str = setting(
         "",
@@ -130,10 +130,10 @@ class AgentSettings:
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
     def limits(self, *, remembered: int) -> SpoolLimits:
-        """The spool's bounds.
+        """Return the limits of the spool.
 
         Args:
-            remembered: Event ids that it remembers.
+            remembered: Number of event ids that the spool remembers.
         """
         return SpoolLimits(
             max_bytes=self.spool_max_bytes,
@@ -144,10 +144,10 @@ class AgentSettings:
         )
 
     def former_spools(self) -> tuple[Path, ...]:
-        """The files that `takeover` names.
+        """Return the files that `takeover` names.
 
         Raises:
-            ValueError: When it is no JSON list of paths.
+            ValueError: When `takeover` is not a JSON list of paths.
         """
         listed = json.loads(self.takeover or "[]")
         if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
@@ -155,7 +155,7 @@ class AgentSettings:
         return tuple(map(Path, listed))
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         try:
             self.former_spools()
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a source reports while the spool takes no image."""
+"""Reports of a source while the spool accepts no image."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from eaves.errors import SpoolError, SpoolFullError
 
 
 def explain_refusal(error: SpoolError) -> str:
-    """The reason that a source reports with the state `paused`.
+    """Return the reason that a source reports with the state `paused`.
 
     Args:
-        error: What `SourceContext.capture` raised.
+        error: Error that `SourceContext.capture` raised.
     """
     if isinstance(error, SpoolFullError):
         return f"{error.message}; capture is paused until events are delivered"

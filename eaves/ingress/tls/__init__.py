@@ -1,6 +1,6 @@
 """TLS of a server.
 
 server_tls         certificates that may be renewed while the server runs
-certificate_dates  from when until when a certificate is valid
-handshakes         TLS handshakes that failed
+certificate_dates  period of validity of a certificate
+handshakes         failed TLS handshakes
 """

@@ -1,4 +1,4 @@
-"""From when until when a certificate is valid: the standard library reads that of nobody's own."""
+"""Period of validity of a certificate; the standard library can't read that of the server's own certificate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _END = "-----END CERTIFICATE-----"
 
 
 def read_validity(pem: str) -> tuple[float, float] | None:
-    """Begin and end of the first certificate of a PEM file, Unix seconds; None when it can't be read.
+    """Return begin and end of the first certificate in a PEM file, Unix seconds; None when it can't be read.
 
     Args:
-        pem: The file's text.
+        pem: Text of the file.
     """
     begin, end = pem.find("-----BEGIN CERTIFICATE-----"), pem.find(_END)
     if begin < 0 or end < begin:
@@ -34,7 +34,7 @@ def read_validity(pem: str) -> tuple[float, float] | None:
 
 
 def _enter(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """The content of the value that comes next, and what follows it."""
+    """Return the content of the next value, and the bytes after it."""
     if data[0] != tag:
         raise ValueError(f"tag {data[0]:#x} in place of {tag:#x}")
     length, start = data[1], 2
@@ -49,7 +49,7 @@ def _skip(data: bytes) -> bytes:
 
 
 def _read_time(data: bytes) -> float:
-    """Source: RFC 5280, section 4.1.2.5: two digits of a year below 50 are of this century."""
+    """Parse a time. Source: RFC 5280, section 4.1.2.5: two digits of a year below 50 are of this century."""
     tag = data[0]
     text = _enter(data, tag)[0].decode("ascii")
     if tag == UTC_TIME:

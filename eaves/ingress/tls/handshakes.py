@@ -1,4 +1,4 @@
-"""TLS handshakes that failed: counted, and told once an address and hour."""
+"""Failed TLS handshakes: counted, and logged once per address and hour."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ import threading
 from eaves.base.clock import SYSTEM, Clock
 
 TELL_S = 3_600.0
-"""How often one address is told of, seconds: a relay that doesn't trust a certificate tries every few seconds."""
+"""Minimum time between two log lines about one address, seconds; a relay that doesn't trust a certificate tries every
+few seconds."""
 MOST = 1_000
-"""Addresses that are remembered; whoever has more of them is told of more often."""
+"""Maximum number of addresses that are remembered; with more of them, each is logged more often."""
 
 _log = logging.getLogger(__name__)
 
 
 class FailedHandshakes:
-    """Counts handshakes that failed. For many threads.
+    """Counts failed handshakes. Safe to use from many threads.
 
     Args:
-        clock: Time.
+        clock: Wall clock and monotonic clock.
 
     Attributes:
-        count: How many failed since the start.
+        count: Number of failures since the start.
     """
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
@@ -32,11 +33,11 @@ class FailedHandshakes:
         self.count = 0
 
     def add(self, address: str, reason: str) -> None:
-        """One failed.
+        """Count a failed handshake.
 
         Args:
-            address: The other side's.
-            reason: Why.
+            address: Address of the peer.
+            reason: Why the handshake failed.
         """
         now = self._clock.monotonic()
         with self._lock:

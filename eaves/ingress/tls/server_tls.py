@@ -15,9 +15,9 @@ from eaves.errors import ConfigError, Fault
 from eaves.ingress.tls.certificate_dates import read_validity
 
 LOOK_S = 1.0
-"""How often files are looked at for changes, seconds."""
+"""Interval at which the files are checked for changes, seconds."""
 TELL_S = 86_400.0
-"""How often it is told that the certificate isn't valid, seconds."""
+"""Interval at which an invalid certificate is logged, seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -25,17 +25,17 @@ _Signature = tuple[tuple[int, int, int] | None, ...]
 
 
 class ServerTls:
-    """The certificate of a folder, and the authorities of its clients' certificates.
+    """Certificate of a folder, and the authorities of clients' certificates.
 
-    A changed file is used from the next connection on. One that can't be used, half of it written say, is logged, and
-    the certificate that was read before is used until it can.
+    A changed file is used from the next connection on. A file that can't be used, for example one that is half written,
+    is logged, and the last valid certificate stays in use until the file is usable.
 
     Args:
-        folder: Holds `tls.crt` and `tls.key`; with `ca.crt` clients may show a certificate that it has signed.
-        clock: Time.
+        folder: Folder with `tls.crt` and `tls.key`; with `ca.crt`, clients may show a certificate that it has signed.
+        clock: Wall clock and monotonic clock.
 
     Raises:
-        ConfigError: When they can't be used now.
+        ConfigError: When the files can't be used at the start.
     """
 
     def __init__(self, folder: Path, *, clock: Clock = SYSTEM) -> None:
@@ -48,7 +48,7 @@ class ServerTls:
         self._tell_dates()
 
     def context(self) -> ssl.SSLContext:
-        """What the next connection uses."""
+        """Return the TLS context for the next connection."""
         with self._lock:
             now = time.monotonic()
             if now - self._looked_at >= LOOK_S:
@@ -59,13 +59,13 @@ class ServerTls:
             return self._context
 
     def _tell_dates(self) -> None:
-        """Log, at the start and once a day, that nobody trusts the certificate any more, or not yet."""
+        """Log at the start and once a day that the certificate has expired or isn't valid yet."""
         self._told_at = self._clock.monotonic()
         path = self._folder / CERTIFICATE
         try:
             validity = read_validity(path.read_text(errors="replace"))
         except OSError:
-            return  # replaced just now
+            return  # the file is being replaced
         if validity is None:
             return
         now, (begin, end) = self._clock.now(), validity
@@ -98,10 +98,10 @@ def _date(at: float) -> str:
 
 
 def build_context(folder: Path) -> ssl.SSLContext:
-    """TLS with the files of a folder.
+    """Build a TLS context with the files of a folder.
 
     Raises:
-        ConfigError: When there is no certificate in it, or one that can't be used.
+        ConfigError: When the folder has no certificate, or one that can't be used.
     """
     credentials = read_credentials(folder)
     if credentials.certificate is None or credentials.key is None:
@@ -118,13 +118,13 @@ def build_context(folder: Path) -> ssl.SSLContext:
             context.verify_mode = ssl.CERT_OPTIONAL
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        told = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
-        raise _fault(folder, told, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
+        message = f"{CERTIFICATE}, {KEY} or {AUTHORITIES} can't be used: {error}"
+        raise _fault(folder, message, f"openssl x509 -in {folder / CERTIFICATE} -noout -subject -dates") from error
     return context
 
 
 def _sign(path: Path) -> tuple[int, int, int] | None:
-    """What changes with a file, symbolic links followed; None when it isn't there."""
+    """Return a value that changes with a file, symbolic links followed; None when the file is missing."""
     try:
         status = path.stat()
     except OSError:

@@ -1,8 +1,8 @@
 """Received events as files, for a receiver on one machine.
 
-archive   entries > a file of JSON lines a day, and images; on disk before anybody is told
-tail      which events stand at the end of such a file
-writer    the thread that moves entries from the spool into it
+archive   writes entries to one file of JSON lines per day, and images; durable on return
+tail      reads the last events of such a file, and repairs it
+writer    the thread that moves entries from the spool into the archive
 """
 
 from eaves.receiver.folder.archive import Archive

@@ -1,8 +1,8 @@
 """Files of received events: `events-2026-11-25.jsonl` and `images/SITE/NAME.jpg`.
 
-A line is a CloudEvent in JSON. The bytes of an image are a file of their own, whose path in the folder is the line's
-`dataref`. A line's file is that of the day (UTC) on which the event was received, so that it doesn't depend on when it
-is written.
+Each line is a CloudEvent in JSON. The bytes of an image are in a file of their own, whose path within the folder is the
+line's `dataref`. The file of a line is that of the UTC day on which the event was received, so it doesn't depend on
+when the line is written.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ _SUFFIXES = {
 
 
 class Archive:
-    """Writes entries into a folder. For one thread, and one process.
+    """Writes entries into a folder. For one thread of one process.
 
     Args:
-        folder: Made when it isn't there.
-        batch: Most entries of one `write`.
+        folder: Folder of the files; created when it is missing.
+        batch: Maximum number of entries in one `write`.
 
     Raises:
-        StorageError: When the folder can't be made.
+        StorageError: When the folder can't be created.
     """
 
     def __init__(self, folder: Path, *, batch: int) -> None:
         self._folder = folder
         self._batch = batch
         self._written: dict[str, set[Key]] = {}
-        """By day, what was written of the entries that may be given again."""
+        """Keys of the written entries that may be passed again, by day."""
         with disk_errors(folder):
             make_directory(folder)
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Write entries. When this returns, they are on disk; when it raises, the same entries are to be given again.
+        """Write entries. They are on disk when this returns; after an error the same entries must be passed again.
 
-        What was written before a kill or an error and is given again is not written twice.
+        An entry that was written before a kill or an error is not written twice.
 
         Args:
-            entries: In the order of the queue. Until they are released, the next call has them again.
+            entries: Entries in the order of the queue. Until they are released, the next call must contain them again.
 
         Raises:
             StorageError: When the disk is full, or can't be written.
@@ -92,7 +92,7 @@ class Archive:
             lines.append(encode_event(event) + b"\n")
         for folder in folders:
             sync(folder)
-        del self._written[day]  # the file is looked at again after an error, whatever stands at its end
+        del self._written[day]  # after an error the file is read again, whatever its end
         self._append(path, b"".join(lines))
         self._written[day] = {_key(event) for event in events}
 
@@ -113,7 +113,7 @@ class Archive:
             sync(path.parent)
 
     def _write_image(self, name: str, data: bytes) -> Path:
-        """Write one image through to the disk; its folder, which is to be written through too."""
+        """Write one image and sync it to disk; return its folder, which must be synced too."""
         path = self._folder / name
         make_directory(path.parent)
         write_atomically(path, data, durability="file", sole_writer=True)
@@ -121,10 +121,10 @@ class Archive:
 
 
 def check_folder(folder: Path) -> None:
-    """Find out now whether a folder can be written.
+    """Check that a folder can be written.
 
     Raises:
-        StorageError: When it can't.
+        StorageError: When the folder can't be written.
     """
     with disk_errors(folder):
         make_directory(folder)
@@ -144,7 +144,7 @@ def _day(entry: Entry) -> str:
 
 @lru_cache(maxsize=8)
 def _render_day(number: int) -> str:
-    """The day that so many days after 1970 is; the entries of a batch are of the same one, as a rule."""
+    """Return the date of a day counted from 1970-01-01; cached, as most entries of a batch have the same day."""
     return datetime.fromtimestamp(number * DAY_S, UTC).strftime("%Y-%m-%d")
 
 
@@ -153,8 +153,8 @@ def _key(event: Event) -> Key:
 
 
 def name_image(event: Event) -> str:
-    """Path of an image in the folder, safe whatever the event's attributes hold, and unique as they are."""
-    site = event.source.split("/")[2]  # `find_forgery` has let no other source in
+    """Return the path of an image within the folder, unique per event and safe for any attribute values."""
+    site = event.source.split("/")[2]  # `find_forgery` has refused every other form of source
     stem = hashlib.sha256(f"{event.source}\0{event.id}".encode(errors="surrogatepass")).hexdigest()[:32]
     kind = (event.datacontenttype or "").partition(";")[0].strip().lower()
     return f"{IMAGES}/{site}/{stem}{_SUFFIXES.get(kind, '.img')}"

@@ -1,4 +1,4 @@
-"""The end of a file of JSON lines: what a kill left there."""
+"""The end of a file of JSON lines, which a kill may have left incomplete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = tuple[str, str]
 
 
 def repair(path: Path) -> None:
-    """Cut off a last line that was not written to its end.
+    """Cut off an incomplete last line.
 
     Raises:
         OSError: When the file can't be read or written.
@@ -28,11 +28,11 @@ def repair(path: Path) -> None:
 
 
 def read_keys(path: Path, count: int) -> set[Key]:
-    """The events of the last lines of a file.
+    """Return the keys of the events in the last lines of a file.
 
     Args:
-        path: It may not be there.
-        count: Most lines that are looked at.
+        path: Path of the file, which may be missing.
+        count: Maximum number of lines to read.
 
     Raises:
         OSError: When the file can't be read.
@@ -54,6 +54,6 @@ def _iter_keys(view: mmap.mmap, count: int) -> Iterator[Key]:
             line = json.loads(view[start:end])
             yield str(line["source"]), str(line["id"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            pass  # somebody else's line: no event of ours is taken for written because of it
+            pass  # a line of another program; it is never mistaken for one of ours
         end = start - 1
         count -= 1

@@ -1,4 +1,4 @@
-"""The thread that moves entries from the spool into a folder."""
+"""Thread that moves entries from the spool into a folder."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from eaves.spool import Lease, Spool
 IDLE_S = 30.0
 LEASE_POLL_S = 0.5
 BATCH, BATCH_BYTES = 500, 8_000_000
-"""Entries, and bytes of them, that are written and released together."""
+"""Maximum number of entries, and of their bytes, that are written and released together."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 
 _log = logging.getLogger(__name__)
 
 
 class FolderWriter:
-    """Writes a lane's entries into a folder, and releases them once they are on disk. It never gives one up.
+    """Writes a lane's entries into a folder, and releases them once they are on disk. It never gives an entry up.
 
     Args:
-        spool: Holds the entries.
-        lane: Which of them.
-        archive: The folder. It takes `BATCH` entries at once.
-        leases: Taken before anything is written, and waited for.
-        clock: Time.
-        jitter: Random numbers in [0, 1).
+        spool: Spool that holds the entries.
+        lane: Lane to write.
+        archive: Folder to write to. It accepts `BATCH` entries at once.
+        leases: Leases that the thread waits for and takes before it writes anything.
+        clock: Wall clock and monotonic clock.
+        jitter: Returns a random number in [0, 1).
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class FolderWriter:
         self._thread = threading.Thread(target=self._run, name=f"write-{lane}", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> bool:
-        """Finish what is being written; False when that wasn't done after `timeout_s`."""
+        """Stop after the current write; return False when it takes longer than `timeout_s`."""
         with self._state:
             self._stopping = True
             self._state.notify_all()
@@ -73,7 +73,7 @@ class FolderWriter:
         return True
 
     def status(self) -> LaneDelivery:
-        """How it is doing."""
+        """Return the state of the lane's delivery."""
         with self._state:
             pause, attempts = self._pause, dict(self._attempts)
             if self._locked_out:
@@ -97,7 +97,7 @@ class FolderWriter:
             self._state.notify_all()
 
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
+        """Return whether the thread is alive."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -107,7 +107,7 @@ class FolderWriter:
                     self._write_next()
             except EavesError as error:
                 self._fail(error.message)
-            except Exception:  # noqa: BLE001 - a lane without its thread would stand still unseen
+            except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
                 _log.exception("queue %s: unexpected error while it is written; writing goes on", self._lane)
                 self._fail("unexpected error, see the log")
 
@@ -125,7 +125,10 @@ class FolderWriter:
             return False
 
     def _note_lock(self, path: Path | None) -> None:
-        """Remember which lock another process holds; None: all of them are ours. Its caller holds the lock."""
+        """Note which lock file another process holds; None when this process holds all of them.
+
+        The caller holds the lock of `_state`.
+        """
         reason = "" if path is None else f"another receiver holds {path}; nothing is written until it has ended"
         if reason and reason != self._locked_out:
             self._locked_since = self._clock.now()

@@ -1,11 +1,11 @@
-"""One request of the relay to the receiver.
+"""Requests from the relay to the receiver.
 
-sender           entries at once, or a part of a large one
-pack_ahead       the next request, packed while one is under way
-settlement       entries released, given up or kept, by what a request came to
-upload           a large body that is sent in parts
-request_failure  what a failed request says about the link, or about what was sent
-traffic          what was sent and what came of it
-batch_size       how much goes into one request
-throughput       how fast the link was
+sender           sends entries in one request, or one part of a large entry
+pack_ahead       packs the next request while one is in progress
+settlement       releases, gives up or keeps entries according to a request's result
+upload           progress of a large body that is sent in parts
+request_failure  what a failed request says about the link or about the events
+traffic          sizes, rates and results of the requests
+batch_size       size of the next request
+throughput       measured speed of the link
 """

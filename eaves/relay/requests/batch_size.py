@@ -1,26 +1,27 @@
-"""How much goes into one request: about as much as the link carries in two seconds."""
+"""Size of the next request, chosen to take about two seconds on the link."""
 
 from __future__ import annotations
 
 MAX_BYTES, MAX_EVENTS = 1_000_000, 1_000
-"""Largest batch, before gzip: it takes ten times as much memory while it is read and packed, and a larger one saves
-next to nothing. Two of 1,500 small events took the relay to 51 MB; a receiver takes 2,000 (`eaves.link.batch`)."""
+"""Maximum size of a batch before gzip, bytes and events. Reading and packing a batch takes ten times its size in
+memory, and a larger one saves next to nothing. Two batches of 1,500 small events took the relay to 51 MB; a receiver
+takes 2,000 events (`eaves.link.batch`)."""
 FIRST_BYTES = 65_536
 MIN_BYTES = 4_096
 LEAST_MOST = 100
-"""Events that a request may always hold again after it was too large: fewer were too large for their bytes."""
+"""Smallest limit on events after a request was too large; a request of fewer events was too large by its bytes."""
 TARGET_S = 2.0
-"""How long a request may take. An alarm that comes in meanwhile waits so long."""
+"""Maximum time for a request, seconds. An alarm that arrives meanwhile waits that long."""
 
 
 class BatchSize:
-    """The size of the next request of one class. Not safe for threads.
+    """Size of the next request of one class. Not thread-safe.
 
     Attributes:
-        max_bytes: Most bytes of data and attributes.
-        max_events: Most events.
-        is_quick: Whether the last request took half as long as one may, so that the next one may be on its way beside
-            it: both together take no longer than one may.
+        max_bytes: Maximum size of data and attributes, bytes.
+        max_events: Maximum number of events.
+        is_quick: Whether the last request took at most half of the maximum time. The next request may then be sent
+            beside it, as both together stay within the maximum time.
     """
 
     def __init__(self) -> None:
@@ -30,14 +31,14 @@ class BatchSize:
         self._largest, self._most = MAX_BYTES, MAX_EVENTS
 
     def succeeded(self, took_s: float, events: int, size_bytes: int) -> None:
-        """A request got through: the next one is larger when this one was full and quick, smaller when it was slow.
+        """Adapt to a request that succeeded: grow when it was full and quick, shrink when it was slow.
 
-        It comes near to the two seconds, as the time in which an answer is waited for is lost to a slow link.
+        The size approaches two seconds per request, because a slow link is idle while an answer is awaited.
 
         Args:
-            took_s: How long it took, seconds.
-            events: How many were in it.
-            size_bytes: Their data and attributes.
+            took_s: Duration of the request, seconds.
+            events: Number of events in the request.
+            size_bytes: Size of their data and attributes, bytes.
         """
         self.is_quick = took_s <= TARGET_S / 2
         if took_s > TARGET_S:
@@ -50,13 +51,13 @@ class BatchSize:
             self.max_bytes = min(self._largest, max(self.max_bytes, int(size_bytes * factor)))
 
     def too_large(self, events: int, size_bytes: int) -> None:
-        """The receiver, or a proxy before it, takes no request of this size: none is made so large again."""
+        """Lower the maximum size for good, as the receiver or a proxy before it takes no request of this size."""
         self._largest = max(MIN_BYTES, min(self._largest, size_bytes // 2))
         self._most = max(LEAST_MOST, min(self._most, events // 2))
         self.failed(events, size_bytes)
 
     def failed(self, events: int, size_bytes: int) -> None:
-        """A request did not get through: the next one has half as much, down to a single event."""
+        """Halve the next request, down to a single event, as a request failed."""
         self.is_quick = False
         self.max_events = max(1, events // 2)
         self.max_bytes = max(MIN_BYTES, min(self.max_bytes, size_bytes // 2))

@@ -1,4 +1,4 @@
-"""The next request, packed and all but sent while the one before it is on its way."""
+"""Preparation of the next request while the one before it is in progress; all but its last piece may be sent."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from eaves.link.packing import Packed, pack
 from eaves.spool import Entry
 
 LEAST_ENTRIES = 50
-"""A request of fewer entries is no drain, and the next one is packed in no time."""
+"""Minimum number of entries in a request for the next one to be prepared; smaller ones are packed quickly."""
 STOP_S = 1.0
-"""How long a piece of work that is under way has at the end, seconds."""
+"""Time limit at shutdown for the work in progress, seconds."""
 
 Send = Callable[[Packed, BodyGate], BatchAnswer]
-"""Makes a request whose last piece waits for a gate."""
+"""Function that makes a request whose last piece waits for a gate."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Prepared:
-    """A request that is prepared.
+    """A prepared request.
 
     Attributes:
-        entries: What it holds.
-        packed: The request.
-        gate: Holds back its end; None when nothing of it is sent before its turn.
-        answer: What it is answered, with a gate.
+        entries: Entries in the request.
+        packed: Headers and body of the request.
+        gate: Gate that holds back the end of the body; None when nothing is sent before the request's turn.
+        answer: Receives the answer when there is a gate.
     """
 
     entries: Sequence[Entry]
@@ -43,11 +43,11 @@ class Prepared:
 
 
 class PackAhead:
-    """Reads, packs and begins to send entries in a thread of its own, while the forwarder waits for an answer.
+    """Reads, packs and begins to send entries in a thread of its own while the forwarder waits for an answer.
 
-    What is prepared is a guess: it is used when the forwarder chooses the same entries, and forgotten otherwise. The
-    last piece of its body is sent after that only, so a receiver never has it before the request that it follows. For
-    one thread.
+    The preparation is a guess. It is used when the forwarder chooses the same entries, and dropped otherwise. The last
+    piece of the body is sent only after that choice, so a receiver never has the complete request before the one that
+    precedes it. For one thread only.
     """
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ class PackAhead:
     def prepare(
         self, choose: Callable[[], Sequence[Entry]], *, after: BodyGate | None = None, send: Send | None = None
     ) -> None:
-        """Prepare a request; what was prepared before is forgotten.
+        """Prepare a request, and drop the one that was prepared before.
 
         Args:
-            choose: Gives the entries that are likely to come next, in order. Called in the other thread.
-            after: Of the request that is under way. The link is its alone until its body was handed over.
-            send: Makes the request; None: it is only packed. Called in the other thread.
+            choose: Returns the entries that are likely to come next, in order. Called in the other thread.
+            after: Gate of the current request. The link belongs to that request until its body was handed over.
+            send: Makes the request; with None it is only packed. Called in the other thread.
         """
         self.stop()
         self._packed = packed = threading.Event()
@@ -80,7 +80,7 @@ class PackAhead:
                     packed.set()
                     if send is not None and found.gate is not None:
                         _send_early(found, found.gate, after, send)
-            except Exception:  # noqa: BLE001 - nothing is lost: the forwarder packs it itself, and meets the error
+            except Exception:  # noqa: BLE001 - nothing is lost: the forwarder packs it itself and gets the error
                 _log.debug("the next request could not be prepared", exc_info=True)
             finally:
                 packed.set()
@@ -89,18 +89,18 @@ class PackAhead:
         self._thread.start()
 
     def entries(self) -> Sequence[Entry]:
-        """The entries of the prepared request; none when none is prepared."""
+        """Return the entries of the prepared request; empty when no request is prepared."""
         if self._thread is not None:
             self._packed.wait()
         return self._found.entries if self._found is not None else ()
 
     def get_packed(self, entries: Sequence[Entry]) -> Prepared | None:
-        """The prepared request when it holds the first of these entries, and nothing else; None otherwise.
+        """Return the prepared request when it holds exactly the first of these entries; None otherwise.
 
-        It is kept when entries of another class come first, as an alarm does.
+        The prepared request is kept when entries of another class come first, as with an alarm.
 
         Args:
-            entries: What is to be sent, in order.
+            entries: Entries that are to be sent, in order.
         """
         prepared = self.entries()
         if prepared and entries and prepared[0].lane != entries[0].lane:
@@ -115,7 +115,7 @@ class PackAhead:
         return None
 
     def stop(self) -> None:
-        """Forget what is prepared."""
+        """Drop the prepared request and wait for the thread."""
         thread = self._thread
         if thread is not None:
             self._packed.wait(STOP_S)
@@ -128,7 +128,7 @@ class PackAhead:
 
 
 def _send_early(found: Prepared, gate: BodyGate, after: BodyGate | None, send: Send) -> None:
-    """Make a request whose end waits for its turn."""
+    """Make a request whose last piece waits for its turn."""
     try:
         if after is not None and not after.wait_handed(HOLD_S):
             gate.withdraw()

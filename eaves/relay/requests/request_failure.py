@@ -1,4 +1,4 @@
-"""What a failed request says: about the link, or about what was sent."""
+"""Classification of failed requests: whether the link or the events are at fault, and what is done next."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from eaves.errors import EavesError, StatusError
 LOGIN_STATUSES = frozenset({401, 403})
 TOO_LARGE = 413
 LARGE_BYTES = 65_536
-"""A body from which 413 is believed of a single event. No server means a smaller one, which a proxy that answers so to
-everything would have given up on."""
+"""Smallest body of a single event for which a 413 answer is believed, bytes. Servers have no smaller limit, and a proxy
+that answers every request with 413 must not turn small events into dead letters."""
 GATEWAY_STATUSES = frozenset({502, 504})
-"""What a gateway answers when the receiver behind it ends the connection or takes too long. A good probe shows that the
-receiver is there, so something in the request may be at fault."""
+"""Statuses of a gateway when the receiver behind it ends the connection or takes too long. A good probe shows that the
+receiver runs, so something in the request may be at fault."""
 SMALLEST_PART_BYTES = 4_096
-"""A part is halved down to this."""
+"""Smallest size that a part is halved to, bytes."""
 
 
 class RequestKind(enum.Enum):
-    """What a request is."""
+    """Kind of a request."""
 
     BATCH = "batch"
-    """Events whose answer accounts for each of them."""
+    """A batch of events; the answer accounts for each of them."""
     PICTURE = "picture"
-    """A picture that is sent as it is; it gets a status only."""
+    """A single picture that is sent as it is; the answer is only a status."""
     PART = "part"
-    """A part of a large picture, or an empty one that asks how much is there."""
+    """A part of a large picture, or an empty request that asks how many bytes the receiver has."""
     UPLOADED = "uploaded"
-    """What says that the parts are an event; its answer accounts for it."""
+    """The request that turns uploaded parts into an event; the answer accounts for it."""
 
 
 class FailureAction(enum.Enum):
-    """What is done about a request that failed."""
+    """Action after a failed request."""
 
     WAIT = "wait"
-    """The link or the receiver is at fault: nothing is given up on, and it is tried again."""
+    """The link or the receiver is at fault; the request is retried and no event is given up."""
     SPLIT = "split"
-    """It was too large: half as much is sent at once, or a smaller part."""
+    """The request was too large; half as much is sent at once, or a smaller part."""
     AS_BATCH = "as batch"
-    """A picture that was sent as it is was refused: it is sent as a batch, whose answer says whether it is at fault."""
+    """A picture that was sent as it is was refused; it is sent as a batch, whose answer says whether it is at fault."""
     SUSPECT = "suspect"
-    """The way is good, so something in it may be at fault: it is halved down to one event, which lets others pass."""
+    """The link is good, so an event may be at fault; the batch is halved down to one event, which lets others pass."""
     GIVE_UP = "give up"
-    """This one event is at fault, if it is refused once more after another good probe."""
+    """This single event is at fault, if it is refused once more after another good probe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class RequestFailure:
     """A request that failed.
 
     Attributes:
-        reason: Why, for people.
+        reason: Why the request failed, for people.
         status: HTTP status, 0 without an answer.
-        refused: Whether the status says that this site isn't let in.
-        asked_s: What Retry-After asks for, seconds; None without it.
-        next: What is done about it.
+        refused: Whether the status says that the receiver rejects this site.
+        asked_s: Pause that the Retry-After header asks for, seconds; None without the header.
+        next: Action that follows.
     """
 
     reason: str
@@ -70,13 +70,13 @@ class RequestFailure:
 def classify_failure(
     error: EavesError, *, events: int, kind: RequestKind = RequestKind.BATCH, body_bytes: int = 0
 ) -> RequestFailure:
-    """What a failure says. A probe got through before it, so a login page or a proxy in the way has let that pass.
+    """Classify a failure. A probe got through before it, so a login page or a proxy in the way has let that pass.
 
     Args:
-        error: What sending or probing raised.
-        events: How many events were sent; 0 for a probe.
-        kind: What was sent.
-        body_bytes: The body that was sent.
+        error: Error that sending or probing raised.
+        events: Number of events in the request; 0 for a probe.
+        kind: Kind of the request.
+        body_bytes: Size of the request's body, bytes.
     """
     if not isinstance(error, StatusError):
         return RequestFailure(reason=shorten(error.message))

@@ -1,4 +1,4 @@
-"""One request of entries: all of them at once, or the next part of a large one."""
+"""Sending of one request, with all of its entries or with the next part of a large one."""
 
 from __future__ import annotations
 
@@ -17,47 +17,48 @@ from eaves.relay.requests.upload import Upload
 from eaves.spool import Entry
 
 NO_PARTS = frozenset({404, 405, 501})
-"""Statuses of a receiver that takes no parts."""
+"""Statuses of a receiver that doesn't support uploads in parts."""
 FIRST_PAUSE, EARLY_PAUSE, LONGEST_PAUSE = 2, 50, 3_200
-"""Requests until one is begun before its turn again: after one of two that were under way failed, after one broke off
-before its turn, and at most. Each failure doubles it until one gets through: a receiver, or something on the way, that
-has no room for two of them doesn't have it at the next one either, and each attempt may cost a pause of seconds."""
+"""Pauses, in requests, before a request is begun before its turn again: after one of two concurrent requests failed,
+after one broke off before its turn, and the maximum. Each failure doubles the pause until a request succeeds. A
+receiver, or a proxy, without room for two requests doesn't have it at the next one either, and each attempt may cost a
+pause of seconds."""
 NOT_THERE = 412
-"""Status of a receiver that no longer has what was sent in parts."""
+"""Status of a receiver that no longer has the uploaded parts."""
 
 
 class LinkProtocol(Protocol):
-    """What is needed of a `LinkClient`."""
+    """Interface of a `LinkClient` that the sender needs."""
 
     @property
     def to(self) -> str:
-        """The receiver's address."""
+        """Address of the receiver."""
 
     def probe(self) -> str:
-        """The site that the receiver takes us for."""
+        """Return the site that the receiver takes this relay for."""
 
     def has_new_credentials(self) -> bool:
-        """Whether the credentials were changed since the last request."""
+        """Return whether the credentials have changed since the last request."""
 
     def send_packed(
         self, packed: Packed, *, timeout_s: float, uploaded: str = "", gate: BodyGate | None = None
     ) -> BatchAnswer:
-        """Send one request of events; from any thread."""
+        """Send one request of events. May be called from any thread."""
 
     def send_part(self, digest: str, part: memoryview, *, offset: int, size: int, timeout_s: float) -> int:
-        """Send a part of a body; how many bytes from the beginning are there."""
+        """Send a part of a body, and return how many bytes from the beginning the receiver has."""
 
     def abort(self) -> None:
-        """End the exchange that is under way."""
+        """End the current exchange."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentRequest:
-    """A request that got through.
+    """A request that succeeded.
 
     Attributes:
-        answer: What became of the entries; None after a part, when more is to come.
-        wire_bytes: Its body.
+        answer: Result for each entry; None after a part that is followed by more.
+        wire_bytes: Size of the request's body, bytes.
     """
 
     answer: BatchAnswer | None
@@ -65,17 +66,17 @@ class SentRequest:
 
 
 class Sender:
-    """Makes the requests of a forwarder. For its thread alone.
+    """Makes the requests of a forwarder. For the forwarder's thread only.
 
-    A single event whose body is larger than a request may be is sent in parts, so that a link that is up for seconds at
-    a time carries it, and an alarm waits for one part of it only.
+    A single event whose body exceeds the size of a request is sent in parts. A link that is up for only seconds at a
+    time can then carry it, and an alarm waits for one part only.
 
     Args:
-        link: The way to the receiver.
+        link: Connection to the receiver.
 
     Attributes:
-        kind: What the last request was.
-        attempted_bytes: The body of the last request, whether it got through or not.
+        kind: Kind of the last request.
+        attempted_bytes: Size of the last request's body, bytes, whether it succeeded or not.
     """
 
     def __init__(self, link: LinkProtocol) -> None:
@@ -90,15 +91,15 @@ class Sender:
         self._early_again_in, self._early_pause, self._is_second_begun = 0, FIRST_PAUSE, False
 
     def unfinished(self, lane: str) -> Entry | None:
-        """The entry of a class that was sent in part."""
+        """Return the entry of a class that was sent in part; None without one."""
         return self._upload.entry if self._upload is not None and self._upload.lane == lane else None
 
     def is_under_way(self, entry: Entry) -> bool:
-        """Whether a part of an entry was sent and the next one is to follow."""
+        """Return whether an entry was sent in part and its next part follows."""
         return self._upload is not None and self._upload.entry.seq == entry.seq
 
     def put_off(self, entry: Entry) -> None:
-        """Send something else first. What was sent in parts stays at the receiver."""
+        """Interrupt the upload of an entry, so that others can be sent. The uploaded parts stay at the receiver."""
         if self.is_under_way(entry):
             self._upload = None
         if self._whole == entry.seq:
@@ -110,21 +111,21 @@ class Sender:
         self._upload = None
 
     def known(self) -> Sequence[Entry]:
-        """The entries of the request that is prepared, which need not be read again."""
+        """Return the entries of the prepared request, which need not be read again."""
         return self._ahead.entries()
 
     def prepared(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Those of the chosen entries that the next request should hold: what is packed already, or all of them."""
+        """Return the chosen entries that the next request should hold: the packed ones, or all of them."""
         self._prepared = self._ahead.get_packed(entries)
         if self._prepared is None:
             return entries
         if self._prepared.gate is not None and self._prepared.answer.done():
-            self._prepared.gate = None  # it broke off before its turn
+            self._prepared.gate = None  # the early request broke off before its turn
             self._put_off_early(EARLY_PAUSE)
         return self._prepared.entries
 
     def stop(self) -> None:
-        """End what is done in another thread."""
+        """Stop the work in the other thread."""
         self._ahead.stop()
 
     def send(
@@ -140,12 +141,12 @@ class Sender:
         """Make one request.
 
         Args:
-            lane: The class of the entries.
-            entries: What is to be sent, as `prepared` gave them.
-            max_bytes: Largest body of a part.
-            limit_s: Gives how long a body of so many bytes may take, seconds.
-            guess_next: Gives the entries that are likely to be sent next. Called in another thread.
-            sends_ahead: Whether the next request may be sent meanwhile, but for its end.
+            lane: Lane of the entries.
+            entries: Entries to send, as `prepared` returned them.
+            max_bytes: Maximum body size of a part, bytes.
+            limit_s: Returns the time limit for a body of a given size in bytes, seconds.
+            guess_next: Returns the entries that are likely to be sent next. Called in another thread.
+            sends_ahead: Whether the next request may be sent meanwhile, except for its end.
 
         Raises:
             ConfigError: When the credentials can't be read.
@@ -181,11 +182,11 @@ class Sender:
         return Prepared(entries, pack([entry.event for entry in entries]))
 
     def _send_early(self, limit_s: Callable[[int], float], packed: Packed, gate: BodyGate) -> BatchAnswer:
-        """Make a request whose end waits for its turn. Called in another thread."""
+        """Make a request whose last piece waits for its turn. Called in another thread."""
         return self._link.send_packed(packed, timeout_s=limit_s(len(packed.body)) + HOLD_S, gate=gate)
 
     def _exchange(self, prepared: Prepared, packed: Packed, gate: BodyGate, limit_s: float) -> BatchAnswer:
-        """Finish the request that was begun, or make it now; what is prepared after it is forgotten when it fails."""
+        """Finish the request that was begun early, or make it now; drop the prepared request when it fails."""
         try:
             if prepared.gate is None:
                 return self._link.send_packed(packed, timeout_s=limit_s, gate=gate)
@@ -201,7 +202,7 @@ class Sender:
             else:
                 self._early_pause = FIRST_PAUSE
                 return answer
-            self._put_off_early(EARLY_PAUSE)  # no receiver has it: it broke off before its end was let go
+            self._put_off_early(EARLY_PAUSE)  # no receiver has it: it broke off before its end was sent
             return self._link.send_packed(packed, timeout_s=limit_s)
         except EavesError:
             self._ahead.stop()
@@ -210,12 +211,12 @@ class Sender:
             raise
 
     def _put_off_early(self, least: int) -> None:
-        """Begin no request before its turn for a while, which is longer each time that it fails."""
+        """Begin no request early for a while; each failure makes the pause longer."""
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 
     def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
-        """Send the next part of an upload, or say that the parts are an event."""
+        """Send the next part of an upload, or ask the receiver to turn the uploaded parts into an event."""
         part = upload.next_part(max_bytes)
         self.kind, self.attempted_bytes = RequestKind.PART, len(part)
         try:
@@ -229,7 +230,7 @@ class Sender:
             )
         except StatusError as error:
             if error.status == NOT_THERE:
-                self._whole, self._upload = upload.entry.seq, None  # not in parts at once: that might never end
+                self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
                 raise DeliveryError(f"an upload begins anew: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
                 self._takes_parts, self._upload = False, None

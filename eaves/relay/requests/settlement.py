@@ -1,4 +1,4 @@
-"""What an answer or a failure means for the entries of a request."""
+"""Handling of entries according to the answer to their request, or to its failure."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from eaves.relay.requests.traffic import Traffic
 from eaves.spool import Entry, Spool
 
 TRIES_ALONE = 3
-"""Attempts of a single event that get no answer, each right after a good probe, until it lets the others pass."""
+"""Number of attempts of a single event without an answer, each right after a good probe, until it lets the others
+pass."""
 FOREIGN = 403
-"""Status of an event that the receiver takes for another site's. None is queued when it comes in, so it was this site's
-then, and the site has another name now. It is kept until the name or the token is mended."""
+"""Status of an event that the receiver assigns to another site. Foreign events are never queued at intake, so the event
+belonged to this site then, and the site has another name now. It is kept until the name or the token is corrected."""
 
 _log = logging.getLogger(__name__)
 
 
 class Settlement:
-    """Releases entries, gives them up, or leaves them queued. For the forwarder's thread alone.
+    """Releases entries, gives them up, or leaves them queued. For the forwarder's thread only.
 
     Args:
-        spool: Holds the entries.
+        spool: Spool that holds the entries.
         sender: Makes the requests.
-        turns: Chooses what is sent.
-        traffic: Counts what was sent; guarded by `state`.
-        link_state: Whether the link is up; guarded by `state`.
-        state: The forwarder's lock.
+        turns: Chooses the entries to send.
+        traffic: Statistics of the requests; guarded by `state`.
+        link_state: State of the link; guarded by `state`.
+        state: Lock of the forwarder.
         hold: Pauses the forwarder for a reason on this machine.
     """
 
@@ -61,33 +62,33 @@ class Settlement:
         self._doubted = 0
 
     def succeeded(self, lane: str, entries: Sequence[Entry], answer: BatchAnswer | None) -> str:
-        """A request got through: release what the receiver has, and set apart what it never takes.
+        """Release the entries that the receiver has, and turn those that it refuses for good into dead letters.
 
         Args:
-            lane: Its class.
-            entries: What was in it, or a part of it.
-            answer: What became of them; None after a part, when more is to come.
+            lane: Lane of the entries.
+            entries: Entries of the request; one entry when only a part of it was sent.
+            answer: Result for each entry; None after a part that is followed by more.
 
         Returns:
-            Why every one of them is refused as another site's; empty when one isn't.
+            Why every entry is refused as another site's; empty when at least one isn't.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         self._alone = (0, 0)
         self._turns.got_through(lane, entries if answer is not None else ())
         return "" if answer is None else self._settle(lane, entries, answer)
 
     def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:
-        """A request failed: wait, send less, or give up on the one event that is at fault.
+        """Handle a failed request: wait, send less, or give up on the one event that is at fault.
 
         Args:
-            lane: Its class.
-            entries: What was in it, or a part of it.
-            failure: Why.
+            lane: Lane of the entries.
+            entries: Entries of the request; one entry when only a part of it was sent.
+            failure: Classified failure.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the spool can't be written.
         """
         entry, alone = entries[0], len(entries) == 1
         again = alone and entry.attempts > 0
@@ -123,7 +124,7 @@ class Settlement:
             entry = entries[index]
             if index not in foreign:
                 self._give_up(lane, entry, one)
-            elif entry.attempts or prefix_of(entry.event.source) in known:  # not for the name of its site
+            elif entry.attempts or prefix_of(entry.event.source) in known:  # not because of its site's name
                 self._set_aside(lane, entry, f"the receiver refuses it (403): {one.detail}")
             else:
                 held.append(entry)
@@ -131,21 +132,21 @@ class Settlement:
             self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
         if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
             return ""
-        told = f"what waits is of another site than its token: {refused[0].detail}"
-        return f"{told}; give the relay the name and the token that the site had, or delete what is of the old name"
+        problem = f"what waits is of another site than its token: {refused[0].detail}"
+        return f"{problem}; give the relay the name and the token that the site had, or delete what is of the old name"
 
     def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
-        """Whether an event that was refused alone is to be given up on."""
+        """Return whether an event that was refused alone is to be given up on."""
         if failure.next is FailureAction.GIVE_UP:
             again, self._doubted = self._doubted == entry.seq, entry.seq
             return again
         return failure.next is FailureAction.SUSPECT and self._traffic.is_at_fault(lane, entry)
 
     def _hangs_alone(self, entries: Sequence[Entry], failure: RequestFailure) -> bool:
-        """Whether one event gets no answer again and again, each time right after a good probe.
+        """Return whether one event gets no answer repeatedly, each time right after a good probe.
 
-        Something on the way resets the connection when it sees this one, or it takes longer than the link is ever up.
-        It is never given up on, and others pass.
+        Something on the way resets the connection for this event, or it takes longer than the link is ever up. It is
+        never given up on, and others pass it.
         """
         seq, tries = entries[0].seq, self._alone[1]
         if len(entries) > 1 or failure.next is not FailureAction.WAIT or failure.status != NO_ANSWER or failure.refused:
@@ -168,11 +169,11 @@ class Settlement:
         self._turns.gave_up(lane, entry)
         with self._state:
             self._traffic.gave_up(lane)
-        told = {"event_id": event.id, "source": event.source}
-        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=told)
+        fields = {"event_id": event.id, "source": event.source}
+        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=fields)
 
     def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
-        """Have entries wait together until the receiver takes the first of them."""
+        """Hold entries together until the receiver takes the first of them."""
         for entry in entries:
             self._sender.put_off(entry)
         self._turns.foreign.refused(lane, entries, reason)
@@ -181,7 +182,7 @@ class Settlement:
                 self._traffic.set_aside(lane)
 
     def _set_aside(self, lane: str, entry: Entry, reason: str) -> None:
-        """Let the others pass for a while."""
+        """Postpone the retry of an entry, so that other entries pass it."""
         self._sender.put_off(entry)
         self._turns.set_aside(lane, entry, reason)
         with self._state:

@@ -1,4 +1,4 @@
-"""How fast the link was, from the requests of the last minute in which something was sent."""
+"""Measured speed of the link, from the requests of the last minute."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 
 WINDOW_S = 60.0
 ASSUMED_BYTES_PER_S = 8_000.0
-"""What a link of which nothing is known is held to carry: 64 kbit/s."""
+"""Assumed speed of a link without measurements, bytes per second: 64 kbit/s."""
 SLOWEST_BYTES_PER_S = 1_000.0
 ANSWER_S = 10.0
-"""How long an answer may take once a request has arrived, seconds."""
+"""Time that an answer may take once a request has arrived, seconds."""
 MARGIN = 4.0
-"""How much slower than before a link may be before a request is held to hang."""
+"""Factor by which the link may be slower than before until a request counts as hanging."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThroughputSample:
-    """One request that got through.
+    """One request that succeeded.
 
     Attributes:
-        ended_at: When, on a monotonic clock.
-        took_s: How long it took with everything around it, seconds.
-        events: How many were in it.
-        stored_bytes: Their data and attributes, as the queue counts them.
-        wire_bytes: The body as it was sent.
+        ended_at: When the request ended, on a monotonic clock.
+        took_s: Duration with packing and releasing, seconds.
+        events: Number of events in the request.
+        stored_bytes: Size of their data and attributes, as the queue counts them.
+        wire_bytes: Size of the body as it was sent, bytes.
     """
 
     ended_at: float
@@ -35,29 +35,29 @@ class ThroughputSample:
 
 
 class Throughput:
-    """Rates while something is sent; the time in which nothing was to be sent doesn't count. Not safe for threads."""
+    """Rates while requests are sent; idle time doesn't count. Not thread-safe."""
 
     def __init__(self) -> None:
         self._samples: deque[ThroughputSample] = deque()
         self._best = ASSUMED_BYTES_PER_S
 
     def add(self, sample: ThroughputSample) -> None:
-        """Count a request that got through, and forget those before the last minute."""
+        """Add a request that succeeded, and forget those older than a minute."""
         self._samples.append(sample)
         while self._samples[0].ended_at < sample.ended_at - WINDOW_S:
             self._samples.popleft()
         self._best = max(one.wire_bytes / max(one.took_s, 1e-3) for one in self._samples)
 
     def stalled(self) -> None:
-        """A request got no answer: the link is held to be slower than it was."""
+        """Lower the assumed speed of the link, as a request got no answer."""
         self._best = max(SLOWEST_BYTES_PER_S, self._best / MARGIN)
 
     def limit_s(self, wire_bytes: int) -> float:
-        """How long a request of so many bytes may take before the link is held to be silent, seconds."""
+        """Return the time after which a request of so many bytes counts as unanswered, seconds."""
         return ANSWER_S + MARGIN * wire_bytes / max(SLOWEST_BYTES_PER_S, self._best)
 
     def rates(self) -> tuple[float, float, float] | None:
-        """Events, stored bytes and bytes on the wire a second; None before the first request."""
+        """Return events, stored bytes and bytes on the wire per second; None before the first request."""
         busy_s = sum(one.took_s for one in self._samples)
         if busy_s <= 0:
             return None

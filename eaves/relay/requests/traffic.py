@@ -1,4 +1,4 @@
-"""What was sent and what came of it: how much is sent next, how fast, and which event is at fault."""
+"""Statistics of the requests, which decide how much is sent next, how fast, and which event is at fault."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from eaves.spool import Entry
 
 
 class Traffic:
-    """The requests of a forwarder. Not safe for threads: its caller holds a lock.
+    """Statistics of a forwarder's requests. Not thread-safe; the caller holds a lock.
 
     Args:
         classes: Lanes of the spool.
-        rate_bytes: Most bytes a second, on average; 0: as many as the link carries.
-        began_at: Now, on the monotonic clock.
+        rate_bytes: Maximum average rate, bytes per second; 0 for no limit.
+        began_at: Current monotonic time, seconds.
 
     Attributes:
-        counts: What was forwarded.
-        sendable_at: When the rate lets the next request be sent, on the monotonic clock.
+        counts: Numbers of forwarded events.
+        sendable_at: When the rate allows the next request, on the monotonic clock.
     """
 
     def __init__(self, classes: Sequence[str], *, rate_bytes: int, began_at: float) -> None:
@@ -38,37 +38,37 @@ class Traffic:
         self._attempts: dict[str, Counter[str]] = {lane: Counter() for lane in classes}
 
     def limit(self, lane: str) -> tuple[int, int]:
-        """Most events and most bytes of the next request of a class."""
+        """Return the maximum number of events and of bytes for the next request of a class."""
         size = self._sizes[lane]
         if not self._rate_bytes:
             return size.max_events, size.max_bytes
         return size.max_events, max(1, min(size.max_bytes, int(self._rate_bytes * TARGET_S)))
 
     def sends_ahead(self, lane: str) -> bool:
-        """Whether the next request of a class may be begun while one is under way."""
+        """Return whether the next request of a class may be begun while one is in progress."""
         return not self._rate_bytes and self._sizes[lane].is_quick
 
     def limit_s(self, wire_bytes: int) -> float:
-        """How long a request of so many bytes may take before the link is held to be silent, seconds."""
+        """Return the time after which a request of so many bytes counts as unanswered, seconds."""
         return self._throughput.limit_s(wire_bytes)
 
     def rates(self) -> tuple[float, float, float] | None:
-        """Events, stored bytes and bytes on the wire a second; None before the first request."""
+        """Return events, stored bytes and bytes on the wire per second; None before the first request."""
         return self._throughput.rates()
 
     def attempts(self) -> Mapping[str, Mapping[str, int]]:
-        """Lane to `delivered`, `retried` and `dead` to their counts."""
+        """Return for each lane the counts of the outcomes `delivered`, `retried` and `dead`."""
         return {lane: dict(counted) for lane, counted in self._attempts.items()}
 
     def succeeded(self, lane: str, entries: Sequence[Entry], sent: SentRequest, *, took_s: float, now: float) -> None:
-        """A request got through, and the spool knows of it.
+        """Record a request that succeeded and whose entries were released.
 
         Args:
-            lane: Its class.
-            entries: What was in it, or a part of it.
-            sent: What was sent, and what became of it.
-            took_s: How long it took with packing and releasing, seconds.
-            now: When it ended, on the monotonic clock.
+            lane: Lane of the entries.
+            entries: Entries of the request; one entry when only a part of it was sent.
+            sent: The request and its answer.
+            took_s: Duration with packing and releasing, seconds.
+            now: When the request ended, on the monotonic clock.
         """
         wire_bytes, is_part = sent.wire_bytes, sent.answer is None or not sent.wire_bytes
         stored_bytes = wire_bytes if is_part else sum(map(entry_bytes, entries))
@@ -101,14 +101,15 @@ class Traffic:
         attempted_bytes: int,
         is_resized: bool = True,
     ) -> None:
-        """A request got no usable answer: the next one is smaller, unless the receiver is busy.
+        """Record a request without a usable answer; the next one is smaller, unless the receiver is busy.
 
         Args:
-            lane: Its class.
-            entries: What was in it, or a part of it.
-            failure: Why.
-            attempted_bytes: Its body.
-            is_resized: Whether the next one is smaller; what a known entry meets says nothing about the others' size.
+            lane: Lane of the entries.
+            entries: Entries of the request; one entry when only a part of it was sent.
+            failure: Classified failure.
+            attempted_bytes: Size of the request's body, bytes.
+            is_resized: Whether the next request is smaller; the failure of an entry that failed before says nothing
+                about the size of the others.
         """
         self.counts.failed += 1
         if failure.status == NO_ANSWER:
@@ -116,29 +117,29 @@ class Traffic:
         if not is_resized or failure.next is FailureAction.AS_BATCH:
             return
         size, stored_bytes = self._sizes[lane], sum(map(entry_bytes, entries))
-        if len(entries) == 1:  # perhaps a part of it only
+        if len(entries) == 1:  # perhaps only a part of it was sent
             stored_bytes = min(stored_bytes, max(attempted_bytes, 1))
         if failure.next is FailureAction.SPLIT:
             size.too_large(len(entries), stored_bytes)
         elif (
             failure.next is not FailureAction.WAIT or failure.status == NO_ANSWER
-        ):  # a busy receiver asks for no smaller ones
+        ):  # a busy receiver doesn't need smaller requests
             size.failed(len(entries), stored_bytes)
 
     def is_at_fault(self, lane: str, entry: Entry) -> bool:
-        """Whether an event that was refused alone is at fault, by how the others of its class fared."""
+        """Return whether an event that was refused alone is at fault, judged by the results of others of its class."""
         return self._evidence[lane].refused(entry.seq)
 
     def gave_up(self, lane: str) -> None:
-        """An event became a dead letter."""
+        """Record that an event became a dead letter."""
         self.counts.refused += 1
         self._attempts[lane]["dead"] += 1
 
     def set_aside(self, lane: str) -> None:
-        """An event lets the others pass for a while."""
+        """Record that an event was postponed, so that others pass it."""
         self._attempts[lane]["retried"] += 1
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Bytes of an entry's data and attributes, about as the queue counts them."""
+    """Return the size of an entry's data and attributes, bytes, about as the queue counts them."""
     return len(entry.event.data) + sum(len(name) + len(value) + 8 for name, value in entry.event.attributes().items())

@@ -1,4 +1,4 @@
-"""A large body on its way to the receiver in parts, each as large as the link carries in two seconds."""
+"""Progress of a large body that is sent in parts, each as large as the link carries in two seconds."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from eaves.link.packing import Packed
 from eaves.spool import Entry
 
 MOST_STALLS = 3
-"""Answers in a row that say that nothing has come to the receiver, until that counts as a failure."""
+"""Number of answers in a row without progress at the receiver that count as a failure."""
 
 
 class Upload:
-    """One body. Not safe for threads.
+    """Upload of one body. Not thread-safe.
 
-    The receiver says how much it has, so an upload goes on where it was, after a cut and after either end was killed.
+    The receiver says how many bytes it has, so an upload continues where it was after a cut or after either end was
+    killed.
 
     Args:
-        lane: The class of the entry.
-        entry: What is sent.
-        packed: The whole request.
+        lane: Lane of the entry.
+        entry: Entry that is sent.
+        packed: Complete request.
 
     Attributes:
-        lane: The class of the entry.
-        entry: What is sent.
-        packed: The whole request.
+        lane: Lane of the entry.
+        entry: Entry that is sent.
+        packed: Complete request.
         digest: SHA-256 of the body, in hexadecimal.
-        received: How many bytes the receiver has, as far as is known.
+        received: Number of bytes that the receiver has, as far as is known.
     """
 
     def __init__(self, lane: str, entry: Entry, packed: Packed) -> None:
@@ -40,27 +41,27 @@ class Upload:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole body."""
+        """Size of the whole body, bytes."""
         return len(self.packed.body)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the receiver has all of it."""
+        """Whether the receiver has the whole body."""
         return self.received == self.size
 
     @property
     def is_stuck(self) -> bool:
-        """Whether parts are answered and nothing of them is kept."""
+        """Whether parts are answered without being kept."""
         return self._stalls >= MOST_STALLS
 
     def next_part(self, max_bytes: int) -> memoryview:
-        """What is sent next; an empty part at first, which asks how much is there from before."""
+        """Return the next part; the first one is empty and asks how many bytes the receiver already has."""
         if not self._asked:
             return memoryview(b"")
         return memoryview(self.packed.body)[self.received : self.received + max_bytes]
 
     def answered(self, received: int) -> None:
-        """The receiver has so many bytes."""
+        """Record how many bytes the receiver has."""
         self._stalls = self._stalls + 1 if self._asked and received <= self.received else 0
         self._asked = True
         self.received = received

@@ -1,4 +1,4 @@
-"""An agent's spool, with what the spools of earlier agents hold."""
+"""An agent's spool, with the contents of earlier agents' spools."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import adopt, take_over
 
 AGAIN_S = 300.0
-"""Seconds until a spool that couldn't be taken over is tried again: what is delivered meanwhile makes room for it."""
+"""Interval at which a failed takeover of a spool is retried, seconds; deliveries make room for it meanwhile."""
 
 _log = logging.getLogger(__name__)
 
 
 def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
-    """Open the agent's spool; one of an earlier agent is taken for it where there is none.
+    """Open the agent's spool; when it doesn't exist, the spool of an earlier agent takes its place.
 
     Raises:
-        SpoolError: When the agent's own can't be opened.
+        SpoolError: When the agent's own spool can't be opened.
     """
     for path in settings.former_spools():
         try:
@@ -35,14 +35,14 @@ def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
 
 
 class SpoolTakeover:
-    """Moves into an agent's spool what those of earlier agents hold.
+    """Moves the contents of earlier agents' spools into an agent's spool.
 
-    One that can't be taken over is logged and left as it is, and tried again later: images are captured all the same.
+    A spool that can't be taken over is logged, left as it is, and retried later. Images are captured meanwhile.
 
     Args:
-        spool: The agent's.
-        paths: Files of the others.
-        clock: Time.
+        spool: Spool of the agent.
+        paths: Files of the earlier agents' spools.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, spool: Spool, paths: Sequence[Path], *, clock: Clock = SYSTEM) -> None:
@@ -53,13 +53,16 @@ class SpoolTakeover:
         self._thread = threading.Thread(target=self._run, name="takeover", daemon=True)
 
     def start(self) -> None:
-        """Take over at once what can be, and the rest in a thread of its own."""
+        """Take over what is possible now, and the rest in a thread of its own."""
         self._take_over()
         if self._left:
             self._thread.start()
 
     def stop(self) -> None:
-        """Try no more. A move under way ends with the spool or the process, and goes on at the next start."""
+        """Stop retrying.
+
+        A move in progress ends with the spool or the process, and is continued after the next start.
+        """
         self._stop.set()
 
     def _run(self) -> None:

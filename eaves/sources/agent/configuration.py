@@ -1,4 +1,4 @@
-"""The settings of sources: what all of them have, and what the kind of each adds, in one flat mapping each."""
+"""Settings of sources: the common ones and those of each source's kind, in one flat mapping per source."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ConfiguredSource:
     """One source with valid settings.
 
     Attributes:
-        common: What every source has.
-        options: What is done to its frames.
-        kind: Its kind.
-        settings: What the kind adds, an instance of `kind.settings`.
+        common: Settings that every source has.
+        options: Options that are applied to its frames.
+        kind: Kind of the source.
+        settings: Settings of the kind, an instance of `kind.settings`.
     """
 
     common: SourceSettings
@@ -36,10 +36,10 @@ class ConfiguredSource:
 
 
 def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
-    """The sources that an agent is told to run.
+    """Parse the sources in an agent's settings.
 
     Raises:
-        ConfigError: When the text is no list of mappings, or with every fault of every source.
+        ConfigError: When the text is not a list of mappings, or with every fault of every source.
     """
     origin = f"environment variable {VARIABLE}"
     try:
@@ -59,12 +59,12 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
 def read_sources(
     listed: Sequence[Mapping[str, Any]], origin: str, *, beside: Collection[str] = ()
 ) -> tuple[list[ConfiguredSource], list[Fault]]:
-    """The sources in a list of flat mappings, and every fault.
+    """Read the sources in a list of flat mappings; return them with every fault.
 
     Args:
-        listed: The mappings, as `sources` in eaves.yaml and EAVES_SOURCES hold them.
-        origin: Where they are from, for the faults.
-        beside: As of `read_source`.
+        listed: Mappings in the form of `sources` in eaves.yaml and of EAVES_SOURCES.
+        origin: Origin of the mappings, for the faults.
+        beside: Passed to `read_source`.
     """
     sources: list[ConfiguredSource] = []
     faults: list[Fault] = []
@@ -82,13 +82,13 @@ def read_sources(
 def read_source(
     values: Mapping[str, Any], origin: str, prefix: str, *, beside: Collection[str] = ()
 ) -> tuple[ConfiguredSource | None, list[Fault]]:
-    """The source in one flat mapping, None when it has faults, and every fault.
+    """Read the source in one flat mapping; return it, None when it has faults, and every fault.
 
     Args:
-        values: The settings.
-        origin: Where they are from, for the faults.
+        values: Settings of the source.
+        origin: Origin of the settings, for the faults.
         prefix: Path of the mapping with its trailing dot, for the faults.
-        beside: Settings of eaves.yaml that stand in the same mapping and that no agent is told, for "did you mean".
+        beside: Settings of eaves.yaml in the same mapping that no agent gets, for "did you mean".
     """
     name = values.get("kind", DEFAULT_KIND)
     try:
@@ -103,10 +103,10 @@ def read_source(
 
 
 def count_remembered(sources: Sequence[ConfiguredSource]) -> int:
-    """Event ids that the spool of these sources must remember.
+    """Return how many event ids the spool of these sources must remember.
 
-    Twice as many as are needed at once, as those of a folder are marked as needed only now and then, and between two
-    marks others are added.
+    The number is twice what is needed at once, because the ids of a folder are marked as needed only now and then, and
+    other ids are added between two marks.
     """
     return 2 * sum(source.kind.remembers(source.settings) for source in sources)
 

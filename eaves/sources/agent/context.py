@@ -1,4 +1,4 @@
-"""A frame from a source > an event in the spool: the agent as one source sees it."""
+"""A source's interface to its agent, which stores each frame as an event in the spool."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from eaves.sources.options import FrameEditor, FrameOptions
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 SILENT_S = 900.0
-"""A source that hasn't used its context for so long, seconds, counts as hung. Three times the longest silence that the
-Protocol allows."""
+"""Time without a call of the context after which a source counts as hung, seconds. It is three times the longest
+silence that the Protocol allows."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,20 +33,20 @@ class AgentContext:
     """Implements `eaves.sources.context.SourceContext` for one source.
 
     Args:
-        name: The source's name.
-        site: The site's name.
-        index: The durable memory of what was sent.
-        store: Stores an event durably; False when it was stored before. May raise SpoolError.
-        max_bytes: Largest image that is stored, bytes.
-        spool_max_bytes: Room of the spool, bytes.
-        credentials: Folder of the source's credentials; None without one.
+        name: Name of the source.
+        site: Name of the site.
+        index: Durable memory of the events that were captured.
+        store: Stores an event durably; returns False when it was stored before. May raise SpoolError.
+        max_bytes: Maximum size of an image that is stored, bytes.
+        spool_max_bytes: Maximum size of the spool, bytes.
+        credentials: Folder of the source's credentials; None without credentials.
         proxies: HTTP proxies of the process.
-        options: What is done to each frame.
-        agent_id: The agent's own id; None: a new one, as there is no spool that outlives the process.
-        clock: Time.
+        options: Options that are applied to each frame.
+        agent_id: Id of the agent; None for a new one, when no spool outlives the process.
+        clock: Wall clock and monotonic clock.
 
     Attributes:
-        counters: What the source has done.
+        counters: Numbers and state of the source.
     """
 
     def __init__(
@@ -83,23 +83,23 @@ class AgentContext:
 
     @property
     def stopping(self) -> bool:
-        """Whether the source is to return from `run`."""
+        """Whether the source must return from `run`."""
         self._mark_alive()
         return self._stop.is_set()
 
     @property
     def silent(self) -> bool:
-        """Whether the source has used none of this for so long that it counts as hung."""
+        """Whether the source has not used the context for so long that it counts as hung."""
         return self.clock.monotonic() > self._alive_until
 
     def stop(self) -> None:
-        """Tell the source to return from `run`."""
+        """Ask the source to return from `run`."""
         self._stop.set()
         for wake in list(self._wakes):
             wake()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, at most until the source is to return; False when it is."""
+        """Wait, at most until the source must return; return False when it must."""
         self._mark_alive(seconds)
         stopping = self._stop.wait(seconds)
         self._mark_alive()
@@ -107,7 +107,7 @@ class AgentContext:
 
     @contextmanager
     def on_stop(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Have `wake` called when the source is to return, while the block runs."""
+        """Call `wake` when the source must return, while the block runs."""
         self._wakes.append(wake)
         if self.stopping:
             wake()
@@ -156,25 +156,25 @@ class AgentContext:
         return Outcome.CAPTURED
 
     def drop(self, cause: Cause, count: int = 1) -> None:
-        """Count frames that were passed over without being offered."""
+        """Count frames that were dropped without being offered to `capture`."""
         self._mark_alive()
         self.counters.count_dropped(cause, count)
 
     def report(self, state: State, reason: str = "") -> None:
-        """Say what the source does now; a change is logged once, and repeating it logs nothing."""
+        """Report what the source does now; a change is logged once, and a repetition is not logged."""
         self._mark_alive()
         if self.counters.change_state(state, reason):
             level = logging.INFO if state == "watching" else logging.WARNING
-            told = self.counters.reason
-            _log.log(level, "source %s is %s%s", self.name, state, f": {told}" if told else "")
+            shown = self.counters.reason
+            _log.log(level, "source %s is %s%s", self.name, state, f": {shown}" if shown else "")
 
     def reconnected(self) -> None:
-        """Count a connection that was made anew after the first."""
+        """Count a reconnection."""
         self._mark_alive()
         self.counters.count_reconnect()
 
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
-        """Count a frame that becomes no event; of those with something wrong, log the first of each cause."""
+        """Count a frame that becomes no event; log the first one of each cause of failure."""
         self.counters.count_dropped(dropped.cause)
         if dropped.reason and dropped.cause not in self._told:
             self._told.add(dropped.cause)

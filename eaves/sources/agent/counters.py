@@ -1,4 +1,4 @@
-"""What one source has done since its process started, for the agent's report."""
+"""Numbers and state of one source since its process started, for the agent's report."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from eaves.sources.frame import Cause
 
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
-"""Most reconnects that are counted within an hour: one a second."""
+"""Maximum number of reconnects that are counted within an hour: one per second."""
 MAX_TEXT = 256
-"""Longest reason or error that is kept, characters."""
+"""Maximum length of a reason or an error that is kept, characters."""
 
 
 class SourceCounters:
     """Implements `eaves.admin.report.SourceView`. Safe to use from any thread.
 
     Args:
-        clock: Time.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -38,17 +38,17 @@ class SourceCounters:
 
     @property
     def state(self) -> str:
-        """What the source does; `failed` while it waits to be started again after an error of its own."""
+        """State of the source; `failed` while it waits for a restart after an error of its own."""
         return "failed" if self._failure else self._state
 
     @property
     def reason(self) -> str:
-        """Why the source captures nothing now; empty while it does."""
+        """Why the source captures nothing now; empty while it captures."""
         return self._failure or self._reason
 
     @property
     def captured(self) -> int:
-        """Images stored."""
+        """Number of images that were stored."""
         return self._captured
 
     @property
@@ -58,41 +58,41 @@ class SourceCounters:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Images passed over, by cause."""
+        """Numbers of dropped images, by cause."""
         with self._lock:
             return MappingProxyType(dict(self._dropped))
 
     @property
     def reconnects(self) -> int:
-        """Connections made anew in the last hour."""
+        """Number of reconnections in the last hour."""
         with self._lock:
             since = self._clock.monotonic() - HOUR_S
             return sum(at > since for at in self._reconnects)
 
     @property
     def last_error(self) -> tuple[str, float] | None:
-        """The last reason why the source captured nothing, and when it began, Unix seconds; None before the first."""
+        """Last reason why the source captured nothing, and when it began, Unix seconds; None before the first."""
         with self._lock:
             return (self._error, self._error_at) if self._error else None
 
     def count_captured(self) -> None:
-        """An image was stored."""
+        """Count an image that was stored."""
         with self._lock:
             self._captured += 1
             self._captured_at = self._clock.now()
 
     def count_dropped(self, cause: Cause, count: int = 1) -> None:
-        """Images were passed over."""
+        """Count images that were dropped."""
         with self._lock:
             self._dropped[cause] += count
 
     def count_reconnect(self) -> None:
-        """A connection was made anew."""
+        """Count a reconnection."""
         with self._lock:
             self._reconnects.append(self._clock.monotonic())
 
     def change_state(self, state: str, reason: str) -> bool:
-        """Note what the source does now; whether that is news. The reason is redacted."""
+        """Note what the source does now; return whether that changed. The reason is redacted."""
         reason = _shorten(reason)
         with self._lock:
             if (state, reason) == (self._state, self._reason):
@@ -103,7 +103,7 @@ class SourceCounters:
             return True
 
     def fail(self, failure: str) -> None:
-        """Note that the source ended by an error of its own; empty: that it is started again."""
+        """Note the error of its own that ended the source; empty when the source is restarted."""
         failure = _shorten(failure)
         with self._lock:
             self._failure = failure

@@ -1,4 +1,4 @@
-"""What empties an agent's spool: images to the function, predictions to the sink."""
+"""Deliverers of an agent's spool: images to the function, predictions to the sink."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from eaves.sources.settings import AgentSettings
 from eaves.spool import Entry, Puts, Spool
 
 OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
-"""How often a function behind the link is tried: as a relay tries its receiver, so that a link that is up for ten
-seconds of every thirty is used."""
+"""Pauses between attempts at a function behind the link, the same as a relay's for its receiver, so that a link that is
+up for ten seconds of every thirty is used."""
 NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
 LOW = "low"
-"""Value of the extension `confidence` of a prediction that the function isn't sure of."""
+"""Value of the extension `confidence` of a prediction that is uncertain."""
 
 
 def build_deliverers(
@@ -30,18 +30,20 @@ def build_deliverers(
     overrides: Mapping[str, str],
     function_client: CredentialedClient | None = None,
 ) -> list[Deliverer]:
-    """What empties the spool: images to the function, whose predictions go to the sink; without one, images there.
+    """Build the deliverers: images go to the function and its predictions to the sink.
+
+    Without a function, images go to the sink.
 
     An image is released in the commit that stores its prediction, so neither a link nor a broker that is down loses it.
-    In the commit that makes a dead letter of an image the sink's queue gets the event that says so: the image stays
-    here, and nobody else would hear of it.
+    The commit that makes a dead letter of an image also puts an event that says so into the sink's queue: the image
+    stays on this machine, and no one else would learn of it.
 
     Args:
-        settings: The agent's.
-        spool: Its queue.
-        client: Sends to the sink, and to a function that asks for no credentials.
+        settings: Settings of the agent.
+        spool: Queue of the agent.
+        client: Client for the sink, and for a function without credentials.
         overrides: Extension attributes for every event that goes to the sink.
-        function_client: Sends to a function that asks for credentials.
+        function_client: Client for a function that requires credentials.
     """
 
     def to_sink(event: Event) -> SinkResponse:
@@ -54,7 +56,7 @@ def build_deliverers(
             return client.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s)
         try:
             own, headers = function_client.current()
-        except ConfigError as error:  # a Secret that is renewed, say
+        except ConfigError as error:  # for example a Secret that is being renewed
             raise UnreachableError(error.message, hint=error.hint) from error
         return own.post(settings.function, event, prefer_reply=True, timeout_s=settings.timeout_s, more_headers=headers)
 
@@ -86,5 +88,5 @@ def build_deliverers(
 
 
 def _goes_along(forward_images: str, reply: Event) -> bool:
-    """Whether an image goes to the sink beside its prediction."""
+    """Return whether an image is sent to the sink together with its prediction."""
     return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

@@ -1,4 +1,4 @@
-"""The agent's own id: random, kept in a file beside its spool."""
+"""Id of the agent: random, kept in a file beside its spool."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _ID = re.compile(r"[0-9a-f]{8}")
 
 
 def load_agent_id(spool: Path) -> str:
-    """Read the id from the file `SPOOL.id`; one that is missing or damaged is made anew.
+    """Read the id from the file `SPOOL.id`; a missing or damaged one is replaced by a new one.
 
-    A site and a source have the same names on many machines and in many apps. What must differ between their agents,
-    such as the name of a session at a broker, contains this id.
+    A site and a source have the same names on many machines and in many apps. Names that must differ between their
+    agents, such as the name of a session at a broker, contain this id.
 
     Args:
-        spool: The agent's spool; its folder exists.
+        spool: Path of the agent's spool; its folder exists.
 
     Raises:
         SpoolError: When the file can't be read or written.

@@ -1,8 +1,8 @@
 """Kinds of sources by name: Eaves' own, and those that installed packages add by entry points.
 
-Only the module of a kind that is asked for is imported, so that an agent holds no library that it doesn't use. Eaves'
-own kinds are listed here: a checkout on the path has no metadata, looking through that of all installed packages takes
-time at each start, and no package can put itself in the place of one of ours.
+Only the module of the requested kind is imported, so an agent loads no library that it doesn't use. Eaves' own kinds
+are listed here for three reasons: a checkout on the path has no metadata, searching the metadata of all installed
+packages takes time at each start, and no package can replace one of these kinds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "eaves.sources"
-"""Group of the entry points by which a package adds kinds; an entry point's name is the kind's."""
+"""Group of the entry points by which a package adds kinds; an entry point's name is that of its kind."""
 OWN: Mapping[str, str] = {
     "folder": "eaves.sources.folder.kind:KIND",
     "http": "eaves.sources.http.kind:KIND",
@@ -30,15 +30,15 @@ OWN: Mapping[str, str] = {
 
 
 def list_kinds() -> list[str]:
-    """The names of all kinds that can be used here, in alphabetical order."""
+    """Return the names of all kinds that can be used here, in alphabetical order."""
     return sorted({*OWN, *_find_added()})
 
 
 def load_kind(name: str) -> AnyKind:
-    """The kind of this name.
+    """Load the kind of this name.
 
     Raises:
-        NotFoundError: When there is none, or the package that adds it can't be imported.
+        NotFoundError: When there is no such kind, or the package that adds it can't be imported.
     """
     if name in OWN:
         module, _, attribute = OWN[name].partition(":")
@@ -49,7 +49,7 @@ def load_kind(name: str) -> AnyKind:
             raise NotFoundError(f"{name!r} is no kind of source; {_suggest(name)}")
         try:
             found = added[name].load()
-        except Exception as error:  # a package of somebody else may raise anything
+        except Exception as error:  # a third-party package may raise anything
             raise NotFoundError(
                 f"kind {name} can't be loaded from {added[name].value}: {type(error).__name__}: {error}"[:512]
             ) from error

@@ -20,26 +20,26 @@ from eaves.sources.spool_refusal import explain_refusal
 
 RESTART = Backoff(retry=None, first_s=1.0, cap_s=60.0)
 STEADY_S = 300.0
-"""A run that lasted so long, seconds, was a good one: the next pause is the shortest again."""
+"""Duration of a run, seconds, after which the next pause is the shortest again."""
 STOP_S = 2.0
-"""Longest wait for all parts to stop, seconds. What hangs, on a network folder say, ends with the process: nothing is
-acknowledged before it is on disk, and no entry is released before it was delivered."""
+"""Maximum time for all parts to stop, seconds. A part that hangs, for example on a network folder, ends with the
+process: nothing is acknowledged before it is on disk, and no entry is released before it was delivered."""
 
 _log = logging.getLogger(__name__)
 
 
 class SupervisedSource:
-    """One source, started again with growing pauses whenever it ends unasked.
+    """One source, restarted with growing pauses whenever it ends without being asked to.
 
-    A source may leave a refusal of the spool to this: it is paused meanwhile, and nothing is wrong with it.
+    A source may let a refusal of the spool propagate: it counts as paused meanwhile, not as failed.
 
     Args:
         run: Captures images until the context says to stop.
-        context: What the source sees of its agent. Its counters go on over restarts.
-        clock: Time.
+        context: The source's interface to its agent. Its counters continue over restarts.
+        clock: Wall clock and monotonic clock.
 
     Attributes:
-        restarts: How often the source ended unasked.
+        restarts: Number of times that the source ended without being asked to.
     """
 
     def __init__(self, run: Callable[[SourceContext], None], context: AgentContext, *, clock: Clock = SYSTEM) -> None:
@@ -52,39 +52,39 @@ class SupervisedSource:
 
     @property
     def name(self) -> str:
-        """The source's name."""
+        """Name of the source."""
         return self._context.name
 
     @property
     def source(self) -> str:
-        """Its events' `source`."""
+        """`source` attribute of its events."""
         return self._context.source
 
     @property
     def counters(self) -> SourceCounters:
-        """What the source has done."""
+        """Numbers and state of the source."""
         return self._context.counters
 
     def report(self) -> SourceReport:
-        """What the source does and has done, for the agent's report."""
+        """Return the state and the numbers of the source, for the agent's report."""
         report = build_source_report(self.name, self.counters, self._clock.now())
         hung = f"no sign of life for {SILENT_S / 60:.0f} minutes"
         return replace(report, state="hung", reason=hung) if self._context.silent else report
 
     def is_alive(self) -> bool:
-        """Whether the source runs, or will be started again, and shows signs of life."""
+        """Return whether the source runs, or will be restarted, and shows signs of life."""
         return self._thread.is_alive() and not self._context.silent
 
     def start(self) -> None:
-        """Run the source from now on."""
+        """Start the thread that runs the source."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Tell the source to stop, and don't wait for it."""
+        """Ask the source to stop, without waiting for it."""
         self._context.stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the source to have stopped, at most `timeout_s`; whether it has."""
+        """Wait at most `timeout_s` for the source to stop; return whether it has."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -112,7 +112,7 @@ class SupervisedSource:
             self.counters.fail("")
 
     def _log_once(self, error: BaseException) -> None:
-        """Log an error with its traceback the first time it comes from this place in the code."""
+        """Log an error with its traceback the first time that it comes from this place in the code."""
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_next is not None:
             traceback = traceback.tb_next
@@ -126,7 +126,7 @@ class SupervisedSource:
 
 
 def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S) -> None:
-    """Stop sources side by side and wait for them, at most `timeout_s` seconds for all."""
+    """Stop sources in parallel and wait for them, at most `timeout_s` seconds for all."""
     for source in sources:
         source.ask_to_stop()
     deadline = time.monotonic() + timeout_s

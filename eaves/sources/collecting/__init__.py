@@ -1,7 +1,7 @@
-"""Training images from a source: through the same options as the images that are served later, into a folder.
+"""Collection of training images from a source, with the same options as for the images that are served later.
 
-images   the folder, as the memory of what was captured and the place where it goes
-run      a source that runs until there are enough
+images   the folder, which stores the images and shows which were captured before
+run      runs a source until there are enough images
 
-No event is sent, and nothing is written but images into that folder.
+No event is sent, and nothing but images is written into that folder.
 """

@@ -1,4 +1,4 @@
-"""The folder that images are collected in. An image's event id is in its file's name, so nothing else is remembered."""
+"""Folder that images are collected in. An image's file name contains its event id, so no other memory is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.errors import SpoolError
 from eaves.events import Event
 
 ID_LENGTH = 16
-"""Characters of an event's id in a file's name: 64 bits, with which two of a million images differ."""
+"""Number of characters of an event's id in a file's name: 64 bits, which distinguish a million images."""
 _NAME = re.compile(rf".*-([0-9a-f]{{{ID_LENGTH}}})\.[a-z]+")
 _SUFFIXES = {
     "image/jpeg": "jpg",
@@ -27,14 +27,14 @@ _SUFFIXES = {
 
 
 class CollectedImages:
-    """Implements `eaves.sources.index.SentIndex`, for one source.
+    """Implements `eaves.sources.index.SentIndex` for one source.
 
     Args:
-        folder: Where images go; made when it isn't there.
-        labelled: The folder that they may have been sorted into since; images in it aren't collected again.
+        folder: Folder that images are written to; created when it is missing.
+        labelled: Folder that images may have been sorted into since; those are not collected again.
 
     Raises:
-        OSError: When a folder can't be made or listed.
+        OSError: When a folder can't be created or listed.
     """
 
     def __init__(self, folder: Path, labelled: Path) -> None:
@@ -49,10 +49,10 @@ class CollectedImages:
         return len(self._ids)
 
     def store(self, event: Event) -> bool:
-        """Write the image of an event, exactly the bytes that the event holds; False when it was collected before.
+        """Write the image of an event, with exactly its bytes; return False when it was collected before.
 
         Raises:
-            SpoolError: When it can't be written.
+            SpoolError: When the image can't be written.
         """
         identity = event.id[:ID_LENGTH]
         if identity in self._ids:
@@ -68,12 +68,12 @@ class CollectedImages:
         return True
 
     def seen(self, source: str, event_id: str) -> bool:
-        """Whether the image of this event was collected before, or left out by this process."""
+        """Return whether the image of this event was collected before, or left out by this process."""
         return event_id[:ID_LENGTH] in self._ids or event_id in self._left_out
 
     @property
     def added(self) -> int:
-        """Images that this process has collected or left out."""
+        """Number of images that this process has collected or left out."""
         return self._stored + len(self._left_out)
 
     def remember(self, source: str, event_ids: Collection[str]) -> None:
@@ -81,15 +81,15 @@ class CollectedImages:
         self._left_out.update(event_ids)
 
     def touch(self, source: str, event_ids: Collection[str]) -> int:
-        """How many of these images were collected; nothing is forgotten, so nothing is marked."""
+        """Return how many of these images were collected. Nothing is ever forgotten, so none is marked."""
         return sum(self.seen(source, event_id) for event_id in event_ids)
 
     def forget(self, before: float) -> int:
-        """Forget nothing: what is in the folder is known."""
+        """Forget nothing, because the folder itself is the memory."""
         return 0
 
 
 def _moment(time: str | None) -> str:
-    """A capture time as it sorts in a folder."""
+    """Format a capture time so that file names sort by it."""
     moment = datetime.fromisoformat(time).astimezone(UTC) if time else datetime.now(UTC)
     return moment.strftime("%Y%m%dT%H%M%S%f")[:18] + "Z"

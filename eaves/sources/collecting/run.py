@@ -16,7 +16,7 @@ from eaves.sources.collecting.images import CollectedImages
 from eaves.sources.settings import ATTRIBUTES_BYTES
 
 TICK_S = 0.2
-"""Seconds between two looks at what the source does."""
+"""Interval between two calls of `watch`, seconds."""
 
 
 def collect(
@@ -28,15 +28,15 @@ def collect(
     proxies: Proxies,
     watch: Callable[[SourceCounters], None],
 ) -> None:
-    """Collect images as an agent would capture them.
+    """Collect images exactly as an agent would capture them.
 
     Args:
-        configured: The source.
-        images: Where they go.
-        site: The site's name, which is part of their identity.
-        wanted: How many images there are to be in the end, those of earlier calls included.
+        configured: Source to run.
+        images: Folder that the images are collected in.
+        site: Name of the site, which is part of the images' ids.
+        wanted: Total number of images to reach, including those of earlier calls.
         proxies: HTTP proxies of the process.
-        watch: Called now and then with what the source has done.
+        watch: Called from time to time with the source's counters.
     """
     enough = threading.Event()
 

@@ -1,15 +1,15 @@
-"""The folder source: every image file that is complete becomes one event.
+"""The folder source, which turns every complete image file into one event.
 
     watcher      the kernel's notifications (inotify)
-    scanner      the files that are in the folder now
-    candidates   files that were noticed and may not be complete yet
+    scanner      lists the files in the folder
+    candidates   files that were noticed and may still be incomplete
     sent_files   which files were sent, in bounded memory
-    reader       opening a file below the folder without following links
-    capturer     one complete file > one event
-    source       the loop over these
-    settings     what eaves.yaml may say of it
-    kind         all of it as a kind of source
+    reader       opens a file below the folder without following links
+    capturer     turns one complete file into one event
+    source       main loop over these
+    settings     settings of the kind in eaves.yaml
+    kind         the kind of source
 
-It never writes to the folder, never follows a symbolic link below it, and never gives up on it: a folder that is gone
-is waited for.
+The source never writes to the folder, never follows a symbolic link below it, and never gives up on it: it waits until
+a missing folder is back.
 """

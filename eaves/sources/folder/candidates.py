@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from eaves.sources.folder.reader import FileVersion
 
 MAX_CANDIDATES = 10_000
-"""Most files that wait at once, about 4 MB. A file that finds no room here is found again by a scan of the folder."""
+"""Maximum number of waiting files, about 4 MB. A file that finds no room is found again by a scan of the folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateFile:
-    """A file as it was noticed.
+    """A file in the state in which it was noticed.
 
     Attributes:
-        version: Its modification time and size.
-        due: When it counts as complete unless it changes before, monotonic seconds.
-        closed: Whether its writer has closed it or moved it here.
+        version: Modification time and size of the file.
+        due: When the file counts as complete unless it changes before, monotonic seconds.
+        closed: Whether its writer has closed the file or moved it here.
     """
 
     version: FileVersion
@@ -26,7 +26,7 @@ class CandidateFile:
 
 
 class CandidateFiles:
-    """The files that wait, by path below the folder. Not thread-safe: its user holds a lock."""
+    """Waiting files, by path below the folder. Not thread-safe; the caller holds a lock."""
 
     def __init__(self, limit: int = MAX_CANDIDATES) -> None:
         self._limit = limit
@@ -34,19 +34,19 @@ class CandidateFiles:
 
     @property
     def full(self) -> bool:
-        """Whether there is room for no other file."""
+        """Whether there is no room for another file."""
         return len(self._files) >= self._limit
 
     def holds(self, relative: str, version: FileVersion) -> bool:
-        """Whether this version of a file is waiting."""
+        """Return whether this version of a file is waiting."""
         candidate = self._files.get(relative)
         return candidate is not None and candidate.version == version
 
     def add(self, relative: str, candidate: CandidateFile) -> bool:
-        """Let a file wait; False when there is no room for it.
+        """Add a waiting file; return False when there is no room for it.
 
-        Of several waits for one version the longest counts, since a file may still be open; but once its writer has
-        closed it, none counts.
+        Of several waits for one version the longest counts, because the file may still be open. Once its writer has
+        closed the file, no further wait counts.
         """
         before = self._files.get(relative)
         if before is None and self.full:
@@ -57,15 +57,15 @@ class CandidateFiles:
         return True
 
     def remove(self, relative: str, candidate: CandidateFile) -> None:
-        """Let go of a file, unless it was noticed anew meanwhile."""
+        """Remove a file, unless it was noticed again meanwhile."""
         if self._files.get(relative) == candidate:
             del self._files[relative]
 
     def find_due(self, now: float) -> list[tuple[str, CandidateFile]]:
-        """The files that count as complete, in the order of their modification times."""
+        """Return the files that count as complete, in the order of their modification times."""
         due = [(relative, candidate) for relative, candidate in self._files.items() if candidate.due <= now]
         return sorted(due, key=lambda item: (item[1].version.mtime_ns, item[0]))
 
     def next_due(self) -> float:
-        """When the next file counts as complete, monotonic seconds; infinite when none waits."""
+        """Return when the next file counts as complete, monotonic seconds; infinite when none waits."""
         return min((candidate.due for candidate in self._files.values()), default=float("inf"))

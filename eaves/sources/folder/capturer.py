@@ -1,4 +1,4 @@
-"""One complete file > one frame for the agent."""
+"""Conversion of one complete file into one frame for the agent."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from eaves.sources.folder.reader import FileVersion, read_file
 from eaves.sources.frame import Cause, Frame
 
 MAX_REPORTED = 10_000
-"""Files whose failure is remembered so that it is logged and counted once; beyond, all of them are reported again."""
+"""Maximum number of failed files that are remembered, so that each is logged and counted once; beyond it, all of them
+are reported again."""
 
 _log = logging.getLogger(__name__)
 
 
 class FileOutcome(Enum):
-    """What came of a file."""
+    """Result of the attempt to capture a file."""
 
     CAPTURED = auto()
-    """Its event is in the spool."""
+    """The file's event is in the spool."""
     LEFT_OUT = auto()
-    """This version of it will never become an event, as an option of the source leaves it out."""
+    """This version of the file will never become an event, because an option of the source leaves it out."""
     TOO_LARGE = auto()
-    """It is larger than the source's limit, which may be raised before the next start."""
+    """The file is larger than the source's limit, which may be raised before the next start."""
     CHANGED = auto()
-    """It is not what was noticed; it may be complete later."""
+    """The file has changed since it was noticed; it may be complete later."""
     FAILED = auto()
-    """It is gone, or can't be read for now; the next scan may find it again."""
+    """The file is gone, or can't be read for now; the next scan may find it again."""
 
 
 class Capturer:
-    """Reads complete files and hands them to the agent. For one thread.
+    """Reads complete files and passes them to the agent. For one thread only.
 
     Args:
-        root: The folder.
-        context: The agent.
+        root: Folder that is watched.
+        context: Interface to the agent.
     """
 
     def __init__(self, root: Path, context: SourceContext) -> None:
@@ -50,18 +51,18 @@ class Capturer:
         self._told_unsupported = False
 
     def identify(self, relative: str, version: FileVersion) -> str:
-        """The id of a file's event."""
+        """Return the id of a file's event."""
         return event_id(self._context.source, _position(relative, version))
 
     def reported(self, identity: str) -> bool:
-        """Whether the file of this event id could not be captured before."""
+        """Return whether an earlier attempt to capture the file of this event id failed."""
         return identity in self._reported
 
     def capture(self, relative: str, version: FileVersion, identity: str) -> FileOutcome:
-        """Read a file and hand it over. A file that can't become an event holds up no other.
+        """Read a file and pass it to the agent. A file that can't become an event doesn't stop the others.
 
         Raises:
-            StorageError: When the folder itself is gone.
+            StorageError: When the folder itself is missing.
             SpoolError: When the spool doesn't take the event now.
         """
         name = build_subject(Path(relative))[:256]
@@ -81,21 +82,21 @@ class Capturer:
         except OSError as error:
             self._report("unreadable", identity, f"{name} can't be read ({error.strerror}); it is tried again")
             return FileOutcome.FAILED
-        except Exception as error:  # noqa: BLE001 - one file must not hold up all others
+        except Exception as error:  # noqa: BLE001 - one file must not stop all others
             self._report("failed", identity, f"{name} can't be made an event; it is tried again", error)
             return FileOutcome.FAILED
         self._reported.discard(identity)
         return FileOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else FileOutcome.LEFT_OUT
 
     def report_folder(self, relative: str, error: OSError) -> None:
-        """Log and count, once, a folder below the watched one that can't be listed."""
+        """Log and count once that a folder below the watched one can't be listed."""
         name = build_subject(Path(relative))[:256]
         self._report(
             "unreadable", f"{relative}/", f"folder {name} can't be listed ({error.strerror}); it is tried again"
         )
 
     def report_unsupported(self, relative: str) -> None:
-        """Count, once, an image in a format that no function reads; the first one of all is logged."""
+        """Count, once per file, an image in a format that no function reads; only the first one is logged."""
         if f"{relative}//" in self._reported:
             return
         self._count("unsupported", f"{relative}//")

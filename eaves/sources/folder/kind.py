@@ -1,4 +1,4 @@
-"""The kind `folder`."""
+"""Kind of source `folder`."""
 
 from __future__ import annotations
 

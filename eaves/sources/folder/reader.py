@@ -1,8 +1,8 @@
-"""Reading a file below a folder that other users may write to.
+"""Safe reading of a file below a folder that other users may write to.
 
-Between looking at a file and reading it, anybody who may write to the folder can replace the file, or a folder on the
-way to it, by a symbolic link to a file that only this process may read. Therefore each part of the path is opened by
-itself, relative to the one before it and without following links, and what is checked is the open file.
+Between the check of a file and its read, any user with write access to the folder can replace the file, or a folder on
+its path, by a symbolic link to a file that only this process may read. Therefore each part of the path is opened by
+itself, relative to the one before it and without following links, and the checks apply to the open file.
 Source: open(2), O_NOFOLLOW, O_PATH and the rationale for openat().
 """
 
@@ -21,12 +21,12 @@ from eaves.errors import StorageError
 CHUNK_BYTES = 1 << 20
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""O_NONBLOCK: opening a named pipe would wait for its writer."""
+"""Flags to open a file. O_NONBLOCK is set because opening a named pipe would wait for its writer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class FileVersion:
-    """What tells one content of a path from another.
+    """Version of a file's content, by modification time and size.
 
     Attributes:
         mtime_ns: Modification time, nanoseconds since 1970.
@@ -38,15 +38,15 @@ class FileVersion:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """The version of a file with this status."""
+        """Return the version of a file with this status."""
         return cls(status.st_mtime_ns, status.st_size)
 
 
 def identify(root: Path) -> tuple[int, int]:
-    """Device and inode of the folder: they differ once the folder is made anew or another disk is mounted there.
+    """Return device and inode of the folder; they change when the folder is recreated or another disk is mounted there.
 
     Raises:
-        StorageError: When there is no such folder, or it can't be opened.
+        StorageError: When the folder doesn't exist or can't be opened.
     """
     try:
         with open_folder(root, "") as fd:
@@ -57,7 +57,7 @@ def identify(root: Path) -> tuple[int, int]:
 
 
 def find_version(root: Path, relative: str) -> FileVersion | None:
-    """The version of a regular file below the folder; None for anything else, and for what is gone.
+    """Return the version of a regular file below the folder; None for a missing file and for anything else.
 
     Raises:
         StorageError: When the folder itself can't be opened.
@@ -72,7 +72,7 @@ def find_version(root: Path, relative: str) -> FileVersion | None:
 
 
 def read_file(root: Path, relative: str, version: FileVersion) -> bytes | None:
-    """The content of a regular file, or None when it no longer has this version or changes while it is read.
+    """Return the content of a regular file; None when it no longer has this version or changes during the read.
 
     At most one byte more than `version.size_bytes` is read.
 
@@ -91,16 +91,16 @@ def read_file(root: Path, relative: str, version: FileVersion) -> bytes | None:
 
 @contextmanager
 def open_folder(root: Path, relative: str, *, listing: bool = False) -> Iterator[int]:
-    """A file descriptor of a folder at or below `root`. `root` itself may be a symbolic link, nothing below it.
+    """Yield a file descriptor of a folder at or below `root`. Only `root` itself may be a symbolic link.
 
     Args:
-        root: The folder that is watched.
+        root: Folder that is watched.
         relative: Path below it with `/` between its parts; empty for `root` itself.
-        listing: Whether its entries are to be listed, which needs more rights than opening what is in it.
+        listing: Whether its entries are to be listed, which needs more rights than opening them.
 
     Raises:
         StorageError: When `root` can't be opened.
-        OSError: When a folder below it can't be opened or is none.
+        OSError: When a folder below it can't be opened or is not a folder.
     """
     mode = os.O_RDONLY if listing else os.O_PATH
     parts = relative.split("/") if relative else []

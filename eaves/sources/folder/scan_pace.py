@@ -1,4 +1,4 @@
-"""When a folder is scanned, so that no folder is so large that scanning it takes a whole core."""
+"""Scheduling of scans that keeps the CPU use low, however large the folder is."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from eaves.base.clock import Clock
 
 SHARE = 10.0
-"""The pause after a scan is at least so many times the scan's own length."""
+"""Minimum pause after a scan, as a multiple of the scan's duration."""
 
 
 class ScanPace:
-    """The time of the next scan, from how long the last one took. For one thread.
+    """Computes the time of the next scan from the duration of the last one. For one thread only.
 
     Args:
-        clock: Time.
+        clock: Wall clock and monotonic clock.
 
     Attributes:
         next_at: When the next scan is due, monotonic seconds.
-        soonest_at: When it may begin if something was missed, monotonic seconds.
+        soonest_at: When the next scan may begin if a file was missed, monotonic seconds.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -28,12 +28,12 @@ class ScanPace:
         self._length_s = 0.0
 
     def begin(self) -> None:
-        """A scan begins."""
+        """Begin to measure a scan."""
         self._length_s = 0.0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Time inside counts as part of the scan."""
+        """Measure the time in the block as part of the scan."""
         began = self._clock.monotonic()
         try:
             yield
@@ -41,10 +41,10 @@ class ScanPace:
             self._length_s += self._clock.monotonic() - began
 
     def end(self, interval_s: float) -> None:
-        """A scan has ended; the next one is due `interval_s` seconds later, or when it has paused long enough."""
+        """End a scan; the next one is due after `interval_s` seconds, or after the minimum pause if that is longer."""
         self.soonest_at = self._clock.monotonic() + SHARE * self._length_s
         self.next_at = max(self._clock.monotonic() + interval_s, self.soonest_at)
 
     def reset(self) -> None:
-        """A scan is due now, as there is another folder."""
+        """Make a scan due now, because the folder was replaced."""
         self.next_at = self.soonest_at = float("-inf")

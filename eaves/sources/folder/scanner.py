@@ -1,4 +1,4 @@
-"""The image files that are in a folder now, listed one after the other so that its size doesn't matter."""
+"""Scan of the image files in a folder, one at a time, so that memory doesn't depend on the folder's size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from eaves.sources.folder.reader import FileVersion, open_folder
 
 
 def is_image_path(relative: str) -> bool:
-    """Whether a path below the folder has an image's suffix and no hidden part."""
+    """Return whether a path below the folder has an image's suffix and no hidden part."""
     parts = relative.split("/")
     return parts[-1].lower().endswith(media_type.SUFFIXES) and not any(part.startswith(".") for part in parts)
 
 
 def is_unsupported_path(relative: str) -> bool:
-    """Whether a path below the folder has the suffix of an image that no function reads, and no hidden part."""
+    """Return whether a path below the folder has the suffix of an image that no function reads, and no hidden part."""
     parts = relative.split("/")
     return parts[-1].lower().endswith(media_type.UNSUPPORTED_SUFFIXES) and not any(
         part.startswith(".") for part in parts
@@ -30,16 +30,16 @@ def scan(
 ) -> Iterator[tuple[str, FileVersion]]:
     """Yield path and version of every regular image file below the folder, in no particular order.
 
-    Memory holds the names of the folders that are still to be listed, and no names of files. Symbolic links aren't
-    followed. What disappears meanwhile is left out.
+    Memory holds the names of the folders that are still to be listed, but no names of files. Symbolic links aren't
+    followed. Files that disappear during the scan are left out.
 
     Args:
-        root: The folder.
-        unreadable: Called with each folder below it that can't be listed, and why.
+        root: Folder to scan.
+        unreadable: Called with each folder below it that can't be listed, and the error.
         unsupported: Called with each image in a format that no function reads (HEIC, AVIF).
 
     Raises:
-        StorageError: When `root` itself can't be opened, or is gone before the scan has ended.
+        StorageError: When `root` itself can't be opened, or disappears before the scan has ended.
     """
     pending = [""]
     while pending:
@@ -57,7 +57,7 @@ def scan(
                     elif is_unsupported_path(relative) and entry.is_file(follow_symlinks=False):
                         unsupported(relative)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # removed, or replaced by a file or a link
+            continue  # the folder was removed, or replaced by a file or a link
         except OSError as error:
             unreadable(folder, error)
 

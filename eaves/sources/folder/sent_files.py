@@ -1,11 +1,11 @@
-"""Which files were sent already, in memory that is bounded however many come and go.
+"""Memory of the files that were sent already, bounded however many files come and go.
 
-In memory are the files that the last scan found in the folder, up to a limit; all others are looked up on disk. On disk
-(the spool's index of sent events) is every file that was sent and is still in the folder, and those that left it not
-long ago: once a day the files found are marked as still needed, and what has not been marked for long is forgotten.
-The index is bounded too, and drops what was marked longest ago; other sources add to it, so files are marked again
-before too many ids came after them. A folder with more files than it can hold would be sent
-again and again, so the folder counts as full before that.
+The files that the last scan found are kept in memory, up to a limit; all others are looked up on disk. The disk (the
+spool's index of sent events) holds every sent file that is still in the folder, and those that left it recently. Once a
+day the files that are found are marked as still needed, and those that have not been marked for long are forgotten.
+The index is bounded too, and drops the ids that were marked longest ago. Other sources add ids to it, so files are
+marked again before too many ids came after them. A folder with more files than the index can hold would be sent
+repeatedly, so the folder counts as full before that.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from eaves.base.clock import Clock
 from eaves.sources.index import SentIndex
 
 TOUCH_EVERY_S = 86_400.0
-"""Seconds between two scans that mark the files found: each writes as many rows as there are files, and once a day is
-seldom enough for a disk and often enough beside `remember_s`."""
+"""Interval between two scans that mark the files that are found, seconds. Each writes one row per file, so once a day
+is rare enough for a disk and frequent enough for `remember_s`."""
 TOUCH_BATCH = 1_000
-"""Ids marked in one transaction: other writers of the spool wait for it."""
+"""Number of ids that are marked in one transaction; other writers of the spool wait for it."""
 
 
 class SentFiles:
-    """The ids of the events of files that were sent. For one thread.
+    """Event ids of the files that were sent. For one thread only.
 
     Args:
-        index: The durable memory.
-        source: The `source` of the events.
-        limit: Most files kept in memory.
-        max_present: Most files in the folder; the index must hold twice as many ids.
-        remember_s: For how long a file that left the folder is remembered, seconds.
-        clock: Time.
+        index: Durable memory of sent events.
+        source: `source` attribute of the events.
+        limit: Maximum number of files kept in memory.
+        max_present: Maximum number of files in the folder; the index must hold twice as many ids.
+        remember_s: Time for which a file that left the folder is remembered, seconds.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SentFiles:
         self._passed_over: list[str] = []
 
     def __contains__(self, identity: str) -> bool:
-        """Whether the file of this event id was sent.
+        """Return whether the file of this event id was sent.
 
         Raises:
             SpoolError: When the durable memory is needed and can't be read.
@@ -65,7 +65,7 @@ class SentFiles:
         return False
 
     def __len__(self) -> int:
-        """How many files are kept in memory."""
+        """Return how many files are kept in memory."""
         return len(self._known) + len(self._found or ())
 
     @property
@@ -74,38 +74,41 @@ class SentFiles:
         return max(self._present, self._counted) >= self._max_present
 
     def add(self, identity: str) -> None:
-        """Remember a file that was sent or passed over: in memory, if there is room."""
+        """Remember a file that was sent or left out, in memory if there is room."""
         self._present += 1
         self._keep(bytes.fromhex(identity))
 
     def pass_over(self, identity: str) -> None:
-        """Remember a file that is never to be sent, in the durable memory too: at the next `save`, or after many."""
+        """Remember a file that is never to be sent.
+
+        The next `save` writes it to the durable memory; so does this method after many such files.
+        """
         self.add(identity)
         self._passed_over.append(identity)
         if len(self._passed_over) >= TOUCH_BATCH:
             self.save()
 
     def save(self) -> None:
-        """Write to the durable memory which files were passed over.
+        """Write the files that were left out to the durable memory.
 
         Raises:
-            SpoolError: When it can't be written; the next call tries again.
+            SpoolError: When the memory can't be written; the next call tries again.
         """
         if self._passed_over:
             self._index.remember(self._source, self._passed_over)
             self._passed_over.clear()
 
     def begin_scan(self) -> None:
-        """Start to learn which files are in the folder."""
+        """Begin to record which files are in the folder."""
         self._found = set()
         self._counted = 0
         due = self._clock.monotonic() - self._touched_at >= TOUCH_EVERY_S
         self._added_before = self._index.added
-        # Ids that are added after a mark outlive what was marked in an index that is full.
+        # In a full index, ids that are added after a mark displace those that were marked before them.
         self._touching = due or self._added_before - self._added_before_touch >= self._max_present // 2
 
     def find(self, identity: str) -> None:
-        """Learn that a file is in the folder, sent or not.
+        """Record that a file is in the folder, whether it was sent or not.
 
         Raises:
             SpoolError: When the durable memory can't be written.
@@ -121,7 +124,7 @@ class SentFiles:
                 self._touch()
 
     def end_scan(self) -> None:
-        """Forget the files that the scan, which saw the whole folder, did not find.
+        """Forget the files that a complete scan of the folder did not find.
 
         Raises:
             SpoolError: When the durable memory can't be written.
@@ -134,7 +137,7 @@ class SentFiles:
         self._present, self._counted = self._counted, 0
 
     def abort_scan(self) -> None:
-        """Forget nothing: the scan did not see the whole folder."""
+        """End a scan that did not see the whole folder, and forget nothing."""
         self._known |= self._found or set()
         self._found, self._counted = None, 0
         self._batch.clear()

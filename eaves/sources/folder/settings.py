@@ -8,12 +8,12 @@ from pathlib import Path
 from eaves.config import setting
 
 MIN_REMEMBER_S = 172_800
-"""Two days: files that are still in the folder are marked as needed once a day."""
+"""Minimum of `remember_s`, seconds: two days, because files in the folder are marked as needed once a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderSourceSettings:
-    """A folder that is watched."""
+    """Settings of a watched folder."""
 
     path: Path = setting(Path("/images"), "The folder to watch, with everything below it.")
     polling: bool = setting(

@@ -1,9 +1,9 @@
-"""The loop of the folder source: wait for the folder, watch it, scan it, capture what is complete.
+"""Main loop of the folder source: wait for the folder, watch it, scan it, capture complete files.
 
-A file is complete when its writer closes it or moves it here (the kernel tells), or when size and modification time
-haven't changed for `settle_s` (polling, files found by a scan, writers elsewhere on a network folder). Position: path,
-modification time and size, so a changed file is a new image and a file found again is not. Empty and hidden files,
-links and other suffixes are left alone.
+A file is complete when its writer closes it or moves it here (the kernel notifies), or when size and modification time
+haven't changed for `settle_s` (polling, files found by a scan, remote writers on a network folder). An image's position
+is path, modification time and size, so a changed file is a new image and a file that is found again is not. Empty and
+hidden files, links and files with other suffixes are ignored.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from eaves.sources.folder.watcher import KernelWatch, Watcher
 from eaves.sources.spool_refusal import explain_refusal
 
 RESCAN_S = 60.0
-"""Seconds between two scans while the kernel tells about new files: it drops notifications when its queue overflows."""
+"""Interval between two scans while the kernel notifies, seconds; it drops notifications when its queue overflows."""
 SCAN_SLICE = 1_000
-"""Files that a scan looks at before complete files are captured in between."""
+"""Number of files that a scan handles before complete files are captured in between."""
 CHECK_S = 5.0
-"""Seconds between two looks whether the folder is still the one that is watched."""
+"""Interval between two checks whether the folder is still the watched one, seconds."""
 CLOSED_S = 0.2
-"""Seconds that a file rests after its writer closed it: `shutil.copy2`, Python's tarfile and busybox' tar set its time
-by name after that, and it would be another image with another id."""
+"""Delay after a writer closed a file, seconds. `shutil.copy2`, Python's tarfile and busybox' tar set the file's time by
+name after closing it, and a new time makes another image with another id."""
 CHANGED_S = 1.0
-"""Least wait for a file that changed while it was read, seconds."""
+"""Minimum wait for a file that changed while it was read, seconds."""
 CALM_S = 10.0
-"""Seconds without a refusal after which the source counts as paused no more: a spool that is delivered slower than
-images come is full every moment anew."""
+"""Time without a refusal after which the source no longer counts as paused, seconds. A spool that is delivered slower
+than images arrive is full again and again."""
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""How often a missing folder is looked for and a full spool is tried."""
+"""Pauses between searches for a missing folder, and between attempts at a full spool."""
 
 
 class FolderSource:
     """Watches one folder.
 
     Args:
-        settings: Which folder, and how.
-        context: The agent.
-        watcher: How the kernel is asked to watch, unless `settings.polling` is set.
+        settings: Folder to watch, and how.
+        context: Interface to the agent.
+        watcher: Starts the kernel's notifications, unless `settings.polling` is set.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class FolderSource:
         )
         self._paused = False
         self._refused_at = float("-inf")
-        # What other threads change too, under the lock of `_changed`:
+        # State that other threads change too, guarded by the lock of `_changed`:
         self._changed = threading.Condition()
         self._candidates = CandidateFiles()
         self._overflowed = False
@@ -81,11 +81,11 @@ class FolderSource:
         self._check = False
 
     def notice(self, relative: str, *, wait_s: float) -> None:
-        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change.
+        """Note that a file may be new or changed; it counts as complete after `wait_s` seconds without a change.
 
         Args:
-            relative: Its path below the folder.
-            wait_s: Seconds; 0 when its writer has closed it or moved it here.
+            relative: Path of the file below the folder.
+            wait_s: Time without a change, seconds; 0 when the writer has closed the file or moved it here.
         """
         if not is_image_path(relative):
             return
@@ -94,11 +94,11 @@ class FolderSource:
         except StorageError:
             self.check()
             return
-        if version is not None and version.size_bytes > 0:  # an empty file was just made
+        if version is not None and version.size_bytes > 0:  # an empty file was only just created
             self._add(relative, version, wait_s=wait_s)
 
     def check(self) -> None:
-        """The folder may be gone: look at once."""
+        """Check the folder now, as it may be missing."""
         with self._changed:
             self._check = True
             self._changed.notify_all()
@@ -131,12 +131,12 @@ class FolderSource:
             self._watch.close()
 
     def _advance_scan(self) -> None:
-        """Look at the next files of the scan under way, or begin one that is due."""
+        """Handle the next files of the current scan, or begin one that is due."""
         if self._scan is None:
             if self._next_scan() > self._clock.monotonic():
                 return
             with self._changed:
-                # Files that found no room were told about; before the first scan nobody could tell.
+                # Files without room were notified; before the first scan there was no watch to notify.
                 self._trusting = self._overflowed or self._pace.next_at == float("-inf")
                 self._overflowed = self._untold = False
             self._sent.begin_scan()
@@ -155,7 +155,7 @@ class FolderSource:
             self._pace.end(RESCAN_S if self._watch.watching else self._settings.poll_s)
 
     def _look_at_some(self, found: Iterator[tuple[str, FileVersion]]) -> bool:
-        """Look at the next files of a scan; True when those were the last."""
+        """Handle the next files of a scan; return True when the scan has ended."""
         for _ in range(SCAN_SLICE):
             if self._context.stopping or (self._candidates.full and not self._sent.full):
                 return False
@@ -167,7 +167,7 @@ class FolderSource:
         return False
 
     def _look_at(self, relative: str, version: FileVersion) -> None:
-        """A scan has found a file."""
+        """Handle a file that a scan has found."""
         identity = self._capturer.identify(relative, version)
         self._sent.find(identity)
         with self._changed:
@@ -183,7 +183,7 @@ class FolderSource:
             self._sent.abort_scan()
 
     def _next_scan(self) -> float:
-        """When the next scan is due, monotonic seconds; sooner when files that were noticed found no room."""
+        """Return when the next scan is due, monotonic seconds; sooner when noticed files found no room."""
         with self._changed:
             missed = self._overflowed and not self._candidates.full
             return self._pace.soonest_at if missed else self._pace.next_at
@@ -243,14 +243,14 @@ class FolderSource:
             self._changed.notify_all()
 
     def _pause(self, pause_s: float) -> None:
-        """Wait, whatever files are noticed meanwhile."""
+        """Wait for a fixed time, whatever files are noticed meanwhile."""
         deadline = self._clock.monotonic() + pause_s
         with self._changed:
             while not self._context.stopping and (left_s := deadline - self._clock.monotonic()) > 0:
                 self._clock.wait(self._changed, left_s)
 
     def _wait(self) -> None:
-        """Wait until a file is complete, a scan is due, or the folder is to be looked at."""
+        """Wait until a file is complete, a scan is due, or the folder must be checked."""
         check_at = self._clock.monotonic() + (CHECK_S if self._watch.watching else RESCAN_S)
         with self._changed:
             while not self._context.stopping and not self._check:
@@ -262,7 +262,7 @@ class FolderSource:
             self._check, self._wake_at = False, float("-inf")
 
     def _next_step(self) -> float:
-        """When there is something to do again, monotonic seconds, if nobody tells before."""
+        """Return when the next step is due without a notification, monotonic seconds."""
         steps = [self._candidates.next_due()]
         if self._scan is None:
             steps.append(self._next_scan())

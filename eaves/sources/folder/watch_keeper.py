@@ -1,4 +1,4 @@
-"""Keeps a watch on the folder that is there now, whichever that is."""
+"""Keeps a watch on the folder that currently has the path, whichever folder that is."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from eaves.sources.folder.reader import identify
 from eaves.sources.folder.watcher import FileListener, Watch, Watcher
 
 REWATCH_S = 10.0
-"""Least time between two starts of a watch on the same folder, seconds."""
+"""Minimum time between two starts of a watch on the same folder, seconds."""
 
 _log = logging.getLogger(__name__)
 
 
 class WatchKeeper:
-    """Starts the watch, and starts it again when it has ended. For one thread.
+    """Starts the watch, and restarts it when it has ended. For one thread only.
 
-    A folder that was deleted and made anew, or on which a disk was mounted, is another folder under the same path: the
-    watch on the old one tells nothing any more.
+    A folder that was deleted and recreated, or on which a disk was mounted, is another folder under the same path, and
+    the watch on the old one gives no more notifications.
 
     Args:
-        root: The folder.
-        watcher: How the kernel is asked to watch; None when the folder is polled.
-        listener: Is told about files.
-        clock: Time.
+        root: Folder to watch.
+        watcher: Starts the kernel's notifications; None when the folder is polled.
+        listener: Gets the notifications about files.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, root: Path, watcher: Watcher | None, listener: FileListener, clock: Clock) -> None:
@@ -40,14 +40,14 @@ class WatchKeeper:
 
     @property
     def watching(self) -> bool:
-        """Whether the kernel tells about files; otherwise the folder has to be polled."""
+        """Whether the kernel notifies about files; otherwise the folder must be polled."""
         return self._watch is not None
 
     def ensure(self) -> bool:
-        """Watch the folder that is there now; True when files may have been missed since the last call.
+        """Watch the folder that exists now; return True when files may have been missed since the last call.
 
         Raises:
-            StorageError: When there is no folder.
+            StorageError: When the folder doesn't exist.
         """
         folder, now = identify(self._root), self._clock.monotonic()
         other = folder != self._folder
@@ -67,11 +67,11 @@ class WatchKeeper:
         return missed
 
     def distrust(self) -> None:
-        """A scan has found files that the watch should have told about: start it again."""
+        """Mark the watch for a restart, because a scan has found files that it should have reported."""
         self._deaf = self._watch is not None
 
     def close(self) -> None:
-        """End the watch."""
+        """Stop the watch."""
         watch, self._watch, self._folder, self._deaf = self._watch, None, None, False
         if watch is not None:
             watch.close()

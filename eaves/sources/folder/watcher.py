@@ -20,63 +20,64 @@ from watchdog.events import (
 from watchdog.observers.inotify import InotifyObserver
 
 OPEN_S = 5.0
-"""Seconds that a file which somebody has opened may rest before it counts as complete without having been closed (a
-hard link is never closed)."""
+"""Time without a change after which an opened file counts as complete although it was not closed, seconds; a hard link
+is never closed."""
 JOIN_S = 5.0
-"""Longest wait for watchdog's threads to end, seconds."""
+"""Maximum wait for watchdog's threads to end, seconds."""
 _EVENTS = [FileCreatedEvent, FileModifiedEvent, FileClosedEvent, FileMovedEvent, DirDeletedEvent]
-"""Others aren't asked for: reading an image would tell us of our own opening and closing it."""
+"""Kinds of notifications; others are left out, because reading an image would notify us of our own opening and
+closing."""
 
 
 class FileListener(Protocol):
-    """Is told about files. Called from the watch's own threads."""
+    """Receiver of notifications about files. Called from the watch's own threads."""
 
     def notice(self, relative: str, *, wait_s: float) -> None:
-        """A file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
+        """Note that a file may be new or changed; it counts as complete after `wait_s` seconds without a change."""
 
     def check(self) -> None:
-        """The folder itself may be gone."""
+        """Note that the folder itself may be missing."""
 
 
 class Watch(Protocol):
-    """A folder that is being watched."""
+    """Active watch on a folder."""
 
     def alive(self) -> bool:
-        """Whether it still tells about new files, as far as it knows."""
+        """Return whether the watch still reports new files, as far as it knows."""
 
     def close(self) -> None:
         """Stop watching."""
 
 
 Watcher = Callable[[Path, FileListener], Watch]
-"""Starts to watch a folder. Raises OSError when the kernel can't."""
+"""Function that starts to watch a folder. It raises OSError when the kernel can't."""
 
 
 class KernelWatch:
-    """Watches a folder that is there, until the folder is deleted.
+    """Watches an existing folder until the folder is deleted.
 
     Args:
-        root: The folder; may be a symbolic link to one.
-        listener: Is told.
+        root: Folder, or a symbolic link to one.
+        listener: Gets the notifications.
 
     Raises:
-        OSError: When the kernel can't, for one because the user has no watches left (fs.inotify.max_user_watches).
+        OSError: When the kernel can't watch, for example because no watches are left (fs.inotify.max_user_watches).
     """
 
     def __init__(self, root: Path, listener: FileListener) -> None:
         resolved = str(root.resolve())
         self._handler = _Handler(resolved, listener)
-        # Full events: a file that comes from another folder is told of as moved, not as created.
+        # Full events report a file that comes from another folder as moved, not as created.
         self._observer = InotifyObserver(generate_full_events=True)
         self._observer.schedule(self._handler, resolved, recursive=True, event_filter=list(_EVENTS))
         try:
             self._observer.start()
         except OSError:
-            self._observer.on_thread_stop()  # start has made a thread and a file descriptor before it failed
+            self._observer.on_thread_stop()  # start has created a thread and a file descriptor before it failed
             raise
 
     def alive(self) -> bool:
-        """Whether the folder was not deleted and watchdog's threads live."""
+        """Return whether the folder still exists and watchdog's threads are alive."""
         threads = (self._observer, *self._observer.emitters)
         return not self._handler.root_deleted and all(thread.is_alive() for thread in threads)
 

@@ -1,4 +1,4 @@
-"""Logs in at a server that asks for it, by Basic or Digest, and from then on without being asked."""
+"""Authentication at a server that requires it, by Basic or Digest; later requests are authenticated in advance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from eaves.sources.http.digest import answer_digest, is_supported
 class Authentication:
     """Answers the challenges of one server.
 
-    Nothing is sent before the server asked, and Digest is preferred to Basic, which shows the password to whoever reads
-    along on http://.
+    No credentials are sent before the server asks for them. Digest is preferred to Basic, which shows the password to
+    anyone who can read the traffic on http://.
 
     Args:
-        username: Whom to log in; empty: nobody.
-        password: The password.
+        username: User to log in; empty for none.
+        password: Password of the user.
     """
 
     def __init__(self, username: str, password: str) -> None:
@@ -29,14 +29,14 @@ class Authentication:
 
     @property
     def known(self) -> bool:
-        """Whether there is anybody to log in."""
+        """Whether there is a user to log in."""
         return bool(self._username)
 
     def challenge(self, headers: Iterable[str]) -> bool:
-        """Take up the challenges of an answer with status 401; whether one of them can be answered.
+        """Store the challenges of an answer with status 401; return whether one of them can be answered.
 
         Args:
-            headers: Values of its WWW-Authenticate headers.
+            headers: Values of the answer's WWW-Authenticate headers.
         """
         offered = [one for one in parse_challenges(headers) if one.scheme != "digest" or is_supported(one)]
         self._challenge = next((one for scheme in ("digest", "basic") for one in offered if one.scheme == scheme), None)
@@ -44,11 +44,11 @@ class Authentication:
         return self._challenge is not None and self.known
 
     def headers(self, method: str, uri: str) -> dict[str, str]:
-        """What to send with a request; nothing before the first challenge.
+        """Return the headers that authenticate a request; empty before the first challenge.
 
         Args:
             method: HTTP method of the request.
-            uri: Its path and query, as they are sent.
+            uri: Path and query of the request, as they are sent.
         """
         if self._challenge is None or not self.known:
             return {}

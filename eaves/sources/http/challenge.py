@@ -1,4 +1,4 @@
-"""What a server asks for before it lets in: the challenges in its WWW-Authenticate headers."""
+"""Challenges in the WWW-Authenticate headers of a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"[\s,]*({_WORD})(?=\s|,|$)")
 _PARAMETER = re.compile(rf'[\s,]*({_WORD})\s*=\s*("(?:[^"\\]|\\.)*"|{_WORD})')
 MAX_HEADER = 8_192
-"""Longest header that is read, characters."""
+"""Maximum length of a header that is read, characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,8 +18,8 @@ class Challenge:
     """One challenge. Source: RFC 9110, section 11.3.
 
     Attributes:
-        scheme: Such as `basic` or `digest`, in lower case.
-        parameters: Names in lower case.
+        scheme: Authentication scheme in lower case, such as `basic` or `digest`.
+        parameters: Values by name, in lower case.
     """
 
     scheme: str
@@ -27,7 +27,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """The challenges in the values of WWW-Authenticate headers, in their order; what is none is left out."""
+    """Return the challenges in the values of WWW-Authenticate headers, in order; malformed text is left out."""
     found: list[Challenge] = []
     for header in headers:
         text, position = header[:MAX_HEADER], 0

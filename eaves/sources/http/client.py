@@ -1,7 +1,7 @@
-"""One request for a picture, and what it leads to: logging in, redirects, and an image that is checked.
+"""Client for one picture: it logs in, follows redirects, and checks the image.
 
-The time limit is for all of it together, whatever the server does: a timer ends the exchange. It is real time, as
-sockets know no other.
+The time limit covers all of it together, whatever the server does: a timer ends the exchange. It uses real time,
+because sockets know no other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eaves.sources.http.completeness import has_end
 from eaves.sources.http.redirects import STATUSES, find_target
 
 MAX_STEPS = 6
-"""Requests for one picture: redirects and challenges lead to further ones."""
+"""Maximum number of requests for one picture; redirects and challenges lead to further ones."""
 CONNECT_TIMEOUT_S = 10.0
 _CHUNK_BYTES = 64 << 10
 _HEADERS = {"User-Agent": "eaves", "Accept": "image/*", "Accept-Encoding": "identity, gzip;q=0.1"}
@@ -36,12 +36,12 @@ _HEADERS = {"User-Agent": "eaves", "Accept": "image/*", "Accept-Encoding": "iden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A picture as a server answered it.
+    """A picture in a server's answer.
 
     Attributes:
-        data: The encoded image.
-        headers: Of the answer, names in lower case.
-        url: What was asked for, as it is shown: without credentials.
+        data: Encoded image.
+        headers: Headers of the answer, with names in lower case.
+        url: URL of the request, without credentials.
     """
 
     data: bytes = field(repr=False)
@@ -50,12 +50,12 @@ class Snapshot:
 
 
 class NoSnapshotError(DeliveryError):
-    """No picture this time.
+    """Error of a request that gave no picture.
 
     Args:
-        message: Why: the same text for the same reason, without credentials.
-        cause: The cause that a frame is dropped for; None when none was sent.
-        retry_after_s: When the server wants to be asked again, seconds from now.
+        message: Reason: the same text for the same reason, without credentials.
+        cause: Cause that a frame is dropped for; None when no frame was sent.
+        retry_after_s: Time after which the server wants to be asked again, seconds.
     """
 
     def __init__(self, message: str, *, cause: Cause | None = None, retry_after_s: float | None = None) -> None:
@@ -65,20 +65,20 @@ class NoSnapshotError(DeliveryError):
 
 
 class RefusedLoginError(NoSnapshotError):
-    """A user name or a password that the server doesn't take."""
+    """Error of a user name or a password that the server refuses."""
 
 
 class SnapshotClient:
-    """Asks one server for one picture. Not safe to use from several threads, but for `abort`.
+    """Requests one picture from one server. Not thread-safe, except for `abort`.
 
     Args:
-        url: Address of the picture; a user name and a password before its host are for the caller, and aren't sent.
+        url: Address of the picture. A user name and a password in it are not sent; the caller uses them.
         template: The same address with placeholders in place of credentials, for messages and for the snapshot's
             identity; the address itself when it is empty.
-        http: Connections.
-        authentication: Who to log in.
-        timeout_s: For all that one picture takes, seconds.
-        max_bytes: Largest image.
+        http: HTTP client with the connections.
+        authentication: Authentication at the server.
+        timeout_s: Time limit for one picture, seconds.
+        max_bytes: Maximum size of an image, bytes.
     """
 
     def __init__(
@@ -100,19 +100,19 @@ class SnapshotClient:
         self._receiving = self._kept = self._aborted = False
 
     def abort(self) -> None:
-        """End the exchange that is under way, from any thread, and those that come after it."""
+        """End the current exchange and all later ones. May be called from any thread."""
         self._aborted = True
         self._http.abort()
 
     def fetch(self, conditions: Mapping[str, str], now: float) -> Snapshot | None:
-        """The picture as it is now; None when the server says that the conditions hold: it is the one known already.
+        """Return the current picture; None when the server says that it is the known one, as the conditions hold.
 
         Args:
-            conditions: If-None-Match or If-Modified-Since.
-            now: Unix seconds.
+            conditions: Values of If-None-Match or If-Modified-Since.
+            now: Wall-clock time, Unix seconds.
 
         Raises:
-            NoSnapshotError: When there is none.
+            NoSnapshotError: When there is no picture.
         """
         deadline, self._receiving = time.monotonic() + self._timeout_s, False
         timer = threading.Timer(self._timeout_s, self._http.abort)
@@ -121,7 +121,7 @@ class SnapshotClient:
         try:
             return self._follow(conditions, now, deadline)
         except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
-            if time.monotonic() >= deadline:  # what the end of the connection looks like isn't what happened
+            if time.monotonic() >= deadline:  # the timer ended the connection, so its error isn't the reason
                 what = f"did not send a picture within {self._timeout_s:g} s"
                 raise self._fault(what, cause="unreadable" if self._receiving else None) from error
             if isinstance(error, NoSnapshotError):
@@ -171,7 +171,7 @@ class SnapshotClient:
             return self._request(url, conditions, deadline)
 
     def _log_in(self, response: urllib3.BaseHTTPResponse, *, answered: bool) -> None:
-        """Take up a challenge, once for each place that asks: a second one means that the answer was wrong."""
+        """Answer a challenge, once per URL; a second challenge means that the credentials were wrong."""
         if answered:
             raise RefusedLoginError(f"{self._shown} refuses the user name or the password")
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
@@ -187,7 +187,7 @@ class SnapshotClient:
             raise self._fault(str(error)) from error
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        """The answer's image, checked."""
+        """Return the answer's image after checking it."""
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
         if content_type.startswith("multipart/"):
             raise self._fault(f"answers with a stream ({content_type}), not with one picture", cause="unsupported")
@@ -224,7 +224,7 @@ class SnapshotClient:
 
 
 def _strip(url: str) -> str:
-    """The address without its user's part and its fragment, which aren't sent."""
+    """Return the address without user name, password and fragment, which aren't sent."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
@@ -236,7 +236,7 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 
 def _explain(error: Exception) -> str:
-    """What went wrong before an answer, in the same words each time."""
+    """Return what failed before an answer, in the same words each time."""
     if isinstance(error, NewConnectionError | ConnectTimeoutError):
         return f"can't be reached: {describe_unreachable(error)}"
     if isinstance(error, HTTPError) and (fault := find_connection_fault(error)) is not None:

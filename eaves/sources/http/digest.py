@@ -1,7 +1,7 @@
-"""The answer to a challenge of the scheme Digest.
+"""Response to a challenge of the scheme Digest.
 
-By hand: the standard library's `AbstractDigestAuthHandler` knows MD5 only and is bound to urllib.request, and the
-libraries that know more belong to another HTTP client each. Source: RFC 7616; RFC 2069 for servers without `qop`.
+It is implemented here because the standard library's `AbstractDigestAuthHandler` supports MD5 only and is bound to
+urllib.request, and libraries that support more need another HTTP client. Source: RFC 7616; RFC 2069 without `qop`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SESSION = "-SESS"
 
 
 def is_supported(challenge: Challenge) -> bool:
-    """Whether `answer_digest` can answer a challenge of the scheme Digest."""
+    """Return whether `answer_digest` can answer a challenge of the scheme Digest."""
     values = challenge.parameters
     known = _algorithm(challenge).removesuffix(_SESSION) in _ALGORITHMS
     return (
@@ -27,16 +27,16 @@ def is_supported(challenge: Challenge) -> bool:
 def answer_digest(
     challenge: Challenge, *, username: str, password: str, method: str, uri: str, count: int, client_nonce: str
 ) -> str:
-    """The value of the Authorization header.
+    """Return the value of the Authorization header.
 
     Args:
-        challenge: One that is supported.
-        username: Whom to log in.
-        password: The password.
+        challenge: Challenge that `is_supported` accepts.
+        username: User to log in.
+        password: Password of the user.
         method: HTTP method of the request.
-        uri: Its path and query, as they are sent.
-        count: Which request with this nonce of the server it is, from 1.
-        client_nonce: A random text.
+        uri: Path and query of the request, as they are sent.
+        count: Number of requests with this nonce of the server, from 1.
+        client_nonce: Random text.
     """
     values, algorithm = challenge.parameters, _algorithm(challenge)
     digest = _hasher(_ALGORITHMS[algorithm.removesuffix(_SESSION)])
@@ -76,7 +76,7 @@ def _qualities(challenge: Challenge) -> list[str]:
 
 
 def _hasher(name: str) -> Callable[[str], str]:
-    # usedforsecurity: where MD5 is switched off for security, it is still what the camera asks for.
+    # usedforsecurity: where MD5 is disabled for security, the camera still requires it.
     return lambda text: hashlib.new(name, text.encode(), usedforsecurity=False).hexdigest()
 
 

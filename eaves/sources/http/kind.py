@@ -1,4 +1,4 @@
-"""The kind `http`."""
+"""Kind of source `http`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eaves.sources.kind import SourceKind
 
 
 def run(settings: HttpSourceSettings, context: SourceContext) -> None:
-    """Ask for the picture until the context says to stop."""
+    """Request the picture until the context says to stop."""
     from eaves.sources.http.source import HttpSource  # settings are read where nothing is asked for, too
 
     HttpSource(settings, context).run()
 
 
 def find_addresses(settings: HttpSourceSettings) -> Iterator[str]:
-    """`HOST:PORT` of the server, `tls://HOST:PORT` with TLS."""
+    """Yield the server's `HOST:PORT`, or `tls://HOST:PORT` with TLS."""
     parts = urlsplit(settings.url)
     host = parts.hostname or ""
     address = f"{f'[{host}]' if ':' in host else host}:{parts.port or PORTS.get(parts.scheme, 80)}"

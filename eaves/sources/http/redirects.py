@@ -1,4 +1,4 @@
-"""Where an answer may lead: within its host only, as requests carry credentials."""
+"""Targets of redirects: within the same host only, because requests carry credentials."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 from eaves.sources.http.settings import PORTS
 
 STATUSES = frozenset({301, 302, 303, 307, 308})
-"""Source: RFC 9110, section 15.4: those that lead to the same picture elsewhere."""
+"""Statuses that lead to the same picture at another URL. Source: RFC 9110, section 15.4."""
 
 
 def find_target(url: str, location: str) -> str:
-    """The URL that an answer leads to.
+    """Return the URL that a redirect leads to.
 
     Args:
-        url: What was asked for.
-        location: The answer's Location header.
+        url: URL of the request.
+        location: Location header of the answer.
 
     Raises:
         ValueError: When it leads to another host or port, from https:// to http://, or nowhere; the message says so.
@@ -35,7 +35,7 @@ def find_target(url: str, location: str) -> str:
     upgraded = here.scheme == "http" and there.scheme == "https"
     if not upgraded and (port or PORTS[there.scheme]) != _port(here):
         raise ValueError(f"redirects to another port, {port}")
-    host = there.netloc.rpartition("@")[2]  # a user name in a redirect is the server's affair, and isn't sent
+    host = there.netloc.rpartition("@")[2]  # a user name in a redirect is not sent
     return urlunsplit((there.scheme, host, there.path or "/", there.query, ""))
 
 

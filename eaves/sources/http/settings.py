@@ -15,7 +15,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSourceSettings:
-    """A picture at a URL."""
+    """Settings of a picture at a URL."""
 
     url: str = setting(MISSING, "Address of a picture, http:// or https://, such as a camera's snapshot.")
     every_s: float = setting(
@@ -33,7 +33,7 @@ class HttpSourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme in PORTS and bool(parts.hostname) and parts.port != 0

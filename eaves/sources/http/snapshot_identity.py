@@ -1,10 +1,10 @@
-"""What tells one snapshot from another, and when it was captured.
+"""Identity and capture time of snapshots.
 
-A snapshot's position is the digest of its bytes with the validator that came with them: its ETag, else its
-Last-Modified, else the time at which these bytes were first seen. The digest is always in it: cameras were seen that
-send one ETag or one Last-Modified for ever, and with these alone every picture after the first would count as sent.
-Without a validator, bytes that are those of the picture before are the same picture: a camera's noise makes two
-pictures that are equal to the last bit practically impossible, so the camera served one picture twice.
+A snapshot's position is the digest of its bytes together with the validator that came with them: its ETag, else its
+Last-Modified, else the time at which these bytes were first seen. The digest is always part of it, because some cameras
+send one ETag or one Last-Modified forever, and with these alone every picture after the first would count as sent.
+Without a validator, bytes that equal those of the picture before are the same picture. A camera's noise makes two
+pictures that are equal to the last bit practically impossible, so the camera has served one picture twice.
 
 The capture time is Last-Modified as long as it changes with the picture, else the time of the answer.
 """
@@ -19,28 +19,29 @@ from email.utils import parsedate_to_datetime
 from eaves.sources.http.client import Snapshot
 
 MAX_VALIDATOR = 512
-"""Longest ETag or date that is used, characters."""
+"""Maximum length of an ETag or date that is used, characters."""
 REFRESH_S = 600.0
-"""Seconds after which a picture is asked for without conditions, whatever its validators were: a server whose
-validators don't change with the picture would otherwise say for ever that nothing changed."""
+"""Interval at which a picture is requested without conditions, whatever its validators, seconds. A server whose
+validators don't change with the picture would otherwise answer forever that nothing has changed."""
 CLEAR_S = 2.0
-"""Seconds by which Last-Modified must be older than the answer to be a condition: it counts whole seconds, and within
-one there may be further pictures. Source: RFC 9110, section 8.8.2.2."""
+"""Minimum age of Last-Modified at the answer to be used as a condition, seconds. It counts whole seconds, and one
+second may have several pictures. Source: RFC 9110, section 8.8.2.2."""
 MAX_AHEAD_S = 60.0
-"""Seconds that Last-Modified may be ahead of this machine's clock; more is a clock that is set wrong."""
+"""Maximum time that Last-Modified may be ahead of this machine's clock, seconds; more means a clock that is set
+wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """The last snapshot, as far as it matters for the next one.
+    """Properties of the last snapshot that matter for the next one.
 
     Attributes:
-        digest: sha256 of its bytes, hex.
-        etag: Its ETag; empty without one.
-        modified: Its Last-Modified; empty without one.
-        modified_s: The same, Unix seconds; None when it is no date.
-        answered_s: When it was received in whole, Unix seconds.
-        url: What was asked for, without credentials: a new password makes no new picture.
+        digest: SHA-256 of its bytes, in hexadecimal.
+        etag: ETag of the snapshot; empty without one.
+        modified: Last-Modified of the snapshot; empty without one.
+        modified_s: Last-Modified in Unix seconds; None when it is not a date.
+        answered_s: When the snapshot was received completely, Unix seconds.
+        url: URL of the request without credentials, so that a new password makes no new picture.
     """
 
     digest: str
@@ -51,12 +52,12 @@ class Picture:
     url: str
 
     def has_validators_of(self, other: Picture) -> bool:
-        """Whether its server would say that both are the same picture."""
+        """Return whether the validators of both are the same, so that the server would call them the same picture."""
         return (self.etag or self.modified) != "" and (self.etag, self.modified) == (other.etag, other.modified)
 
 
 class SnapshotIdentity:
-    """Gives each snapshot of one source its position and its capture time. Remembers the last one only."""
+    """Gives each snapshot of one source its position and its capture time. Remembers only the last one."""
 
     def __init__(self) -> None:
         self._last: Picture | None = None
@@ -65,10 +66,10 @@ class SnapshotIdentity:
         self._trusted = True
 
     def conditions(self, monotonic_s: float) -> dict[str, str]:
-        """What to send so that the server needn't send the last picture again.
+        """Return the headers with which the server needn't send the last picture again.
 
         Args:
-            monotonic_s: Now.
+            monotonic_s: Current monotonic time, seconds.
         """
         last = self._last
         if last is None or not self._trusted or monotonic_s - self._asked_whole_s >= REFRESH_S:
@@ -81,11 +82,11 @@ class SnapshotIdentity:
         return {}
 
     def identify(self, snapshot: Snapshot, now_s: float) -> tuple[str, int] | None:
-        """A snapshot's position and its capture time in nanoseconds since 1970; None for the last one without change.
+        """Return a snapshot's position and capture time, nanoseconds since 1970; None for an unchanged repetition.
 
         Args:
-            snapshot: What was received.
-            now_s: Unix seconds.
+            snapshot: Snapshot that was received.
+            now_s: Wall-clock time, Unix seconds.
         """
         new, last = _describe(snapshot, now_s), self._last
         same = last is not None and last.digest == new.digest

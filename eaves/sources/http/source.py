@@ -1,4 +1,4 @@
-"""The loop of the http source: ask, check, capture; wait for a camera that is away and for a queue that is full."""
+"""Main loop of the http source: request, check, capture; wait for a missing camera and for a full queue."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ from eaves.sources.http.snapshot_identity import SnapshotIdentity
 from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=1.0, cap_s=60.0)
-"""How often a server that gives no picture is asked, unless `every_s` is longer."""
+"""Pauses between requests to a server that gives no picture, unless `every_s` is longer."""
 LOGIN_S = 300.0
-"""Seconds after a password was refused: many cameras lock an account after five wrong passwords within some minutes."""
+"""Pause after a refused password, seconds; many cameras lock an account after five wrong passwords within some
+minutes."""
 LOOK_S = 2.0
-"""Seconds between two looks at the credentials while a server gives no picture."""
+"""Interval at which the credentials are checked while a server gives no picture, seconds."""
 REFUSED = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""How often a full queue is tried."""
+"""Pauses between attempts at a full queue."""
 
 
 class HttpSource:
-    """Asks one server for one picture at an interval.
+    """Requests one picture from one server at an interval.
 
     Args:
-        settings: Which picture, and how often.
-        context: The agent.
+        settings: Picture to request, and the interval.
+        context: Interface to the agent.
     """
 
     def __init__(self, settings: HttpSourceSettings, context: SourceContext) -> None:
@@ -45,7 +46,7 @@ class HttpSource:
         self._failures = 0
 
     def run(self) -> None:
-        """Ask until the agent stops."""
+        """Request pictures until the agent stops."""
         try:
             with self._context.on_stop(self._abort):
                 self._run()
@@ -66,7 +67,7 @@ class HttpSource:
                 context.wait(due - now)
 
     def _poll(self) -> float:
-        """Ask once; seconds to wait at least before the next time, 0 when all is well."""
+        """Request one picture; return the minimum pause before the next request, seconds, 0 when it succeeded."""
         context = self._context
         try:
             client = self._connect()
@@ -102,7 +103,7 @@ class HttpSource:
         return RETRY.pause_s(self._failures, jitter=random.random(), retry_after_s=retry_after_s)  # noqa: S311
 
     def _rest(self, until: float) -> None:
-        """Wait after a failure, monotonic seconds, or until the credentials are others."""
+        """Wait after a failure until `until`, monotonic seconds, or until the credentials change."""
         context = self._context
         while (left_s := until - context.clock.monotonic()) > 0 and context.wait(min(left_s, LOOK_S)):
             try:
@@ -112,7 +113,7 @@ class HttpSource:
                 continue
 
     def _capture(self, frame: Frame) -> None:
-        """Store a frame. While the queue is full the frame is kept, and pictures that come meanwhile are missed."""
+        """Store a frame. While the queue is full the frame is kept, and pictures that are due meanwhile are missed."""
         context, failures = self._context, 0
         began = context.clock.monotonic()
         while True:
@@ -131,7 +132,7 @@ class HttpSource:
         context.report("watching")
 
     def _connect(self) -> SnapshotClient:
-        """The client with the credentials as they are in their files now."""
+        """Return the client for the credentials that are in their files now."""
         credentials = read_credentials(self._context.credentials)
         if self._connection is None or self._connection.outdated(credentials):
             self._close()
@@ -150,12 +151,12 @@ class HttpSource:
 
 
 class CameraLogin:
-    """A client with one state of the credentials.
+    """Client with one version of the credentials.
 
     Args:
-        settings: Of the source.
-        context: The agent.
-        credentials: What was read; where they name nobody, whoever the URL names.
+        settings: Settings of the source.
+        context: Interface to the agent.
+        credentials: Credentials from the files; without a user name in them, the URL's is used.
 
     Raises:
         ConfigError: When a certificate of the credentials can't be used.
@@ -188,12 +189,12 @@ class CameraLogin:
         )
 
     def outdated(self, credentials: Credentials) -> bool:
-        """Whether the files have changed since."""
+        """Return whether the files have changed since the client was built."""
         return credentials != self._credentials or _versions(credentials) != self._versions
 
 
 def _versions(credentials: Credentials) -> list[int]:
-    """When each file changed that OpenSSL reads itself, nanoseconds since 1970."""
+    """Return the modification times of the files that OpenSSL reads itself, nanoseconds since 1970."""
     files: list[Path] = [file for file in (credentials.certificate, credentials.key) if file is not None]
     try:
         return [file.stat().st_mtime_ns for file in files]

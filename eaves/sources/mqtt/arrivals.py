@@ -1,6 +1,6 @@
-"""Numbers for messages, the same for one that comes again before it was acknowledged.
+"""Numbers for messages; a message that is repeated before it was acknowledged keeps its number.
 
-The package's docstring has the reasons.
+The package's docstring gives the reasons.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from eaves.mqtt.message import Message
 
 MAX_OPEN = 10_000
-"""Messages that are remembered as unacknowledged; the oldest are forgotten beyond that. A broker has far fewer in
-flight, but may never send again what it has lost."""
+"""Maximum number of unacknowledged messages that are remembered; beyond it the oldest are forgotten. A broker has far
+fewer in flight, but may never send again those that it has lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +26,20 @@ class _Open:
 
 
 class Arrivals:
-    """The numbers of one source. May be used by both threads."""
+    """Numbers of one source's messages. Used by both threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._run = secrets.token_hex(8)  # not the time: a device without a battery starts in 1970 each time
+        self._run = secrets.token_hex(8)  # not the time, because a device without a battery starts in 1970 each time
         self._counter = itertools.count(1)
         self._open: OrderedDict[int, _Open] = OrderedDict()
 
     def find_number(self, message: Message, digest: bytes) -> str:
-        """The number of a message: unique, but for one that comes again.
+        """Return the number of a message: a new one, except for a repetition.
 
         Args:
-            message: What was received.
-            digest: Of its payload.
+            message: Message that was received.
+            digest: Digest of its payload.
         """
         number = f"{self._run}-{next(self._counter)}"
         if message.qos == 0:
@@ -55,13 +55,13 @@ class Arrivals:
         return number
 
     def close(self, message: Message, number: str) -> None:
-        """A message was acknowledged: its packet id may be another message's from now on, or is one already."""
+        """Forget a message that was acknowledged, because its packet id may belong to another message from now on."""
         with self._lock:
             known = self._open.get(message.packet_id)
             if known and known.number == number:
                 del self._open[message.packet_id]
 
     def forget(self) -> None:
-        """The broker has lost the session, and all packet ids with it."""
+        """Forget all packet ids, because the broker has lost the session."""
         with self._lock:
             self._open.clear()

@@ -1,4 +1,4 @@
-"""A value in JSON by its path."""
+"""Values in JSON by their path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def find_value(document: Any, pointer: str) -> Any:
-    """The value that a JSON Pointer leads to, or None when there is none.
+    """Return the value at a JSON Pointer; None when there is none.
 
     Source: RFC 6901, sections 3 and 4.
     """

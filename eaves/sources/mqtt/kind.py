@@ -1,4 +1,4 @@
-"""The kind `mqtt`."""
+"""Kind of source `mqtt`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What was received and is not stored yet, between the thread of the connection and that of the source.
+"""Bounded queue between the thread of the connection and that of the source.
 
-Putting never waits, as the connection's thread answers the broker's keepalive. Whatever doesn't fit stays with the
-broker, unacknowledged, if it was sent with QoS 1.
+`put` never waits, because the connection's thread answers the broker's keepalive. Messages that don't fit stay with the
+broker, unacknowledged, if they were sent with QoS 1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from eaves.base.clock import Clock
 from eaves.mqtt.message import Message
 
 OVERHEAD_BYTES = 2048
-"""What a message takes in memory beside its payload."""
+"""Memory that a message takes in addition to its payload, bytes."""
 
 
 @dataclass(slots=True)
@@ -22,10 +22,11 @@ class HeldMessage:
     """A message that is not stored yet.
 
     Attributes:
-        message: The message as it came last: on a new connection its acknowledgement has to be for that one.
-        number: Of its arrival.
+        message: Last copy of the message; on a new connection the acknowledgement must refer to that copy.
+        number: Number of its arrival.
         digest: SHA-256 of its payload.
-        wanted: Whether it is to become an event; it waits here to be acknowledged in the order of arrival otherwise.
+        wanted: Whether the message becomes an event; otherwise it only waits to be acknowledged in the order of
+            arrival.
     """
 
     message: Message
@@ -35,7 +36,7 @@ class HeldMessage:
 
     @property
     def cost_bytes(self) -> int:
-        """What it takes in memory."""
+        """Memory that the message takes, bytes."""
         return len(self.message.payload) + OVERHEAD_BYTES
 
 
@@ -43,8 +44,8 @@ class MessageHandoff:
     """A bounded queue of messages.
 
     Args:
-        max_bytes: Memory that it may take; one message always fits.
-        clock: Time.
+        max_bytes: Maximum memory of the queue, bytes; one message always fits.
+        clock: Wall clock and monotonic clock.
     """
 
     def __init__(self, max_bytes: int, *, clock: Clock) -> None:
@@ -58,7 +59,7 @@ class MessageHandoff:
         return len(self._held)
 
     def put(self, held: HeldMessage) -> bool:
-        """Add a message, or take it for the one that is here under its number; False when there is no room."""
+        """Add a message, or replace the one with the same number; return False when there is no room."""
         with self._changed:
             for other in self._held:
                 if other.number == held.number:
@@ -72,7 +73,7 @@ class MessageHandoff:
             return True
 
     def drop_oldest_unkept(self) -> bool:
-        """Drop the oldest message of QoS 0 that isn't being stored, to make room for a newer one; False: none."""
+        """Drop the oldest QoS 0 message that isn't being stored, to make room; return False when there is none."""
         with self._changed:
             for held in list(self._held)[1:]:
                 if held.message.qos == 0:
@@ -82,20 +83,20 @@ class MessageHandoff:
             return False
 
     def peek(self, timeout_s: float) -> HeldMessage | None:
-        """The oldest message, which stays here until `remove`; None when none comes in time, or after `wake`."""
+        """Return the oldest message, which stays until `remove`; None on timeout or after `wake`."""
         with self._changed:
             if not self._held:
                 self._clock.wait(self._changed, timeout_s)
             return self._held[0] if self._held else None
 
     def remove(self, held: HeldMessage) -> Message:
-        """Take out the oldest message, now that it is stored; returns it as it came last."""
+        """Remove the oldest message after it was stored; return its last copy."""
         with self._changed:
             self._held.popleft()
             self._bytes -= held.cost_bytes
             return held.message
 
     def wake(self) -> None:
-        """Have `peek` return."""
+        """Make `peek` return."""
         with self._changed:
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A message > image, sender's id, time: raw, base64 in JSON, CloudEvents in both modes.
+"""Extraction of image, sender's id and time from a message: raw, base64 in JSON, CloudEvents in both modes.
 
 Source: CloudEvents 1.0.2, bindings/mqtt-protocol-binding.md: a content type that begins with `application/cloudevents`
 is structured mode; user properties named as attributes are binary mode, which MQTT 3.1.1 doesn't have.
@@ -25,27 +25,30 @@ from eaves.sources.mqtt.settings import MqttSourceSettings
 DROPPED_EXTENSIONS = frozenset(
     {"causeid", "causesource", "confidence", "datadigest", "dataref", "label", "model", "modelversion", "partitionkey"}
 )
-"""Attributes of a sender's event that the captured one has for itself, or that belong to predictions."""
+"""Attributes of a sender's event that the captured event sets itself, or that belong to predictions."""
 MAX_ID = 1024
-"""Characters of a sender's id that stand in an event; a longer one still identifies its message."""
+"""Maximum length of a sender's id that is copied into an event, characters; a longer one still identifies its
+message."""
 MAX_SECONDS = 100_000_000_000
-"""A number as a time counts milliseconds from here on, in 1973 then, and seconds below, up to the year 5138."""
+"""Limit between seconds and milliseconds: a smaller number is a time in seconds, up to the year 5138; a larger one is
+in milliseconds, from 1973 on."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
-"""Of a sender's event, kept: an event may have 100 attributes, and the queue counts on 64 KB for all of them."""
+"""Maximum number and size of a sender's extensions that are kept, bytes. An event may have 100 attributes, and the
+queue reserves 64 KB for all of them."""
 NO_POINTER = "a message is JSON: set image_at to where the image is in it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContent:
-    """What a message holds.
+    """Content of a message.
 
     Attributes:
-        data: The image.
-        content_type: Its media type as the sender says; empty when it says none.
-        sender_id: What the sender identifies the message by; empty when it doesn't.
-        captured_at_ns: When it was captured, nanoseconds since 1970, as the sender says.
-        camera: Which camera it is from, as the sender says.
-        extensions: Further attributes for the event.
+        data: Encoded image.
+        content_type: Media type according to the sender; empty when it gives none.
+        sender_id: Id that the sender gives the message; empty without one.
+        captured_at_ns: Capture time according to the sender, nanoseconds since 1970.
+        camera: Name of the camera according to the sender.
+        extensions: Further attributes of the event.
     """
 
     data: bytes = field(repr=False)
@@ -57,12 +60,12 @@ class MessageContent:
 
 
 class UnusableError(Exception):
-    """A message without an image that can be used.
+    """Error of a message without a usable image.
 
     Args:
-        cause: The counter.
-        reason: For the log, one of a few sentences, as each is logged once; empty when it is no fault of anybody.
-        detail: What differs from one message to the next, without anything of the payload.
+        cause: Cause that the message is counted under.
+        reason: One of a few sentences for the log, as each is logged once; empty when nothing is wrong.
+        detail: Part that differs between messages, without any of the payload.
     """
 
     def __init__(self, cause: Cause, reason: str, *, detail: str = "") -> None:
@@ -73,10 +76,10 @@ class UnusableError(Exception):
 
 
 def read_message(message: Message, settings: MqttSourceSettings) -> MessageContent:
-    """What a message holds.
+    """Extract the content of a message.
 
     Raises:
-        UnusableError: When there is no image in it.
+        UnusableError: When the message contains no image.
     """
     event = _read_event(message, settings)
     if event is not None:
@@ -98,7 +101,7 @@ def read_message(message: Message, settings: MqttSourceSettings) -> MessageConte
 
 
 def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
-    """The CloudEvent that a message is, or None."""
+    """Return the CloudEvent in a message; None when the message isn't one."""
     if settings.payload not in ("auto", "cloudevents"):
         return None
     try:
@@ -123,7 +126,7 @@ def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
 
 def _read_event_data(event: Event, settings: MqttSourceSettings) -> MessageContent:
     if event.type in REPLY_TYPES:
-        raise UnusableError("unsupported", "")  # predictions on topics that are subscribed to with a wildcard
+        raise UnusableError("unsupported", "")  # predictions arrive on topics that a wildcard subscribes to
     extensions = {**_bound(event.extensions), "senderid": event.id, "sendersource": event.source}
     sender_id = f"{event.source}\0{event.id}"
     data, content_type = event.data, event.datacontenttype or ""
@@ -167,7 +170,7 @@ def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> 
 def _decode_base64(text: str, place: str) -> bytes:
     if text.startswith("data:"):  # a data URL (RFC 2397), as browsers write an image
         text = text.partition(",")[2]
-    text = text.replace("\r", "").replace("\n", "")  # without a copy where there is none
+    text = text.replace("\r", "").replace("\n", "")  # makes no copy when there is none
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error, or a text that isn't ASCII
@@ -197,7 +200,7 @@ def _spell_id(value: Any) -> str:
 
 
 def _parse_time(value: object) -> int | None:
-    """Nanoseconds since 1970 of an RFC 3339 timestamp, or of seconds or milliseconds since 1970; None of all else."""
+    """Return the nanoseconds since 1970 of an RFC 3339 time or of seconds or milliseconds; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     if isinstance(value, str):
@@ -207,7 +210,7 @@ def _parse_time(value: object) -> int | None:
         number = Decimal(value)
         if not 0 <= number < MAX_SECONDS * 1000:
             return None
-    except ArithmeticError:  # no number, or NaN
+    except ArithmeticError:  # not a number, or NaN
         return None
     return int(number * (1_000_000_000 if number < MAX_SECONDS else 1_000_000))
 

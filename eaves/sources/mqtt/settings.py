@@ -1,4 +1,4 @@
-"""What eaves.yaml may say of a source of the kind `mqtt`."""
+"""Settings of a source of kind `mqtt`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_CLIENT_ID = 65_535
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MqttSourceSettings:
-    """A source that takes images from the topics of an MQTT broker."""
+    """Settings of a source that takes images from the topics of an MQTT broker."""
 
     url: str = setting(MISSING, "The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
     topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
@@ -83,7 +83,7 @@ class MqttSourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         try:
             if parse_address(self.url).path:
                 yield "url", "must have no path; `topics` says what is subscribed to"

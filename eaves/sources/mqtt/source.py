@@ -1,4 +1,4 @@
-"""The connection's thread hands over, the source's thread stores and acknowledges."""
+"""The mqtt source: the connection's thread hands messages over, the source's thread stores and acknowledges them."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from eaves.sources.mqtt.payload import MessageContent, UnusableError, read_messa
 from eaves.sources.mqtt.settings import MqttSourceSettings
 
 ENVELOPE_BYTES = 65_536
-"""Room beside an image for a topic, properties, and the rest of a JSON text."""
+"""Room for a topic, properties and the rest of a JSON text, in addition to an image, bytes."""
 SLOT_BYTES = 32_000_000
-"""Memory for messages that are not stored yet, unless two of the largest need more."""
+"""Memory for messages that are not stored yet, unless two of the largest need more, bytes."""
 LOOK_S = 1.0
-"""Longest wait for a message, seconds, before the source looks whether it is to stop."""
+"""Maximum wait for a message before the source checks whether it must stop, seconds."""
 FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""How often a message is offered again while the queue is full."""
+"""Pauses between attempts to store a message while the queue is full."""
 
 _log = logging.getLogger(__name__)
 
 
 class MqttSource(ConnectionListener):
-    """Images from the topics of a broker, until the context says to stop.
+    """Captures images from the topics of a broker until the context says to stop.
 
     Args:
-        settings: What to subscribe to.
-        context: The agent.
-        stuck_s: After so many seconds without a sign of life the connection's thread counts as hung.
+        settings: Settings with the topics.
+        context: Interface to the agent.
+        stuck_s: Time without a sign of life after which the connection's thread counts as hung, seconds.
     """
 
     def __init__(self, settings: MqttSourceSettings, context: SourceContext, *, stuck_s: float = STUCK_S) -> None:
         self._settings = settings
         self._context = context
-        largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64, with line breaks in the envelope's room
+        largest = context.max_bytes * 4 // 3 + ENVELOPE_BYTES  # base64; its line breaks fit into the envelope's room
         self._slot = MessageHandoff(max(SLOT_BYTES, 2 * largest), clock=context.clock)
         self._arrivals = Arrivals()
         self._missed = False
@@ -74,11 +74,11 @@ class MqttSource(ConnectionListener):
         )
 
     def run(self) -> None:
-        """Store what is received until the context says to stop.
+        """Store received messages until the context says to stop.
 
         Raises:
-            RuntimeError: When the connection's thread hangs: nothing would be received any more, and the agent starts
-                the source again with another connection.
+            RuntimeError: When the connection's thread hangs, so nothing would be received any more. The agent then
+                restarts the source with another connection.
         """
         with self._context.on_stop(self._slot.wake):
             self._connection.start()
@@ -98,7 +98,7 @@ class MqttSource(ConnectionListener):
                 self._connection.stop()
 
     def connected(self, session: SessionInfo) -> None:
-        """Subscribe anew: the broker may have lost the session, or the settings may name other topics."""
+        """Subscribe again, because the broker may have lost the session, or the settings may name other topics."""
         if self._connection.connections > 1:
             self._context.reconnected()
             if not session.present:
@@ -112,11 +112,11 @@ class MqttSource(ConnectionListener):
         self._connection.subscribe(self._settings.topics, retained=self._settings.retained)
 
     def subscribed(self, refused: Sequence[str]) -> None:
-        """Images come from now on, unless the broker doesn't allow it."""
+        """Report whether the broker accepts the subscription."""
         self._report(unavailable=f"the broker refuses to subscribe to {', '.join(refused)}" if refused else "")
 
     def unavailable(self, reason: str) -> None:
-        """There is no connection."""
+        """Report why there is no connection."""
         self._report(unavailable=reason)
 
     def received(self, message: Message) -> None:
@@ -150,7 +150,7 @@ class MqttSource(ConnectionListener):
         return matches(self._settings.topics, message.topic)
 
     def _leave_out(self, message: Message) -> None:
-        """Count a message that isn't wanted, unless it is a retained one."""
+        """Count a message of a topic that isn't subscribed to; retained messages aren't counted."""
         if not self._subscribes(message):
             self._context.drop("topic")
             self._log_once(
@@ -160,9 +160,9 @@ class MqttSource(ConnectionListener):
             )
 
     def _ask_again(self) -> None:
-        """Have the broker send again what there was no room for.
+        """Make the broker send the messages again that there was no room for.
 
-        A connection that is still being made is left alone, as it asks for the same.
+        A connection that is being made is left alone, because it has the same effect.
         """
         if self._missed and self._connection.session is not None:
             self._connection.reconnect()
@@ -173,7 +173,7 @@ class MqttSource(ConnectionListener):
             self._arrivals.close(message, held.number)
 
     def _store(self, held: HeldMessage) -> bool:
-        """Store a message's image, however long that takes; False when the source is to stop before."""
+        """Store a message's image, however long that takes; return False when the source must stop first."""
         try:
             frame = self._build_frame(held)
         except UnusableError as error:
@@ -181,7 +181,7 @@ class MqttSource(ConnectionListener):
             if error.reason:
                 self._log_once(error.reason, error.cause, detail=error.detail)
             return True
-        except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not hold up the others
+        except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not stop the others
             self._context.drop("failed")
             self._log_once(f"a message made the source fail with {type(error).__name__}", "failed", error=error)
             return True
@@ -206,10 +206,10 @@ class MqttSource(ConnectionListener):
                 return True
 
     def _build_frame(self, held: HeldMessage) -> Frame:
-        """A message's image.
+        """Build the frame of a message's image.
 
         Raises:
-            UnusableError: When there is none that can be used.
+            UnusableError: When the message contains no usable image.
         """
         message = held.message
         if message.cut:
@@ -233,7 +233,7 @@ class MqttSource(ConnectionListener):
         if found.sender_id:
             identity = f"id\0{found.sender_id}"
         elif held.message.retain:
-            identity = "retained"  # comes with each new subscription
+            identity = "retained"  # arrives again with each new subscription
         else:
             identity = f"arrival\0{held.number}"
         return f"{held.message.topic}\0{digest.hex()}\0{identity}"
@@ -245,7 +245,7 @@ class MqttSource(ConnectionListener):
         return _build_subject(levels[wanted - 1 if wanted > 0 else wanted])
 
     def _report(self, *, unavailable: str | None = None, full: str | None = None) -> None:
-        """Report the state that follows from both threads' parts of it."""
+        """Update one or both parts of the state, and report the state that follows."""
         with self._states:
             self._unavailable = self._unavailable if unavailable is None else unavailable
             self._full = self._full if full is None else full
@@ -260,30 +260,30 @@ class MqttSource(ConnectionListener):
         """Log the first message of each reason.
 
         Args:
-            reason: What is wrong with it, one of a few sentences.
-            cause: The cause it is counted for; None when it is not dropped.
-            detail: What differs from one message to the next.
-            error: For its traceback.
+            reason: What is wrong with the message, one of a few sentences.
+            cause: Cause that the message is counted under; None when it is not dropped.
+            detail: Part that differs between messages.
+            error: Exception to log with its traceback.
         """
         if reason not in self._logged:
             self._logged.add(reason)
-            said = f"{reason} ({detail})" if detail else reason
+            text = f"{reason} ({detail})" if detail else reason
             later = f"further ones are only counted, as dropped for the cause {cause}" if cause else ""
             later = later or "this is not logged again"
-            _log.warning("source %s: %s; %s", self._context.name, said, later, exc_info=error)
+            _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
 
 
 def _choose_version(settings: MqttSourceSettings) -> Version:
-    """MQTT 5 where an id is in a user property: messages of a 3.1.1 connection would have none, and be sent twice."""
+    """Return the version: MQTT 5 if an id is in a user property, which messages of MQTT 3.1.1 would lack."""
     return "5" if settings.id_property else cast(Version, settings.version)
 
 
 def _build_client_id(source: str, agent_id: str) -> str:
-    """`eaves-SITE-NAME-ID` of `/eaves/SITE/NAME`: apps and machines with the same names have sessions of their own."""
+    """Return `eaves-SITE-NAME-ID`, so that apps and machines with equal names have sessions of their own."""
     return f"{source.strip('/').replace('/', '-')}-{agent_id}"
 
 
 def _build_subject(topic: str) -> str:
-    """A topic as an attribute of an event, which holds no control characters and at most 4,096 bytes."""
+    """Return a topic as an attribute of an event, without control characters and with at most 4,096 bytes."""
     text = "".join(char if char.isprintable() else "\ufffd" for char in topic)
     return text.encode(errors="replace")[:4096].decode(errors="ignore")

@@ -1,13 +1,13 @@
-"""What every source can do to its frames before they become events: pass fewer of them, and cut or shrink them.
+"""Options that every source can apply to its frames before they become events: drop frames, crop and shrink images.
 
 settings     the options, a section of a source's settings
-hours        at which hours frames are captured
-rate         at most so many frames in a time
-region       a rectangle of the image
-difference   how much two pictures differ
-editor       all of it in order: a frame > the frame as it is sent, or why it isn't
+hours        hours of capture
+rate         limit on the rate of frames
+region       rectangle of the image that is kept
+difference   measure of how much two pictures differ
+editor       applies all options in order, and returns the edited frame or why it is dropped
 
-Without an option a frame's bytes are passed on untouched and Pillow is never imported. Nothing here is remembered
+Without an option a frame's bytes are passed on unchanged and Pillow is never imported. The options remember nothing
 beyond the process: after a restart the first frame of each camera is passed.
 """
 

@@ -1,7 +1,7 @@
-"""How much two pictures differ, cheaply.
+"""A cheap measure of how much two pictures differ.
 
-The mean over a picture averages out what moves without meaning: a sensor's noise, a clock that the camera writes into
-the picture. Measured with pictures of 1280x720 as JPEG: noise of a standard deviation of 5 to 20 grey levels makes 0.1
+The mean over a picture averages out meaningless changes: a sensor's noise, or a clock that the camera writes into the
+picture. Measured with pictures of 1280x720 as JPEG: noise of a standard deviation of 5 to 20 grey levels makes 0.1
 to 0.4, a clock in a corner 0.05, an object of 2 % of the picture that differs from it by 60 levels 0.9, light that
 changes by 1 % 1.2, a camera that shakes by 2 pixels 1.0.
 """
@@ -11,17 +11,18 @@ from __future__ import annotations
 from PIL import Image, ImageChops
 
 SIDE = 32
-"""Width and height of the pictures that are compared, pixels: each is the mean of some 900 pixels of a 1280x720 one."""
+"""Width and height of the compared pictures, pixels; each pixel is the mean of some 900 pixels of a 1280x720
+picture."""
 DECODED_SIDE = 4 * SIDE
-"""Pixels at which a JPEG may be decoded for a comparison."""
+"""Minimum side to which a JPEG may be reduced while it is decoded for a comparison, pixels."""
 
 
 def shrink(image: Image.Image) -> Image.Image:
-    """The picture that stands for an image in comparisons: grey, `SIDE` x `SIDE`, each pixel the mean of its part."""
+    """Return an image as a picture for comparisons: grey, `SIDE` x `SIDE`, each pixel the mean of its area."""
     return image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """Mean absolute difference of two pictures as `shrink` makes them, in grey levels of 0 to 255."""
+    """Return the mean absolute difference of two pictures from `shrink`, in grey levels of 0 to 255."""
     counts = ImageChops.difference(one, other).histogram()
     return sum(level * count for level, count in enumerate(counts)) / SIDE**2

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from eaves.sources.options.pixels import PixelEditor
 
 PASSED = 1_000
-"""Frames that are remembered as passed; more than any source holds back while the queue is full."""
+"""Number of frames that are remembered as passed; more than any source holds back while the queue is full."""
 
 
 class FrameEditor:
-    """Applies the options of one source; safe to use from many threads.
+    """Applies the options of one source. Safe to use from many threads.
 
     Args:
-        options: What eaves.yaml says of the source.
-        clock: Time, of frames whose own nobody knows.
+        options: Options of the source in eaves.yaml.
+        clock: Clock for frames without a capture time.
     """
 
     def __init__(self, options: FrameOptions, *, clock: Clock = SYSTEM) -> None:
@@ -45,9 +45,9 @@ class FrameEditor:
         self._lock = threading.Lock()
 
     def edit(self, frame: Frame) -> Frame | Dropped:
-        """The frame as it is sent, or why it isn't.
+        """Return the edited frame, or why it is dropped.
 
-        What was done to it stands in its extensions: `crop` (left,top,width,height in pixels of the upright image),
+        The changes are recorded in its extensions: `crop` (left,top,width,height in pixels of the upright image),
         `scaledto` (widthxheight in pixels), `reencoded` (media type and quality).
         """
         again = self._selects and self._passed_before(frame)
@@ -71,7 +71,7 @@ class FrameEditor:
             return self._passed.get(frame.position) is not None
 
     def _select(self, frame: Frame) -> Cause | None:
-        """Why a frame is dropped, as far as its time tells."""
+        """Return why a frame is dropped because of its time; None when it isn't."""
         moment_ns = frame.captured_at_ns
         if moment_ns is None:
             moment_ns = int(self._clock.now() * 1e9)

@@ -13,18 +13,21 @@ _SPAN = re.compile(r"(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
-    """Spans of the day.
+    """Spans of the day during which frames are captured.
 
     Attributes:
         spans: Begin, which belongs to the span, and end, which doesn't; an end before the begin is on the next day.
-        zone: Time zone of the spans; None is the machine's.
+        zone: Time zone of the spans; None for the machine's.
     """
 
     spans: tuple[tuple[time, time], ...]
     zone: tzinfo | None = None
 
     def contain(self, moment_ns: int) -> bool:
-        """Whether a moment, nanoseconds since 1970, is within one of the spans; one that no calendar has isn't."""
+        """Return whether a time, nanoseconds since 1970, is within one of the spans.
+
+        A time without a valid date is in none of them.
+        """
         try:
             clock = datetime.fromtimestamp(moment_ns / 1e9, UTC).astimezone(self.zone).time()
         except (ValueError, OverflowError, OSError):
@@ -33,14 +36,14 @@ class Hours:
 
 
 def parse_hours(texts: Sequence[str], zone: str = "") -> Hours | None:
-    """Hours such as `22:00-06:00`; None when none are given.
+    """Parse hours such as `22:00-06:00`; None when none are given.
 
     Args:
-        texts: The spans.
-        zone: Name of a time zone in the IANA database; empty: the machine's.
+        texts: Texts of the spans.
+        zone: Name of a time zone in the IANA database; empty for the machine's.
 
     Raises:
-        ValueError: When a text is something else, or the machine doesn't know the time zone.
+        ValueError: When a text is malformed, or the machine doesn't know the time zone.
     """
     found = None
     if zone:

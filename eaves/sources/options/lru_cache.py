@@ -1,4 +1,4 @@
-"""A dictionary that forgets what was not used for longest."""
+"""A dictionary that forgets the least recently used value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class RecentValues(Generic[V]):
     """Values by key, at most `limit` of them.
 
     Args:
-        limit: Beyond it, the value that was neither read nor written for longest is forgotten.
+        limit: Maximum number of values; beyond it, the least recently read or written one is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,7 +20,7 @@ class RecentValues(Generic[V]):
         self._values: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str) -> V | None:
-        """The value of a key; None when there is none, or it was forgotten."""
+        """Return the value of a key; None when there is none, or it was forgotten."""
         if key in self._values:
             self._values.move_to_end(key)
         return self._values.get(key)

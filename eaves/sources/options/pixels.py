@@ -1,4 +1,4 @@
-"""Options that look at pixels: crop, unchanged, longest side, encoding. Imported only when one of them is set."""
+"""Options that process pixels: crop, unchanged, longest side, encoding. Imported only when one of them is set."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from eaves.sources.options.rate import MAX_CAMERAS
 from eaves.sources.options.region import Box, Region
 
 MAX_PIXELS = 24_000_000
-"""Larger images are dropped: an agent that decodes and crops this one takes up to 250 MB (measured), of the 512Mi that
-its pod may use."""
+"""Maximum number of pixels; larger images are dropped. An agent that decodes and crops an image of this size takes up
+to 250 MB (measured), of the 512Mi that its pod may use."""
 QUALITY = 90
-"""Of JPEG, for images that were changed when no quality is set: a second encoding that no model notices."""
+"""JPEG quality of changed images when none is set; no model notices this second encoding."""
 
 _one_at_a_time = threading.Lock()
-"""Held while a frame is in memory as pixels, so that memory doesn't grow with the number of sources."""
+"""Lock that is held while a frame is decoded, so that memory doesn't grow with the number of sources."""
 
 
 class PixelEditor:
-    """Crops, compares, shrinks and encodes frames; safe to use from many threads.
+    """Crops, compares, shrinks and encodes frames. Safe to use from many threads.
 
     Args:
-        region: The part that is kept; None: all.
-        unchanged: Frames that differ less from the last kept one of their camera, in grey levels, are dropped; 0: none.
-        max_side: Longest side, pixels; 0: any.
-        quality: Of JPEG; 0: only changed images are encoded, with `QUALITY`.
+        region: Rectangle that is kept; None for the whole image.
+        unchanged: Minimum difference from the last kept frame of the camera, in grey levels; other frames are dropped.
+            0 keeps all.
+        max_side: Maximum length of the longest side, pixels; 0 for no limit.
+        quality: JPEG quality; 0 encodes only changed images, with `QUALITY`.
     """
 
     def __init__(self, *, region: Region | None, unchanged: float, max_side: int, quality: int) -> None:
@@ -43,14 +44,14 @@ class PixelEditor:
         self._kept: RecentValues[Image.Image] = RecentValues(MAX_CAMERAS)
 
     def edit(self, frame: Frame, *, compare: bool) -> Frame | None:
-        """The frame as it is sent; None when it hardly differs from the last one.
+        """Return the edited frame; None when it hardly differs from the last one.
 
         Args:
-            frame: The frame.
-            compare: Whether it may be dropped.
+            frame: Frame to edit.
+            compare: Whether the frame may be dropped.
 
         Raises:
-            ImageError: When the image can't be decoded, is too large, or its region reaches beyond it.
+            ImageError: When the image can't be decoded, is too large, or doesn't contain its region.
         """
         with _one_at_a_time:
             image = load(frame.data, at_least=self._at_least(), max_pixels=MAX_PIXELS)
@@ -71,7 +72,7 @@ class PixelEditor:
         return replace(frame, data=stream.getvalue(), content_type="image/jpeg", extensions=extensions)
 
     def _differs(self, camera: str, image: Image.Image) -> bool:
-        """Whether an image differs from the last that was kept; when it does, it is the last one kept."""
+        """Return whether an image differs from the last kept one; when it does, it becomes the last kept one."""
         small, last = shrink(image), self._kept.get(camera)
         differs = last is None or difference(small, last) >= self._unchanged
         if differs:
@@ -79,9 +80,10 @@ class PixelEditor:
         return differs
 
     def _at_least(self) -> tuple[int, int] | None:
-        """Height and width that are needed of a JPEG; None: all of it, as its region or its pixels are.
+        """Return height and width to which a JPEG may be reduced at most; None when its full size is needed.
 
-        One more than `max_side`: a larger image is then still larger when it is decoded at a fraction of its size.
+        The side is one more than `max_side`, so that a larger image is still larger after it was decoded at a reduced
+        size.
         """
         if self._region is not None or (self._quality and not self._max_side):
             return None

@@ -1,9 +1,9 @@
-"""On average at most so many frames of each camera in a time, by when they were captured.
+"""Limit on the average rate of each camera's frames, by their capture times.
 
-Times are those of the frames and not of their arrival: a folder's backlog of a night is thinned out as the same frames
-would have been one by one. They may be out of order or jump, as cameras' clocks are set by hand and by time servers, so
-no time is ever waited for: a frame that is as far as an interval from the last one, in either direction, is passed and
-is the last one from then on. Frames out of order may let further ones pass; nothing ever stops passing.
+The times are those of the capture and not of the arrival, so a folder's backlog of a night is thinned out as the same
+frames would have been one by one. Times may be out of order or jump, because cameras' clocks are set by hand and by
+time servers. Therefore no fixed time is awaited: a frame that is at least an interval from the last one, in either
+direction, is passed and becomes the last one. Frames out of order may let further ones pass, but passing never stops.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from eaves.sources.options.lru_cache import RecentValues
 
 MAX_CAMERAS = 1_000
-"""Cameras whose last frame is remembered; topics and folders of others may name any number."""
+"""Number of cameras whose last frame is remembered; topics and folders of other programs may name any number."""
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|min|h|d)\s*")
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 
 
 def parse_interval_ns(rate: str) -> int:
-    """Nanoseconds between two frames at a rate such as `2/s`, `30/min` or `1/10s`; 0 when it is empty.
+    """Return the nanoseconds between two frames at a rate such as `2/s`, `30/min` or `1/10s`; 0 for an empty text.
 
     Raises:
-        ValueError: When it is something else, faster than 1,000 frames a second, or slower than one in a year.
+        ValueError: When the text is malformed, faster than 1,000 frames a second, or slower than one in a year.
     """
     if not rate.strip():
         return 0
@@ -44,10 +44,10 @@ class _Turn:
 
 
 class Pacer:
-    """Says which frames are passed. Not safe to use from several threads.
+    """Decides which frames are passed. Not thread-safe.
 
     Args:
-        interval_ns: Nanoseconds between two frames of a camera.
+        interval_ns: Minimum time between two frames of a camera, nanoseconds.
     """
 
     def __init__(self, interval_ns: int) -> None:
@@ -55,14 +55,14 @@ class Pacer:
         self._turns: RecentValues[_Turn] = RecentValues(MAX_CAMERAS)
 
     def admit(self, camera: str, moment_ns: int) -> bool:
-        """Whether a frame is passed; when it is, the next one is due an interval later.
+        """Return whether a frame is passed; when it is, the next one is due an interval later.
 
-        Turns keep to a grid of the interval as long as frames come for each, so that a camera whose frames come a
-        little early and a little late still has as many passed as the rate allows.
+        Due times keep to a grid of the interval while frames arrive for each of them, so a camera whose frames come a
+        little early and a little late still gets as many passed as the rate allows.
 
         Args:
-            camera: Which camera it is from.
-            moment_ns: When it was captured, nanoseconds since 1970.
+            camera: Name of the camera.
+            moment_ns: Capture time, nanoseconds since 1970.
         """
         turn = self._turns.get(camera)
         due_ns = moment_ns + self._interval_ns

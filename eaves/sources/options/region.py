@@ -1,4 +1,4 @@
-"""A region of interest: the rectangle of an image that is kept."""
+"""Region of interest: the rectangle of an image that is kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Box = tuple[int, int, int, int]
 
 
 class OutsideImageError(ImageError):
-    """An image that is smaller than its region reaches."""
+    """Error of an image that is too small to contain its region."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +22,10 @@ class Region:
     Source: IIIF Image API 3.0, section 4.1, which gives regions as left, top, width, height as well.
 
     Attributes:
-        left: Of the rectangle; in pixels, or as a share of the image's width.
-        top: Likewise, of its height.
-        width: Likewise, of its width.
-        height: Likewise, of its height.
+        left: Left edge, in pixels or as a share of the image's width.
+        top: Top edge, in pixels or as a share of the image's height.
+        width: Width, in pixels or as a share of the image's width.
+        height: Height, in pixels or as a share of the image's height.
         shares: Whether all four are shares of 0 to 1.
     """
 
@@ -36,14 +36,14 @@ class Region:
     shares: bool
 
     def box(self, size: tuple[int, int]) -> Box:
-        """The rectangle in pixels.
+        """Return the rectangle in pixels.
 
         Args:
             size: Width and height of the upright image, pixels.
 
         Raises:
-            OutsideImageError: When it reaches beyond the image: what is left of it would show something else than in
-                the images of the size that it was measured in.
+            OutsideImageError: When the rectangle reaches beyond the image. The rest of it would show something else
+                than in images of the size for which it was measured.
         """
         across, down = size if self.shares else (1, 1)
         left, top = round(self.left * across), round(self.top * down)
@@ -60,10 +60,10 @@ class Region:
 
 
 def parse_region(numbers: Sequence[float]) -> Region | None:
-    """A region of four numbers, which are shares when none is above 1; None of no numbers.
+    """Parse a region from four numbers, which are shares when none is above 1; None for no numbers.
 
     Raises:
-        ValueError: When they are no rectangle.
+        ValueError: When the numbers are not a valid rectangle.
     """
     if not numbers:
         return None

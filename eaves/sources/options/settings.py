@@ -1,4 +1,4 @@
-"""The options that every source has."""
+"""Options that every source has."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from eaves.sources.options.rate import parse_interval_ns
 from eaves.sources.options.region import parse_region
 
 MIN_SIDE = 16
-"""Smallest `max_side`, pixels; below, no model sees anything."""
+"""Minimum of `max_side`, pixels; smaller images are useless to a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameOptions:
-    """Which frames are passed, and what is done to them. docs/06-sources.md has the order."""
+    """Options that select and change frames. docs/06-sources.md gives their order."""
 
     rate: str = setting(
         "",
@@ -59,7 +59,7 @@ class FrameOptions:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Check rules that involve several fields."""
         checks: tuple[tuple[str, Callable[[], object]], ...] = (
             ("rate", lambda: parse_interval_ns(self.rate)),
             ("crop", lambda: parse_region(self.crop)),

@@ -1,10 +1,10 @@
-"""The replay source: images of a folder or an archive, one after the other, for demonstrations and for load.
+"""The replay source, which plays the images of a folder or an archive in order, for demonstrations and load tests.
 
-settings   what eaves.yaml may say of it
-recording  the images of a folder, a .zip or a .tar, one after the other
-source     the loop over these
-kind       all of it as a kind of source
+settings   settings of the kind in eaves.yaml
+recording  reads the images of a folder, a .zip or a .tar in order
+source     main loop over these
+kind       the kind of source
 
-It plays what is there when a round begins, and never writes to it. A folder that is to be watched is for the kind
+It plays the images that exist when a round begins, and never writes to the folder. To watch a folder, use the kind
 `folder`.
 """

@@ -1,4 +1,4 @@
-"""The kind `replay`."""
+"""Kind of source `replay`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The images of a folder or an archive, one after the other, with one image in memory at a time.
+"""Reader of the images in a folder or an archive, in order, with one image in memory at a time.
 
-A folder's are sorted by their modification times, an archive's come in its own order. Members of an archive are never
-written anywhere; their names are only told.
+Files of a folder are sorted by modification time; members of an archive keep its order. Members are never written to
+disk; their names appear only in events and messages.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from eaves.sources.folder.reader import FileVersion, read_file
 from eaves.sources.folder.scanner import is_image_path, scan
 
 MAX_TIME_S = 253_402_300_800
-"""The end of the year 9999, Unix seconds. A tar's times may be any number, infinite ones too."""
+"""End of the year 9999, Unix seconds; the limit is needed because a tar's times may be any number, even infinite."""
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
 )
-"""What the standard library raises for archives that are damaged or that it can't read."""
+"""Exceptions that the standard library raises for archives that are damaged or that it can't read."""
 IN_A_LOOP = ", or play it with loop: true, of which no ids are remembered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One image.
+    """One image of a recording.
 
     Attributes:
-        path: Within the folder or archive.
-        mtime_ns: When it was modified, nanoseconds since 1970.
-        size_bytes: Its size.
-        read: Reads it; may raise any of `DAMAGED`. None when it is gone.
+        path: Path within the folder or archive.
+        mtime_ns: Modification time, nanoseconds since 1970.
+        size_bytes: Size in bytes.
+        read: Reads the image; may raise any of `DAMAGED`. Returns None when the image is gone.
     """
 
     path: str
@@ -50,17 +50,17 @@ class Recorded:
 def open_recording(
     path: Path, unsupported: Callable[[str], None], *, max_in_folder: int, max_in_archive: int | None
 ) -> Iterator[Recorded]:
-    """The images at a path, in order. An image is to be read before the next one is asked for.
+    """Yield the images at a path, in order. Each image must be read before the next one is requested.
 
     Args:
-        path: A folder or an archive.
+        path: Path of a folder or an archive.
         unsupported: Called with the path of each image in a format that no function reads.
-        max_in_folder: Images that a folder may hold.
-        max_in_archive: Images that an archive may hold; None: any number.
+        max_in_folder: Maximum number of images in a folder.
+        max_in_archive: Maximum number of images in an archive; None for no limit.
 
     Raises:
-        StorageError: When there is neither, it can't be read to its end, or it holds more images. A tar's number is
-            known when so many were read.
+        StorageError: When the path is neither, can't be read to its end, or holds more images. The number of images in
+            a tar is known only after so many were read.
     """
     if path.is_dir():
         yield from _iter_folder(path, unsupported, max_in_folder)
@@ -114,7 +114,7 @@ def _is_zipped_image(member: zipfile.ZipInfo) -> bool:
 
 
 def _zip_time_ns(member: zipfile.ZipInfo) -> int:
-    """A zip's times have no time zone: they are taken as this machine's, as other programs do."""
+    """Return a member's time. A zip's times have no time zone and are taken as local times, as other programs do."""
     try:
         return int(time.mktime((*member.date_time, 0, 0, -1))) * 10**9
     except (ValueError, OverflowError):

@@ -8,13 +8,13 @@ from pathlib import Path
 from eaves.config import setting
 
 MAX_IMAGES = 100_000
-"""Images of a recording that is played once, as many ids are remembered, so that a restart doesn't play it again; and
-of a folder in any case, as its names and times are in memory: some 20 MB."""
+"""Maximum number of images in a recording that is played once, as their ids are remembered so that a restart doesn't
+play it again. It also limits every folder, whose names and times are in memory: some 20 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySourceSettings:
-    """Images that are played."""
+    """Settings of a recording that is played."""
 
     path: Path = setting(
         Path("/images"),

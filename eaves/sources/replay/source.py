@@ -1,9 +1,9 @@
-"""The loop of the replay source: play the recording at its pace, once or again and again.
+"""Main loop of the replay source: play the recording at its pace, once or repeatedly.
 
-Played once, an image's position is that of a folder's: path, modification time and size. After a restart, images that
-were captured before, or left out by an option, are passed over and the rest follows. In a loop, each round has a number
-that no other has, in other processes too, made of the time at which it began; a restart begins a new round. Nothing
-else is remembered.
+When the recording is played once, an image's position is that of a folder's: path, modification time and size. After a
+restart, images that were captured before, or left out by an option, are skipped and the rest follows. In a loop, each
+round has a number that no other round has, even in other processes, derived from the time at which it began; a restart
+begins a new round. Nothing else is remembered.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from eaves.sources.replay.settings import MAX_IMAGES, ReplaySourceSettings
 from eaves.sources.spool_refusal import explain_refusal
 
 RETRY = Backoff(retry=None, first_s=0.5, cap_s=10.0)
-"""How often a recording that is missing and a full queue are tried."""
+"""Pauses between attempts at a missing recording, and at a full queue."""
 IDLE_S = 60.0
-"""Seconds between two signs of life after the last image was played."""
+"""Interval of the signs of life after the last image was played, seconds."""
 EMPTY_S = 1.0
-"""Least seconds from one round to the next when none of its images could be played."""
+"""Minimum time between two rounds when no image of a round could be played, seconds."""
 REST = 10
-"""A round that failed and played nothing is followed by a pause of so many times its length: a tenth of a core is spent
-on archives that are large and damaged."""
+"""Pause after a round that failed and played nothing, as a multiple of its duration; it limits the use of a core by
+large and damaged archives to a tenth."""
 MAX_REST_S = 240.0
-"""Longest of these pauses: less than the silence of a source that hangs."""
+"""Maximum of these pauses, seconds; shorter than the silence after which a source counts as hung."""
 
 
 class ReplaySource:
     """Plays one folder or archive.
 
     Args:
-        settings: Which one, and how.
-        context: The agent.
-        max_images: Images of one recording of which ids are remembered.
+        settings: Recording to play, and how.
+        context: Interface to the agent.
+        max_images: Maximum number of images of one recording whose ids are remembered.
     """
 
     def __init__(self, settings: ReplaySourceSettings, context: SourceContext, *, max_images: int = MAX_IMAGES) -> None:
@@ -93,7 +93,7 @@ class ReplaySource:
             self._play(image, number)
 
     def _drop(self, cause: Cause, place: str) -> None:
-        """Count an image that isn't played: in each round of a loop, else once however often the recording is tried."""
+        """Count an image that isn't played: in each round of a loop, otherwise once."""
         if not self._settings.loop:
             if place in self._dropped:
                 return
@@ -101,7 +101,7 @@ class ReplaySource:
         self._context.drop(cause)
 
     def _report_playing(self) -> None:
-        """A recording that failed is watched again once it gets further: it would fail in each round otherwise."""
+        """Report `watching` once a failed recording gets further than before, as it would fail again in each round."""
         if self._reached > self._failed_at:
             self._context.report("watching")
         else:
@@ -134,10 +134,10 @@ class ReplaySource:
         try:
             return self._context.index.seen(self._context.source, event_id(self._context.source, place))
         except SpoolError:
-            return False  # then `capture` finds it out
+            return False  # `capture` raises the error again
 
     def _wait_for_turn(self) -> bool:
-        """Wait until the next image is due; False when the source is to stop."""
+        """Wait until the next image is due; return False when the source must stop."""
         now = self._context.clock.monotonic()
         self._due = max(self._due, now)
         if self._due > now and not self._context.wait(self._due - now):
@@ -162,6 +162,6 @@ class ReplaySource:
                 return
 
     def _remember(self, frame: Frame) -> None:
-        """Pass over an image that was left out after a restart, too: the options remember nothing of before it."""
+        """Skip an image that an option left out after a restart too; the options themselves forget it."""
         with suppress(SpoolError):  # then it may be played after a restart
             self._context.index.remember(self._context.source, [event_id(self._context.source, frame.position)])
