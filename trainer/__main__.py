@@ -1,4 +1,4 @@
-"""`python -m trainer --path FOLDER --output RUN`: train a model; what a training Job's container starts."""
+"""Command `python -m trainer --path FOLDER --output RUN`, which trains a model in a training Job's container."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 BY_EVENT = ("data.path",)
-"""Settings that an event names in place of complete settings."""
+"""Settings that an event sets instead of the complete settings."""
 
 _logger = logging.getLogger("trainer")
 
@@ -94,7 +94,7 @@ def main(
 
 
 def _share(environ: Mapping[str, str]) -> Shard | None:
-    """Which pod of an Indexed Job this is; None: it is alone.
+    """Return the share of this pod in an Indexed Job; None for a single process.
 
     Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode. Kubernetes sets
     JOB_COMPLETION_INDEX; JOB_COMPLETIONS is the Job's own `env`, the same number as its `completions`.
@@ -109,7 +109,7 @@ def _share(environ: Mapping[str, str]) -> Shard | None:
 
 
 def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
-    """The event, if there is one; the data that it names become the path in `parameters`."""
+    """Return the event if there is one; the data that it names become the path in `parameters`."""
     if folder is None:
         return None
     if parameters["path"] is not None:
@@ -122,7 +122,7 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
 
 
 def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
-    """`data.allowed_prefixes` of complete settings, in which nothing but a list of texts allows anything."""
+    """Return `data.allowed_prefixes` of the complete settings; only a list of texts allows anything."""
     values = [layer.values.get("allowed_prefixes") for layer in layers]
     return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
 
@@ -130,7 +130,7 @@ def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
 def _settings(
     parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]], prefixes: tuple[str, ...]
 ) -> tuple[DataSettings, TrainSettings]:
-    """Both sections, or the faults of both together."""
+    """Build both sections; raise the faults of both together."""
     listed = SettingsLayer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
     lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []
