@@ -1,4 +1,4 @@
-"""`python -m converters`: convert one model, the command of a conversion Job."""
+"""Command `python -m converters`, which converts one model in a conversion Job."""
 
 from __future__ import annotations
 

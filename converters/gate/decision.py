@@ -1,4 +1,4 @@
-"""What held-out images said of a model, and of the one that it replaces > published or refused, and why."""
+"""Decides by the results on held-out images whether a model is published or refused, and gives the reason."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WHERE = "the run and its report stay where they are"
 
 
 def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
-    """Let a model pass by its accuracy.
+    """Check that a model's accuracy reaches the floor.
 
     Args:
-        evaluation: Of its artifact, on images that its run held out.
-        settings: The floor.
+        evaluation: Evaluation of the model's artifact on images that its run held out.
+        settings: Settings with the floor.
 
     Returns:
-        A line that says by what it passed.
+        A line with the figures by which the model passed.
 
     Raises:
         RefusedModelError: The lower end of the interval does not reach the floor, or guessing gets as much.
@@ -47,17 +47,18 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
 
 
 def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
-    """Let a model pass by its answers beside those of the one that it replaces.
+    """Check that a model loses no more accuracy against the model that it replaces than allowed.
 
     Args:
-        pairing: The model before first, the new one second, on images that neither was trained on as far as it is
-            known. A model before that was trained on some of them only looks better, so that a pass stays one.
-        name: Of the model before.
-        settings: How much may be lost.
-        note: What is not known of the images, for a refusal.
+        pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
+            on as far as that is known. If the earlier model was trained on some of them, it only seems better, so that
+            a pass remains valid.
+        name: Name of the earlier model.
+        settings: Settings with the allowed loss.
+        note: Uncertainty about the images, which is added to the message of a refusal.
 
     Returns:
-        A line that says by what it passed.
+        A line with the figures by which the model passed.
 
     Raises:
         RefusedModelError: More may be lost than the settings allow.
@@ -78,7 +79,7 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
 
 
 def _advise(pairing: Pairing, allowed: float) -> str:
-    """What would show that no more is lost; nothing would where more is lost already."""
+    """Return advice for a refused model; more images don't help a model that already lost too much."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the images in the report that it answers wrongly"
     differing = (pairing.lost + pairing.gained) / pairing.images
