@@ -68,12 +68,12 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
             words = _watch(child, json.dumps(job), what, limits)
         finally:
             child.kill()  # ends the child after any interruption, such as Ctrl-C; does nothing when it has ended
-    said: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    if "error" in said:
-        raise ConversionError(said["error"], hint=said.get("hint"))
-    if child.returncode or not said:  # a handler that the child runs may end the process
+    result: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    if "error" in result:
+        raise ConversionError(result["error"], hint=result.get("hint"))
+    if child.returncode or not result:  # a handler that the child runs may end the process
         raise _crash(what, child.returncode, words)
-    return said
+    return result
 
 
 def run_child_main(work: Callable[[Any], Mapping[str, Any]]) -> None:
@@ -86,13 +86,13 @@ def run_child_main(work: Callable[[Any], Mapping[str, Any]]) -> None:
     facts = Path(sys.argv[1])
     _die_with_parent()
     try:
-        said = dict(work(json.load(sys.stdin)))
+        result = dict(work(json.load(sys.stdin)))
     except EavesError as error:
         facts.write_text(json.dumps({"error": error.message, "hint": error.hint}), encoding="utf-8")
         sys.exit(error.exit_code)
     # getrusage's ru_maxrss is not used: Linux keeps it over exec, so it starts at the parent's value.
-    said["peak_bytes"] = _peak_bytes(os.getpid())
-    facts.write_text(json.dumps(said), encoding="utf-8")
+    result["peak_bytes"] = _peak_bytes(os.getpid())
+    facts.write_text(json.dumps(result), encoding="utf-8")
 
 
 def _watch(child: subprocess.Popen[str], job: str, what: str, limits: ChildLimits) -> str:

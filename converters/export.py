@@ -74,7 +74,7 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> Expo
 
 def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
     with TemporaryDirectory() as folder:
-        said = run_child(
+        result = run_child(
             "converters.tensorflow.tensorflow_export",
             {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
             Path(folder) / "facts.json",
@@ -85,7 +85,7 @@ def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSetti
         model = onnx.load(str(output), load_external_data=False)
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-    return ExportedGraph(warnings=tuple(said["warnings"]), opset=settings.opset)
+    return ExportedGraph(warnings=tuple(result["warnings"]), opset=settings.opset)
 
 
 def _try_batch(model: Path, source: ModelSource) -> None:

@@ -65,9 +65,9 @@ _logger = logging.getLogger("trainer")
     help="Local folder for downloads and for building a run that goes to a URI; it may be removed at any time. By "
     "default .cache beside a local run, ~/.cache/eaves for one at a URI. [EAVES_WORK]",
 )
-@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
-    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], told: str,
+    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], complete: str,
     **parameters: Any,
 ) -> None:  # fmt: skip
     """Train a model on labelled images and leave a run in OUTPUT."""
@@ -76,8 +76,8 @@ def main(
     logs.configure()
     quiet_libraries()
     warn_of_variables(*((cls, f"{section}.") for section, cls in SECTIONS.items()))
-    layers = complete_settings.parse_complete(told, SECTIONS, without=BY_EVENT)
-    prefixes = prefixes or _told_prefixes(layers["data"])
+    layers = complete_settings.parse_complete(complete, SECTIONS, without=BY_EVENT)
+    prefixes = prefixes or _complete_prefixes(layers["data"])
     event = _event(folder, prefixes, parameters)
     if event:
         name, output = name or build_name(Path(output).name), event.output(output)
@@ -121,7 +121,7 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
     return event
 
 
-def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
+def _complete_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
     """Return `data.allowed_prefixes` of the complete settings; only a list of texts allows anything."""
     values = [layer.values.get("allowed_prefixes") for layer in layers]
     return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)

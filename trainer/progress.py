@@ -44,7 +44,7 @@ class LoggedProgress:
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
         """Enter a phase of `total` steps."""
-        started = said = time.monotonic()
+        started = logged = time.monotonic()
         done, last = 0, ""
 
         def about(done: int, note: str = "") -> dict[str, object]:
@@ -53,10 +53,10 @@ class LoggedProgress:
         _logger.info("%s: %d to do", title, total, extra=about(0))
 
         def step(count: int = 1, note: str = "") -> None:
-            nonlocal done, last, said
+            nonlocal done, last, logged
             done, last = done + count, note
-            if time.monotonic() - said >= LOG_EVERY_S:
-                said = time.monotonic()
+            if time.monotonic() - logged >= LOG_EVERY_S:
+                logged = time.monotonic()
                 _logger.info("%s: %d of %d %s", title, done, total, note or "done", extra=about(done, note))
 
         yield step

@@ -226,8 +226,8 @@ def _open_task(
         backbone = models.build_backbone(settings)
         digest = models.weights_digest(backbone)
     with pixels.decode(dataset, settings.recipe(), progress, folder=place.cache) as decoded:
-        told = set(dataset.faults)
-        tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
+        reported = set(dataset.faults)
+        tell_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
         with clock.phase("scale"):
             scale = choose_scale(
                 settings,

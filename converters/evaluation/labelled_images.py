@@ -82,11 +82,11 @@ def load_unseen_images(
     """
     trained_on, notes = set(held_out_of or ()), list[str]()
     for model in models:
-        told = model.trained_on
-        if told is None and model.run is not None and (told := _compute_trained_on(model.run, path)) is not None:
+        known = model.trained_on
+        if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
             notes.append(f"run {model.name} has no {SPLIT_FILE}; its split was computed again, as {path} is unchanged")
-        trained_on |= told or frozenset()
-        if told is None and held_out_of is None:
+        trained_on |= known or frozenset()
+        if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
     return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes))
 

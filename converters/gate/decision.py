@@ -29,21 +29,21 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     images = len(evaluation.images)
     label, most = Counter(image.label for image in evaluation.images).most_common(1)[0]
     (low, high), guessed = evaluation.interval, most / images
-    told = (
+    figures = (
         f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {images} held-out images"
     )
     if low < settings.floor:
         raise RefusedModelError(
-            f"the model is not published: {told}; the lower end must reach pipeline.floor, {settings.floor:g}",
+            f"the model is not published: {figures}; the lower end must reach pipeline.floor, {settings.floor:g}",
             hint=f"add images, or lower pipeline.floor if that is good enough; {_WHERE}",
         )
     if low <= guessed:
         raise RefusedModelError(
-            f"the model is not published: {told}; always answering {label!r} gets {guessed:.3f}, and the lower end "
+            f"the model is not published: {figures}; always answering {label!r} gets {guessed:.3f}, and the lower end "
             "must exceed it",
             hint=f"add images, or choose another architecture; {_WHERE}",
         )
-    return told
+    return figures
 
 
 def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
@@ -65,15 +65,15 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     """
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)
-    told = (
+    figures = (
         f"on {images} held-out images {gained} are right that {name} had wrong, and {lost} are wrong that it had "
         f"right: at most {bound:.1f} points of accuracy are lost with 95 % confidence"
     )
     allowed = settings.max_accuracy_drop
     if bound <= allowed:
-        return f"{told}; pipeline.max_accuracy_drop is {allowed:g}"
+        return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
     raise RefusedModelError(
-        f"the model is not published: {told}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
+        f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
         hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100: not compared); {_WHERE}",
     )
 

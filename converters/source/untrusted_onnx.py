@@ -188,10 +188,10 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, t
     if found == opset:
         return model, ()
     if found > opset:
-        said = (
+        warning = (
             f"the file's operator set {found} is newer than convert.opset {opset}: it is kept, old runtimes refuse it"
         )
-        return model, (said,)
+        return model, (warning,)
     try:
         raised = version_converter.convert_version(model, opset)
         onnx.checker.check_model(raised)

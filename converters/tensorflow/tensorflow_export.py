@@ -44,22 +44,22 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     """
     from converters.tensorflow.tensorflow_model import open_model
 
-    with _heard() as said:
+    with _collect_warnings() as messages:
         opened = open_model(job)
-        low_memory = _convert(opened.function, opened.names, job, said)
-    return {"warnings": list(dict.fromkeys(said)), "low_memory": low_memory}
+        low_memory = _convert(opened.function, opened.names, job, messages)
+    return {"warnings": list(dict.fromkeys(messages)), "low_memory": low_memory}
 
 
-def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], said: list[str]) -> bool:
+def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], messages: list[str]) -> bool:
     from converters.tensorflow.weightless_graph import UnsupportedError, build_weightless_graph
 
-    before = len(said)
+    before = len(messages)
     try:
         weightless = build_weightless_graph(function)
         proto = _to_onnx(weightless, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
-        del said[before:]  # these warnings are about a graph that isn't used
-        said.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
+        del messages[before:]  # these warnings are about a graph that isn't used
+        messages.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
@@ -193,11 +193,11 @@ def _store(name: str, value: Any, stream: Any) -> TensorProto:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _collect_warnings() -> Iterator[list[str]]:
     """Collect the warnings of Python and tf2onnx, except deprecations inside libraries, as Python's own filter does."""
-    said: list[str] = []
+    messages: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("tf2onnx")
     logger.addHandler(handler)
     try:
@@ -205,8 +205,8 @@ def _heard() -> Iterator[list[str]]:
             warnings.simplefilter("always")
             for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning):
                 warnings.simplefilter("ignore", kind)
-            yield said
-        said += [str(warning.message) for warning in caught]
+            yield messages
+        messages += [str(warning.message) for warning in caught]
     finally:
         logger.removeHandler(handler)
 

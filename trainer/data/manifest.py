@@ -159,8 +159,8 @@ def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
         if known is row:
             continue
         if (known.label, known.split) != (row.label, row.split):
-            said = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
-            message = f"{file.name}: {row.path} is {said[0]} in line {known.line} and {said[1]} in line {row.line}"
+            named = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
+            message = f"{file.name}: {row.path} is {named[0]} in line {known.line} and {named[1]} in line {row.line}"
             raise DatasetError(message, hint="remove one of the two lines")
         reason = f"line {row.line} of {file.name} repeats line {known.line}; it counts once"
         faults.append(DataFault(file=row.path, reason=reason, used=True))

@@ -254,8 +254,8 @@ def _note(at: _Position, epochs: int) -> str:
         number, figures = at.epoch + 1, {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
     else:
         number, figures = at.epoch, at.history[-1] if at.history else {}
-    told = [f"{name} {figures[name]:.3f}" for name in ("loss", "accuracy", "val_accuracy") if name in figures]
-    return " ".join([f"epoch {max(number, 1)}/{epochs}", *told])
+    parts = [f"{name} {figures[name]:.3f}" for name in ("loss", "accuracy", "val_accuracy") if name in figures]
+    return " ".join([f"epoch {max(number, 1)}/{epochs}", *parts])
 
 
 def _save(trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None) -> None:
