@@ -1,20 +1,22 @@
-"""Conversion: a model in, an artifact out, proven equal on the way. `python -m converters MODEL --output ARTIFACT`.
+"""Conversion: turns a model into an artifact and proves that both give the same outputs.
 
-    convert              the steps in their order;  tensor_conversion: for models that are not about images
-    settings             what can be set
-    source/              what is converted, and what its declaration says
-    export               any source > an ONNX file with the interface of every artifact
-    tensorflow/          TensorFlow > ONNX, in a child process;  child_process: what starts and watches it
-    onnx/                graphs of others adapted; graphs folded, rewritten, named, and written
-    proof/               the original's answers held against the serving session's
-    int8/                int8 or fp32, by measuring
-    previous_artifacts   what of them can stay, so that only what changed is shipped
-    handlers             a user's handler.py on its way into an artifact
-    staging_directory    where an artifact is made
-    report_page          the conversion's result for people;  latency: how long opening and running take
-    evaluation/, gate/   how good models are; whether one may be published
+`python -m converters MODEL --output ARTIFACT` converts one model.
 
-TensorFlow is only ever loaded in child processes, so its memory is gone before the next step and the converted bytes
-don't depend on what this process did before. The ONNX side of every comparison is `eaves.inference.session`, the very
-session that serves. It never executes what an artifact or a foreign model carries.
+    convert              the conversion, step by step;  tensor_conversion: for models that don't take images
+    settings             settings of a conversion
+    source/              the model to convert, and its declaration
+    export               exports a source to an ONNX file with the interface of every artifact
+    tensorflow/          exports TensorFlow models in a child process;  child_process: starts and watches it
+    onnx/                adapts, folds, rewrites, names and writes graphs
+    proof/               compares the original's outputs with those of the serving session
+    int8/                chooses int8 or fp32 by measurements
+    previous_artifacts   finds the parts of previous artifacts that an update can keep
+    handlers             copies a user's handler.py into an artifact
+    staging_directory    directory in which an artifact is built
+    report_page          the result as an HTML page;  latency: measures opening and running times
+    evaluation/, gate/   evaluates models; decides whether a model may be published
+
+TensorFlow is only loaded in child processes, so that its memory is free before the next step and the converted bytes
+don't depend on what this process did before. The ONNX side of every comparison is `eaves.inference.session`, the
+session that serves. A conversion never executes code that an artifact or a foreign model carries.
 """

@@ -1,4 +1,4 @@
-"""`python -m converters`: convert one model, the command of a conversion Job."""
+"""Command `python -m converters`, which converts one model in a conversion Job."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from eaves.options import build_settings, report_errors, settings_options, warn_
     envvar="EAVES_WORK",
     help="Local folder for downloaded images, the training's; the one beside the run by default. [EAVES_WORK]",
 )
-@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 @settings_options(ConvertSettings, section="convert.")
-def main(model: Path, output: Path, declare: Path | None, work: Path | None, told: str, **options: Any) -> None:
+def main(model: Path, output: Path, declare: Path | None, work: Path | None, complete: str, **options: Any) -> None:
     """Convert a run, SavedModel, .keras or .onnx file into an artifact, and prove that it answers the same."""
     from converters.convert import convert
     from trainer.progress import build_progress
 
-    layers = complete_settings.parse_complete(told, {"convert": ConvertSettings})
+    layers = complete_settings.parse_complete(complete, {"convert": ConvertSettings})
     settings = build_settings(ConvertSettings, options, *layers["convert"], section="convert.")
     logs.configure()
     warn_of_variables((ConvertSettings, "convert."))

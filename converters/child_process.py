@@ -1,7 +1,7 @@
-"""Child processes: started with limits, watched, never left behind; what they can't do comes back as an error.
+"""Runs work in child processes with limits on time and memory, and turns their failures into errors.
 
-TensorFlow's memory goes with its process, counters of its libraries start from 0 again, and a crash there isn't one
-here. `run_child` is the parent's side; a child's `__main__` calls `run_child_main`.
+A child process frees TensorFlow's memory when it ends, starts its libraries' counters from 0, and contains a crash.
+`run_child` is the parent's side; a child's `__main__` calls `run_child_main`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from eaves.errors import ConversionError, EavesError
 
 POLL_S = 0.05
 PR_SET_PDEATHSIG = 1
-"""Source: linux/prctl.h."""
+"""Option of prctl that sends a signal when the parent dies. Source: linux/prctl.h."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildLimits:
-    """What a child may take.
+    """Limits of a child process.
 
     Attributes:
-        timeout_s: Longest run, seconds.
-        memory_limit_mb: Largest resident memory, MB (10^6 bytes); 0 for any.
+        timeout_s: Maximum run time in seconds.
+        memory_limit_mb: Maximum resident memory in MB (10^6 bytes); 0 means no limit.
     """
 
     timeout_s: float
@@ -39,20 +39,20 @@ class ChildLimits:
 
 
 def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, limits: ChildLimits) -> dict[str, Any]:
-    """Run `python -P -m module` to its end; the job goes in on stdin, as JSON.
+    """Run `python -P -m module` to its end, with the job as JSON on stdin.
 
     Args:
-        module: Its `__main__` part calls `run_child_main`.
-        job: What to do, plain data.
-        facts: File for what the child has to say.
-        what: The child's name in errors.
-        limits: Of time and memory.
+        module: Name of the module, whose `__main__` part calls `run_child_main`.
+        job: Input of the child as plain data.
+        facts: File that the child writes its result to.
+        what: Name of the child in error messages.
+        limits: Limits of time and memory.
 
     Returns:
-        What the child said: `peak_bytes`, the most resident memory it had, and what its work returned.
+        The result of the child's work, with `peak_bytes`, its maximum resident memory.
 
     Raises:
-        ConversionError: When it says it can't, exits non-zero, is killed, or takes too long or too much.
+        ConversionError: The child reports an error, exits non-zero, is killed, or exceeds its limits.
     """
     facts.unlink(missing_ok=True)
     child = subprocess.Popen(
@@ -67,31 +67,32 @@ def run_child(module: str, job: Mapping[str, Any], facts: Path, *, what: str, li
         try:
             words = _watch(child, json.dumps(job), what, limits)
         finally:
-            child.kill()  # whatever interrupted us, Ctrl-C too; nothing when it has ended
-    said: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    if "error" in said:
-        raise ConversionError(said["error"], hint=said.get("hint"))
-    if child.returncode or not said:  # a handler that it runs may end it
+            child.kill()  # ends the child after any interruption, such as Ctrl-C; does nothing when it has ended
+    result: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    if "error" in result:
+        raise ConversionError(result["error"], hint=result.get("hint"))
+    if child.returncode or not result:  # a handler that the child runs may end the process
         raise _crash(what, child.returncode, words)
-    return said
+    return result
 
 
 def run_child_main(work: Callable[[Any], Mapping[str, Any]]) -> None:
-    """A child's main: read the job, do it, leave the facts.
+    """Main function of a child: read the job, run the work, write its result.
 
     Args:
-        work: Job to facts. An EavesError that it raises is a ConversionError of the parent's `run_child`.
+        work: Function from the job to its result. An EavesError that it raises becomes a ConversionError in the
+            parent's `run_child`.
     """
     facts = Path(sys.argv[1])
     _die_with_parent()
     try:
-        said = dict(work(json.load(sys.stdin)))
+        result = dict(work(json.load(sys.stdin)))
     except EavesError as error:
         facts.write_text(json.dumps({"error": error.message, "hint": error.hint}), encoding="utf-8")
         sys.exit(error.exit_code)
-    # Not getrusage's ru_maxrss: Linux keeps it over exec, so it starts at what the parent had.
-    said["peak_bytes"] = _peak_bytes(os.getpid())
-    facts.write_text(json.dumps(said), encoding="utf-8")
+    # getrusage's ru_maxrss is not used: Linux keeps it over exec, so it starts at the parent's value.
+    result["peak_bytes"] = _peak_bytes(os.getpid())
+    facts.write_text(json.dumps(result), encoding="utf-8")
 
 
 def _watch(child: subprocess.Popen[str], job: str, what: str, limits: ChildLimits) -> str:
@@ -102,7 +103,7 @@ def _watch(child: subprocess.Popen[str], job: str, what: str, limits: ChildLimit
         try:
             return child.communicate(given, timeout=POLL_S)[1]
         except subprocess.TimeoutExpired:
-            given = None  # communicate keeps what it was given, and what it has read
+            given = None  # communicate keeps the input that it was given, and the output that it has read
         peak_mb = _peak_bytes(child.pid) / 1e6
         if limits.memory_limit_mb and peak_mb > limits.memory_limit_mb:
             raise ConversionError(
@@ -125,7 +126,7 @@ def _crash(what: str, code: int, words: str) -> ConversionError:
 
 
 def _peak_bytes(pid: int) -> int:
-    """The most resident memory so far; 0 when the process has just ended.
+    """Return the maximum resident memory so far in bytes; 0 when the process has just ended.
 
     A limit by RLIMIT_AS would count address space, of which TensorFlow maps far more than it uses.
 
@@ -139,7 +140,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _die_with_parent() -> None:
-    """Be killed when the parent is, even by SIGKILL, which leaves it no time to do so."""
+    """Let the system kill this process when its parent dies, even by SIGKILL."""
     if sys.platform != "linux":
         return
     parent = os.getppid()

@@ -1,4 +1,4 @@
-"""One model to one artifact: the steps in their order."""
+"""Converts one model to one artifact, step by step."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from trainer.run.run import ParitySample
 
 _log = logging.getLogger(__name__)
 INT8_TOLERANCE, MIXED_TOLERANCE = 0.01, 0.1
-"""Of a logit, when goldens are replayed on another CPU. Seen with Inception V3 on flowers and emulated CPUs: int8 alone
-differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 where its sums overflow. Layers in fp32 between
-those of int8 are rounded differently by other kernels, and tip int8's roundings: up to 0.09."""
+"""Largest difference of a logit when golden images are replayed on another CPU. Measured with Inception V3 on flowers
+and emulated CPUs: int8 alone differs by 5e-6 at most on x86 and ARM, and by 0.12 to 1.0 if its sums overflow. Layers in
+fp32 between int8 layers are rounded differently by other kernels, which changes int8's roundings: up to 0.09."""
 
 
 def convert(
@@ -56,24 +56,25 @@ def convert(
     page: bool = False,
     cache: Path | None = None,
 ) -> Artifact:
-    """Convert a model, prove it and write the artifact.
+    """Convert a model, prove parity and write the artifact.
 
     Args:
         model: A run, a SavedModel, a `.keras` or an `.onnx` file.
-        output: The artifact's directory; must not exist. Written beside it and renamed, so it is whole or absent.
-        settings: The conversion's.
-        declaration: What describes a model that is no run; the `model.yaml` beside it when not given.
-        progress: Told how far it is.
-        page: Whether to write the verdict for people too, `NAME.html` beside the artifact.
-        cache: Local folder for labelled images that are downloaded; None: the one beside the model, as in training.
+        output: Directory of the artifact; it must not exist. It is built beside this path and renamed, so it is whole
+            or absent.
+        settings: Settings of the conversion.
+        declaration: Declaration of a model that is not a run; None means the `model.yaml` beside the model.
+        progress: Receives the phases of the conversion and their steps.
+        page: Whether to write the result for people, `NAME.html` beside the artifact.
+        cache: Local folder for downloaded labelled images; None means the folder beside the model, as in training.
 
     Raises:
-        RunError: When the run is incomplete.
-        ConfigError: When the declaration has faults.
-        ConversionError: When the model isn't as declared, tf2onnx fails, or int8 is asked for and doesn't hold;
-            ParityError when the result answers differently.
-        ArtifactError: When the output exists, another process makes it, or the previous artifact is none.
-        StorageError: When the disk is full or can't be written.
+        RunError: The run is incomplete.
+        ConfigError: The declaration has faults.
+        ConversionError: The model isn't as declared, tf2onnx fails, or int8 is asked for and fails its proof; it is a
+            ParityError when the result gives other outputs.
+        ArtifactError: The output exists, another process is making it, or the previous artifact is no artifact.
+        StorageError: The disk is full or can't be written.
     """
     progress = progress or SilentProgress()
     with disk_errors(output), open_staging(output) as place, disk_errors(place.folder):
@@ -88,15 +89,15 @@ def convert(
 
 
 class _Conversion:
-    """One conversion under way.
+    """A running conversion.
 
     Args:
-        source: The model.
-        place: Where it works.
-        output: The artifact's directory.
-        settings: The conversion's.
-        progress: Told how far it is.
-        cache: For labelled images; None: beside the model.
+        source: The model to convert.
+        place: Folders in which the conversion works.
+        output: Directory of the artifact.
+        settings: Settings of the conversion.
+        progress: Receives the phases of the conversion and their steps.
+        cache: Folder for labelled images; None means the folder beside the model.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class _Conversion:
         self.fp32 = place.folder / FP32 / MODEL
 
     def run(self, *, page: bool) -> Artifact:
-        """Every step."""
+        """Run every step and return the artifact."""
         prepared, opset = self._prepare()
         previous = find_previous(self.settings.previous, self.output)
         goldens = choose_goldens(self.source, previous, self.settings.golden)
@@ -159,12 +160,12 @@ class _Conversion:
         if timings is not None:
             try:
                 write_page(page_path(self.output), manifest, timings)
-            except OSError as error:  # the artifact is there, and whole
+            except OSError as error:  # the artifact is complete without the page
                 _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
         return artifact
 
     def _prepare(self) -> tuple[onnx.ModelProto, int]:
-        """The prepared graph and its operator set; the fp32 graph lies beside it."""
+        """Return the prepared graph and its operator set, and write the fp32 graph beside it."""
         with self.progress.phase("Exporting to ONNX", 1) as step:
             exported = export(self.source, self.folder / "exported.onnx", self.settings)
             step()
@@ -179,7 +180,7 @@ class _Conversion:
         return prepared, exported.opset
 
     def _prove(self, samples: tuple[ParitySample, ...]) -> tuple[ReferenceOutputs, Parity]:
-        """The original's answers, and fp32's proof."""
+        """Return the outputs of the original, and the proof of fp32."""
         settings, paths = self.settings, [sample.path for sample in samples]
         with self.progress.phase("Proving parity", 1) as step:
             truth = run_reference(
@@ -191,14 +192,14 @@ class _Conversion:
         return truth, parity
 
     def _cache(self) -> Path:
-        """Training's own, so that labelled images aren't downloaded twice."""
+        """Return the cache folder of training, so that labelled images aren't downloaded twice."""
         if self.cache is not None:
             return self.cache
         beside = self.source.model.absolute().parent if self.source.route == "run" else self.output.absolute()
         return beside.parent / ".cache"
 
     def _stage(self, choice: PrecisionChoice) -> tuple[Variant, ...]:
-        """Copy what ships into the artifact: the chosen graph, fp32's variants, labels."""
+        """Copy the files that ship into the artifact: the chosen graph, variants of fp32, labels."""
         variants: tuple[Variant, ...] = ()
         if choice.model is None and self.settings.targets:
             with self.progress.phase("Laying out for targets", 1) as step:
@@ -245,10 +246,10 @@ class _Conversion:
 
 
 def _as_asked(source: ModelSource, task: str) -> ModelSource:
-    """The source, to be converted for the task that the settings name.
+    """Return the source for the task that the settings name.
 
     Raises:
-        ConversionError: When its declaration doesn't say what that needs.
+        ConversionError: The declaration lacks what the task needs.
     """
     if task in ("", source.task):
         return source

@@ -1,4 +1,4 @@
-"""Any source > an ONNX file with the interface of every artifact."""
+"""Exports any source to an ONNX file with the interface of every artifact."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedGraph:
-    """What an export says of itself.
+    """Result of an export.
 
     Attributes:
-        warnings: Of Python, of tf2onnx and our own, each once.
-        opset: Operator set of the file.
+        warnings: Warnings of Python, tf2onnx and Eaves, each once.
+        opset: Operator set of the ONNX file.
     """
 
     warnings: tuple[str, ...]
@@ -38,20 +38,23 @@ class ExportedGraph:
 
 
 def export(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
-    """Write the source as ONNX: `image` uint8 (batch, H, W, 3) RGB > `logits`, `probabilities` (batch, labels) float32.
+    """Write the source as ONNX: from `image` uint8 (batch, H, W, 3) RGB to `logits` and `probabilities`.
 
-    Where the task is embed, `features` (batch, any) float32 too.
+    Both are (batch, labels) float32.
 
-    TensorFlow runs in a child process: tf2onnx names nodes and dimensions from process-wide counters, so a second
-    conversion in one process gives other bytes; its memory goes with it; and a crash there must not be one here.
+    For the task embed, the graph also gives `features` (batch, any) float32.
+
+    TensorFlow runs in a child process for three reasons: tf2onnx names nodes and dimensions from process-wide counters,
+    so a second conversion in one process gives other bytes; the child's memory is freed when it ends; and a crash in
+    the child doesn't crash this process.
 
     Args:
-        source: What to convert.
+        source: Model to convert.
         output: ONNX file to write; large weights go to `NAME.data` beside it.
         settings: Operator set and limits.
 
     Raises:
-        ConversionError: When it fails, or when the model isn't as declared.
+        ConversionError: The export fails, or the model isn't as declared.
     """
     if source.route == "onnx":
         model, warnings = load_foreign(source.model, opset=settings.opset)
@@ -71,7 +74,7 @@ def export(source: ModelSource, output: Path, settings: ConvertSettings) -> Expo
 
 def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSettings) -> ExportedGraph:
     with TemporaryDirectory() as folder:
-        said = run_child(
+        result = run_child(
             "converters.tensorflow.tensorflow_export",
             {**source.job(), "opset": settings.opset, "output": str(output.absolute())},
             Path(folder) / "facts.json",
@@ -82,14 +85,14 @@ def _export_tensorflow(source: ModelSource, output: Path, settings: ConvertSetti
         model = onnx.load(str(output), load_external_data=False)
         adapt(model, source.interface, source.recipe, len(source.labels))
         output.write_bytes(model.SerializeToString(deterministic=True))
-    return ExportedGraph(warnings=tuple(said["warnings"]), opset=settings.opset)
+    return ExportedGraph(warnings=tuple(result["warnings"]), opset=settings.opset)
 
 
 def _try_batch(model: Path, source: ModelSource) -> None:
-    """Two images at once answer as they do alone; a model saved for one image often can't.
+    """Check that two images at once give the same outputs as one alone; a model saved for one image often fails.
 
     Raises:
-        ConversionError: When they don't.
+        ConversionError: The outputs differ, or the model can't take two images.
     """
     from eaves.inference.session import OUTPUTS, Session
 
@@ -114,5 +117,5 @@ def _try_batch(model: Path, source: ModelSource) -> None:
 def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
     try:
         return session.run(batch)[0]
-    except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(f"the model can't take {given}: {str(error)[:300]}", hint=hint) from error

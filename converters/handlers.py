@@ -1,4 +1,4 @@
-"""A user's handler.py on its way into an artifact: copied first, then only ever run in child processes."""
+"""Copies a user's handler.py into an artifact, and runs it only in child processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eaves.inference.replay import replay_in_child
 
 
 def copy_handler(path: str, staging: Path) -> Path | None:
-    """Copy a handler into the artifact being made: what is run from here on is what will be served.
+    """Copy a handler into the artifact that is being built, so that the conversion runs the code that will be served.
 
     Args:
-        path: Of the user's file; empty for none.
-        staging: The artifact being made.
+        path: Path of the user's file; empty for none.
+        staging: Directory of the artifact that is being built.
 
     Raises:
-        ConversionError: When it can't be read or is larger than an artifact may hold.
+        ConversionError: The handler can't be read or is larger than an artifact may hold.
     """
     if not path:
         return None
@@ -36,15 +36,15 @@ def copy_handler(path: str, staging: Path) -> Path | None:
 
 
 def check_handler(staged: Artifact, timeout_s: float) -> None:
-    """Replay every golden through the handler, as `eaves verify --run-handler` does.
+    """Replay every golden image through the handler, as `eaves verify --run-handler` does.
 
     Args:
-        staged: The artifact, whole but for its manifest's file, which is written here.
-        timeout_s: Seconds for all of it.
+        staged: Artifact that is complete except for its manifest's file, which this function writes.
+        timeout_s: Maximum seconds for all images.
 
     Raises:
-        HandlerError: When it fails.
-        GoldenError: When it makes other inputs than before.
+        HandlerError: The handler fails.
+        GoldenError: The handler makes other inputs than before.
     """
     (staged.path / MANIFEST).write_bytes(staged.manifest.to_json())
     for result in replay_in_child(staged, run_handler=True, timeout_s=timeout_s):

@@ -1,4 +1,4 @@
-"""How long opening and running take here, for the page: of portable fp32 and of what ships."""
+"""Measures how long opening and running take on this machine, for portable fp32 and for the shipped graph."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RUNS, OPENINGS = 9, 5
 
 
 def measure_latency(fp32: Path, shipped: Artifact) -> Timings:
-    """Medians on one thread, the two in turn, so that drift of the machine hits both.
+    """Measure medians on one thread; the two graphs alternate, so that drift of the machine affects both.
 
     Args:
-        fp32: The portable fp32 graph.
-        shipped: The artifact, opened as a function would here: perhaps a variant.
+        fp32: Path of the portable fp32 graph.
+        shipped: Artifact, opened as a function opens it on this machine, which may use a variant.
     """
     spec = shipped.manifest.input
-    batch = np.full((1, *spec.shape[1:]), 127, spec.dtype)  # any image takes as long
+    batch = np.full((1, *spec.shape[1:]), 127, spec.dtype)  # every image takes the same time
     openings = [(_ms(lambda: Session(fp32)), _ms(lambda: open_session(shipped))) for _ in range(OPENINGS)]
     first, second = Session(fp32), open_session(shipped)
     runs = [(_ms(lambda: first.run(batch)), _ms(lambda: second.run(batch))) for _ in range(RUNS)]

@@ -1,4 +1,4 @@
-"""The artifacts that an update builds on: what of them can stay, so that only what changed is shipped."""
+"""Finds previous artifacts whose parts an update can keep, so that it ships only what has changed."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from eaves.artifact.conversion_results import INT8
 from eaves.errors import ArtifactError
 
 QUANTISER_VERSION = 1
-"""Raised when the same backbone and images would give another int8 graph."""
+"""Version that is raised when the same backbone and images would give another int8 graph."""
 
 
 def find_previous(named: str, output: Path) -> tuple[Artifact, ...]:
-    """Artifacts to build on, those of the highest version first.
+    """Find artifacts to build on, the highest version first.
 
     Args:
-        named: The one to take; empty: those beside the output. Only their manifests are read; `is_intact` checks what
-            is taken.
-        output: Where the new artifact goes.
+        named: Path of the artifact to use; empty means all those beside the output, of which only the manifests are
+            read; `is_intact` checks a used one.
+        output: Directory of the new artifact.
 
     Raises:
-        ArtifactError: When the named one is none.
+        ArtifactError: The named path holds no artifact.
     """
     if named:
         return (open_artifact(Path(named), level="full"),)
     found = []
-    # Hidden folders are those of conversions under way, or killed.
+    # Hidden folders belong to running or killed conversions.
     for manifest in sorted(output.absolute().parent.glob("[!.]*/manifest.json")):
         try:
             found.append(open_artifact(manifest.parent))
-        except ArtifactError:  # of another version, or no artifact: nothing to build on, and no fault of this one
+        # an artifact of another version, or no artifact, is nothing to build on and no fault of this conversion
+        except ArtifactError:
             continue
     return tuple(sorted(found, key=lambda artifact: (artifact.manifest.version, artifact.path.name), reverse=True))
 
 
 def is_intact(artifact: Artifact) -> bool:
-    """Whether an artifact is what its manifest says, every byte: a damaged neighbour is nothing to build on."""
+    """Return whether every byte of an artifact matches its manifest; a damaged artifact is not built on."""
     try:
         return open_artifact(artifact.path, level="full").digest == artifact.digest
     except ArtifactError:
@@ -50,13 +51,13 @@ def is_intact(artifact: Artifact) -> bool:
 
 
 def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str, *, reduce_range: bool) -> str:
-    """What an int8 backbone is made of: the fp32 backbone, and what decides how it is rounded.
+    """Return the digest of everything that an int8 backbone depends on: the fp32 backbone and the rounding.
 
     Args:
-        model: The prepared graph; its head doesn't count.
-        source: The model, for its recipe.
-        runtime: onnxruntime's version.
-        reduce_range: Whether weights get 7 bits.
+        model: Prepared graph; its head doesn't count.
+        source: The model with its recipe.
+        runtime: Version of onnxruntime.
+        reduce_range: Whether weights have 7 bits.
     """
     digest = hashlib.sha256(f"{QUANTISER_VERSION} {runtime} {reduce_range} {source.recipe.digest()}\n".encode())
     for node in model.graph.node:
@@ -69,7 +70,7 @@ def calibration_key(model: onnx.ModelProto, source: ModelSource, runtime: str, *
 
 
 def find_calibrated(previous: Sequence[Artifact], key: str) -> Artifact | None:
-    """The artifact whose int8 backbone was made of the same; whatever its name is, and whatever head it has."""
+    """Return the artifact whose int8 backbone was made from the same inputs, whatever its name and head are."""
     for artifact in previous:
         found = artifact.manifest.quantisation
         if (
@@ -83,11 +84,11 @@ def find_calibrated(previous: Sequence[Artifact], key: str) -> Artifact | None:
 
 
 def reuse_backbone(previous: Artifact, model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """A previous artifact's int8 graph with a new head in it; None when the heads have other shapes.
+    """Return a previous artifact's int8 graph with a new head; None when the heads have different shapes.
 
     Args:
-        previous: As `find_calibrated` gives it.
-        model: The new model's prepared graph.
+        previous: Result of `find_calibrated`.
+        model: Prepared graph of the new model.
     """
     reused = onnx.load(str(previous.model_path))
     old = [tensor for tensor in reused.graph.initializer if is_head(tensor.name)]

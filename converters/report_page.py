@@ -1,6 +1,6 @@
-"""`NAME.html` beside the artifact NAME: the conversion's verdict for people. One file without scripts or a network.
+"""Renders `NAME.html` beside the artifact NAME: the result of a conversion, one file without scripts.
 
-Beside and not within, since it tells of times: an artifact's bytes depend on nothing of the machine.
+The page is outside the artifact because it contains times, and an artifact's bytes don't depend on the machine.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CHART_PIXELS = 220
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """What was measured on the machine that converted, on one thread, medians; None: not measured.
+    """Median times on the converting machine, on one thread; None if not measured.
 
     Attributes:
-        fp32_ms: One image through the portable fp32 graph.
-        shipped_ms: One image through what a function opens here.
-        fp32_session_ms: Opening the one.
-        shipped_session_ms: Opening the other.
+        fp32_ms: Milliseconds for one image with the portable fp32 graph.
+        shipped_ms: Milliseconds for one image with the graph that a function opens on this machine.
+        fp32_session_ms: Milliseconds to open the portable fp32 graph.
+        shipped_session_ms: Milliseconds to open the graph that a function opens on this machine.
     """
 
     fp32_ms: float | None = None
@@ -40,12 +40,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionVerdict:
-    """The headline.
+    """Headline of the page.
 
     Attributes:
-        title: Which precision, and in a few words why.
-        text: A sentence with the numbers.
-        loud: Whether people should know before they deploy it.
+        title: Precision and a short reason.
+        text: Sentence with the numbers.
+        loud: Whether people should read it before they deploy the artifact.
     """
 
     title: str
@@ -54,27 +54,27 @@ class ConversionVerdict:
 
 
 def page_path(artifact: Path) -> Path:
-    """Where the page of an artifact lies; the name of an artifact may hold dots."""
+    """Return the path of an artifact's page; the name of an artifact may contain dots."""
     return artifact.with_name(f"{artifact.name}.html")
 
 
 def write_page(path: Path, manifest: Manifest, timings: Timings) -> None:
-    """Write the page.
+    """Write the page of an artifact.
 
     Args:
-        path: `page_path` of the artifact, whose golden pictures are shown.
-        manifest: The artifact's.
-        timings: What was measured.
+        path: Result of `page_path` for the artifact, whose golden images are shown.
+        manifest: Manifest of the artifact.
+        timings: Measured times.
 
     Raises:
-        ArtifactError: When the artifact's golden pictures can't be read.
+        ArtifactError: The artifact's golden images can't be read.
     """
     artifact = Artifact(path=path.with_suffix(""), manifest=manifest, digest=manifest.digest())
     html_page.write_page(path, build_page(artifact, timings))
 
 
 def build_page(artifact: Artifact, timings: Timings) -> str:
-    """The page's HTML."""
+    """Return the page's HTML."""
     manifest = artifact.manifest
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),
@@ -95,7 +95,7 @@ def build_page(artifact: Artifact, timings: Timings) -> str:
 
 
 def build_verdict(manifest: Manifest) -> ConversionVerdict:
-    """Which precision ships, and on what evidence."""
+    """Return the headline: the precision that ships, and the evidence for it."""
     found = manifest.quantisation
     if manifest.precision == INT8:
         return _judge_int8(found)
@@ -122,7 +122,7 @@ def _judge_int8(found: Quantisation) -> ConversionVerdict:
 
 
 def _tell(found: Quantisation) -> str:
-    """The counts behind the evidence."""
+    """Return the counts behind the evidence as text."""
     evidence = found.evidence
     parts = []
     if evidence.labelled_images:
@@ -135,7 +135,7 @@ def _tell(found: Quantisation) -> str:
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:
-    """Round hundredths around every accuracy and interval of the table, so that a point can be seen."""
+    """Return hundredths around every accuracy and interval of the table, so that a difference of a point is visible."""
     shares = [found.accuracy_fp32, *found.interval_95_fp32]
     for trial in filter(lambda trial: trial.judged, found.trials):
         shares += [trial.accuracy, *trial.interval_95]
@@ -144,7 +144,7 @@ def _scale(found: Quantisation) -> tuple[float, float]:
 
 
 def _trials(found: Quantisation) -> list[dict[str, Any]]:
-    """The table's rows: fp32 first, then every trial in the order tried."""
+    """Return the rows of the table: fp32 first, then every trial in its order."""
     if not found.trials:
         return []
 
@@ -183,7 +183,7 @@ def _trials(found: Quantisation) -> list[dict[str, Any]]:
 
 
 def _speed(timings: Timings) -> list[dict[str, Any]]:
-    """Rows of milliseconds, each with how many times faster what ships is than portable fp32."""
+    """Return rows of milliseconds, each with the factor by which the shipped graph is faster than portable fp32."""
     pairs = (
         ("one image", timings.fp32_ms, timings.shipped_ms),
         ("opening the model", timings.fp32_session_ms, timings.shipped_session_ms),
@@ -196,7 +196,7 @@ def _speed(timings: Timings) -> list[dict[str, Any]]:
 
 
 def _golden(artifact: Artifact) -> list[dict[str, Any]]:
-    """The golden pictures, and what the model must answer to them."""
+    """Return the golden images, and the outputs that the model must give for them."""
     labels = artifact.manifest.labels
     rows = []
     for case in load_golden(artifact):
@@ -214,14 +214,14 @@ def _golden(artifact: Artifact) -> list[dict[str, Any]]:
 
 
 def _files(manifest: Manifest) -> list[tuple[str, int]]:
-    """Paths and bytes, the largest first; the golden pictures as one line."""
+    """Return paths and sizes in bytes, the largest first; the golden images are one line."""
     golden = [entry.size_bytes for name, entry in manifest.files.items() if name.startswith("golden/")]
     rows = [(name, entry.size_bytes) for name, entry in manifest.files.items() if not name.startswith("golden/")]
     return sorted([*rows, (f"golden/, {len(golden)} files", sum(golden))], key=lambda row: -row[1])
 
 
 def _tools(manifest: Manifest) -> list[dict[str, str]]:
-    """Every tool with its version and licence."""
+    """Return every tool with its version and licence."""
     names = sorted(manifest.toolchain.keys() | manifest.licences.keys() - {"model"})
     return [
         {"name": name, "version": manifest.toolchain.get(name, ""), "licence": manifest.licences.get(name, "")}

@@ -1,4 +1,4 @@
-"""The conversion's settings."""
+"""Settings of a conversion: the section `convert` of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from eaves.artifact.targets import TARGETS
 from eaves.config import setting
 
 OPSET = 17
-"""Policy: the newest operator set that tf2onnx's own tests cover on every layer we register (it writes up to 18), and
-that onnxruntime reads from 1.12 on, so that an old runtime on an edge node still opens the file. Raised on purpose
-only."""
+"""Operator set of the graph: the newest that tf2onnx's own tests cover on every layer of the registered architectures
+(it writes up to 18), and that onnxruntime reads from 1.12 on, so that an old runtime on an edge node can open the file.
+It is raised only deliberately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertSettings:
-    """How a run, or a model that others made, becomes an artifact."""
+    """Settings of the conversion of a run, or of a foreign model, into an artifact."""
 
     task: str = setting(
         "",

@@ -1,4 +1,4 @@
-"""Where an artifact is made: hidden beside its place, by one process at a time, cleared of what a killed one left."""
+"""Directory in which an artifact is built: hidden beside the output, and used by one process at a time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class StagingDirectory:
     """Two empty folders on the output's file system.
 
     Attributes:
-        staging: Becomes the artifact.
-        folder: For files in between.
+        staging: Folder that becomes the artifact.
+        folder: Folder for intermediate files.
     """
 
     staging: Path
@@ -26,10 +26,10 @@ class StagingDirectory:
 
 @contextmanager
 def open_staging(output: Path) -> Iterator[StagingDirectory]:
-    """`.NAME.unfinished` beside the output, for one process at a time.
+    """Open `.NAME.unfinished` beside the output for one process at a time, cleared of a killed process's files.
 
     Raises:
-        ArtifactError: When the output exists, or another process is making it.
+        ArtifactError: The output exists, or another process is making it.
     """
     output = output.absolute()
     if output.exists():

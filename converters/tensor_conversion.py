@@ -1,6 +1,6 @@
-"""An ONNX file that is not about images > an artifact of the task `tensor`, proven equal on the declared samples.
+"""Converts an ONNX file that doesn't take images to an artifact of the task `tensor`, proven on its samples.
 
-Its own input and outputs stay as they are; one example at a time is all that is ever asked of it.
+The model's own input and outputs stay unchanged, and it is only run on one example at a time.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ from trainer.progress import TrainingProgress
 Tensor = npt.NDArray[Any]
 NUMBERS = ["float32", "float64", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 _OURS = re.compile(r"(head/)?t[0-9]{4}(_[0-9]+)?|(head|backbone)/[0-9]{4}")
-"""What tensors within a graph are called once it is ready."""
+"""Names of tensors within a graph that `canonicalize` gives."""
 
 
 def convert_tensor(
     source: TensorSource, place: StagingDirectory, output: Path, settings: ConvertSettings, progress: TrainingProgress
 ) -> Artifact:
-    """Convert, prove and write.
+    """Convert a model, prove parity and write the artifact.
 
     Args:
-        source: The model.
-        place: Where to work.
-        output: The artifact's directory.
-        settings: The conversion's.
-        progress: Told how far it is.
+        source: The model to convert.
+        place: Folders in which the conversion works.
+        output: Directory of the artifact.
+        settings: Settings of the conversion.
+        progress: Receives the phases and their steps.
 
     Raises:
-        ConversionError: When the model isn't one of numbers in and out, or int8 is asked for; ParityError when the
-            result answers differently.
-        HandlerError: When the handler fails.
+        ConversionError: The model's inputs or outputs aren't numbers, or int8 is asked for; it is a ParityError when
+            the result gives other outputs.
+        HandlerError: The handler fails.
     """
     if settings.precision == INT8 or settings.task:
         raise ConversionError(
@@ -85,7 +85,7 @@ def convert_tensor(
 
 
 def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSettings) -> tuple[Signature, int]:
-    """The fp32 graph in the artifact, and what it takes and gives."""
+    """Write the fp32 graph into the artifact, and return its signature and operator set."""
     model, _ = load_foreign(source.model, opset=settings.opset)
     opset = opset_of(model)
     given = place.folder / "given.onnx"
@@ -105,7 +105,7 @@ def _prepare(source: TensorSource, place: StagingDirectory, settings: ConvertSet
 
 
 def _check_names(model: onnx.ModelProto) -> None:
-    """Before anything gets a name of ours, and before the first axis is called the batch."""
+    """Check names and batch axes before the conversion adds its own names."""
     for value in (*model.graph.input, *model.graph.output):
         if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
             raise ConversionError(f"the name {value.name[:80]!r} can't be kept", hint="export it with another name")
@@ -134,7 +134,7 @@ def _prove(
     session: Session,
     tolerance: float,
 ) -> Parity:
-    """Every number of every output, relative to the largest of its output where that is above 1."""
+    """Compare every number of every output, relative to the largest number of its output if that is above 1."""
     worst, absolute, same = 0.0, 0.0, 0
     scores = label_output(source.labels, signature.outputs)
     for path, tensor, expected in zip(source.samples, inputs, truth, strict=True):
@@ -170,7 +170,7 @@ def _write_goldens(
     truth: Sequence[Mapping[str, Tensor]],
     limit: int,
 ) -> None:
-    """The first samples by digest, so that the same ones are always the same choice."""
+    """Write the first samples by digest as golden examples, so that the same samples always give the same choice."""
     (staging / GOLDEN).mkdir()
     order = sorted(range(len(inputs)), key=lambda index: file_digest(source.samples[index]))
     cases = []

@@ -1,4 +1,4 @@
-"""TCP ports of loopback for servers that are told their port."""
+"""TCP ports of loopback for servers that take a port as a setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m trainer --path FOLDER --output RUN`: train a model; what a training Job's container starts."""
+"""Command `python -m trainer --path FOLDER --output RUN`, which trains a model in a training Job's container."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainer.training_event import TrainingEvent, check_allowed, read_event
 
 SECTIONS = {"data": DataSettings, "train": TrainSettings}
 BY_EVENT = ("data.path",)
-"""Settings that an event names in place of complete settings."""
+"""Settings that an event sets instead of the complete settings."""
 
 _logger = logging.getLogger("trainer")
 
@@ -65,9 +65,9 @@ _logger = logging.getLogger("trainer")
     help="Local folder for downloads and for building a run that goes to a URI; it may be removed at any time. By "
     "default .cache beside a local run, ~/.cache/eaves for one at a URI. [EAVES_WORK]",
 )
-@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
-    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], told: str,
+    output: str, work: Path | None, name: str | None, folder: Path | None, prefixes: tuple[str, ...], complete: str,
     **parameters: Any,
 ) -> None:  # fmt: skip
     """Train a model on labelled images and leave a run in OUTPUT."""
@@ -76,8 +76,8 @@ def main(
     logs.configure()
     quiet_libraries()
     warn_of_variables(*((cls, f"{section}.") for section, cls in SECTIONS.items()))
-    layers = complete_settings.parse_complete(told, SECTIONS, without=BY_EVENT)
-    prefixes = prefixes or _told_prefixes(layers["data"])
+    layers = complete_settings.parse_complete(complete, SECTIONS, without=BY_EVENT)
+    prefixes = prefixes or _complete_prefixes(layers["data"])
     event = _event(folder, prefixes, parameters)
     if event:
         name, output = name or build_name(Path(output).name), event.output(output)
@@ -94,7 +94,7 @@ def main(
 
 
 def _share(environ: Mapping[str, str]) -> Shard | None:
-    """Which pod of an Indexed Job this is; None: it is alone.
+    """Return the share of this pod in an Indexed Job; None for a single process.
 
     Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#completion-mode. Kubernetes sets
     JOB_COMPLETION_INDEX; JOB_COMPLETIONS is the Job's own `env`, the same number as its `completions`.
@@ -109,7 +109,7 @@ def _share(environ: Mapping[str, str]) -> Shard | None:
 
 
 def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str, Any]) -> TrainingEvent | None:
-    """The event, if there is one; the data that it names become the path in `parameters`."""
+    """Return the event if there is one; the data that it names become the path in `parameters`."""
     if folder is None:
         return None
     if parameters["path"] is not None:
@@ -121,8 +121,8 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
     return event
 
 
-def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
-    """`data.allowed_prefixes` of complete settings, in which nothing but a list of texts allows anything."""
+def _complete_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
+    """Return `data.allowed_prefixes` of the complete settings; only a list of texts allows anything."""
     values = [layer.values.get("allowed_prefixes") for layer in layers]
     return tuple(str(prefix) for listed in values if isinstance(listed, list) for prefix in listed)
 
@@ -130,7 +130,7 @@ def _told_prefixes(layers: list[SettingsLayer]) -> tuple[str, ...]:
 def _settings(
     parameters: dict[str, Any], layers: Mapping[str, list[SettingsLayer]], prefixes: tuple[str, ...]
 ) -> tuple[DataSettings, TrainSettings]:
-    """Both sections, or the faults of both together."""
+    """Build both sections; raise the faults of both together."""
     listed = SettingsLayer(origin="--allowed-prefix", values={"allowed_prefixes": list(prefixes)})
     lowest = {"data": [*layers["data"], listed], "train": layers["train"]}
     faults: list[Fault] = []

@@ -1,7 +1,7 @@
-"""How a training ends: on its own, or in good order when it is asked to; and what each exit code asks of a Job.
+"""Stops a training in good order on a signal, and defines its exit codes and what a Job does for each.
 
-A node that is drained sends SIGTERM and kills after `terminationGracePeriodSeconds` (30 by default): time for the step
-at hand and a checkpoint.
+A drained node sends SIGTERM and kills the process after `terminationGracePeriodSeconds` (30 by default), which is time
+for the current step and a checkpoint.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class ExitCode:
     """One exit code of `python -m trainer`.
 
     Attributes:
-        code: 0 to 255; those above 63 are sysexits.h's.
-        meaning: What happened.
-        action: What a `podFailurePolicy` should do: `FailJob` (never again), `Ignore` (again, at no cost) or `Count`
-            (again, up to `backoffLimit`).
+        code: Exit code, 0 to 255; codes above 63 are those of sysexits.h.
+        meaning: Why the process ended.
+        action: Action that a `podFailurePolicy` should take: `FailJob` (no retry), `Ignore` (a retry that doesn't
+            count) or `Count` (a retry, up to `backoffLimit`).
     """
 
     code: int
@@ -53,7 +53,7 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-failu
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the process as if this were not there."""
+    """Yield an event that the first SIGTERM or SIGINT sets; a second signal ends the process by its default handler."""
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -71,11 +71,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 class Stoppable:
-    """A progress whose every step is a place to stop.
+    """A progress that stops the training at its next step.
 
     Args:
-        progress: Told everything.
-        stop: Once it is set, the next step raises StoppedError.
+        progress: Progress that receives all phases and steps.
+        stop: Event; once it is set, the next step raises StoppedError.
     """
 
     def __init__(self, progress: TrainingProgress, stop: threading.Event) -> None:
@@ -86,7 +86,7 @@ class Stoppable:
         """Enter a phase of `total` steps.
 
         Raises:
-            StoppedError: Asked to stop, before it or at one of its steps.
+            StoppedError: `stop` is set before the phase or at one of its steps.
         """
         with self._progress.phase(title, total) as inner:
 

@@ -1,4 +1,4 @@
-"""What a person watches while it trains: a bar on a terminal, log lines elsewhere, nothing in tests."""
+"""Progress of a training: a bar on a terminal, log lines elsewhere, nothing in tests."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 LOG_EVERY_S = 10.0
-"""Between log lines of one phase: a Job's log stays readable over a night."""
+"""Seconds between log lines of one phase, so that a Job's log stays readable over a night."""
 
 Step = Callable[..., None]
-"""`step(count=1, note="")`: so many more are done; the note (`loss 0.31`) replaces the one before."""
+"""`step(count=1, note="")` adds finished steps; the note (`loss 0.31`) replaces the previous one."""
 
 _logger = logging.getLogger(__name__)
 
 
 class TrainingProgress(Protocol):
-    """Follows a training through its phases."""
+    """Receives the phases of a training and their steps."""
 
     def phase(self, title: str, total: int) -> AbstractContextManager[Step]:
         """Enter a phase of `total` steps."""
@@ -26,7 +26,7 @@ class TrainingProgress(Protocol):
 
 
 class SilentProgress:
-    """Shows nothing."""
+    """A progress that shows nothing."""
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
@@ -35,15 +35,16 @@ class SilentProgress:
 
 
 class LoggedProgress:
-    """Log lines: one at the start, one at the end, one every `LOG_EVERY_S` between.
+    """A progress that writes log lines: at the start, at the end, and every `LOG_EVERY_S` between.
 
-    As JSON they carry `phase`, `done`, `total` and `note` too, from which whoever follows a Job's log draws a bar.
+    In JSON they have the fields `phase`, `done`, `total` and `note`, from which a command that follows a Job's log
+    draws a bar.
     """
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
         """Enter a phase of `total` steps."""
-        started = said = time.monotonic()
+        started = logged = time.monotonic()
         done, last = 0, ""
 
         def about(done: int, note: str = "") -> dict[str, object]:
@@ -52,10 +53,10 @@ class LoggedProgress:
         _logger.info("%s: %d to do", title, total, extra=about(0))
 
         def step(count: int = 1, note: str = "") -> None:
-            nonlocal done, last, said
+            nonlocal done, last, logged
             done, last = done + count, note
-            if time.monotonic() - said >= LOG_EVERY_S:
-                said = time.monotonic()
+            if time.monotonic() - logged >= LOG_EVERY_S:
+                logged = time.monotonic()
                 _logger.info("%s: %d of %d %s", title, done, total, note or "done", extra=about(done, note))
 
         yield step
@@ -64,7 +65,7 @@ class LoggedProgress:
 
 
 class ProgressBars:
-    """A progress bar per phase, with rich."""
+    """A progress that shows a bar for each phase, with rich."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -88,5 +89,5 @@ class ProgressBars:
 
 
 def build_progress(stream: TextIO) -> TrainingProgress:
-    """Bars when `stream` is a terminal, else log lines."""
+    """Return progress bars when `stream` is a terminal, else log lines."""
     return ProgressBars(stream) if stream.isatty() else LoggedProgress()

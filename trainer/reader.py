@@ -1,6 +1,7 @@
-"""`python -P -m trainer.reader PLACE`: the command of a short-lived pod beside a volume that nobody else reaches.
+"""Serves the run at PLACE over HTTP: `python -P -m trainer.reader PLACE`.
 
-`trainer.run.run_server` answers, through the API server's proxy. Manifests of such pods name this module.
+A short-lived pod runs it beside a volume that no other process can reach. `trainer.run.run_server` answers the
+requests, which come through the API server's proxy. Manifests of such pods name this module.
 """
 
 from __future__ import annotations

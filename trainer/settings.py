@@ -1,4 +1,4 @@
-"""What can be set about training: the sections `data` and `train` of eaves.yaml."""
+"""Settings of training: the sections `data` and `train` of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, Archite
 from trainer.pixel_scale.scales import SCALES, Scale
 
 HEAD_EPOCHS = 100
-"""A head on 2,048 stored features of 500 photos: seconds, and the loss has long stopped falling."""
+"""Epochs for a head on stored features; with 2,048 features of 500 photos they take seconds, and the loss has long
+stopped falling."""
 HEAD_LEARNING_RATE = 1e-2
-"""On features of unit variance; it comes within 0.5 % of the exact minimum of this convex loss."""
+"""Learning rate for features of unit variance; it comes within 0.5 % of the exact minimum of this convex loss."""
 FINETUNE_EPOCHS = 3
-"""Over four variants of each image: twelve sights of it."""
+"""Epochs of fine-tuning over four variants of each image, so that the network sees each image twelve times."""
 FINETUNE_LEARNING_RATE = 2e-5
-"""Small beside the head's own: what was learned on a million images is bent, not replaced. One fold of 137 inside 500
-training photos of flowers: 0.825, against 0.796 for 5e-6 and 0.781 for the frozen backbone; 1e-4 overfits at once."""
+"""Learning rate of fine-tuning, small compared with the head's, so that features learned on a million images change
+only a little. One fold of 137 inside 500 training photos of flowers: 0.825, against 0.796 for 5e-6 and 0.781 for the
+frozen backbone; 1e-4 overfits at once."""
 
 FINETUNE_CROP, FULL_CROP = 0.25, 0.1
-"""Largest share of each side that a variant loses. The mean accuracy of `small_cnn` was 0.831 with 0.1 and 0.813 with
-0.25 on five sets: four of a drawn part, with 30 and 120 photos a class, and one of flowers."""
+"""Largest share of each side that a variant cuts away. The mean accuracy of `small_cnn` was 0.831 with 0.1 and 0.813
+with 0.25 on five sets: four of a drawn part, with 30 and 120 photos a class, and one of flowers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSettings:
-    """Where the labelled images are."""
+    """Settings that name the labelled images and how they are split."""
 
     path: str | Path = setting(
         MISSING,
@@ -71,20 +73,20 @@ class DataSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules of a field that its type doesn't say."""
+        """Yield the faults that the types of the fields don't exclude: (setting, what is wrong)."""
         try:
             parse_group_by(self.group_by)
         except ValueError as error:
             yield "group_by", f"{error} (got {self.group_by!r})"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON, without a URL's password or signature."""
+        """Return the settings as plain data for JSON, without a URL's password or signature."""
         return asdict(self) | {"path": redact_uri(str(self.path)), "allowed_prefixes": list(self.allowed_prefixes)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """How a model is trained. `auto` and 0 mean: what suits the architecture; a run records what that was."""
+    """Settings of a training. `auto` and 0 mean the value that suits the architecture; a run records that value."""
 
     arch: str = setting(
         PRETRAINED,
@@ -183,7 +185,7 @@ class TrainSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields: (setting, what is wrong)."""
+        """Yield faults between several fields: (setting, what is wrong)."""
         arch = self.architecture
         if not arch.pretrained and self.weights not in ("auto", "none"):
             yield "weights", f"{arch.name} has no weights to start from (got {self.weights!r}, must be auto or none)"
@@ -194,43 +196,45 @@ class TrainSettings:
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture's line of the registry; of `auto`, until it is resolved, that of the pretrained network."""
+        """Entry of the architecture in the table; for an unresolved `auto`, that of the pretrained network."""
         return ARCHITECTURES[PRETRAINED if self.arch == AUTO else self.arch]
 
     @property
     def weights_kind(self) -> Literal["imagenet", "none", "file"]:
-        """Where the backbone's first weights come from, `auto` resolved."""
+        """Kind of the backbone's initial weights, with `auto` resolved."""
         if self.weights == "auto":
             return "imagenet" if self.architecture.pretrained else "none"
         return cast(Literal["imagenet", "none"], self.weights) if self.weights in ("imagenet", "none") else "file"
 
     @property
     def frozen(self) -> bool:
-        """Whether only the head is trained, `auto` resolved."""
+        """Whether only the head is trained, with `auto` resolved."""
         return self.resolved_mode == "frozen"
 
     @property
     def resolved_mode(self) -> Literal["frozen", "finetune", "full"]:
-        """What is trained, `auto` resolved."""
+        """Part of the network that is trained, with `auto` resolved."""
         if self.mode == "auto":
             return "frozen" if self.weights_kind != "none" else "full"
         return cast(Literal["frozen", "finetune", "full"], self.mode)
 
     @property
     def cut_layer(self) -> str:
-        """The layer above which fine-tuning trains, empty resolved."""
+        """Layer above which fine-tuning trains, with the empty default resolved."""
         return self.cut or self.architecture.cut
 
     @property
     def own_scale(self) -> Scale:
-        """The scale that is set; of `auto` the architecture's own, which a probe of the weights may replace."""
+        """Scale that is set; for `auto` the architecture's own, which a probe of the weights may replace."""
         return self.architecture.scale if self.scale == "auto" else SCALES[self.scale]
 
     def recipe(self, scale: Scale | None = None) -> Recipe:
-        """How images become the model's input. Scaling is in the graph, so the tensor stays uint8.
+        """Return the recipe that turns images into the model's input.
+
+        Scaling is part of the graph, so the tensor stays uint8.
 
         Args:
-            scale: Scale of the graph; None: `own_scale`. A recipe has no normalisation by channel: that is the graph's.
+            scale: Scale of the graph; None means `own_scale`. The graph normalises by channel; a recipe doesn't.
         """
         scale = scale or self.own_scale
         size = self.image_size or self.architecture.size
@@ -238,7 +242,7 @@ class TrainSettings:
         return Recipe(height=size, width=size, resize=resize, dtype="uint8", multiply=scale.multiply, add=scale.add)
 
     def schedule(self) -> tuple[int, float]:
-        """(epochs, peak learning rate), zeros resolved."""
+        """Return (epochs, peak learning rate), with zeros resolved."""
         arch = self.architecture
         epochs, rate = {
             "frozen": (HEAD_EPOCHS, HEAD_LEARNING_RATE),
@@ -249,11 +253,11 @@ class TrainSettings:
 
     @property
     def augmentation(self) -> Augmentation:
-        """The variants of an image that are trained on; the head of a frozen backbone sees the image itself."""
+        """Variants of an image that are trained on; the head of a frozen backbone is trained on the image itself."""
         crop = FULL_CROP if self.resolved_mode == "full" else FINETUNE_CROP
         variants = 1 if self.frozen else self.variants
         return Augmentation(variants=variants, crop=crop, mirror=self.mirror, seed=self.seed)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON, what is derived included."""
+        """Return the settings as plain data for JSON, including the derived augmentation."""
         return asdict(self) | {"augmentation": self.augmentation.to_dict()}

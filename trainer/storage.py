@@ -1,6 +1,6 @@
-"""Files by name under one place: a folder on disk, or a URI that fsspec knows (`s3://`, `gs://`, `file://`, ...).
+"""Stores files by name in one location: a folder on disk, or a URI that fsspec knows, such as `s3://` or `gs://`.
 
-A write is whole or absent. On disk that is `eaves.base.files.write_atomically`; on an object store it is one PUT (or
+A write is atomic. On disk it is `eaves.base.files.write_atomically`; on an object store it is one PUT (or
 one completed multipart upload), which readers see whole or not at all.
 """
 
@@ -23,13 +23,15 @@ _HINTS = (
 
 
 class FileStore:
-    """Files under one place. Names are relative, with `/` between their parts. Safe to use from several threads.
+    """Files in one location; safe to use from several threads.
+
+    Names are relative, with `/` between their parts.
 
     Args:
-        filesystem: fsspec's, without a cache of listings: others write here too.
-        root: The place, as `filesystem` names it.
-        uri: The place, as people name it.
-        local: Whether the place is a folder on this machine.
+        filesystem: Filesystem of fsspec, without a cache of listings, because other processes write there too.
+        root: Location as `filesystem` names it.
+        uri: Location as people name it.
+        local: Whether the location is a folder on this machine.
     """
 
     def __init__(self, filesystem: Any, root: str, uri: str, *, local: bool) -> None:
@@ -39,38 +41,38 @@ class FileStore:
         return f"FileStore({self.uri!r})"
 
     def at(self, name: str) -> FileStore:
-        """The store of what lies under `name`."""
+        """Return the store of the files under `name`."""
         return FileStore(self._files, f"{self._root}/{name}", f"{self.uri.rstrip('/')}/{name}", local=self.is_local)
 
     def local(self, name: str) -> Path | None:
-        """The file's path when the store is a folder on this machine, whether or not it exists; else None."""
+        """Return the file's path when the store is a folder on this machine, whether or not it exists; else None."""
         return Path(self._root, name) if self.is_local else None
 
     def read(self, name: str) -> bytes:
-        """A file's bytes.
+        """Return a file's bytes.
 
         Raises:
-            StorageError: It isn't there, or can't be read.
+            StorageError: The file doesn't exist or can't be read.
         """
         with _translated("read", self.uri, name):
             data: bytes = self._files.cat_file(f"{self._root}/{name}")
             return data
 
     def read_part(self, name: str, start: int, size: int) -> bytes:
-        """Some of a file's bytes; fewer where it ends.
+        """Return part of a file's bytes; the part is shorter at the end of the file.
 
         Raises:
-            StorageError: It isn't there, or can't be read.
+            StorageError: The file doesn't exist or can't be read.
         """
         with _translated("read", self.uri, name):
             data: bytes = self._files.cat_file(f"{self._root}/{name}", start=start, end=start + size)
             return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all; it is durable when this returns, and replaces one of that name.
+        """Write a file atomically and replace one of that name; the file is durable when this returns.
 
         Raises:
-            StorageError: It can't be written.
+            StorageError: The file can't be written.
         """
         with _translated("write", self.uri, name):
             if self.is_local:
@@ -81,22 +83,23 @@ class FileStore:
                 self._files.pipe_file(f"{self._root}/{name}", data)
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name.
+        """Return whether a file of that name exists.
 
         Raises:
-            StorageError: The place can't be asked.
+            StorageError: The location can't be read.
         """
         with _translated("read", self.uri, name):
             try:
                 return bool(self._files.info(f"{self._root}/{name}")["type"] == "file")
-            except (FileNotFoundError, NotADirectoryError):  # `isfile` says no to whatever fails, a lost link too
+            # `isfile` returns False on any failure, such as a lost connection
+            except (FileNotFoundError, NotADirectoryError):
                 return False
 
     def list(self, prefix: str = "") -> list[str]:
-        """Names of all files whose name starts with `prefix`, sorted, to any depth.
+        """Return the names of all files whose name starts with `prefix`, sorted, at any depth.
 
         Raises:
-            StorageError: The place can't be listed.
+            StorageError: The location can't be listed.
         """
         folder = prefix.rpartition("/")[0]
         with _translated("list", self.uri, prefix):
@@ -105,10 +108,10 @@ class FileStore:
         return sorted(name for name in found if name.startswith(prefix) and not name.endswith(STAGING_SUFFIX))
 
     def folders(self) -> builtins.list[str]:
-        """Names of the folders right below the place, sorted; none where there is no such place.
+        """Return the names of the folders directly in the location, sorted; none if it doesn't exist.
 
         Raises:
-            StorageError: The place can't be listed.
+            StorageError: The location can't be listed.
         """
         with _translated("list", self.uri, ""):
             try:
@@ -118,10 +121,10 @@ class FileStore:
         return sorted(str(item["name"]).rstrip("/").rpartition("/")[2] for item in found if item["type"] == "directory")
 
     def delete(self, name: str) -> None:
-        """Remove a file; one that isn't there is no error.
+        """Remove a file; a missing file is no error.
 
         Raises:
-            StorageError: It can't be removed.
+            StorageError: The file can't be removed.
         """
         with _translated("delete", self.uri, name):
             try:
@@ -131,22 +134,22 @@ class FileStore:
 
 
 def is_uri(place: str | Path) -> bool:
-    """Whether a place is named by a URI and not by a path."""
+    """Return whether a location is named by a URI and not by a path."""
     return "://" in str(place)
 
 
 def open_store(place: str | Path) -> FileStore:
-    """The files under a path or a URI. Nothing is made or checked yet.
+    """Open the store of a path or a URI; nothing is created or checked yet.
 
-    Credentials and endpoints are the protocol's own affair: its package reads them where its users expect it to
+    The protocol's package reads credentials and endpoints from its usual places
     (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, a pod's service account).
 
     Raises:
-        StorageError: No such protocol, or the package that speaks it is not installed.
+        StorageError: The protocol is unknown, or the package that implements it is not installed.
     """
     import fsspec
 
-    if not is_uri(place):  # not as a URI: fsspec would take `a%20b` for the name of the folder `a b`
+    if not is_uri(place):  # a path is no URI: fsspec would take `a%20b` for the name of the folder `a b`
         return FileStore(fsspec.filesystem("file"), str(Path(place).absolute()), str(place), local=True)
     uri = str(place)
     try:
@@ -174,7 +177,8 @@ def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
             raise build_disk_error(error, Path(uri, name)) from error
         raise _build_error(verb, uri, name, error) from error
     except Exception as error:
-        # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
+        # Every protocol's package raises its own errors (botocore's, aiohttp's, google's), which have no common base
+        # class.
         raise _build_error(verb, uri, name, error) from error
 
 

@@ -1,4 +1,4 @@
-"""TensorFlow's and Keras's notices, kept off the terminal: they tell a person nothing, and no setting silences them."""
+"""Keeps notices of TensorFlow and Keras off the terminal; they don't help a person, and no setting silences them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def native_stderr() -> Iterator[None]:
-    """Catch what is written to file descriptor 2, by native code and as warnings of Python, and log it at DEBUG.
+    """Catch writes of native code and Python warnings to file descriptor 2, and log them at DEBUG.
 
-    When the block fails with an error of ours, which says what failed, they stay at DEBUG; with any other error they
-    are shown after all. Used around imports, the first use of a device and the loading of weights: TensorFlow writes
-    before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every layer whose weights don't fit.
+    When the block fails with an error of Eaves, which says what failed, they stay at DEBUG; with any other error they
+    are also written to stderr. It is used around imports, the first use of a device and the loading of weights:
+    TensorFlow writes before it reads TF_CPP_MIN_LOG_LEVEL, and Keras warns of every layer whose weights don't fit.
     """
     sys.stderr.flush()
     kept = os.dup(2)
@@ -45,7 +45,7 @@ def native_stderr() -> Iterator[None]:
 
 
 def quiet_libraries() -> None:
-    """Show only warnings of the libraries whose INFO tells a person nothing; for entry points."""
+    """Show only warnings of libraries whose INFO messages don't help a person; entry points call it."""
     for library in ("tensorflow", "absl"):
         logging.getLogger(library).setLevel(logging.WARNING)
 

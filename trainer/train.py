@@ -1,4 +1,4 @@
-"""Training from beginning to end: the one function that the command line and a Job call."""
+"""Runs a whole training; the command line and a Job call `train`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from trainer.training.training_task import TrainingTask
 
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""What the entry point of a process that trains sets before this module's `train` imports TensorFlow."""
+"""Environment variables that the entry point of a training process sets before `train` imports TensorFlow."""
 
 _logger = logging.getLogger(__name__)
 
@@ -53,26 +53,26 @@ def train(
     stop: threading.Event | None = None,
     share: Shard | None = None,
 ) -> Run:
-    """Train a model and leave a run; go on from where a killed process of the same training left off.
+    """Train a model and write a run; resume a killed training of the same settings and data.
 
     Args:
-        data: Where the images are.
-        settings: How to train.
-        output: The run's directory or URI; it must not exist yet, be empty, or hold the run of this same training,
+        data: Settings that name the images.
+        settings: Settings of the training.
+        output: Directory or URI of the run; it must not exist yet, be empty, or hold the run of the same training,
             which is then returned.
-        name: Of the model; None: made from the output's name.
-        progress: Told how far it is.
-        cache: Local folder for what may be used again; None: `.cache` beside a local run, else `~/.cache/eaves`.
-        stop: Once it is set, training leaves a checkpoint and stops.
-        share: Which pod of an Indexed Job this is, index 0; None: the only process.
+        name: Name of the model; None means a name made from the output's name.
+        progress: Receives the phases of the training and their steps.
+        cache: Local folder for reusable files; None means `.cache` beside a local run, else `~/.cache/eaves`.
+        stop: Event; once it is set, training writes a checkpoint and stops.
+        share: Share of this pod in an Indexed Job, index 0; None means a single process.
 
     Returns:
-        run: Of a URI, a local copy.
+        run: The run; for a URI, its local copy.
 
     Raises:
-        DatasetError: No usable images, or others than those of the unfinished run there.
-        RunError: The output is taken.
-        ConfigError: Weights that can't be loaded, or settings that differ from those of the unfinished run there.
+        DatasetError: There are no usable images, or the images differ from those of the unfinished run at the output.
+        RunError: The output holds something else.
+        ConfigError: The weights can't be loaded, or the settings differ from those of the unfinished run at the output.
         StorageError: A URI or the disk can't be read or written.
         StoppedError: `stop` was set.
     """
@@ -113,19 +113,19 @@ def compute_share(
     cache: Path | None = None,
     stop: threading.Event | None = None,
 ) -> None:
-    """Compute the features of one pod's share of the images, for index 0 to train on; nothing when the run exists.
+    """Compute the features of one pod's share of the images for index 0 to train on, unless the run exists.
 
     Args:
-        data: As index 0's.
-        settings: As index 0's.
-        output: As index 0's, a URI.
-        share: Which pod this is.
-        progress: Told how far it is.
-        cache: Local folder for what may be used again.
-        stop: Once it is set, it stops.
+        data: Settings of the section `data`, equal to those of index 0.
+        settings: Settings of the section `train`, equal to those of index 0.
+        output: URI of the run, equal to that of index 0.
+        share: Share of this pod.
+        progress: Receives the phases and their steps.
+        cache: Local folder for reusable files.
+        stop: Event; once it is set, the pass stops.
 
     Raises:
-        EavesError: As `train`.
+        EavesError: The errors of `train`.
     """
     data, place = _absolute(data), build_location(output, cache)
     progress = Stoppable(progress or SilentProgress(), stop or threading.Event())
@@ -145,7 +145,7 @@ def compute_share(
 
 @contextmanager
 def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettings) -> Iterator[None]:
-    """Write what continues this run by its name when it is asked to stop, perhaps before its first checkpoint."""
+    """Store the settings that continue this run when it is stopped, perhaps before its first checkpoint."""
     try:
         yield
     except StoppedError:
@@ -155,14 +155,14 @@ def _keep_settings(place: RunLocation, data: DataSettings, settings: TrainSettin
 
 
 def _fetch_weights(settings: TrainSettings, place: RunLocation, progress: TrainingProgress) -> TrainSettings:
-    """Weights at a URI as a file here; they count by their content, wherever they lie."""
+    """Download weights at a URI to a local file; weights count by their content, not by their location."""
     if settings.weights_kind != "file" or not is_uri(settings.weights):
         return settings
     return replace(settings, weights=str(mirror_file(settings.weights, place.cache / "weights", progress)))
 
 
 def _absolute(data: DataSettings) -> DataSettings:
-    """The same with a path that means the same from every folder: a conversion may run in another one."""
+    """Return the settings with an absolute path, so that a conversion in another folder finds the images."""
     place = str(data.path)
     return data if is_uri(place) else replace(data, path=Path(place).absolute())
 
@@ -177,7 +177,7 @@ def _tell_split(dataset: Dataset) -> None:
 def _load(
     data: DataSettings, settings: TrainSettings, place: RunLocation, progress: TrainingProgress
 ) -> tuple[Dataset, TrainSettings, TrainingIdentity]:
-    """The dataset, the settings with `arch: auto` resolved by it, and what both decide."""
+    """Load the dataset, resolve `arch: auto` by it, and return both with the identity of the training."""
     earlier = find_earlier(
         settings.split,
         data_path=data.to_dict()["path"],
@@ -214,7 +214,7 @@ def _open_task(
     share: Shard | None,
     checkpoints: Checkpoints | None = None,
 ) -> Iterator[TrainingTask]:
-    """Decoded pixels and a built model."""
+    """Yield the training task with decoded pixels and a built model."""
     if share is not None and place.uri is None:
         fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
@@ -226,8 +226,8 @@ def _open_task(
         backbone = models.build_backbone(settings)
         digest = models.weights_digest(backbone)
     with pixels.decode(dataset, settings.recipe(), progress, folder=place.cache) as decoded:
-        told = set(dataset.faults)
-        tell_not_used(fault for fault in decoded.dataset.faults if fault not in told)
+        reported = set(dataset.faults)
+        tell_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
         with clock.phase("scale"):
             scale = choose_scale(
                 settings,

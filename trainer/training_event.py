@@ -1,4 +1,4 @@
-"""The event that starts a training Job: which data set changed, and the identity of the run that it asks for.
+"""Reads the event that starts a training Job: the changed dataset, and the identity of the requested run.
 
 JobSink mounts the event as the file `event`, structured JSON, in a folder; `K_EVENT_PATH` names the folder.
 
@@ -19,32 +19,32 @@ from eaves.events import DATASET_UPDATED, Event, decode
 FILE = "event"
 _STRUCTURED = {"content-type": "application/cloudevents+json"}
 _UNCLEAR = ("%", "\\", "?", "#", "::", "*", "[")
-"""In a URI from an event: they mean one thing to one library and another to the next."""
+"""Characters that libraries read differently in a URI; a URI from an event may not have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingEvent:
-    """What an event asks for.
+    """Training that an event requests.
 
     Attributes:
-        dataset: URI of the data. Not checked: see `check_allowed`.
-        identity: Of the run; the same however often the event is delivered. Hex.
+        dataset: URI of the data, not yet checked by `check_allowed`.
+        identity: Identity of the run, hex; it is the same for each delivery of the event.
     """
 
     dataset: str
     identity: str
 
     def output(self, below: str) -> str:
-        """Where the run goes: under its identity."""
+        """Return the output of the run: its identity below a location."""
         return f"{below.rstrip('/')}/{self.identity}"
 
 
 def read_event(directory: Path) -> TrainingEvent:
-    """The event in a folder as JobSink mounts it.
+    """Read the event from the folder that JobSink mounts.
 
     Raises:
-        ConfigError: There is none.
-        EventError: It isn't well-formed, is of another type, or names no data.
+        ConfigError: The folder has no event.
+        EventError: The event isn't well-formed, is of another type, or names no data.
     """
     try:
         body = (directory / FILE).read_bytes()
@@ -63,18 +63,20 @@ def read_event(directory: Path) -> TrainingEvent:
 
 
 def identity(event: Event) -> str:
-    """Of the run that an event asks for: sha256 of its source, NUL and its id, which no two events share. Hex.
+    """Return the identity of the run that an event requests: sha256 of its source, NUL and its id, hex.
 
-    JobSink's own name for the Job, md5 of both without a separator, takes ("a", "bc") and ("ab", "c") for the same.
+    No two events have the same source and id.
+
+    JobSink's own name for the Job, md5 of both without a separator, is the same for ("a", "bc") and ("ab", "c").
     """
     return hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
 
 
 def check_allowed(uri: str, prefixes: Sequence[str]) -> None:
-    """Accept a URI from an event only below one of `prefixes`: same scheme, same host, same leading path segments.
+    """Check that a URI from an event is below one of `prefixes`: same scheme, host and leading path segments.
 
     Raises:
-        DatasetError: It isn't, or can't be told.
+        DatasetError: The URI is below no prefix, or libraries may read it differently.
     """
     parts = _split(uri)
     if parts is None:
@@ -86,7 +88,7 @@ def check_allowed(uri: str, prefixes: Sequence[str]) -> None:
 
 
 def _split(uri: str) -> SplitResult | None:
-    """The parts of a URI; None unless every library would read it alike."""
+    """Return the parts of a URI; None unless every library reads it alike."""
     if not uri.isprintable() or any(sign in uri for sign in _UNCLEAR):
         return None
     try:

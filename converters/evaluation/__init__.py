@@ -1,13 +1,13 @@
-"""A model and labelled images > how good the model is on them, and how two models differ on the same images.
+"""Evaluates models on labelled images, and compares two models on the same images.
 
-    labelled_images  the images, without those that the model was trained on
-    model            the Protocol of what answers, and which implementation a name stands for
-    artifact_model   an artifact, through the predictor and the session that serve it
-    function_model   a running function, over HTTP
-    run_model        a run, through TensorFlow in this process
-    metrics          answers > accuracy with interval, classes, calibration, times
-    paired_comparison  two models' answers to the same images > their difference
-    page             figures > one HTML page
+    labelled_images    the images, without those that the model was trained on
+    model              the Protocol of an evaluated model, and the implementation that a name stands for
+    artifact_model     an artifact, run by the predictor and the session that serve it
+    function_model     a running function, called over HTTP
+    run_model          a run, executed by TensorFlow in this process
+    metrics            accuracy with its interval, figures by class, calibration and times
+    paired_comparison  the difference of two models on the same images
+    page               renders the figures as one HTML page
 
-Nothing here changes a model, an image or a running function.
+The package changes no model, no image and no running function.
 """

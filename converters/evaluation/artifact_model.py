@@ -1,4 +1,4 @@
-"""An artifact, asked through the predictor that serves it."""
+"""Evaluates an artifact through the predictor that serves it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from functions.settings import ServeSettings
 
 
 class ArtifactModel:
-    """An artifact in this process, on one thread; handler.py, if there is one, runs as it does in a function.
+    """An artifact that is evaluated in this process on one thread; its handler.py runs as it does in a function.
 
     Args:
-        path: Its directory.
+        path: Directory of the artifact.
 
     Raises:
-        ArtifactError: When it is damaged, or is for another task than classifying.
+        ArtifactError: The artifact is damaged, or is for another task than classifying.
     """
 
     kind = "artifact"
@@ -42,7 +42,7 @@ class ArtifactModel:
         self._predictor = open_predictor(artifact, open_session(artifact), settings, load_handler(artifact))
 
     def classify(self, data: bytes) -> ImagePrediction:
-        """Answer one encoded image."""
+        """Classify one encoded image."""
         started = time.perf_counter()
         prediction = self._predictor.predict(data)
         time_ms = (time.perf_counter() - started) * 1000
@@ -50,15 +50,15 @@ class ArtifactModel:
 
 
 def read_best(predictions: object, time_ms: float) -> ImagePrediction:
-    """The answer in a reply's `predictions`, best first.
+    """Read the best answer from a reply's `predictions`, which are sorted with the best first.
 
     Raises:
-        ArtifactError: When they aren't a list of labels with scores.
+        ArtifactError: The predictions aren't a list of labels with scores.
     """
     if predictions == []:
         return ImagePrediction(label=NO_LABEL, score=0.0, time_ms=time_ms)
     try:
-        best = predictions[0]  # type: ignore[index] # whatever a handler or a function answered
+        best = predictions[0]  # type: ignore[index] # a handler or a function may answer anything
         return ImagePrediction(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
     except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise ArtifactError(

@@ -1,4 +1,4 @@
-"""Two runs > what was set differently, and which one answers better on images that neither was trained on."""
+"""Compares two runs: their settings, and their accuracy on images that neither was trained on."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from trainer.tensorflow_notices import native_stderr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a run says of itself.
+    """Facts about a run that a comparison shows.
 
     Attributes:
         run: The run.
-        settings: Section and name of a setting to its value.
-        history: Figures by epoch.
-        accuracy: On its own held-out images.
-        interval: 95 % confidence interval of it.
-        held_out: Number of its held-out images.
-        trained_on: Number of images that it was trained on.
-        size_bytes: Of the SavedModel.
-        training_s: Seconds that the fit took.
+        settings: Value of each setting by `section.name`.
+        history: Figures of each epoch.
+        accuracy: Accuracy on the run's own held-out images.
+        interval: 95 % confidence interval of the accuracy.
+        held_out: Number of the run's held-out images.
+        trained_on: Number of images that the run was trained on.
+        size_bytes: Size of the SavedModel in bytes.
+        training_s: Duration of the fit in seconds.
     """
 
     run: Run
@@ -49,11 +49,11 @@ class RunFacts:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the run, for people."""
         return self.run.path.name
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
+        """Return the facts as plain data for JSON."""
         return {
             "run": str(self.run.path),
             "version": self.run.version,
@@ -68,7 +68,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingDifference:
-    """A setting with two values; None where a run doesn't have it."""
+    """A setting with different values in two runs; None if a run doesn't have it."""
 
     setting: str
     first: Any
@@ -80,11 +80,11 @@ class RunComparison:
     """How two runs differ.
 
     Attributes:
-        runs: What each says of itself.
+        runs: Facts about each run.
         settings: The settings that differ.
-        evaluations: Each on the images that both hold out; empty when they could not be compared.
-        pairing: How the second's answers differ from the first's; None when they could not be compared.
-        not_paired: Why they could not be compared on the same images; empty when they were.
+        evaluations: Evaluation of each run on the images that both hold out; empty when they could not be compared.
+        pairing: Difference of the second run's answers from the first's; None when they could not be compared.
+        not_paired: Reason why the runs could not be compared on the same images; empty when they were.
     """
 
     runs: tuple[RunFacts, RunFacts]
@@ -94,7 +94,7 @@ class RunComparison:
     not_paired: str = ""
 
     def confusion_difference(self) -> list[list[int]]:
-        """Confusion matrix of the second less that of the first: rows the truth, columns the prediction."""
+        """Return the second run's confusion matrix less the first's: rows are truth, columns are predictions."""
         if not self.evaluations:
             return []
         first, second = (evaluation.measured["confusion"] for evaluation in self.evaluations)
@@ -103,7 +103,7 @@ class RunComparison:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return the comparison as plain data for JSON."""
         return {
             "runs": [run.to_dict() for run in self.runs],
             "settings": [
@@ -122,12 +122,12 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
 
     Args:
         first: Directory of a run.
-        second: Directory of another.
-        data: Path or URI of the labelled images; empty: where the first run had them.
-        progress: Told of every image.
+        second: Directory of another run.
+        data: Path or URI of the labelled images; empty means the first run's own.
+        progress: Receives one step for each image.
 
     Raises:
-        RunError: When one isn't a complete run.
+        RunError: One of them isn't a complete run.
     """
     runs = (_load_facts(first), _load_facts(second))
     found = RunComparison(runs=runs, settings=tuple(_differences(runs[0].settings, runs[1].settings)))
@@ -136,7 +136,7 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
     except (DatasetError, StorageError) as error:
         return replace(found, not_paired=error.message)
 
-    with native_stderr():  # TensorFlow's libraries talk there
+    with native_stderr():  # TensorFlow's libraries write to stderr
         from converters.evaluation.run_model import RunModel
 
         models = [RunModel(facts.run.path) for facts in runs]
@@ -145,10 +145,10 @@ def compare(first: Path, second: Path, data: str, progress: TrainingProgress) ->
 
 
 def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingProgress) -> LabelledImages:
-    """The images that both runs hold out, from where the first run had them or from `data`.
+    """Load the images that both runs hold out, from `data` or from the first run's own location.
 
     Raises:
-        DatasetError: With the reason why there are none.
+        DatasetError: There are no such images; the message gives the reason.
         StorageError: A URI can't be reached, or the disk is full.
     """
     first, second = (facts.run for facts in runs)
@@ -185,7 +185,7 @@ def _load_facts(path: Path) -> RunFacts:
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     settings = {f"{section}.{name}": value for section, values in config.items() for name, value in values.items()}
     if run.scale:
-        settings["train.scale"] = run.scale["name"]  # what `auto` took may differ
+        settings["train.scale"] = run.scale["name"]  # the scale that `auto` chose may differ
     low, high = measured["val_accuracy_interval_95"]
     return RunFacts(
         run=run,

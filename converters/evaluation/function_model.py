@@ -1,4 +1,4 @@
-"""A running function, asked over HTTP: `eaves up`'s /functions/NAME, a Knative Service's URL, or any other."""
+"""Evaluates a running function over HTTP, such as `eaves up`'s /functions/NAME or the URL of a Knative Service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eaves.problem_document import parse_problem
 TIMEOUT_S = 120.0
 """Seconds to wait for one answer; a function that starts from zero first loads its model."""
 BUSY_S = 60.0
-"""Seconds for which an image is sent again to a function that has no place for it."""
+"""Seconds for which an image is sent again to a function that has no capacity for it."""
 PAUSE_S = 1.0
 BUSY = (429, 503)
 REFUSED = (400, 413, 415, 422)
@@ -27,12 +27,12 @@ REFUSED = (400, 413, 415, 422)
 
 
 class FunctionModel:
-    """A function behind a URL.
+    """A function at a URL.
 
     Args:
-        url: Where images are posted.
-        client: Sends them.
-        clock: Time.
+        url: URL that images are posted to.
+        client: HTTP client that sends them.
+        clock: Clock that deadlines are measured with.
     """
 
     kind = "function"
@@ -50,9 +50,9 @@ class FunctionModel:
         """Post one encoded image and read the answer.
 
         Raises:
-            ImageError: When the function refuses the image.
-            ArtifactError: When the answer holds no predictions.
-            DeliveryError: When the function doesn't answer.
+            ImageError: The function refuses the image.
+            ArtifactError: The answer holds no predictions.
+            DeliveryError: The function doesn't answer.
         """
         answer = self._post(data)
         if answer.status in REFUSED:
@@ -79,17 +79,17 @@ class FunctionModel:
 
 @contextmanager
 def open_function(url: str, proxies: Proxies = DIRECT) -> Iterator[FunctionModel]:
-    """A client of the function at `url`.
+    """Open a client of the function at `url`.
 
     Args:
-        url: Where images are posted.
-        proxies: Proxies of the process.
+        url: URL that images are posted to.
+        proxies: HTTP proxies of the process.
     """
     with SinkClient(connections=1, proxies=proxies) as client:
         yield FunctionModel(url, client)
 
 
 def _detail(answer: HttpAnswer) -> str:
-    """The reason in a problem document, else the beginning of the body."""
+    """Return the reason from a problem document, or else the beginning of the body."""
     detail = str(parse_problem(answer.body).get("detail") or "")[:200]
     return detail or answer.body[:200].decode(errors="replace") or "no reason given"

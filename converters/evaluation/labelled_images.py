@@ -1,4 +1,4 @@
-"""The labelled images that models are evaluated on."""
+"""Loads the labelled images that models are evaluated on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledImage:
-    """One image and what it shows.
+    """An image with its label.
 
     Attributes:
-        path: The file.
-        name: Its path below the folder of all images, for people.
-        label: Name of its class.
-        digest: sha256 of its bytes, hex.
+        path: Path of the file.
+        name: Path of the file below the folder of all images, for people.
+        label: Name of the image's class.
+        digest: sha256 of the file's bytes, hex.
     """
 
     path: Path
@@ -45,11 +45,11 @@ class LabelledImages:
     """The images that models are evaluated on.
 
     Attributes:
-        images: In order of class and path.
-        faults: Files that are left out because they are no images that can be read.
+        images: The images, in order of class and path.
+        faults: Faults of files that are left out because they can't be read as images.
         trained_on: Number of images that are left out because a model was trained on them.
-        notes: For each model that doesn't tell what it was trained on: what was done instead, and how these images are
-            left out; each without a full stop.
+        notes: One sentence without a full stop for each model whose training images are not known: how they were
+            handled, and how to leave them out.
     """
 
     images: tuple[LabelledImage, ...]
@@ -69,30 +69,30 @@ def load_unseen_images(
     held_out_of: Collection[str] | None,
     faults: Collection[DataFault] = (),
 ) -> LabelledImages:
-    """Find labelled images that models were not trained on, as far as they tell.
+    """Find labelled images that models were not trained on, as far as that is known.
 
     Args:
-        path: As `load_labelled_images`.
-        models: The models.
-        held_out_of: sha256 of the images that the run was trained on whose models they are, hex; None: no run is named.
-        faults: As `load_labelled_images`.
+        path: Folder or manifest, as `load_labelled_images` takes it.
+        models: The models to evaluate.
+        held_out_of: sha256 of the images that the models' run was trained on, hex; None if no run is named.
+        faults: Faults of files that were left out already, when the images were downloaded.
 
     Raises:
-        DatasetError: As `load_labelled_images`.
+        DatasetError: `path` can't be read, an image is in two classes, or no image is left.
     """
     trained_on, notes = set(held_out_of or ()), list[str]()
     for model in models:
-        told = model.trained_on
-        if told is None and model.run is not None and (told := _compute_trained_on(model.run, path)) is not None:
+        known = model.trained_on
+        if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
             notes.append(f"run {model.name} has no {SPLIT_FILE}; its split was computed again, as {path} is unchanged")
-        trained_on |= told or frozenset()
-        if told is None and held_out_of is None:
+        trained_on |= known or frozenset()
+        if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
     return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes))
 
 
 def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
-    """sha256 of what an earlier Eaves trained a run on, hex; None when `path` isn't what it was trained on."""
+    """Return the sha256 of the images that an older run was trained on, hex; None when `path` has other images."""
     try:
         sides = load_sides(run, read_images(path, SilentProgress()))
     except (ConversionError, DatasetError):
@@ -116,15 +116,16 @@ def _describe_unknown(model: EvaluatedModel) -> str:
 def load_labelled_images(
     path: Path, trained_on: Collection[str] = (), faults: Collection[DataFault] = ()
 ) -> LabelledImages:
-    """Find labelled images. Of a folder with `train` and `val` the held-out side is taken.
+    """Find labelled images; in a folder with `train` and `val`, those of `val`.
 
     Args:
-        path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL
+            manifest.
         trained_on: sha256 of images that a model was trained on, hex; they are left out.
-        faults: Files that were left out already, when the images were downloaded.
+        faults: Faults of files that were left out already, when the images were downloaded.
 
     Raises:
-        DatasetError: When `path` can't be read, an image is in two classes, or no image is left.
+        DatasetError: `path` can't be read, an image is in two classes, or no image is left.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
@@ -162,10 +163,10 @@ def load_labelled_images(
 
 
 def check_labels(found: Collection[str], known: Sequence[str], model: str) -> None:
-    """Raise when images have labels that a model can't answer: each of them would count as a mistake.
+    """Check that a model knows all labels of the images; each unknown label would count as a mistake.
 
     Raises:
-        DatasetError: With both lists.
+        DatasetError: The model doesn't know a label; the message has both lists.
     """
     unknown = sorted(set(found) - set(known))
     if unknown:

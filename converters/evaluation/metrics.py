@@ -1,4 +1,4 @@
-"""A model's answers to labelled images > figures."""
+"""Computes figures of a model from its answers to labelled images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.evaluation.metrics import summarize
 from trainer.progress import TrainingProgress
 
 MISTAKES = 24
-"""Mistakes that are listed."""
+"""Most mistakes that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +30,18 @@ class UnreadableImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What a model answered, and what follows from it.
+    """Answers of a model to labelled images, and the figures computed from them.
 
     Attributes:
-        name: The model's, for people.
-        kind: `run`, `artifact` or `function`.
-        images: The images that were answered.
-        answers: The answer to each of them.
-        refused: Images that could not be read.
-        measured: Accuracy with its interval, confusion matrix, figures by class, as
+        name: Name of the model, for people.
+        kind: Kind of the model: `run`, `artifact` or `function`.
+        images: Images that the model answered.
+        answers: Answer to each of these images.
+        refused: Images that the model could not read.
+        measured: Accuracy with its interval, confusion matrix and figures by class, the result of
             `trainer.evaluation.metrics.summarize`.
-        bins: Images by score: a calibrated model is right in as many of a bin as its score says.
-        unseen: Classes of the images that the model never named, where it doesn't tell which classes it knows.
+        bins: Images by score; a calibrated model is right for the share of a bin that its score says.
+        unseen: Classes of the images that the model never predicted, if its classes are not known.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Evaluation:
         return expected_error(self.bins)
 
     def times_ms(self) -> dict[str, float]:
-        """Milliseconds for one image: the median and the 95th percentile, without the first image, which warms up."""
+        """Return the median and the 95th percentile of milliseconds per image, without the first image (warm-up)."""
         times = [answer.time_ms for answer in self.answers[1:] or self.answers]
         return {"median": round(float(np.median(times)), 2), "p95": round(float(np.percentile(times, 95)), 2)}
 
     def mistakes(self) -> list[int]:
-        """Positions of the wrong answers, the surest first, at most `MISTAKES`."""
+        """Return the positions of the wrong answers, the highest score first, at most `MISTAKES`."""
         wrong = [
             position
             for position, (image, answer) in enumerate(zip(self.images, self.answers, strict=True))
@@ -84,7 +84,7 @@ class Evaluation:
         return sorted(wrong, key=lambda position: -self.answers[position].score)[:MISTAKES]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return the evaluation as plain data for JSON."""
         plain = {name.removeprefix("val_"): value for name, value in self.measured.items()}
         return {
             "model": self.name,
@@ -106,17 +106,17 @@ class Evaluation:
 
 
 def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingProgress) -> Evaluation:
-    """Ask a model about every image.
+    """Evaluate a model on every image.
 
     Args:
-        model: The model.
-        found: The images.
-        progress: Told of every image.
+        model: The model to evaluate.
+        found: The labelled images.
+        progress: Receives one step for each image.
 
     Raises:
-        DatasetError: When the images have classes that the model doesn't know, or the model can read none of them.
-        ArtifactError: When a score is not a finite number.
-        EavesError: When the model can't answer.
+        DatasetError: The images have classes that the model doesn't know, or the model can read none of them.
+        ArtifactError: A score is not a finite number.
+        EavesError: The model can't answer.
     """
     if model.labels is not None:
         check_labels(found.labels, model.labels, model.name)

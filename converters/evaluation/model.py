@@ -1,4 +1,4 @@
-"""What is evaluated: a run, an artifact or a running function, behind one Protocol."""
+"""Defines the Protocol of an evaluated model, which a run, an artifact or a running function implements."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from eaves.http_client.proxies import DIRECT, Proxies
 from trainer.tensorflow_notices import native_stderr
 
 FUNCTION_HINT = "give the URL of a function that classifies, such as http://127.0.0.1:8480/functions/NAME"
-"""Hint where a URL answers, but not as a function does."""
+"""Hint for a URL that answers, but not as a function does."""
 NO_LABEL = "(no label)"
-"""Stands for the answer of a function whose threshold no score reached."""
+"""Label of an answer in which no score reached the function's threshold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePrediction:
-    """What a model says of one image.
+    """Answer of a model to one image.
 
     Attributes:
-        label: The class with the best score.
-        score: Its score, 0 to 1.
+        label: Name of the class with the best score.
+        score: Score of that class, 0 to 1.
         time_ms: Milliseconds from the encoded image to the answer.
     """
 
@@ -34,14 +34,14 @@ class ImagePrediction:
 
 
 class EvaluatedModel(Protocol):
-    """A model that can be asked about images, one after the other.
+    """A model that classifies images one after the other.
 
     Attributes:
-        name: For people.
-        kind: `run`, `artifact` or `function`.
-        labels: The classes it knows, in the order of its outputs; None when it doesn't tell.
-        trained_on: sha256 of the images that it was trained on, hex; None when it doesn't tell.
-        run: Directory of the run; None when it is an artifact or a function.
+        name: Name of the model, for people.
+        kind: Kind of the model: `run`, `artifact` or `function`.
+        labels: Class names in the order of the outputs; None when they are not known.
+        trained_on: sha256 of the images that the model was trained on, hex; None when they are not known.
+        run: Directory of the run; None for an artifact or a function.
     """
 
     name: str
@@ -51,26 +51,26 @@ class EvaluatedModel(Protocol):
     run: Path | None
 
     def classify(self, data: bytes) -> ImagePrediction:
-        """Answer one encoded image.
+        """Classify one encoded image.
 
         Raises:
-            InputError: When the image can't be read; the model is not to blame.
-            EavesError: When the model can't answer.
+            InputError: The image can't be read, which is not the model's fault.
+            EavesError: The model can't answer.
         """
         ...
 
 
 @contextmanager
 def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[EvaluatedModel]:
-    """Open what `place` names.
+    """Open the model at a path or URL.
 
     Args:
         place: Directory of a run or of an artifact, or the URL of a running function.
         proxies: Proxies of the process, for a URL.
 
     Raises:
-        ArtifactError: When it is none of these, or an artifact that does not classify.
-        RunError: When the run is damaged.
+        ArtifactError: `place` is none of these, or an artifact that does not classify.
+        RunError: The run is damaged.
     """
     if place.startswith(("http://", "https://")):
         from converters.evaluation.function_model import open_function
@@ -82,7 +82,7 @@ def open_model(place: str, proxies: Proxies = DIRECT) -> Iterator[EvaluatedModel
 
         yield ArtifactModel(Path(place))
     elif (Path(place) / "run.json").is_file():
-        with native_stderr():  # TensorFlow's libraries talk there
+        with native_stderr():  # TensorFlow's libraries write to stderr
             from converters.evaluation.run_model import RunModel
 
             run = RunModel(Path(place))

@@ -1,4 +1,4 @@
-"""The pages of an evaluation and of a comparison, for people."""
+"""Renders an evaluation or a comparison as an HTML page."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from trainer.report.html_page import build_page, build_thumbnail
 from trainer.report.report import FILES, MATRIX_CLASSES, build_classes, build_matrix, build_pairs
 
 DIFFERING = 48
-"""Images with two different answers that are shown."""
+"""Most images with two different answers that the page shows."""
 REFUSED = 100
 
 
 def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluation], pairing: Pairing | None) -> str:
-    """The page's HTML.
+    """Return the HTML of an evaluation.
 
     Args:
-        found: The images.
-        evaluations: One or two models.
-        pairing: How the second differs from the first; None of one model.
+        found: The labelled images.
+        evaluations: Evaluation of one or two models.
+        pairing: Difference of the second model from the first; None for one model.
     """
     shown = pairing.differing[:DIFFERING] if pairing else ()
     return build_page(
@@ -42,7 +42,7 @@ def build_evaluation_page(found: LabelledImages, evaluations: Sequence[Evaluatio
 
 
 def build_comparison_page(found: RunComparison) -> str:
-    """The page of two runs side by side, as HTML."""
+    """Return the HTML of a comparison of two runs."""
     pairing = found.pairing
     shown = pairing.differing[:DIFFERING] if pairing else ()
     labels = found.runs[0].run.labels
@@ -59,7 +59,7 @@ def build_comparison_page(found: RunComparison) -> str:
 
 
 def _curves(found: RunComparison, name: str) -> dict[str, Any]:
-    """One figure by epoch: the first run dashed, the second solid."""
+    """Return the curves of one figure by epoch: the first run dashed, the second solid."""
     lines = [
         charts.Line(css=css, values=[epoch[name] for epoch in facts.history if name in epoch])
         for css, facts in zip(("train", "val"), found.runs, strict=True)

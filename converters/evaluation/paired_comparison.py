@@ -1,7 +1,7 @@
-"""Two models' answers to the same images > how they differ.
+"""Compares two models' answers to the same images.
 
-What counts are the images on which exactly one of the two is right; those on which both are right, or both are wrong,
-say nothing about the difference.
+Only images on which exactly one of the two is right count; images on which both are right, or both are wrong, say
+nothing about the difference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TWO_SIDED = 0.975
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One image that the two models answer differently."""
+    """An image that the two models answer differently."""
 
     image: LabelledImage
     first: ImagePrediction
@@ -30,14 +30,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """How the second model differs from the first, on the images that both answered.
+    """Difference of the second model from the first, on the images that both answered.
 
     Attributes:
         both_right: Number of images that both answer correctly.
         lost: Number of images that only the first answers correctly.
         gained: Number of images that only the second answers correctly.
         both_wrong: Number of images that neither answers correctly.
-        differing: The images with two different labels.
+        differing: Images that got two different labels.
     """
 
     both_right: int
@@ -53,7 +53,7 @@ class Pairing:
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second less that of the first."""
+        """Accuracy of the second model less that of the first."""
         return (self.gained - self.lost) / self.images
 
     @property
@@ -64,11 +64,11 @@ class Pairing:
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact p-value: how likely so large a difference is if both are equally good."""
+        """McNemar's exact p-value: the probability of so large a difference if both models are equally good."""
         return mcnemar_p_value(self.lost, self.gained)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return the difference as plain data for JSON."""
         return {
             "images": self.images,
             "both_right": self.both_right,
@@ -90,7 +90,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
     """Compare two evaluations on the images that both answered.
 
     Raises:
-        DatasetError: When there are none.
+        DatasetError: There are no such images.
     """
     others = dict(zip(second.images, second.answers, strict=True))
     counts = {(True, True): 0, (True, False): 0, (False, True): 0, (False, False): 0}
@@ -114,7 +114,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
 
 
 def mcnemar_p_value(lost: int, gained: int) -> float:
-    """Two-sided p-value of the exact test: the discordant images are a fair coin's throws if the models are equal.
+    """Return the two-sided p-value of the exact test; if the models are equal, discordant images are fair coin tosses.
 
     Source: McNemar 1947, Note on the Sampling Error of the Difference between Correlated Proportions; the exact form is
         the binomial sign test.

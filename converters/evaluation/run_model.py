@@ -1,4 +1,4 @@
-"""A run, asked through TensorFlow: the SavedModel as training left it, before any conversion."""
+"""Evaluates a run through TensorFlow, with the SavedModel as training wrote it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from trainer.run.run import open_run
 
 
 class RunModel:
-    """A run's SavedModel in this process.
+    """A run's SavedModel that is evaluated in this process.
 
     Args:
-        path: The run's directory.
+        path: Directory of the run.
 
     Raises:
-        RunError: When it isn't complete, or is damaged.
+        RunError: The run isn't complete, or is damaged.
     """
 
     kind = "run"
@@ -38,7 +38,7 @@ class RunModel:
         self._serve = self._model.signatures["serving_default"]
 
     def classify(self, data: bytes) -> ImagePrediction:
-        """Answer one encoded image."""
+        """Classify one encoded image."""
         started = time.perf_counter()
         tensor = self._recipe.tensor(data)[np.newaxis]
         probabilities = self._serve(image=tf.constant(tensor))["probabilities"].numpy()[0]

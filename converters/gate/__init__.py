@@ -1,6 +1,6 @@
-"""What a pipeline asks of a model before it publishes it.
+"""Decides whether a pipeline may publish a model.
 
-A model is judged as it would be served, from its artifact, on images that its run held out: its accuracy against a
-floor, and its answers against those of the model that it replaces, which is the one published last at the same place.
+A model is evaluated as it would be served, from its artifact, on images that its run held out. Its accuracy is compared
+with a floor, and its answers with those of the model that it replaces, which was published last at the same location.
 Too little evidence never counts as a pass. This package trains and publishes nothing.
 """

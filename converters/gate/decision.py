@@ -1,4 +1,4 @@
-"""What held-out images said of a model, and of the one that it replaces > published or refused, and why."""
+"""Decides by the results on held-out images whether a model is published or refused, and gives the reason."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _WHERE = "the run and its report stay where they are"
 
 
 def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
-    """Let a model pass by its accuracy.
+    """Check that a model's accuracy reaches the floor.
 
     Args:
-        evaluation: Of its artifact, on images that its run held out.
-        settings: The floor.
+        evaluation: Evaluation of the model's artifact on images that its run held out.
+        settings: Settings with the floor.
 
     Returns:
-        A line that says by what it passed.
+        A line with the figures by which the model passed.
 
     Raises:
         RefusedModelError: The lower end of the interval does not reach the floor, or guessing gets as much.
@@ -29,56 +29,57 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     images = len(evaluation.images)
     label, most = Counter(image.label for image in evaluation.images).most_common(1)[0]
     (low, high), guessed = evaluation.interval, most / images
-    told = (
+    figures = (
         f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on {images} held-out images"
     )
     if low < settings.floor:
         raise RefusedModelError(
-            f"the model is not published: {told}; the lower end must reach pipeline.floor, {settings.floor:g}",
+            f"the model is not published: {figures}; the lower end must reach pipeline.floor, {settings.floor:g}",
             hint=f"add images, or lower pipeline.floor if that is good enough; {_WHERE}",
         )
     if low <= guessed:
         raise RefusedModelError(
-            f"the model is not published: {told}; always answering {label!r} gets {guessed:.3f}, and the lower end "
+            f"the model is not published: {figures}; always answering {label!r} gets {guessed:.3f}, and the lower end "
             "must exceed it",
             hint=f"add images, or choose another architecture; {_WHERE}",
         )
-    return told
+    return figures
 
 
 def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *, note: str = "") -> str:
-    """Let a model pass by its answers beside those of the one that it replaces.
+    """Check that a model loses no more accuracy against the model that it replaces than allowed.
 
     Args:
-        pairing: The model before first, the new one second, on images that neither was trained on as far as it is
-            known. A model before that was trained on some of them only looks better, so that a pass stays one.
-        name: Of the model before.
-        settings: How much may be lost.
-        note: What is not known of the images, for a refusal.
+        pairing: Comparison of the earlier model (first) with the new one (second), on images that neither was trained
+            on as far as that is known. If the earlier model was trained on some of them, it only seems better, so that
+            a pass remains valid.
+        name: Name of the earlier model.
+        settings: Settings with the allowed loss.
+        note: Uncertainty about the images, which is added to the message of a refusal.
 
     Returns:
-        A line that says by what it passed.
+        A line with the figures by which the model passed.
 
     Raises:
         RefusedModelError: More may be lost than the settings allow.
     """
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)
-    told = (
+    figures = (
         f"on {images} held-out images {gained} are right that {name} had wrong, and {lost} are wrong that it had "
         f"right: at most {bound:.1f} points of accuracy are lost with 95 % confidence"
     )
     allowed = settings.max_accuracy_drop
     if bound <= allowed:
-        return f"{told}; pipeline.max_accuracy_drop is {allowed:g}"
+        return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
     raise RefusedModelError(
-        f"the model is not published: {told}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
+        f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
         hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100: not compared); {_WHERE}",
     )
 
 
 def _advise(pairing: Pairing, allowed: float) -> str:
-    """What would show that no more is lost; nothing would where more is lost already."""
+    """Return advice for a refused model; more images don't help a model that already lost too much."""
     if -100 * pairing.difference > allowed or not allowed:
         return "look at the images in the report that it answers wrongly"
     differing = (pairing.lost + pairing.gained) / pairing.images

@@ -1,4 +1,4 @@
-"""A new artifact > may it be published: the held-out images, the model that it replaces and the decision together."""
+"""Checks whether a new artifact may be published, on held-out images and against the model that it replaces."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from trainer.settings import DataSettings
 
 _UNCOMPARED = "set pipeline.max_accuracy_drop to 100 for this training, to publish it without a comparison"
 AT_MOST = 5000
-"""Most images judged on: they show a loss of 1 point where 6 % of answers differ."""
+"""Most images that a model is evaluated on; they show a loss of 1 point if 6 % of answers differ."""
 
 
 def check_publication(
     path: Path, place: RunLocation, data: DataSettings, tag: str, settings: PipelineSettings, *, access: Access,
     progress: TrainingProgress,
 ) -> list[str]:  # fmt: skip
-    """Judge a model by its artifact.
+    """Check whether a model may be published, by its artifact.
 
     Args:
-        path: The artifact, beside those of before.
-        place: Of its run.
-        data: Where the run's images are.
-        tag: Where it is to be published, as `eaves package` takes it.
-        settings: What is asked of it.
-        access: How the registry is reached.
-        progress: Told of every image.
+        path: Directory of the artifact, beside those of earlier models.
+        place: Location of the model's run.
+        data: Settings that name the run's images.
+        tag: Container image name to publish to, as `eaves package` takes it.
+        settings: Settings with the requirements.
+        access: Access to the registry.
+        progress: Receives one step for each image.
 
     Returns:
-        What it passed by, a line each.
+        Lines with the figures by which the model passed.
 
     Raises:
-        RefusedModelError: It is not good enough, or not shown to be.
+        RefusedModelError: The model is not good enough, or the evidence doesn't suffice.
         EavesError: The images, the run or the registry can't be read.
     """
     artifact = open_artifact(path)
@@ -83,11 +83,11 @@ def check_publication(
 
 
 def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress) -> LabelledImages:
-    """The images that the run held out and that are still there, at most `AT_MOST` of them, chosen by digest.
+    """Load the images that the run held out and that still exist, at most `AT_MOST` of them, chosen by digest.
 
     Raises:
-        RunError: The run doesn't tell which they are.
-        DatasetError: None is there.
+        RunError: The run doesn't store which images it held out.
+        DatasetError: None of the images exists any more.
     """
     split = open_run(place.local).split()
     if split is None:
@@ -101,10 +101,10 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
 
 
 def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
-    """sha256 of what the model of a version was trained on, hex; None when its run is not beside this one."""
+    """Return the sha256 of a version's training images, hex; None when its run is not beside this one."""
     for name in place.beside().folders():
         store = place.beside().at(name)
-        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an earlier Eaves
+        with suppress(RunError, ValueError, KeyError, TypeError):  # something else, or a run of an older Eaves
             if store.exists(SPLIT_FILE) and json.loads(store.read(MANIFEST))["version"] == version:
                 split = parse_split(store.read(SPLIT_FILE).decode(), store.uri)
                 return frozenset(digest for digest, entry in split.items() if entry.split == "train")
@@ -112,10 +112,10 @@ def _find_trained_on(place: RunLocation, version: str) -> frozenset[str] | None:
 
 
 def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> None:
-    """Raise unless the earlier model's handler.py, which would run here, is the new one's too.
+    """Check that the earlier model's handler.py, which would run here, is also the new model's.
 
     Raises:
-        RefusedModelError: It is other code.
+        RefusedModelError: The earlier model's handler.py is other code.
     """
     handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
     if handler is not None and (known is None or known.sha256 != handler.sha256):

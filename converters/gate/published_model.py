@@ -1,7 +1,7 @@
-"""The model that was published last at a place: the one that a pipeline's next model replaces.
+"""Finds the model that was published last at a location, which a pipeline's next model replaces.
 
-Where a tag is made of the model's version, the newest version other than one's own counts; versions sort by the time of
-the training. Where the tag is the same for every model, what it names now counts.
+If the tag contains the model's version, the newest other version counts; versions sort by the time of the training. If
+the tag is the same for every model, the container image that it names now counts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from eaves.oci.registry.registry import Access, Registry
 from eaves.oci.store.layout import create_layout
 
 VERSION = "{version}"
-"""In a tag, it stands for the model's version."""
+"""Placeholder for the model's version in a tag."""
 _VERSION = r"\d{8}-\d{6}-[0-9a-f]{8}"
-"""Pattern of a model's version, as `trainer.run.run` makes it."""
+"""Regular expression of a model's version, as `trainer.run.run` makes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A container image at a registry and the artifact in it.
+    """A container image in a registry and the artifact in it.
 
     Attributes:
-        name: The container image's, with its tag.
+        name: Name of the container image, with its tag.
         artifact_digest: sha256 of the artifact, hex.
-        place: Where it is.
-        descriptor: Of the container image.
+        place: Location of the container image.
+        descriptor: Descriptor of the container image.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Published:
 
     @contextmanager
     def artifact(self, kept: Path, work: Path) -> Iterator[Artifact]:
-        """The artifact on this machine.
+        """Yield the artifact on this machine.
 
         Args:
-            kept: Folder with artifacts of before, each named by its version; what is there is not fetched.
-            work: Folder to fetch it to.
+            kept: Folder with earlier artifacts, each named by its version; an artifact in it is not fetched.
+            work: Folder to fetch the artifact to.
 
         Raises:
-            OciError: It can't be fetched, or is not what the container image says.
+            OciError: The artifact can't be fetched, or differs from what the container image says.
         """
         for folder in sorted(kept.glob("*")) if kept.is_dir() else ():
             try:
@@ -69,16 +69,16 @@ class Published:
 
 
 def find_published(tag: str, version: str, access: Access) -> tuple[Published | None, Published | None]:
-    """Find what is published at a place.
+    """Find the models that are published at a location.
 
     Args:
-        tag: Name of a container image at a registry; its tag may hold `VERSION`.
-        version: Of the model that is to be published.
-        access: How the registry is reached.
+        tag: Name of a container image in a registry; its tag may contain `VERSION`.
+        version: Version of the model that is to be published.
+        access: Access to the registry.
 
     Returns:
-        own: What has the new model's own tag, where that is made of its version.
-        last: What was published last, without the former; None when nothing was.
+        own: Model with the new model's own tag, if the tag contains the version; None otherwise.
+        last: Model that was published last, except `own`; None when there is none.
 
     Raises:
         OciError: The registry can't be read.
@@ -97,7 +97,7 @@ def find_published(tag: str, version: str, access: Access) -> tuple[Published | 
 
 
 def _look(name: str, access: Access) -> Published | None:
-    """What a name leads to; None when there is nothing, or something that holds no artifact."""
+    """Return the model that a name leads to; None when there is none, or the container image holds no artifact."""
     place = open_location(name, access)
     try:
         descriptor = place.resolve()

@@ -1,4 +1,4 @@
-"""What can be set about publishing: the section `pipeline` of eaves.yaml."""
+"""Settings of publishing: the section `pipeline` of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from eaves.config import setting
 
 NEVER = 100.0
-"""`max_accuracy_drop` for no comparison: no model can lose more."""
+"""Value of `max_accuracy_drop` that disables the comparison, because no model can lose more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
-    """When a pipeline publishes the model that it made."""
+    """Settings that say when a pipeline publishes its model."""
 
     floor: float = setting(
         0.0,

@@ -1,4 +1,4 @@
-"""What each channel of each tensor is like on real images: the ranges that int8 is fitted to."""
+"""Measures the value range of each channel of each tensor on images, to which int8 is fitted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(slots=True)
 class ChannelRanges:
-    """One tensor (N, C, H, W), channel by channel, over every image.
+    """Ranges of the channels of one tensor (N, C, H, W) over all images.
 
     Attributes:
-        low: (C,) smallest value, at most 0.
-        high: (C,) largest value, at least 0.
-        mean: (C,) mean value.
+        low: (C,) smallest value of each channel, at most 0.
+        high: (C,) largest value of each channel, at least 0.
+        mean: (C,) mean value of each channel.
     """
 
     low: Values
@@ -33,23 +33,23 @@ class ChannelRanges:
 
     @property
     def peak(self) -> Values:
-        """(C,) largest magnitude."""
+        """Largest magnitude of each channel, (C,)."""
         return np.maximum(-self.low, self.high)
 
     def scaled(self, scale: Values) -> ChannelRanges:
-        """As it would be with each channel divided by `scale` (C,)."""
+        """Return the ranges after each channel is divided by `scale` (C,)."""
         return ChannelRanges(self.low / scale, self.high / scale, self.mean / scale)
 
 
 @dataclass(slots=True)
 class ChannelCalibration:
-    """Channels of every tensor that may be quantised, by name, and how many images they were measured on."""
+    """Channel ranges of every quantisable tensor by name, and the number of images they were measured on."""
 
     channels: dict[str, ChannelRanges] = field(default_factory=dict)
     images: int = 0
 
     def add(self, tensors: dict[str, npt.NDArray[Any]]) -> None:
-        """Count in one image."""
+        """Add the tensors of one image."""
         for name, value in tensors.items():
             if value.ndim != 4:
                 continue
@@ -65,11 +65,11 @@ class ChannelCalibration:
 
 
 def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> ChannelCalibration:
-    """Run a prepared graph over images and watch every tensor.
+    """Run a prepared graph over images and measure every tensor.
 
     Args:
-        model: As `graph_preparation` leaves it.
-        images: Input tensors (H, W, 3).
+        model: Graph from `graph_preparation`.
+        images: Input tensors, (H, W, 3) uint8.
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -78,7 +78,7 @@ def calibrate(model: onnx.ModelProto, images: Iterable[Tensor]) -> ChannelCalibr
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     options = SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # more would sum in another order each time
+    options.intra_op_num_threads = 1  # several threads would sum in another order each time
     session = InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
     del watched
     calibration = ChannelCalibration()

@@ -1,7 +1,7 @@
-"""Which int8 graph is judged: picked on images of the training side, so that the judgement needs no correction.
+"""Selects the int8 graph to assess on images of the training side, so that the assessment needs no correction.
 
-Picking among k candidates on the images that judge them would ship a bad one up to k times as often. Here the judged
-images are looked at by one candidate only.
+Selecting among k candidates on the images that assess them would ship a bad graph up to k times as often. Here only one
+candidate is run on the assessing images.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Generic, TypeVar
 
 C = TypeVar("C")
 SHARE_ON_TRAINED = 0.25
-"""Of the loss that is allowed, the share of other answers that a look on trained images may find: a network is surer of
-images that it was trained on. Inception V3 on flowers in 7 bits differed on 1.5 % of these and on 6.7 % of others."""
+"""Share of the allowed loss up to which answers on training images may differ; it is small because a network is more
+certain about images that it was trained on. Inception V3 on flowers in 7 bits differed on 1.5 % of these and on 6.7 %
+of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateScore:
-    """How a candidate answers the images that it is picked on, beside fp32.
+    """Difference of a candidate's answers from fp32's on the selection images.
 
     Attributes:
-        different: Share of images that get another label.
+        different: Share of images that get another label than from fp32.
         worst_probability: Largest difference of a probability.
     """
 
@@ -31,10 +32,10 @@ class CandidateScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionGoal:
-    """What a look must be for the search to end.
+    """Score of a candidate at which the search ends.
 
     Attributes:
-        different: Largest share of other labels.
+        different: Largest share of images with another label than from fp32.
         worst_probability: Largest difference of a probability.
     """
 
@@ -42,24 +43,24 @@ class SelectionGoal:
     worst_probability: float
 
     def met(self, look: CandidateScore) -> bool:
-        """Whether a look is good enough."""
+        """Return whether a score is good enough."""
         return look.different <= self.different and look.worst_probability <= self.worst_probability
 
 
 def pick_candidate(
     candidates: Iterable[C], look: Callable[[C], CandidateScore], wanted: SelectionGoal, out_of_time: Callable[[], bool]
 ) -> list[ScoredCandidate[C]]:
-    """Look at candidates in order until one is good enough.
+    """Score candidates in order until one is good enough.
 
     Args:
-        candidates: The most quantised first; each is made when it is asked for. At least one.
-        look: Runs one on the images to pick on.
-        wanted: What ends the search.
-        out_of_time: Whether no further candidate may be made.
+        candidates: At least one candidate, the most quantised first; each is made on demand.
+        look: Function that scores a candidate on the selection images.
+        wanted: Goal that ends the search.
+        out_of_time: Function that returns whether no further candidate may be made.
 
     Returns:
-        Every candidate that was looked at, the picked one last: the first that is good enough, else the one that
-        answers most images as fp32 does (of those alike the most quantised).
+        Every scored candidate, with the selected one last. It is the first that is good enough, or else the one that
+        answers most images as fp32 does (of equal ones the most quantised).
     """
     seen: list[ScoredCandidate[C]] = []
     for candidate in candidates:
@@ -74,7 +75,7 @@ def pick_candidate(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredCandidate(Generic[C]):
-    """A candidate and how it answered."""
+    """A candidate and its score."""
 
     candidate: C
     look: CandidateScore

@@ -1,4 +1,4 @@
-"""int8 graphs of a model, the most quantised first: those that one is picked of."""
+"""Makes candidate int8 graphs of a model, the most quantised first."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from eaves.recipe import Recipe
 from trainer.progress import TrainingProgress
 
 RUNGS = (1, 2, 3, 4, 6, 8)
-"""Numbers of the most sensitive layers that stay fp32, one candidate each. Beyond, int8 has little left to save."""
+"""Numbers of the most sensitive layers that stay fp32, one candidate each; with more, int8 saves little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8Candidate:
-    """An int8 graph and the layers in it that stayed fp32."""
+    """An int8 graph, and the names of its layers that stay fp32."""
 
     model: onnx.ModelProto
     kept: tuple[str, ...] = ()
@@ -34,16 +34,16 @@ class Int8Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Material:
-    """What int8 graphs are made of.
+    """Inputs from which int8 graphs are made.
 
     Attributes:
         prepared: The prepared graph.
-        recipe: Bytes to tensor.
+        recipe: Recipe that turns an image's bytes into a tensor.
         calibration: Images that the ranges are measured on.
-        reduce_range: Whether weights get 7 bits.
-        key: The calibration key of the prepared graph.
-        previous: Artifacts whose int8 backbone may be used again.
-        folder: For files in between.
+        reduce_range: Whether weights have 7 bits.
+        key: Calibration key of the prepared graph.
+        previous: Artifacts whose int8 backbone may be reused.
+        folder: Folder for intermediate files.
     """
 
     prepared: onnx.ModelProto
@@ -58,12 +58,12 @@ class Material:
 def make_candidates(
     material: Material, progress: TrainingProgress, out_of_time: Callable[[], bool] = lambda: False
 ) -> Iterator[Int8Candidate]:
-    """int8 graphs, the fastest first; each is only made when it is asked for.
+    """Yield int8 graphs, the fastest first; each is made on demand.
 
     Args:
-        material: What they are made of.
-        progress: Told how far it is.
-        out_of_time: Whether to measure no further layer's sensitivity.
+        material: Inputs of the graphs.
+        progress: Receives the phases and their steps.
+        out_of_time: Function that returns whether to stop measuring the layers' sensitivity.
     """
     reduce_range = material.reduce_range
     previous = find_calibrated(material.previous, material.key)
@@ -77,7 +77,7 @@ def make_candidates(
     yield Int8Candidate(model=quantize(model, calibration, material.folder, reduce_range=reduce_range))
     ranked = rank(model, calibration, images, progress, reduce_range=reduce_range, out_of_time=out_of_time)
     keeps = (with_makers(model, ranked[:rung]) for rung in RUNGS if rung <= len(ranked))
-    for kept in dict.fromkeys(keeps):  # one layer's makers may be the next worst layers
+    for kept in dict.fromkeys(keeps):  # the layers before one layer may be the next worst ones
         graph = quantize(model, calibration, material.folder, keep=kept, reduce_range=reduce_range)
         yield Int8Candidate(model=graph, kept=kept)
 
@@ -85,12 +85,12 @@ def make_candidates(
 def _tensors(
     material: Material, images: list[npt.NDArray[np.uint8]], progress: TrainingProgress
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Input tensors of the images to calibrate on, which are added to `images` too."""
+    """Yield the input tensors of the calibration images, and add them to `images`."""
     with progress.phase("Calibrating", len(material.calibration)) as step:
         for path in material.calibration:
             step()
             try:
                 images.append(material.recipe.tensor(path.read_bytes()))
-            except ImageError:  # training left it out too
+            except ImageError:  # training has left the image out too
                 continue
             yield images[-1]

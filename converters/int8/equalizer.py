@@ -1,8 +1,8 @@
-"""Channels brought to like ranges before they share one int8 scale: fp32's answers stay, int8's get closer to them.
+"""Equalises the ranges of channels that share one int8 scale, which brings int8's answers closer to fp32's.
 
-Dividing a channel by s where it is made and multiplying by s where it is used changes nothing, as ReLU, pooling and
-concatenation let positive factors through. Channels of small range then use more of the 256 steps that the largest
-one needs.
+Dividing a channel by s in the layer that computes it and multiplying by s in the layers that use it doesn't change the
+answers of fp32, because ReLU, pooling and concatenation commute with positive factors. Channels of small range then use
+more of the 256 steps that the largest channel needs.
 
 Source: Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias Correction (arXiv:1906.04721),
 section 4.1; with ranges measured on images instead of derived from weights.
@@ -20,11 +20,11 @@ from converters.onnx.graph import is_head
 from converters.onnx.graph_rewrites import Graph, attributes, replace_nodes, unshare
 
 STRENGTH = 0.5
-"""Share of the difference (in the logarithm) that is taken out. At 1 activations are equal, and weights so unequal that
-their own steps get coarse. Inception V3 on flowers, mean difference of a probability from fp32's: 0.0100 with 0, 0.0068
-with 0.5."""
+"""Share of the difference (in the logarithm) that is removed. At 1, activations are equal, but weights are so unequal
+that their own steps become coarse. Inception V3 on flowers, mean difference of a probability from fp32's: 0.0100 with
+0, 0.0068 with 0.5."""
 FLOOR = 0.02
-"""Smallest range of a channel counted, as a share of the largest: dead channels aren't blown up."""
+"""Smallest range of a channel that counts, as a share of the largest, so that unused channels aren't scaled up."""
 FEATURES = "backbone/feature_scale"
 _TRANSPARENT = ("Relu", "LeakyRelu", "MaxPool", "AveragePool")
 
@@ -32,14 +32,14 @@ Scale = npt.NDArray[np.float64]
 
 
 def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> ChannelCalibration:
-    """Rescale channels in place.
+    """Rescale the channels of a graph in place.
 
     Args:
-        model: A prepared graph; its answers stay the same to rounding.
-        calibration: Measured on it.
+        model: Prepared graph; its outputs change only by rounding.
+        calibration: Calibration of the graph.
 
     Returns:
-        calibration: As it would be measured on the rescaled graph.
+        calibration: Calibration of the rescaled graph.
     """
     unshare(model)
     graph = Graph(model.graph)
@@ -67,7 +67,7 @@ def equalize(model: onnx.ModelProto, calibration: ChannelCalibration) -> Channel
 
 
 def _find_free(graph: Graph) -> set[str]:
-    """Tensors whose channels may be rescaled, as whoever reads them can make up for it."""
+    """Return the tensors whose channels may be rescaled, because all their readers can compensate for it."""
     results = {value.name for value in graph.proto.output}
     free: set[str] = set()
     for node in reversed(graph.proto.node):
@@ -114,15 +114,15 @@ def _rescale(
 
 
 def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
-    """Values of the input's channels as a kernel sees them.
+    """Return the values of the input's channels in the shape of a kernel.
 
     Args:
-        channels: (C,) one a channel of the input.
-        shape: The kernel's, (out, C / groups, ...).
-        groups: Of the convolution.
+        channels: (C,) one value for each channel of the input.
+        shape: Shape of the kernel, (out, C / groups, ...).
+        groups: Number of groups of the convolution.
 
     Returns:
-        values: (out, C / groups), or (1, C) of one group.
+        values: (out, C / groups), or (1, C) for one group.
     """
     if groups == 1:
         return channels[np.newaxis]
@@ -132,7 +132,7 @@ def by_group(channels: Scale, shape: tuple[int, ...], groups: int) -> Scale:
 
 
 def _restore(graph: onnx.GraphProto, pool: onnx.NodeProto, scale: Scale) -> onnx.NodeProto:
-    """Features leave the backbone as the head was trained on them."""
+    """Return a node that restores the scale of the features, on which the head was trained."""
     out = pool.output[0]
     pool.output[0] = f"{out}/equalised"
     value = scale.astype(np.float32)[np.newaxis, :, np.newaxis, np.newaxis]

@@ -1,12 +1,13 @@
-"""The decision: what predictions on images that nobody trained on show of an int8 graph.
+"""Assesses an int8 graph by its predictions on images that the model was not trained on.
 
-By labels, int8 passes when the upper bound of the accuracy that it lost, with 95 % confidence, is within what is
-allowed. By agreement, it passes when the lower bound of the share of images on which it names fp32's label reaches what
-is wanted, over at least `AGREEMENT_IMAGES` images; that needs no labels. Labels that contradict or suffice are never
-overruled.
+By labels, int8 passes when the upper bound of its loss of accuracy, with 95 % confidence, is within the allowed loss.
+By agreement, it passes when the lower bound of the share of images on which it gives fp32's label reaches the wanted
+share, over at least `AGREEMENT_IMAGES` images; that needs no labels. Agreement never overrules labels that contradict
+or suffice.
 
-A class may lose `CLASS_FACTOR` times what all may lose, and is beyond that when it is shown to be: a rule that wanted
-proof of the opposite would refuse every class of few images. The error of 5 % is divided by the number of classes.
+A class may lose `CLASS_FACTOR` times what all classes together may lose, and counts as beyond that only when the images
+show it: the opposite rule would refuse every class with few images. The error of 5 % is divided by the number of
+classes.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from eaves.artifact.conversion_results import AGREEMENT, LABELS, NONE, Evidence
 from eaves.base.statistics import images_needed, lower_bound, paired_drop_bound
 
 NO_LABEL = -1
-"""In an array of true labels: the image has none."""
+"""Value for an image without a label in an array of true labels."""
 CONFIDENCE = 0.95
 CLASS_FACTOR = 2.0
-"""Times what all images may lose, or differ by, for one class: int8's losses are uneven, and 2 keeps a class in use."""
+"""Factor of the allowed loss or difference for one class; int8's losses are uneven, and 2 keeps a class usable."""
 AGREEMENT_IMAGES = 500
-"""Fewest images for a judgement by agreement: at 95 % wanted, 15 of them may differ."""
+"""Fewest images for an assessment by agreement; 15 of them may differ if 95 % is wanted."""
 PRIOR_DIFFERENT, PRIOR_IMAGES = 1, 50
-"""Added to the counts when the share of images that exactly one graph names right is estimated: 2 % before any image
-is seen, and never 0. int8 graphs of Inception V3 differed from fp32 on 2 to 7 % of answers."""
+"""Counts that are added when the share of images that exactly one graph classifies correctly is estimated, so that the
+estimate is 2 % without images and never 0. int8 graphs of Inception V3 differed from fp32 on 2 to 7 % of answers."""
 
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowedLoss:
-    """What the owner of the model allows.
+    """Loss that the owner of the model allows.
 
     Attributes:
         drop: Largest loss of accuracy, a fraction of 1.
-        agreement: Smallest share of images on which int8 names fp32's label.
+        agreement: Smallest share of images on which int8 gives fp32's label.
     """
 
     drop: float
@@ -50,31 +51,31 @@ class AllowedLoss:
 
     @classmethod
     def of(cls, settings: ConvertSettings) -> AllowedLoss:
-        """What the settings allow."""
+        """Return the loss that the settings allow."""
         return cls(drop=settings.max_accuracy_drop / 100, agreement=settings.min_agreement)
 
     @property
     def class_drop(self) -> float:
-        """Largest loss of accuracy on the images of one class."""
+        """Largest loss of accuracy on the images of one class, a fraction of 1."""
         return min(1.0, CLASS_FACTOR * self.drop)
 
     @property
     def class_difference(self) -> float:
-        """Largest share of other answers among the images that fp32 gives one label."""
+        """Largest share of other answers among the images that fp32 gives one label, a fraction of 1."""
         return min(1.0, CLASS_FACTOR * (1 - self.agreement))
 
 
 def assess_candidate(
     truth: Indices, fp32: Indices, int8: Indices, labels: Sequence[str], allowed: AllowedLoss
 ) -> Evidence:
-    """Judge an int8 graph that was not picked on these images.
+    """Assess an int8 graph that was not selected on these images.
 
     Args:
         truth: (N,) true label of every image, or `NO_LABEL`.
-        fp32: (N,) label that fp32 gives it.
-        int8: (N,) label that int8 gives it.
+        fp32: (N,) label that fp32 gives every image.
+        int8: (N,) label that int8 gives every image.
         labels: Class names.
-        allowed: What may be lost.
+        allowed: Loss that is allowed.
     """
     known = truth != NO_LABEL
     n = int(known.sum())
@@ -112,12 +113,12 @@ def assess_candidate(
 def classes_that_lost(
     truth: Indices, right_fp32: npt.NDArray[np.bool_], right_int8: npt.NDArray[np.bool_], classes: int, allowed: float
 ) -> list[int]:
-    """Classes that are shown to have lost more than a class may; what they gained makes up for what they lost.
+    """Return the classes that are shown to have lost more than a class may, with gains deducted from losses.
 
     Args:
         truth: (N,) true label of every image.
-        right_fp32: (N,) whether fp32 names it.
-        right_int8: (N,) whether int8 names it.
+        right_fp32: (N,) whether fp32 gives the true label.
+        right_int8: (N,) whether int8 gives the true label.
         classes: Number of classes.
         allowed: Largest loss of accuracy on the images of one class, a fraction of 1.
     """
@@ -127,42 +128,42 @@ def classes_that_lost(
 
 
 def can_pass(labelled: int, images: int, allowed: AllowedLoss) -> bool:
-    """Whether so many images could show enough, if int8 answered exactly as fp32.
+    """Return whether so many images could suffice if int8 answered exactly as fp32.
 
     Args:
         labelled: Number of images with labels.
-        images: Number of images, with and without.
-        allowed: What may be lost.
+        images: Number of images with and without labels.
+        allowed: Loss that is allowed.
     """
     return images >= AGREEMENT_IMAGES or allowed.drop <= 0 or labelled >= images_needed(0.0, allowed.drop)
 
 
 def labels_suffice(lost: int, gained: int, n: int, drop: float) -> bool:
-    """Whether so many labelled images decide by themselves: they would pass most graphs that lose nothing.
+    """Return whether so many labelled images decide alone, because they would pass most graphs that lose nothing.
 
-    A graph that they don't pass is then likely to lose something, and agreement, which doesn't say which answers are
-    right, would pass it all the same.
+    A graph that doesn't pass is then likely to lose accuracy, and agreement, which doesn't show which answers are
+    right, would still pass it.
 
     Args:
-        lost: Number of images that only fp32 names right.
-        gained: Number of images that only int8 names right.
+        lost: Number of images that only fp32 classifies correctly.
+        gained: Number of images that only int8 classifies correctly.
         n: Number of labelled images.
-        drop: What is to be shown, a fraction of 1.
+        drop: Loss of accuracy that is to be excluded, a fraction of 1.
     """
     return drop > 0 and n >= images_needed(_discordance(lost, gained, n), drop)
 
 
 def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
-    """How many more labelled images would show that int8 lost at most `drop`.
+    """Return how many more labelled images would show that int8 lost at most `drop`.
 
-    They show it in at least 80 % of cases if int8 loses nothing on average. Where there are as many already, int8 is
-    taken to lose what was seen. 0: no number would, since it lost as much as is allowed.
+    They show it in at least 80 % of cases if int8 loses nothing on average. If there are as many already, the observed
+    loss is assumed. The result is 0 if no number would show it, because int8 lost as much as is allowed.
 
     Args:
-        lost: Number of images that only fp32 names right.
-        gained: Number of images that only int8 names right.
+        lost: Number of images that only fp32 classifies correctly.
+        gained: Number of images that only int8 classifies correctly.
         n: Number of labelled images.
-        drop: What is to be shown, a fraction of 1.
+        drop: Loss of accuracy that is to be excluded, a fraction of 1.
     """
     if drop <= 0:
         return 0
@@ -174,18 +175,18 @@ def count_missing(lost: int, gained: int, n: int, drop: float) -> int:
 
 
 def _discordance(lost: int, gained: int, n: int) -> float:
-    """Estimated share of images that exactly one graph names right."""
+    """Return the estimated share of images that exactly one graph classifies correctly."""
     return (lost + gained + PRIOR_DIFFERENT) / (n + PRIOR_IMAGES)
 
 
 def _classes_that_differ(fp32: Indices, int8: Indices, classes: int, allowed: float) -> list[int]:
-    """Labels of fp32 of which int8 is shown to name too many images otherwise."""
+    """Return the labels of fp32 for which int8 is shown to give too many images another label."""
     different = np.bincount(fp32, weights=fp32 != int8, minlength=classes).astype(np.int64)
     return _shown_above(different, np.bincount(fp32, minlength=classes), allowed)
 
 
 def _shown_above(counts: Indices, totals: npt.NDArray[np.int64], allowed: float) -> list[int]:
-    """Classes whose share is above what is allowed, with 95 % confidence for all classes together (Bonferroni)."""
+    """Return the classes whose share exceeds the allowed one, with 95 % confidence for all classes (Bonferroni)."""
     seen = int((totals > 0).sum())
     confidence = 1 - (1 - CONFIDENCE) / max(1, seen)
     suspects = (index for index in range(len(totals)) if counts[index] > allowed * totals[index])

@@ -1,4 +1,4 @@
-"""The decision in a sentence for people."""
+"""Explains the int8 decision to people in one sentence."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from converters.int8.evidence import count_missing
 from eaves.artifact.conversion_results import AGREEMENT, Evidence, Parity
 
 FINER = 0.01
-"""What a model that passes could be shown to keep to, a fraction of 1; the page says with how many images more."""
+"""Loss, a fraction of 1, that a passing model could be shown to keep to with more images; the page says how many."""
 
 
 def explain(evidence: Evidence, max_drop: float) -> str:
-    """What the evidence shows, and what is missing where it doesn't suffice.
+    """Explain what the evidence shows, and what is missing if it doesn't suffice.
 
     Args:
-        evidence: As `weigh` gives it.
-        max_drop: What may be lost, a fraction of 1.
+        evidence: Result of `assess_candidate`.
+        max_drop: Allowed loss of accuracy, a fraction of 1.
     """
     if evidence.kind == AGREEMENT:
         return _explain_agreement(evidence)
@@ -36,7 +36,7 @@ def explain(evidence: Evidence, max_drop: float) -> str:
 
 
 def explain_difference(parity: Parity) -> str:
-    """Why the proof of the picked candidate failed."""
+    """Explain why the parity proof of the selected candidate failed."""
     return (
         f"int8 answered too differently: the same label on {parity.top1_agreement:.1%} of {parity.images} samples "
         f"({parity.min_agreement:.0%} demanded), a probability off by {parity.max_abs_error_probabilities:.4f} "
@@ -45,12 +45,12 @@ def explain_difference(parity: Parity) -> str:
 
 
 def format_bound(share: float) -> str:
-    """An upper bound in points, rounded up: it is never told smaller than it is."""
+    """Format an upper bound in points, rounded up so that it is never understated."""
     return f"{math.ceil(share * 1000 - 1e-6) / 10:.1f}".removesuffix(".0")
 
 
 def round_up(images: int) -> str:
-    """A number of images with two digits that count: 1,300 for 1,243."""
+    """Round a number of images up to two significant digits: 1,300 for 1,243."""
     unit: int = 10 ** max(0, len(str(images)) - 2)
     return f"{math.ceil(images / unit) * unit:,}"
 
@@ -90,6 +90,6 @@ def _change(evidence: Evidence) -> str:
 
 
 def _points(share: float) -> str:
-    """`0.7 points`, `1 point`."""
+    """Format a share as `0.7 points` or `1 point`."""
     number = f"{share * 100:.1f}".removesuffix(".0")
     return f"{number} point" if number == "1" else f"{number} points"

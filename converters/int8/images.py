@@ -1,4 +1,4 @@
-"""The images that an int8 graph is fitted to, picked on and judged on."""
+"""Finds the images that an int8 graph is fitted to, selected on and assessed on."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from eaves.errors import ConversionError
 from trainer.progress import TrainingProgress
 
 PICKING_IMAGES = 200
-"""Images of the training side, beside those of calibration, that a candidate is picked on."""
+"""Number of images of the training side, besides those of calibration, that a candidate is selected on."""
 
 FEWEST_TO_PICK = 50
-"""Where fewer images are left beside those of calibration, one is picked on both."""
+"""Fewest images besides those of calibration for selecting; with fewer, a candidate is selected on both together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Int8Images:
-    """Images by what they are for; none is in two groups but those to calibrate and to pick on, where there are few.
+    """Images by purpose; no image has two purposes, except calibration and selection if there are few images.
 
     Attributes:
-        calibration: Ranges are measured on them.
-        picking: A candidate is picked on them.
-        labelled: The picked one is judged on them, first by their labels.
-        unlabelled: It is judged on them and the labelled ones by agreement with fp32.
+        calibration: Images on which ranges are measured.
+        picking: Images on which a candidate is selected.
+        labelled: Images with labels on which the selected candidate is assessed first.
+        unlabelled: Images without labels on which, with the labelled ones, its agreement with fp32 is assessed.
     """
 
     calibration: tuple[Path, ...]
@@ -40,16 +40,16 @@ class Int8Images:
 
 
 def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, progress: TrainingProgress) -> Int8Images:
-    """Find the images that int8 is fitted to, picked on and judged on.
+    """Find the images that int8 is fitted to, selected on and assessed on.
 
     Args:
-        source: The model.
-        settings: The conversion's.
+        source: The model to convert.
+        settings: Settings of the conversion.
         cache: Local folder for labelled images that are downloaded or unpacked.
-        progress: Told how far it is.
+        progress: Receives the phases and their steps.
 
     Raises:
-        ConversionError: When there are too few, or they can't decide and nobody asked for int8 anyway.
+        ConversionError: There are too few images, or they can't decide and int8 isn't asked for explicitly.
     """
     count = settings.calibration_images
     try:
@@ -66,7 +66,7 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
         progress=progress,
     )
     fitted = labelled.calibration
-    if not fitted:  # photos serve as well, and those that int8 is fitted to judge nothing
+    if not fitted:  # photos can be used too, but those that int8 is fitted to can't assess it
         fitted, unlabelled = unlabelled[: count + PICKING_IMAGES], unlabelled[count + PICKING_IMAGES :]
     if not fitted:
         raise ConversionError("there are no images of the training side, and no photos, to calibrate on")

@@ -1,4 +1,4 @@
-"""The labelled images that int8 is fitted to and judged on: never the same ones."""
+"""Finds the labelled images that int8 is fitted to and assessed on; no image is in both groups."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from trainer.run.run import ParitySample
 from trainer.settings import DataSettings
 
 AT_MOST = 5000
-"""Images judged on: they show a loss of at most 1 point where 6 % of answers differ. Inception V3 takes 7 minutes."""
+"""Most images that int8 is assessed on; they show a loss of at most 1 point if 6 % of answers differ. Inception V3
+takes 7 minutes."""
 DECLARED_SHARE = 0.5
-"""Of images that the model was not trained on, the share judged on; the rest calibrates."""
+"""Share of images that the model was not trained on, on which int8 is assessed; the other images calibrate."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSplit:
-    """What int8 needs.
+    """Labelled images by the side of the split.
 
     Attributes:
-        calibration: Images that training saw, for the ranges.
-        judged: Held-out images with their labels.
-        trained: sha256 hex of every image of the training side.
-        looks: What the images of both sides look like; those that can't be decoded or are flat have none.
+        calibration: Training images on which ranges are measured.
+        judged: Held-out images with their labels, on which int8 is assessed.
+        trained: sha256 of every image of the training side, hex.
+        looks: Fingerprints of the images of both sides, except images that can't be decoded or are flat.
     """
 
     calibration: tuple[Path, ...]
@@ -44,7 +45,7 @@ class LabelledSplit:
     looks: tuple[ImageFingerprint, ...] = ()
 
     def digest(self) -> str:
-        """sha256 over the judged images and their labels, hex."""
+        """Return the sha256 of the assessed images and their labels, hex."""
         lines = "".join(f"{sample.sha256} {sample.label}\n" for sample in self.judged)
         return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -52,20 +53,22 @@ class LabelledSplit:
 def load_labelled(
     source: ModelSource, data: str, *, images: int, cache: Path, progress: TrainingProgress
 ) -> LabelledSplit:
-    """Find the labelled images of a model, on the sides that the run itself tells.
+    """Find the labelled images of a model, on the sides that its run stores.
 
-    An image that the run was trained on is never judged on. Images that the run doesn't know are left out, unless none
-    are known: then they are another set, of which half is judged on, as of a declared model's samples.
+    Int8 is never assessed on an image that the run was trained on. Images that the run doesn't know are left out. If it
+    knows none of them, they are another dataset, of which half is used for the assessment, as with a declared model's
+    samples.
 
     Args:
-        source: The model.
-        data: Where they are; empty: where the model says.
-        images: How many to calibrate on, at most.
-        cache: Local folder for what is downloaded or unpacked.
-        progress: Told how far it is.
+        source: The model to convert.
+        data: Path or URI of the labelled images; empty means the model's own.
+        images: Maximum number of images to calibrate on.
+        cache: Local folder for downloaded and unpacked files.
+        progress: Receives the phases and their steps.
 
     Raises:
-        ConversionError: When there are none, they have other classes, or the run doesn't tell what it held out.
+        ConversionError: There are no images, they have other classes, or the run doesn't store which images it held
+            out.
     """
     place = data or source.data_path
     hint = "give the labelled images: convert.data"
@@ -92,14 +95,14 @@ def load_labelled(
 
 
 def without_images(source: ModelSource, error: ConversionError) -> LabelledSplit:
-    """What is known where the labelled images can't be read: of a run, which ones it was trained on.
+    """Return what is known if the labelled images can't be read: which images a run was trained on.
 
     Args:
-        source: The model.
-        error: Why they can't be read.
+        source: The model to convert.
+        error: Error of reading the images.
 
     Raises:
-        ConversionError: The run doesn't tell, so that a photo could be one that it was trained on.
+        ConversionError: The run doesn't store its training images, so that a photo could be one of them.
     """
     trained: frozenset[str] = frozenset()
     if source.route == "run":
@@ -119,7 +122,7 @@ def _trained(sides: Mapping[str, Split]) -> frozenset[str]:
 
 
 def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split]:
-    """Digest to side of the images that may be used; a warning tells how many held-out ones of the run are gone."""
+    """Return the digest and side of each usable image; log a warning with the number of missing held-out images."""
     present = {item.digest for item in found.seen}
     sides: Mapping[str, Split] = {}
     if source.route == "run":

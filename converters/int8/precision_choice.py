@@ -1,4 +1,4 @@
-"""int8 or fp32: a candidate is picked on images of the training side and judged on images that nobody trained on."""
+"""Chooses int8 or fp32: selects a candidate on training images and assesses it on unseen images."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ from eaves.inference.session import Session
 from trainer.progress import TrainingProgress
 
 RANKING_SHARE = 0.7
-"""Share of the time limit after which no further layer's sensitivity is measured; the rest is for the graphs."""
+"""Share of the time limit after which no further layer's sensitivity is measured; the rest is left to make graphs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionInputs:
-    """What a decision is made on.
+    """Inputs of the choice between int8 and fp32.
 
     Attributes:
-        source: The model.
-        prepared: Its prepared graph.
-        fp32: Its fp32 graph as it would be served.
-        samples: Encoded images for the proof.
-        truth: The original's answers to them.
-        previous: Artifacts to build on.
-        folder: For files in between, and for the graph that is chosen.
+        source: The model to convert.
+        prepared: Prepared graph of the model.
+        fp32: Path of the fp32 graph as it would be served.
+        samples: Encoded images for the parity proof.
+        truth: Outputs of the original for these images.
+        previous: Artifacts whose parts may be reused.
+        folder: Folder for intermediate files and the chosen graph.
         cache: Local folder for labelled images that are downloaded or unpacked.
     """
 
@@ -71,12 +71,12 @@ class PrecisionInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrecisionChoice:
-    """What ships.
+    """The chosen precision.
 
     Attributes:
-        quantisation: The verdict and the table.
-        model: The int8 graph; None: fp32 ships.
-        parity: Of the int8 graph with the original.
+        quantisation: Verdict and table of the measurements.
+        model: Path of the int8 graph; None if fp32 ships.
+        parity: Parity of the int8 graph with the original.
     """
 
     quantisation: Quantisation
@@ -87,16 +87,16 @@ class PrecisionChoice:
 def choose_precision(
     work: PrecisionInputs, settings: ConvertSettings, progress: TrainingProgress, clock: Clock = SYSTEM
 ) -> PrecisionChoice:
-    """Decide the precision by measuring.
+    """Choose the precision by measurements.
 
     Args:
-        work: What on.
-        settings: What is asked for, and how much int8 may lose.
-        progress: Told how far it is.
-        clock: Time for `convert.int8_time_limit_s`.
+        work: Inputs of the choice.
+        settings: Settings with the wanted precision and the allowed loss.
+        progress: Receives the phases and their steps.
+        clock: Clock that measures `convert.int8_time_limit_s`.
 
     Raises:
-        ConversionError: When int8 is asked for and answers the samples too differently, or can't be tried.
+        ConversionError: Int8 is asked for and answers the samples too differently, or can't be tried.
     """
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
@@ -117,17 +117,17 @@ def choose_precision(
 
 
 def _untried(work: PrecisionInputs) -> str:
-    """Why int8 couldn't be judged; empty when it can."""
+    """Return why int8 can't be assessed; empty when it can."""
     if work.source.task == EMBED:
         return "it is judged by labels, which say nothing of features"
     return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
 
 
 def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
-    """Whether there is anything to quantise, and this CPU computes as those that will run it.
+    """Check that the model can be quantised, and that this CPU computes like the target CPUs.
 
     Raises:
-        ConversionError: When not.
+        ConversionError: The model has no convolutions, or this CPU computes differently.
     """
     if not convolutions(work.prepared):
         raise ConversionError("the model has no convolutions, and only these are quantised")
@@ -140,22 +140,22 @@ def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Written:
-    """A candidate as a file, with its answers to the images that one is picked on."""
+    """A candidate that is written to a file."""
 
     candidate: Int8Candidate
     model: Path
 
 
 class _Decision:
-    """One decision under way.
+    """A running choice between int8 and fp32.
 
     Args:
-        work: What on.
-        settings: The conversion's.
-        images: By what they are for.
-        progress: Told how far it is.
-        clock: Ends the search for candidates.
-        reduce_range: Whether weights get 7 bits.
+        work: Inputs of the choice.
+        settings: Settings of the conversion.
+        images: Images by purpose.
+        progress: Receives the phases and their steps.
+        clock: Clock that limits the search for candidates.
+        reduce_range: Whether weights have 7 bits.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class _Decision:
         )
 
     def decide(self, asked: Quantisation) -> PrecisionChoice:
-        """Pick a candidate and judge it."""
+        """Select a candidate, assess it, and choose the precision."""
         seen = self._pick()
         picked = seen[-1].candidate
         int8 = Session(picked.model, optimise=False)
@@ -215,7 +215,7 @@ class _Decision:
         return PrecisionChoice(quantisation=replace(found, reason=reason))
 
     def _pick(self) -> list[ScoredCandidate[_Written]]:
-        """Candidates with their answers on the training side's images, the picked one last."""
+        """Return the candidates with their scores on the training side's images, the selected one last."""
         images, recipe = self.images.picking, self.work.source.recipe
         exact = classify(self.fp32, recipe, images, self.progress, what="Answering in fp32")
 
@@ -232,7 +232,7 @@ class _Decision:
         return pick_candidate(self._written(), look, wanted, lambda: self._used(1.0))
 
     def _used(self, share: float) -> bool:
-        """Whether that share of the time limit has passed."""
+        """Return whether that share of the time limit has passed."""
         return self._clock.monotonic() - self._started >= share * self.settings.int8_time_limit_s
 
     def _written(self) -> Iterator[_Written]:
@@ -254,9 +254,9 @@ class _Decision:
             yield _Written(candidate=candidate, model=model)
 
     def _judge(self, int8: Session, asked: Quantisation) -> tuple[Evidence, Trial, Quantisation]:
-        """What the images that nobody trained on show of the picked candidate.
+        """Assess the selected candidate on images that the model was not trained on.
 
-        Photos without labels are looked at only where the labels don't suffice.
+        Photos without labels are used only if the labels don't suffice.
         """
         source, allowed = self.work.source, AllowedLoss.of(self.settings)
         index = {label: number for number, label in enumerate(source.labels)}
@@ -301,7 +301,7 @@ def _weigh(
     labels: tuple[str, ...],
     allowed: AllowedLoss,
 ) -> Evidence:
-    """`weigh` on the images that can be decoded."""
+    """Assess a candidate on the images that can be decoded."""
     seen = fp32 != UNREADABLE
     return assess_candidate(truth[seen], fp32[seen], int8[seen], labels, allowed)
 
@@ -315,12 +315,12 @@ def _compare(fp32: GraphPredictions, int8: GraphPredictions) -> CandidateScore:
 
 
 def _trial(seen: ScoredCandidate[_Written]) -> Trial:
-    """A candidate that was looked at and not judged."""
+    """Return the trial of a candidate that was scored but not assessed."""
     return replace(Trial(judged=False), **_picked(seen))
 
 
 def _picked(seen: ScoredCandidate[_Written]) -> dict[str, Any]:
-    """What is known of every candidate."""
+    """Return the fields of a trial that are known of every candidate."""
     return {
         "kept_fp32": seen.candidate.candidate.kept,
         "picking_agreement": 1 - seen.look.different,

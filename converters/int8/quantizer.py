@@ -1,4 +1,7 @@
-"""fp32 > int8: static, per channel, 8-bit weights and activations in the convolutions; what follows them stays fp32."""
+"""Quantises fp32 graphs to int8: static, per channel, 8-bit weights and activations.
+
+Layers after the convolutions stay fp32.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,11 @@ from converters.onnx.optimizer import optimize
 from eaves.onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType, TensorData, TensorsData
 
 OPERATORS = ("Conv", "Relu", "Clip", "MaxPool", "AveragePool", "Concat", "Add", "Mul")
-"""What has an int8 kernel and lies between convolutions. The rest (global pooling, the head, softmax) costs next to
-nothing and, quantised, takes the most: a head's weights have outliers (a real classifier fell from 0.61 to 0.15)."""
+"""Operators that have an int8 kernel and are between convolutions. The others (global pooling, the head, softmax) take
+little time and lose the most accuracy when quantised: a head's weights have outliers (a real classifier fell from 0.61
+to 0.15)."""
 LIMIT, REDUCED_LIMIT = 127, 64
-"""Largest 8-bit weight, and the largest 7-bit one. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
+"""Largest 8-bit weight, and largest 7-bit weight. Source: onnxruntime, quantization/quant_utils.py, symmetric."""
 
 
 def quantize(
@@ -35,15 +39,15 @@ def quantize(
     """Quantise a prepared graph.
 
     Args:
-        model: Equalised or not; stays as it is.
-        calibration: Measured on it.
-        folder: For files in between.
+        model: Prepared graph, equalised or not; it is not changed.
+        calibration: Calibration of the graph.
+        folder: Folder for intermediate files.
         keep: Names of convolutions that stay fp32.
-        reduce_range: 7-bit weights: two products of them and 8-bit activations fit the 16 bits in which x86 without
-            VNNI adds them up (VPMADDUBSW saturates).
+        reduce_range: Whether weights have 7 bits: two products of them and 8-bit activations then fit the 16 bits in
+            which x86 without VNNI adds them (VPMADDUBSW saturates).
 
     Returns:
-        model: One portable graph, optimised: open it with optimisation disabled.
+        model: One portable, optimised graph, which must be opened with optimisation disabled.
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)
@@ -77,7 +81,7 @@ def quantize(
 
 
 def convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions that can be quantised, in their order."""
+    """Return the names of the convolutions that can be quantised, in their order."""
     dims = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     return [
         node.name
@@ -87,7 +91,7 @@ def convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ...]:
-    """Convolutions and those that make their inputs: only between two of fp32 nothing is rounded."""
+    """Return convolutions and those that compute their inputs; only between two fp32 layers nothing is rounded."""
     makers = {name: node for node in model.graph.node for name in node.output}
     kept, stack = set(names), [node.input[0] for node in model.graph.node if node.name in names]
     while stack:
@@ -100,7 +104,7 @@ def with_makers(model: onnx.ModelProto, names: Collection[str]) -> tuple[str, ..
 
 
 def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> set[str]:
-    """Nodes left alone: the head, what nothing is known of, what was asked for and what only that leads to."""
+    """Return the nodes that stay fp32: the head, nodes without ranges, those in `keep` and those fed only by these."""
     spared = {node.name for node in graph.proto.node if is_head(node.name) or node.name in keep}
     known = {*calibration.channels, *graph.weights, ""}
     spared |= {node.name for node in graph.proto.node if not known.issuperset((*node.input, *node.output))}
@@ -115,7 +119,7 @@ def _spared(graph: Graph, keep: set[str], calibration: ChannelCalibration) -> se
 
 
 def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibration, limit: int) -> None:
-    """Take the mean of what rounding the weights adds off the bias.
+    """Subtract the mean error of rounding the weights from the bias.
 
     Source: Nagel et al. 2019 (arXiv:1906.04721), section 4.2, with means measured on images.
     """
@@ -131,7 +135,7 @@ def _correct_bias(graph: Graph, conv: onnx.NodeProto, calibration: ChannelCalibr
 
 
 def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float64]:
-    """A kernel as int8 holds it: of each output's weights the largest is `limit` steps."""
+    """Round a kernel to int8 steps; the largest weight of each output is `limit` steps."""
     step = np.max(np.abs(kernel), axis=tuple(range(1, kernel.ndim)), keepdims=True) / limit
     step[step == 0] = 1
     rounded: npt.NDArray[np.float64] = np.round(kernel / step) * step
@@ -139,7 +143,7 @@ def _round(kernel: npt.NDArray[np.float64], limit: int) -> npt.NDArray[np.float6
 
 
 def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
-    """Range of each tensor; what ReLU cuts off needs no steps, and bytes of an image are themselves."""
+    """Return the range of each tensor; values that ReLU cuts off need no steps, and image bytes are used unchanged."""
     data = {}
     for name, channels in calibration.channels.items():
         after = graph.only_user(name)
@@ -153,7 +157,7 @@ def _ranges(graph: Graph, calibration: ChannelCalibration) -> TensorsData:
 
 
 def _shows_bytes(graph: onnx.GraphProto, cast: onnx.NodeProto) -> bool:
-    """Whether it makes floats of the image's bytes and nothing else happened to them."""
+    """Return whether a Cast makes floats directly of the image's bytes."""
     makers = {node.output[0]: node for node in graph.node}
     node = makers.get(cast.input[0])
     while node is not None and node.op_type == "Transpose":
@@ -162,7 +166,7 @@ def _shows_bytes(graph: onnx.GraphProto, cast: onnx.NodeProto) -> bool:
 
 
 def _take_bytes(model: onnx.ModelProto) -> None:
-    """The image is uint8 already, with step 1: it needs no way over floats."""
+    """Feed the uint8 image, which has step 1 already, into the quantised graph without a conversion to floats."""
     graph = Graph(model.graph)
     nodes, taken = list(model.graph.node), dict[str, str]()
     for node in model.graph.node:
@@ -182,13 +186,13 @@ def _take_bytes(model: onnx.ModelProto) -> None:
 def fake_quantize(
     model: onnx.ModelProto, calibration: ChannelCalibration, name: str, *, reduce_range: bool
 ) -> onnx.ModelProto:
-    """A prepared graph in which one convolution alone works on rounded inputs and weights, in fp32 arithmetic.
+    """Return a prepared graph in which only one convolution uses rounded inputs and weights, in fp32 arithmetic.
 
     Args:
-        model: Stays as it is.
-        calibration: Measured on it.
-        name: The convolution's.
-        reduce_range: As in `quantise`.
+        model: Prepared graph; it is not changed.
+        calibration: Calibration of the graph.
+        name: Name of the convolution.
+        reduce_range: Whether weights have 7 bits.
     """
     fresh = onnx.ModelProto()
     fresh.CopyFrom(model)

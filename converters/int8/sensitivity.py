@@ -1,4 +1,4 @@
-"""Which convolutions int8 hurts most, found by measuring."""
+"""Ranks convolutions by the measured error that int8 causes in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eaves.onnxruntime import InferenceSession, SessionOptions
 from trainer.progress import TrainingProgress
 
 IMAGES = 6
-"""Enough to tell the worst layers from the others; each layer runs them all."""
+"""Images that suffice to find the worst layers; each layer is run on all of them."""
 
 
 def rank(
@@ -26,18 +26,19 @@ def rank(
     reduce_range: bool,
     out_of_time: Callable[[], bool] = lambda: False,
 ) -> list[str]:
-    """Convolutions by the error that rounding each alone puts into the logits.
+    """Rank convolutions by the error of the logits when only one of them is rounded.
 
     Args:
-        model: A prepared graph.
-        calibration: Measured on it.
-        images: Input tensors (H, W, 3) of calibration; the first `IMAGES` count.
-        progress: Told how far it is.
-        reduce_range: As the quantiser will have it.
-        out_of_time: Whether to measure no further layer; those of the network's beginning, often the worst, come first.
+        model: Prepared graph.
+        calibration: Calibration of the graph.
+        images: Input tensors of calibration, (H, W, 3) uint8; the first `IMAGES` are used.
+        progress: Receives one step for each layer.
+        reduce_range: Whether weights have 7 bits.
+        out_of_time: Function that returns whether to stop measuring; the first layers of the network, often the worst,
+            come first.
 
     Returns:
-        names: Of the layers that were measured, worst first.
+        names: Names of the measured layers, the worst first.
     """
     chosen = images[:IMAGES]
     exact = _logits(model, chosen)

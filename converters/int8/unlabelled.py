@@ -1,4 +1,4 @@
-"""Photos without labels, on which int8 is compared with fp32."""
+"""Finds photos without labels, on which int8 is compared with fp32."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _logger = logging.getLogger(__name__)
 def find_unlabelled(
     folder: str, *, known: Collection[str], looks: Sequence[ImageFingerprint], at_most: int, progress: TrainingProgress
 ) -> tuple[Path, ...]:
-    """The photos of a folder and its subfolders that differ, in an order that their contents decide.
+    """Find the different photos of a folder and its subfolders, in an order that their contents decide.
 
-    Copies of one photo (other bytes, another encoding or size) would count as many answers and are one. Pictures of one
-    colour can't be told from copies and are left out, as are those that can't be decoded.
+    Copies of one photo (other bytes, another encoding or size) count as one, because they would give the same answer.
+    Pictures of one colour can't be distinguished from copies and are left out, as are pictures that can't be decoded.
 
     Args:
-        folder: A local folder; empty: no photos.
-        known: sha256 hex of the images that are left out: those trained on, and those that have labels.
-        looks: What these look like, as far as they are at hand: their copies are left out too.
-        at_most: Number of photos, one of each content, that are looked at; at most as many are returned.
-        progress: Told how far it is.
+        folder: Local folder; empty means no photos.
+        known: sha256 of the images that are left out, hex: training images, and images with labels.
+        looks: Fingerprints of these images as far as they exist; copies of them are left out too.
+        at_most: Maximum number of photos, one of each content, that are compared and returned.
+        progress: Receives one step for each file.
 
     Raises:
-        ConversionError: When the folder can't be read.
+        ConversionError: The folder can't be read.
     """
     if not folder:
         return ()
@@ -65,7 +65,7 @@ def find_unlabelled(
 def _keep_different(
     photos: Sequence[Path], known: Sequence[ImageFingerprint], progress: TrainingProgress
 ) -> tuple[Path, ...]:
-    """The photos that are no copy of an earlier one or of a known image; a line of the log counts the others."""
+    """Return the photos that are no copy of an earlier one or of a known image; log the number of the others."""
     looks: list[ImageFingerprint | None] = []
     with (
         progress.phase("Comparing photos without labels", len(photos)) as step,

@@ -1,9 +1,9 @@
-"""ONNX graphs, from what was exported to what is served.
+"""Prepares exported ONNX graphs for serving.
 
-graph               signature read; names that depend on the model alone; written with weights apart
-adapter             a declared model's graph between the interface that every artifact has
-graph_preparation   folded, rewritten, named: still fp32, still any CPU's
+graph               reads signatures, names parts by the model alone, and writes weights apart
+adapter             adds the interface of every artifact to a declared model's graph
+graph_preparation   folds, rewrites and names the graph, which stays fp32 and portable
 graph_rewrites      rewrites that no optimizer does
-optimizer           onnxruntime's own
+optimizer           the optimizers of onnxruntime
 variants            fp32 graphs for single instruction sets
 """

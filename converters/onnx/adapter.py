@@ -1,8 +1,8 @@
-"""A declared model's graph between the interface that every artifact has: scaling before it, softmax behind it.
+"""Adds the interface of every artifact to a declared model's graph: scaling before it, softmax after it.
 
-    image uint8 (batch, H, W, 3) RGB > order of channels > scale > layout > the model > logits, probabilities
+    image uint8 (batch, H, W, 3) RGB -> order of channels -> scale -> layout -> the model -> logits, probabilities
 
-`proof.reference_process` does the same in NumPy for the proof, on purpose by other means.
+`proof.reference_process` does the same for the proof, in NumPy so that it is independent of this module.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from eaves.errors import ConversionError
 from eaves.recipe import Recipe
 
 OWN = "eaves/own/"
-"""Before the names of the model's own tensors that ours might collide with."""
+"""Prefix for the names of the model's own tensors that might collide with those of the interface."""
 Step = tuple[str, list[str], dict[str, Any]]
 """Operator, further inputs, attributes."""
 OURS = ("image", "logits", "probabilities")
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 SMALLEST = 1e-12
-"""Probabilities are raised to it before their logarithm is taken."""
+"""Lower bound of probabilities before their logarithm is taken."""
 
 
 def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes: int) -> None:
-    """Change a model's graph in place.
+    """Add the interface to a model's graph in place.
 
     Args:
-        model: Its own input and outputs; external data stays where it is.
-        interface: How it is fed and read.
-        recipe: For the size of its input.
-        classes: How many labels there are.
+        model: Model with its own input and outputs; its external data is not changed.
+        interface: Input and outputs of the model.
+        recipe: Recipe with the size of the input.
+        classes: Number of labels.
 
     Raises:
-        ConversionError: When its inputs or outputs are not as declared.
+        ConversionError: The inputs or outputs are not as declared.
     """
     graph = model.graph
     own_input = interface.pick_input([value.name for value in graph.input])
@@ -67,7 +67,7 @@ def adapt(model: onnx.ModelProto, interface: Interface, recipe: Recipe, classes:
 
 
 def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Interface) -> list[onnx.NodeProto]:
-    """From `image` to the model's own input, now called `value.name`."""
+    """Return the nodes from `image` to the model's own input, which is now called `value.name`."""
     kind = value.type.tensor_type.elem_type
     steps: list[Step] = []
     if interface.channels == "BGR":
@@ -97,7 +97,7 @@ def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Inter
 def _behind(
     graph: onnx.GraphProto, logits: str | None, probabilities: str | None, kinds: Mapping[str, int]
 ) -> list[onnx.NodeProto]:
-    """From the model's own outputs to `logits` and `probabilities`."""
+    """Return the nodes from the model's own outputs to `logits` and `probabilities`."""
     nodes = []
     for own, name in ((logits, "logits"), (probabilities, "probabilities")):
         if own:
@@ -128,7 +128,7 @@ def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[Any]) -> str
 
 
 def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
-    """The element type of an output that fits the labels."""
+    """Check that an output fits the labels, and return its element type."""
     value = next(value for value in graph.output if value.name == name)
     shape, kind = _shape(value), value.type.tensor_type.elem_type
     if kind not in FLOATS:
@@ -157,7 +157,7 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
 
 
 def _needed(nodes: list[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
-    """Those that `wanted` tensors come from, in their order: outputs that nobody reads cost time."""
+    """Return the nodes that the `wanted` tensors depend on, in their order; unused outputs would cost time."""
     kept = []
     for node in reversed(nodes):
         if not wanted.isdisjoint(node.output):

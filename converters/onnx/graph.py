@@ -1,4 +1,4 @@
-"""Graphs made ready to be written: names that depend on nothing but the model, weights split where training froze."""
+"""Names the parts of graphs by the model alone, and writes graphs with their weights in separate files."""
 
 from __future__ import annotations
 
@@ -17,27 +17,29 @@ from eaves.errors import ConversionError
 WEIGHTS = "weights"
 BACKBONE, HEAD = "backbone.bin", "head.bin"
 INLINE_BYTES = 1024
-"""Smaller tensors (shapes, axes, scalars) stay in the graph: optimisers read them. A split head's weights never do."""
+"""Size in bytes up to which tensors (shapes, axes, scalars) stay in the graph, so that optimizers can read them. A
+split head's weights never do."""
 ALIGN_BYTES = 4096
-"""Offsets on page boundaries let onnxruntime map large tensors instead of copying them.
+"""Alignment of the offsets of weights; onnxruntime maps large tensors on page boundaries instead of copying them.
 
-Source: onnx/docs/ExternalData.md."""
+Source: onnx/docs/ExternalData.md.
+"""
 OUTPUTS = ("logits", "probabilities")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What the manifest says of a graph."""
+    """Input and outputs of a graph, as the manifest states them."""
 
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
 
 def read_signature(model: onnx.ModelProto) -> Signature:
-    """A graph's input and outputs.
+    """Return the input and outputs of a classifier's graph.
 
     Raises:
-        ConversionError: When it isn't a classifier's.
+        ConversionError: The graph isn't a classifier's.
     """
     inputs = [_spec(value) for value in model.graph.input]
     outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
@@ -49,10 +51,10 @@ def read_signature(model: onnx.ModelProto) -> Signature:
 
 
 def read_tensors(model: onnx.ModelProto) -> Signature:
-    """The input and outputs of a graph that is not about images.
+    """Return the input and outputs of a graph that doesn't take images.
 
     Raises:
-        ConversionError: When it doesn't have one input.
+        ConversionError: The graph doesn't have exactly one input.
     """
     inputs = [_spec(value) for value in model.graph.input]
     if len(inputs) != 1:
@@ -62,18 +64,18 @@ def read_tensors(model: onnx.ModelProto) -> Signature:
 
 
 def is_head(name: str) -> bool:
-    """Whether a node or tensor belongs to the trained head: its name holds the Keras layer's."""
+    """Return whether a node or tensor belongs to the trained head, whose Keras layer's name it contains."""
     return any(part == "head" or part.startswith("head_") for part in name.split("/"))
 
 
 def show_features(model: onnx.ModelProto) -> None:
-    """Make what a run's head reads an output of its graph.
+    """Make the input of a run's head an output of its graph.
 
     Args:
-        model: As exported, changed in place; weights may lie elsewhere.
+        model: Exported model, changed in place; its weights may be in other files.
 
     Raises:
-        ConversionError: When there is no such layer.
+        ConversionError: The graph has no head.
     """
     graph = model.graph
     kernels = {tensor.name: tensor for tensor in graph.initializer if is_head(tensor.name) and len(tensor.dims) == 2}
@@ -91,13 +93,13 @@ def show_features(model: onnx.ModelProto) -> None:
 def canonicalize(model: onnx.ModelProto, *, heads: bool = True) -> None:
     """Order and name everything by what the graph computes, so that equal models are equal bytes.
 
-    Nodes are put in the order in which the outputs need them and called `conv_017` after it, weights `backbone/0017` or
-    `head/0017`: tf2onnx names by counters and merges equal constants under any one name, and neither it nor onnxruntime
-    promises an order.
+    Nodes are sorted in the order in which the outputs need them and named after it, such as `conv_017`; weights are
+    named `backbone/0017` or `head/0017`. tf2onnx names parts by counters and merges equal constants under any of their
+    names, and neither it nor onnxruntime guarantees an order.
 
     Args:
-        model: Changed in place.
-        heads: Whether parts named `head` are the trained head; a model of others may call anything so.
+        model: Model that is changed in place.
+        heads: Whether parts named `head` are the trained head; foreign models may use the name for anything.
     """
     graph = model.graph
     graph.name, graph.doc_string, model.doc_string = "eaves", "", ""
@@ -116,7 +118,7 @@ def canonicalize(model: onnx.ModelProto, *, heads: bool = True) -> None:
 
 
 def _name_batch(graph: onnx.GraphProto) -> None:
-    """The batch dimension is called `unk__NNN` after a process-wide counter; give every unnamed one a stable name."""
+    """Give unnamed dimensions stable names; tf2onnx names the batch dimension `unk__NNN` by a process-wide counter."""
     for value in (*graph.input, *graph.output):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if axis == 0 or dim.dim_param:
@@ -125,7 +127,7 @@ def _name_batch(graph: onnx.GraphProto) -> None:
 
 
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Copies of the nodes that the outputs need, each after those it needs, inputs first to last."""
+    """Return copies of the nodes that the outputs need, each after the nodes it needs, inputs first to last."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
     ordered: list[int] = []
     seen: set[int] = set()
@@ -168,16 +170,17 @@ def _rename(graph: onnx.GraphProto, nodes: list[onnx.NodeProto], *, heads: bool)
 
 
 def write_graph(model: onnx.ModelProto, path: Path, *, split: bool, folder: str = WEIGHTS) -> None:
-    """Write a graph, its weights in files beside it.
+    """Write a graph with its weights in separate files.
 
     Args:
-        model: Named by `canonicalize`; its large weights are gone afterwards.
-        path: `model.onnx` to write.
-        split: Two files, frozen backbone and trained head, or all in the backbone's.
-        folder: Where the weights go, from the graph; empty: beside it.
+        model: Model named by `canonicalize`; its large weights are removed from it.
+        path: Path of the `model.onnx` to write.
+        split: Whether the frozen backbone and the trained head get a file each; otherwise all weights are in the
+            backbone's file.
+        folder: Folder of the weights relative to the graph; empty means beside the graph.
 
     Raises:
-        ConversionError: When there is no head to split off.
+        ConversionError: There is no head to split off.
     """
     graph = model.graph
     if split and not any(is_head(tensor.name) for tensor in graph.initializer):
@@ -203,7 +206,10 @@ def _is_large(tensor: TensorProto) -> bool:
 
 
 def _is_head_weight(tensor: TensorProto) -> bool:
-    """Bias and temperature are small; a shape or an axis (integers) is structure and the same for every head."""
+    """Return whether a tensor is a weight of the head, however small.
+
+    Integers such as shapes are the same for every head.
+    """
     return is_head(tensor.name) and tensor.data_type == TensorProto.FLOAT
 
 
@@ -217,7 +223,7 @@ def _write_part(tensors: list[TensorProto], folder: Path, location: str, belongs
             offset = stream.tell()
             stream.write(raw)
             _clear(tensor)
-            tensor.raw_data = raw  # set_external_data wants it present
+            tensor.raw_data = raw  # set_external_data needs it to be present
             set_external_data(tensor, location, offset=offset, length=len(raw))
             tensor.ClearField("raw_data")
 

@@ -1,4 +1,4 @@
-"""The exported graph made ready for the edge: folded, rewritten, named; still fp32, still any CPU's."""
+"""Prepares the exported graph for the edge: folds, rewrites and names it; it stays fp32 and portable."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from eaves.errors import ConversionError
 
 
 def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
-    """Fold what is constant, rewrite what onnxruntime doesn't, and name everything.
+    """Fold constants, apply rewrites that onnxruntime doesn't do, and name everything.
 
     Args:
-        exported: What an export wrote.
+        exported: Path of the exported ONNX file.
         split: Whether a head was trained on a frozen backbone.
 
     Returns:
-        model: Of ONNX's own operators, weights inside: what is fused and what is quantised.
+        model: Graph of ONNX's own operators with the weights inside, which is then fused or quantised.
 
     Raises:
-        ConversionError: When it can't be read, isn't a classifier's, or onnxruntime refuses it.
+        ConversionError: The graph can't be read, isn't a classifier's, or onnxruntime refuses it.
     """
     try:
         model = onnx.load(str(exported))
-    except Exception as error:  # protobuf raises its own kinds, and the file may be gone
+    except Exception as error:  # protobuf raises its own exceptions, and the file may not exist
         raise ConversionError(f"what was exported can't be read: {error}") from error
     read_signature(model)
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
@@ -43,7 +43,7 @@ def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
 
 
 def fuse(prepared: Path, folder: Path) -> onnx.ModelProto:
-    """The portable fp32 graph: operators fused, no layout of any one CPU."""
+    """Return the portable fp32 graph with fused operators and no layout of a single CPU."""
     fused = optimize(prepared, folder / "fused.onnx", "extended")
     canonicalize(fused)
     return fused

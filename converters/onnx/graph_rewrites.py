@@ -1,4 +1,4 @@
-"""Rewrites that no optimiser does: each leaves the answers as they are and makes the graph cheaper to run."""
+"""Rewrites of graphs that no optimizer does; each keeps the outputs and makes the graph cheaper to run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Values = npt.NDArray[Any]
 
 
 class Graph:
-    """An ONNX graph with what its nodes are looked up by.
+    """An ONNX graph with indexes of its nodes and weights.
 
     Attributes:
-        proto: The graph.
+        proto: The graph as protobuf.
         weights: Initializers by name.
     """
 
@@ -32,39 +32,40 @@ class Graph:
         self._results = {value.name for value in proto.output}
 
     def users(self, name: str) -> list[onnx.NodeProto]:
-        """The nodes that read a tensor."""
+        """Return the nodes that read a tensor."""
         return self._users.get(name, [])
 
     def only_user(self, name: str) -> onnx.NodeProto | None:
-        """The one node that reads a tensor; None when it is a result of the graph or others read it too."""
+        """Return the only node that reads a tensor; None when it is a result of the graph or has several readers."""
         users = self.users(name)
         return users[0] if len(users) == 1 and name not in self._results else None
 
     def value(self, name: str) -> Values | None:
-        """A weight's values; None when it is computed."""
+        """Return a weight's values; None when the tensor is computed."""
         return numpy_helper.to_array(self.weights[name]) if name in self.weights else None
 
     def set_value(self, name: str, value: Values) -> None:
-        """Give a weight other values of the same type."""
+        """Replace a weight's values, keeping their type."""
         old = self.weights[name]
         dtype = helper.tensor_dtype_to_np_dtype(old.data_type)
         old.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype=dtype), name))
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """A node's attributes as Python values."""
+    """Return a node's attributes as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def pads_nothing(conv: Mapping[str, Any]) -> bool:
-    """Whether a convolution or pooling of these attributes has no padding."""
+    """Return whether a convolution or pooling with these attributes has no padding."""
     return conv.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and not any(conv.get("pads", ()))
 
 
 def unshare(model: onnx.ModelProto) -> None:
-    """Give each convolution weights of its own.
+    """Give each convolution its own copy of its weights.
 
-    Exporters merge equal ones, and optimisers small ones; but what is changed for one must not change another.
+    Exporters merge equal weights, and optimizers merge small ones, but a change for one convolution must not change
+    another.
     """
     graph = Graph(model.graph)
     for node in model.graph.node:
@@ -76,10 +77,10 @@ def unshare(model: onnx.ModelProto) -> None:
 
 
 def pool_globally(model: onnx.ModelProto) -> None:
-    """Turn a mean over rows and columns (NHWC) into a pooling that optimisers know (NCHW).
+    """Turn a mean over rows and columns (NHWC) into a pooling that optimizers know (NCHW).
 
-    onnxruntime may move no Transpose through ReduceMean without kept axes (MobileNetV3's): it would stay, and with it
-    the batch normalisation behind it.
+    onnxruntime doesn't move a Transpose through a ReduceMean without kept axes (as in MobileNetV3), so that the
+    Transpose and the batch normalisation after it would stay.
     """
     graph, weights = model.graph, Graph(model.graph)
     found = {
@@ -104,7 +105,10 @@ def pool_globally(model: onnx.ModelProto) -> None:
 
 
 def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
-    """Source: ONNX, ReduceMean: an attribute up to operator set 17, an input since."""
+    """Return the axes of a ReduceMean.
+
+    Source: ONNX, ReduceMean: an attribute up to operator set 17, an input since.
+    """
     value = graph.value(node.input[1]) if len(node.input) > 1 else None
     return list(attributes(node).get("axes", ())) if value is None else [int(axis) for axis in value]
 
@@ -112,11 +116,11 @@ def _axes(graph: Graph, node: onnx.NodeProto) -> list[int]:
 def fold_scaling(model: onnx.ModelProto) -> bool:
     """Scale the first convolution's weights instead of the image.
 
-    w * (m x + a) = (w m) x + w a. The second term is a constant, so a bias, only where every position of the kernel
-    lies on the image: where its padding is VALID, or when a is 0.
+    w * (m x + a) = (w m) x + w a. The second term is a constant, and so a bias, only if every position of the kernel is
+    on the image, which means VALID padding, or if a is 0.
 
     Returns:
-        folded: Whether there was something to fold and it could be.
+        folded: Whether a scale was found and folded.
     """
     unshare(model)
     graph = Graph(model.graph)
@@ -150,11 +154,14 @@ def fold_scaling(model: onnx.ModelProto) -> bool:
 
 
 def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Values] | None:
-    """What the steps before the first convolution do to each channel: multiply, add; None when it is something else."""
+    """Return how the steps before the first convolution scale each channel: (multiply, add).
+
+    None for any other steps.
+    """
     multiply, add, last_axis = np.ones(3), np.zeros(3), True
     for node in steps:
         if node.op_type == "Cast" and attributes(node).get("to") != onnx.TensorProto.FLOAT:
-            return None  # it may round or cut off
+            return None  # the cast may round or cut off
         if node.op_type == "Transpose":
             if attributes(node).get("perm") != [0, 3, 1, 2]:
                 return None
@@ -171,7 +178,7 @@ def _read_scale(graph: Graph, steps: list[onnx.NodeProto]) -> tuple[Values, Valu
 
 
 def _by_channel(value: Values, *, last_axis: bool) -> Values | None:
-    """A constant as three numbers, one a channel; None when it varies within a channel."""
+    """Return a constant as three numbers, one for each channel; None when it varies within a channel."""
     if value.size == 1:
         return np.full(3, float(value.reshape(())))
     shape = (3,) if last_axis else (3, 1, 1)
@@ -181,7 +188,7 @@ def _by_channel(value: Values, *, last_axis: bool) -> Values | None:
 
 
 def _feed(graph: onnx.GraphProto, steps: list[onnx.NodeProto], conv: onnx.NodeProto) -> None:
-    """Bytes are transposed, then become floats: a quarter of what moves otherwise."""
+    """Transpose the image's bytes before they become floats, which moves a quarter of the data."""
     gone = {node.output[0] for node in steps}
     conv.input[0] = "image/float"
     fresh = [
@@ -192,14 +199,14 @@ def _feed(graph: onnx.GraphProto, steps: list[onnx.NodeProto], conv: onnx.NodePr
 
 
 def project_before_pooling(model: onnx.ModelProto) -> int:
-    """Let a 1x1 convolution that narrows go before the average pooling that feeds it.
+    """Move a 1x1 convolution that reduces channels before the average pooling that feeds it.
 
-    Both are linear, one across channels and the other across pixels, so their order is free; so is the bias's, as an
-    average that leaves padding out keeps constants. The pooling then sees a fraction of the channels: in Inception V3 a
+    Both are linear, one across channels and the other across pixels, so their order can change; the bias too, because
+    an average without padding keeps constants. The pooling then processes a fraction of the channels: in Inception V3 a
     tenth to a quarter, where quantised pooling took a third of the whole time.
 
     Returns:
-        swapped: How many pairs.
+        swapped: Number of swapped pairs.
     """
     graph = Graph(model.graph)
     place = {node.output[0]: index for index, node in enumerate(model.graph.node)}
@@ -227,12 +234,12 @@ def _narrows(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _conv_dims(kernel: onnx.TensorProto) -> list[int]:
-    """Channels in, channels out, then the kernel's sides."""
+    """Return the channels in, the channels out, and the kernel's sides."""
     return [kernel.dims[1], kernel.dims[0], *kernel.dims[2:]]
 
 
 def _swap(pool: onnx.NodeProto, conv: onnx.NodeProto) -> None:
-    """The two change places in the list of nodes too, which stays in order: nothing else reads what is between them."""
+    """Swap the two nodes also in the list of nodes, which stays sorted: no other node reads the tensor between them."""
     first, second = onnx.NodeProto(), onnx.NodeProto()
     first.CopyFrom(conv)
     second.CopyFrom(pool)
@@ -243,7 +250,7 @@ def _swap(pool: onnx.NodeProto, conv: onnx.NodeProto) -> None:
 
 
 def replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    """Give a graph other nodes, which may be some of its own."""
+    """Replace the nodes of a graph; the new list may contain some of the old ones."""
     kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(kept)

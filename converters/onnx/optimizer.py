@@ -1,4 +1,4 @@
-"""onnxruntime's graph optimisation, done once here instead of at each start of a function."""
+"""Runs onnxruntime's graph optimisation once in the conversion instead of at each start of a function."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from eaves.onnxruntime import GraphOptimizationLevel, InferenceSession, SessionO
 
 Level = Literal["basic", "extended", "all"]
 LAYOUT_OPTIMISERS = ("NchwcTransformer",)
-"""What makes a graph fit one instruction set only: it stores the weights in blocks as wide as this CPU's vectors.
+"""Optimizers that fit a graph to one instruction set: they store the weights in blocks as wide as this CPU's vectors.
 
-Source: onnxruntime, core/optimizer/nchwc_transformer.cc."""
+Source: onnxruntime, core/optimizer/nchwc_transformer.cc.
+"""
 
 REQUANTISERS = ("WeightBiasQuantization",)
-"""What makes int8 of a convolution that was left in fp32 between two of int8, and with weights of 8 bits whatever was
-asked for.
+"""Optimizers that quantise an fp32 convolution between two int8 ones, always with 8-bit weights.
 
-Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc."""
+Source: onnxruntime, core/optimizer/qdq_transformer/weight_bias_quantization.cc.
+"""
 
 
 def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) -> onnx.ModelProto:
     """Optimise a graph and read the result.
 
     Args:
-        model: ONNX file.
-        output: File to write, weights inside.
-        level: `basic`: folding of constants and batch normalisation, no operator that ONNX doesn't have; `extended`:
-            fused operators of onnxruntime's own; `all`: changes of layout too.
-        portable: Leave out what only this CPU's instruction set could run.
+        model: Path of the ONNX file.
+        output: File to write, with the weights inside.
+        level: Level of optimisation. `basic`: folds constants and batch normalisation and uses only ONNX's operators;
+            `extended`: also fuses operators to those of onnxruntime; `all`: also changes the layout.
+        portable: Whether to leave out optimisations that only this CPU's instruction set could run.
 
     Raises:
-        ConversionError: When onnxruntime refuses the graph.
+        ConversionError: The graph is refused by onnxruntime.
     """
     levels = GraphOptimizationLevel
     options = SessionOptions()
@@ -53,7 +54,7 @@ def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) 
             providers=["CPUExecutionProvider"],
             disabled_optimizers=[*REQUANTISERS, *(LAYOUT_OPTIMISERS if portable else ())],
         )
-    except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(
             f"onnxruntime can't run what was exported: {str(error)[:300]}", hint="try another convert.opset"
         ) from error

@@ -1,7 +1,7 @@
-"""fp32 graphs for single instruction sets: weights stored in the order that this CPU's kernels read them.
+"""Writes fp32 graphs for single instruction sets, with weights in the order in which this CPU's kernels read them.
 
-Opening one costs no reordering and no private copy of the weights, so a function starts sooner and needs less memory;
-but no other kind of CPU can run it.
+Opening such a graph needs no reordering and no private copy of the weights, so a function starts sooner and needs less
+memory, but no other kind of CPU can run the graph.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _log = logging.getLogger(__name__)
 def write_variants(
     prepared: Path, staging: Path, targets: Sequence[str], *, split: bool, folder: Path
 ) -> tuple[Variant, ...]:
-    """Write a graph for each target that this machine can make one for; of those with one layout, the least demanding.
+    """Write a graph for each target layout that this machine can make; targets of one layout share the least demanding.
 
     Args:
-        prepared: The prepared graph's file.
-        staging: The artifact being made.
+        prepared: File of the prepared graph.
+        staging: Directory of the artifact that is being built.
         targets: Names in `eaves.artifact.TARGETS`.
         split: Whether weights are split.
-        folder: For files in between.
+        folder: Folder for intermediate files.
     """
     here, made = detect_cpu(), dict[str, Variant]()
     for target in sorted(targets, key=lambda name: (len(TARGETS[name].flags), name)):
         layout = TARGETS[target].layout
-        if layout == "arm64":  # seen with onnxruntime 1.32: all of its optimisations give the portable graph there
+        if layout == "arm64":  # with onnxruntime 1.32, all of its optimisations give the portable graph on arm64
             continue
         if layout != here.layout or not here.runs(target):
             _log.warning("no graph laid out for %s: this CPU can't make one; convert on such a machine", target)

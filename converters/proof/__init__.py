@@ -1,8 +1,8 @@
-"""The proof: the original and the artifact answer the same to the same encoded bytes.
+"""Proves that the original and the artifact give the same outputs for the same encoded bytes.
 
-parity             what both answered, compared
-reference          the original's answers, asked in a child process
-reference_process  that child: the model run as it came, with NumPy for what the converted graph does by itself
-graph_predictions  what a graph answers to images, and how right that is
-golden_images      which images travel with the artifact, and what it must answer to them
+parity             compares the outputs of both
+reference          runs the original in a child process
+reference_process  the child process: the unchanged model, with NumPy for the steps that the converted graph adds
+graph_predictions  predictions of a graph for images, and their accuracy
+golden_images      golden images of the artifact and their expected outputs
 """

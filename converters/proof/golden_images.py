@@ -1,4 +1,4 @@
-"""The golden images of an artifact: which ones travel, and what the shipped graph must answer to them."""
+"""Chooses the golden images of an artifact and records the outputs that the shipped graph must give for them."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from trainer.run.run import ParitySample
 
 
 def choose_goldens(source: ModelSource, previous: Sequence[Artifact], limit: int) -> tuple[ParitySample, ...]:
-    """One image a label, at most `limit`.
+    """Choose one golden image for each label, at most `limit` images.
 
-    Those of a previous artifact of this model when they still cover the labels that this many can cover: an update then
-    ships none. Else of each label the sample that is first by digest: the same images are always the same choice.
+    The golden images of a previous artifact of this model are kept if they still cover the labels that `limit` images
+    can cover, so that an update ships none. Otherwise the sample with the lowest digest of each label is used, so that
+    the same images always give the same choice.
     """
     labels = sorted({sample.label for sample in source.samples})[:limit]
     for artifact in previous:
@@ -60,7 +61,7 @@ def _write_tensor(staging: Path, number: int, tensor: npt.NDArray[Any]) -> str:
 def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
     try:
         cases = load_golden(artifact)
-    except ArtifactError:  # nothing to build on
+    except ArtifactError:  # an unreadable artifact is nothing to build on
         return ()
     paths = [artifact.path / case.file for case in cases]
     return tuple(
@@ -72,13 +73,13 @@ def _read_goldens(artifact: Artifact) -> tuple[ParitySample, ...]:
 def write_goldens(
     staging: Path, goldens: Sequence[ParitySample], samples: Sequence[ParitySample], expected: ReferenceOutputs
 ) -> None:
-    """Copy the images and record what must come of them.
+    """Copy the golden images and record their expected outputs.
 
     Args:
-        staging: The artifact being made.
-        goldens: Chosen of `samples`.
-        samples: Every image that the original was asked about.
-        expected: What to demand of each: the original's answers of fp32, the shipped graph's own of int8.
+        staging: Directory of the artifact that is being built.
+        goldens: Golden images, which are some of `samples`.
+        samples: Every image that the original was run on.
+        expected: Outputs for each sample: the original's for fp32, the shipped graph's own for int8.
     """
     (staging / GOLDEN).mkdir()
     place = {sample.sha256: index for index, sample in enumerate(samples)}

@@ -1,4 +1,4 @@
-"""What a graph answers to images, and how right that is."""
+"""Classifies images with a graph and measures the accuracy."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ UNREADABLE = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphPredictions:
-    """A graph's answers to images.
+    """Predictions of a graph for images.
 
     Attributes:
-        predicted: (N,) index of the label named for each image; `UNREADABLE` where it can't be decoded.
-        probabilities: (N, classes) float32 probabilities; 0 where it can't be decoded.
+        predicted: (N,) int64, index of the label predicted for each image; `UNREADABLE` if it can't be decoded.
+        probabilities: (N, classes) float32, probabilities; 0 if the image can't be decoded.
     """
 
     predicted: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float32]
 
     def accuracy(self, truth: npt.NDArray[np.int64]) -> tuple[float, tuple[float, float]]:
-        """Share of the readable images that are named right, and its 95 % interval.
+        """Return the share of the readable images that are classified correctly, and its 95 % interval.
 
         Args:
-            truth: (N,) index of the true label of each image.
+            truth: (N,) int64, index of the true label of each image.
         """
         seen = self.predicted != UNREADABLE
         right, total = int((self.predicted[seen] == truth[seen]).sum()), int(seen.sum())
@@ -44,17 +44,17 @@ class GraphPredictions:
 def classify(
     session: Session, recipe: Recipe, paths: Sequence[Path], progress: TrainingProgress, *, what: str
 ) -> GraphPredictions:
-    """Classify images.
+    """Classify images with a session.
 
     Args:
-        session: The session that would serve.
-        recipe: Bytes to tensor.
-        paths: Images.
-        progress: Told how far it is.
+        session: Session that serves the graph.
+        recipe: Recipe that turns an image's bytes into a tensor.
+        paths: Paths of the images.
+        progress: Receives one step for each image.
         what: Title of the phase, for people.
 
     Raises:
-        ConversionError: When there are images and none can be decoded.
+        ConversionError: There are images, and none can be decoded.
     """
     rows: list[tuple[int, npt.NDArray[np.float32] | None]] = []
     with progress.phase(what, len(paths)) as step:
@@ -74,10 +74,10 @@ def classify(
 
 
 def _classify(session: Session, recipe: Recipe, path: Path) -> tuple[int, npt.NDArray[np.float32] | None]:
-    """The label that an image is given and its probabilities; None where it can't be decoded."""
+    """Return the predicted label and the probabilities of an image; None for the latter if it can't be decoded."""
     try:
         tensor = recipe.tensor(path.read_bytes())
-    except ImageError:  # training left it out too
+    except ImageError:  # training has left the image out too
         return UNREADABLE, None
     logits, probabilities = session.run(tensor[np.newaxis])
     return int(np.argmax(logits[0])), probabilities[0]

@@ -1,4 +1,4 @@
-"""The proof: what the original answered against what the serving session answers, from the same encoded bytes."""
+"""Compares the original's outputs with those of the serving session for the same encoded bytes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityTolerance:
-    """What a precision must hold.
+    """Differences from the original that a precision may have.
 
     Attributes:
         probabilities: Largest absolute difference of a probability.
-        logits: Largest absolute difference of a logit; None: any, as int8's are judged by what comes of them.
+        logits: Largest absolute difference of a logit; None means any, because int8 is assessed by its probabilities.
         agreement: Smallest share of images with the same label.
     """
 
@@ -40,12 +40,12 @@ class ParityTolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOutputs:
-    """What a session gives to images.
+    """Outputs of a session for images.
 
     Attributes:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
-        features: (N, any) float32; None where the graph gives none.
+        features: (N, any) float32; None if the graph gives none.
     """
 
     logits: Floats
@@ -54,10 +54,10 @@ class SessionOutputs:
 
 
 def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs) -> SessionOutputs:
-    """Run a session over the images that the original was asked about.
+    """Run a session on the images that the original was run on.
 
     Raises:
-        ParityError: When there are none, or an input tensor isn't the original's.
+        ParityError: There are no images, or an input tensor differs from the original's.
     """
     if not images:
         raise ParityError("there are no images to prove parity on", hint="train with more images held out")
@@ -75,13 +75,13 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
 
 
 def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTolerance) -> Parity:
-    """Hold a session's answers against the original's.
+    """Compare a session's outputs with the original's.
 
     Returns:
-        parity: With the verdict.
+        parity: Differences and the verdict.
 
     Raises:
-        ParityError: When they have different numbers of outputs.
+        ParityError: The numbers of outputs differ.
     """
     logits = answers.logits
     if logits.shape != truth.logits.shape:
@@ -107,17 +107,17 @@ def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTole
 def prove_parity(
     session: Session, recipe: Recipe, images: Sequence[Path], truth: ReferenceOutputs, demand: ParityTolerance
 ) -> Parity:
-    """Compare on every image.
+    """Prove parity on every image.
 
     Args:
-        session: The session that serves.
-        recipe: Bytes to tensor.
+        session: Session that serves the graph.
+        recipe: Recipe that turns an image's bytes into a tensor.
         images: Encoded images.
-        truth: The original's answers to them.
-        demand: What must hold.
+        truth: Outputs of the original for these images.
+        demand: Differences that are allowed.
 
     Raises:
-        ParityError: When tensors differ, or what is demanded doesn't hold; or when there are no images.
+        ParityError: The input tensors differ, a difference is too large, or there are no images.
     """
     answers = run_session(session, recipe, images, truth)
     if truth.features is not None and answers.features is not None:
@@ -134,7 +134,7 @@ def prove_parity(
 
 
 def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
-    """Relative to each image's largest feature, as they have any scale."""
+    """Check the features relative to each image's largest feature, because they have any scale."""
     scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
     worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
     if worst > tolerance:

@@ -1,6 +1,6 @@
-"""What the original model answers, in a child process: the other half of the parity proof.
+"""Runs the original model in a child process and returns its outputs, which the parity proof compares with.
 
-`converters.proof.reference_process` is the child.
+`converters.proof.reference_process` is the child process.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceOutputs:
-    """The original's answers.
+    """Outputs of the original model.
 
     Attributes:
         logits: (N, labels) float32.
         probabilities: (N, labels) float32.
         tensor_sha256: Digest of each input tensor.
-        features: (N, any) float32; None where the original doesn't say.
-        tensors: The inputs themselves, (N, ...), where a handler made them; None where the recipe did.
+        features: (N, any) float32; None if the original gives none.
+        tensors: Inputs that a handler made, (N, ...); None if the recipe made them.
     """
 
     logits: npt.NDArray[np.float32]
@@ -45,10 +45,10 @@ class ReferenceOutputs:
 def run_reference(
     source: ModelSource, images: Sequence[Path], *, timeout_s: float, memory_limit_mb: int = 0
 ) -> ReferenceOutputs:
-    """Run the original over encoded images.
+    """Run the original on encoded images.
 
     Raises:
-        ConversionError: When it fails, takes too long or too much memory.
+        ConversionError: The original fails, takes too long or needs too much memory.
     """
     limits = ChildLimits(timeout_s=timeout_s, memory_limit_mb=memory_limit_mb)
     stored = _run({**source.job(), "images": [str(path.absolute()) for path in images]}, limits)
@@ -64,20 +64,20 @@ def run_reference(
 def run_tensor_reference(
     source: TensorSource, taken: TensorSpec, given: Sequence[TensorSpec], limits: ChildLimits
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Run an original that is not about images over its samples.
+    """Run an original that doesn't take images on its samples.
 
     Args:
-        source: The model.
-        taken: Its input.
-        given: Its outputs.
-        limits: Of time and memory.
+        source: The model to convert.
+        taken: Input of the model.
+        given: Outputs of the model.
+        limits: Limits of time and memory.
 
     Returns:
-        inputs: Each sample as the model takes it, without the batch axis.
-        answers: The outputs by name, of a batch of one.
+        inputs: Input tensor of each sample, without the batch axis.
+        answers: Outputs for each sample by name, of a batch of one.
 
     Raises:
-        ConversionError: When it fails, takes too long or too much memory.
+        ConversionError: The original fails, takes too long or needs too much memory.
     """
     stored = _run(
         {
@@ -96,7 +96,7 @@ def run_tensor_reference(
 
 
 def _run(job: Mapping[str, Any], limits: ChildLimits) -> dict[str, Tensor]:
-    """The arrays that the child writes."""
+    """Run the child process and return the arrays that it writes."""
     name = "onnxruntime" if job["route"] == "onnx" else "TensorFlow"
     with TemporaryDirectory() as folder:
         output = Path(folder) / "truth.npz"

@@ -1,7 +1,8 @@
-"""The original model run as it came: `python -P -m converters.proof.reference_process FACTS`, a child process.
+"""Child process that runs the original model: `python -P -m converters.proof.reference_process FACTS`.
 
-TensorFlow runs what it wrote. onnxruntime runs an ONNX file with every optimisation off: the plainest reading of the
-file that is still fast enough. NumPy does here what the converted graph does by itself, so that a fault there shows.
+TensorFlow runs its own models. onnxruntime runs an ONNX file with every optimisation off, the most direct execution of
+the file that is still fast enough. NumPy does the steps that the converted graph does by itself, so that a fault in the
+graph shows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 Call = Callable[[Tensor], Mapping[str, Tensor]]
 Floats = npt.NDArray[np.float32]
 SMALLEST = 1e-12
-DTYPES = {  # onnxruntime's names > NumPy's types
+DTYPES = {  # onnxruntime's names to NumPy's types
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
@@ -39,13 +40,13 @@ DTYPES = {  # onnxruntime's names > NumPy's types
 
 
 def work(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the model over encoded images, or over samples of numbers.
+    """Run the model on encoded images, or on samples of numbers.
 
     Args:
-        job: As `write_reference_outputs` takes it, or as `write_tensor_outputs` does.
+        job: Job of `write_reference_outputs` or of `write_tensor_outputs`.
 
     Raises:
-        ConversionError: When the model can't be opened, or can't take an example.
+        ConversionError: The model can't be opened, or can't take an example.
     """
     if "samples" in job:
         write_tensor_outputs(job, _open_onnx(job)[1])
@@ -53,7 +54,7 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
         kind, call = _open_onnx(job)
         write_reference_outputs(job, DTYPES[kind], call)  # the adapter has refused every other type
     else:
-        opened = _open_tensorflow(job)  # a name of its own: its variables live no longer than it does
+        opened = _open_tensorflow(job)  # the model needs a name, because its variables live only as long as it does
         write_reference_outputs(job, opened.dtype, opened.call)
     return {}
 
@@ -63,7 +64,7 @@ def _open_tensorflow(job: Mapping[str, Any]) -> OpenedModel:
 
     from converters.tensorflow.tensorflow_model import open_model
 
-    # The answers are in the artifact, which must not depend on how many CPUs there are.
+    # The outputs are stored in the artifact, which must not depend on the number of CPUs.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     return open_model(job)
@@ -78,7 +79,7 @@ def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
     options.intra_op_num_threads = 1  # as in `_open_tensorflow`
     try:
         session = InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+    except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(f"onnxruntime can't load the original file: {str(error)[:300]}") from error
     taken = session.get_inputs()[0]  # several inputs were refused before
     names = [output.name for output in session.get_outputs()]
@@ -86,15 +87,15 @@ def _open_onnx(job: Mapping[str, Any]) -> tuple[str, Call]:
 
 
 def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> None:
-    """Ask for every image and write the answers.
+    """Run the model on every image and write its outputs.
 
     Args:
-        job: As `ModelSource.job` gives it, with `images` and `output`, the .npz file to write.
-        dtype: NumPy's, of the model's input.
-        call: A batch of one to the model's outputs by name.
+        job: Result of `ModelSource.job` with `images` and `output`, the .npz file to write.
+        dtype: NumPy type of the model's input.
+        call: Function from a batch of one to the model's outputs by name.
 
     Raises:
-        ConversionError: When the outputs are not as declared.
+        ConversionError: The outputs are not as declared.
     """
     recipe, interface = parse_recipe(job["recipe"]), parse_interface(job["interface"])
     spec = TensorSpec(name="image", dtype="uint8", shape=(-1, recipe.height, recipe.width, 3))
@@ -125,14 +126,14 @@ def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> N
 
 
 def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
-    """Write each sample as the model takes it, called by its number, and its outputs, `NUMBER/NAME`.
+    """Write the input tensor of each sample by its number, and its outputs by `NUMBER/NAME`.
 
     Args:
-        job: `samples`, `input`, `handler`, and `output`, the .npz file to write.
-        call: A batch of one to the model's outputs by name.
+        job: Dict with `samples`, `input`, `handler`, and `output`, the .npz file to write.
+        call: Function from a batch of one to the model's outputs by name.
 
     Raises:
-        ConversionError: When a sample can't be read, or the model can't take it.
+        ConversionError: A sample can't be read, or the model can't take it.
     """
     spec = TensorSpec(name=job["input"]["name"], dtype=job["input"]["dtype"], shape=tuple(job["input"]["shape"]))
     own = _open_preprocess(job["handler"], spec) if job["handler"] else None
@@ -145,7 +146,7 @@ def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
             raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
         try:
             outputs = call(tensor[np.newaxis])
-        except Exception as error:  # onnxruntime raises its own kinds, which share no public root
+        except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
             raise ConversionError(f"{path}: the model can't take it: {str(error)[:300]}") from error
         stored[str(number)] = tensor
         stored |= {f"{number}/{name}": output for name, output in outputs.items()}
@@ -154,17 +155,17 @@ def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
 
 
 def _open_preprocess(path: str, spec: TensorSpec) -> Callable[[bytes], Tensor] | None:
-    """The user's own way to the input that the converted graph takes; None where its handler has none."""
+    """Return the function of the user's handler that makes the converted graph's input; None if it has none."""
     return open_handler(Path(path).read_bytes(), Path(path), spec).preprocess
 
 
 def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
-    """One example to the model's own input.
+    """Convert one example to the model's own input.
 
     Args:
         tensor: (H, W, 3) uint8, RGB.
-        interface: How the model is fed.
-        dtype: Of its input.
+        interface: Input and outputs of the model.
+        dtype: NumPy type of the model's input.
 
     Returns:
         batch: (1, H, W, 3) or (1, 3, H, W), `dtype`.
@@ -180,7 +181,7 @@ def build_input(tensor: Tensor, interface: Interface, dtype: Any) -> Tensor:
 
 
 def read_outputs(answer: Mapping[str, Tensor], interface: Interface) -> tuple[Floats, Floats]:
-    """The logits and probabilities, each (labels,) float32, of a batch of one."""
+    """Return the logits and probabilities of a batch of one, each (labels,) float32."""
     logits_name, probabilities_name = interface.pick_outputs(answer)
     if logits_name is None:
         probabilities = answer[str(probabilities_name)][0].astype(np.float32)

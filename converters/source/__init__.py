@@ -1,10 +1,10 @@
-"""What a conversion starts from.
+"""The model that a conversion starts from.
 
-model_source      a run of ours, or a model that others made
-declaration       `model.yaml`: what such a model doesn't tell of itself
-model_interface   how a model is fed and read
-untrusted_onnx    an ONNX file that others made, checked before anything else reads it
-tensor_source     a model that is not about images
+model_source      a run, or a foreign model
+declaration       `model.yaml`, which describes a foreign model
+model_interface   input and outputs of a model
+untrusted_onnx    checks a foreign ONNX file before anything else reads it
+tensor_source     a model that doesn't take images
 held_out          which images a run was trained on and which it held out
-licences          under which licences the parts of an artifact were made
+licences          licences of the parts of an artifact
 """

@@ -1,4 +1,4 @@
-"""`model.yaml`: what a model that others made doesn't tell of itself."""
+"""Loads `model.yaml`, the declaration of a foreign model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Declared = TypeVar("Declared", "Declaration", "TensorDeclaration")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
-    """Beside the model, or named by `--declare`."""
+    """Declaration of an image model, in a file beside the model or named by `--declare`."""
 
     name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
     version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
@@ -57,7 +57,7 @@ class Declaration:
     licence: str = setting("", "Of the model, as an SPDX identifier.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield faults between several fields: (setting, what is wrong)."""
         yield from _name_faults(self.name, self.version)
         if not self.labels:
             yield "labels", "must be two or more (got 0)"
@@ -73,7 +73,7 @@ class Declaration:
 
     @property
     def recipe(self) -> Recipe:
-        """Its scale is that of the graph; one that differs between channels it can't say, and gives as 1 and 0."""
+        """Recipe of the model; it has the graph's scale, or 1 and 0 if the scale differs between channels."""
         one = len(self.multiply) == len(self.add) == 1
         return Recipe(
             height=self.height,
@@ -86,7 +86,7 @@ class Declaration:
 
     @property
     def interface(self) -> Interface:
-        """How the model is fed and read."""
+        """Input and outputs of the model."""
         return Interface(
             input=self.input,
             logits=self.logits,
@@ -102,7 +102,7 @@ class Declaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorDeclaration:
-    """Beside an ONNX file that is not about images; its input and outputs are as the file says."""
+    """Declaration of an ONNX file that doesn't take images; the file states its input and outputs."""
 
     name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
     version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
@@ -116,15 +116,15 @@ class TensorDeclaration:
     licence: str = setting("", "Of the model, as an SPDX identifier.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Yield faults between several fields: (setting, what is wrong)."""
         yield from _name_faults(self.name, self.version)
 
 
 def load_declaration(path: Path) -> Declaration:
-    """Read a declaration; its labels are names and its samples' folder is a path from here.
+    """Load a declaration, with its labels as names and a complete path of its samples' folder.
 
     Raises:
-        ConfigError: With every fault.
+        ConfigError: The declaration has faults; the error lists all of them.
     """
     values = _read(path)
     for key in ("multiply", "add"):
@@ -134,10 +134,10 @@ def load_declaration(path: Path) -> Declaration:
 
 
 def load_tensor_declaration(path: Path) -> TensorDeclaration | None:
-    """As `load_declaration`; None when it is for another task.
+    """Load a declaration of the task `tensor`; return None when it is for another task.
 
     Raises:
-        ConfigError: With every fault.
+        ConfigError: The declaration has faults; the error lists all of them.
     """
     values = _read(path)
     if values.get("task") != TENSOR:

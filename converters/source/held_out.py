@@ -1,4 +1,4 @@
-"""Which images a run was trained on and which it held out, as the run itself tells it."""
+"""Finds which images a run was trained on and which it held out, as the run stores it."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _AGAIN = "train it again"
 
 
 def load_sides(run: Path, images: DatasetImages) -> Mapping[str, Split]:
-    """Digest to side, of every image that the run was trained on or has held out.
+    """Load the side of every image that the run was trained on or held out, by digest.
 
-    A run of before `split.jsonl` doesn't tell: its split is computed from today's images and taken when the digest in
-    run.json says that it is the same.
+    An older run without `split.jsonl` stores no sides: its split is computed from the current images and used if the
+    digest in run.json matches.
 
     Args:
-        run: The run's directory.
-        images: What is at `data.path` today.
+        run: Directory of the run.
+        images: Current images at `data.path`.
 
     Raises:
-        ConversionError: The run doesn't tell, or its images are no longer those that it was trained on.
+        ConversionError: The run stores no sides, or its images have changed since it was trained.
     """
     stored = load_stored_sides(run)
     return stored if stored is not None else _sides_before(run, images)
 
 
 def load_stored_sides(run: Path) -> Mapping[str, Split] | None:
-    """Digest to side as the run keeps it, whatever has become of its images; None for a run of before `split.jsonl`.
+    """Load the stored side of each image by digest, even of missing images; None for an older run without a split.
 
     Raises:
-        ConversionError: The run's file can't be read.
+        ConversionError: The run's `split.jsonl` can't be read.
     """
     file = run / SPLIT_FILE
     try:

@@ -1,4 +1,4 @@
-"""Under which licences the parts of an artifact were made."""
+"""Finds the licences of the parts of an artifact."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from importlib import metadata
 
 TOOLS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "pillow")
 UNKNOWN = "NOASSERTION"
-"""What SPDX calls a licence that nobody stated. Source: SPDX 2.3, section 7.13."""
+"""SPDX's value for a licence that is not stated. Source: SPDX 2.3, section 7.13."""
 _LONGEST = 100
 _CLASSIFIER = "License :: OSI Approved :: "
 
 
 def installed() -> list[str]:
-    """The tools that are there: an ONNX file is converted without TensorFlow."""
+    """Return the tools that are installed; an ONNX file is converted without TensorFlow."""
     return [name for name in TOOLS if any(metadata.distributions(name=name))]
 
 
 def read_licences(distributions: Iterable[str]) -> dict[str, str]:
-    """Each installed distribution's licence, as its metadata says: an SPDX expression, or a short name."""
+    """Return each installed distribution's licence from its metadata: an SPDX expression, or a short name."""
     return {name: _licence(metadata.metadata(name)) for name in distributions}
 
 
 def _licence(about: metadata.PackageMetadata) -> str:
-    """Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers."""
+    """Return the licence in a distribution's metadata.
+
+    Source: packaging.python.org, core metadata: License-Expression replaces License and the classifiers.
+    """
     stated, loose = (_stated(about, field) for field in ("License-Expression", "License"))
     if stated or (loose and len(loose) <= _LONGEST and "\n" not in loose):
         return stated or loose

@@ -1,4 +1,4 @@
-"""How a model is fed and read: what stands between the recipe's bytes and a model that others made."""
+"""Describes the input and outputs of a model, which connect it with the recipe's tensor."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from eaves.errors import ConversionError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """A model's own input and outputs. The defaults are those of our own runs, which need nothing in between.
+    """Input and outputs of a model; the defaults are those of a run, which needs no adaptation.
 
     Attributes:
-        input: Name of its input; empty for the only one.
-        logits: Name of the output with logits, or empty.
-        probabilities: Name of the output with probabilities, or empty.
-        output_is: What its only output is, when no output is named: `logits` or `probabilities`.
-        features: Name of the output with features, or empty where they aren't asked for.
-        multiply: Factor on pixels 0..255, one or one for each channel in the model's own order.
-        add: Added after multiplying, likewise.
-        layout: Axes of its input, `NHWC` or `NCHW`.
-        channels: Their order in its input, `RGB` or `BGR`.
+        input: Name of the input; empty means the only one.
+        logits: Name of the output with logits; empty if there is none.
+        probabilities: Name of the output with probabilities; empty if there is none.
+        output_is: Content of the only output if no output is named: `logits` or `probabilities`.
+        features: Name of the output with features; empty if they aren't wanted.
+        multiply: Factor for pixels 0..255, one number or one for each channel in the model's own order.
+        add: Number that is added after multiplying, one or one for each channel in the model's own order.
+        layout: Axes of the input, `NHWC` or `NCHW`.
+        channels: Order of the channels in the input, `RGB` or `BGR`.
     """
 
     input: str = ""
@@ -41,10 +41,10 @@ class Interface:
         return set(self.multiply) != {1.0} or set(self.add) != {0.0}
 
     def pick_input(self, names: Collection[str]) -> str:
-        """The name of the model's input among those it has.
+        """Return the name of the model's input.
 
         Raises:
-            ConversionError: When it isn't there, or isn't the only one.
+            ConversionError: The input doesn't exist, or isn't the only one.
         """
         found = ", ".join(sorted(names)) or "none"
         if len(names) != 1:
@@ -54,10 +54,10 @@ class Interface:
         return next(iter(names))
 
     def pick_outputs(self, names: Collection[str]) -> tuple[str | None, str | None]:
-        """The names of the outputs that are logits and probabilities; one of them may be None.
+        """Return the names of the outputs with logits and probabilities; one of them may be None.
 
         Raises:
-            ConversionError: When those declared aren't there, or when it can't be told what the outputs are.
+            ConversionError: A declared output doesn't exist, or the content of the outputs isn't declared.
         """
         found = ", ".join(sorted(names)) or "none"
         missing = [name for name in (self.logits, self.probabilities, self.features) if name and name not in names]
@@ -81,21 +81,21 @@ class Interface:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the interface as plain data for JSON."""
         return asdict(self)
 
 
 def parse_interface(values: dict[str, Any]) -> Interface:
-    """The inverse of `to_dict`, after JSON made lists of tuples."""
+    """Parse the result of `to_dict` after JSON has turned tuples into lists."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     return Interface(**fields)
 
 
 def check_input(shape: Sequence[int | None] | None, interface: Interface, height: int, width: int) -> None:
-    """Compare the shape of a model's input with what is declared; None is any size.
+    """Check the shape of a model's input against the declaration; None means any size.
 
     Raises:
-        ConversionError: When images of the recipe don't fit.
+        ConversionError: Images of the recipe don't fit.
     """
     sizes = (3, height, width) if interface.layout == "NCHW" else (height, width, 3)
     fits = shape is None or (

@@ -1,4 +1,4 @@
-"""What a conversion starts from: a run of ours, or a model that others made and a declaration describes."""
+"""Opens the model that a conversion starts from: a run, or a foreign model with a declaration."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from trainer.run.run import MANIFEST, ParitySample, open_run
 
 Route = Literal["run", "keras", "saved_model", "onnx"]
 PER_LABEL, AT_MOST = 8, 200
-"""Samples for the proof; a declared folder may hold thousands of images."""
+"""Most samples for each label and in all, for the proof; a declared folder may hold thousands of images."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """A model to convert, and what is known of it.
+    """A model to convert, with its properties.
 
     Attributes:
-        route: What kind of files it is.
-        model: SavedModel directory, `.keras` or `.onnx` file.
-        name: Of the model.
-        version: Of the model.
+        route: Kind of the model's files.
+        model: Path of a SavedModel directory, a `.keras` or an `.onnx` file.
+        name: Name of the model.
+        version: Version of the model.
         labels: Class names in the order of the outputs.
-        recipe: Bytes to tensor; always uint8, what `interface` scales is scaled in the graph.
-        interface: How the model itself is fed and read.
-        digest: sha256, hex: of a run's run.json, of a file, of the sorted digests of a directory's files.
-        signature: Of a SavedModel.
+        recipe: Recipe that turns an image's bytes into a uint8 tensor; the scale of `interface` is applied in the
+            graph.
+        interface: Input and outputs of the model itself.
+        digest: sha256 of a run's run.json, of a file, or of the sorted digests of a directory's files, hex.
+        signature: Signature of a SavedModel.
         split: Whether training froze a backbone, so that the weights are split.
-        samples: Labelled images for the proof and the goldens.
-        temperature: What logits are divided by before they become probabilities.
-        data_path: The labelled images, folder or URI, for judging what loses accuracy; None when nobody knows.
-        licence: SPDX identifier, or empty.
-        task: What the artifact does.
-        handler: The handler.py that goes into the artifact, or None.
+        samples: Labelled images for the proof and the golden images.
+        temperature: Divisor of the logits before they become probabilities.
+        data_path: Folder or URI of the labelled images on which int8 is assessed; None when it is not known.
+        licence: SPDX identifier of the model's licence; empty if not known.
+        task: Task of the artifact.
+        handler: Path of the handler.py that is copied into the artifact, or None.
     """
 
     route: Route
@@ -63,7 +64,7 @@ class ModelSource:
     handler: Path | None = None
 
     def job(self) -> dict[str, Any]:
-        """What child processes need to know, as plain data."""
+        """Return the properties that child processes need, as plain data."""
         return {
             "route": self.route,
             "model": str(self.model.absolute()),
@@ -78,17 +79,17 @@ class ModelSource:
 
 
 def open_source(path: Path, declaration: Path | None = None, *, handler: Path | None = None) -> ModelSource:
-    """Tell what a path holds, and check it.
+    """Open and check the model at a path.
 
     Args:
-        path: A run, a SavedModel, a `.keras` or an `.onnx` file.
-        declaration: `model.yaml`; when not given, the one in the directory or beside the file.
-        handler: The handler.py that goes into the artifact; samples may then be files of any kind.
+        path: Path of a run, a SavedModel, a `.keras` or an `.onnx` file.
+        declaration: Path of the declaration; None means the `model.yaml` in the directory or beside the file.
+        handler: Path of the handler.py that is copied into the artifact; samples may then be files of any kind.
 
     Raises:
-        RunError: When a run is incomplete.
-        ConfigError: When the declaration has faults, all of them together.
-        ConversionError: When it is none of these, or its declaration is missing.
+        RunError: The run is incomplete.
+        ConfigError: The declaration has faults; the error lists all of them.
+        ConversionError: The path holds none of these, or the declaration is missing.
     """
     if (path / MANIFEST).is_file():
         return replace(_open_run(path), handler=handler)
@@ -118,7 +119,8 @@ def _open_run(path: Path) -> ModelSource:
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
         data_path = str(config["data"]["path"])
-    except (OSError, ValueError, KeyError, TypeError):  # of another version: what isn't known can't be judged
+    # the config is of another version; without its data path, int8 can't be assessed
+    except (OSError, ValueError, KeyError, TypeError):
         data_path = None
     return ModelSource(
         route="run",
@@ -137,10 +139,10 @@ def _open_run(path: Path) -> ModelSource:
 
 
 def route_of(path: Path) -> Route:
-    """What kind of files a model that others made is.
+    """Return the kind of a foreign model's files.
 
     Raises:
-        ConversionError: When it is none that is known.
+        ConversionError: The kind is not known.
     """
     if (path / "saved_model.pb").is_file():
         return "saved_model"
@@ -162,10 +164,10 @@ def route_of(path: Path) -> Route:
 
 
 def find_declaration(path: Path, declaration: Path | None) -> Path:
-    """What describes a model: the file that is named, or the one beside it.
+    """Return the path of a model's declaration: the named file, or the one beside the model.
 
     Raises:
-        ConversionError: When it isn't there.
+        ConversionError: There is no such file.
     """
     beside = (path if path.is_dir() else path.parent) / NAME
     if declaration is None and not beside.is_file() and path.is_dir():
@@ -180,7 +182,7 @@ def find_declaration(path: Path, declaration: Path | None) -> Path:
 
 
 def digest_of(path: Path, route: Route) -> str:
-    """sha256 of a model's files, hex. Names count too: a file that takes another's place is another model."""
+    """Return the sha256 of a model's files, hex; their names count too, so that swapped files are another model."""
     if route == "keras":
         return file_digest(path)
     if route == "onnx":
@@ -198,12 +200,12 @@ def digest_of(path: Path, route: Route) -> str:
 
 
 def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ...]:
-    """The first images of each label by name, as many of each."""
+    """Return the first images of each label by name, the same number for each label."""
     per_label = max(1, min(PER_LABEL, AT_MOST // len(declared.labels)))
     chosen: list[ParitySample] = []
     for label in declared.labels:
         folder = declared.samples / label
-        if "/" in label or label in (".", ".."):  # it would be another folder
+        if "/" in label or label in (".", ".."):  # such a label would name another folder
             continue
         found = folder.glob("[!.]*") if any_kind else (f for f in folder.glob("*") if f.suffix.lower() in SUFFIXES)
         files = sorted(file for file in found if file.is_file())

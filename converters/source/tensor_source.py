@@ -1,4 +1,4 @@
-"""A model that is not about images: an ONNX file and a declaration with `task: tensor`."""
+"""Opens a model that doesn't take images: an ONNX file and a declaration with `task: tensor`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from trainer.run.run import MANIFEST
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSource:
-    """An ONNX file that is not about images.
+    """An ONNX file of a model that doesn't take images.
 
     Attributes:
-        model: The file.
-        name: Of the model.
-        version: Of the model.
-        labels: Names for the numbers of one output, or none.
-        digest: As `ModelSource.digest`.
-        samples: Files of one example each, for the proof and the goldens.
-        licence: SPDX identifier, or empty.
-        handler: The handler.py that goes into the artifact, or None.
+        model: Path of the file.
+        name: Name of the model.
+        version: Version of the model.
+        labels: Names for the numbers of one output; empty for none.
+        digest: sha256 of the file and its weights, hex.
+        samples: Files with one example each, for the proof and the golden examples.
+        licence: SPDX identifier of the model's licence; empty if not known.
+        handler: Path of the handler.py that is copied into the artifact, or None.
     """
 
     model: Path
@@ -39,16 +39,16 @@ class TensorSource:
 def open_tensor_source(
     path: Path, declaration: Path | None = None, *, handler: Path | None = None
 ) -> TensorSource | None:
-    """Check a model that is declared for the task tensor; None when it isn't.
+    """Open and check a model that is declared for the task tensor; return None for other models.
 
     Args:
-        path: An `.onnx` file.
-        declaration: `model.yaml`; when not given, the one beside the file.
-        handler: The handler.py that goes into the artifact; samples may then be files of any kind.
+        path: Path of an `.onnx` file.
+        declaration: Path of the declaration; None means the `model.yaml` beside the file.
+        handler: Path of the handler.py that is copied into the artifact; samples may then be files of any kind.
 
     Raises:
-        ConfigError: When the declaration has faults, all of them together.
-        ConversionError: When it is no such file, or its declaration is missing.
+        ConfigError: The declaration has faults; the error lists all of them.
+        ConversionError: The path is no `.onnx` file, or the declaration is missing.
     """
     if (path / MANIFEST).is_file():
         return None

@@ -1,4 +1,4 @@
-"""An ONNX file that others made: checked before anything else reads it."""
+"""Loads a foreign ONNX file, and checks it before anything else reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from onnx import inliner, version_converter
 from eaves.errors import ConversionError
 
 MAX_BYTES = 2**31 - 1
-"""Source: protobuf.dev, "Proto Limits": a message is smaller than 2 GiB, and a graph is one message on its way here."""
+"""Maximum size of a model in bytes. Source: protobuf.dev, "Proto Limits": a message is smaller than 2 GiB, and a graph
+is one message."""
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 _MICROSOFT = """
 Attention BiasGelu BiasSoftmax DequantizeLinear DynamicQuantizeMatMul EmbedLayerNormalization FastGelu FusedConv
@@ -21,22 +22,23 @@ QLinearConv QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul QLinearReduceMe
 QLinearWhere QuantizeLinear QuickGelu SkipLayerNormalization TransposeMatMul
 """
 MICROSOFT = frozenset(_MICROSOFT.split())
-"""Source: onnxruntime, docs/ContribOperators.md: what every build of it has for image models on a CPU."""
+"""Operators of Microsoft that every build of onnxruntime has for image models on a CPU. Source: onnxruntime,
+docs/ContribOperators.md."""
 MAX_NODES, MAX_DEPTH = 100_000, 50
-"""The largest networks of our registry have 500 nodes."""
+"""Most nodes and deepest nesting of functions that are accepted; the largest registered networks have 500 nodes."""
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
 def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Load a file with its weights, in an operator set of at least `opset`.
+    """Load an ONNX file with its weights, and raise its operator set to at least `opset`.
 
     Returns:
-        model: Without functions of its own.
-        warnings: What people should know.
+        model: Model without local functions.
+        warnings: Warnings for people.
 
     Raises:
-        ConversionError: When it is too large, broken, points outside its folder, or needs operators that an
-            onnxruntime of its own doesn't have.
+        ConversionError: The file is too large, is broken, points outside its folder, or needs operators that a standard
+            onnxruntime doesn't have.
     """
     _check_size(path, external_files(path))
     try:
@@ -47,20 +49,20 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
         onnx.checker.check_model(model)
     except ConversionError:
         raise
-    except Exception as error:  # protobuf and onnx raise their own kinds, and there is no root of them
+    except Exception as error:  # protobuf and onnx raise their own exceptions, which have no common base class
         raise ConversionError(f"{path.name} is no valid ONNX model: {str(error)[:300]}") from error
     _check_operators(model)
     given = {tensor.name for tensor in model.graph.initializer}
     own = [
         value for value in model.graph.input if value.name not in given
-    ]  # before IR version 4 weights are inputs too
+    ]  # before IR version 4, weights are inputs too
     del model.graph.input[:]
     model.graph.input.extend(own)
     return _raise_opset(model, opset)
 
 
 def _check_functions(model: onnx.ModelProto) -> None:
-    """Functions within functions multiply: a kilobyte may stand for more nodes than there is memory."""
+    """Limit the nodes after inlining; nested functions multiply, so a kilobyte may expand beyond the memory."""
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     sizes: dict[tuple[str, str], int] = {}
 
@@ -80,16 +82,16 @@ def _check_functions(model: onnx.ModelProto) -> None:
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """Files beside an ONNX file that hold its weights.
+    """Return the files beside an ONNX file that hold its weights.
 
     Raises:
-        ConversionError: When the file can't be read, or when one of them is not in its folder.
+        ConversionError: The file can't be read, or one of the weights' files is not in its folder.
     """
     if path.stat().st_size > MAX_BYTES:
         raise _too_large(path, path.stat().st_size)
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf raises its own kinds
+    except Exception as error:  # protobuf raises its own exceptions
         raise ConversionError(f"{path.name} is no ONNX model: {str(error)[:300]}") from error
     locations = {
         entry.value
@@ -124,7 +126,7 @@ def _too_large(path: Path, size_bytes: int) -> ConversionError:
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor in a model, in constants and in bodies of functions and branches too."""
+    """Yield every tensor of a model, including those in constants and in bodies of functions and branches."""
     graphs, nodes = [model.graph], [node for function in model.functions for node in function.node]
     while graphs or nodes:
         if graphs:
@@ -163,10 +165,10 @@ def _check_operators(model: onnx.ModelProto) -> None:
 
 
 def refuse_control_flow(graph: onnx.GraphProto) -> None:
-    """Weights and names are handled in the main graph only.
+    """Refuse control flow, because weights and names are handled in the main graph only.
 
     Raises:
-        ConversionError: When the graph branches or loops.
+        ConversionError: The graph branches or loops.
     """
     control = sorted({node.op_type for node in graph.node if node.op_type in CONTROL_FLOW})
     if control:
@@ -177,7 +179,7 @@ def refuse_control_flow(graph: onnx.GraphProto) -> None:
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """The operator set of ONNX's own operators; 1 in files that don't say."""
+    """Return the version of ONNX's own operator set; 1 in files that don't state it."""
     return max((item.version for item in model.opset_import if item.domain in {"", "ai.onnx"}), default=1)
 
 
@@ -186,14 +188,14 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, t
     if found == opset:
         return model, ()
     if found > opset:
-        said = (
+        warning = (
             f"the file's operator set {found} is newer than convert.opset {opset}: it is kept, old runtimes refuse it"
         )
-        return model, (said,)
+        return model, (warning,)
     try:
         raised = version_converter.convert_version(model, opset)
         onnx.checker.check_model(raised)
-    except Exception as error:  # onnx raises its own kinds
+    except Exception as error:  # onnx raises its own exceptions
         raise ConversionError(
             f"operator set {found} can't be converted to {opset}: {str(error)[:300]}",
             hint=f"export the model again with operator set {opset}, or set convert.opset to {max(found, 13)}",

@@ -1,6 +1,6 @@
-"""TensorFlow > ONNX, in a child process.
+"""Converts TensorFlow models to ONNX in a child process.
 
-tensorflow_export   the conversion, by tf2onnx
-tensorflow_model    a model opened as one concrete function, whatever it was saved as
-weightless_graph    the graph to convert, and its large weights apart
+tensorflow_export   the conversion by tf2onnx
+tensorflow_model    opens a model of any format as one concrete function
+weightless_graph    the graph to convert, separated from its large weights
 """

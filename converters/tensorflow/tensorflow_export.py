@@ -1,6 +1,6 @@
-"""TensorFlow > ONNX: `python -P -m converters.tensorflow.tensorflow_export FACTS`, a child process of the conversion.
+"""Child process that converts to ONNX: `python -P -m converters.tensorflow.tensorflow_export FACTS`.
 
-Weights above 16 KiB go into one file beside the ONNX file, one by one, straight from TensorFlow's variables.
+Weights above 16 KiB are written to one file beside the ONNX file, one by one, directly from TensorFlow's variables.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
 Reader = Callable[[], npt.NDArray[Any]]
 COUNTED = re.compile(r"(.*)__[0-9]+((?::[0-9]+)?)")
 FOLDED = (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, RuntimeError)
-"""What tf2onnx raises when an operator wants a constant and finds an input."""
+"""Errors that tf2onnx raises when an operator needs a constant and finds an input."""
 
 
 def work(job: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a SavedModel's signature or a Keras file.
 
     Args:
-        job: As `ModelSource.job` gives it, with `opset` and `output`, the ONNX file to write.
+        job: Result of `ModelSource.job` with `opset` and `output`, the ONNX file to write.
 
     Returns:
-        `warnings`: of Python and of tf2onnx, each once; `low_memory`: False when the graph had to be frozen.
+        `warnings`: warnings of Python and of tf2onnx, each once; `low_memory`: False when the graph had to be frozen.
     """
     from converters.tensorflow.tensorflow_model import open_model
 
-    with _heard() as said:
+    with _collect_warnings() as messages:
         opened = open_model(job)
-        low_memory = _convert(opened.function, opened.names, job, said)
-    return {"warnings": list(dict.fromkeys(said)), "low_memory": low_memory}
+        low_memory = _convert(opened.function, opened.names, job, messages)
+    return {"warnings": list(dict.fromkeys(messages)), "low_memory": low_memory}
 
 
-def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], said: list[str]) -> bool:
+def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], messages: list[str]) -> bool:
     from converters.tensorflow.weightless_graph import UnsupportedError, build_weightless_graph
 
-    before = len(said)
+    before = len(messages)
     try:
         weightless = build_weightless_graph(function)
         proto = _to_onnx(weightless, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
-        del said[before:]  # they are about a graph that isn't used
-        said.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
+        del messages[before:]  # these warnings are about a graph that isn't used
+        messages.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))
@@ -80,7 +80,7 @@ def _to_onnx(weightless: WeightlessGraph, names: Mapping[str, str], opset: int) 
 
 
 def _freeze(function: Any, names: Mapping[str, str], job: Mapping[str, Any]) -> onnx.ModelProto:
-    """The plain way of tf2onnx; it knows tables, when it loads a SavedModel itself."""
+    """Convert in the standard way of tf2onnx, which handles tables when it loads a SavedModel itself."""
     from tf2onnx import tf_loader
 
     if job["route"] == "keras":
@@ -107,7 +107,7 @@ def _run_tf2onnx(
     from tf2onnx import convert
 
     with tf.device("/cpu:0"):
-        # tf2onnx's own commands and functions all freeze first; this is the part that they share.
+        # All commands and functions of tf2onnx freeze first; this function is the part that they share.
         proto: onnx.ModelProto = convert._convert_common(  # noqa: SLF001
             graph,
             name="a TensorFlow model",
@@ -121,7 +121,7 @@ def _run_tf2onnx(
 
 
 def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) -> None:
-    """The inputs that stand for weights become weights again, their values in a file beside the graph."""
+    """Turn the inputs that stand for weights into weights again, with their values in a file beside the graph."""
     graph = proto.graph
     readers = _fold_transposes(graph, weightless.weights)
     fresh = _renumber(graph)
@@ -137,9 +137,10 @@ def _write(proto: onnx.ModelProto, weightless: WeightlessGraph, output: Path) ->
 
 
 def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> dict[str, Reader]:
-    """Give ONNX's kernels their order of axes now, as tf2onnx does for constants.
+    """Transpose kernels to ONNX's order of axes now, as tf2onnx does for constants.
 
-    Without those nodes nothing in the graph depends on weights alone: tf2onnx orders such nodes by their addresses.
+    Nodes that depend on weights alone are ordered by their addresses in tf2onnx; without the Transpose nodes there are
+    none.
     """
     readers = dict(weights)
     kept = []
@@ -155,10 +156,10 @@ def _fold_transposes(graph: onnx.GraphProto, weights: Mapping[str, Reader]) -> d
 
 
 def _renumber(graph: onnx.GraphProto) -> dict[str, str]:
-    """Number by their order what tf2onnx numbered by a counter: it counts attempts, in an order that varies.
+    """Number names by their order; tf2onnx numbers them by a counter of attempts, whose order varies.
 
     Returns:
-        names: Old to new.
+        names: New name of each old name.
     """
     refuse_control_flow(graph)
     names: dict[str, str] = {}
@@ -192,11 +193,11 @@ def _store(name: str, value: Any, stream: Any) -> TensorProto:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
-    """What Python and tf2onnx warn of meanwhile; not what is deprecated inside libraries, as Python's own filter."""
-    said: list[str] = []
+def _collect_warnings() -> Iterator[list[str]]:
+    """Collect the warnings of Python and tf2onnx, except deprecations inside libraries, as Python's own filter does."""
+    messages: list[str] = []
     handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("tf2onnx")
     logger.addHandler(handler)
     try:
@@ -204,8 +205,8 @@ def _heard() -> Iterator[list[str]]:
             warnings.simplefilter("always")
             for kind in (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning, ResourceWarning):
                 warnings.simplefilter("ignore", kind)
-            yield said
-        said += [str(warning.message) for warning in caught]
+            yield messages
+        messages += [str(warning.message) for warning in caught]
     finally:
         logger.removeHandler(handler)
 

@@ -1,4 +1,4 @@
-"""Opening a model in TensorFlow, in a child process: one concrete function, whatever it was saved as."""
+"""Opens a model of any format in TensorFlow as one concrete function, in a child process."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from eaves.errors import ConversionError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedModel:
-    """A model in TensorFlow.
+    """A model that is opened in TensorFlow.
 
     Attributes:
-        function: A concrete function.
-        input: Name of its input, for people.
-        names: Tensor name > that name, of the input and of every output.
-        dtype: NumPy's, of the input.
-        call: A batch to the outputs by name.
-        keep: What was loaded; variables live as long as it does.
+        function: Concrete function of the model.
+        input: Name of the model's input, for people.
+        names: Name of the input and of every output by the name of its tensor.
+        dtype: NumPy type of the input.
+        call: Function from a batch to the outputs by name.
+        keep: Loaded object, which keeps the variables alive.
     """
 
     function: Any
@@ -34,10 +34,11 @@ def open_model(job: Mapping[str, Any]) -> OpenedModel:
     """Load a SavedModel or a Keras file.
 
     Args:
-        job: As `ModelSource.job` gives it.
+        job: Result of `ModelSource.job`.
 
     Raises:
-        ConversionError: When there is no such signature, not one input of images, or a layer that holds code.
+        ConversionError: The signature doesn't exist, the model doesn't take exactly one input of images, or a layer
+            holds code.
     """
     import tensorflow as tf
 
@@ -85,9 +86,10 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
 
     try:
         model = keras.saving.load_model(job["model"], compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises ValueError, TypeError and its own, and a broken zip its own again
+    # Keras raises ValueError, TypeError and its own exceptions, and a broken zip raises others
+    except Exception as error:
         raise _refused(str(error)) from error
-    inputs = getattr(model, "inputs", None) or []  # a subclass of Model needn't know its own
+    inputs = getattr(model, "inputs", None) or []  # a subclass of Model may not know its inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "what it doesn't say"
         raise ConversionError(
@@ -95,7 +97,8 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
             hint="build it with `keras.Input`, or save it with `model.export(FOLDER)` and convert that",
         )
     (given,) = inputs
-    named = getattr(model, "output_names", None) or [model.layers[-1].name]  # a Sequential has one and doesn't name it
+    # a Sequential has one output and doesn't name it
+    named = getattr(model, "output_names", None) or [model.layers[-1].name]
     outputs = [name.split("/")[-1] for name in named]
 
     def serve(image: Any) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _refused(reason: str) -> ConversionError:
 
 
 def _shape(shape: Any, job: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """The declared size where the model takes any."""
+    """Return the input's shape, with the declared size if the model takes any."""
     sizes = (job["height"], job["width"])
     declared = (3, *sizes) if job["layout"] == "NCHW" else (*sizes, 3)
     return (None, *(own or other for own, other in zip(shape[1:], declared, strict=True)))

@@ -1,13 +1,13 @@
-"""A TensorFlow function without its large weights: the graph to convert, and the weights to write beside it.
+"""Separates a TensorFlow function from its large weights: a graph to convert, and weights to write beside it.
 
-Freezing copies every weight into the graph (1.7 GB for Inception V3's 87 MB), the graph's optimiser copies them again
-(2.8 GB) and tf2onnx once more (6 GB). Here a large weight is an input of the graph instead, of known shape, and none
-is ever copied. Only kernels of convolutions and matrix products leave: other weights (batch normalisation, biases,
-depthwise kernels) and captured constants become constants as ever, so that both optimisers fold them.
+Freezing copies every weight into the graph (1.7 GB for Inception V3's 87 MB), the graph's optimizer copies them again
+(2.8 GB) and tf2onnx once more (6 GB). Here a large weight is an input of the graph with a known shape instead, and no
+weight is copied. Only kernels of convolutions and matrix products are separated: other weights (batch normalisation,
+biases, depthwise kernels) and captured constants become constants as usual, so that both optimizers fold them.
 
-This is the one module that reaches into TensorFlow's private API: only `convert_to_constants` inlines a function's
-calls without freezing it. TensorFlow is pinned to one minor version, and every conversion is proven by parity; what
-this can't do raises `UnsupportedError`, for the caller to freeze the graph after all.
+This is the only module that uses TensorFlow's private API: only `convert_to_constants` inlines a function's calls
+without freezing it. TensorFlow is pinned to one minor version, and every conversion is proven by parity. For an
+unsupported graph the module raises `UnsupportedError`, and the caller freezes the graph.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 LARGE_BYTES = 16384
-"""Above all vectors of the registered architectures, and below the kernels that make up their size."""
+"""Size in bytes above which a weight is separated; it is above all vectors of the registered architectures, and below
+their large kernels."""
 
 
 KERNELS = {("Conv2D", 1), ("MatMul", 1), ("BatchMatMulV2", 1)}
-"""Operators, and which of their inputs may be no constant: tf2onnx adds at most a Transpose."""
+"""Operators and the index of their input that may be no constant; tf2onnx adds at most a Transpose to it."""
 
 
 class UnsupportedError(Exception):
-    """A graph whose weights can't be taken out."""
+    """A graph whose weights can't be separated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightlessGraph:
-    """A graph with inputs in the place of large weights.
+    """A graph with inputs in place of large weights.
 
     Attributes:
-        graph: A GraphDef without functions and resources.
+        graph: GraphDef without functions and resources.
         inputs: Tensor names of the model's own inputs.
-        outputs: Tensor names of its outputs.
-        weights: Tensor name of each further input > reads its value.
+        outputs: Tensor names of the model's outputs.
+        weights: Tensor name of each further input to the function that reads its value.
     """
 
     graph: Any
@@ -51,11 +52,11 @@ class WeightlessGraph:
 
 
 def build_weightless_graph(function: Any) -> WeightlessGraph:
-    """Take the large weights out of a concrete function.
+    """Separate the large weights from a concrete function.
 
     Raises:
-        UnsupportedError: When it reads variables within loops or branches, gathers from them, changes them, or uses
-            resources that are no variables.
+        UnsupportedError: The function reads variables within loops or branches, gathers from them, changes them, or
+            uses resources that are no variables.
     """
     graph = convert_to_constants._run_inline_graph_optimization(function, False, True)  # noqa: SLF001
     captured = {
@@ -82,7 +83,7 @@ def build_weightless_graph(function: Any) -> WeightlessGraph:
 
 
 def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Callable[[], npt.NDArray[Any]]]]:
-    """Every captured tensor and every reading of a variable, by its value or by an input."""
+    """Replace every captured tensor and every reading of a variable by its value or by an input."""
     nodes = {node.name: node for node in graph.node}
     made = tf.compat.v1.GraphDef()
     made.versions.CopyFrom(graph.versions)
@@ -105,14 +106,15 @@ def _replace(graph: Any, captured: Mapping[str, Any]) -> tuple[Any, dict[str, Ca
         elif node.op != "NoOp":
             added = made.node.add()
             added.CopyFrom(node)
-            data = [name for name in node.input if not name.startswith("^")]  # not what only orders
+            # inputs that only order execution are left out
+            data = [name for name in node.input if not name.startswith("^")]
             del added.input[:]
             added.input.extend(data)
     return made, readers
 
 
 def _kernels(graph: Any) -> set[str]:
-    """Names of the nodes whose value is only used as a kernel, where `KERNELS` allows it."""
+    """Return the names of the nodes whose value is only used as a kernel, if `KERNELS` allows it."""
     uses: dict[str, set[tuple[str, int]]] = {}
     for node in graph.node:
         for index, name in enumerate(node.input):
@@ -121,7 +123,7 @@ def _kernels(graph: Any) -> set[str]:
 
 
 def _source(nodes: Mapping[str, Any], name: str) -> str:
-    """The node a resource comes from, behind what only passes it on."""
+    """Return the node that a resource comes from, skipping nodes that only pass it on."""
     node = nodes[name.split(":", maxsplit=1)[0]]
     while node.op == "Identity":
         node = nodes[node.input[0].split(":")[0]]
@@ -131,7 +133,7 @@ def _source(nodes: Mapping[str, Any], name: str) -> str:
 def _open_variable(
     captured: Mapping[str, Any], name: str, dtype: int
 ) -> tuple[Callable[[], npt.NDArray[Any]], list[int]]:
-    """What reads a variable's value, and its shape."""
+    """Return the function that reads a variable's value, and its shape."""
     if name not in captured:
         raise UnsupportedError(f"it makes a variable of its own ({name})")
     handle = captured[name]

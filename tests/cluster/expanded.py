@@ -59,7 +59,7 @@ def ready_service(**status: Any) -> Manifest:
 
 
 def failed_service(message: str) -> Manifest:
-    """As it is when its only revision has failed."""
+    """Return a Service whose only revision has failed."""
     missing = 'Configuration "flowers" does not have any ready Revision.'
     return service(
         condition(

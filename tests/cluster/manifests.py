@@ -20,7 +20,7 @@ import kubernetes_validate
 import pytest
 
 VERSIONS = ("1.36", "1.37")
-"""Of Kubernetes: that of the cluster the e2e tests met, and the newest with published schemas."""
+"""Versions of Kubernetes: that of the e2e tests' cluster, and the newest with published schemas."""
 Manifest = Mapping[str, Any]
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

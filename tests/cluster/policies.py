@@ -22,8 +22,8 @@ class Endpoint:
 
     Attributes:
         address: IPv4 address.
-        namespace: Of a pod; empty: a node, or a host outside the cluster, which no selector means.
-        labels: Of a pod.
+        namespace: Namespace of a pod; empty for a node or a host outside the cluster, which no selector matches.
+        labels: Labels of a pod.
     """
 
     address: str

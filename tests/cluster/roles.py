@@ -18,8 +18,8 @@ class Role:
     """One Role, bound in one namespace.
 
     Attributes:
-        rules: As RBAC has them.
-        namespace: Where it is bound.
+        rules: Rules of the role in the format of RBAC.
+        namespace: Namespace that the role is bound in.
     """
 
     rules: list[dict[str, Any]]

@@ -28,12 +28,12 @@ def manifest(image: str, *, revision: str = "") -> dict[str, Any]:
 
 
 def deploy(cluster: Cluster, image: str) -> None:
-    """As `eaves deploy` does."""
+    """Deploy a container image as `eaves deploy` does."""
     cluster.apply(manifest(image), manager=MANAGER)
 
 
 def shares(serving: Serving) -> dict[str, int]:
-    """As they are now."""
+    """Return the current shares of the revisions."""
     return dict(parse_rollout_status(serving.service()).shares)
 
 

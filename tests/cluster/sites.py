@@ -30,12 +30,12 @@ _FORBIDDEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sites:
-    """Where commands are run, and what they reach.
+    """Folder in which commands are run, and the clusters that they reach.
 
     Attributes:
         folder: With eaves.yaml and kubeconfig.
-        clusters: By name of the site.
-        knative: The same.
+        clusters: Cluster of each site by name.
+        knative: Knative of each site by name.
         down: URLs of those that refuse connections, by name.
     """
 

@@ -30,7 +30,7 @@ class LocalRegistry:
 
     Attributes:
         host: With its port.
-        root: Where it keeps what it has.
+        root: Folder that holds the registry's content.
         log: What it wrote, a line for each request.
     """
 
@@ -108,9 +108,9 @@ def small_index(
 
     Args:
         folder: For the layouts.
-        content: Of its second layer.
+        content: Content of the second layer.
         architectures: What it is for.
-        labels: Of each of them, in turn.
+        labels: Labels of each container image, in order.
     """
     layout = create_layout(folder / "layout")
     layer = write_layer(layout, [LayerFile(path="etc/data", content=content)], "data")

@@ -70,7 +70,7 @@ class Container:
             )
 
     def port(self) -> int:
-        """Where it listens; 0: not yet."""
+        """Port that it listens at; 0 before it listens."""
         lines = self.log_file.read_text().splitlines()
         found = [json.loads(line)["message"] for line in lines if "listening on" in line]
         assert found or self.process.poll() is None, "\n".join(lines)

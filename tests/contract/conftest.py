@@ -44,7 +44,7 @@ class Receiving:
 
     Attributes:
         relay: What an app says whose predictions go there.
-        sink: Where the receiver passes on what it has received.
+        sink: Sink that the receiver passes received events on to.
     """
 
     relay: RelaySpec

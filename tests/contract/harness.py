@@ -166,7 +166,7 @@ def open_local_harness(*, start: bool = True) -> Iterator[LocalHarness]:
 
 
 def status_of(platform: Platform[Never]) -> FunctionStatus:
-    """Of the only function."""
+    """Return the status of the only function."""
     (status,) = platform.status()
     return status
 

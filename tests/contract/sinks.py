@@ -1,4 +1,4 @@
-"""Subscribers outside a platform: they record the events they get and answer as they were told beforehand."""
+"""Subscribers outside a platform, which record the events that they get and give prepared answers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Told:
     """One answer.
 
     Attributes:
-        status: Of it.
-        content_type: Of its body.
-        body: Of it.
+        status: Status of the response.
+        content_type: Media type of the body.
+        body: Body of the response.
         echo: Answer with the event itself, under another id.
     """
 
@@ -42,7 +42,7 @@ class Sink(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the platform reaches it."""
+        """URL at which the platform reaches the sink."""
 
     @property
     def received(self) -> Sequence[Event]:
@@ -98,7 +98,7 @@ def open_sink(certificate: Certificate | None = None) -> Iterator[LocalSink]:
     """A sink on loopback.
 
     Args:
-        certificate: Of its own; without one it speaks plain HTTP.
+        certificate: Certificate of the sink; without one it speaks plain HTTP.
     """
     sink = LocalSink()
 

@@ -144,7 +144,7 @@ def image(put_image: PutImage, tiny_artifact: Path) -> str:
 
 @pytest.fixture(scope="session")
 def version(tiny_artifact: Path) -> str:
-    """Of the model in it."""
+    """Version of the model in the artifact."""
     return open_artifact(tiny_artifact).manifest.version
 
 

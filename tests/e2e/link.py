@@ -113,8 +113,8 @@ def start_cloud(
         site: The one site that may send.
         image: The agents' container image.
         folder: For the receiver's certificate.
-        kubeconfig: Of the cluster; None: kubectl's own choice.
-        sink: Where received events go; empty: to files on a volume.
+        kubeconfig: Kubeconfig of the cluster; None means kubectl's own choice.
+        sink: URL that received events are sent to; empty means files on a volume.
     """
     certificate, key = make_certificate(folder, host_of(cluster))
     files = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}

@@ -33,7 +33,7 @@ persistence false
 log_dest stderr
 """
 _ROUNDS = 101
-"""Of mosquitto_passwd. Source: mosquitto, apps/mosquitto_passwd, PW_DEFAULT_ITERATIONS."""
+"""Rounds of mosquitto_passwd's hash. Source: mosquitto, apps/mosquitto_passwd, PW_DEFAULT_ITERATIONS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Mosquitto:
     Attributes:
         cluster: With its namespace.
         kubectl: How its clients are started.
-        password: Of its user.
+        password: Password of the broker's user.
         authority: File with the certificate that signed its own.
     """
 
@@ -58,7 +58,7 @@ class Mosquitto:
         return f"{NAME}.{self.cluster.namespace}.svc.cluster.local"
 
     def make_secret(self, name: str) -> None:
-        """Its user, password and authority as a Secret of this name, for whoever connects to it."""
+        """Create a Secret with the broker's user, password and authority for its clients."""
         data = {"username": USER, "password": self.password, "ca.crt": self.authority.read_text()}
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}, manager=MANAGER
@@ -91,7 +91,7 @@ def start_mosquitto(cluster: Cluster, image: str, folder: Path, kubeconfig: Path
         cluster: With the namespace.
         image: A container image with mosquitto and its clients.
         folder: For its certificate.
-        kubeconfig: Of the cluster; None: kubectl's own choice.
+        kubeconfig: Kubeconfig of the cluster; None means kubectl's own choice.
     """
     password = secrets.token_hex(8)
     host = f"{NAME}.{cluster.namespace}.svc.cluster.local"
@@ -135,7 +135,7 @@ def start_mosquitto(cluster: Cluster, image: str, folder: Path, kubeconfig: Path
 
 
 def _hash(password: str) -> str:
-    """As mosquitto_passwd writes it: PBKDF2 with SHA-512."""
+    """Hash a password as mosquitto_passwd does: PBKDF2 with SHA-512."""
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, _ROUNDS, 64)
     return f"$7${_ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

@@ -37,7 +37,7 @@ class Namespaces:
     """All that one run of the tests makes in a cluster.
 
     Args:
-        kubeconfig: Of the cluster; None: kubectl's own choice.
+        kubeconfig: Kubeconfig of the cluster; None means kubectl's own choice.
     """
 
     def __init__(self, kubeconfig: Path | None) -> None:
@@ -47,7 +47,7 @@ class Namespaces:
         self._names: list[str] = []
 
     def name(self, what: str) -> str:
-        """One that doesn't exist, to be deleted at the end whoever makes it."""
+        """Return the name of a namespace that doesn't exist and is deleted at the end, if a test creates it."""
         name = f"{self.prefix}-{what}-{len(self._names)}"
         self._names.append(name)
         return name
@@ -84,8 +84,8 @@ class Place:
 
     Attributes:
         cluster: With the namespace.
-        kubeconfig: Of it.
-        folder: Where eaves.yaml is.
+        kubeconfig: Kubeconfig of the cluster.
+        folder: Folder that holds eaves.yaml.
     """
 
     cluster: Cluster
@@ -112,7 +112,7 @@ class Place:
         """A command to its end, in this namespace.
 
         Args:
-            words: Of the command.
+            words: Words of the command.
             codes: Exit codes that are right.
         """
         done = subprocess.run(
@@ -140,6 +140,6 @@ class Place:
         return delivers(self.cluster)
 
     def status(self) -> FunctionStatus:
-        """Of its function."""
+        """Return the status of the function."""
         (status,) = self.platform.status()
         return status

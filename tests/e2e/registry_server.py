@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send(404, b"")
 
     def do_HEAD(self) -> None:
-        """As GET, without content."""
+        """Answer as GET does, without content."""
         self.do_GET()
 
     def do_POST(self) -> None:

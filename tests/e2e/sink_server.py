@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Record an event and answer as told."""
+        """Record an event and give the prepared answer."""
         body = self._body()
         headers = dict(self.headers.items())
         with lock:

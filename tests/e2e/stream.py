@@ -30,8 +30,8 @@ class Stream:
     """One request after another, each with an event of its own, from entering to leaving.
 
     Args:
-        platform: Where.
-        name: Of the function.
+        platform: Platform of the function.
+        name: Name of the function.
         make_event: Subject to event.
     """
 

@@ -55,7 +55,7 @@ class ManualClock:
                 del self._waiting[number]
 
     def turn(self, seconds: float) -> None:
-        """Let time pass; whoever's time is over wakes."""
+        """Let time pass and wake every waiter whose time is over."""
         with self._lock:
             self._elapsed += seconds
             due = [condition for at, condition in self._waiting.values() if at <= self._elapsed]

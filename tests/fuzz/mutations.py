@@ -1,4 +1,4 @@
-"""Ways to damage bytes that leave enough of their structure to get far into whoever reads them."""
+"""Mutations that damage bytes but keep enough of their structure to get far into their reader."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Finding:
     """What is wrong.
 
     Attributes:
-        number: Of the input, or of the first of a batch.
+        number: Number of the input, or of the first of a batch.
         target: What it was fed to.
         reason: What happened.
         file: What it was, below the folder of findings; empty for a batch.
@@ -42,9 +42,9 @@ class Fuzzer:
     """Makes inputs of a seed and feeds them.
 
     Args:
-        seed: Of everything.
+        seed: Seed of all random choices.
         folder: For findings.
-        makers: Of inputs, each chosen as often as it is there.
+        makers: Makers of inputs; each is chosen as often as it is listed.
     """
 
     def __init__(self, seed: int, folder: Path, makers: Sequence[Make]) -> None:

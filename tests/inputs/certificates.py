@@ -19,7 +19,7 @@ def make_certificate(folder: Path, host: str = "127.0.0.1", *, own_authority: bo
     """Write a certificate and its key.
 
     Args:
-        folder: Where the files go; made when it isn't there.
+        folder: Folder of the files, which is created if it doesn't exist.
         host: The name or address that the certificate is for.
         own_authority: Whether it is signed by itself, else by an authority that nobody has.
     """

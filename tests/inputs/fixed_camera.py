@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 Pixels = npt.NDArray[np.uint8]
 COLOURS = ((30, 160, 30), (200, 30, 30), (30, 60, 200))
-"""Of the parts of each class where colour decides."""
+"""Colours of the parts of each class, if colour decides."""
 PART = (140, 90, 60)
 """Colour of every part where texture decides."""
 
@@ -26,7 +26,7 @@ class FixedCamera:
 
     Attributes:
         part: Diameter of the part, of 640 pixels of width.
-        width: Of the photos, pixels; the height is three quarters of it.
+        width: Width of the photos in pixels; the height is three quarters of it.
         classes: Number of classes, at most 3.
         texture: Whether the part's texture decides (plain, stripes, dots) instead of its colour.
         cameras: Number of backgrounds.

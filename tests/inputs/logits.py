@@ -22,7 +22,7 @@ def sample_logits(
         temperature: What a perfect fit would find.
         images: Number of images.
         classes: Number of classes.
-        seed: Of the draw.
+        seed: Seed of the draw.
         spread: Standard deviation of the calibrated logits; more makes more images right.
 
     Returns:

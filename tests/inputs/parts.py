@@ -62,7 +62,7 @@ def write_parts(
         side: Side of a photo, pixels.
 
     Returns:
-        folder: As given.
+        folder: The given folder.
     """
     for kind in classes:
         (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -273,5 +273,5 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def opened(data: bytes) -> Image.Image:
-    """As Pillow itself sees it."""
+    """Open a picture as Pillow itself does."""
     return Image.open(io.BytesIO(data))

@@ -44,7 +44,7 @@ def zero_page(path: Path, number: int) -> None:
 
     Args:
         path: The file.
-        number: Of the page, from 1 as SQLite counts.
+        number: Number of the page, from 1 as SQLite counts.
     """
     content = bytearray(path.read_bytes())
     content[(number - 1) * PAGE : number * PAGE] = bytes(PAGE)

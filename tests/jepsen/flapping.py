@@ -46,7 +46,7 @@ class World:
         relay: The relay.
         receiver: The receiver.
         senders: One for each source.
-        folder: Of all files.
+        folder: Folder of all files.
         faults: Faults made so far.
         received: Lines of the receiver's ledger that were read from it.
     """
@@ -65,7 +65,7 @@ class World:
         return sum(sender.acknowledged for sender in self.senders)
 
     def inject(self, fault: str, chance: random.Random) -> None:
-        """Make one fault; the link goes on flapping after it."""
+        """Make one fault; the link continues to flap after it."""
         if fault == "clocks":
             for service in (self.relay, self.receiver):
                 service.set_clock(chance.choice(JUMPS_S))
@@ -105,8 +105,8 @@ class Outcome:
 
     Attributes:
         events: Events that were acknowledged to their senders.
-        lost: Of those, how many the receiver doesn't have.
-        unknown: Events that the receiver has and nobody sent.
+        lost: Number of those that the receiver doesn't have.
+        unknown: Events that the receiver has and that were not sent.
         doubled: Events that are in the receiver's folder more than once.
         changed: Events whose content is another one.
         disordered: Events that were received before an earlier one of their source.
@@ -153,7 +153,7 @@ def run(folder: Path, events: int, seed: int, *, faults: Sequence[str] = FAULTS,
     Args:
         folder: Empty; the files of both processes stay in it.
         events: How many.
-        seed: Of everything that is random.
+        seed: Seed of all random choices.
         faults: Names of faults, made in a random order.
         pause_s: Seconds between two requests of one sender.
     """

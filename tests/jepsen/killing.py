@@ -76,8 +76,8 @@ class Forks:
             kill: The first call that fails.
             most: How many calls of this name fail one after the other.
             error: How, as errno(3) names it.
-            function: As for `run`.
-            argument: As for `run`.
+            function: Function as `run` takes it.
+            argument: Argument as `run` takes it.
         """
         call, number = kill
         inject = f"inject={call}:error={error}:when={number}..{number + most - 1}"

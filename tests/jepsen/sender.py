@@ -43,7 +43,7 @@ class Sender:
         source: Number of the source.
         count: How many events.
         pause_s: Seconds between two requests.
-        seed: Of the sizes of batches.
+        seed: Seed of the sizes of batches.
     """
 
     def __init__(self, url: str, source: int, count: int, *, pause_s: float, seed: int) -> None:

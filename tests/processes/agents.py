@@ -22,8 +22,8 @@ class AgentProcess:
     """One agent on one folder.
 
     Args:
-        folder: Where the inbox, the spool and the log are made.
-        sink: Where events go.
+        folder: Folder in which the inbox, the spool and the log are made.
+        sink: Sink of the events.
         source: More settings of its source.
         environ: More of its settings.
     """
@@ -48,7 +48,7 @@ class AgentProcess:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Id of the agent's process."""
         assert self._process is not None
         return self._process.pid
 

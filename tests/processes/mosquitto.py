@@ -68,7 +68,7 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """Of its process."""
+        """Id of the broker's process."""
         assert self._process is not None
         return self._process.pid
 
@@ -88,7 +88,7 @@ class Mosquitto:
         self._end(SIGTERM)
 
     def wait_for_save(self) -> None:
-        """Wait until it has saved what it was told before: until it has not saved anything for a while."""
+        """Wait until the broker has saved all earlier messages, which means until it has not saved for a while."""
         wait_until(lambda: time.time() - self.database.stat().st_mtime > QUIET_S, what="a save")
 
     def signal(self, number: Signals) -> None:

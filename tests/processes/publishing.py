@@ -40,8 +40,8 @@ class Publishing:
 
     Attributes:
         spool: The queue.
-        deliverer: Of its one lane.
-        sink: Where it delivers.
+        deliverer: Deliverer of its only lane.
+        sink: Sink that it delivers to.
         attempts: Made so far.
     """
 

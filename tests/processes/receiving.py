@@ -194,7 +194,7 @@ class ReceiverProcess:
     """A receiver as a process of its own, on plain HTTP: what kills it doesn't ask for TLS.
 
     Args:
-        folder: Where its files are.
+        folder: Folder of the receiver's files.
         environ: More of its settings.
     """
 

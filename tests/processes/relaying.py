@@ -25,7 +25,7 @@ class RelayProcess:
     """One relay.
 
     Args:
-        folder: Where its spool and log are made.
+        folder: Folder in which its spool and log are made.
         to: The receiver's address.
         environ: More of its settings.
     """

@@ -120,7 +120,7 @@ def run(edge: Edge, up_s: float) -> None:
     """Send images, delete each that is predicted, and let the subscriber come and go.
 
     Args:
-        edge: Where.
+        edge: Edge that is run.
         up_s: Seconds for which the subscriber runs before it is down for half as many.
     """
     images, record = len(edge.predicted), Record(edge.record)

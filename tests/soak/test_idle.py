@@ -35,7 +35,7 @@ NAME = "colours"
 UP, AGENT = "eaves up", "its agent"
 MAX_THREADS = 12
 MORE_THREADS = 3
-"""Of two sources beside the folder, mqtt and http: one each, and one for the connection to the broker."""
+"""Threads of two sources beside the folder, mqtt and http: one each, and one for the broker's connection."""
 MAX_STATEMENTS = 5.0
 """SQLite statements a second, of `eaves up` and its agent together."""
 

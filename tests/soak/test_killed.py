@@ -44,7 +44,7 @@ class Edge:
         ids: Distinct ids of predictions, by image.
         predictions: Predictions that arrived, repeats included.
         kills: Kills so far, by kind.
-        staging: Where images are written before they are moved into the folder.
+        staging: Folder in which images are written before they are moved into the inbox.
     """
 
     folder: Path
@@ -124,7 +124,7 @@ def play_round(edge: Edge, name: str, images: int, kills: list[str], chance: ran
     """Send images while processes are killed, and wait until the prediction of each has arrived.
 
     Args:
-        edge: Where.
+        edge: Edge that the round is played on.
         name: Name of the round, first part of the images' names.
         images: How many.
         kills: Kinds of process to kill, in this order, at random moments while images are on their way.
@@ -175,9 +175,9 @@ def run_rounds(root: Path, rounds: int, images: int, kills: int, seed: int) -> E
     Args:
         root: An empty folder.
         rounds: How many.
-        images: Of each round.
+        images: Number of images in each round.
         kills: Kills of each kind in each round.
-        seed: Of the random numbers.
+        seed: Seed of the random numbers.
     """
     chance = random.Random(seed)
     with running_edge(root) as edge, (root / "progress.txt").open("w", buffering=1) as progress:

@@ -24,8 +24,8 @@ class Bounds:
     """What may be held.
 
     Attributes:
-        limits: Of the spool.
-        history_bytes: Of the history.
+        limits: Limits of the spool.
+        history_bytes: Limit of the history in bytes.
         files_bytes: Most that each file may have.
         slope_bytes: Most growth of memory for each 100,000 images.
     """

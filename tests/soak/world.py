@@ -45,7 +45,7 @@ PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 LAST = 30
 """Images that are sent once everything works again."""
 REFUSED_EVERY, WALLED_EVERY = 499, 4999
-"""Of so many images one is no image (422), and one is refused by a firewall (403)."""
+"""One of so many images is no image (422), and one of so many is refused by a firewall (403)."""
 
 
 @dataclass(slots=True)
@@ -83,9 +83,9 @@ class World:
         images: How many will be sent.
         days: In how much time.
         steps: Into how many steps that time is cut.
-        limits: Of the spool.
-        history_bytes: Of the history.
-        seed: Of outages.
+        limits: Limits of the spool.
+        history_bytes: Limit of the history in bytes.
+        seed: Seed of the outages.
     """
 
     def __init__(

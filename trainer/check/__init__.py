@@ -1,10 +1,10 @@
-"""A folder of labelled images > what training would find in it, before anything is trained.
+"""Inspection of a folder of labelled images before training.
 
-    inspection       reads every file once: classes, sizes, copies, files that are not used
-    descriptor       a picture > 448 numbers, without any network
-    cached_features  vectors of a network that an earlier training has kept
-    label_doubts     vectors and labels > images that look like another class
-    page             all of it as one HTML page
+    inspection       reads every file once and finds classes, sizes, copies and files that are not used
+    descriptor       describes a picture by 448 numbers, without a network
+    cached_features  loads feature vectors that an earlier training has cached
+    label_doubts     finds images that look like another class
+    page             renders the result as one HTML page
 
-Nothing here changes, moves or deletes a file.
+The inspection changes, moves and deletes no file.
 """

@@ -1,4 +1,4 @@
-"""Vectors of a network that an earlier training has kept in its cache, by the digest of each image."""
+"""Feature vectors that an earlier training has cached, by the digest of each image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 
 
 def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArray[np.float32], list[int]] | None:
-    """The vectors that a cache holds of these images; None when it lacks too many.
+    """Load the cached vectors of these images; return None when the cache lacks too many of them.
 
-    A cache has a folder for each network, layer and augmentation. The one that holds most of the images is taken; only
-    the images as they are, without augmentation, are there of both sides of the split.
+    A cache has a folder for each network, layer and augmentation. The folder that holds most of the images is used.
+    Only images without augmentation are cached for both sides of the split.
 
     Args:
-        cache: Folder of the caches, as `trainer.run.run_location` makes it: `runs/.cache/features`.
+        cache: Folder of the feature caches, `runs/.cache/features` in `trainer.run.run_location`.
         digests: sha256 of each image, hex.
 
     Returns:
@@ -40,13 +40,13 @@ def load_cached_features(cache: Path, digests: Sequence[str]) -> tuple[npt.NDArr
 
 
 def _load_folder(folder: Path, wanted: frozenset[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Digest to vector; empty for activations in several dimensions."""
+    """Return digest to vector; the dict is empty when the folder holds activations in several dimensions."""
     found: dict[str, npt.NDArray[np.float32]] = {}
     for file in sorted(folder.glob("*.npz")):
         try:
             with np.load(file, allow_pickle=False) as shard:
                 digests, values = shard["digests"].tolist(), shard["values"]
-        except _DAMAGED:  # training computes it again
+        except _DAMAGED:  # training computes these features again
             continue
         if values.ndim != 2:
             return {}

@@ -1,4 +1,4 @@
-"""Every file of a dataset, read once > what training would find."""
+"""Inspects a dataset: reads every file once and reports what training would find."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from trainer.data.unused_files import Cause, group_by_cause
 from trainer.progress import TrainingProgress
 
 LEAST_IMAGES = 4
-"""Images a class needs: 2 to train on and 2 to hold out."""
+"""Least number of images in a class: 2 to train on and 2 to hold out."""
 TURNED = 5
-"""EXIF orientations from here on swap width and height. Source: CIPA DC-008 (EXIF 3.0), tag 274."""
+"""First EXIF orientation that swaps width and height; all above it do too. Source: CIPA DC-008 (EXIF 3.0), tag 274."""
 _DECODED = 256
-"""Smallest side that a JPEG is decoded at, pixels; more says nothing more here."""
+"""Smallest side that a JPEG is decoded at, in pixels; a larger picture adds nothing to the inspection."""
 _CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedImage:
-    """One image that can be used.
+    """An image that training can use.
 
     Attributes:
-        path: The file.
-        name: Its path below the dataset's root.
-        label: Name of its class.
-        digest: sha256 of its bytes, hex.
-        width: Pixels.
-        height: Pixels.
-        look: What it looks like, for finding copies.
-        vector: Its description, for doubting labels.
+        path: Path of the file.
+        name: Path of the file below the dataset's root.
+        label: Name of the image's class.
+        digest: sha256 of the file's bytes, hex.
+        width: Width of the upright image in pixels.
+        height: Height of the upright image in pixels.
+        look: Fingerprint of the image, used to find copies.
+        vector: Descriptor of the image, used to find doubtful labels.
     """
 
     path: Path
@@ -73,19 +73,19 @@ class DoubtedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """What training would find.
+    """Result of inspecting a dataset.
 
     Attributes:
-        root: The dataset's folder.
-        problems: What training would refuse, each a sentence.
-        classes: Class to number of usable images.
+        root: Folder of the dataset.
+        problems: Reasons why training would refuse the dataset, each one sentence.
+        classes: Name of each class to its number of usable images.
         not_used: Files that training would leave out, by cause.
         copies: Sets of images of one class that show the same picture.
         copies_across: Sets of images in two or more classes that show the same picture: one of the labels is wrong.
-        images: The usable images, of several with the same bytes the first.
-        doubts: What the other images say of each label; None with too few images.
+        images: The usable images; of several files with the same bytes only the first.
+        doubts: Labels compared with the predictions from the other images; None with too few images.
         doubted: The images whose label is doubted, the most doubtful first.
-        described_by: What the labels were doubted by: `cached features` or `descriptor`.
+        described_by: Kind of the vectors that the labels were compared by: `cached features` or `descriptor`.
     """
 
     root: Path
@@ -100,7 +100,7 @@ class Inspection:
     described_by: str
 
     def sizes(self) -> dict[str, list[int]]:
-        """Width and height in pixels of the smallest, the middle and the largest image."""
+        """Return width and height in pixels of the smallest, the median and the largest image."""
         ordered = sorted(self.images, key=lambda image: image.width * image.height)
         if not ordered:
             return {}
@@ -108,7 +108,7 @@ class Inspection:
         return {name: [image.width, image.height] for name, image in chosen.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return the result as plain data for JSON."""
         return {
             "root": str(self.root),
             "problems": list(self.problems),
@@ -130,16 +130,17 @@ class Inspection:
 def inspect_data(
     path: Path, *, features: Path, progress: TrainingProgress, faults: Collection[DataFault] = ()
 ) -> Inspection:
-    """Read every file below `path` and say what training would find.
+    """Read every file below `path` and report what training would find.
 
     Args:
-        path: A folder per class, `train` and `val` with a folder per class each, or a CSV or JSONL manifest.
-        features: Folder of cached features; need not exist.
-        progress: Told of every file.
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL
+            manifest.
+        features: Folder of cached features; it need not exist.
+        progress: Receives one step for each file.
         faults: Files that were left out already, when the images were downloaded.
 
     Raises:
-        DatasetError: When `path` can't be read at all.
+        DatasetError: `path` can't be read at all.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
@@ -169,7 +170,7 @@ def inspect_data(
 
 
 def _read_all(listing: Listing) -> Iterator[CheckedImage | str]:
-    """Each entry's image, or why it can't be used, in order; on every CPU."""
+    """Yield the image of each entry, or why it can't be used, in order; every CPU reads."""
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for start in range(0, len(listing.entries), _CHUNK):
             yield from pool.map(lambda entry: _read(listing, entry), listing.entries[start : start + _CHUNK])
@@ -199,7 +200,7 @@ def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
 
 
 def _full_size(data: bytes, pixels: Pixels) -> tuple[int, int]:
-    """Width and height in pixels, upright; `pixels` may be a smaller copy."""
+    """Return width and height of the upright image in pixels; `pixels` may be a smaller copy."""
     envelope = open_envelope(data)
     if envelope.size is None:
         return pixels.shape[1], pixels.shape[0]
@@ -217,7 +218,7 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
 
 
 def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]]:
-    """Sets of images that show the same picture: the same bytes, or nearly the same pixels."""
+    """Return sets of images that show the same picture: the same bytes, or nearly the same pixels."""
     first: dict[str, int] = {}
     pairs = [(first.setdefault(image.digest, row), row) for row, image in enumerate(found)]
     for one_of, other_of in near_duplicates.find_copies([image.look for image in found]) if found else ():
@@ -229,7 +230,7 @@ def _find_copies(found: Sequence[CheckedImage]) -> list[tuple[CheckedImage, ...]
 
 
 def _doubt(kept: Sequence[CheckedImage], features: Path) -> tuple[Doubts | None, list[DoubtedImage], str]:
-    """What is said of the labels, the doubted images, and by what they were described."""
+    """Return the doubts, the doubted images and the kind of vectors that describe them."""
     names = sorted({image.label for image in kept})
     if len(names) < 2 or len(kept) < 2 * LEAST_IMAGES:
         return None, [], "descriptor"
@@ -246,7 +247,7 @@ def _doubt(kept: Sequence[CheckedImage], features: Path) -> tuple[Doubts | None,
 
 
 def _problems(listing: Listing, counts: Counter[str], groups: Sequence[tuple[CheckedImage, ...]]) -> Iterator[str]:
-    """What training would refuse."""
+    """Yield the reasons why training would refuse the dataset."""
     try:
         check_labels(listing)
     except DatasetError as error:

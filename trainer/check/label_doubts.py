@@ -1,4 +1,4 @@
-"""Vectors and labels > images that look like another class than theirs.
+"""Finds images that look like another class than the one they are labelled with.
 
 Source: Northcutt et al. 2021, Confident Learning (labels are doubted by predictions that have not seen them).
 """
@@ -13,13 +13,13 @@ import numpy.typing as npt
 from trainer.pixel_scale.ridge import score_leave_one_out
 
 LEAST_MARGIN = 0.3
-"""By how much the score of another class must be above that of an image's own class for the label to be doubted; 1 is
-the distance between an image of a class and one that is not. Measured on 500 photos of 5 flowers, 25 of them given a
-wrong label, mean of 4 draws: by features of Inception V3 54 labels are doubted and 71 % of the wrong ones are among
-them, by the descriptor 44 and 53 %; at 0.5 they are 22 and 50 %, 8 and 16 %."""
+"""Least margin by which the score of another class must exceed that of an image's own class for the label to be
+doubted; 1 is the distance between the scores of an image of a class and of one outside it. Measured on 500 photos of 5
+flowers, 25 of them given a wrong label, mean of 4 draws: by features of Inception V3 54 labels are doubted and 71 % of
+the wrong ones are among them, by the descriptor 44 and 53 %; at 0.5 they are 22 and 50 %, 8 and 16 %."""
 LEAST_GAIN = 0.15
-"""By how much the share of labels that are predicted must be above that of always naming the largest class; below, the
-vectors say too little of the classes to doubt a label."""
+"""Least gain by which the share of correctly predicted labels must exceed that of always naming the largest class;
+below it, the vectors say too little about the classes to doubt a label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Doubt:
     """An image whose label is doubted.
 
     Attributes:
-        row: Its position.
+        row: Position of the image among the vectors.
         looks_like: Index of the class that it looks like.
         margin: Score of that class less the score of its own.
     """
@@ -39,11 +39,11 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts:
-    """What leaving out each image in turn says of the labels.
+    """Labels compared with the predictions that all the other images give.
 
     Attributes:
         agreement: Share of the images whose label is predicted from all the others.
-        baseline: Share of the largest class.
+        baseline: Share of the images that are of the largest class.
         images: The doubted ones, the most doubtful first; empty when `judged` is False.
     """
 
@@ -61,8 +61,8 @@ def find_doubts(vectors: npt.NDArray[np.float32], labels: npt.NDArray[np.int64])
     """Doubt the labels of images that look like another class.
 
     Args:
-        vectors: (N, D), N at least 3.
-        labels: (N,) index of each image's class.
+        vectors: (N, D) float32, N at least 3.
+        labels: (N,) int64, index of each image's class.
     """
     scores = score_leave_one_out(vectors, labels)
     rows = np.arange(len(labels))

@@ -1,4 +1,4 @@
-"""The page of `eaves data check`, for people: what to look at, with pictures."""
+"""Renders the result of `eaves data check` as an HTML page with pictures."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail
 
 DOUBTED = 60
-"""Images of doubtful labels that are shown."""
+"""Most images with doubtful labels that the page shows."""
 GROUPS = 30
-"""Sets of copies that are shown, of each kind."""
+"""Most sets of copies that the page shows, of each kind."""
 GROUP_IMAGES = 6
-"""Images that are shown of one set."""
+"""Most images that the page shows of one set."""
 FILES = 20
-"""File names that are listed of each cause."""
+"""Most file names that the page lists for each cause."""
 
 
 def build_check_page(found: Inspection) -> str:
-    """The page's HTML."""
+    """Return the page's HTML."""
     most = max(found.classes.values(), default=0)
     return build_page(
         Path(__file__).with_name("check.html.j2"),
@@ -40,7 +40,7 @@ def build_check_page(found: Inspection) -> str:
 
 
 def _groups(groups: Sequence[Sequence[CheckedImage]]) -> list[list[dict[str, Any]]]:
-    """The first images of the first sets, each with its picture; the largest sets first."""
+    """Return the first images of the largest sets, each with its picture; the largest sets come first."""
     ordered = sorted(groups, key=lambda group: -len(group))[:GROUPS]
     return [
         [{"item": image, "image": build_thumbnail(image.path)} for image in group[:GROUP_IMAGES]] for group in ordered

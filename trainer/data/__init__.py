@@ -1,11 +1,12 @@
-"""Where labelled images come from: a folder per class, a manifest or an archive, here or behind a URI.
+"""Finds, reads, splits and decodes labelled images, from local files or from a URI.
 
-    listing        what was found before any image is read        folder    a folder per class
-    manifest       rows of path, label and perhaps a split        archive   unpacked without trusting it
-    remote         a URI mirrored into a local directory          reading   files read, hashed and looked at
-    unused_files   files that are not used, and why               dataset   all of these put together, and split
-    pixels         examples > one uint8 array                     augmentation   fixed variants of an image
-    split/         which images are held out
+    listing        the images of a dataset by name              folder         lists a folder per class
+    manifest       lists rows of path, label and split          archive        unpacks an untrusted archive
+    remote         mirrors a URI into a local directory         reading        reads and hashes every file
+    unused_files   groups files that are not used by cause      dataset        the dataset, checked and split
+    pixels         decodes examples to one uint8 array          augmentation   fixed variants of an image
+    split/         decides which images are held out
 
-Everything here ends in local files: nothing downstream knows about URIs. `remote` alone imports fsspec.
+Every source of images ends in local files, so the modules that read them know nothing about URIs. Only `remote` imports
+fsspec.
 """

@@ -1,4 +1,4 @@
-"""An archive > a folder per class, without trusting the archive.
+"""Unpacks an untrusted archive into a folder per class.
 
 Only plain files and folders below the target are written: no absolute paths, no `..`, no links, no devices, and no more
 bytes than allowed however well they were compressed.
@@ -37,17 +37,17 @@ _CORRUPT = (
     RuntimeError,
     UnicodeError,
 )
-"""RuntimeError: a password is needed; NotImplementedError, one of its kind: a compression Python doesn't know.
-UnicodeError: a member's name is not in the encoding that the archive says, or can't be a file's name."""
+"""RuntimeError is raised when a password is needed; its subclass NotImplementedError when Python doesn't know the
+compression; UnicodeError when a member's name is not in the archive's declared encoding or can't be a file's name."""
 _UNFIT_NAME = frozenset({errno.ENAMETOOLONG, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
-"""Errors of a member whose name is too long, or is a file's in one place and a folder's in another."""
+"""Errors of a member whose name is too long, or names both a file and a folder."""
 
 
 def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
-    """The folder that an archive holds, unpacked into `cache` unless it is there already, whole or not at all.
+    """Unpack an archive into `cache`, whole or not at all, unless it is there already; return its folder.
 
     Raises:
-        DatasetError: As `unpack`.
+        DatasetError: The archive is damaged, too large, or has members that no dataset has.
         StorageError: The archive can't be read, or the disk is full or read-only.
     """
     try:
@@ -68,16 +68,16 @@ def unpack_once(file: Path, cache: Path, *, limit_bytes: int) -> Path:
 
 
 def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
-    """Unpack an archive; some of it may be there when this fails.
+    """Unpack an archive; a failure may leave some of its files behind.
 
     Args:
-        archive: The file.
-        folder: A folder that doesn't exist yet.
-        limit_bytes: Most bytes that may come out.
-        name: What errors call the archive, and what its suffix is read from.
+        archive: Path of the archive.
+        folder: Folder to unpack into; it must not exist yet.
+        limit_bytes: Maximum size of the unpacked files in bytes.
+        name: Name of the archive in error messages; its suffix decides the format.
 
     Raises:
-        DatasetError: Damaged, too large, or with members that no dataset has.
+        DatasetError: The archive is damaged, too large, or has members that no dataset has.
         OSError: The archive can't be read, or the disk is full or read-only.
     """
     left = limit_bytes
@@ -93,7 +93,7 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
 
 
 def _top(folder: Path) -> Path:
-    """Where the classes are: archives often hold one folder that holds everything."""
+    """Return the folder with the classes; many archives hold one folder that holds everything."""
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     if len(entries) != 1 or not entries[0].is_dir() or not any(entry.is_dir() for entry in entries[0].iterdir()):
         return folder
@@ -122,7 +122,7 @@ def _tar(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _write(stream: IO[bytes], work: Path, member: str, name: str, limit_bytes: int) -> int:
-    """Write one member and return its size; stops once it is past the limit."""
+    """Write one member and return its size in bytes; writing stops once the size exceeds the limit."""
     if leaves_root(member):
         raise _refuse(name, member, "is not below the archive's root")
     parts = PurePosixPath(member).parts

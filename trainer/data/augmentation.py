@@ -1,8 +1,8 @@
-"""Augmentation as data: fixed variants of an image, the same on every machine and in every run.
+"""Augmentation: fixed variants of an image that are the same on every machine and in every run.
 
-Variant 0 is the image itself. Every other one is mirrored or not, cropped a little and made brighter or darker by
-numbers that only the seed, the image's digest and the variant's number decide, so what a network makes of a variant
-can be cached. It works on the recipe's tensor: what is served is never augmented.
+Variant 0 is the image itself. Every other variant may be mirrored, is cropped a little and is made brighter or darker.
+Only the seed, the image's digest and the variant's number decide how, so the features of a variant can be cached.
+Augmentation is applied to the recipe's tensor, and never in serving.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentedView:
-    """How one variant sees one image.
+    """Changes that one variant makes to one image.
 
     Attributes:
-        flip: Mirrored, left to right.
-        box: What of it is kept, (left, top, right, bottom), shares of its sides.
-        brightness: Factor on the pixels.
+        flip: Whether the image is mirrored, left to right.
+        box: Part of the image that is kept, (left, top, right, bottom), as shares of its sides.
+        brightness: Factor that the pixel values are multiplied by.
     """
 
     flip: bool
@@ -40,16 +40,16 @@ IDENTITY = AugmentedView(flip=False, box=(0.0, 0.0, 1.0, 1.0), brightness=1.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """What the variants of an image may be.
+    """Limits of the variants of an image.
 
     Attributes:
-        variants: How many there are, the image itself included; training everything (`full`) sees a new one in every
-            second epoch when this is above 1.
+        variants: Number of variants, the image itself included; when it is above 1, training of the whole network
+            (`full`) uses a new variant in every second epoch.
         crop: Largest share of each side that is cut away.
-        brightness: Largest change of brightness, a share of it.
-        mirror: Whether the odd ones are mirrored, left to right.
-        seed: Another seed, other variants.
-        version: Of this meaning of these fields.
+        brightness: Largest change of brightness, as a share of it.
+        mirror: Whether variants with odd numbers are mirrored, left to right.
+        seed: Seed of the variants; another seed gives other variants.
+        version: Version of the algorithm that makes variants from these fields.
     """
 
     variants: int
@@ -60,11 +60,11 @@ class Augmentation:
     version: int = VERSION
 
     def view(self, digest: str, variant: int) -> AugmentedView:
-        """How a variant sees an image; the odd ones are mirrored, unless none is.
+        """Return the changes of one variant of an image; variants with odd numbers are mirrored if `mirror` is set.
 
         Args:
             digest: sha256 of the image's bytes, hex.
-            variant: Its number, from 0.
+            variant: Number of the variant, from 0.
         """
         if variant == 0:
             return IDENTITY
@@ -79,28 +79,29 @@ class Augmentation:
         )
 
     def variant_in_epoch(self, digest: str, epoch: int) -> int:
-        """The variant of an image that an epoch of training everything sees.
+        """Return the variant of an image that one epoch of training the whole network uses.
 
-        In each epoch half of the images are themselves, and the others a variant that no epoch before has seen. With
-        variants alone a small network did not learn photos of one part under a fixed camera within its epochs.
+        In each epoch half of the images are unchanged, and the others are a variant that no earlier epoch has used.
+        When every image was a variant, a small network did not learn photos of one part under a fixed camera within its
+        epochs.
 
         Args:
             digest: sha256 of the image's bytes, hex.
-            epoch: Its number, from 0.
+            epoch: Number of the epoch, from 0.
         """
         number = epoch + int(digest, 16) % 2
         return 1 + number // 2 if number % 2 and self.variants > 1 else 0
 
     def apply(self, pixels: Pixels, digest: str, variant: int) -> Pixels:
-        """One variant of one image.
+        """Return one variant of one image.
 
         Args:
             pixels: (H, W, 3) uint8, RGB: the recipe's tensor.
             digest: sha256 of the image's bytes, hex.
-            variant: Its number, from 0.
+            variant: Number of the variant, from 0.
 
         Returns:
-            variant: As `pixels`.
+            variant: (H, W, 3) uint8, RGB.
         """
         view = self.view(digest, variant)
         if view == IDENTITY:
@@ -114,14 +115,14 @@ class Augmentation:
         return np.asarray(image.point(lambda value: value * view.brightness), dtype=np.uint8)
 
     def key(self, variant: int) -> str:
-        """What a cache of this variant depends on: nothing but its number for the image itself."""
+        """Return the cache key of a variant; it is empty for the image itself."""
         return "" if variant == 0 else f"{variant}:{self.digest()}"
 
     def digest(self) -> str:
-        """sha256 of what decides a view (how many there are doesn't), hex."""
+        """Return the sha256 of all fields that decide a view, hex; the number of variants is not one of them."""
         decides = {name: value for name, value in self.to_dict().items() if name != "variants"}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON; `Augmentation(**values)` reads it."""
+        """Return the fields as plain data for JSON; `Augmentation(**values)` reads them."""
         return asdict(self)

@@ -1,9 +1,9 @@
-"""Labelled images, wherever they are > examples in local files, checked and split into training and validation.
+"""Loads a dataset: labelled images in local files, checked and split into training and validation.
 
-The sides of an earlier run are kept. What is new is split by content: the sha256 of the files and the seed decide, so
-that neither a file's name nor the machine matters. Every class holds out its share, and images that belong together
-(copies of one photo, what `data.group_by` names) stay together as far as their number allows. A split that the data
-declare is taken as it is, and copies across it are reported.
+Images of an earlier run stay on their side of the split. New images are split by content: the sha256 of the files and
+the seed decide, so that neither a file's name nor the machine matters. Each class holds out its share, and images that
+belong together (copies of one photo, groups of `data.group_by`) stay together as far as their number allows. A split
+that the data declare is used unchanged, and copies across it are reported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from trainer.progress import SilentProgress, TrainingProgress
 from trainer.settings import DataSettings
 
 IMBALANCED = 1.5
-"""Largest class over smallest, above which `balance: auto` weights: below, weights change less than the seed does."""
+"""Ratio of the largest class to the smallest above which `balance: auto` weights classes; below it, weights change the
+result less than the seed does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +32,10 @@ class Example:
     """One labelled image.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         label: Index into the dataset's labels.
-        digest: sha256 of its bytes, hex.
-        split: Trained on (`train`) or held out (`val`).
+        digest: sha256 of the file's bytes, hex.
+        split: Side of the split: trained on (`train`) or held out (`val`).
         group: Name of the group that stays on one side; empty when the image is in none.
     """
 
@@ -47,17 +48,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Labelled, split examples.
+    """Labelled images, split into training and validation.
 
     Attributes:
-        root: The local folder they are in.
+        root: Local folder that holds the images.
         labels: Class names, sorted; an example's label is an index into them.
-        examples: In order of class and path.
-        faults: What was found wrong: files left out, and some that are `used` all the same.
-        declared: Whether the split is the data's own.
-        groups: Number of groups, of copies or by `data.group_by`.
-        split_of: The run whose split is kept; empty when it is a new one.
-        notes: What the split could not do, each a sentence for people.
+        examples: The images, in order of class and path.
+        faults: Faults that were found: of files left out, and of some files that are `used` all the same.
+        declared: Whether the data declare the split.
+        groups: Number of groups of copies, or of groups that `data.group_by` makes.
+        split_of: Path or URI of the run whose split is kept; empty when the split is new.
+        notes: Limitations of the split, each one sentence for people.
         balance: `auto` or `none`: whether `class_weights` makes up for unequal classes.
     """
 
@@ -72,19 +73,22 @@ class Dataset:
     balance: str = "auto"
 
     def counts(self, split: Split) -> dict[str, int]:
-        """Class name to number of examples on one side."""
+        """Return the name of each class and its number of examples on one side."""
         count = Counter(example.label for example in self.examples if example.split == split)
         return {name: count[index] for index, name in enumerate(self.labels)}
 
     def imbalance(self) -> float:
-        """Training images of the largest class per one of the smallest."""
+        """Return the ratio of training images of the largest class to those of the smallest."""
         counts = self.counts("train").values()
         return max(counts) / min(counts)
 
     def class_weights(self) -> dict[int, float]:
-        """Label to the weight of its training images in the loss; their mean over the training images is 1.
+        """Return each label and the weight of its training images in the loss.
 
-        Every class weighs the same in total when `balance` is `auto` and the classes are unequal; else all are 1.
+        The mean weight over the training images is 1.
+
+        Every class has the same total weight when `balance` is `auto` and the classes are unequal; otherwise all
+        weights are 1.
 
         Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.2; scikit-learn's `balanced`.
         """
@@ -94,22 +98,22 @@ class Dataset:
         return {label: sum(counts) / (len(counts) * count) for label, count in enumerate(counts)}
 
     def digest(self) -> str:
-        """sha256 of what is trained on: contents, labels and sides, but no file names. Hex."""
+        """Return the sha256 of contents, labels and sides of the examples, hex; file names don't count."""
         lines = sorted(f"{item.digest} {item.split} {self.labels[item.label]}\n" for item in self.examples)
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def split_entries(self) -> list[SplitEntry]:
-        """The lines of the run's `split.jsonl`."""
+        """Return the lines of the run's `split.jsonl`."""
         return [
             SplitEntry(digest=item.digest, label=self.labels[item.label], split=item.split, group=item.group)
             for item in self.examples
         ]
 
     def without(self, faults: Collection[DataFault]) -> Dataset:
-        """The dataset with more files found faulty and left out.
+        """Return the dataset without the files of these faults.
 
         Raises:
-            DatasetError: When a class or the validation side has nothing left.
+            DatasetError: A class or the validation side has no images left.
         """
         gone = {fault.file for fault in faults}
         kept = tuple(item for item in self.examples if str(item.path.relative_to(self.root)) not in gone)
@@ -128,19 +132,19 @@ def load_dataset(
     known: Mapping[str, Split] | None = None,
     progress: TrainingProgress | None = None,
 ) -> Dataset:
-    """The dataset that the settings name, downloaded and unpacked into `cache` as far as it isn't there already.
+    """Load the dataset that the settings name; download and unpack it into `cache` unless it is there already.
 
     Args:
-        data: Where the images are.
-        val_fraction: Share held out when the data declare no split.
-        seed: Another seed, another split.
-        cache: A local folder, kept between runs; the examples' files may be in it.
-        known: Digest to side, of images that an earlier run has placed.
-        progress: Told how far it is.
+        data: Settings that name the images.
+        val_fraction: Share of each class that is held out when the data declare no split.
+        seed: Seed of the split; another seed gives another split.
+        cache: Local folder that is kept between runs; the examples' files may be in it.
+        known: Digest and side of each image that an earlier run has placed.
+        progress: Receives one step for each file.
 
     Raises:
-        DatasetError: As `scan`; nothing at the URI; an archive that isn't safe.
-        StorageError: A URI that can't be reached, a full disk.
+        DatasetError: `scan` refuses the images, the URI holds nothing, or the archive isn't safe.
+        StorageError: The URI can't be reached, or the disk is full.
     """
     progress = progress or SilentProgress()
     path, faults = find_local(data, cache=cache, progress=progress)
@@ -169,17 +173,18 @@ def scan(
     """Find, hash, check and split the images of a local folder or manifest.
 
     Args:
-        path: A folder per class; `train` and `val`, each a folder per class; or a CSV or JSONL manifest.
-        val_fraction: Share held out when the data declare no split.
-        seed: Another seed, another split.
-        near_copies: As `data.near_copies`.
-        group_by: As `data.group_by`.
-        known: Digest to side, of images that an earlier run has placed.
-        progress: Told about every file read.
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL
+            manifest.
+        val_fraction: Share of each class that is held out when the data declare no split.
+        seed: Seed of the split; another seed gives another split.
+        near_copies: Value of `data.near_copies`.
+        group_by: Value of `data.group_by`.
+        known: Digest and side of each image that an earlier run has placed.
+        progress: Receives one step for each file.
 
     Raises:
-        DatasetError: No images, fewer than two classes, a class of fewer than 4 images, one image in two classes,
-            nothing to validate on.
+        DatasetError: There are no images, fewer than two classes, a class of fewer than 4 images, one image in two
+            classes, or nothing to validate on.
     """
     found = read_images(path, progress or SilentProgress())
     listing, first, faults = found.listing, found.seen, list(found.faults)
@@ -220,10 +225,10 @@ def scan(
 def _group_names(
     first: Sequence[ImageRecord], copied: Sequence[Sequence[int]], group_by: str
 ) -> tuple[list[str], frozenset[str]]:
-    """The group of each image, and the groups that a person named.
+    """Return the group of each image, and the groups that `data.group_by` makes.
 
-    A person's word comes first: copies in two of their groups don't join these. An image that it leaves out follows its
-    copies.
+    `data.group_by` takes precedence: copies in two of its groups don't join these groups. An image that it puts into no
+    group is grouped with its copies.
     """
     names = [""] * len(first)
     for group in copied:
@@ -248,7 +253,10 @@ def _notes(parted: Mapping[str, int]) -> Iterator[str]:
 
 
 def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFault]:
-    """Twins that are on both sides of a declared split, or in two classes: used, but somebody should look."""
+    """Yield faults of copies that are on both sides of a declared split or in two classes.
+
+    They are used but reported.
+    """
     held = next((item for item in group if item.split == "val"), None)
     for item in group:
         if held and item.split == "train":

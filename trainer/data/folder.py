@@ -1,4 +1,4 @@
-"""A folder per class > a listing. A folder that holds exactly `train` and `val` is a split already."""
+"""Lists a folder per class. A folder that holds exactly `train` and `val` declares a split."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def load_folder(path: Path) -> Listing:
     """List the images under `path`.
 
     Args:
-        path: A folder per class, or `train` and `val`, each a folder per class.
+        path: A folder with one subfolder per class, or a folder with such folders `train` and `val`.
 
     Raises:
-        DatasetError: A folder that can't be read, or classes beside `train` and `val`.
+        DatasetError: A folder can't be read, or there are classes beside `train` and `val`.
     """
     declared = _is_declared(path)
     sides: list[tuple[Split | None, Path]] = (
@@ -50,7 +50,7 @@ def _folders(path: Path) -> list[Path]:
 
 
 def _loose_files(folder: Path) -> Iterator[Path]:
-    """Images that lie where only the folders of classes should."""
+    """Yield images that lie directly in a folder where only the folders of classes should be."""
     for entry in sorted(folder.iterdir()):
         is_image = entry.name.lower().endswith((*SUFFIXES, *UNSUPPORTED_SUFFIXES)) and not entry.name.startswith(".")
         if is_image and entry.is_file():

@@ -1,4 +1,4 @@
-"""What a folder or a manifest says there is, before any image is read."""
+"""Listing of a dataset's images by name, made before any image is read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NOT_CONVERTED = "HEIC and AVIF are not read, convert it to JPEG (`magick mogrify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFault:
-    """Something wrong with a file, found before training.
+    """A fault of a file, found before training.
 
     Attributes:
-        file: Its path relative to the dataset's root.
-        reason: What is wrong.
-        used: Whether it is trained on all the same; most are left out.
+        file: Path of the file relative to the dataset's root.
+        reason: What is wrong with the file.
+        used: Whether the file is trained on all the same; most files with faults are left out.
     """
 
     file: str
@@ -37,14 +37,14 @@ class DataFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedImage:
-    """One image that should be there.
+    """An image that a folder or a manifest names.
 
     Attributes:
-        path: The file.
-        label: Its class.
+        path: Path of the file.
+        label: Name of the image's class.
         below: The file's path below its class's folder, or below the manifest's.
-        split: The side that its owner put it on, if any.
-        columns: Further columns of the manifest: name to value.
+        split: Side of the split that the data declare, if any.
+        columns: Name and value of each further column of the manifest.
     """
 
     path: Path
@@ -59,11 +59,12 @@ class Listing:
     """The images of a dataset by name.
 
     Attributes:
-        root: The folder they are all below.
+        root: Folder that holds all the images.
         labels: Class names, sorted.
-        entries: The images; those held out by their owner first, so that of a copy on both sides that one stays.
-        faults: Files left out already.
-        declared: Whether the split is the owner's.
+        entries: The images; those that the data hold out come first, so that of two copies on both sides the held-out
+            one stays.
+        faults: Faults of files that are left out already.
+        declared: Whether the data declare the split.
     """
 
     root: Path
@@ -74,7 +75,7 @@ class Listing:
 
 
 def suffix_fault(name: str) -> DataFault | None:
-    """The fault of a file whose name doesn't end like an image's."""
+    """Return the fault of a file whose suffix is not that of an image; None when the suffix is one."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in SUFFIXES:
         return None
@@ -84,16 +85,17 @@ def suffix_fault(name: str) -> DataFault | None:
 
 
 def leaves_root(name: str) -> bool:
-    """Whether a path from a manifest, an archive or an object store could lead anywhere but below its root."""
-    parts = PurePosixPath(name).parts  # none of "" and of ".", which are the root itself
+    """Return whether a path from a manifest, an archive or an object store could lead outside its root."""
+    parts = PurePosixPath(name).parts  # "" and "." have no parts; they are the root itself
     return not parts or "\0" in name or "\\" in name or name.startswith("/") or ".." in parts
 
 
 def check_labels(listing: Listing) -> None:
-    """Raise the first thing that makes the classes unusable.
+    """Check that a training can use the classes.
 
     Raises:
-        DatasetError: No images, fewer than two classes, an unprintable name, a class that is empty or only in val.
+        DatasetError: There are no images, fewer than two classes, an unprintable name, or a class that is empty or only
+            in val.
     """
     root, labels = listing.root, listing.labels
     check_not_loose(listing)
@@ -116,15 +118,15 @@ def check_labels(listing: Listing) -> None:
 
 
 def same_bytes(name: str, first: str) -> DataFault:
-    """The fault of a file that repeats the bytes of another one."""
+    """Return the fault of a file that repeats the bytes of another one."""
     return DataFault(file=name, reason=f"same bytes as {first}")
 
 
 def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> DatasetError:
-    """The error about images that are in two classes.
+    """Return the error about images that are in two classes.
 
     Args:
-        pairs: For each such image, name and class of one file, and of another one with the same bytes.
+        pairs: For each such image, name and class of one file, then name and class of another file with the same bytes.
     """
     one, other = pairs[0]
     if len(pairs) == 1:
@@ -137,10 +139,10 @@ def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> 
 
 
 def check_not_loose(listing: Listing) -> None:
-    """Raise when all images lie where only the folders of classes should.
+    """Check that the images are not all directly in the folder where the folders of classes should be.
 
     Raises:
-        DatasetError: With their number.
+        DatasetError: All images are directly in the folder; the message says how many.
     """
     loose = sum(fault.reason == LOOSE for fault in listing.faults)
     if not listing.entries and loose:
@@ -150,7 +152,7 @@ def check_not_loose(listing: Listing) -> None:
 
 
 def _why_empty(faults: Collection[DataFault], name: str) -> str:
-    """What to add to the message about a class whose files are all left out."""
+    """Return the end of the message about a class whose files are all left out."""
     found = [fault for fault in faults if not fault.used and name in PurePosixPath(fault.file).parts[:-1]]
     if not found:
         return ""

@@ -1,7 +1,7 @@
-"""A CSV or JSONL manifest > a listing: one row per image with its path, its label and perhaps its side.
+"""Lists the images of a CSV or JSONL manifest, which has one row per image: path, label and an optional split.
 
-Paths are relative to the manifest and stay below its folder, so that a manifest means the same on every machine and one
-from elsewhere can't name a file of this one.
+Paths are relative to the manifest and stay below its folder, so that a manifest means the same on every machine and a
+foreign manifest can't name other files of this machine.
 
 Source: RFC 4180 for CSV; jsonlines.org for JSONL.
 """
@@ -25,7 +25,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line: the image's path below the manifest's folder, its class, its side, if any, and further columns."""
+    """One row of a manifest."""
 
     line: int
     path: str
@@ -35,10 +35,10 @@ class Row:
 
 
 def load_manifest(file: Path) -> Listing:
-    """List the images that a manifest names; those that aren't there become faults.
+    """List the images that a manifest names; missing files become faults.
 
     Raises:
-        DatasetError: A manifest that can't be read, or with rows that make no sense (the first few are named).
+        DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
     """
     rows, faults = _unique(file, parse_manifest(file))
     entries = []
@@ -58,7 +58,7 @@ def load_manifest(file: Path) -> Listing:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file of this name; a name that no file can have, such as one too long, is none's."""
+    """Return whether a file of this name exists; the answer is False for a name that no file can have."""
     try:
         return path.is_file()
     except OSError:
@@ -66,10 +66,10 @@ def is_file(path: Path) -> bool:
 
 
 def parse_manifest(file: Path) -> list[Row]:
-    """The rows of a manifest.
+    """Parse the rows of a manifest.
 
     Raises:
-        DatasetError: As `load_manifest`.
+        DatasetError: The manifest can't be read or has invalid rows; the message names the first few.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -121,7 +121,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
-    """A row, or what is wrong with it."""
+    """Return a row, or what is wrong with it."""
     found = {}
     for name in COLUMNS:
         value = values.get(name)
@@ -146,12 +146,12 @@ def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
 
 
 def _plain(value: Any) -> str:
-    """A further column's value as text; a list or an object names no group."""
+    """Return the value of a further column as text; a list or an object becomes empty, so that it names no group."""
     return str(value).strip() if isinstance(value, str | int | float) else ""
 
 
 def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
-    """Each path once; a path with two labels or on two sides is an error."""
+    """Return each path once, and faults of the repeated rows; a path with two labels or on two sides is an error."""
     first: dict[str, Row] = {}
     faults = []
     for row in rows:
@@ -159,8 +159,8 @@ def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
         if known is row:
             continue
         if (known.label, known.split) != (row.label, row.split):
-            said = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
-            message = f"{file.name}: {row.path} is {said[0]} in line {known.line} and {said[1]} in line {row.line}"
+            named = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
+            message = f"{file.name}: {row.path} is {named[0]} in line {known.line} and {named[1]} in line {row.line}"
             raise DatasetError(message, hint="remove one of the two lines")
         reason = f"line {row.line} of {file.name} repeats line {known.line}; it counts once"
         faults.append(DataFault(file=row.path, reason=reason, used=True))

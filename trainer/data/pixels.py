@@ -1,8 +1,8 @@
-"""Examples > pixels, through the recipe that will serve; read row by row, never all of them at once.
+"""Decodes examples to pixels with the recipe that serving uses; rows are read on demand, never all at once.
 
-Every image is decoded once at the beginning, so that those that can't be are known before anything is trained. What
-was decoded is kept in a temporary file up to `KEPT_BYTES`; an image beyond is decoded again whenever it is read. Memory
-does not grow with the number of images, nor does the disk beyond that file.
+Every image is decoded once at the beginning, so that undecodable images are known before training starts. Up to
+`KEPT_BYTES` of decoded pixels are kept in a temporary file; any further image is decoded again whenever it is read.
+Memory does not grow with the number of images, and disk use does not exceed that file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from trainer.data.listing import DataFault, Split
 from trainer.progress import TrainingProgress
 
 KEPT_BYTES = 2 * 2**30
-"""Most of decoded pixels on the disk: 8,000 images at 299 pixels, 43,000 at 128. Reading one back takes tens of
-microseconds, decoding a photo some milliseconds."""
+"""Maximum size of the decoded pixels on disk in bytes: 8,000 images at 299 pixels, 43,000 at 128. Reading one back
+takes tens of microseconds; decoding a photo takes some milliseconds."""
 LEFT_FREE_BYTES = 2**30
-"""Of the disk, what is left to the features, checkpoints and the run, which a training can't do without."""
+"""Bytes of the disk that are left free for features, checkpoints and the run, which a training needs."""
 
 _CHUNK = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -41,25 +41,25 @@ _log = logging.getLogger(__name__)
 
 
 class NetworkInputs(Protocol):
-    """What a network takes, example by example: an array, or something that is read like one."""
+    """Inputs of a network, one per example: an array, or an object that is indexed like one."""
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return the number of examples."""
         ...
 
     def __getitem__(self, rows: Any, /) -> npt.NDArray[Any]:
-        """The inputs of one example (an integer), or of several, one below the other."""
+        """Return the input of one example (an integer), or the stacked inputs of several."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedDataset:
-    """A dataset and its pixels, row by row the same examples.
+    """A dataset and the pixels of its examples; each row holds the pixels of one example.
 
     Attributes:
-        dataset: Without the images that can't be decoded.
+        dataset: The dataset without the images that can't be decoded.
         pixels: Rows of (H, W, 3) uint8, RGB.
-        labels: (N,) int64.
+        labels: (N,) int64, index of each example's class.
     """
 
     dataset: Dataset
@@ -67,7 +67,7 @@ class DecodedDataset:
     labels: npt.NDArray[np.int64]
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
-        """Row numbers of one side's examples."""
+        """Return the row numbers of one side's examples."""
         return np.array([row for row, item in enumerate(self.dataset.examples) if item.split == split], dtype=np.int64)
 
 
@@ -84,15 +84,16 @@ def decode(
     """Decode every image once.
 
     Args:
-        dataset: The images.
-        recipe: How bytes become pixels.
-        progress: Told of every image.
-        folder: Where the temporary file is; None: the system's own folder for such files, which is memory on many.
-        kept_bytes: Most of decoded pixels on the disk.
-        left_free_bytes: What the file leaves free of its disk.
+        dataset: The images to decode.
+        recipe: Recipe that turns an image's bytes into pixels.
+        progress: Receives one step for each image.
+        folder: Folder of the temporary file; None means the system's temporary folder, which is in memory on many
+            systems.
+        kept_bytes: Maximum size of the decoded pixels on disk in bytes.
+        left_free_bytes: Bytes that the file leaves free on its disk.
 
     Raises:
-        DatasetError: When a class or the validation side has no image left that can be decoded.
+        DatasetError: A class or the validation side has no image that can be decoded.
     """
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool, _open_nameless(folder) as file:
         kept = _KeptRows(file.fileno(), (recipe.height, recipe.width, 3), kept_bytes, left_free_bytes)
@@ -110,28 +111,28 @@ def decode(
 
 
 class PixelRows:
-    """The pixels of examples, read when they are asked for; safe to use from several threads.
+    """Pixels of the examples, read on demand; safe to use from several threads.
 
     Args:
-        examples: In the order of the rows.
-        recipe: How bytes become pixels.
-        kept: Holds the first rows.
-        pool: Decodes the others.
+        examples: The examples in the order of the rows.
+        recipe: Recipe that turns an image's bytes into pixels.
+        kept: Temporary file that holds the first rows.
+        pool: Thread pool that decodes the other rows.
     """
 
     def __init__(self, examples: Sequence[Example], recipe: Recipe, kept: _KeptRows, pool: ThreadPoolExecutor) -> None:
         self._examples, self._recipe, self._kept, self._pool = examples, recipe, kept, pool
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._examples)
 
     def __getitem__(self, rows: Any, /) -> Pixels:
-        """One image (H, W, 3), or those of several rows (N, H, W, 3).
+        """Return one image (H, W, 3), or the images of several rows (N, H, W, 3).
 
         Raises:
             IndexError: There is no such row.
-            DatasetError: An image's file is gone, or is no longer the one that was decoded first.
+            DatasetError: An image's file is missing, or its content has changed since it was decoded first.
         """
         if isinstance(rows, (int, np.integer)):
             image: Pixels = self[np.array([rows])][0]
@@ -151,7 +152,7 @@ class PixelRows:
         return found
 
     def _decode(self, row: int) -> Pixels:
-        """An image once more, and never another one than at first."""
+        """Decode an image again, and check that its file has not changed since it was decoded first."""
         example = self._examples[row]
         hint = "leave the images as they are while a training goes on; then run the same command again"
         try:
@@ -164,13 +165,13 @@ class PixelRows:
 
 
 class _KeptRows:
-    """The first rows of pixels, in an open file; it is read and written, never mapped, so that memory stays free of it.
+    """The first rows of pixels in an open file; it is read and written but never mapped, so that it uses no memory.
 
     Args:
-        descriptor: Of the file.
-        shape: Of one row.
-        most_bytes: Most that it holds.
-        left_free_bytes: What it leaves free of its disk.
+        descriptor: File descriptor of the open file.
+        shape: Shape of one row.
+        most_bytes: Maximum size of the file in bytes.
+        left_free_bytes: Bytes that the file leaves free on its disk.
     """
 
     def __init__(self, descriptor: int, shape: tuple[int, int, int], most_bytes: int, left_free_bytes: int) -> None:
@@ -180,11 +181,11 @@ class _KeptRows:
         self._count, self._open = 0, True
 
     def __len__(self) -> int:
-        """Number of rows that it holds."""
+        """Return the number of rows that the file holds."""
         return self._count
 
     def append(self, row: Pixels) -> None:
-        """Keep the next row, as long as there was room for all before it."""
+        """Keep the next row, unless the file was full at an earlier row."""
         start = self._count * self._row_bytes
         if not self._open or start + self._row_bytes > self._most_bytes:
             self._open = False
@@ -225,19 +226,22 @@ class _KeptRows:
 
 
 def _open_nameless(folder: Path | None) -> IO[bytes]:
-    """A temporary file without a name: whoever is killed leaves nothing, not even a folder that was made for it."""
+    """Open a temporary file without a name, so that a killed process leaves no file and no folder made for it."""
     made = folder is not None and not folder.exists()
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    file = tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder)  # noqa: SIM115 - whoever asked closes it
+    file = tempfile.TemporaryFile(prefix="eaves-pixels-", dir=folder)  # noqa: SIM115 - the caller closes it
     if made and folder is not None:
-        with suppress(OSError):  # somebody else has put something there
+        with suppress(OSError):  # another process has put something there
             folder.rmdir()
     return file
 
 
 def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExecutor) -> Iterator[Pixels | str]:
-    """Pixels, or why not, in order; on every CPU, as Pillow lets go of the interpreter's lock."""
+    """Yield the pixels of each example, or why they can't be decoded, in order, using every CPU.
+
+    Pillow releases the interpreter's lock.
+    """
 
     def one(example: Example) -> Pixels | str:
         try:

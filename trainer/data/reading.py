@@ -1,4 +1,4 @@
-"""The files of a listing > images by content: read, hashed, looked at; one of each content."""
+"""Reads, hashes and fingerprints the files of a listing, and keeps one file of each content."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CHUNK = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
-    """An image's file once it has been read.
+    """An image's file after it has been read.
 
     Attributes:
-        entry: Of the listing.
+        entry: The image's entry in the listing.
         digest: sha256 of the file's bytes, hex.
-        media_type: What its bytes are.
-        look: What it looks like; None when it can't be decoded or is flat.
+        media_type: Media type that the file's first bytes show.
+        look: Fingerprint of the image; None when the image can't be decoded or is flat.
     """
 
     entry: ListedImage
@@ -42,12 +42,12 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetImages:
-    """What a folder or a manifest holds.
+    """The images of a folder or a manifest after they have been read.
 
     Attributes:
-        listing: What it says there is.
-        seen: The images, each content once.
-        faults: What was found wrong.
+        listing: Listing of the images by name.
+        seen: The images; of several files with the same bytes only the first.
+        faults: Faults that were found.
     """
 
     listing: Listing
@@ -56,11 +56,11 @@ class DatasetImages:
 
 
 def find_local(data: DataSettings, *, cache: Path, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """The local folder or manifest of the images, downloaded and unpacked if need be, and the files left out of it.
+    """Download and unpack the images if needed; return their local folder or manifest, and the files left out.
 
     Raises:
-        DatasetError: Nothing at the URI; an archive that isn't safe.
-        StorageError: A URI that can't be reached, a full disk.
+        DatasetError: The URI holds nothing, or the archive isn't safe.
+        StorageError: The URI can't be reached, or the disk is full.
     """
     place = str(data.path)
     faults: tuple[DataFault, ...] = ()
@@ -80,11 +80,12 @@ def read_images(path: Path, progress: TrainingProgress) -> DatasetImages:
     """Find, hash and check the images of a local folder or manifest.
 
     Args:
-        path: A folder per class; `train` and `val`, each a folder per class; or a CSV or JSONL manifest.
-        progress: Told about every file read.
+        path: A folder with one subfolder per class, a folder with such folders `train` and `val`, or a CSV or JSONL
+            manifest.
+        progress: Receives one step for each file.
 
     Raises:
-        DatasetError: No images, fewer than two classes, an empty class, one image in two classes.
+        DatasetError: There are no images, fewer than two classes, an empty class, or one image in two classes.
     """
     is_manifest = path.name.lower().endswith(manifest.SUFFIXES) and not path.is_dir()
     listing = load_manifest(path) if is_manifest else load_folder(path)
@@ -95,12 +96,12 @@ def read_images(path: Path, progress: TrainingProgress) -> DatasetImages:
 
 
 def entry_name(listing: Listing, path: Path) -> str:
-    """A file's path relative to the dataset's root, for people."""
+    """Return a file's path relative to the dataset's root, for people."""
     return path.relative_to(listing.root).as_posix()
 
 
 def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgress) -> Iterator[ImageRecord]:
-    """Read every file once, in order, on every CPU; Pillow lets go of the interpreter's lock."""
+    """Read every file once, in order, using every CPU; Pillow releases the interpreter's lock."""
     with (
         progress.phase("Hashing images", len(listing.entries)) as step,
         ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool,
@@ -121,7 +122,7 @@ def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgr
 
 
 def _read(entry: ListedImage) -> ImageRecord | str:
-    """A file, or why it can't be used."""
+    """Read one file; return its record, or why it can't be used."""
     try:
         data = entry.path.read_bytes()
     except OSError as error:
@@ -135,10 +136,10 @@ def _read(entry: ListedImage) -> ImageRecord | str:
 
 
 def _first_of_each(listing: Listing, seen: Iterator[ImageRecord], faults: list[DataFault]) -> list[ImageRecord]:
-    """One file of each content.
+    """Return one file of each content.
 
     Raises:
-        DatasetError: The same picture in two classes.
+        DatasetError: The same image is in two classes.
     """
     known: dict[str, ImageRecord] = {}
     contradictions: list[tuple[tuple[str, str], tuple[str, str]]] = []

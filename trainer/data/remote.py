@@ -1,7 +1,8 @@
-"""A URI > local files, through fsspec: what is downloaded once is not downloaded again while it stays the same.
+"""Mirrors a URI into local files with fsspec; an unchanged file is not downloaded again.
 
-A mirror is a folder `files` and, beside it, `index.jsonl`: a line for every file downloaded, with what its server said
-of its version (ETag, time, size). The line is written after the file, so that a download cut short counts as none.
+A mirror is a folder `files` and a file `index.jsonl` beside it, which has a line for every downloaded file with the
+version that its server reported (ETag, time, size). The line is written after the file, so an interrupted download
+leaves no line.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from trainer.data.listing import DataFault, leaves_root, suffix_fault
 from trainer.progress import TrainingProgress
 
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "http": "aiohttp", "https": "aiohttp", "file": "fsspec"}
-"""Protocol to the package that speaks it. fsspec knows more, and chains of them (`zip::http://...`): not taken."""
+"""Protocol to the package that implements it. fsspec supports more protocols, and chains of them (`zip::http://...`);
+these are refused."""
 PARALLEL = 16
-"""Downloads at once: images are small, and waiting for the first byte is most of each."""
+"""Number of parallel downloads; images are small, so most of the time is spent waiting for the first byte."""
 ATTEMPTS = 4
-"""Attempts per file, one, two and four seconds apart: a night's training shouldn't die of one broken connection."""
+"""Attempts per file, one, two and four seconds apart, so that one broken connection doesn't end a night's training."""
 _OPTIONS = {scheme: {"client_kwargs": {"trust_env": True}} for scheme in ("http", "https")}
-"""aiohttp reads HTTPS_PROXY and the like only when it is told to; botocore, for s3://, always does."""
+"""aiohttp reads HTTPS_PROXY and similar variables only with this option; botocore, for s3://, always does."""
 _VERSION = ("ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "Last-Modified", "mtime", "updated", "size")
 
 Remote = tuple[str, str]
-"""(name below the mirror, fsspec's path)"""
+"""Name of a file below the mirror, and its path in fsspec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class LocalMirror:
 
 
 def redact_uri(uri: str) -> str:
-    """A URI without what might be secret: a presigned URL's query, a password."""
+    """Return a URI without its secrets: the query of a presigned URL, and a password."""
     if not uri.startswith(("http://", "https://")):
         return uri
     parts = urlsplit(uri)
@@ -55,17 +57,17 @@ def redact_uri(uri: str) -> str:
 
 
 def mirror(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> LocalMirror:
-    """Download what `uri` names into `cache`, as far as it isn't there already.
+    """Download the files of `uri` into `cache` unless they are there already.
 
     Args:
-        uri: Of a folder (not over HTTP, which has no listing), a manifest or an archive.
-        cache: A local folder, kept between runs.
-        progress: Told about every file.
-        attempts: Per file, before giving up.
+        uri: URI of a folder (not over HTTP, which has no listing), a manifest or an archive.
+        cache: Local folder that is kept between runs.
+        progress: Receives one step for each file.
+        attempts: Maximum number of attempts for each file.
 
     Raises:
-        DatasetError: Nothing there, or a URI that can't be used.
-        StorageError: It can't be reached or read.
+        DatasetError: The URI holds nothing or can't be used.
+        StorageError: The URI can't be reached or read.
     """
     scheme = uri.partition("://")[0].lower()
     files, root = _open(uri, scheme)
@@ -83,11 +85,11 @@ def mirror(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int =
 
 
 def mirror_file(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int = ATTEMPTS) -> Path:
-    """Download one file, weights for instance, unless it is in `cache` as it is there.
+    """Download one file, such as weights, unless `cache` holds its current version.
 
     Raises:
-        DatasetError: Nothing there, or a URI that can't be used.
-        StorageError: It can't be reached or read.
+        DatasetError: The URI holds nothing or can't be used.
+        StorageError: The URI can't be reached or read.
     """
     scheme = uri.partition("://")[0].lower()
     files, root = _open(uri, scheme)
@@ -131,7 +133,7 @@ def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgres
 
 
 class _Place:
-    """One mirror and the filesystem that it is of."""
+    """One mirror and the remote filesystem that it copies."""
 
     def __init__(self, files: Any, home: Path, attempts: int) -> None:
         self.files, self.folder = files, home / "files"
@@ -148,7 +150,10 @@ class _Place:
         known: Mapping[str, Mapping[str, Any]] | None = None,
         missing_ok: bool = False,
     ) -> None:
-        """Download those that are new or have changed. `known`: what a listing already said of each path."""
+        """Download the files that are new or have changed.
+
+        `known` holds what a listing has reported about each path.
+        """
 
         def one(item: Remote) -> None:
             name, path = item
@@ -170,7 +175,7 @@ class _Place:
                 raise
 
     def prune(self, names: set[str]) -> None:
-        """Remove files that are no longer there remotely."""
+        """Remove files that no longer exist remotely."""
         for file in self.folder.rglob("*"):
             if file.is_file() and file.relative_to(self.folder).as_posix() not in names:
                 file.unlink()
@@ -239,12 +244,13 @@ def _translated(path: str) -> Iterator[None]:
         hint = "check this process's credentials and what they may read"
         raise DatasetError(f"{redact_uri(path)} may not be read: {str(error)[:200]}", hint=hint) from error
     except Exception as error:
-        # Every protocol's package raises its own (botocore's, aiohttp's, google's), without a common root.
+        # Every protocol's package raises its own errors (botocore's, aiohttp's, google's), which have no common base
+        # class.
         raise _unreachable(path, error) from error
 
 
 def _is_missing(error: FileNotFoundError) -> bool:
-    """Whether the server said so.
+    """Return whether the server answered that the file doesn't exist.
 
     Source: fsspec 2026.1, `HTTPFileSystem._info`: every failure, a refused connection too, is a FileNotFoundError.
     """
@@ -258,7 +264,7 @@ def _unreachable(path: str, error: BaseException) -> StorageError:
 
 
 def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Name to version; later lines win, and a line that was cut short counts as none."""
+    """Yield the name and version of each file; later lines win, and an incomplete line is ignored."""
     if not log.is_file():
         return
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""The faults of a dataset's files, by cause, for people."""
+"""Groups the faults of a dataset's files by cause, for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trainer.data.listing import DataFault
 
 SHOWN = 3
-"""Names in a line; the report has the others."""
+"""Number of file names that a log line shows; the report lists all of them."""
 _GENERAL = (
     (r"same bytes as .*", "same bytes as another file"),
     (r"nearly the same picture as .*, which is ([a-z ]+)", r"nearly the same picture as another file, which is \1"),
@@ -19,18 +19,18 @@ _GENERAL = (
     (r"(not an image that is known by its first bytes) .*", r"\1"),
     (r"the image is \d+x\d+, more than (.*)", r"the image has more than \1"),
 )
-"""Reasons that name another file, a line or a size, and what they have in common."""
+"""Patterns of reasons that name another file, a line or a size, each with the general reason that replaces it."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What is wrong with some files.
+    """A fault that several files have.
 
     Attributes:
-        reason: The same for all of them.
-        files: Their paths relative to the dataset's root.
+        reason: What is wrong with all the files.
+        files: Paths of the files relative to the dataset's root.
     """
 
     reason: str
@@ -38,11 +38,11 @@ class Cause:
 
 
 def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[Cause]:
-    """The causes of faults, the most frequent first.
+    """Group faults by cause, the most frequent cause first.
 
     Args:
         faults: Faults of files.
-        used: Whether to look at the files that are used all the same, or at those that aren't.
+        used: Whether to group the faults of files that are used all the same, or of files that aren't used.
     """
     groups: dict[str, list[str]] = {}
     for fault in faults:
@@ -59,7 +59,7 @@ def tell_not_used(faults: Iterable[DataFault]) -> None:
 
 
 def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
-    """One line per cause of the files that are not used, with their number and first names."""
+    """Yield one line for each cause of files that are not used, with their number and first names."""
     for cause in group_by_cause(faults):
         many, shown = len(cause.files), ", ".join(cause.files[:SHOWN])
         more = f" and {many - SHOWN} more" if many > SHOWN else ""
@@ -67,7 +67,7 @@ def render_not_used(faults: Iterable[DataFault]) -> Iterator[str]:
 
 
 def _cause(reason: str) -> str:
-    """A reason without what differs from file to file."""
+    """Return a reason without the parts that differ from file to file."""
     for pattern, general in _GENERAL:
         if found := re.fullmatch(pattern, reason):
             return found.expand(general)

@@ -1,7 +1,7 @@
-"""What the held-out images say about a model.
+"""Evaluates a model on the held-out images.
 
-metrics         accuracy with its interval, confusion matrix, figures by class
-calibration     how likely scores make the truth, and how far they are from what is right
-temperature     what logits are divided by, so that scores mean what they say
-model_quality   what the result is worth, in a sentence
+metrics         accuracy with its interval, confusion matrix, precision and recall by class
+calibration     negative log-likelihood of the truth, and calibration error of the scores
+temperature     the temperature that logits are divided by, so that scores match the accuracy
+model_quality   the verdict on a model, in one sentence
 """

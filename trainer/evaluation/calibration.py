@@ -1,4 +1,4 @@
-"""Scores of a classifier: from logits, how likely they make the truth, and how far they are from what is right."""
+"""Measures a classifier's scores: the likelihood of the truth, and the difference between scores and accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 15
-"""Of equal width over 0..1. Source: Guo et al. 2017, section 5 (M = 15)."""
+"""Number of bins of equal width over 0..1. Source: Guo et al. 2017, section 5 (M = 15)."""
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
 
@@ -20,9 +20,9 @@ class ScoreBin:
     """Images whose best score is within one interval.
 
     Attributes:
-        images: How many.
-        score: Their mean best score.
-        accuracy: The share on which it was right.
+        images: Number of images in the bin.
+        score: Mean of the images' best scores.
+        accuracy: Share of the images whose best label is right.
     """
 
     images: int
@@ -31,14 +31,17 @@ class ScoreBin:
 
 
 def softmax(logits: Floats, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
-    """Probabilities, (N, classes), of logits divided by one temperature, or by one for every image, (N,)."""
+    """Return probabilities, (N, classes), of logits divided by one temperature, or by one for each image, (N,)."""
     scaled = _divide(logits, temperature)
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0) -> npt.NDArray[np.float64]:
-    """Negative log-likelihood of the truth of every image, (N,), nats; the temperature as in `softmax`."""
+    """Return the negative log-likelihood of the truth of each image, (N,), nats.
+
+    The temperature is that of `softmax`.
+    """
     scaled = _divide(logits, temperature)
     top = scaled.max(axis=1)
     total = top + np.log(np.sum(np.exp(scaled - top[:, np.newaxis]), axis=1))
@@ -46,16 +49,16 @@ def likelihoods(logits: Floats, truth: Labels, temperature: float | Floats = 1.0
 
 
 def bins(probabilities: Floats, truth: Labels) -> list[ScoreBin]:
-    """The images by best score, in `BINS` intervals of equal width; empty ones are left out."""
+    """Return the images by best score, in `BINS` intervals of equal width; empty ones are left out."""
     return score_bins(probabilities.max(axis=1), np.argmax(probabilities, axis=1) == truth)
 
 
 def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
-    """As `bins`, from what is left of the probabilities.
+    """Return the bins from the best scores and whether they are right.
 
     Args:
         scores: (N,) best score of every image, 0 to 1.
-        right: (N,) whether the label with that score is the truth.
+        right: (N,) bool, whether the label with that score is the truth.
     """
     number = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
     return [
@@ -66,16 +69,18 @@ def score_bins(scores: Floats, right: npt.NDArray[np.bool_]) -> list[ScoreBin]:
 
 
 def calibration_error(probabilities: Floats, truth: Labels) -> float:
-    """Expected calibration error: the mean distance of score and accuracy over the bins, weighted by their images.
+    """Return the expected calibration error: the mean distance of score and accuracy over the bins, by images.
+
+    The mean is weighted by the number of images in each bin.
 
     Source: Naeini et al. 2015, Obtaining Well Calibrated Probabilities Using Bayesian Binning, section 4; Guo et al.
-    2017, equation 3. Few images make it larger than it is: even perfect scores don't get 0.
+    2017, equation 3. With few images the result is too large: even perfect scores don't get 0.
     """
     return expected_error(bins(probabilities, truth))
 
 
 def expected_error(found: Sequence[ScoreBin]) -> float:
-    """The same from the bins, of at least one image."""
+    """Return the expected calibration error of bins with at least one image."""
     return sum(item.images * abs(item.accuracy - item.score) for item in found) / sum(item.images for item in found)
 
 

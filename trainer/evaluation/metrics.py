@@ -1,4 +1,4 @@
-"""What the held-out images say about a model."""
+"""Measures a model on the held-out images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainer.evaluation.temperature import calibrate
 def measure_quality(
     truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Everything that metrics.json says about the model: `summarize`, the temperature and the evidence for it.
+    """Return the model's part of metrics.json: the result of `summarize`, the temperature and the evidence for it.
 
     Args:
-        truth: (N,) label of every held-out image.
-        logits: (N, classes) the model's answers to them.
+        truth: (N,) int64, label of every held-out image.
+        logits: (N, classes) float32, the model's logits for these images.
         labels: Class names.
     """
     calibration = calibrate(logits, truth)
@@ -30,11 +30,11 @@ def measure_quality(
 
 
 def summarize(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, confusion matrix, precision and recall per class.
+    """Return accuracy, confusion matrix, and precision and recall for each class.
 
     Args:
-        truth: (N,) label of every image.
-        predicted: (N,) label the model gives it.
+        truth: (N,) int64, label of every image.
+        predicted: (N,) int64, label that the model predicts for every image.
         labels: Class names.
     """
     confusion = np.zeros((len(labels), len(labels)), dtype=np.int64)
@@ -45,7 +45,7 @@ def summarize(truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], la
         "val_accuracy_interval_95": list(wilson(right, total)),
         "val_images": total,
         "labels": list(labels),
-        "confusion": confusion.tolist(),  # rows: truth, columns: prediction
+        "confusion": confusion.tolist(),  # rows are truth, columns are predictions
         "per_class": {
             name: _class_figures(int(confusion[index, index]), confusion[index], confusion[:, index])
             for index, name in enumerate(labels)

@@ -1,4 +1,4 @@
-"""What a trained model is worth, by rule: its accuracy beside what guessing gets, and whether that is enough."""
+"""Rates a trained model by rule: compares its accuracy with always guessing and with the wanted accuracy."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Kind = Literal["guessing", "weak", "usable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelQuality:
-    """What the held-out images say about a model.
+    """Verdict on a model, from the held-out images.
 
     Attributes:
-        kind: `guessing`: the interval's lower end is not above the baseline. `usable`: it is above the baseline and
-            above `train.usable_accuracy`. `weak`: everything between.
+        kind: Class of the verdict. `guessing`: the interval's lower end is not above the baseline; `usable`: it is
+            above the baseline and above `train.usable_accuracy`; `weak`: all other cases.
         accuracy: Share of the held-out images that the model gets right.
         interval_95: 95 % confidence interval of the accuracy, (lower end, upper end).
         images: Number of held-out images.
         baseline: Accuracy of always answering the most frequent class of the held-out images.
-        baseline_class: That class.
+        baseline_class: Most frequent class of the held-out images.
         worst_class: Class with the lowest recall; empty when no class has held-out images.
         worst_recall: Share of the held-out images of the worst class that the model gets right.
-        usable_accuracy: The setting, which the interval's lower end must exceed for `usable`.
+        usable_accuracy: Value of `train.usable_accuracy`, which the interval's lower end must exceed for `usable`.
         text: The verdict as one sentence without a full stop.
     """
 
@@ -41,15 +41,15 @@ class ModelQuality:
     text: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the verdict as plain data for JSON."""
         return asdict(self) | {"interval_95": list(self.interval_95)}
 
 
 def rate_model(measured: Mapping[str, Any], *, arch: str, usable_accuracy: float) -> ModelQuality:
-    """Judge a model by its held-out images.
+    """Rate a model by its results on the held-out images.
 
     Args:
-        measured: As metrics.json holds it: `val_accuracy`, `val_accuracy_interval_95`, `val_images`, `per_class`.
+        measured: Content of metrics.json: `val_accuracy`, `val_accuracy_interval_95`, `val_images`, `per_class`.
         arch: Architecture of the model.
         usable_accuracy: Accuracy, 0 to 1, that the interval's lower end must exceed for the verdict `usable`.
     """
@@ -75,10 +75,10 @@ def rate_model(measured: Mapping[str, Any], *, arch: str, usable_accuracy: float
 
 
 def render_lines(verdict: Mapping[str, Any]) -> tuple[str, str]:
-    """The two lines that a person reads after a training: the figures, and the verdict.
+    """Return the two lines that a training ends with: the figures, and the verdict.
 
     Args:
-        verdict: `ModelQuality.to_dict()`, as run.json holds it.
+        verdict: Result of `ModelQuality.to_dict()`, which run.json stores.
     """
     low, high = verdict["interval_95"]
     figures = (

@@ -1,8 +1,8 @@
-"""Temperature scaling of a classifier's logits, where held-out images show that it helps, and the error of its scores.
+"""Fits the temperature of a classifier's logits, if held-out images show that it improves the scores.
 
-Dividing all logits by one number changes no label, so the accuracy stays; only the scores change. A temperature that is
-judged on the images that it was fitted on always seems to help. So every image is judged at a temperature that was
-fitted without it, and the temperature stays 1 unless the images become more likely by more than noise.
+Dividing all logits by one number changes no label and so no accuracy; only the scores change. A temperature that is
+evaluated on the images that it was fitted on always seems to help. Therefore every image is evaluated at a temperature
+that was fitted without it, and the temperature stays 1 unless the truth becomes more likely by more than noise.
 
 Source: Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599), section 4.2.
 """
@@ -19,12 +19,12 @@ import numpy.typing as npt
 from trainer.evaluation.calibration import Floats, Labels, calibration_error, likelihoods, softmax
 
 LOWEST, HIGHEST = 0.05, 20.0
-"""Bounds of the temperature. Beyond, the fit has found that the logits say nothing, or that nothing is ever wrong."""
+"""Bounds of the temperature. A fit at a bound means that the logits say nothing, or that no answer is wrong."""
 LEAST_IMAGES = 50
 """Fewest held-out images that a temperature is fitted on. In simulations with 30 images half of the temperatures whose
 gain's interval was above 0 made new images less likely; with 50 and more images nearly none of them did."""
 FOLDS = 5
-"""Parts of the held-out images; each is judged at the temperature that the others give."""
+"""Number of parts of the held-out images; each part is evaluated at the temperature that the others give."""
 CONFIDENCE = 0.95
 """Two-sided confidence of the interval of the gain."""
 
@@ -34,16 +34,18 @@ class TemperatureCalibration:
     """The temperature of a model, and the evidence for it.
 
     Attributes:
-        temperature: Probabilities are softmax(logits / temperature); 1: the scores are served as trained.
-        fitted_temperature: The one at which all held-out images together are most likely.
+        temperature: Divisor of the logits: probabilities are softmax(logits / temperature). At 1 the scores are served
+            as trained.
+        fitted_temperature: Temperature at which the truth of all held-out images is most likely.
         images: Number of held-out images.
         nll_before: Mean negative log-likelihood of the truth, nats, at temperature 1.
-        nll_after: The same with every image at a temperature that was fitted without it.
-        nll_gain_interval_95: 95 % confidence interval of the mean of what each image gains, nats, (lower end, upper
-            end); None below two images.
+        nll_after: Mean negative log-likelihood of the truth, nats, with every image at a temperature that was fitted
+            without it.
+        nll_gain_interval_95: 95 % confidence interval of the mean gain per image, nats, (lower end, upper end); None
+            with fewer than two images.
         ece_before: Expected calibration error (0..1, `BINS` bins) at temperature 1.
-        ece_after: The same of the scores as served; where the temperature isn't 1, with every image at a temperature
-            that was fitted without it.
+        ece_after: Expected calibration error of the served scores; if the temperature isn't 1, with every image at a
+            temperature that was fitted without it.
         text: The decision with its reason, as one sentence without a full stop.
     """
 
@@ -58,17 +60,17 @@ class TemperatureCalibration:
     text: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the calibration as plain data for JSON."""
         interval = self.nll_gain_interval_95
         return asdict(self) | {"nll_gain_interval_95": None if interval is None else list(interval)}
 
 
 def calibrate(logits: Floats, truth: Labels) -> TemperatureCalibration:
-    """Decide by held-out images whether logits are divided by a temperature, and by which.
+    """Decide by held-out images whether logits are divided by a temperature, and by which value.
 
     Args:
-        logits: (N, classes), N at least 1.
-        truth: (N,) label of every image.
+        logits: (N, classes), logits of the held-out images, N at least 1.
+        truth: (N,) int64, label of every image.
     """
     fitted, apart = fit_temperature(logits, truth), cross_fit(logits, truth)
     before, after = likelihoods(logits, truth), likelihoods(logits, truth, apart)
@@ -89,11 +91,11 @@ def calibrate(logits: Floats, truth: Labels) -> TemperatureCalibration:
 
 
 def cross_fit(logits: Floats, truth: Labels) -> npt.NDArray[np.float64]:
-    """The temperature for every image, (N,), that the images of the other folds give.
+    """Return the temperature of every image, (N,), that the images of the other folds give.
 
     Args:
         logits: (N, classes), in order of class, so that every `FOLDS`th image is a fair part.
-        truth: (N,) label of every image.
+        truth: (N,) int64, label of every image.
     """
     fold = np.arange(len(truth)) % FOLDS
     temperatures = np.ones(len(truth))
@@ -103,10 +105,10 @@ def cross_fit(logits: Floats, truth: Labels) -> npt.NDArray[np.float64]:
 
 
 def fit_temperature(logits: Floats, truth: Labels) -> float:
-    """The temperature within bounds at which the truth is most likely.
+    """Return the temperature within the bounds at which the truth is most likely.
 
-    When every image is right there is no such temperature (surer is always likelier, without end), nor any evidence of
-    how sure a mistake looks: then it is 1.
+    When every image is right, the result is 1: higher scores are always more likely, so no temperature is best, and
+    there is no evidence of the scores of mistakes.
     """
     if _all_right(logits, truth):
         return 1.0
@@ -129,7 +131,7 @@ def _all_right(logits: Floats, truth: Labels) -> bool:
 
 
 def _interval(gains: npt.NDArray[np.float64]) -> tuple[float, float] | None:
-    """Two-sided confidence interval of the mean gain; None below two images."""
+    """Return the two-sided confidence interval of the mean gain; None with fewer than two images."""
     if len(gains) < 2:
         return None
     reach = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * float(gains.std(ddof=1)) / len(gains) ** 0.5

@@ -1,5 +1,5 @@
-"""What a frozen network makes of each image, computed once and kept.
+"""Features of each image from a frozen network, computed once and cached.
 
-feature_cache   computed, stored, read row by row
-sharding        several pods, each of which computes its share of the images
+feature_cache   computes and stores features, and reads them by image
+sharding        divides the images among several pods, each of which computes its share
 """

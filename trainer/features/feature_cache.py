@@ -1,10 +1,10 @@
-"""What a frozen network makes of each image, computed once and kept: N epochs of what is above it then cost seconds.
+"""Caches the outputs of a frozen network for each image, so that epochs of the layers above cost only seconds.
 
     KEY/SHARD.npz    up to 64 images: `digests` (N,) and `values` (N, ...)
 
-KEY says what made the values (`cache_key`), a shard's name which images it holds. A shard is written as soon as it is
-full, so that a killed pass loses at most one; one that can't be read is computed again. Shards are looked up by image,
-never by position: more images, fewer, or another order compute only what is missing.
+KEY identifies how the values were computed (`cache_key`), and a shard's name identifies its images. A shard is written
+as soon as it is full, so that a killed pass loses at most one. A damaged shard is computed again. Values are found by
+image, never by position, so more images, fewer, or another order compute only the missing values.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from trainer.progress import TrainingProgress
 from trainer.storage import FileStore
 
 SHARD = 64
-"""Images in one: 28 MB of Inception's activations at `mixed7`, half a megabyte of its features."""
+"""Images in one shard: 28 MB of Inception's activations at `mixed7`, half a megabyte of its features."""
 
 Array = npt.NDArray[Any]
 Read = Callable[[Sequence[int]], Array]
-"""Row numbers > the network's input for them."""
+"""Function from row numbers to the network's input for these rows."""
 
 _LARGEST = np.finfo(np.float16).max
 _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
-"""What numpy raises on a file that isn't as it was written."""
+"""Errors that numpy raises on a damaged file."""
 _log = logging.getLogger(__name__)
 
 
 def cache_key(
     *, recipe: str, scale: str, backbone: str, layer: str, augmentation: str = "", dtype: str = "float32"
 ) -> str:
-    """What values depend on beside the image; another key, other values.
+    """Return the digest of everything that values depend on beside the image.
 
     Args:
-        recipe: Its digest.
-        scale: Name of the scale; recipes don't tell all of them apart.
-        backbone: Digest of its weights.
-        layer: Whose output is kept.
-        augmentation: `Augmentation.key` of the variant.
-        dtype: As stored.
+        recipe: Digest of the recipe.
+        scale: Name of the scale; some scales have the same recipe.
+        backbone: Digest of the backbone's weights.
+        layer: Name of the layer whose output is cached.
+        augmentation: Result of `Augmentation.key` for the variant.
+        dtype: Data type of the stored values.
     """
     parts = {"recipe": recipe, "scale": scale, "backbone": backbone, "layer": layer}
     parts |= {"augmentation": augmentation, "dtype": dtype}
@@ -60,7 +60,7 @@ def cache_key(
 
 @contextmanager
 def map_array(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
-    """An array in a temporary file that is unlinked already: the system drops its pages from memory when it must."""
+    """Yield an array in an unlinked temporary file, whose pages the system can drop from memory when it needs to."""
     with tempfile.TemporaryFile(prefix="eaves-features-") as file:
         size_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         reserve(file.fileno(), max(1, size_bytes), Path(tempfile.gettempdir()))
@@ -68,33 +68,34 @@ def map_array(shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
 
 
 def cast_clipped(values: Array, dtype: npt.DTypeLike) -> Array:
-    """Values in another float type; those beyond float16's range become its largest instead of infinite."""
+    """Cast values to another float type; values beyond float16's range become its largest instead of infinite."""
     if dtype == np.float16:
         values = np.clip(values, -_LARGEST, _LARGEST)
     return values.astype(dtype)
 
 
 class FeatureCache:
-    """Values by image digest, in the shards of one key.
+    """Cached values by image digest, in the shards of one key.
 
     Args:
-        store: Where the shards are.
-        key: From `cache_key`.
+        store: Storage that holds the shards.
+        key: Result of `cache_key`.
     """
 
     def __init__(self, store: FileStore, key: str) -> None:
         self._store = store.at(key)
 
     def load(self, digests: Sequence[str], out: Array, *, seen: set[str] | None = None) -> list[int]:
-        """Read what is there.
+        """Read the cached values.
 
         Args:
             digests: sha256 of each image, hex.
             out: (len(digests), ...), filled where a shard holds the image.
-            seen: Names of shards read before into the same `out`, which are skipped; those read now are added.
+            seen: Names of shards that were read into the same `out` before and are skipped; the shards read now are
+                added.
 
         Returns:
-            missing: Rows that no shard filled now.
+            missing: Rows that this call did not fill.
         """
         rows = {digest: row for row, digest in enumerate(digests)}
         for name in sorted(self._store.list()):
@@ -129,19 +130,19 @@ class FeatureCache:
         progress: TrainingProgress,
         title: str,
     ) -> int:
-        """Fill `out`: from the shards where they hold the image, else through the model, shard by shard.
+        """Fill `out` from the cached shards, and compute missing values with the model, shard by shard.
 
         Args:
             model: A Keras model.
-            read: Row numbers > the model's input.
+            read: Function from row numbers to the model's input.
             digests: sha256 of each image, hex.
             out: (len(digests), ...) of the stored type.
-            batch_size: Images at once.
-            progress: Told of every batch computed.
-            title: What it is told.
+            batch_size: Number of images in one batch.
+            progress: Receives the images of each computed batch.
+            title: Title of the phase in the progress.
 
         Returns:
-            computed: How many went through the model.
+            computed: Number of images that the model computed.
         """
         missing = self.load(digests, out)
         if not missing:
@@ -158,7 +159,7 @@ class FeatureCache:
         return len(missing)
 
     def _read(self, name: str, out: Array) -> tuple[list[str], Array] | None:
-        """A shard's digests and values; one that is not as it was written is removed."""
+        """Return a shard's digests and values; remove a damaged shard and return None."""
         data = self._store.read(name)
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as shard:

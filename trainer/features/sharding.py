@@ -1,8 +1,8 @@
-"""Many pods, one backbone pass: each computes the features of its share of the images into the store they all see.
+"""Divides a backbone pass among several pods; each computes the features of its share into their shared storage.
 
-Under an Indexed Job (`JOB_COMPLETION_INDEX` of `JOB_COMPLETIONS`) the image's digest decides whose it is. Index 0 waits
-for what the others compute and trains; the others are done when their share is. There is no other traffic between them,
-and each can be killed and started again: what is cached is not computed twice.
+In an Indexed Job (`JOB_COMPLETION_INDEX` of `JOB_COMPLETIONS`) the image's digest decides which pod computes it. Index
+0 waits for the other pods' features and trains; the other pods end when their share is computed. They exchange nothing
+else, and each can be killed and started again, because cached features are not computed twice.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from trainer.storage import FileStore
 
 POLL_S = 1.0
 PATIENCE_S = 3600.0
-"""Without a single new image, after which index 0 gives up: pods that can't be scheduled for an hour want a person."""
+"""Seconds without a new image after which index 0 gives up; pods that can't be scheduled for an hour need a person."""
 
 
 class ShardDoneError(Exception):
-    """This pod's share of the backbone pass is computed; it has nothing to train."""
+    """The share of this pod is computed, and it has nothing to train."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Which of several pods this is.
+    """Identifies one of several pods.
 
     Attributes:
-        index: From 0; 0 trains.
-        count: Of pods.
+        index: Index of the pod from 0; pod 0 trains.
+        count: Number of pods.
     """
 
     index: int
     count: int
 
     def owns(self, digest: str) -> bool:
-        """Whether the image of this sha256 (hex) is this pod's to compute."""
+        """Return whether this pod computes the image with this sha256 (hex)."""
         return int(digest[:8], 16) % self.count == self.index
 
 
@@ -47,10 +47,10 @@ class ShardedCache(FeatureCache):
     """A feature cache that several pods fill.
 
     Args:
-        store: Where the shards are; all pods see it.
-        key: From `cache_key`.
-        share: Which pod this is.
-        patience_s: How long index 0 waits without anything new.
+        store: Storage that holds the shards and that all pods can read and write.
+        key: Result of `cache_key`.
+        share: Share of this pod.
+        patience_s: Seconds that index 0 waits without a new image.
     """
 
     def __init__(self, store: FileStore, key: str, share: Shard, *, patience_s: float = PATIENCE_S) -> None:
@@ -68,10 +68,12 @@ class ShardedCache(FeatureCache):
         progress: TrainingProgress,
         title: str,
     ) -> int:
-        """This pod's share through the model; then, on index 0, fill `out` with everybody's. Else `out` stays as it is.
+        """Compute this pod's share with the model; on index 0, then fill `out` with the features of all pods.
+
+        On other pods `out` stays unchanged.
 
         Raises:
-            StorageError: Nothing came from the other pods for too long.
+            StorageError: The other pods delivered no new image for `patience_s`.
         """
         own = [row for row, digest in enumerate(digests) if self._share.owns(digest)]
         with map_array((max(len(own), 1), *out.shape[1:]), out.dtype.str) as values:

@@ -1,7 +1,7 @@
-"""Which networks can be trained, and how one is built.
+"""Architectures that can be trained, and the models built from them.
 
-architectures         one table of them
-architecture_choice   which one a training takes when none is named
-keras_model           architecture > Keras model > SavedModel
-half_precision        products in float16 where the device is made for it
+architectures         the table of architectures
+architecture_choice   chooses the architecture of a training that names none
+keras_model           builds a Keras model of an architecture and saves it
+half_precision        multiplies in float16 on devices with tensor cores
 """

@@ -1,4 +1,4 @@
-"""`train.arch: auto`: the architecture that suits the images and the weights that are there, with the reason."""
+"""Chooses the architecture for `train.arch: auto` by the images and the available weights, and gives the reason."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainer.model.architectures import ARCHITECTURES, AUTO, PRETRAINED, SMALL
 from trainer.settings import TrainSettings
 
 KERAS_FILES = {"inception_v3": "inception_v3_weights", "mobilenet_v2": "mobilenet_v2_weights"}
-"""Architecture to how the name of Keras's file of its weights begins, the better one first.
+"""Name of an architecture to the prefix of Keras's file of its weights; the better architecture comes first.
 
 Source: keras/src/applications/inception_v3.py and mobilenet_v2.py, `get_file`.
 """
 SMALL_PICTURE = 64
-"""Side of a picture, pixels, up to which a large network sees nothing that a small one doesn't."""
+"""Side of a picture, in pixels, up to which a large network sees nothing that a small one doesn't."""
 MANY = 100
-"""Training images per class from which a small network is trained on small pictures rather than given weights."""
+"""Training images per class from which a small network is trained on small pictures without pretrained weights."""
 LOOKED_AT = 50
-"""Pictures whose size is read; their median decides."""
+"""Most pictures whose size is read; their median size decides."""
 
 
 def choose_architecture(
@@ -32,13 +32,13 @@ def choose_architecture(
     """Resolve `arch: auto`.
 
     Args:
-        settings: Of the training.
+        settings: Settings of the training.
         files: The training images.
         classes: Number of classes, at least 1.
-        keras_folder: Where Keras keeps the weights that it downloaded; None: its own place.
+        keras_folder: Folder with the weights that Keras has downloaded; None means Keras's default folder.
 
     Returns:
-        settings: With the architecture chosen; unchanged when it was named.
+        settings: Settings with the chosen architecture; unchanged when an architecture was named.
         reason: One sentence without a full stop; empty when the architecture was named.
 
     Raises:
@@ -75,7 +75,7 @@ def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_
 
 
 def _median_side(files: Sequence[Path]) -> float:
-    """Median of the shorter sides of some pictures, pixels; 0 when none can be read."""
+    """Return the median of the shorter sides of some pictures in pixels; 0 when no picture can be read."""
     sides = []
     for file in files[:: max(1, len(files) // LOOKED_AT)]:
         try:
@@ -87,5 +87,8 @@ def _median_side(files: Sequence[Path]) -> float:
 
 
 def _keras_folder() -> Path:
-    """Source: keras/src/utils/file_utils.py, get_file: `~/.keras/models` unless KERAS_HOME names another folder."""
+    """Return the folder where Keras keeps downloaded weights.
+
+    Source: keras/src/utils/file_utils.py, get_file: `~/.keras/models` unless KERAS_HOME names another folder.
+    """
     return Path.home() / ".keras" / "models"

@@ -1,8 +1,8 @@
-"""The architectures that can be trained, one table.
+"""Table of the architectures that can be trained.
 
-To add one of Keras's: add its line to `ARCHITECTURES`. To add another: write `_build_NAME(weights, size)` that returns
-a Keras model from (size, size, 3) scaled floats to one vector of features, and name it in its line. Settings, help,
-tests and `python -m bench architectures` follow from the table.
+To add an architecture of Keras, add its line to `ARCHITECTURES`. To add another one, write `_build_NAME(weights,
+size)`, which returns a Keras model from (size, size, 3) scaled floats to one vector of features, and name it in the
+line. Settings, help, tests and `python -m bench architectures` use the table.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ from trainer.pixel_scale.scales import SYMMETRIC, TORCH, UNIT, Scale
 AUTO = "auto"
 """Value of `train.arch` that leaves the choice to `trainer.model.architecture_choice`."""
 PRETRAINED, SMALL = "inception_v3", "small_cnn"
-"""What `auto` chooses between: the best network that starts from weights, and the one that needs none."""
+"""Architectures that `auto` chooses between: the best network with pretrained weights, and the one without any."""
 SMALL_CNN_MOMENTUM = 0.8
-"""Of the running statistics: Keras's 0.99 takes hundreds of steps to forget its start, and a small data set has few."""
+"""Momentum of the running statistics. Keras's 0.99 needs hundreds of steps to replace the initial values, and a small
+dataset has few steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """One line of the table.
+    """An architecture that can be trained.
 
     Attributes:
-        name: What `train.arch` says.
-        paper: Where it was described, arXiv; empty: here.
-        build: (weights, size) > backbone. weights: `imagenet`, None or a file's path; size: side of its input, pixels.
-        size: Side of its input unless `train.image_size` says otherwise, pixels.
-        min_size: Smallest side it works with, pixels.
-        cut: Layer above which fine-tuning trains; everything above sees the image only through its output. Empty: none.
-        pretrained: Whether there are weights to start from, so that freezing it makes sense.
-        scale: What Keras's own weights expect pixels to be; also used without weights, and for a file of weights that a
-            probe finds nothing else for.
-        epochs: When everything is trained.
-        learning_rate: Peak, when everything is trained; small, for it starts from weights where there are any.
+        name: Value of `train.arch`.
+        paper: arXiv number of the paper that describes the architecture; empty for an architecture of Eaves.
+        build: Function from (weights, size) to the backbone; weights are `imagenet`, None or a file's path, size is the
+            side of the input in pixels.
+        size: Default side of the input in pixels; `train.image_size` overrides it.
+        min_size: Smallest possible side of the input in pixels.
+        cut: Layer above which fine-tuning trains; the layers above get the image only through its output. Empty if the
+            architecture has none.
+        pretrained: Whether pretrained weights exist, so that the backbone can be frozen.
+        scale: Pixel scale that Keras's weights expect; also used without weights, and for a file of weights whose probe
+            is undecided.
+        epochs: Number of epochs when the whole network is trained.
+        learning_rate: Peak learning rate when the whole network is trained; small, because training usually starts from
+            pretrained weights.
     """
 
     name: str
@@ -53,13 +57,14 @@ class Architecture:
 
 
 def _build_application(weights: str | None, size: int, *, name: str, **options: Any) -> Any:
-    """A network of `keras.applications` without its classifier.
+    """Build a network of `keras.applications` without its classifier.
 
     Args:
-        weights: `imagenet`, None or a file's path.
-        size: Side of its input, pixels.
-        name: Its function in `keras.applications`.
-        options: Of that function; `include_preprocessing=False` where it would scale pixels, for our model does.
+        weights: Weights to load: `imagenet`, None or a file's path.
+        size: Side of the network's input in pixels.
+        name: Name of the network's function in `keras.applications`.
+        options: Further arguments of that function; `include_preprocessing=False` if it would scale pixels, because the
+            layer `scaling` does.
     """
     import keras
 
@@ -68,10 +73,10 @@ def _build_application(weights: str | None, size: int, *, name: str, **options: 
 
 
 def _build_small_cnn(weights: str | None, size: int) -> Any:  # noqa: ARG001 - one signature for all
-    """Five convolutions for small pictures, from nothing to useful within seconds on a CPU.
+    """Build a network of five convolutions for small pictures that trains within seconds on a CPU.
 
-    Each convolution is normalised over its batch. Without that, photos of one part under a fixed camera were never
-    learned: what all photos share decided the features, and the loss stayed where guessing leaves it.
+    Each convolution is normalised over its batch. Without normalisation, photos of one part under a fixed camera were
+    never learned: the common background decided the features, and the loss stayed at the level of guessing.
     """
     import keras
     from keras import layers
@@ -126,7 +131,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             name="efficientnet_v2_b0",
             paper="2104.00298",
             # Source: keras/src/applications/efficientnet_v2.py, EfficientNetV2: the B variants normalise each channel,
-            # whatever their documentation says of -1..1, which is true of S, M and L.
+            # although their documentation names -1..1, which is only true of S, M and L.
             build=partial(_build_application, name="EfficientNetV2B0", include_preprocessing=False),
             size=224,
             min_size=32,
@@ -147,7 +152,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             build=partial(_build_application, name="Xception"),
             size=299,
             min_size=71,
-            cut="add_10",  # Keras numbers these; `build_model` makes it count from 0
+            cut="add_10",  # Keras numbers these layers per process; `build_model` starts the numbers from 0
         ),
         Architecture(
             name="densenet121",
@@ -172,4 +177,4 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     )
 }
-"""Name to architecture."""
+"""Name of each architecture to its entry."""

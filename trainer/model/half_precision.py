@@ -1,4 +1,4 @@
-"""Half precision where the device is made for it: products in float16, weights and everything saved in float32."""
+"""Multiplies in float16 on devices with tensor cores; weights and everything saved stay in float32."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ import keras
 import tensorflow as tf
 
 TENSOR_CORES = (7, 0)
-"""Source: docs.nvidia.com/cuda, CUDA C++ Programming Guide, compute capabilities: tensor cores since 7.0."""
+"""Compute capability from which a GPU has tensor cores.
+
+Source: docs.nvidia.com/cuda, CUDA C++ Programming Guide, compute capabilities: tensor cores since 7.0.
+"""
 
 
 def has_tensor_cores() -> bool:
-    """Whether every GPU of this process has them, and there is one; never on a CPU, which is slower in float16."""
+    """Return whether this process has GPUs and all of them have tensor cores; a CPU is slower in float16."""
     details = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return bool(details) and all(one.get("compute_capability", (0, 0)) >= TENSOR_CORES for one in details)
 
 
 @contextmanager
 def half_precision(model: Any, *, wanted: bool | None = None) -> Iterator[None]:
-    """Train inside; afterwards the model computes in float32 again, so that it is saved as it will be served.
+    """Let a model compute in float16 within the context; afterwards it computes in float32 again, as it is served.
 
     Args:
         model: A Keras model, computing in float32.
-        wanted: Whether to at all; None: where the device has tensor cores.
+        wanted: Whether to use float16; None means only on a device with tensor cores.
     """
     if not (has_tensor_cores() if wanted is None else wanted):
         yield

@@ -1,8 +1,8 @@
-"""Architecture > Keras model > SavedModel.
+"""Builds the Keras model of an architecture and saves it as a SavedModel.
 
-The graph, by layer name: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `head_temperature` >
-`probabilities`. Converters split weights by name: what isn't under `head` or `head_...` is backbone. Scaling is in the
-graph so that bytes, not floats, cross every boundary.
+Layers of the graph, in order: `image` uint8 > `scaling` > `backbone` > `head` (a Dense) = `logits` > `head_temperature`
+> `probabilities`. Converters split weights by name: weights that aren't under `head` or `head_...` belong to the
+backbone. Scaling is part of the graph so that images are passed as bytes, not as floats.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from trainer.settings import TrainSettings
 
 
 def build_backbone(settings: TrainSettings) -> Any:
-    """The backbone with its first weights, for `build_model`; nothing else may be built between the two.
+    """Build the backbone with its initial weights; build no other network before `build_model` gets it.
 
     Returns:
-        backbone: (N, H, W, 3) float32, scaled > (N, features) float32.
+        backbone: Keras model from (N, H, W, 3) float32, scaled, to (N, features) float32.
 
     Raises:
-        ConfigError: When the weights can't be loaded.
+        ConfigError: The weights can't be loaded.
     """
-    # Layers are numbered per process; from 0 again, or the second model of a process has other weight names.
+    # Keras numbers layers per process. The numbers start from 0 again here, so that a second model of a process has the
+    # same weight names.
     keras.backend.clear_session()
     keras.utils.set_random_seed(settings.seed)
     backbone = _load_backbone(settings, settings.recipe().height)
@@ -38,19 +39,19 @@ def build_backbone(settings: TrainSettings) -> Any:
 
 
 def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: Any = None) -> Any:
-    """The whole model, its head fresh.
+    """Build the whole model with a new head.
 
     Args:
-        settings: Of the training.
-        scale: What the backbone's weights expect pixels to be.
-        classes: Number of them.
-        backbone: From `build_backbone`; None: built here.
+        settings: Settings of the training.
+        scale: Pixel scale that the backbone's weights expect.
+        classes: Number of classes.
+        backbone: Result of `build_backbone`; None means that it is built here.
 
     Returns:
-        model: image (N, H, W, 3) uint8 > {"logits", "probabilities"}, each (N, classes) float32.
+        model: Keras model from image (N, H, W, 3) uint8 to {"logits", "probabilities"}, each (N, classes) float32.
 
     Raises:
-        ConfigError: When the backbone's weights can't be loaded.
+        ConfigError: The backbone's weights can't be loaded.
     """
     backbone = backbone or build_backbone(settings)
     image = keras.Input(backbone.input_shape[1:], dtype="uint8", name="image")
@@ -65,9 +66,10 @@ def build_model(settings: TrainSettings, scale: Scale, classes: int, backbone: A
 
 
 def set_temperature(model: Any, temperature: float) -> None:
-    """Make the probabilities softmax(logits / temperature); the logits stay as they are."""
+    """Set the temperature, so that probabilities are softmax(logits / temperature); the logits stay unchanged."""
     layer = model.get_layer("head_temperature")
-    # A division by exactly 1 is optimised away on conversion: the graph would differ from every other head's.
+    # Conversion optimises away a division by exactly 1, which would make the graph differ from that of every other
+    # head.
     exact = np.float32(temperature)
     divisor = np.nextafter(exact, np.float32(2)) if exact == 1 else exact
     mean, variance, count = layer.get_weights()
@@ -76,17 +78,17 @@ def set_temperature(model: Any, temperature: float) -> None:
 
 
 def accelerators() -> list[str]:
-    """Names of the devices besides the CPU that TensorFlow sees."""
+    """Return the names of the devices besides the CPU that TensorFlow sees."""
     return [device.name for device in tf.config.list_physical_devices() if device.device_type != "CPU"]
 
 
 def backbone_digest(model: Any) -> str:
-    """sha256 of the backbone's weights in order, hex: what tells whether two runs share a backbone."""
+    """Return the sha256 of the backbone's weights in order, hex; two runs with the same digest share a backbone."""
     return weights_digest(model.get_layer("backbone"))
 
 
 def weights_digest(network: Any) -> str:
-    """sha256 of a network's weights in order, hex."""
+    """Return the sha256 of a network's weights in order, hex."""
     digest = hashlib.sha256()
     for values in network.get_weights():
         digest.update(f"{values.dtype}{values.shape}".encode())
@@ -95,7 +97,7 @@ def weights_digest(network: Any) -> str:
 
 
 def save_keras(model: Any, path: Path) -> None:
-    """Write Keras's own file."""
+    """Write the model as Keras's own file."""
     model.save(path)
 
 
@@ -104,7 +106,7 @@ def save_saved_model(model: Any, path: Path) -> None:
 
     image (N, H, W, 3) uint8 > logits, probabilities (N, classes) float32.
     """
-    # Keras's own `model.export` writes each weight twice (3.15: 175 MB of Inception V3 instead of 87).
+    # Keras's `model.export` writes each weight twice (3.15: 175 MB for Inception V3 instead of 87).
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="image")
@@ -113,11 +115,12 @@ def save_saved_model(model: Any, path: Path) -> None:
 
 
 def _build_temperature() -> Any:
-    """Divides the logits of class i by the square root of weight i, though all are T squared.
+    """Build the layer that divides the logits of class i by the square root of weight i; all weights are T squared.
 
-    A vector stays a weight of the head through conversion, where a scalar would be folded into the graph, and each new
-    head would change the graph's bytes. Normalization is the layer of Keras's own that divides by weights without an
-    epsilon, so model.keras opens without our code; EinsumDense would too, but tf2onnx names its parts after addresses.
+    A vector stays a weight of the head in conversion, whereas a scalar would be folded into the graph, and each new
+    head would change the graph's bytes. Normalization is the layer of Keras that divides by weights without an epsilon,
+    so model.keras opens without the code of Eaves. EinsumDense would work too, but tf2onnx names its nodes after
+    addresses.
     """
     return keras.layers.Normalization(name="head_temperature")
 

@@ -1,12 +1,12 @@
-"""How the pixels must be scaled for the weights that a backbone starts from.
+"""Finds the scale of pixel values that the weights of a backbone expect.
 
-Weights fit one scale of the pixels only, and a file of weights doesn't name it.
+Weights fit only one scale of the pixels, and a file of weights doesn't name it.
 
-    scales          the scales that are known, as data          keras_digests  Keras's own files, by their digests
-    probe_images    the training images that are probed         ridge          a classifier; leaves out what it judges
-    first_features  a scale's distance from the training        probe          what was measured > the choice
-    scale_choice    what was chosen and why, for run.json       stored_choice  the choice of a run that is not complete
-    brightness      whether the images are like photos          chooser        all of it, in order
+    scales          table of the known scales                keras_digests  digests of the files that Keras publishes
+    probe_images    selects training images for the probe    ridge          linear classifier with leave-one-out scores
+    first_features  distance of a scale from the training    probe          chooses a scale from the measurements
+    scale_choice    the choice and its reason, for run.json  stored_choice  the choice of a run that is not complete
+    brightness      compares the images with photos          chooser        makes the choice, step by step
 
-`first_features` alone imports Keras, and the chooser imports it inside a function. Held-out images are never looked at.
+Only `first_features` imports Keras, and the chooser imports it inside a function. Held-out images are never used.
 """

@@ -1,4 +1,4 @@
-"""Whether images are as bright and as rich in contrast as the photos that networks are trained on."""
+"""Measures whether images are as bright and as rich in contrast as the photos that networks are trained on."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 BRIGHTEST = 160.0
-"""Largest mean grey value, 0 to 255, at which the distance of first features decides.
+"""Largest mean grey value, 0 to 255, at which the distance of the first features decides the scale.
 
 Measured with Inception V3 as if it had been trained with each of `unit`, `symmetric` and `torch`, on 68 sets of images:
 photos of flowers and of a drawn part at five contrasts and two to four brightnesses each, and a flat part on a plain
 background. In 23 of 204 cases another scale was the nearest, at least 3 times as near as the next one; in 21 of them
-the images' spread was at most 34, in the other two it was 40 and 49 and their brightness 187 and 206. Photos of flowers
-as they are have a brightness of 87 to 131 and a spread of 43 to 57."""
+the images' spread was at most 34, in the other two it was 40 and 49 and their brightness 187 and 206. Unchanged photos
+of flowers have a brightness of 87 to 131 and a spread of 43 to 57.
+"""
 LEAST_SPREAD = 40.0
-"""Smallest standard deviation of the grey values within an image at which it decides; see `BRIGHTEST`.
+"""Smallest standard deviation of the grey values within an image at which the distance decides; see `BRIGHTEST`.
 
 A bound of 36 was tried on 33 further sets (other photos of flowers, text, large flat parts): of 35 decisions one was
-wrong, at a spread of 36. With 40 all 48 decisions on both collections were right."""
+wrong, at a spread of 36. With 40 all 48 decisions on both collections were right.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageBrightness:
-    """How bright some images are.
+    """Brightness and contrast of some images.
 
     Attributes:
-        brightness: Mean of their grey values, 0 to 255.
+        brightness: Mean of the images' grey values, 0 to 255.
         spread: Median over the images of the standard deviation of the grey values within one.
     """
 
@@ -35,7 +37,7 @@ class ImageBrightness:
     spread: float
 
     def find_oddity(self) -> str:
-        """What tells the images from ordinary photos, as the end of a sentence; empty: nothing."""
+        """Return how the images differ from ordinary photos, as the end of a sentence; empty if they don't."""
         if self.spread < LEAST_SPREAD:
             return f"their spread is {self.spread:.0f} grey values (of ordinary photos at least {LEAST_SPREAD:.0f})"
         if self.brightness > BRIGHTEST:
@@ -44,7 +46,7 @@ class ImageBrightness:
 
 
 def measure_brightness(pixels: npt.NDArray[np.uint8]) -> ImageBrightness:
-    """Measure how bright images are.
+    """Measure the brightness and contrast of images.
 
     Args:
         pixels: (N, H, W, 3) uint8, RGB, N at least 1.

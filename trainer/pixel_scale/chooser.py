@@ -1,4 +1,4 @@
-"""`train.scale: auto`: by the setting, by Keras's digests, by the unfinished run, else by a probe."""
+"""Chooses the scale for `train.scale: auto` by the setting, Keras's digests, the unfinished run or a probe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from trainer.settings import TrainSettings
 from trainer.storage import FileStore
 
 FIRST_IMAGES = 32
-"""Most images whose first features are compared with those of the training; each has thousands of pixels."""
+"""Most images whose first features are compared with those of the network's training; each has thousands of pixels."""
 
 _logger = logging.getLogger(__name__)
 
@@ -43,30 +43,32 @@ def choose_scale(
     progress: TrainingProgress,
     share: Shard | None = None,
 ) -> ScaleChoice:
-    """Choose the scale of a training; a line of the log tells what it is for a file of weights.
+    """Choose the scale of a training; for a file of weights, log the choice.
 
     Args:
-        settings: Of the training.
-        decoded: The images.
-        backbone: Scaled floats > features.
-        backbone_sha256: Digest of its weights.
-        features: Where features are kept.
-        unfinished: Where the checkpoints of this run are; the scale that it began with is beside them.
-        fingerprint: Of the training.
-        is_finished: Whether the run of this training exists; a pod that waits for the first one looks.
-        progress: Told about a probe's images.
-        share: Which pod of an Indexed Job this is; the first one probes, the others wait for it. None: the only one.
+        settings: Settings of the training.
+        decoded: The decoded images.
+        backbone: Keras model from scaled floats to features.
+        backbone_sha256: Digest of the backbone's weights.
+        features: Storage of cached features.
+        unfinished: Storage of this run's checkpoints; the scale that the run began with is stored beside them.
+        fingerprint: Fingerprint of the training.
+        is_finished: Function that returns whether the run of this training exists; a pod that waits for the first one
+            calls it.
+        progress: Receives one step for each probed image.
+        share: Share of this pod in an Indexed Job; the first pod probes, the others wait for it. None means a single
+            process.
 
     Raises:
-        StorageError: Storage can't be read or written, the first pod stores no scale for too long, or it trains on
-            other images or with other settings.
-        ShardDoneError: The run exists meanwhile.
+        StorageError: The storage can't be read or written, the first pod stores no scale for too long, or the first pod
+            trains on other images or with other settings.
+        ShardDoneError: The run has come into existence while this pod waited.
     """
     if (choice := settle_scale(settings)) is None:
         if share is not None and share.index:
             choice = wait_for_choice(unfinished, fingerprint, progress, is_finished=is_finished)
         elif (choice := load_choice(unfinished, fingerprint)) is None:
-            unfinished.delete(SCALE_FILE)  # one of an earlier training would end the pods that wait for this one
+            unfinished.delete(SCALE_FILE)  # a choice of an earlier training would end the pods that wait for this one
             choice = probe_scale(
                 settings, decoded, backbone, backbone_sha256=backbone_sha256, features=features, progress=progress
             )
@@ -78,7 +80,7 @@ def choose_scale(
 
 
 def settle_scale(settings: TrainSettings) -> ScaleChoice | None:
-    """The scale, where nothing needs to be measured; None for a file of weights that must be probed."""
+    """Return the scale if nothing needs to be measured; None for a file of weights that must be probed."""
     scale, file = settings.own_scale, Path(settings.weights)
     if settings.scale != "auto":
         unprobed = f", so {file.name} is not probed" if settings.weights_kind == "file" else ""
@@ -107,16 +109,16 @@ def probe_scale(
     features: FileStore,
     progress: TrainingProgress,
 ) -> ScaleChoice:
-    """Measure which scale a file of weights was trained with, on training images only.
+    """Measure on training images which scale a file of weights was trained with.
 
     Args:
-        settings: Of the training; they name the file.
-        decoded: The images.
-        backbone: Scaled floats > features.
-        backbone_sha256: Digest of its weights.
-        features: Where features are kept: a frozen backbone's pass takes those of the chosen scale from there, and the
-            next training's probe all of them.
-        progress: Told about every image.
+        settings: Settings of the training, which name the file of weights.
+        decoded: The decoded images.
+        backbone: Keras model from scaled floats to features.
+        backbone_sha256: Digest of the backbone's weights.
+        features: Storage of cached features; the pass of a frozen backbone reuses those of the chosen scale, and the
+            next training's probe reuses all of them.
+        progress: Receives one step for each probed image.
     """
     from trainer.pixel_scale.first_features import measure_distances
 
@@ -144,7 +146,7 @@ def _compute(
     features: FileStore,
     progress: TrainingProgress,
 ) -> Array:
-    """(rows, features) of images under one scale, from the cache as far as it has them."""
+    """Return (rows, features) of images under one scale, from the cache if it holds them."""
     key = cache_key(
         recipe=settings.recipe(scale).digest(), scale=scale.name, backbone=backbone_sha256, layer="backbone"
     )

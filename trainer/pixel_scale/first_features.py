@@ -1,7 +1,7 @@
-"""How far a network's first features are from those of its training: what its batch normalisation tells without labels.
+"""Measures the distance of a network's first features from those of its training, without labels.
 
-A batch normalisation keeps the mean and the variance of what each of its channels was given in training. The first one
-of a network comes right after the first convolution, so that a wrong scale of the pixels shows in it as it is.
+A batch normalisation stores the mean and the variance of the inputs of each channel in training. The first one of a
+network follows the first convolution, so it shows a wrong scale of the pixels directly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from trainer.pixel_scale.scales import Scale
 
 BATCH = 8
-"""Images at once: the first features of one are up to 4 MB."""
+"""Images in one batch; the first features of one image are up to 4 MB."""
 
 
 def measure_distances(
@@ -25,14 +25,14 @@ def measure_distances(
     """Measure every scale's distance between the first features of some images and those of the network's training.
 
     Args:
-        backbone: Scaled floats > features.
+        backbone: Keras model from scaled floats to features.
         pixels: (N, H, W, 3) uint8, RGB.
-        scales: Name to scale.
+        scales: Name of each scale to the scale.
 
     Returns:
-        distances: Name to the median over the channels of the Kullback-Leibler divergence, nats, of the images' normal
-            distribution from that of the training; None for a network without batch normalisation, or one that was
-            never trained.
+        distances: Name of each scale to the median over the channels of the Kullback-Leibler divergence, nats, of the
+            images' normal distribution from that of the training; None for a network without batch normalisation, or
+            for one that was never trained.
 
     Source: Kullback and Leibler 1951, On Information and Sufficiency; the divergence of two normal distributions.
     """

@@ -1,4 +1,4 @@
-"""Files of weights that Keras itself publishes, by their digests: these take the architecture's own scale."""
+"""Recognises weights files that Keras publishes by their digests; these expect the architecture's own scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ KERAS_MD5: dict[str, str] = {
     "xception": "b0042744bf5b25fce3cb969f33bebb97",
     "densenet121": "30ee3e1110167f948a6b9946edeeb738",
 }
-"""Architecture to the md5 of Keras's file without the top, hex. MobileNetV2 has none, so that its file is probed.
+"""Name of an architecture to the md5 of Keras's file without the top, hex. Keras lists none for MobileNetV2, so its
+file is probed.
 
 Source: Keras 3.15.1, keras/src/applications/: inception_v3.py, mobilenet_v3.py, efficientnet_v2.py, resnet.py,
 xception.py and densenet.py, `file_hash`.
@@ -23,12 +24,12 @@ xception.py and densenet.py, `file_hash`.
 
 
 def is_published_by_keras(arch: str, file: Path, digests: Mapping[str, str] = KERAS_MD5) -> bool:
-    """Whether a file of weights is the one that Keras publishes for an architecture.
+    """Return whether a file of weights is the one that Keras publishes for an architecture.
 
     Args:
-        arch: Name in the registry.
-        file: The file; one that isn't there is not.
-        digests: Architecture to the md5 of that file, hex.
+        arch: Name of the architecture.
+        file: Path of the file; the result is False when it doesn't exist.
+        digests: Name of an architecture to the md5 of that file, hex.
     """
     expected = digests.get(arch)
     if expected is None or not file.is_file():
@@ -38,5 +39,5 @@ def is_published_by_keras(arch: str, file: Path, digests: Mapping[str, str] = KE
 
 
 def _md5() -> hashlib._Hash:
-    """Keras's own choice; nothing here is kept safe by it."""
+    """Return an md5 hash, which Keras uses for its files; no security depends on it."""
     return hashlib.md5(usedforsecurity=False)

@@ -1,9 +1,10 @@
-"""What was measured of some training images under every scale > the scale that the weights were trained with.
+"""Chooses the scale that weights were trained with, from measurements of training images under every scale.
 
-A linear classifier on the backbone's features is judged under each scale, every image by a fit to the others. Scales
-under which its answers are worse than under the best one, beyond noise, are out. Among the others the one counts whose
-first features are the nearest to those of the network's training, when it is so clearly, when it is near, and when the
-images are as bright and as rich in contrast as ordinary photos; else the architecture's own.
+A linear classifier on the backbone's features is evaluated under each scale, every image by a fit to the others. Scales
+under which its answers are worse than under the best scale, beyond noise, are excluded. Among the others, the scale is
+chosen whose first features are the nearest to those of the network's training, if it is clearly the nearest, if it is
+near, and if the images are as bright and as rich in contrast as ordinary photos. Otherwise the architecture's own scale
+is used.
 """
 
 from __future__ import annotations
@@ -20,31 +21,32 @@ from trainer.pixel_scale.scale_choice import By, ScaleChoice, ScaleMeasurement
 from trainer.pixel_scale.scales import SCALES, Scale
 
 LEVEL = 0.003
-"""Largest probability to see such a difference by chance for it to count. Fits that share most of their images err
-together, so that the test alone is too bold: of simulated probes of four scales that are equally good, 4 to 8 in 100
-found a difference at 0.01 and at most 3 at 0.003 (100 draws each of 40 and 1,000 features, 2 and 5 classes, 40 to 160
-images)."""
+"""Largest probability of a difference by chance at which the difference counts. Fits that share most of their images
+make the same errors, so that the test finds too many differences: of simulated probes of four equally good scales, 4 to
+8 in 100 found a difference at 0.01 and at most 3 at 0.003 (100 draws each of 40 and 1,000 features, 2 and 5 classes, 40
+to 160 images)."""
 CLEAR = 3.0
-"""How many times the smallest distance the next one must be. For Inception V3 trained on pixels 0 to 1, the next scale
-is 17 to 31 times as far on photos of flowers (4 to 25 of them), 8 times on the same in grey, 6 at 0.6 of the contrast,
-and 4.5 on drawn parts."""
+"""Least ratio of the second smallest distance to the smallest at which the smallest is clear. For Inception V3 trained
+on pixels 0 to 1, the next scale is 17 to 31 times as far on photos of flowers (4 to 25 of them), 8 times on the same in
+grey, 6 at 0.6 of the contrast, and 4.5 on drawn parts."""
 NEAR = 0.25
-"""Largest distance that counts as near, nats. In the measurement of `BRIGHTEST`, photos of flowers as they are had 0.01
-to 0.23 under the right scale, the same in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
+"""Largest distance that counts as near, nats. In the measurement of `BRIGHTEST`, unchanged photos of flowers had 0.01
+to 0.23 under the right scale, the same photos in grey 0.24 and once 0.58, and darker ones (times 0.4) 0.8."""
 
 Right = npt.NDArray[np.bool_]
 
 
 def score_features(features: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], groups: Sequence[str]) -> Right:
-    """Judge a linear classifier on features.
+    """Evaluate a linear classifier on features.
 
     Args:
         features: (N, features) of some images, under one scale.
         labels: (N,) class of each image.
-        groups: Name of the group of each image, which is never judged by a fit to its other images; empty: none.
+        groups: Name of the group of each image, empty if it has none; no image is evaluated by a fit to images of its
+            group.
 
     Returns:
-        right: (N,) whether it names the class of each image.
+        right: (N,) bool, whether the classifier predicts the class of each image.
     """
     _, classes = np.unique(labels, return_inverse=True)
     # Pixels that are a hundred times too large may overflow a network.
@@ -61,15 +63,16 @@ def choose_scale_by_probe(
     images: int,
     file: str,
 ) -> ScaleChoice:
-    """Choose the scale.
+    """Choose the scale by the measurements.
 
     Args:
-        right: Name of each scale to what `score_features` says of the same images; empty: too few images.
-        distances: Name of each scale to the distance of the first features; empty: the network doesn't tell.
-        light: Of the images whose first features were measured.
+        right: Name of each scale to the result of `score_features` for the same images; empty with too few images.
+        distances: Name of each scale to the distance of the first features; empty if it can't be measured for the
+            network.
+        light: Brightness of the images whose first features were measured.
         own: The architecture's own scale.
-        images: Number of training images.
-        file: Name of the file of weights, for the reason.
+        images: Number of probed training images.
+        file: Name of the file of weights, used in the reason.
     """
 
     def build(name: str, why: str, by: By = "probe") -> ScaleChoice:
@@ -99,13 +102,13 @@ def choose_scale_by_probe(
 
 
 def _find_nearest(distances: Mapping[str, float]) -> str:
-    """The scale with the smallest distance; empty when the next one is not clearly farther."""
+    """Return the scale with the smallest distance; empty when the next one is not clearly larger."""
     nearest, *others = sorted(distances, key=lambda name: distances[name]) or [""]
     return nearest if others and CLEAR * distances[nearest] <= distances[others[0]] else ""
 
 
 def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
-    """Why the smallest distance, even a clear one, is no evidence, as a sentence without the full stop; else empty."""
+    """Return why the smallest distance decides nothing, as a sentence without the full stop; empty if it decides."""
     if not distances:
         return ""
     if oddity := light.find_oddity():
@@ -120,7 +123,7 @@ def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
 
 
 def _is_better(one: Right, other: Right) -> bool:
-    """Whether the first answers are better than the second ones beyond noise."""
+    """Return whether the first answers are better than the second ones beyond noise."""
     lost, gained = int(np.sum(other & ~one)), int(np.sum(one & ~other))
     return gained > lost and paired_p_value(lost, gained, len(one), 0.0) <= LEVEL
 
@@ -128,7 +131,7 @@ def _is_better(one: Right, other: Right) -> bool:
 def _build_figures(
     right: Mapping[str, Right], distances: Mapping[str, float], worse: Collection[str]
 ) -> tuple[ScaleMeasurement, ...]:
-    """Of every scale that was measured, the most accurate first."""
+    """Return the measurement of each scale, the most accurate scale first."""
     figures = [
         ScaleMeasurement(
             scale=name,

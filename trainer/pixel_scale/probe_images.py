@@ -1,4 +1,4 @@
-"""Which training images a probe looks at: a bounded number, the same of every class, of as many groups as possible."""
+"""Selects the training images of a probe: a bounded number, equal for each class, of as many groups as possible."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from collections.abc import Sequence
 from trainer.data.dataset import Example
 
 IMAGES = 160
-"""Most images that a probe looks at; see `docs/01-training.md` for what that costs."""
+"""Most images of a probe; see `docs/01-training.md` for its cost."""
 LEAST_IMAGES = 30
-"""Fewest images on which a linear classifier is judged; on 30, only a difference of a quarter of the answers shows."""
+"""Fewest images on which a linear classifier is evaluated; on 30, only a difference of a quarter of the answers shows.
+"""
 PER_CLASS = 8
-"""Fewest images a class for which the largest set of classes is chosen, where all classes would get fewer."""
+"""Fewest images per class; if all classes would get fewer, only the largest classes are used."""
 
 
 def select_images(examples: Sequence[Example], *, most: int = IMAGES) -> list[int]:
-    """Choose images for a probe; names and order don't matter, the images' digests decide.
+    """Choose images for a probe by their digests; names and order don't matter.
 
     Args:
-        examples: Of both sides; only those that are trained on are chosen.
-        most: Largest number that is chosen.
+        examples: Examples of both sides; only training images are chosen.
+        most: Maximum number of images.
 
     Returns:
-        rows: Positions in `examples`, in order. Each class has the same number as far as it has so many images; where
-            there are too many classes for that, only the largest ones have any.
+        rows: Positions in `examples`, in order. Each class has the same number of images if it has that many; with too
+            many classes, only the largest ones are used.
     """
     of_class: dict[int, list[int]] = defaultdict(list)
     for row, example in enumerate(examples):
@@ -36,7 +37,7 @@ def select_images(examples: Sequence[Example], *, most: int = IMAGES) -> list[in
 
 
 def _spread(rows: Sequence[int], examples: Sequence[Example]) -> list[int]:
-    """The images of one class, the first of each group before the second of any."""
+    """Return the images of one class, the first image of each group before the second of any."""
     before: Counter[str] = Counter()
     ranked = []
     for row in sorted(rows, key=lambda row: examples[row].digest):

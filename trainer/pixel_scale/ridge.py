@@ -1,10 +1,10 @@
-"""A linear classifier whose answer to each image is that of a fit to the others.
+"""Linear classifier that predicts each image by a fit to the other images.
 
-It is fitted by ridge regression onto one column a class. What it would say of the images of one group if it had been
-fitted to all others follows in closed form, so that leaving out each group in turn costs one fit.
+It is fitted by ridge regression onto one column for each class. The prediction for the images of one group by a fit to
+all others has a closed form, so that leaving out each group in turn costs only one fit.
 
 Source: Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.1, equation 7.64 (leave one
-out from the diagonal of the hat matrix; leaving out several takes the block of the matrix that is theirs).
+out from the diagonal of the hat matrix; leaving out several takes their block of the matrix).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
-"""Strengths of the ridge that are tried, as multiples of the mean squared length of a vector."""
+"""Candidate strengths of the ridge, as multiples of the mean squared length of a vector."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,12 +26,13 @@ def score_leave_one_out(
     """Score every class for each image by a fit to the images of all other groups.
 
     Args:
-        vectors: (N, D), finite, N at least 3.
-        labels: (N,) index of each image's class.
-        groups: Name of each image's group; an empty one is a group of its own. None: every image is.
+        vectors: (N, D) finite floats, N at least 3.
+        labels: (N,) int64, index of each image's class.
+        groups: Name of each image's group; an image with an empty name is a group of its own, and None means that every
+            image is.
 
     Returns:
-        scores: (N, classes), at the strength that predicts most labels.
+        scores: (N, classes) float64, at the strength that predicts most labels.
     """
     values = vectors.astype(np.float64)
     values = np.sign(values) * np.sqrt(np.abs(values))  # counts and activations have a few very large values
@@ -57,7 +58,7 @@ def score_leave_one_out(
 
 
 def _together(groups: Sequence[str]) -> list[list[int]]:
-    """The positions of every group of several images."""
+    """Return the positions of every group with several images."""
     members: dict[str, list[int]] = {}
     for position, name in enumerate(groups):
         if name:

@@ -1,4 +1,4 @@
-"""The scale that a run's images get, and how it was found: the value that run.json, a log line and the report tell."""
+"""The scale of a run's images and how it was found, as run.json, a log line and the report show it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ By = Literal["architecture", "setting", "keras", "probe", "undecided"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleMeasurement:
-    """What a probe measured of one scale.
+    """Measurement of one scale by a probe.
 
     Attributes:
-        scale: Its name.
+        scale: Name of the scale.
         accuracy: Share of the images that a linear classifier on the backbone's features gets right, each by a fit to
-            the others; None where there are too few images.
-        interval_95: 95 % confidence interval of the accuracy, (lower end, upper end); None likewise.
-        distance: Between the backbone's first features of the images and those of its training, nats; None where the
-            network doesn't tell.
-        worse: Whether its answers are worse than those of the most accurate scale beyond noise.
+            the others; None with too few images.
+        interval_95: 95 % confidence interval of the accuracy, (lower end, upper end); None with too few images.
+        distance: Distance between the backbone's first features of the images and those of its training, nats; None if
+            it can't be measured for the network.
+        worse: Whether the answers under this scale are worse than those of the most accurate scale beyond noise.
     """
 
     scale: str
@@ -32,7 +32,7 @@ class ScaleMeasurement:
     worse: bool
 
     def render(self) -> str:
-        """As words: `unit 0.77 (0.70 to 0.83), distance 0.07`."""
+        """Return the measurement as text: `unit 0.77 (0.70 to 0.83), distance 0.07`."""
         parts = [self.scale]
         if self.accuracy is not None and self.interval_95 is not None:
             parts[0] += f" {self.accuracy:.2f} ({self.interval_95[0]:.2f} to {self.interval_95[1]:.2f})"
@@ -46,13 +46,13 @@ class ScaleChoice:
     """A scale and the reason for it.
 
     Attributes:
-        scale: The scale.
-        by: `architecture`: the weights are Keras's download, or there are none. `setting`: `train.scale` names it.
-            `keras`: the file is one that Keras publishes. `probe`: measured. `undecided`: the architecture's own, as
-            the probe could not tell it from others.
-        reason: Why, as sentences without the last full stop.
+        scale: The chosen scale.
+        by: How the scale was chosen. `architecture`: the weights are Keras's download, or there are none; `setting`:
+            `train.scale` names it; `keras`: the file is one that Keras publishes; `probe`: it was measured;
+            `undecided`: it is the architecture's own, because the probe was undecided.
+        reason: Reason for the choice, as sentences without the last full stop.
         images: Number of training images that were probed.
-        figures: Of every scale that was probed, the best first.
+        figures: Measurements of every probed scale, the best first.
     """
 
     scale: Scale
@@ -62,7 +62,7 @@ class ScaleChoice:
     figures: tuple[ScaleMeasurement, ...] = ()
 
     def render_line(self) -> str:
-        """The reason and the figures as one line, for a terminal."""
+        """Return the reason and the figures as one line for a terminal."""
         if not self.figures:
             return self.reason
         what = "training images that a linear classifier gets right (95 % interval)"
@@ -70,7 +70,7 @@ class ScaleChoice:
         return f"{self.reason}. {counted}: {'; '.join(figure.render() for figure in self.figures)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data for JSON."""
+        """Return the choice as plain data for JSON."""
         return {
             "name": self.scale.name,
             "words": self.scale.words,
@@ -82,10 +82,10 @@ class ScaleChoice:
 
 
 def parse_choice(values: Mapping[str, Any]) -> ScaleChoice:
-    """Read what `ScaleChoice.to_dict` wrote.
+    """Parse the result of `ScaleChoice.to_dict`.
 
     Raises:
-        KeyError, TypeError, ValueError: It is something else.
+        KeyError, TypeError, ValueError: The values are not those of a choice.
     """
     return ScaleChoice(
         scale=SCALES[values["name"]],

@@ -1,4 +1,4 @@
-"""The scales that weights may expect pixels to have, one table."""
+"""Table of the pixel scales that weights may expect."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """A map from pixels, 0 to 255, to what a network takes: multiply, add, then normalise each channel.
+    """Map from pixels, 0 to 255, to a network's input: multiply, add, then normalise each channel.
 
     Attributes:
         name: Value of `train.scale`.
-        words: The result's range, for people.
-        multiply: Factor on all pixels.
-        add: Added after multiplying.
-        mean: Subtracted from each channel after that, RGB; empty: nothing.
-        std: What each channel is divided by in the end, RGB; empty: nothing.
+        words: Range of the result, for people.
+        multiply: Factor for all pixel values.
+        add: Number that is added after multiplying.
+        mean: Number that is subtracted from each channel after adding, RGB; empty for none.
+        std: Number that each channel is divided by at the end, RGB; empty for none.
     """
 
     name: str
@@ -30,16 +30,16 @@ class Scale:
     std: tuple[float, ...] = ()
 
     def factors(self) -> tuple[float, ...]:
-        """The factor on the pixels of each channel, RGB; one number where the channels are treated alike."""
+        """Return the factor for the pixels of each channel, RGB; one number if all channels have the same."""
         return tuple(self.multiply / std for std in self.std) or (self.multiply,)
 
     def offsets(self) -> tuple[float, ...]:
-        """What is added after multiplying with `factors`, as many numbers."""
+        """Return the numbers that are added after multiplying by `factors`, one for each factor."""
         channels = zip(self.mean, self.std, strict=True)
         return tuple((self.add - mean) / std for mean, std in channels) or (self.add,)
 
     def apply(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """What the model's layer `scaling` makes of pixels, bit for bit.
+        """Scale pixels with the same bits as the model's layer `scaling`.
 
         Args:
             pixels: (N, H, W, 3) uint8, RGB.
@@ -66,4 +66,4 @@ TORCH = Scale(
 RAW = Scale(name="raw", words="0 to 255", multiply=1.0, add=0.0)
 
 SCALES: dict[str, Scale] = {scale.name: scale for scale in (UNIT, SYMMETRIC, TORCH, RAW)}
-"""Name to scale."""
+"""Name of each scale to the scale."""

@@ -1,6 +1,6 @@
-"""`scale.json` beside a run's checkpoints: the scale that a probe chose, for whoever goes on with the run.
+"""Stores the scale that a probe chose in `scale.json` beside a run's checkpoints.
 
-The process that goes on, and the other pods of an Indexed Job, take it from there and do not probe again.
+The process that resumes the run and the other pods of an Indexed Job read it from there and do not probe again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ SCALE_FILE = "scale.json"
 
 
 def save_choice(store: FileStore, fingerprint: str, choice: ScaleChoice) -> None:
-    """Write the choice of the run that is being made.
+    """Store the choice of an unfinished run.
 
     Args:
-        store: Where its checkpoints are.
-        fingerprint: Of the training; another one doesn't take the choice.
-        choice: What was chosen.
+        store: Storage of the run's checkpoints.
+        fingerprint: Fingerprint of the training; a training with another fingerprint doesn't use the choice.
+        choice: The choice to store.
 
     Raises:
-        StorageError: It can't be written.
+        StorageError: The choice can't be written.
     """
     store.write(SCALE_FILE, json.dumps({"fingerprint": fingerprint, "choice": choice.to_dict()}).encode())
 
 
 def load_choice(store: FileStore, fingerprint: str) -> ScaleChoice | None:
-    """The choice of this training; None when none is stored that can be read.
+    """Load the choice of this training; return None when no readable choice is stored.
 
     Raises:
         StorageError: The storage can't be read.
@@ -52,18 +52,19 @@ def wait_for_choice(
     patience_s: float = PATIENCE_S,
     poll_s: float = POLL_S,
 ) -> ScaleChoice:
-    """The choice, once index 0 of an Indexed Job has stored it.
+    """Wait until index 0 of an Indexed Job has stored its choice, and return it.
 
     Args:
-        store: Where the run's checkpoints are.
-        fingerprint: Of the training.
-        progress: Every look is a place to stop.
-        is_finished: Whether the run of this training exists; index 0 removes its checkpoints then.
-        patience_s: Seconds after which it gives up.
-        poll_s: Seconds between two looks.
+        store: Storage of the run's checkpoints.
+        fingerprint: Fingerprint of the training.
+        progress: Receives an empty step at each check, which can stop the training.
+        is_finished: Function that returns whether the run of this training exists; index 0 then removes its
+            checkpoints.
+        patience_s: Seconds after which waiting ends with an error.
+        poll_s: Seconds between two checks.
 
     Raises:
-        StorageError: Index 0 trains on other images or with other settings, or it stored nothing for too long.
+        StorageError: Index 0 trains on other images or with other settings, or it stored nothing for `patience_s`.
         ShardDoneError: The run exists.
     """
     deadline = time.monotonic() + patience_s
@@ -90,14 +91,14 @@ def wait_for_choice(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stored:
-    """What the file holds."""
+    """Content of `scale.json`."""
 
     fingerprint: str
     choice: ScaleChoice
 
 
 def _load(store: FileStore) -> _Stored | None:
-    """The choice of any training; None when there is none, or one that is damaged or of another version."""
+    """Load the choice of any training; return None when there is none, or when it is damaged or of another version."""
     if not store.exists(SCALE_FILE):
         return None
     try:

@@ -1,6 +1,6 @@
-"""`report.html`, and what every page for people is made of.
+"""Renders `report.html`, and the parts that all HTML pages share.
 
-report      what a training left
-html_page   the frame of all pages: one HTML file without scripts that asks nothing of any network
+report      the report of a training
+html_page   the frame of all pages: one HTML file without scripts or requests to a network
 charts      small charts as inline SVG
 """

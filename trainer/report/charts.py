@@ -1,4 +1,4 @@
-"""Small charts as inline SVG. Colours are CSS classes of layout.html.j2, so that they follow light and dark."""
+"""Draws small charts as inline SVG; colours are CSS classes of layout.html.j2 and follow the light or dark theme."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 16, 12, 42
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One curve.
+    """One curve of a chart.
 
     Attributes:
-        css: Its class: `train` or `val`.
-        values: One per epoch, from epoch 1.
+        css: CSS class of the curve: `train` or `val`.
+        values: One value per epoch, from epoch 1.
     """
 
     css: str
@@ -29,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frame:
-    """Axes: data coordinates to pixels."""
+    """Axes of a chart; they map data coordinates to pixels."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -43,12 +43,12 @@ class _Frame:
 
 
 def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = None) -> Markup:
-    """Curves over epochs.
+    """Draw curves over epochs.
 
     Args:
-        lines: What to draw; values that are not finite leave a gap.
-        y_label: Of the vertical axis.
-        y_max: Top of the axis; None: the largest value.
+        lines: Curves to draw; values that are not finite leave a gap.
+        y_label: Label of the vertical axis.
+        y_max: Top of the vertical axis; None means the largest value.
     """
     finite = [value for line in lines for value in line.values if math.isfinite(value)]
     epochs = max((len(line.values) for line in lines), default=0)
@@ -65,7 +65,7 @@ def draw_curves(lines: Sequence[Line], *, y_label: str, y_max: float | None = No
 
 
 def draw_reliability(before: Sequence[ScoreBin], after: Sequence[ScoreBin]) -> Markup:
-    """Share that is right over score, beside the diagonal on which both are the same; a dot's area is its images."""
+    """Draw the share of right answers over the score, beside the diagonal; a dot's area shows its number of images."""
     frame = _Frame(x=(0, 1), y=(0, 1))
     ticks = _steps(0, 1)
     (x1, y1), (x2, y2) = frame.point(0, 0), frame.point(1, 1)
@@ -92,14 +92,14 @@ def draw_interval(
     reference: float | None = None,
     width: int = 110,
 ) -> Markup:
-    """A share on a line with its interval.
+    """Draw a share on a line with its interval.
 
     Args:
-        value: The share; None: nobody knows.
-        interval: Its low and high end.
-        scale: What the line's ends stand for; all that is drawn lies within.
-        reference: A share to compare with, as an upright line.
-        width: Pixels.
+        value: The share; None if it is not known.
+        interval: Lower and upper end of the share's interval.
+        scale: Values at the line's ends; all drawn values are between them.
+        reference: Share to compare with, drawn as a vertical line.
+        width: Width of the chart in pixels.
     """
     middle = 8
 
@@ -118,7 +118,7 @@ def draw_interval(
 
 
 def draw_bar(train: int, val: int, most: int) -> Markup:
-    """Two counts as one bar, as long as their share of the largest sum."""
+    """Draw two counts as one bar; its length is their share of the largest sum."""
     width = 240
     first, second = (round(count / max(most, 1) * width, 1) for count in (train, val))
     parts = [
@@ -134,7 +134,7 @@ def _svg(parts: Sequence[str], width: int, height: int, label: str) -> Markup:
 
 
 def _steps(low: float, high: float, *, whole: bool = False) -> list[float]:
-    """Round numbers within an interval, four to eight of them."""
+    """Return four to eight round numbers within an interval."""
     raw = (high - low) / 5
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)

@@ -1,4 +1,4 @@
-"""Pages for people: one HTML file without scripts that asks nothing of any network."""
+"""Builds HTML pages for people: one file without scripts or requests to a network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ THUMBNAIL_PIXELS = 96
 
 
 def build_page(template: Path, **values: Any) -> str:
-    """The page's HTML.
+    """Return the HTML of a page.
 
     Args:
-        template: It extends `layout.html.j2`, which lies here; every value is escaped, a missing one is an error.
-        values: What the template names.
+        template: Path of the template, which extends `layout.html.j2` beside this module; every value is escaped, and a
+            missing value is an error.
+        values: Values that the template names.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -35,13 +36,13 @@ def build_page(template: Path, **values: Any) -> str:
 
 
 def write_page(path: Path, html: str) -> None:
-    """Write it; a file name in it may hold bytes that are no text: they are shown as escapes."""
+    """Write a page; bytes of a file name that are not valid text are written as escapes."""
     content = html.encode(errors="backslashreplace")
     write_atomically(path, content, durability="none", mode=None, sole_writer=True)
 
 
 def build_thumbnail(file: Path) -> str | None:
-    """A JPEG as a data URI; None when the file is gone or is no picture."""
+    """Return a thumbnail as the data URI of a JPEG; None when the file is missing or no picture."""
     try:
         pixels = decode(file.read_bytes(), at_least=(THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
     except (OSError, ImageError):

@@ -1,4 +1,4 @@
-"""`report.html`: what a training left, for people. One file without scripts that asks nothing of any network."""
+"""Renders `report.html`, the report of a training, as one file without scripts or requests to a network."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from trainer.report import charts
 from trainer.report.html_page import build_page, build_thumbnail, write_page
 
 MATRIX_CLASSES = 20
-"""With more, a matrix can't be read: the pairs most often confused are listed instead."""
+"""Largest number of classes with a readable confusion matrix; with more, the most frequently confused pairs are listed.
+"""
 PAIRS = 20
 MISTAKES = 12
 FILES = 10
-"""File names that are listed of each cause of faults."""
+"""Most file names that are listed for each cause of faults."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
-    """What the report is made of.
+    """Content of the report.
 
     Attributes:
-        about: As run.json says it: name, arch, mode, epochs, dataset, data_faults, versions ...
-        measured: As metrics.json says it.
-        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
-        truth: (N,) labels of the held-out images.
-        logits: (N, classes) answers to them.
-        files: Their files, in the same order.
-        seconds: Per phase.
-        hardware: What it ran on.
-        config: Section to settings.
+        about: Content of run.json: name, arch, mode, epochs, dataset, data_faults, versions ...
+        measured: Content of metrics.json.
+        history: The loss, accuracy, val_loss and val_accuracy of each epoch.
+        truth: (N,) int64, labels of the held-out images.
+        logits: (N, classes) float32, the model's logits for the held-out images.
+        files: Files of the held-out images, in the same order.
+        seconds: Name of each phase to its duration in seconds.
+        hardware: Hardware that the training ran on.
+        config: Name of each section to its settings.
     """
 
     about: Mapping[str, Any]
@@ -53,12 +54,12 @@ class ReportFacts:
 
 
 def write_report(path: Path, facts: ReportFacts) -> None:
-    """Write the page."""
+    """Write the report to a file."""
     write_page(path, build_report(facts))
 
 
 def build_report(facts: ReportFacts) -> str:
-    """The page's HTML."""
+    """Return the report's HTML."""
     faults = [DataFault(**fault) for fault in facts.about["data_faults"]]
     return build_page(
         Path(__file__).with_name("report.html.j2"),
@@ -97,7 +98,7 @@ def _curves(history: Sequence[Mapping[str, float]]) -> list[Any]:
 
 
 def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row per true class: its cells, each a count and a shade (0 to 1 of that class's images)."""
+    """Return one row per true class; each cell has a count and a shade (0 to 1, share of that class's images)."""
     return [
         {
             "label": label,
@@ -111,7 +112,7 @@ def build_matrix(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The pairs of classes that are confused most often, at most `PAIRS`."""
+    """Return the pairs of classes that are confused most often, at most `PAIRS`."""
     confusion = np.array(measured["confusion"])
     np.fill_diagonal(confusion, 0)
     labels = measured["labels"]
@@ -130,7 +131,7 @@ def build_pairs(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The figures of every class with their pictures, worst recall first."""
+    """Return the figures of every class with their charts, the worst recall first."""
     rows = [
         {
             "label": label,
@@ -144,7 +145,7 @@ def build_classes(measured: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _reliability(facts: ReportFacts) -> Any:
-    """The scores as trained and as served; each as served at a temperature that was fitted without its image."""
+    """Draw the scores as trained and as served; a served score uses a temperature that was fitted without its image."""
     trained = bins(softmax(facts.logits), facts.truth)
     if facts.measured["temperature"] == 1:
         return charts.draw_reliability([], trained)
@@ -153,7 +154,7 @@ def _reliability(facts: ReportFacts) -> Any:
 
 
 def _mistakes(facts: ReportFacts) -> list[dict[str, Any]]:
-    """The mistakes the model is most sure of."""
+    """Return the mistakes with the highest scores."""
     probabilities = softmax(facts.logits, facts.measured["temperature"])
     best, scores = np.argmax(facts.logits, axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(best != facts.truth)

@@ -1,11 +1,11 @@
-"""The run: what a training leaves, where it is kept, and how it is found again.
+"""The run: the directory that a training writes, and how it is stored and read.
 
-run              the directory: written as a whole, opened with checks
-run_records      what run.json and the other files say
-parity_samples   the held-out images that travel with it
-run_location     where a training works and leaves its run
-run_upload       to a URI, and back
-stored_settings  the settings that continue a run
-run_server       the run read over HTTP, by whoever holds a token
-provenance       the code, the distributions and the hardware that made it
+run              writes the directory as a whole, and opens it with checks
+run_records      content of run.json and the other files
+parity_samples   held-out images that are stored in the run
+run_location     where a training works and where it writes its run
+run_upload       uploads a run to a URI and downloads it
+stored_settings  settings that continue a run
+run_server       serves a run over HTTP to clients with a token
+provenance       code, distributions and hardware that made the run
 """

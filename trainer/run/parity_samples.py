@@ -1,4 +1,4 @@
-"""The held-out images that travel with a run: conversion proves parity on them and records goldens from them."""
+"""Selects the held-out images that are stored in a run; conversion proves parity on them and records golden images."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from trainer.data.dataset import Dataset, Example
 
 PER_CLASS = 4
-"""Images of one class, where there are few classes."""
+"""Images of each class, if all classes together don't exceed `AT_MOST`."""
 AT_MOST = 64
-"""Images in all, while there are no more classes than that; with more, there is one of each class."""
+"""Maximum number of images if there are no more classes than that; with more classes, each has one image."""
 
 
 def choose_samples(dataset: Dataset) -> list[Example]:
-    """Held-out images of every class that has some, the same ones whenever the dataset is the same.
+    """Choose held-out images of every class that has some; the same dataset gives the same images.
 
-    They are at most `AT_MOST`, or one of each class.
+    There are at most `AT_MOST` of them, or one of each class.
     """
     per_class = max(1, min(PER_CLASS, AT_MOST // len(dataset.labels)))
     chosen: list[Example] = []
@@ -34,7 +34,7 @@ def copy_samples(dataset: Dataset, folder: Path) -> dict[str, Any]:
     """Copy the chosen images to `folder`/samples.
 
     Returns:
-        listing: File, relative to `folder`, to its `label` and `sha256`.
+        listing: Path of each file relative to `folder`, to its `label` and `sha256`.
     """
     (folder / "samples").mkdir()
     listing = {}

@@ -1,4 +1,4 @@
-"""What made a run, so that it can be made again: the code, every installed distribution, the hardware."""
+"""Records the code, the installed distributions and the hardware that made a run, so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("eaves", "trainer")
-"""Ours that training runs through."""
+"""Packages of Eaves that training runs."""
 
 
 @cache
 def code_digest() -> str:
-    """sha256 over our packages' modules, by name and content, hex."""
+    """Return the sha256 of the packages' modules, by name and content, hex."""
     root, digest = Path(__file__).parents[2], hashlib.sha256()
     for file in sorted(file for package in PACKAGES for file in (root / package).rglob("*.py")):
         digest.update(
@@ -25,13 +25,13 @@ def code_digest() -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Python's version, and that of every distribution that this process could import, by name."""
+    """Return Python's version and the version of every installed distribution, by name."""
     found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     return {"python": platform.python_version(), **dict(sorted(found.items()))}
 
 
 def describe_hardware() -> dict[str, str]:
-    """Processor, CPUs this process may use, memory, system."""
+    """Return the processor, the number of usable CPUs, the memory and the system."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "processor": _processor(),
@@ -42,7 +42,7 @@ def describe_hardware() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The model's name; where Linux tells none (ARM), the architecture's."""
+    """Return the name of the processor's model; on Linux systems without one (ARM), the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

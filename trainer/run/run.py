@@ -1,19 +1,19 @@
-"""The run: the directory a training leaves, written as a whole or not at all.
+"""The run: the directory that a training writes, as a whole or not at all.
 
-    model/          SavedModel, one signature `serving_default`: image uint8 > logits, probabilities
-    model.keras     the same as Keras's own file
-    labels.txt      one class a line, in the order of the outputs
-    recipe.json     how bytes become the tensor
-    config.json     every setting as it was
-    history.json    loss and accuracy per epoch
-    metrics.json    what the held-out images said, and seconds per phase
-    samples/        some held-out images, original bytes
-    samples.json    sample > label, sha256
-    split.jsonl     digest of every image > its label, side and group
-    run.json        written last: what this is, made from what, and the digest of every file above
+    model/          SavedModel, one signature `serving_default`: image uint8 to logits, probabilities
+    model.keras     the model as Keras's own file
+    labels.txt      one class per line, in the order of the outputs
+    recipe.json     the recipe: how an image's bytes become the tensor
+    config.json     all settings of the training
+    history.json    loss and accuracy of each epoch
+    metrics.json    results on the held-out images, and seconds per phase
+    samples/        some held-out images with their original bytes
+    samples.json    label and sha256 of each sample
+    split.jsonl     label, side and group of every image by its digest
+    run.json        written last: properties and provenance of the run, and the digest of every file above
 
 A run is written into a hidden sibling directory (`.NAME.unfinished/run`), synced to disk and renamed into place. It
-exists when `run.json` does. Until then its checkpoints lie beside it, in `.NAME.unfinished/checkpoints`.
+exists when `run.json` does. Until then its checkpoints are beside it, in `.NAME.unfinished/checkpoints`.
 """
 
 from __future__ import annotations
@@ -45,35 +45,37 @@ TAKEN = "name another directory for the run, or remove that one"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A complete run, as `run.json` tells it.
+    """A complete run, as `run.json` describes it.
 
     Attributes:
-        path: The directory.
-        name: Of the model.
-        version: `YYYYMMDD-HHMMSS-XXXXXXXX` (UTC, content digest): sorts by time and fits into a container image's tag.
-        created: UTC, ISO 8601.
-        arch: Name in the registry.
-        mode: `frozen` or `full`.
-        epochs: Passes over the training images.
-        learning_rate: Its peak.
-        weights: What the backbone started from: `kind`, `file` and `file_sha256`; and `backbone_sha256` as it is now.
+        path: Directory of the run.
+        name: Name of the model.
+        version: Version of the model, `YYYYMMDD-HHMMSS-XXXXXXXX` (UTC, content digest); it sorts by time and fits into
+            a container image's tag.
+        created: Time when the run was written, UTC, ISO 8601.
+        arch: Name of the architecture.
+        mode: Training mode: `frozen`, `finetune` or `full`.
+        epochs: Number of passes over the training images.
+        learning_rate: Peak learning rate.
+        weights: Initial weights of the backbone: `kind`, `file` and `file_sha256`; and `backbone_sha256` after
+            training.
         labels: Class names in the order of the outputs.
-        recipe: How bytes become the model's input.
-        dataset: Digest, split and counts of what it was trained on.
-        data_faults: Files left out, each with its `file` and `reason`.
-        val_accuracy: On the held-out images.
-        verdict: What that is worth, the fields of `trainer.evaluation.model_quality.ModelQuality`; empty in runs of
-            before.
-        calibration: Whether logits are divided by a temperature and why, the fields of
-            `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of before.
-        scale: What pixels become and why, as `trainer.pixel_scale.scale_choice.ScaleChoice` gives it; empty in runs of
-            before.
-        versions: Of Python and of every distribution that was installed.
-        files: Relative path to `sha256` and `size_bytes`, of everything but run.json.
-        fingerprint: sha256 of settings and data: two runs that share it are the same training.
-        code: sha256 over the modules that made it.
-        hardware: What it was made on.
-        schema_version: Of this meaning of these fields.
+        recipe: Recipe that turns an image's bytes into the model's input.
+        dataset: Digest, split and counts of the dataset.
+        data_faults: Faults of the dataset's files, each with its `file`, `reason` and whether the file was `used`.
+        val_accuracy: Accuracy on the held-out images, 0 to 1.
+        verdict: Verdict on the model, the fields of `trainer.evaluation.model_quality.ModelQuality`; empty in runs of
+            older versions.
+        calibration: Temperature of the logits and its reason, the fields of
+            `trainer.evaluation.temperature.TemperatureCalibration`; empty in runs of older versions.
+        scale: Pixel scale and its reason, the result of `trainer.pixel_scale.scale_choice.ScaleChoice.to_dict`; empty
+            in runs of older versions.
+        versions: Versions of Python and of every installed distribution.
+        files: Relative path of every file but run.json, to its `sha256` and `size_bytes`.
+        fingerprint: sha256 of settings and data; two runs with the same fingerprint are the same training.
+        code: sha256 of the modules that made the run.
+        hardware: Hardware that the run was made on.
+        schema_version: Version of the format of run.json.
     """
 
     path: Path
@@ -102,11 +104,11 @@ class Run:
 
     @property
     def saved_model(self) -> Path:
-        """The SavedModel's directory."""
+        """Path of the SavedModel's directory."""
         return self.path / "model"
 
     def samples(self) -> tuple[ParitySample, ...]:
-        """The held-out images that travel with the run, those of each class together."""
+        """Load the held-out images that are stored in the run; those of each class are together."""
         listed = json.loads((self.path / "samples.json").read_text(encoding="utf-8"))
         return tuple(
             ParitySample(path=self.path / name, label=item["label"], sha256=item["sha256"])
@@ -114,28 +116,28 @@ class Run:
         )
 
     def split(self) -> dict[str, SplitEntry] | None:
-        """Digest of each image to its label, side and group; None in a run of before, which has no `split.jsonl`.
+        """Load the label, side and group of each image by its digest; None in an older run without `split.jsonl`.
 
         Raises:
-            RunError: The file can't be read.
+            RunError: `split.jsonl` can't be read.
         """
         file = self.path / SPLIT_FILE
         return parse_split(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else None
 
     def metrics(self) -> dict[str, Any]:
-        """What the held-out images said."""
+        """Load the results on the held-out images from metrics.json."""
         values: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
         return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParitySample:
-    """A held-out image in a run.
+    """A held-out image that is stored in a run.
 
     Attributes:
-        path: The file, original bytes.
-        label: Its class.
-        sha256: Of its bytes, hex.
+        path: Path of the file with the image's original bytes.
+        label: Name of the image's class.
+        sha256: sha256 of the file's bytes, hex.
     """
 
     path: Path
@@ -147,7 +149,7 @@ def open_run(path: Path) -> Run:
     """Open a run and check every file in it against its digest (about 0.2 s for Inception V3).
 
     Raises:
-        RunError: When it is not there, not complete or damaged.
+        RunError: The run doesn't exist, is not complete or is damaged.
     """
     manifest = path / MANIFEST
     if not manifest.is_file():
@@ -173,10 +175,10 @@ def open_run(path: Path) -> Run:
 
 
 def load_trained_on(path: Path) -> frozenset[str]:
-    """sha256 of every image that the run in `path` was trained on, hex.
+    """Return the sha256 of every image that the run in `path` was trained on, hex.
 
     Raises:
-        RunError: When there is no run, or it is of before and doesn't tell.
+        RunError: There is no run, or it is an older run that doesn't store its training images.
     """
     entries = open_run(path).split()
     if entries is None:
@@ -187,15 +189,15 @@ def load_trained_on(path: Path) -> frozenset[str]:
 def write_json(path: Path, values: Any) -> None:
     """Write one of a run's JSON files."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
-    # A file name may hold bytes that are no text: they become JSON escapes.
+    # A file name may hold bytes that are not valid text; they become JSON escapes.
     path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def check_output(output: Path) -> None:
-    """Before any work: the output is free, or holds a run (perhaps this one).
+    """Check that the output is free or holds a run, before any work is done.
 
     Raises:
-        RunError: When it holds something else.
+        RunError: The output holds something else.
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise RunError(f"{output} exists and holds something else", hint=TAKEN)
@@ -203,13 +205,13 @@ def check_output(output: Path) -> None:
 
 @contextmanager
 def new_run(output: Path) -> Iterator[Path]:
-    """A directory to fill beside `output`; `finish` makes it the run, anything else removes it.
+    """Yield a directory to fill beside `output`; `finish` makes it the run, any other end removes it.
 
-    It is `.NAME.unfinished/run`. Beside it, `checkpoints` stays as long as there is no run; what else a killed process
-    left behind is cleared away.
+    The directory is `.NAME.unfinished/run`. Beside it, `checkpoints` stays as long as there is no run; other files that
+    a killed process left behind are removed.
 
     Raises:
-        RunError: When `output` holds something, or another process is writing it.
+        RunError: `output` holds something, or another process is writing it.
     """
     output = output.absolute()
     check_output(output)
@@ -227,22 +229,22 @@ def new_run(output: Path) -> Iterator[Path]:
 
 
 def checkpoints_of(work: Path) -> Path:
-    """Where the checkpoints of the run in `work` are, which outlive a killed process."""
+    """Return the checkpoint folder of the run in `work`; it outlives a killed process."""
     return work.parent / CHECKPOINTS
 
 
 def checkpoints_beside(output: Path) -> Path:
-    """Where the checkpoints of the run that becomes `output` are while it is not complete."""
+    """Return the checkpoint folder of the run that becomes `output` while it is not complete."""
     return unfinished_path(output.absolute()) / CHECKPOINTS
 
 
 def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
-    """Write `run.json`, sync everything to disk and move it into place.
+    """Write `run.json`, sync everything to disk and move the run into place.
 
     Args:
-        work: As `new_run` gave it, filled.
-        output: Where the run shall be.
-        about: `Run`'s fields without those that follow from the files: path, version, created, files, schema_version.
+        work: Directory that `new_run` gave, with all files.
+        output: Final directory of the run.
+        about: Fields of `Run` without those that follow from the files: path, version, created, files, schema_version.
     """
     names = sorted(str(file.relative_to(work)) for file in work.rglob("*") if file.is_file())
     files = {name: {"sha256": _sha256(work / name), "size_bytes": (work / name).stat().st_size} for name in names}
@@ -264,13 +266,14 @@ def finish(work: Path, output: Path, about: Mapping[str, Any]) -> Run:
 
 
 def build_name(text: str) -> str:
-    """A model's name out of any text: lower-case letters, digits and dashes, a letter first, at most 40."""
+    """Return a model's name made from any text: lower-case letters, digits and dashes, a letter first, at most 40."""
     name = re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
     return name if name[:1].isalpha() else f"model-{name}"[:40].strip("-")
 
 
 def _parse_run(path: Path, values: Mapping[str, Any]) -> Run:
-    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "scale")  # runs of before don't have them
+    # runs of older versions don't have these
+    later = ("fingerprint", "code", "hardware", "verdict", "calibration", "scale")
     known = {item.name: values[item.name] for item in fields(Run) if item.name not in ("path", *later)}
     known |= {name: values[name] for name in later if name in values}
     known |= {"labels": tuple(known["labels"]), "data_faults": tuple(known["data_faults"])}

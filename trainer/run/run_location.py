@@ -1,7 +1,7 @@
-"""Where a training works and leaves its run: beside its output on this machine, or at a URI.
+"""Locations of a run: where a training works, and where it writes its run, on this machine or at a URI.
 
-A run for a URI is built in a local folder and uploaded whole, `run.json` last. What must outlive this machine, the
-checkpoints and the features that several pods share, is written to the URI as it is made.
+A run for a URI is built in a local folder and then uploaded, `run.json` last. The checkpoints and the features that
+several pods share must outlive this machine, so they are written to the URI during training.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FEATURES = "features"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLocation:
-    """Where a run goes.
+    """Location of a run.
 
     Attributes:
-        local: The run's directory on this machine.
-        cache: A folder on this machine that is kept between trainings; it may be removed at any time.
-        uri: Where the run is uploaded to; None: `local` is its place.
+        local: Directory of the run on this machine.
+        cache: Folder on this machine that is kept between trainings; it may be removed at any time.
+        uri: URI that the run is uploaded to; None if the run stays in `local`.
     """
 
     local: Path
@@ -44,11 +44,11 @@ class RunLocation:
     uri: str | None = None
 
     def find(self, fingerprint: str) -> Run | None:
-        """The run that is there already, of the same settings and data; None when there is none.
+        """Return the run of the same settings and data that exists already; None when there is none.
 
         Raises:
-            RunError: Another run is there, or something else.
-            StorageError: The place can't be read.
+            RunError: The location holds another run or something else.
+            StorageError: The location can't be read.
         """
         check_output(self.local)
         built = self._built(fingerprint)
@@ -56,7 +56,7 @@ class RunLocation:
             return built
         store = open_store(self.uri)
         if not store.exists(MANIFEST):
-            if built is not None:  # killed before or while it was uploaded
+            if built is not None:  # the process was killed before or during the upload
                 self.finish(built)
                 return built
             shutil.rmtree(self.local, ignore_errors=True)
@@ -66,43 +66,43 @@ class RunLocation:
         return fetch_run(self.uri, self.local)
 
     def run(self) -> FileStore:
-        """Where the run is, once it is."""
+        """Return the storage of the run."""
         return open_store(self.uri or self.local)
 
     def unfinished(self) -> FileStore:
-        """Where the checkpoints are of the run that is being made, or was until its process was killed."""
+        """Return the storage of the checkpoints of the unfinished run."""
         return open_store(checkpoints_beside(self.local)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
     def beside(self) -> FileStore:
-        """Where this run and others are."""
+        """Return the storage that holds this run and others."""
         return open_store(self.uri.rpartition("/")[0] if self.uri else self.local.parent)
 
     def checkpoints(self, work: Path) -> FileStore:
-        """Where the checkpoints go of the run that is made in `work`."""
+        """Return the storage for the checkpoints of the run that is made in `work`."""
         return open_store(checkpoints_of(work)) if self.uri is None else open_store(self.uri).at(CHECKPOINTS)
 
     def settings(self) -> FileStore | None:
-        """Where the settings of a run on this machine are kept while it is not complete; None for one at a URI."""
+        """Return the storage for the settings of an unfinished run on this machine; None for a run at a URI."""
         return open_store(checkpoints_beside(self.local)) if self.uri is None else None
 
     def features(self, wanted: str, *, shared: bool) -> FileStore:
-        """Where features are kept.
+        """Return the storage of cached features.
 
         Args:
-            wanted: A folder or URI from the settings; empty: the place's own.
-            shared: Whether other machines must see them.
+            wanted: Folder or URI from the settings; empty means the location's default.
+            shared: Whether other machines must be able to read the features.
         """
         if wanted:
             return open_store(wanted)
         return open_store(self.uri).at(FEATURES) if self.uri and shared else open_store(self.cache / FEATURES)
 
     def finish(self, run: Run) -> None:
-        """Upload the run when its place is a URI; then remove there what only an unfinished one needs."""
+        """Upload the run when it has a URI; then remove the files there that only an unfinished run needs."""
         if self.uri is None:
             return
         store = open_store(self.uri)
         publish(run, store)
-        # Pointers go before what they point to: a kill meanwhile leaves nothing that points into the void.
+        # Pointers are deleted before the files they point to, so that a kill in between leaves no dangling pointer.
         left = [name for folder in (CHECKPOINTS, FEATURES) for name in store.list(f"{folder}/")]
         for name in sorted(left, key=lambda name: not name.endswith(".json")):
             store.delete(name)
@@ -119,11 +119,12 @@ class RunLocation:
 
 
 def build_location(output: str | Path, cache: Path | None) -> RunLocation:
-    """The place of a run.
+    """Build the location of a run.
 
     Args:
-        output: A path or a URI.
-        cache: The folder to keep things in; None: `.cache` beside a local run, `~/.cache/eaves` for one at a URI.
+        output: Path or URI of the run.
+        cache: Folder that is kept between trainings; None means `.cache` beside a local run, or `~/.cache/eaves` for a
+            run at a URI.
     """
     if not is_uri(output):
         local = Path(output).absolute()

@@ -1,4 +1,4 @@
-"""Everything in a run that is not the model: what it was made of and how, what was measured, the report."""
+"""Writes the files of a run besides the model: its properties, measurements and report."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from trainer.training.training_task import TrainingResult, TrainingTask
 
 NOT_DECIDING = ("checkpoint_s", "cache", "weights", "split", "usable_accuracy")
-"""Settings that don't change what comes out; weights and split count by their content, not by where they lie."""
+"""Settings that don't change the result; weights and split count by their content, not by their location."""
 
 
 class PhaseTimer:
-    """Seconds per phase."""
+    """Measures the seconds of each phase."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -43,7 +43,7 @@ class PhaseTimer:
 
 
 def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset) -> TrainingIdentity:
-    """What decides the outcome of a training."""
+    """Return the settings and digests that decide the outcome of a training."""
     config = {key: value for key, value in settings.to_dict().items() if key not in NOT_DECIDING}
     weights = describe_weights(settings)
     weights.pop("file", None)
@@ -56,7 +56,7 @@ def build_identity(data: DataSettings, settings: TrainSettings, dataset: Dataset
 
 
 def describe_weights(settings: TrainSettings) -> dict[str, str]:
-    """What the backbone starts from; a file that isn't there is found by who loads it."""
+    """Describe the initial weights of the backbone; the code that loads them reports a missing file."""
     kind, path = settings.weights_kind, Path(settings.weights)
     if kind != "file" or not path.is_file():
         return {"kind": kind}
@@ -74,7 +74,7 @@ def build_run_record(
     measured: Mapping[str, Any],
     accelerators: str,
 ) -> dict[str, Any]:
-    """What run.json says beside its files."""
+    """Build the content of run.json except for the list of files."""
     settings, scale = task.settings, task.scale
     epochs, rate = settings.schedule()
     verdict = rate_model(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
@@ -119,7 +119,7 @@ def write_records(
     measured: Mapping[str, Any],
     seconds: Mapping[str, float],
 ) -> None:
-    """Write the files beside the model and run.json."""
+    """Write the files of the run besides the model and run.json."""
     dataset, held_out = decoded.dataset, decoded.rows("val")
     facts = ReportFacts(
         about=about,

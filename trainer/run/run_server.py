@@ -1,6 +1,6 @@
-"""A run read over HTTP by whoever holds a token: the files that run.json names, piece by piece, and nothing else.
+"""Serves the files that run.json names over HTTP, piece by piece, to clients with a token.
 
-A cut link costs one piece. The token comes in a header: addresses are written into the API server's audit log.
+A broken connection costs one piece. The token is in a header because URLs are written to the API server's audit log.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from trainer.run.run import MANIFEST
 from trainer.storage import FileStore
 
 PORT = 8080
-TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - where it is, not what
-TOKEN_HEADER = "Eaves-Reader-Token"  # noqa: S105 - where it is, not what
-"""Header of each request that carries the token. `Authorization` says who asks the API server and goes no further.
+TOKEN_VARIABLE = "EAVES_READER_TOKEN"  # noqa: S105 - the name of a variable, not a token
+TOKEN_HEADER = "Eaves-Reader-Token"  # noqa: S105 - the name of a header, not a token
+"""Header that carries the token in each request. The API server consumes `Authorization` and does not pass it on.
 Source: Kubernetes, apiserver/pkg/endpoints/filters/authentication.go."""
 MAX_PIECE_BYTES = 8 << 20
 
@@ -27,9 +27,9 @@ class RunServer(ThreadingHTTPServer):
     """Serves `GET /NAME?start=N&size=N` with the token in the header `TOKEN_HEADER`.
 
     Args:
-        address: To listen at.
-        store: Where the run is.
-        token: What a request must bring.
+        address: Host and port to listen at.
+        store: Storage that holds the run.
+        token: Token that a request must carry.
     """
 
     daemon_threads = True
@@ -39,7 +39,7 @@ class RunServer(ThreadingHTTPServer):
         self._store, self._token = store, token
 
     def read(self, path: str, token: str) -> tuple[HTTPStatus, bytes]:
-        """What a path leads to for whoever has the token."""
+        """Return the status and body for a request path with a token."""
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             return HTTPStatus.UNAUTHORIZED, b"the token is not the one that this pod was given"
         parts = urlsplit(path)
@@ -69,4 +69,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
-        """Says nothing: whoever asks knows."""
+        """Log nothing; the client reports its own errors."""

@@ -1,4 +1,4 @@
-"""Runs at a URI: uploaded with `run.json` last, found again, and fetched. A run exists when its `run.json` does."""
+"""Uploads runs to a URI with `run.json` last, and downloads them; a run exists when its `run.json` does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainer.run.run import MANIFEST, Run, open_run
 from trainer.storage import FileStore, open_store
 
 AT_ONCE = 8
-"""Files on their way at the same time."""
+"""Maximum number of files that are transferred at the same time."""
 
 
 def publish(run: Run, store: FileStore) -> None:
-    """Upload a run; whoever looks meanwhile sees none.
+    """Upload a run; readers see no run until the upload is complete.
 
     Raises:
         StorageError: A file can't be read or written.
@@ -29,39 +29,39 @@ def publish(run: Run, store: FileStore) -> None:
 
 
 class RunReader(Protocol):
-    """Where a run can be read: a `FileStore`, or something that has what one has."""
+    """Storage that a run can be read from, such as a `FileStore`."""
 
     uri: str
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file of that name."""
+        """Return whether a file of that name exists."""
         ...
 
     def read(self, name: str) -> bytes:
-        """A file's bytes."""
+        """Return a file's bytes."""
         ...
 
 
 def fetch_run(uri: str, local: Path) -> Run:
-    """Download a run into a directory, unless it is there already, and open it checked.
+    """Download a run into a directory, unless it is there already, check it and open it.
 
     Args:
-        uri: Where it was trained to.
-        local: The directory; what is in it is replaced when it is another run.
+        uri: URI of the run.
+        local: Directory to download to; another run in it is replaced.
 
     Raises:
-        RunError: No run is there, or it is damaged.
-        StorageError: It can't be read.
+        RunError: There is no run at the URI, or the run is damaged.
+        StorageError: The run can't be read.
     """
     return fetch_from(open_store(uri), local)
 
 
 def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None = None) -> Run:
-    """The same from wherever a run can be read.
+    """Download a run from any reader into a directory, unless it is there already, check it and open it.
 
     Raises:
-        RunError: No run is there, or it is damaged.
-        StorageError: It can't be read.
+        RunError: The reader has no run, or the run is damaged.
+        StorageError: The run can't be read.
     """
     uri = reader.uri
     if not reader.exists(MANIFEST):
@@ -88,7 +88,7 @@ def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None
 
 
 def find_fingerprint(manifest: bytes) -> str | None:
-    """The fingerprint that a `run.json` tells; None when it tells none."""
+    """Return the fingerprint in a `run.json`; None when it has none."""
     try:
         values = json.loads(manifest)
         return str(values["fingerprint"]) or None

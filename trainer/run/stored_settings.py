@@ -1,4 +1,4 @@
-"""The settings that a run was started with, kept beside its checkpoints, so that its name alone continues it."""
+"""Stores the settings of a run beside its checkpoints, so that the run can be continued by its name alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.storage import FileStore
 
 SETTINGS = "settings.json"
 CHANGEABLE = frozenset({"checkpoint_s", "cache", "usable_accuracy"})
-"""Settings of `train` that may differ when a run is continued: they change no weight."""
+"""Settings of `train` that may differ when a run is continued, because they change no weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,9 @@ class StoredSettings:
     """The settings of one run.
 
     Attributes:
-        output: The run's directory.
-        data: Setting to value of the section `data`; a URL is without its password or signature.
-        train: The same of the section `train`.
+        output: Directory of the run.
+        data: Settings of the section `data` by name; a URL has no password or signature.
+        train: Settings of the section `train` by name.
     """
 
     output: Path
@@ -36,22 +36,22 @@ class StoredSettings:
 
 
 def save_settings(store: FileStore, data: DataSettings, settings: TrainSettings) -> None:
-    """Write the settings of a run that is not complete beside its checkpoints.
+    """Write the settings of an unfinished run beside its checkpoints.
 
     Raises:
-        StorageError: They can't be written.
+        StorageError: The settings can't be written.
     """
     store.write(SETTINGS, render_settings(data, settings))
 
 
 def render_settings(data: DataSettings, settings: TrainSettings) -> bytes:
-    """The content of the file `SETTINGS`, JSON."""
+    """Return the content of the file `SETTINGS`, JSON."""
     text = json.dumps({"data": data.to_dict(), "train": settings.to_dict()}, ensure_ascii=False)
     return text.encode(errors="backslashreplace")
 
 
 def load_settings(output: Path) -> StoredSettings | None:
-    """The settings of the run in a directory, complete or not; None when there is no run.
+    """Load the settings of the run in a directory, finished or not; return None when there is no run.
 
     Raises:
         RunError: The file that holds them is damaged.
@@ -70,19 +70,19 @@ def load_settings(output: Path) -> StoredSettings | None:
 def continue_settings(
     stored: StoredSettings, data: DataSettings, settings: TrainSettings, *, given: Collection[str]
 ) -> tuple[DataSettings, TrainSettings]:
-    """The settings that continue a run: its own.
+    """Return the settings that continue a run, which are its own.
 
     Args:
-        stored: Those that the run was started with.
-        data: Those that would start a new run now.
-        settings: The same of the section `train`.
+        stored: Settings that the run was started with.
+        data: Settings of the section `data` that a new run would have now.
+        settings: Settings of the section `train` that a new run would have now.
         given: Dotted paths, `train.epochs`, of the settings that the command line names.
 
     Returns:
-        settings: Of both sections. The settings in `CHANGEABLE` are the given ones.
+        settings: Settings of both sections; those in `CHANGEABLE` have their new values.
 
     Raises:
-        ConfigError: A setting that the command line names is not as the run was started with.
+        ConfigError: The command line names a setting with another value than the run was started with.
     """
     train = {name: value for name, value in stored.train.items() if name in {field.name for field in fields(settings)}}
     place = str(stored.data["path"])
@@ -106,5 +106,5 @@ def continue_settings(
     origin = f"settings of {stored.output}"
     images = build(DataSettings, SettingsLayer(origin=origin, values=stored.data))
     if now["data.path"] == place:
-        images = replace(images, path=data.path)  # with the password or signature that is not stored
+        images = replace(images, path=data.path)  # the given path has the password or signature, which is not stored
     return images, build(TrainSettings, SettingsLayer(origin=origin, values=train))

@@ -1,8 +1,8 @@
-"""How a built model is trained on decoded pixels.
+"""Trains a built model on decoded pixels.
 
-fit                 by mode: `head`, `finetune`, or everything
-training_task       what every way of training is given, and what it leaves
-loop                batches in, a trained model out;  checkpoint: what it resumes from
-head, finetune      the linear head on features; the top blocks and the head
-stuck               when a training gets nowhere
+fit                 trains by mode: the head, the top blocks or the whole network
+training_task       input and result of a training
+loop                the training loop;  checkpoint: the state that it resumes from
+head, finetune      trains the linear head on features; trains the top blocks and the head
+stuck               ends a training that learns nothing
 """

@@ -1,10 +1,10 @@
-"""Checkpoints: arrays and where a training is, so that a kill at any moment loses at most one interval.
+"""Checkpoints store the arrays and the position of a training, so that a kill loses at most one interval.
 
     split.jsonl             the side of every image; written before identity.json
-    scale.json              what pixels become, where a probe of the weights has chosen it
-    identity.json           what is being trained: settings, labels, digests; others may not go on from here
+    scale.json              the scale, if a probe of the weights has chosen it
+    identity.json           settings, labels and digests of the training; another training may not resume from here
     STAGE/0.npz, 1.npz      two generations of arrays, written in turn
-    STAGE/latest.json       which of them counts, its digest, and where the training was; written last
+    STAGE/latest.json       the valid generation, its digest and the position of the training; written last
 
 A kill while a generation is written leaves `latest.json` pointing to the other one.
 """
@@ -34,13 +34,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingIdentity:
-    """What is trained, from what, by which code.
+    """Settings, data and code of a training.
 
     Attributes:
         config: The settings that decide the result.
         labels: Class names, in order.
         dataset: Digest of the examples, their labels and sides.
-        code: Digest of our packages.
+        code: Digest of the packages of Eaves.
     """
 
     config: Mapping[str, Any]
@@ -50,18 +50,18 @@ class TrainingIdentity:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of settings and data, hex: two runs of one fingerprint are the same training. Not of the code."""
+        """sha256 of settings and data, not of the code, hex; two runs of one fingerprint are the same training."""
         text = json.dumps([self.config, self.labels, self.dataset], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """One stage of a training as it was.
+    """State of one stage of a training.
 
     Attributes:
-        arrays: Name to array.
-        meta: Where it was, plain data.
+        arrays: Name of each array to the array.
+        meta: Position of the training, as plain data.
     """
 
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -72,15 +72,15 @@ class Checkpoints:
     """The checkpoints of one run.
 
     Args:
-        store: Where they are.
-        identity: What is being trained.
-        interval_s: Seconds between two of them, and so what a kill loses at most.
-        stop: Set when the process was asked to stop.
-        beside: Name to content of files that whoever goes on needs; written with the first checkpoint.
+        store: Storage of the checkpoints.
+        identity: Identity of the training.
+        interval_s: Seconds between two checkpoints, which a kill loses at most.
+        stop: Event that is set when the process is asked to stop.
+        beside: Name and content of files that a resumed training needs; written with the first checkpoint.
 
     Raises:
-        DatasetError: Those that are there are of other images or labels.
-        ConfigError: ... of other settings or code.
+        DatasetError: The stored checkpoints belong to other images or labels.
+        ConfigError: The stored checkpoints belong to other settings or code.
     """
 
     def __init__(
@@ -99,20 +99,20 @@ class Checkpoints:
         self._known = self._check_identity()
 
     def due(self) -> bool:
-        """Whether the last one is older than the interval."""
+        """Return whether the last checkpoint is older than the interval."""
         return time.monotonic() - self._saved >= self._interval_s
 
     def check_stop(self) -> None:
-        """Between two steps.
+        """Stop the training if asked to; called between two steps.
 
         Raises:
-            StoppedError: The process was asked to stop.
+            StoppedError: The process is asked to stop.
         """
         if self._stop.is_set():
             raise StoppedError("stopped while training; a checkpoint is written", hint="run the same command again")
 
     def load(self, stage: str) -> Checkpoint | None:
-        """The last checkpoint of a stage; None when there is none."""
+        """Load the last checkpoint of a stage; return None when there is none."""
         for entry in self._entries(stage):
             name = f"{stage}/{entry['generation']}.npz"
             data = self._store.read(name) if self._store.exists(name) else b""
@@ -123,12 +123,12 @@ class Checkpoints:
         return None
 
     def save(self, stage: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        """Leave a checkpoint; the one before it stays.
+        """Write a checkpoint; the previous one stays.
 
         Args:
-            stage: Part of the training it belongs to.
-            arrays: Name to array.
-            meta: Plain data for JSON.
+            stage: Part of the training that the checkpoint belongs to.
+            arrays: Name of each array to the array.
+            meta: Position of the training, as plain data for JSON.
         """
         if not self._known:
             for name, data in self._beside.items():
@@ -146,13 +146,13 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def _entries(self, stage: str) -> list[dict[str, Any]]:
-        """Newest first."""
+        """Return the entries of a stage, the newest first."""
         name = f"{stage}/{LATEST}"
         entries: list[dict[str, Any]] = json.loads(self._store.read(name)) if self._store.exists(name) else []
         return entries
 
     def _check_identity(self) -> bool:
-        """Whether there are checkpoints, and of this training."""
+        """Return whether there are checkpoints of this training; raise when they belong to another one."""
         if not self._store.exists(IDENTITY):
             return False
         there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))

@@ -1,9 +1,9 @@
-"""Fine-tuning: the backbone's top blocks and the head, on what reaches them of a few variants of each image.
+"""Fine-tuning: trains the backbone's top blocks and the head on cached activations of a few variants of each image.
 
-Everything below the cut stays as it came, so its output for each variant is computed once and kept (float16, in a
-mapped file: 0.44 MB per image of Inception V3 at `mixed7`). The head starts as the best one for the features as they
-came; then both are trained together at a small rate. Batch normalisation stays as it was learned: a few hundred photos
-say less about its statistics than a million images did.
+The layers below the cut don't change, so their output for each variant is computed once and kept (float16, in a mapped
+file: 0.44 MB per image of Inception V3 at `mixed7`). The head is first trained on the unchanged features; then the top
+blocks and the head are trained together at a small learning rate. Batch normalisation keeps its statistics, because a
+few hundred photos estimate them less well than a million images did.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from trainer.training.head import train_head
 from trainer.training.training_task import TrainingResult, TrainingTask
 
 DTYPE = "float16"
-"""Of kept activations: half the disk, and 0.05 % of a value is far below what fine-tuning changes."""
+"""Data type of cached activations; it halves the disk space, and its error of 0.05 % is far below the changes of
+fine-tuning."""
 
 
 def fit_finetune(task: TrainingTask) -> TrainingResult:
-    """Train what is above the cut, after the head.
+    """Train the head, and then the layers above the cut with it.
 
     Raises:
-        ConfigError: When the backbone can't be cut at that layer.
+        ConfigError: The backbone can't be cut at that layer.
     """
     decoded, settings = task.decoded, task.settings
     lower, upper = cut_backbone(task.model, settings.cut_layer)
@@ -56,14 +57,14 @@ def fit_finetune(task: TrainingTask) -> TrainingResult:
 
 
 def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
-    """Cut the backbone in two and leave only what is above trainable, without batch normalisation.
+    """Cut the backbone in two; only the layers above the cut stay trainable, except batch normalisation.
 
     Returns:
-        lower: image > output of `layer`.
-        upper: that > features. Both share the model's layers.
+        lower: Keras model from image to the output of `layer`.
+        upper: Keras model from that output to features; both share the model's layers.
 
     Raises:
-        ConfigError: No such layer, or what is above it sees more of the image than its output.
+        ConfigError: There is no such layer, or the layers above it don't get the image only through its output.
     """
     backbone = model.get_layer("backbone")
     try:
@@ -81,7 +82,7 @@ def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
 
 
 def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activations: Array) -> None:
-    """All images, then the other variants of the training images, one variant after the other."""
+    """Fill the activations with all images, then with each other variant of the training images."""
     digests, pixels = task.digests(), task.decoded.pixels
     train = task.decoded.rows("train")
     start = 0
@@ -107,7 +108,7 @@ def _fill(task: TrainingTask, lower: Any, augmentation: Augmentation, activation
 
 
 def _features(task: TrainingTask, upper: Any, activations: Array) -> npt.NDArray[np.float32]:
-    """What the top blocks, as they came, make of the images themselves."""
+    """Return the features of the images themselves from the unchanged top blocks."""
     digests = task.digests()
     features = np.empty((len(digests), *upper.output_shape[1:]), np.float32)
     task.cache(f"backbone above {task.settings.cut_layer}", shared=False).compute(

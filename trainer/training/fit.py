@@ -1,8 +1,8 @@
-"""Trains a built model on decoded pixels: its head, its top blocks and head, or all of it.
+"""Trains a built model on decoded pixels: its head, its top blocks and head, or the whole network.
 
-Epochs are fixed beforehand and the last one's weights are kept. The validation images are looked at after each epoch,
-for the curves, and decide nothing here: the accuracy on them is honest. The temperature is fitted on them afterwards
-(`trainer.evaluation.temperature`), which changes scores and no label.
+The number of epochs is fixed beforehand and the weights of the last epoch are kept. The validation images are evaluated
+after each epoch for the curves only and decide nothing, so that the accuracy on them is unbiased. The temperature is
+fitted on them afterwards (`trainer.evaluation.temperature`), which changes scores and no label.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from trainer.training.training_task import TrainingResult, TrainingTask
 
 
 def fit(task: TrainingTask) -> TrainingResult:
-    """Train as the settings' mode says; the weights end up in the task's model.
+    """Train in the mode of the settings; the task's model gets the weights.
 
     Raises:
-        ConfigError: When the backbone can't be cut where fine-tuning should begin.
+        ConfigError: The backbone can't be cut at the layer where fine-tuning begins.
     """
     return {"frozen": fit_frozen, "finetune": fit_finetune, "full": fit_full}[task.settings.resolved_mode](task)
 
 
 def fit_frozen(task: TrainingTask) -> TrainingResult:
-    """Run every image once through the frozen backbone and train the head on what comes out."""
+    """Run every image once through the frozen backbone and train the head on the features."""
     model, decoded = task.model, task.decoded
     backbone = model.get_layer("backbone")
     trunk = keras.Model(model.input, backbone(model.get_layer("scaling").output))
@@ -53,13 +53,13 @@ def fit_frozen(task: TrainingTask) -> TrainingResult:
 
 
 def fit_full(task: TrainingTask) -> TrainingResult:
-    """Train every layer on pixels; each epoch sees another variant of every image.
+    """Train every layer on pixels; each epoch uses another variant of every image.
 
     Raises:
-        StuckTrainingError: The network learns nothing from them.
+        StuckTrainingError: The network learns nothing from the images.
     """
-    task.end_pass()  # there is none to share
-    # A model of its own around the same layers: the saved one carries no optimiser.
+    task.end_pass()  # there is no pass to share
+    # This model wraps the same layers, so that the saved model carries no optimizer.
     model, decoded, settings = task.model, task.decoded, task.settings
     with half_precision(model):
         rows = decoded.rows("train")
@@ -81,7 +81,7 @@ def fit_full(task: TrainingTask) -> TrainingResult:
 
 
 def _build_augment(task: TrainingTask) -> loop.Augment | None:
-    """What makes an epoch's variants of the training images; None: they are trained on as they are."""
+    """Return the function that makes an epoch's variants of the training images; None if they are not augmented."""
     augmentation, digests = task.settings.augmentation, task.digests()
     if augmentation.variants == 1:
         return None

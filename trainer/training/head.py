@@ -1,6 +1,6 @@
-"""The linear head on features that don't change: a convex problem, solved in seconds.
+"""Trains the linear head on fixed features, a convex problem that is solved in seconds.
 
-Features are centred, and scaled by one number: the optimiser sees unit variance, and no weight of the head grows
+Features are centred and scaled by one number, so that the optimizer sees unit variance and no weight of the head grows
 because its feature is nearly constant (a head with such outliers does not survive quantisation).
 """
 
@@ -25,10 +25,10 @@ class Head:
     """A trained head.
 
     Attributes:
-        dense: The layer, on scaled features.
-        mean: Of the training images' features, (features,) float32.
-        scale: Their standard deviation, over all of them together.
-        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
+        dense: Dense layer on scaled features.
+        mean: Mean of the training images' features, (features,) float32.
+        scale: Standard deviation of all the training images' features together.
+        history: The loss, accuracy, val_loss and val_accuracy of each epoch.
     """
 
     dense: Any
@@ -37,22 +37,22 @@ class Head:
     history: list[dict[str, float]]
 
     def __call__(self, features: Any) -> Any:
-        """Logits of features, an array's or a tensor's."""
+        """Return the logits of features; they may be an array or a tensor."""
         return self.dense((features - self.mean) / np.float32(self.scale))
 
     def fold_into(self, layer: Any) -> None:
-        """Give a Dense layer on unscaled features the weights that answer the same."""
+        """Set the weights of a Dense layer on unscaled features so that it gives the same logits."""
         kernel, bias = (np.asarray(values, np.float64) for values in self.dense.get_weights())
         kernel /= self.scale
         layer.set_weights([kernel.astype(np.float32), (bias - self.mean @ kernel).astype(np.float32)])
 
 
 def train_head(task: TrainingTask, features: Floats) -> Head:
-    """Train a head.
+    """Train the head of a task's model.
 
     Args:
-        task: What is trained. In a mode other than `frozen` the head's own epochs and learning rate are used.
-        features: (images, features), row by row the decoded ones.
+        task: Training task. In a mode other than `frozen` the head's own epochs and learning rate are used.
+        features: (images, features) float32, one row for each decoded image.
     """
     decoded, settings = task.decoded, task.settings
     train = decoded.rows("train")

@@ -1,8 +1,8 @@
-"""The training loop: batches in, a trained model out, and back to the exact step after a kill.
+"""The training loop: trains a model on batches, and resumes at the exact step after a kill.
 
-The order of an epoch and what is done to its images are pure functions of (seed, epoch), so a checkpoint needs only
-numbers: every variable (weights, optimizer, random states), the epoch, the step in it and the sums behind its curves.
-Resumed, a training ends with the same weights as one that was never stopped.
+The order of an epoch and the variants of its images are pure functions of (seed, epoch). So a checkpoint holds only
+numbers: every variable (weights, optimizer, random states), the epoch, the step in it and the sums of its curves. A
+resumed training ends with the same weights as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from trainer.training.stuck import StuckWatch
 
 Rows = npt.NDArray[np.int64]
 Augment = Callable[[npt.NDArray[Any], Rows, int], npt.NDArray[Any]]
-"""`augment(inputs, rows, epoch)`: the batch's inputs, changed; a pure function of its arguments."""
+"""`augment(inputs, rows, epoch)` returns the batch's augmented inputs; it is a pure function of its arguments."""
 
 AHEAD = 2
-"""Batches made by another thread while the network works on one."""
+"""Batches that another thread prepares while the network computes one."""
 
 
 class Batches:
-    """Rows of an array, or of what is read like one, batch by batch.
+    """Batches of the rows of an array, or of an object that is indexed like one.
 
     Args:
-        inputs: (N, ...) what the model takes, of every example.
-        labels: (N,) int64.
-        rows: Those used.
-        settings: Gives the size of a batch and the seed.
-        shuffle: Anew in each epoch; the order is a pure function of (seed, epoch).
-        augment: Applied to each batch.
+        inputs: (N, ...) input of the model for every example.
+        labels: (N,) int64, index of each example's class.
+        rows: Rows that are used.
+        settings: Settings with the batch size and the seed.
+        shuffle: Whether each epoch has another order; the order is a pure function of (seed, epoch).
+        augment: Function that is applied to each batch; None for none.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Batches:
         self._size, self._seed, self._shuffle, self._augment = settings.batch_size, settings.seed, shuffle, augment
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Return the number of steps of an epoch."""
         return math.ceil(len(self._rows) / self._size)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[tuple[npt.NDArray[Any], Rows]]:
-        """(inputs, labels) of one epoch's batches from step `first` on."""
+        """Yield (inputs, labels) of one epoch's batches from step `first` on."""
         rows = np.random.default_rng((self._seed, number)).permutation(self._rows) if self._shuffle else self._rows
         for step in range(first, len(self)):
             chosen = rows[step * self._size : (step + 1) * self._size]
@@ -74,15 +74,15 @@ class Batches:
 
 @dataclass(slots=True, kw_only=True)
 class _Position:
-    """Where a training is, between two steps.
+    """Position of a training between two steps.
 
     Attributes:
-        epoch: Epochs done.
-        step: Steps done of the next one.
-        loss: Sum over the images of those steps.
-        correct: Number of images of those steps that were told right.
-        images: Their number.
-        history: Per epoch done: loss, accuracy, val_loss, val_accuracy.
+        epoch: Number of finished epochs.
+        step: Number of finished steps of the next epoch.
+        loss: Sum of the loss over the images of those steps.
+        correct: Number of images of those steps that were classified correctly.
+        images: Number of images of those steps.
+        history: The loss, accuracy, val_loss and val_accuracy of each finished epoch.
     """
 
     epoch: int = 0
@@ -106,26 +106,27 @@ def fit(
     schedule: tuple[int, float] | None = None,
     watch: StuckWatch | None = None,
 ) -> list[dict[str, float]]:
-    """Train a model, from where an earlier process left off when it left a checkpoint of this stage.
+    """Train a model; resume from the last checkpoint of this stage if there is one.
 
     Args:
-        model: Inputs > (N, classes) logits. Its trainable variables are trained; its `losses` are added.
-        batches: To train on.
-        settings: Gives the schedule.
-        progress: Told about every step.
-        validation: Looked at after each epoch, for the curves; decides nothing.
-        stage: Name of this part of a training (`head`, `finetune`, `full`); its checkpoints are kept apart. A stage
-            that was finished returns at once, with its last weights.
-        checkpoints: Where to leave and look for them, and whether to stop; None: neither.
-        class_weight: Label to the weight of its images in the loss; None: all 1.
-        schedule: (epochs, peak learning rate); None: the settings'.
-        watch: Looks at every epoch of this process and ends a training that learns nothing; None: none does.
+        model: Keras model from inputs to (N, classes) logits. Its trainable variables are trained, and its `losses` are
+            added.
+        batches: Batches to train on.
+        settings: Settings with the schedule.
+        progress: Receives every step.
+        validation: Batches that are evaluated after each epoch for the curves; they decide nothing.
+        stage: Name of this part of a training (`head`, `finetune`, `full`), which has its own checkpoints. A finished
+            stage returns at once with its last weights.
+        checkpoints: Checkpoints to resume from and to write, which also say when to stop; None for none.
+        class_weight: Index of each class to the weight of its images in the loss; None means 1 for all.
+        schedule: (epochs, peak learning rate); None means those of the settings.
+        watch: Watch that checks every epoch of this process and ends a training that learns nothing; None for none.
 
     Returns:
-        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
+        history: The loss, accuracy, val_loss and val_accuracy of each epoch.
 
     Raises:
-        StoppedError: Asked to stop; a checkpoint of the last step is written.
+        StoppedError: The process is asked to stop; a checkpoint of the last step is written.
         StuckTrainingError: The watch ends the training.
     """
     epochs, rate = schedule or settings.schedule()
@@ -168,19 +169,19 @@ class _Trainer:
         self._look = tf.function(self._graph_look, input_signature=[inputs, labels])
 
     def step(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int]:
-        """Train on one batch: (mean loss, number right)."""
+        """Train on one batch and return (mean loss, number of right answers)."""
         table = self._weights or {}
         weights = np.array([table.get(int(label), 1.0) for label in labels], dtype=np.float32)
         loss, correct = self._step(inputs, labels, weights)
         return float(loss), int(correct)
 
     def evaluate_batch(self, inputs: npt.NDArray[Any], labels: Rows) -> tuple[float, int, set[int]]:
-        """(mean loss, number right, classes answered) of one batch, nothing trained."""
+        """Return (mean loss, number of right answers, predicted classes) of one batch without training."""
         loss, correct, answers = self._look(inputs, labels)
         return float(loss), int(correct), set(np.asarray(answers).tolist())
 
     def variables(self) -> list[Any]:
-        """Everything that changes while training, always in the same order."""
+        """Return all variables that change in training, always in the same order."""
         return [*self._model.variables, *self._optimizer.variables]
 
     def _graph_step(self, inputs: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
@@ -226,7 +227,7 @@ def _after_step(
 def _validate(
     trainer: _Trainer, validation: Batches, checkpoints: Checkpoints | None
 ) -> tuple[dict[str, float], frozenset[int]]:
-    """The figures of the held-out images, and every class that was answered to one of them."""
+    """Return the figures of the held-out images, and every class that was predicted for one of them."""
     total, right, images, answered = 0.0, 0, 0, set[int]()
     with closing(_ahead(validation.epoch(0))) as ready:
         for inputs, labels in ready:
@@ -239,7 +240,7 @@ def _validate(
 
 
 def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
-    """The same, the next `AHEAD` of them made by another thread meanwhile."""
+    """Yield the batches while another thread prepares the next `AHEAD` of them."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         waiting = [pool.submit(next, batches, None) for _ in range(AHEAD)]
         while (batch := waiting.pop(0).result()) is not None:
@@ -248,13 +249,13 @@ def _ahead(batches: Iterator[Any]) -> Generator[Any, None, None]:
 
 
 def _note(at: _Position, epochs: int) -> str:
-    """The figures of the epoch at hand, over its images so far; between two epochs those of the one just done."""
+    """Return the figures of the current epoch over its images so far; between two epochs those of the last one."""
     if at.images:
         number, figures = at.epoch + 1, {"loss": at.loss / at.images, "accuracy": at.correct / at.images}
     else:
         number, figures = at.epoch, at.history[-1] if at.history else {}
-    told = [f"{name} {figures[name]:.3f}" for name in ("loss", "accuracy", "val_accuracy") if name in figures]
-    return " ".join([f"epoch {max(number, 1)}/{epochs}", *told])
+    parts = [f"{name} {figures[name]:.3f}" for name in ("loss", "accuracy", "val_accuracy") if name in figures]
+    return " ".join([f"epoch {max(number, 1)}/{epochs}", *parts])
 
 
 def _save(trainer: _Trainer, at: _Position, stage: str, checkpoints: Checkpoints | None) -> None:

@@ -1,4 +1,4 @@
-"""A training that learns nothing: the loss stays where it is, and every held-out image gets the same answer."""
+"""Ends a training that learns nothing: the loss stays constant, and every held-out image gets the same answer."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from eaves.errors import StuckTrainingError
 
 EPOCHS = 5
-"""Fewest epochs that are looked at."""
+"""Least number of epochs that are considered."""
 STEPS = 100
-"""Fewest steps that are looked at: a few epochs of a small data set are too few steps to tell."""
+"""Least number of steps that are considered; a few epochs of a small dataset have too few steps to decide."""
 FLAT = 0.02
-"""Change of the training loss, a share of its mean, below which it is flat. A `small_cnn` without normalisation that
-never learned changed by 0.5 % over 10 epochs; one that learns changes by a fifth or more."""
+"""Change of the training loss, as a share of its mean, below which the loss counts as flat. A `small_cnn` without
+normalisation that never learned changed by 0.5 % over 10 epochs; a network that learns changes by a fifth or more."""
 
 
 @dataclass(slots=True, kw_only=True)
 class StuckWatch:
-    """Looks at each epoch of a training, and ends one that learns nothing.
+    """Checks each epoch of a training, and ends a training that learns nothing.
 
     Attributes:
         labels: Class names, in the order of the outputs.
         steps: Steps of one epoch.
-        losses: Mean training loss of every epoch seen so far.
-        answers: Classes that the held-out images were given after each of those epochs.
+        losses: Mean training loss of every epoch so far.
+        answers: Classes that the model predicted for held-out images after each of those epochs.
     """
 
     labels: Sequence[str]
@@ -33,11 +33,11 @@ class StuckWatch:
     answers: list[frozenset[int]] = field(default_factory=list)
 
     def add(self, loss: float, answers: frozenset[int]) -> None:
-        """Look at one more epoch.
+        """Add an epoch, and check whether the training is stuck.
 
         Args:
-            loss: Its mean training loss.
-            answers: Every class that was answered to some held-out image after it.
+            loss: Mean training loss of the epoch.
+            answers: Every class that the model predicts for some held-out image after the epoch.
 
         Raises:
             StuckTrainingError: Over the last epochs the loss was flat and every held-out image got the same answer.

@@ -1,4 +1,4 @@
-"""What every way of training is given, and what it leaves."""
+"""Input and result of every way of training."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trainer.training.checkpoint import Checkpoints
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingTask:
-    """A model to train.
+    """A model to train, with its data and settings.
 
     Attributes:
-        model: From `build_model`.
-        backbone_sha256: Digest of its backbone before training.
-        decoded: The images.
-        settings: How.
-        progress: Told how far it is.
-        features: Where features are cached.
-        scale: What the model's layer `scaling` does, and why.
-        checkpoints: Where to resume from and to save; None: neither.
-        share: Which of several pods this is, all of which see `features`; None: the only one.
+        model: Result of `build_model`.
+        backbone_sha256: Digest of the backbone's weights before training.
+        decoded: The decoded images.
+        settings: Settings of the training.
+        progress: Receives the phases of the training and their steps.
+        features: Storage of cached features.
+        scale: Scale of the model's layer `scaling`, and its reason.
+        checkpoints: Checkpoints to resume from and to write; None for none.
+        share: Share of this pod, if several pods use `features`; None means a single process.
     """
 
     model: Any
@@ -46,17 +46,17 @@ class TrainingTask:
 
     @property
     def class_weight(self) -> dict[int, float]:
-        """Label to the weight of its images in the loss."""
+        """Index of each class to the weight of its images in the loss."""
         return self.decoded.dataset.class_weights()
 
     def cache(self, layer: str, *, variant: int = 0, dtype: str = "float32", shared: bool = True) -> FeatureCache:
-        """The cached outputs of a layer that is not trained.
+        """Return the cache of a frozen layer's outputs.
 
         Args:
-            layer: Its name.
-            variant: Of the images.
-            dtype: As stored.
-            shared: Whether the pods of a Job share out the work, as far as there are several.
+            layer: Name of the layer.
+            variant: Number of the images' variant.
+            dtype: Data type of the stored values.
+            shared: Whether the pods of a Job divide the work, if there are several.
         """
         key = cache_key(
             recipe=self.settings.recipe(self.scale.scale).digest(),
@@ -71,20 +71,20 @@ class TrainingTask:
         return FeatureCache(self.features, key)
 
     def end_pass(self) -> None:
-        """After the pass through what is frozen, before anything is trained.
+        """End the process of a pod that doesn't train, after the pass through the frozen layers.
 
         Raises:
-            ShardDoneError: This pod does no more than its share of the pass.
+            ShardDoneError: This pod computes only its share of the pass.
         """
         if self.share is not None and self.share.index:
             raise ShardDoneError
 
     def digests(self) -> list[str]:
-        """sha256 of each image, row by row."""
+        """Return the sha256 of each image, in the order of the rows."""
         return [example.digest for example in self.decoded.dataset.examples]
 
     def validate(self) -> npt.NDArray[np.float32]:
-        """What the whole model, as it is saved, says of the held-out images' pixels: (images, classes) logits."""
+        """Return the logits of the whole model, as it is saved, for the held-out images: (images, classes)."""
         rows, size, outputs = self.decoded.rows("val"), self.settings.batch_size, []
         with self.progress.phase("Validation", len(rows)) as step:
             for start in range(0, len(rows), size):
@@ -96,11 +96,11 @@ class TrainingTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """What training leaves besides the weights.
+    """Result of a training besides the weights.
 
     Attributes:
-        history: Per epoch: loss, accuracy, val_loss, val_accuracy.
-        val_logits: (validation images, classes) float32, of the final weights.
+        history: The loss, accuracy, val_loss and val_accuracy of each epoch.
+        val_logits: (validation images, classes) float32, logits of the final weights.
     """
 
     history: list[dict[str, float]]

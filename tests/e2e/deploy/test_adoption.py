@@ -25,7 +25,7 @@ MakeEvent = Callable[..., Event]
 
 
 def create_by_api(place: Place, image: str) -> None:
-    """As kn does: a POST by the manager `kn`, not an apply."""
+    """Create a Service as kn does: a POST by the manager `kn`, not an apply."""
     container = {"image": image, "env": [{"name": "WHO", "value": "kn"}], "securityContext": build_security()}
     service: dict[str, Any] = {
         "apiVersion": KSERVICE.api_version,

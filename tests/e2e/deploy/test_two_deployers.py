@@ -1,4 +1,4 @@
-"""Two people and a clock that deploy to one namespace: nothing newer is taken back, and of two at once one is told."""
+"""Two deployers and a clock deploy to one namespace: nothing newer is reverted, and one of two at once fails."""
 
 from __future__ import annotations
 

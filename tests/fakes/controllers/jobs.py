@@ -13,9 +13,9 @@ class JobPlay:
     """One Job's life.
 
     Args:
-        cluster: Where it is.
-        name: Of the Job.
-        namespace: Of it.
+        cluster: Cluster of the Job.
+        name: Name of the Job.
+        namespace: Namespace of the Job.
     """
 
     def __init__(self, cluster: FakeCluster, name: str, *, namespace: str = "default") -> None:

@@ -41,7 +41,7 @@ class Serving:
 
     Attributes:
         paused: Whether its controllers are down.
-        pods: By name.
+        pods: Pods by name.
     """
 
     def __init__(self, server: FakeCluster, namespace: str) -> None:
@@ -49,7 +49,7 @@ class Serving:
         self.paused = False
         self.pods: dict[str, Pod] = {}
         self._templates: dict[str, Mapping[str, Any]] = {}
-        """By uid of the Service, as the numbers of revisions are: one that is made anew begins anew."""
+        """Template by uid of the Service, as the numbers of revisions are, so that a new Service starts anew."""
         self._numbers: dict[str, int] = {}
         self._lock = threading.RLock()
         server.admit = self._default

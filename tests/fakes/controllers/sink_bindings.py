@@ -14,14 +14,14 @@ Object = dict[str, Any]
 
 
 class LateSinkBindings:
-    """Looks at objects only when it is told to, so that its copy of them is as old as a test wants it.
+    """Controller that reads objects only on request, so that its copy is as old as a test wants.
 
     Source: knative.dev/pkg, webhook/psbinding/reconciler.go (`ReconcileSubject`); knative/eventing,
     pkg/apis/sources/v1/sinkbinding_lifecycle.go (`Do` takes the variables out and appends them).
 
     Args:
         server: The API server.
-        namespace: Where the SinkBindings and what they bind are.
+        namespace: Namespace of the SinkBindings and of what they bind.
     """
 
     def __init__(self, server: FakeCluster, namespace: str) -> None:

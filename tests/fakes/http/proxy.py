@@ -71,7 +71,7 @@ def open_proxy(certificate: Certificate | None = None) -> Iterator[FakeProxy]:
     """A running proxy.
 
     Args:
-        certificate: Of the proxy itself, which is then reached by TLS.
+        certificate: Certificate of the proxy itself, which is then reached by TLS.
     """
     proxy = FakeProxy()
 

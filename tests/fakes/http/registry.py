@@ -100,7 +100,7 @@ class FakeRegistry:
         return [request for request in self.log if request.what == what]
 
     def received_bytes(self) -> int:
-        """Of blobs, as they came over the wire."""
+        """Bytes of blobs that came over the wire."""
         return sum(len(request.body) for request in self.log if request.method == "PATCH")
 
     def answer(self, request: Request) -> Reply:

@@ -12,7 +12,7 @@ class TcpProxy(ABC):
     """Listens on a free port and serves each connection in a thread of its own.
 
     Args:
-        port: Of the server behind it.
+        port: Port of the server behind the proxy.
 
     Attributes:
         port: Its own.

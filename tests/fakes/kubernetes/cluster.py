@@ -30,8 +30,8 @@ class FakeCluster:
     """One cluster; change its fields to change what it does.
 
     Attributes:
-        name: Of its context.
-        url: Of its API server.
+        name: Name of the cluster's context.
+        url: URL of the API server.
         objects: What it has.
         log: Every request that came in.
         fault: Asked first, with every request; what it returns is answered.
@@ -49,7 +49,7 @@ class FakeCluster:
         hangs: Takes requests and never answers.
         skew_s: What its clock is ahead of ours.
         gone_as: How a watch from before `objects.compact()` is refused: `event` or `status`.
-        version: Of Kubernetes.
+        version: Version of Kubernetes.
     """
 
     def __init__(self, name: str = "edge") -> None:
@@ -350,7 +350,7 @@ class FakeCluster:
 
 
 def _kind(text: str) -> Resource:
-    """By `Pod` or `GROUP/VERSION/Kind`; a Knative Service needs its group."""
+    """Return the resource named `Pod` or `GROUP/VERSION/Kind`; a Knative Service needs its group."""
     api_version, _, kind = text.rpartition("/")
     return next(one for one in RESOURCES if one.kind == kind and api_version in {"", one.api_version})
 

@@ -50,12 +50,12 @@ class Owner:
 
     @property
     def said(self) -> str:
-        """As a conflict names it."""
+        """Return the path as a conflict names it."""
         text = json.dumps(self.manager) + (f' with subresource "{self.subresource}"' if self.subresource else "")
         return text if self.operation == "Apply" else f"{text} using {self.api_version} at {self.time}"
 
     def entry(self) -> dict[str, Any]:
-        """As managedFields has it."""
+        """Return the entry in the format of managedFields."""
         entry: dict[str, Any] = {"manager": self.manager, "operation": self.operation}
         entry |= {
             "apiVersion": self.api_version,
@@ -94,7 +94,7 @@ def printed(path: Path) -> str:
 
 
 def _keys(path: Path, group: str) -> tuple[str, ...] | None:
-    """By what the items of the list at a path are told apart; () for a set, None when the list is one value."""
+    """Return the keys that distinguish the items of a list; () for a set, None when the list is one value."""
     name = path[-1].removeprefix("f:")
     if path[0] == "f:metadata" and len(path) == 2:
         return {"ownerReferences": ("uid",), "finalizers": ()}.get(name)

@@ -31,7 +31,7 @@ class FakeKubectl:
     """The program, and what it was asked.
 
     Args:
-        folder: Where it is made.
+        folder: Folder in which the command is made.
         pods: Name of each pod that a command may be run in, with its environment.
     """
 

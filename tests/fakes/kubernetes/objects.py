@@ -54,7 +54,7 @@ class Resource:
 
     @property
     def full(self) -> str:
-        """As messages name it: `services.serving.knative.dev`."""
+        """Name of the resource in messages: `services.serving.knative.dev`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
@@ -118,7 +118,7 @@ class Objects:
                 self.write(resource, "", {"metadata": {"name": name}}, manager="kubectl")
 
     def generation(self, resource: Resource, namespace: str, name: str) -> int | None:
-        """Of an object; None when it isn't there."""
+        """Return the generation of an object; None when it doesn't exist."""
         with self.changed:
             found = self._objects.get((resource, namespace if resource.namespaced else "", name))
             return None if found is None else int(found["metadata"]["generation"])
@@ -350,7 +350,10 @@ def not_found(resource: Resource, name: str) -> Refused:
 
 
 def conflict(clashes: list[tuple[Owner, fieldset.Path]]) -> Refused:
-    """As the API server words it. Source: apimachinery, util/managedfields/internal/conflict.go."""
+    """Return a conflict with the API server's message.
+
+    Source: apimachinery, util/managedfields/internal/conflict.go.
+    """
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {owner.said}", "field": fieldset.printed(path)}
         for owner, path in clashes

@@ -41,7 +41,7 @@ def serve(
     """Upgrade the connection of a handler, and answer one HTTP request on it as the pod would.
 
     Args:
-        handler: Of the connection.
+        handler: Handler of the connection.
         request: The upgrade.
         backend: What listens in the pod; None: nothing does. A reply of status 0 breaks the connection.
         wait: Waits so many seconds, or until the API server ends.

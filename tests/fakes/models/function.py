@@ -32,7 +32,7 @@ class GatedClassifier(Classifier):
         self._gate = gate
 
     def predict(self, data: bytes) -> Prediction:
-        """As the colours' own, later."""
+        """Predict as the colours' own model does, but later."""
         wait_until(self._gate.exists, 60)
         return super().predict(data)
 

@@ -23,8 +23,8 @@ def build_graph(
     """uint8 image (batch, 8, 8, 3) > mean of each colour > logits, probabilities.
 
     Args:
-        location: Where the weights lie, relative to the graph.
-        domain: Of the operator that multiplies.
+        location: Location of the weights relative to the graph.
+        domain: Domain of the operator that multiplies.
         op: Its name.
         scale: Factor on the weights that are stored in the graph itself (`location` empty).
     """

@@ -6,9 +6,9 @@ import struct
 from collections.abc import Sequence
 
 CATEGORIES = 9
-"""Of differences of 8-bit samples: their number of bits, 0 to 8."""
+"""Number of categories of the differences of 8-bit samples, which are their number of bits, 0 to 8."""
 BITS = 4
-"""Of each category's code."""
+"""Number of bits of each category's code."""
 
 
 def encode_lossless(rows: Sequence[Sequence[int]]) -> bytes:

@@ -41,7 +41,7 @@ class FakeModel(LoadingModel):
         self._done.set()
 
     def use(self, *, wait_s: float = 0.0) -> _GeneratorContextManager[Predictor]:
-        """As the real one, that never waits."""
+        """Use the predictor as the real model does, without waiting."""
         return super().use(wait_s=0.0)
 
 

@@ -20,7 +20,7 @@ class Network:
 
     Attributes:
         nodes: In their order.
-        weights: By name.
+        weights: Weights by name.
         channels: How many each tensor has.
     """
 

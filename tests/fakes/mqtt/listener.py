@@ -1,4 +1,4 @@
-"""What a connection told, in order."""
+"""Listener that records what a connection reported, in order."""
 
 from __future__ import annotations
 

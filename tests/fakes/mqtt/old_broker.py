@@ -11,14 +11,14 @@ from tests.fakes.http.tcp_proxy import TcpProxy
 REFUSAL = bytes((0x20, 0x02, 0x00, 0x01))
 """CONNACK with code 1, unacceptable protocol version. Source: MQTT 3.1.1, section 3.2.2.3."""
 LEVEL_AT = 8
-"""Where CONNECT has the version when its length takes one byte: type, length, 2 bytes and the 4 of `MQTT`, level."""
+"""Offset of the version in CONNECT when its length takes one byte: type, length, 2 bytes and the 4 of `MQTT`, level."""
 
 
 class OldBroker(TcpProxy):
     """Listens on loopback and passes on what isn't MQTT 5.
 
     Args:
-        port: Of the real broker.
+        port: Port of the real broker.
         silent: Whether MQTT 5 is answered by closing the connection only.
 
     Attributes:

@@ -14,7 +14,7 @@ class SlowLink(TcpProxy):
     """Listens on loopback and passes everything on to a broker.
 
     Args:
-        port: Of the broker.
+        port: Port of the broker.
         delay_s: What the broker's first bytes of each connection take, seconds.
 
     Attributes:

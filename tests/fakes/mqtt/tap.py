@@ -23,7 +23,7 @@ class Tap(TcpProxy):
     """Listens on loopback, passes everything on to a broker, and reads along. Events are published as plain JSON.
 
     Args:
-        port: Of the broker.
+        port: Port of the broker.
 
     Attributes:
         port: Its own.

@@ -1,4 +1,4 @@
-"""`eaves relay audit` over real relays and receivers: what was lost, forged or held back is told, and nothing else."""
+"""`eaves relay audit` over real relays and receivers reports lost, forged and held back events, and nothing else."""
 
 from __future__ import annotations
 

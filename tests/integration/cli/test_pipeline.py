@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 from trainer.run.run import open_run
 
 SETTINGS = {"ARCH": "small_cnn", "EPOCHS": "12", "IMAGE_SIZE": "16", "BATCH_SIZE": "8", "VARIANTS": "1"}
-"""As tests.inputs.artifacts trains."""
+"""Settings with which tests.inputs.artifacts trains."""
 
 
 class Sink:

@@ -284,7 +284,7 @@ def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
 
 
 def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_path: Path) -> None:
-    """As one whose int8 sums saturate: the recorded logits are off."""
+    """The recorded logits differ, as on a CPU whose int8 sums saturate."""
     shutil.copytree(tiny_int8, tmp_path / "staging")
     (tmp_path / "staging/manifest.json").unlink()
     entries = json.loads((tmp_path / "staging" / INDEX).read_text())

@@ -42,7 +42,7 @@ REPLY = Event(
 
 @dataclass
 class Sink:
-    """A server that answers as told and remembers what it got."""
+    """A server that gives prepared answers and records what it got."""
 
     url: str = ""
     answer: Callable[[], Response] = field(default=lambda: Response(status=202))

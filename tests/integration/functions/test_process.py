@@ -238,7 +238,7 @@ def test_a_taken_port_is_an_error_with_a_remedy(start: Start) -> None:
 
 
 def test_sigterm_before_it_listens_ends_it_at_once(start: Start) -> None:
-    """By a handler of its own: as process 1 of a container it would not be ended by the signal itself."""
+    """The process ends by its own handler: as process 1 of a container it would not be ended by the signal itself."""
     function = start()
     status = Path(f"/proc/{function.process.pid}/status")
     caught = lambda: int(status.read_text().partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1  # noqa: E731

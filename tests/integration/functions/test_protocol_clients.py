@@ -37,10 +37,10 @@ class Case:
     """One request that is refused.
 
     Attributes:
-        status: Of the answer.
+        status: Status of the answer.
         says: What the reason holds.
-        datatype: Of the input `image`.
-        shape: Of it.
+        datatype: Datatype of the input `image`.
+        shape: Shape of the input `image`.
         data: Bytes of the images, or of the pixels.
         model: Name of the model that is asked for.
         compressed: Whether the body is sent with gzip.

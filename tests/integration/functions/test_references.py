@@ -68,14 +68,14 @@ def client(store: Store, tmp_path: Path) -> FlaskClient:
 
 
 class Held(Classifier):
-    """Holds still until it is told to go on."""
+    """A classifier that waits until it is released."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.entered, self.go = threading.Event(), threading.Event()
 
     def predict(self, data: bytes) -> Prediction:
-        """As the real one."""
+        """Predict as the real classifier does."""
         self.entered.set()
         assert self.go.wait(20)
         return super().predict(data)

@@ -80,7 +80,7 @@ def test_an_authority_that_is_given_is_trusted_beside_the_systems(tmp_path: Path
 
 
 def test_an_authority_that_is_given_needs_no_root_above_it(tmp_path: Path) -> None:
-    """As in Go: a bundle may hold an intermediate authority alone."""
+    """A bundle may hold an intermediate authority alone, as in Go."""
     certificate = make_certificate(tmp_path / "tls", own_authority=False)
     with open_sink(certificate) as sink, SinkClient(ca_certs_pem=certificate[0].read_text()) as client:
         assert post(client, sink.url) == 202

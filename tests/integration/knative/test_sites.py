@@ -25,7 +25,7 @@ def twenty(tmp_path: Path) -> Iterator[Sites]:
 
 
 def states(table: str) -> Counter[str]:
-    """Of the sites in a table."""
+    """Return the states of the sites in a table."""
     return Counter(line.split()[1] for line in table.splitlines() if re.match(r" *s\d{3} ", line))
 
 

@@ -54,7 +54,7 @@ class Place:
 
     Attributes:
         agent: The agent.
-        sink: Where its events go.
+        sink: Sink of the agent's events.
         inbox: The folder.
         broker: The broker.
         camera: The snapshot URL's server.

@@ -156,7 +156,7 @@ def test_a_file_still_being_written_waits_until_it_is_closed(agent: Agent, sink:
 
 
 def test_a_file_whose_time_is_set_after_it_was_closed_is_one_image(agent: Agent, sink: LocalSink) -> None:
-    """As `shutil.copy2` and Python's tarfile do."""
+    """`shutil.copy2` and Python's tarfile set the time of a file in this way."""
     agent.start()
     for number in range(20):
         path = agent.folder / f"{number:02}.png"
@@ -225,7 +225,7 @@ def test_extensions_that_a_sink_binding_asks_for_are_on_every_event(agent: Agent
 
 
 def test_a_sink_whose_authority_only_k_ca_certs_names_gets_the_images(tmp_path: Path) -> None:
-    """As with Knative's transport encryption, where the sink's certificate is of the cluster's own authority."""
+    """Knative's transport encryption is like this: the sink's certificate is of the cluster's own authority."""
     (tmp_path / "inbox").mkdir()
     certificate = make_certificate(tmp_path / "tls")
     with open_sink(certificate) as sink:

@@ -17,7 +17,7 @@ class Noted:
     """Implements `eaves.sources.folder.watcher.FileListener`.
 
     Attributes:
-        waits: By path, for how many seconds it may rest before it counts as complete, in the order told.
+        waits: Seconds by path after which a resting file counts as complete, in the order of the calls.
     """
 
     waits: dict[str, list[float]] = field(default_factory=dict)

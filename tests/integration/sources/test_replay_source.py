@@ -394,7 +394,7 @@ def test_in_a_loop_nothing_is_remembered_of_an_archive(name: str, tmp_path: Path
 
 
 def test_an_archive_that_is_read_in_vain_takes_a_tenth_of_a_processor(tmp_path: Path) -> None:
-    """Of a large archive that is refused, or damaged at its end, everything before that is read at each attempt."""
+    """Each attempt reads a large archive, which is refused or damaged at its end, up to that point."""
     clock = ManualClock()
 
     class SlowIndex(DictIndex):

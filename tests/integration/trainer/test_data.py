@@ -318,7 +318,7 @@ def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket
 
 
 def test_weights_at_a_uri_are_taken_as_if_they_lay_here(tmp_path: Path) -> None:
-    """A URI that leads nowhere is told before anything is trained."""
+    """A URI that leads nowhere is reported before anything is trained."""
     settings = TrainSettings(weights=(tmp_path / "lost.h5").as_uri())
     with pytest.raises(DatasetError, match=r"nothing at .*lost\.h5"):
         train(DataSettings(path=tmp_path), settings, tmp_path / "run")

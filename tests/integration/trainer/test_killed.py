@@ -1,4 +1,4 @@
-"""Real processes, really killed: a training goes on at its step, and many pods share one pass."""
+"""Real processes are killed: a training resumes at its step, and many pods share one pass."""
 
 from __future__ import annotations
 

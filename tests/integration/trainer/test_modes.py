@@ -32,7 +32,7 @@ def build_task(folder: Path, pixels: npt.NDArray[np.uint8], *, balance: str = "a
     Args:
         folder: For cached features.
         pixels: One image, (H, W, 3); all examples are this image, so that only their number tells the classes apart.
-        balance: As `data.balance`.
+        balance: Value of `data.balance`.
         values: Settings of the section `train`.
     """
     settings = build(TrainSettings, SettingsLayer(origin="test", values={"image_size": len(pixels), **values}))

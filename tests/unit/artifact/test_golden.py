@@ -292,7 +292,7 @@ def test_a_stored_tensor_that_the_graph_does_not_take_is_refused(tmp_path: Path,
 
 
 def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None:
-    """Where the graph takes any size, the file's own is what a shape must fit."""
+    """If the graph takes any size, a shape must fit the file's own size."""
 
     def exchange(at: Path) -> None:
         store_tensors(at)

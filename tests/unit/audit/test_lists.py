@@ -1,4 +1,4 @@
-"""Where lists come from: pages of a ledger, a receiver that fails now and then, files."""
+"""Origins of lists: pages of a ledger, a receiver that fails now and then, files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in triggers that no event has: told before anything is published to a wrong topic."""
+"""Names in triggers that no event has are reported before anything is published to a wrong topic."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_evidence_that_does_not_suffice_says_so_and_names_classes(artifact: Arti
 
 
 def test_an_artifact_without_evidence_still_opens_and_says_so(artifact: Artifact) -> None:
-    """As those that were made before evidence was kept."""
+    """Artifacts of older versions have no evidence."""
     manifest = replace(artifact.manifest, precision="int8", quantisation=replace(INT8, evidence=Evidence()))
     values = json.loads(manifest.to_json())
     del values["quantisation"]["evidence"], values["quantisation"]["picking_images"]

@@ -13,7 +13,7 @@ from trainer.progress import Step
 
 
 class Recorder:
-    """A progress that writes down what it is told."""
+    """A progress that records its calls."""
 
     def __init__(self) -> None:
         self.told: list[str] = []

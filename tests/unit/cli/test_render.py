@@ -36,7 +36,7 @@ def render(project: Path, *arguments: str | Path, image: str = IMAGE) -> Result:
 
 
 def shares(folder: Path) -> dict[str, int]:
-    """Of the Service's file, by the image of each revision: 0 for one at an address of its own."""
+    """Return the shares in the Service's file by the image of each revision; 0 for one with its own address."""
     (path,) = folder.glob("*-service-flowers.yaml")
     service = yaml.safe_load(path.read_text())
     return {one.get("revisionName", "latest"): one["percent"] for one in service["spec"]["traffic"]}

@@ -1,4 +1,4 @@
-"""Environment variables: misspelt names are told, former names work, and both at odds are refused."""
+"""Environment variables: misspelt names are reported, former names work, and contradicting ones are refused."""
 
 from __future__ import annotations
 

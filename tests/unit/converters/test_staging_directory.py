@@ -1,4 +1,4 @@
-"""Where an artifact is made: one process at a time, and nothing left of a killed one."""
+"""The staging directory is used by one process at a time, and nothing is left of a killed one."""
 
 from __future__ import annotations
 

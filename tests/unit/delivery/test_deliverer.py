@@ -364,7 +364,7 @@ def test_stopping_finishes_what_is_in_flight_and_leaves_the_rest(spool: Spool) -
 
 
 class StoppedMeanwhile(Spool):
-    """One whose deliverer is told to stop just before it looks."""
+    """A spool whose deliverer is stopped just before it peeks."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

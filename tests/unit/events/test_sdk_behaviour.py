@@ -1,4 +1,4 @@
-"""Why messages are read and written by our own code: what the SDK does with them, told in `eaves.cloudevents_sdk`.
+"""Behaviour of the SDK because of which Eaves reads and writes messages itself; see `eaves.cloudevents_sdk`.
 
 A test that fails says that an SDK is here which does one of these better, and that code of ours can go.
 """

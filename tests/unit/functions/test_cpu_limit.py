@@ -54,7 +54,7 @@ def build_tree(root: Path, *, cgroup: str, mounts: str, files: dict[str, str]) -
     ],
 )
 def test_version_2(tmp_path: Path, content: str, cpus: int) -> None:
-    """As in a container with a cgroup namespace: its own group is the root it sees."""
+    """In a container with a cgroup namespace, the process's own group is the root that it sees."""
     files = {"cpu.max": content}
     assert count_usable_cpus(build_tree(tmp_path, cgroup="0::/\n", mounts=V2.format(root="/"), files=files)) == cpus
 

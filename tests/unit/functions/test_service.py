@@ -37,7 +37,7 @@ EVENT = Event(id="1", source="/eaves/barn/camera", type=IMAGE_CAPTURED, datacont
 
 
 class Counting(Classifier):
-    """A classifier that counts, and holds still while it is told to."""
+    """A classifier that counts its calls, and waits while it is held."""
 
     def __init__(self, artifact: Artifact) -> None:
         super().__init__(artifact, cast(Session, ColourSession()), SETTINGS)
@@ -46,7 +46,7 @@ class Counting(Classifier):
         self.go.set()
 
     def predict(self, data: bytes) -> Prediction:
-        """As the real one."""
+        """Predict as the real classifier does."""
         self.calls += 1
         assert self.go.wait(10)
         return super().predict(data)
@@ -83,7 +83,7 @@ def problem(response: TestResponse) -> str:
 
 
 def samples(client: FlaskClient) -> dict[tuple[str, str], float]:
-    """By name and the labels' values."""
+    """Return the samples by name and the labels' values."""
     response = client.get("/metrics")
     assert response.content_type.startswith("text/plain; version=0.0.4")
     families = text_string_to_metric_families(response.text)

@@ -1,4 +1,4 @@
-"""Where a start's time went."""
+"""The parts of a start's time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""handler.py: what it may define, and that whatever goes wrong in it is told apart from bad input."""
+"""handler.py: what it may define, and that its own errors are distinguished from bad input."""
 
 from __future__ import annotations
 

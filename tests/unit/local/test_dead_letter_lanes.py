@@ -1,4 +1,4 @@
-"""The deliveries of sinks are told of while sinks come and go: whoever asks is another thread."""
+"""Another thread reads the deliveries of sinks while sinks are added and removed."""
 
 from __future__ import annotations
 

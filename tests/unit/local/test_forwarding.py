@@ -38,7 +38,7 @@ class Relay:
         return SinkResponse(status=202)
 
     def kinds(self) -> list[str]:
-        """Of what it got, the word in the type: captured, classified, rejected."""
+        """Return the word in the type of each received event: captured, classified, rejected."""
         return [event.type.split(".")[-2] for event in self.got]
 
 
@@ -94,7 +94,7 @@ def app(name: str = "flowers", **relay: Any) -> LocalApp:
 
 
 def subscriptions(wanted: LocalApp, function: Send, relay: Relay) -> dict[str, Subscription]:
-    """Of the function and the relay, as `Apps` makes them."""
+    """Return the subscriptions of the function and the relay, as `Apps` makes them."""
     name = wanted.function.name
     predicts = TriggerSpec(name=name, filter={"type": IMAGE_CAPTURED}, function=name, delivery=QUICK)
     made = [

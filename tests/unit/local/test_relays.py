@@ -1,4 +1,4 @@
-"""The processes of relays: what each is told, and when it is started, changed and ended."""
+"""The processes of relays: their settings, and when they are started, changed and ended."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Relays:
 
 
 def told(launch: FakeLauncher) -> RelaySettings:
-    """What the newest relay was told, as its process reads it."""
+    """Return the settings of the newest relay as its process reads them."""
     environ = launch.environs["eaves.relay"]
     assert environ.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
     return build(RelaySettings, env_layer(RelaySettings, environ))

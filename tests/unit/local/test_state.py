@@ -51,7 +51,7 @@ def test_a_deploy_replaces_a_spec_of_broken_bytes(state: StateDirectory) -> None
 
 
 def write_former(app: LocalApp) -> str:
-    """The spec file that earlier versions wrote of an app: with what a cluster would have been told of it."""
+    """Write the spec file of an app as earlier versions did, with the settings of a cluster."""
     values = app.to_dict()
     values["function"]["image"] = ""
     values["relay"]["secret"] = "link"

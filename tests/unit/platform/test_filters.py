@@ -41,7 +41,7 @@ def test_every_dialect(filters: list[dict[str, Any]], wanted: bool) -> None:
 
 
 def test_filters_are_used_in_place_of_a_filter() -> None:
-    """As on Knative, which ignores `filter` where there are `filters`."""
+    """Knative ignores `filter` too if there are `filters`."""
     assert matches_all(EVENT, {"type": "photo", "label": ""}, [])
     assert not matches_all(EVENT, {"type": "photo", "missing": ""}, [])
     assert matches_all(EVENT, {"type": "video"}, [{"exact": {"type": "photo"}}])

@@ -1,4 +1,4 @@
-"""What one platform needs of an app stays out of what the other is told."""
+"""Settings that only one platform needs of an app don't reach the other platform."""
 
 from __future__ import annotations
 

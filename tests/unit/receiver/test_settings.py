@@ -1,4 +1,4 @@
-"""Settings of a receiver that can't be used are told, each with its path."""
+"""Settings of a receiver that can't be used are reported, each with its path."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class QuickClock:
 
     Attributes:
         elapsed_s: What has passed.
-        jump_s: By how much the wall clock was set.
+        jump_s: Seconds by which the wall clock was set.
     """
 
     def __init__(self) -> None:

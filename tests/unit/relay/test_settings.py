@@ -1,4 +1,4 @@
-"""Settings that can't be used are told before anything is taken."""
+"""Settings that can't be used are reported before any event is accepted."""
 
 from __future__ import annotations
 

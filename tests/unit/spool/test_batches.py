@@ -189,7 +189,7 @@ def test_attributes_are_rendered_as_the_json_module_does(attributes: dict[str, s
     st.binary(max_size=20),
 )
 def test_the_digest_of_a_release_before_is_the_same(attributes: dict[str, str], data: bytes) -> None:
-    """A repetition after an upgrade is told from another event by the digest that the earlier release stored."""
+    """After an upgrade, the digest that the earlier release stored distinguishes a repetition from another event."""
     own, content = {name: value for name, value in attributes.items() if name != "traceparent"}, data
     if attributes["type"] == IMAGE_CLASSIFIED:
         own, content = {name: attributes.get(name, "") for name in ("source", "id", "type")}, b""

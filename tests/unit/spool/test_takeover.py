@@ -84,7 +84,7 @@ def test_a_spool_in_the_place_of_none_is_renamed(tmp_path: Path) -> None:
 
 
 def test_a_spool_on_another_volume_is_not_renamed_but_emptied(tmp_path: Path) -> None:
-    """As in a pod, where each folder of the node is a volume of its own."""
+    """In a pod, each folder of the node is a volume of its own."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("needs a second file system")

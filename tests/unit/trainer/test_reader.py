@@ -1,4 +1,4 @@
-"""What the reader of a run gives away: the run's own files, in pieces, to whoever has the token."""
+"""The reader of a run serves the run's own files, in pieces, to clients with the token."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which images are trained on, and which are held out.
+"""Decides which images are trained on and which are held out.
 
-splitting         which images are held out
-groups            what stays on one side of the split
-near_duplicates   copies of one photo, and shots that look alike
-stored_split      a run's split, kept;  earlier_run: and found again
-legacy_split      the split of runs that kept none
+splitting         assigns each image to a side
+groups            groups of images that stay on one side of the split
+near_duplicates   finds copies of one photo, and shots that look alike
+stored_split      the split in a run's `split.jsonl`;  earlier_run: finds the split of an earlier run
+legacy_split      the split of runs that stored none
 """

@@ -1,7 +1,7 @@
-"""The split of an earlier run, for a new one on the same images.
+"""Finds the split of an earlier run, for a new run on the same images.
 
-Looked for in this order: the run that is at the output already, the unfinished run there, the run that `train.split`
-names, and the newest run beside the output that was trained on the same `data.path`.
+The run that `train.split` names comes first. Without one, the order is: the run that is at the output already, the
+unfinished run there, and the newest run beside the output that was trained on the same `data.path`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.storage import FileStore, is_uri, open_store
 LINK = "latest"
 """Name of the link to the newest run, which is listed under its own name too."""
 NEW = "new"
-"""`train.split` for a split that takes nothing over."""
+"""Value of `train.split` for a new split that keeps no earlier one."""
 _MANIFEST, _CONFIG = "run.json", "config.json"
 
 
@@ -29,7 +29,7 @@ class EarlierSplit:
 
     Attributes:
         origin: Path or URI of the run; empty when there is none.
-        known: Digest to side.
+        known: Digest and side of each image.
     """
 
     origin: str
@@ -42,18 +42,18 @@ NONE = EarlierSplit(origin="", known={})
 def find_earlier(
     wanted: str, *, data_path: str, run: FileStore, unfinished: FileStore, beside: FileStore
 ) -> EarlierSplit:
-    """Find the split that a training goes on from; `NONE` for a new one.
+    """Find the split that a training keeps; return `NONE` for a new split.
 
     Args:
-        wanted: `train.split`.
-        data_path: `data.path`, as config.json tells it.
-        run: Where the run will be.
-        unfinished: Where its checkpoints are.
-        beside: Where it and other runs are.
+        wanted: Value of `train.split`.
+        data_path: Value of `data.path` as config.json stores it.
+        run: Location of the new run.
+        unfinished: Location of the run's checkpoints.
+        beside: Location that holds this run and other runs.
 
     Raises:
         RunError: The named run has no split, or a split can't be read.
-        StorageError: Storage can't be read.
+        StorageError: The storage can't be read.
     """
     if wanted == NEW:
         return NONE
@@ -78,7 +78,7 @@ def _read(store: FileStore) -> EarlierSplit:
 
 
 def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
-    """Runs with a split that were trained on the same `data.path`, the newest first."""
+    """Yield runs with a split that were trained on the same `data.path`, the newest first."""
     stores = [beside.at(name) for name in beside.folders() if name != LINK and not name.startswith(".")]
     dated = [
         (str(about.get("created", "")), store.uri, store) for store in stores if (about := _json(store, _MANIFEST))
@@ -90,7 +90,7 @@ def _same_data(beside: FileStore, data_path: str) -> Iterator[FileStore]:
 
 
 def _json(store: FileStore, name: str) -> dict[str, Any]:
-    """A JSON file's object; empty when it isn't there or is something else."""
+    """Load the object of a JSON file; return an empty dict when the file doesn't exist or holds something else."""
     if not store.exists(name):
         return {}
     try:

@@ -1,7 +1,7 @@
-"""Images that stay on one side of the split: copies of a photo, and what a person says belongs together.
+"""Groups of images that stay on one side of the split: copies of a photo, and the groups of `data.group_by`.
 
-A group of copies is an image and its own copies: a copy's copy that isn't like the first starts another group, so that
-a long burst is several groups and not one.
+A group of copies is an image and its direct copies. A copy of a copy that isn't like the first image starts another
+group, so that a long burst becomes several groups.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trainer.data.split.near_duplicates import FingerprintIndex, ImageFingerprin
 
 NEAR_COPIES = ("exact", "similar", "off")
 COPIES = "copies:"
-"""Start of the name of a group of copies; the rest is the start of its first image's digest."""
+"""Prefix of the name of a group of copies; the start of its first image's digest follows."""
 BLOCK = 128
-"""Images whose pairs are held at once: of 50,000 images 6.4 MB, however many look alike."""
+"""Number of images whose pairs are held at once: 6.4 MB for 50,000 images, however many look alike."""
 _KINDS = ("folder", "name", "column")
 
 
@@ -30,9 +30,9 @@ class GroupBy:
 
     Attributes:
         kind: `folder`, `name` or `column`.
-        level: Of a folder: 1 is the first one below the class's folder.
-        pattern: Of a file's name.
-        column: Of a manifest.
+        level: Depth of the folder that names the group; 1 is the first below the class's folder.
+        pattern: Regular expression for a file's name; its first group names the group.
+        column: Name of the manifest's column that names the group.
     """
 
     kind: str
@@ -41,11 +41,11 @@ class GroupBy:
     column: str = ""
 
     def key(self, below: PurePosixPath, columns: Mapping[str, str]) -> str:
-        """The name of an image's group; empty when it is in none.
+        """Return the name of an image's group; empty when the image is in none.
 
         Args:
             below: The file's path below its class's folder, or below the manifest's.
-            columns: The manifest's further columns of the image.
+            columns: Name and value of the manifest's further columns of the image.
         """
         if self.kind == "column":
             return columns.get(self.column, "")
@@ -56,7 +56,7 @@ class GroupBy:
 
 
 def parse_group_by(text: str) -> GroupBy | None:
-    """Parse `folder:LEVEL`, `name:PATTERN` or `column:NAME`; None for an empty text.
+    """Parse `folder:LEVEL`, `name:PATTERN` or `column:NAME`; return None for an empty text.
 
     Raises:
         ValueError: The text is none of these; the message says what is wrong.
@@ -85,7 +85,7 @@ def check_used(text: str, keys: Sequence[str]) -> None:
     """Check that `data.group_by` puts at least one image into a group.
 
     Raises:
-        DatasetError: It puts none into any.
+        DatasetError: No image is in a group.
     """
     if not any(keys):
         raise DatasetError(
@@ -97,17 +97,17 @@ def check_used(text: str, keys: Sequence[str]) -> None:
 def group_copies(
     looks: Sequence[ImageFingerprint | None], digests: Sequence[str], labels: Sequence[int], near_copies: str
 ) -> list[list[int]]:
-    """Positions of copies, together; an image that has none is in no group.
+    """Return the positions of the copies of each group; an image without copies is in no group.
 
-    In the order of the digests, each image takes its copies of those that no earlier one has taken. The pairs of
-    `BLOCK` images are looked for at once, so that thousands of pictures that all look alike fit into memory.
+    In the order of the digests, each image is grouped with those of its copies that are in no earlier group. The pairs
+    of `BLOCK` images are searched at once, so that thousands of pictures that all look alike fit into memory.
 
     Args:
-        looks: Of each image.
+        looks: Fingerprint of each image.
         digests: sha256 of each image, hex; the smallest one begins the first group, whatever the order is.
         labels: Class of each image.
-        near_copies: `exact`: copies of one photo, whatever their classes. `similar`: pictures of one class that look
-            alike. `off`: none.
+        near_copies: Pictures that count as copies. `exact`: copies of one photo, whatever their classes; `similar`:
+            pictures of one class that look alike; `off`: none.
     """
     if near_copies == "off":
         return []

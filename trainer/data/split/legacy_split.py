@@ -1,7 +1,7 @@
-"""The split of runs that have no `split.jsonl`, as it was computed before these were kept.
+"""Computes the split of runs that have no `split.jsonl`, by the rule of the versions that wrote none.
 
-The digest of an image decided its side, and pictures that look alike were on the side of the smallest digest among them
-and those that look like them in turn. Only conversion uses it, and only when the result is the one in run.json.
+The digest of an image decided its side. Pictures that look alike, directly or by way of others, were on the side of the
+smallest digest among them. Only conversion uses this module, and only when the result matches run.json.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from trainer.data.split.near_duplicates import ImageFingerprint, find_connected,
 
 
 def side_before(digest: str, fraction: float, seed: int) -> Split:
-    """The side of an image that looks like no other.
+    """Return the side of an image that looks like no other.
 
     Args:
-        digest: sha256 of its bytes, hex.
-        fraction: Share held out.
-        seed: Another seed, another split.
+        digest: sha256 of the image's bytes, hex.
+        fraction: Share of the images that is held out.
+        seed: Seed of the split.
     """
     number = int.from_bytes(hashlib.sha256(f"{seed}:{digest}".encode()).digest()[:8], "big")
     return "val" if number / 2**64 < fraction else "train"
@@ -28,13 +28,13 @@ def side_before(digest: str, fraction: float, seed: int) -> Split:
 def sides_before(
     digests: Sequence[str], looks: Sequence[ImageFingerprint | None], fraction: float, seed: int
 ) -> list[Split]:
-    """The side of each image, in their order.
+    """Return the side of each image, in the order of the digests.
 
     Args:
         digests: sha256 of each image, hex.
-        looks: What each looks like.
-        fraction: Share held out.
-        seed: Another seed, another split.
+        looks: Fingerprint of each image.
+        fraction: Share of the images that is held out.
+        seed: Seed of the split.
     """
     alike = (
         pair for first, second in find_similar(looks) for pair in zip(first.tolist(), second.tolist(), strict=True)

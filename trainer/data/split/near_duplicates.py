@@ -1,9 +1,9 @@
-"""Which pictures are copies of one photo (re-encoded, scaled), and which merely look alike (a burst, a fixed camera).
+"""Finds copies of one photo (re-encoded, scaled), and pictures that only look alike (a burst, a fixed camera).
 
 A 64-bit difference hash finds candidates and a 16x16 grey thumbnail confirms that they look alike. Two shots by a fixed
-camera look alike too: the background is the same and only a part has moved. They are told from a re-encoding by what is
-left when one 32x32 picture is fitted to the other: a re-encoding leaves small errors everywhere, which grow with the
-local contrast; a part that has moved leaves large ones in one place.
+camera look alike too: the background is the same and only a part has moved. The residual of fitting one 32x32 picture
+to the other distinguishes them from a re-encoding: a re-encoding leaves small errors everywhere, which grow with the
+local contrast; a part that has moved leaves large errors in one place.
 
 Source: the difference hash is Neal Krawetz's dHash, hackerfactor.com/blog, "Kind of Like That" (2013).
 """
@@ -22,30 +22,35 @@ from eaves.errors import ImageError
 from eaves.images.pixels import decode
 
 MAX_DISTANCE = 7
-"""Bits of 64. Of 100 photos at half size all are within it, at a third 99, at JPEG quality 20 all; of 500 different
-flowers no two. It is also the most that four bands with one flipped bit each are sure to find."""
+"""Largest distance of two hashes that look alike, in bits of 64. Of 100 photos at half size all are within it, at a
+third 99, at JPEG quality 20 all; no two of 500 different flowers are. It is also the largest distance that four bands
+with one flipped bit each are sure to find."""
 MIN_CORRELATION = 0.98
-"""Of 16x16 grey thumbnails. The copies above correlate at 0.990 or more; different flowers within 10 bits at 0.53."""
+"""Least correlation of two 16x16 grey thumbnails that look alike. The copies of `MAX_DISTANCE` correlate at 0.990 or
+more; different flowers within 10 bits at 0.53."""
 FLAT = 2.0
-"""Standard deviation of a thumbnail, of 255: below, a picture (blank paper, lens cap) says too little to compare."""
+"""Standard deviation of a thumbnail, in levels of 255, below which a picture (blank paper, lens cap) is too uniform to
+compare."""
 SIDE = 32
-"""Pixels of a side of the grid by which copies are told from similar shots."""
+"""Side of the grid by which copies are distinguished from similar shots, in pixels."""
 NOISE, EDGE = 6.0, 0.25
-"""Tolerance of a grid's pixel: grey levels, and a share of the range of the 3x3 pixels around it."""
+"""Tolerance of a grid's pixel: in grey levels, and as a share of the range of the 3x3 pixels around it."""
 MAX_RESIDUAL, SMALL_RESIDUAL = 1.5, 0.55
-"""Largest residual of a copy, in tolerances: where the residual is spread over the picture, and anywhere."""
+"""Largest residual of a copy, in tolerances: with the residual spread over the picture, and with any distribution."""
 MAX_PEAK = 8.0
-"""Largest residual over the root mean square of all: JPEG's and scaling's errors are spread, a moved part's are not."""
+"""Largest ratio of a copy's maximum residual to the root mean square of all residuals; errors of JPEG and scaling are
+spread over the picture, a moved part's are not."""
 SMALL_COLOUR, MAX_COLOUR_PEAK = 20.0, 10.0
-"""The same of a colour difference: the residual of a copy anywhere, in levels, and its largest peak."""
+"""Limits for a colour difference: the largest residual of a copy with any distribution, in levels, and its largest
+peak."""
 
 _BANDS = tuple(np.uint64(shift) for shift in (0, 16, 32, 48))
 _FLIPS = (0, *(1 << bit for bit in range(16)))
 _PAIRS = 2**14
-"""Compared at once; bounds memory when thousands of pictures share a band."""
+"""Number of pairs compared at once; it bounds memory when thousands of pictures share a band."""
 
 _COMPARED = 2**11
-"""Pairs whose grids are compared at once: what they need fits a CPU's cache."""
+"""Number of pairs whose grids are compared at once; their data fits a CPU's cache."""
 
 Positions = npt.NDArray[np.int64]
 Grids = npt.NDArray[np.uint8]
@@ -54,11 +59,11 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFingerprint:
-    """What a picture looks like, roughly.
+    """Fingerprint of a picture, by which copies and similar pictures are found.
 
     Attributes:
         bits: 64-bit difference hash.
-        thumbnail: (256,) float32, grey, mean 0 and length 1: the product of two is their correlation.
+        thumbnail: (256,) float32, grey, mean 0 and length 1; the dot product of two is their correlation.
         grid: (3, 1024) uint8: luminance and two colour differences (YCbCr) of 32x32 pixels.
     """
 
@@ -68,7 +73,7 @@ class ImageFingerprint:
 
 
 def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
-    """A picture's looks; None when it can't be decoded or is flat."""
+    """Compute a picture's fingerprint; return None when the picture can't be decoded or is flat."""
     try:
         pixels = decode(data, at_least=(4 * SIDE, 4 * SIDE))
     except ImageError:
@@ -87,18 +92,18 @@ def compute_fingerprint(data: bytes) -> ImageFingerprint | None:
 
 
 def find_similar(looks: Sequence[ImageFingerprint | None]) -> Iterator[tuple[Positions, Positions]]:
-    """Pairs of pictures that look alike, each once, the smaller position first; in chunks."""
+    """Yield pairs of pictures that look alike in chunks; each pair comes once, the smaller position first."""
     seen = np.array([position for position, item in enumerate(looks) if item is not None], dtype=np.int64)
     for first, second in FingerprintIndex([item for item in looks if item is not None]).similar():
         yield seen[first], seen[second]
 
 
 def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-    """Pairs of pictures that are copies of one photo, each once, the smaller position first; in chunks.
+    """Yield pairs of pictures that are copies of one photo in chunks; each pair comes once, the smaller position first.
 
     Args:
-        looks: Of each picture.
-        fresh: Pairs of which both positions are smaller are left out, and cost little.
+        looks: Fingerprint of each picture.
+        fresh: Least larger position of a pair; pairs with both positions below it are left out and cost little.
 
     Of 120 photos of flowers (213 to 500 pixels), each at full, half and a third of its size and at JPEG quality 20, 50
     and 90, 99.0 % of the pairs are found (95 % of those at a third of the size and quality 20), and no two different
@@ -112,7 +117,7 @@ def find_copies(looks: Sequence[ImageFingerprint | None], *, fresh: int = 0) -> 
 
 
 def find_connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """The smallest position that each of `count` positions is connected with by pairs, directly or by way of others."""
+    """Return the smallest position that pairs connect each of `count` positions with, directly or by way of others."""
     parent = list(range(count))
 
     def root(item: int) -> int:
@@ -127,10 +132,10 @@ def find_connected(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 class FingerprintIndex:
-    """What all pictures look like, prepared to be compared.
+    """Index of the fingerprints of all pictures, by which pairs are found.
 
     Args:
-        looks: Of each picture.
+        looks: Fingerprint of each picture.
     """
 
     def __init__(self, looks: Sequence[ImageFingerprint]) -> None:
@@ -141,13 +146,13 @@ class FingerprintIndex:
         self._thumbnails = np.stack([item.thumbnail for item in looks]) if looks else np.zeros((0, 256), np.float32)
 
     def similar(self, of: Positions | None = None) -> Iterator[tuple[Positions, Positions]]:
-        """Pairs that look alike, each once, the smaller position first; in chunks.
+        """Yield pairs that look alike in chunks; each pair comes once, the smaller position first.
 
-        Two hashes within 7 bits have a 16-bit band that differs in one bit or none; so each item is compared only with
-        those that share a band with it, give or take a bit.
+        Two hashes within 7 bits have a 16-bit band that differs in at most one bit, so each item is compared only with
+        those that share a band with it up to one bit.
 
         Args:
-            of: The smaller positions of the pairs that are wanted; None: all pairs.
+            of: Smaller positions of the wanted pairs; None means all pairs.
         """
         items = np.arange(len(self._looks)) if of is None else of
         for number, (keys, order) in enumerate(zip(self._bands, self._orders, strict=True)):
@@ -164,11 +169,11 @@ class FingerprintIndex:
                     yield first[alike], second[alike]
 
     def copies(self, of: Positions | None = None, *, fresh: int = 0) -> Iterator[tuple[Positions, Positions]]:
-        """As `similar`, pairs that are copies of one photo.
+        """Yield pairs that are copies of one photo in chunks; each pair comes once, the smaller position first.
 
         Args:
-            of: The smaller positions of the pairs that are wanted; None: all pairs.
-            fresh: Pairs of which both positions are smaller are left out.
+            of: Smaller positions of the wanted pairs; None means all pairs.
+            fresh: Least larger position of a pair; pairs with both positions below it are left out.
         """
         for lower, higher in self.similar(of):
             first, second = lower[higher >= fresh], higher[higher >= fresh]
@@ -183,7 +188,7 @@ class FingerprintIndex:
 
 
 class _Grids:
-    """The grids of all pictures, and what is the same for every pair that a picture is in.
+    """Grids of all pictures, with the values that are the same for every pair that a picture is in.
 
     Args:
         grids: (N, 3, 1024) uint8.
@@ -199,9 +204,9 @@ class _Grids:
         self._sparse = np.ascontiguousarray(self._grey[:, lattice]), np.ascontiguousarray(self._ranges[:, lattice])
 
     def are_copies(self, first: Positions, second: Positions) -> npt.NDArray[np.bool_]:
-        """Whether the pictures of each pair are copies of one photo.
+        """Return whether the pictures of each pair are copies of one photo.
 
-        A quarter of the pixels is compared first: most pairs of a fixed camera's shots end there.
+        A quarter of the pixels is compared first, which rules out most pairs of a fixed camera's shots.
         """
         gain = np.einsum("ij,ij->i", self._grey[first], self._grey[second]) / self._energy[second]
         largest = _residual(*self._sparse, first, second, gain)[1]
@@ -219,20 +224,20 @@ class _Grids:
 
 
 def _residual(grey: Floats, ranges: Grids, first: Positions, second: Positions, gain: Floats) -> tuple[Floats, Floats]:
-    """What is left of each first picture when the second is fitted to it: in levels, and the largest in tolerances."""
+    """Return the residuals of fitting each second picture to the first, in levels, and their maximum in tolerances."""
     residual = np.abs(grey[first] - gain[:, None] * grey[second])
     tolerance = NOISE + EDGE * np.minimum(ranges[first], ranges[second]).astype(np.float32)
     return residual, (residual / tolerance).max(axis=1, initial=0)
 
 
 def _peaks(residual: Floats) -> Floats:
-    """The largest residual of each row over the root mean square of the row."""
+    """Return the ratio of the largest residual of each row to the root mean square of the row."""
     spread = np.sqrt((residual * residual).mean(axis=1))
     return np.asarray(residual.max(axis=1, initial=0) / np.maximum(spread, 1e-6), dtype=np.float32)
 
 
 def _ranges(grids: Grids) -> Grids:
-    """(N, 1024) uint8: the range of the 3x3 pixels around each pixel of each grid."""
+    """Return the range of the 3x3 pixels around each pixel of each grid, (N, 1024) uint8."""
     square = np.pad(grids.reshape(-1, SIDE, SIDE), ((0, 0), (1, 1), (1, 1)), mode="edge")
     high, low = square, square
     for axis in (1, 2):
@@ -246,13 +251,13 @@ def _ranges(grids: Grids) -> Grids:
 def _candidates(
     ranked: Positions, wanted: Positions, items: Positions, order: Positions
 ) -> Iterator[tuple[Positions, Positions]]:
-    """Pairs whose band is as wanted, the smaller position first, at most `_PAIRS` or so at a time.
+    """Yield pairs whose band is the wanted one, the smaller position first, about `_PAIRS` at a time.
 
     Args:
-        ranked: Bands, sorted.
-        wanted: The band that each item looks for.
-        items: The position of each item.
-        order: The item of each of `ranked`.
+        ranked: Sorted bands of all items.
+        wanted: Band to find for each item.
+        items: Position of each item.
+        order: Position of the item of each band in `ranked`.
     """
     starts = np.searchsorted(ranked, wanted, "left")
     counts = np.searchsorted(ranked, wanted, "right") - starts

@@ -1,6 +1,6 @@
-"""Which images are held out: of every class its share, groups as a whole, and what an earlier run decided as it was.
+"""Decides which images are held out: a share of each class, in whole groups; earlier images keep their sides.
 
-Sides hang on the images' digests and the seed alone, never on names or order.
+Only the images' digests and the seed decide the sides, never names or order.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from eaves.errors import DatasetError
 from trainer.data.listing import Split
 
 LEAST = 2
-"""Images of a class on each side: with one, a class's accuracy is either 0 or 1."""
+"""Least number of images of a class on each side; with one image, a class's accuracy is either 0 or 1."""
 MOST_HELD_OUT = 0.5
-"""Of a class, the share up to which a group that is larger than asked for is held out whole."""
+"""Share of a class up to which a group that is larger than wanted is held out as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitImage:
-    """An image to place.
+    """An image that is assigned to a side of the split.
 
     Attributes:
-        digest: sha256 of its bytes, hex.
-        label: Its class.
-        group: Name of its group; empty when it is in none.
+        digest: sha256 of the image's bytes, hex.
+        label: Name of the image's class.
+        group: Name of the image's group; empty when it is in none.
     """
 
     digest: str
@@ -36,11 +36,11 @@ class SplitImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSides:
-    """Where the images are.
+    """Side of each image, and the groups that are on both sides.
 
     Attributes:
-        of: The side of each item, in their order.
-        parted: Group to its number of images, of every group that is on both sides.
+        of: Side of each item, in the order of the items.
+        parted: Name and number of images of every group that is on both sides.
     """
 
     of: tuple[Split, ...]
@@ -48,17 +48,17 @@ class SplitSides:
 
 
 def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, known: Mapping[str, Split]) -> SplitSides:
-    """Place every image.
+    """Assign every image to a side of the split.
 
-    Of a class of n images, `fraction` * n are held out, at least 2 and at most n - 2. A group is placed as a whole.
-    When the groups of a class are too large for that, one of them is parted.
+    A class of n images holds out `fraction` * n of them, at least 2 and at most n - 2. A group is on one side as a
+    whole. When the groups of a class are too large for that, one of them is parted.
 
     Args:
-        items: The images, each digest once.
-        fraction: Share held out.
-        seed: Another seed, another split.
-        known: Digest to side, of images that an earlier run has placed: they stay there, and what is new in their
-            groups follows them.
+        items: The images; each digest occurs once.
+        fraction: Share of each class that is held out.
+        seed: Seed of the split; another seed gives another split.
+        known: Digest and side of each image that an earlier run has placed; these stay on their side, and new images of
+            their groups follow them.
 
     Raises:
         DatasetError: A class has fewer than 4 images, or the known sides leave it fewer than 2 on a side.
@@ -75,7 +75,7 @@ def assign_sides(items: Sequence[SplitImage], *, fraction: float, seed: int, kno
 
 
 class _Placing:
-    """A split while it is made; what is not held out is trained on."""
+    """A split while it is computed; images that are not held out are trained on."""
 
     def __init__(self, items: Sequence[SplitImage], fraction: float, seed: int, known: Mapping[str, Split]) -> None:
         self._items, self._known = items, known
@@ -94,7 +94,7 @@ class _Placing:
         return tuple("val" if position in self._val else "train" for position in range(len(self._items)))
 
     def follow(self) -> None:
-        """Hold out what is new in a group of which an earlier run has held out all that it knew."""
+        """Hold out the new images of each group whose known images were all held out by an earlier run."""
         for block in self._blocks:
             placed = {self._known.get(self._items[position].digest) for position in block}
             new = [position for position in block if self._items[position].digest not in self._known]
@@ -102,13 +102,13 @@ class _Placing:
                 self._hold(new)
 
     def fill(self) -> None:
-        """Hold out groups and single images as long as no class gets more than its share."""
+        """Hold out groups and single images as long as no class exceeds its share."""
         for block in self._free():
             if self._fits(block, self._targets):
                 self._hold(block)
 
     def overfill(self) -> None:
-        """Where less than half of a class's share is held out, hold out the smallest of its larger groups."""
+        """Hold out the smallest of a class's larger groups while less than half of the class's share is held out."""
         limits = self._limits()
         for label in sorted(self._targets):
             while self._lacks(label):
@@ -118,7 +118,7 @@ class _Placing:
                 self._hold(min(fitting, key=len))
 
     def part(self) -> None:
-        """Where that isn't enough, hold out single images of the class: as few of its groups as possible are parted."""
+        """Hold out single images of a class that still lacks some, and part as few of its groups as possible."""
         for label in sorted(self._targets):
             if not self._lacks(label):
                 continue
@@ -129,7 +129,7 @@ class _Placing:
                         self._hold([position])
 
     def _free(self) -> list[list[int]]:
-        """Blocks of which nothing is known and nothing is held out."""
+        """Return the blocks with no known and no held-out image."""
         return [
             block
             for block in self._blocks

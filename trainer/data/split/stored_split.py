@@ -1,7 +1,7 @@
-"""`split.jsonl`: the side, label and group of every image of a run, by the digest of its bytes.
+"""Reads and writes `split.jsonl`: the side, label and group of every image of a run, by the digest of its bytes.
 
-A run decides its split once and keeps it in this file. Later runs take the sides over and conversion judges by them, so
-that an image that was trained on is never taken for a held-out one. One line describes one image:
+A run decides its split once and keeps it in this file. Later runs keep the sides, and conversion evaluates by them, so
+that an image that was trained on never counts as held out. One line describes one image:
 
     {"digest": "9f86d0...", "label": "daisy", "split": "val", "group": ""}
 """
@@ -26,7 +26,7 @@ class SplitEntry:
         digest: sha256 of the file's bytes, hex.
         label: Name of its class.
         split: `train` (trained on) or `val` (held out).
-        group: Name of the group that it was kept together with; empty when it was in none.
+        group: Name of the image's group; empty when it was in none.
     """
 
     digest: str
@@ -36,14 +36,14 @@ class SplitEntry:
 
 
 def render_split(entries: Iterable[SplitEntry]) -> str:
-    """The text of a `split.jsonl`, sorted by digest: the same split gives the same bytes."""
+    """Return the text of a `split.jsonl`, sorted by digest, so that the same split gives the same bytes."""
     ordered = sorted(entries, key=lambda entry: entry.digest)
-    # A folder's name may hold bytes that are no text; JSON's escapes carry them.
+    # A folder's name may hold bytes that are not valid text; JSON's escapes carry them.
     return "".join(json.dumps(asdict(entry)) + "\n" for entry in ordered)
 
 
 def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
-    """Digest to entry.
+    """Parse a `split.jsonl` into digest and entry of each image.
 
     Args:
         text: Content of a `split.jsonl`.
@@ -65,7 +65,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
 
 
 def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
-    """Digest to side."""
+    """Return the digest and side of each image."""
     return {digest: entry.split for digest, entry in entries.items()}
 
 

@@ -184,7 +184,7 @@ class Started:
     """Arguments of processes that this one starts, while it is open: what `ps` shows of them.
 
     Attributes:
-        arguments: Of each process.
+        arguments: Arguments of each process.
         open: Whether they are kept.
     """
 
@@ -247,7 +247,7 @@ def test_a_login_plugin_may_give_a_certificate(tmp_path: Path) -> None:
 
 
 def test_of_several_files_the_first_that_names_something_wins(apiserver: FakeCluster, tmp_path: Path) -> None:
-    """As kubectl does it; `a` beside it has no current context."""
+    """The rule is kubectl's; `a` beside it has no current context."""
     first, second = tmp_path / "a", tmp_path / "b"
     apiserver.kubeconfig(first, contexts=["barn"], user={"token": "first"})
     apiserver.kubeconfig(second, contexts=["mill", "barn"], user={"token": "second"})

@@ -1,4 +1,4 @@
-"""The inventory of an app: written whole, never over somebody else's, and told when it is damaged."""
+"""The inventory of an app is written whole, never over another app's, and a damaged one is reported."""
 
 from __future__ import annotations
 

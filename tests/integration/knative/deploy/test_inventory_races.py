@@ -1,4 +1,4 @@
-"""The inventory while several write it: a deploy, a prune of pins, a removal, and whoever was stopped on the way."""
+"""Several writers of the inventory at once: a deploy, a prune of pins, a removal, and an interrupted command."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Before:
     """Does something once, before the request of a number among those about Brokers and Triggers.
 
     Attributes:
-        number: Of the request, from 0.
+        number: Number of the request, from 0.
         action: What is done.
         seen: How many there were.
     """

@@ -22,7 +22,7 @@ BROKER, RELAY = "http://broker.eaves/", "http://service.flowers-relay/"
 
 
 def variables(server: FakeCluster) -> dict[str, str]:
-    """What the agent is told; the names in order."""
+    """Return the agent's environment variables, sorted by name."""
     made = server.get("apps/v1/StatefulSet", AGENT, namespace=HOME)
     (container,) = made["spec"]["template"]["spec"]["containers"]
     return {one["name"]: one.get("value", "") for one in container["env"]}

@@ -110,7 +110,7 @@ def test_the_same_again_changes_nothing_and_leaves_the_rollout_where_it_is(clust
 
 
 def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[str], Callable[[], SiteUpdate]]:
-    """A second revision is followed; whenever something is told, replicas answer requests and a minute goes by."""
+    """Follow a second revision; at each progress message, replicas answer requests and a minute passes."""
     update(cluster)
     pods = [knative.run(FIRST, "old")]
     pods[0].serve(100)

@@ -1,4 +1,4 @@
-"""Deploys that the cluster refuses, and links that break on the way: what is said, what mends it, what goes on."""
+"""Deploys that the cluster refuses, and links that break on the way: the error, its fix, and what continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two who deploy, promote or reconcile one app at the same time: one wins, the other is told who and when."""
+"""Two commands deploy, promote or reconcile one app at once: one wins, the other's error says who won and when."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Meanwhile:
 
     Attributes:
         path: In the path of the request.
-        method: Of the request.
+        method: HTTP method of the request.
         action: What is done, before the request is answered.
         after: How many such requests are let through first.
     """

@@ -38,7 +38,7 @@ def binding(server: FakeCluster) -> dict[str, object]:
 
 
 def leave_unresolved(server: FakeCluster) -> str:
-    """What Knative says of a SinkBinding whose sink has gone, and goes on saying when it is back.
+    """Set the status that Knative gives a SinkBinding without its sink, and that stays when the sink is back.
 
     Source: Eventing 1.22, watched: for minutes, until the SinkBinding is changed.
     """

@@ -1,4 +1,4 @@
-"""Rollouts that go on by themselves, beside whoever else changes the same Service."""
+"""Rollouts that continue by themselves while others change the same Service."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: C
 
 
 def test_shares_that_somebody_else_owns_are_not_taken_over(cluster: Cluster, canary: Serving) -> None:
-    """Whoever only adds a tag of their own changes no share, but owns the list from then on."""
+    """A manager that only adds its own tag changes no share, but owns the list from then on."""
     canary.set_traffic({"revisionName": FIRST, "percent": 90, "tag": "mine"}, {"revisionName": SECOND, "percent": 10})
     canary.pods["second"].serve(100)
     outcome = advance(cluster, 60)
@@ -137,7 +137,7 @@ def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
 def test_what_a_gitops_controller_keeps_is_not_touched(
     cluster: Cluster, apiserver: FakeCluster, serving: Serving
 ) -> None:
-    """Its file says where the rollout stands, and that nothing goes on by itself."""
+    """Its file holds the rollout's state, and that nothing advances by itself."""
     file = rollout_files.retarget(None, manifest("r/f@sha256:1", revision=FIRST))
     apiserver.put(file, manager="argocd-controller", namespace="cams")
     serving.take_up()

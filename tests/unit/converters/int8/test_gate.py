@@ -39,7 +39,7 @@ def test_a_harmless_graph_is_refused_in_under_20_percent_on_as_many_images_as_ar
 
 
 def test_the_same_after_a_first_try_that_told_how_many_are_missing() -> None:
-    """The number told rests on what 150 images show, which chance changes."""
+    """The reported number rests on the results of 150 images, which vary by chance."""
     random, passed, runs = np.random.default_rng(0), 0, 300
     for _ in range(runs):
         lost, gained, _ = random.multinomial(150, (0.01, 0.01, 0.98))

@@ -116,7 +116,7 @@ def test_a_range_holds_zero() -> None:
 @pytest.mark.parametrize("reduce_range", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 def test_int8_answers_nearly_as_fp32(tmp_path: Path, seed: int, reduce_range: bool) -> None:
-    """Of 7 bits by design on any CPU; of 8 bits only where dot products don't saturate."""
+    """Weights of 7 bits work by design on any CPU, 8 bits only if dot products don't saturate."""
     model = build(seed=seed)
     after = copy(model)
     calibration = equalize(after, calibrate(after, BATCH))

@@ -153,7 +153,7 @@ def test_a_heads_small_weights_leave_the_graph_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_neither_the_order_nor_the_names_of_nodes_and_weights_reach_the_bytes(tmp_path: Path, seed: int) -> None:
-    """As the head's layer is told by its name, that one may only be numbered otherwise."""
+    """The head's layer is recognised by its name, so that one may only be numbered otherwise."""
     rng = np.random.default_rng(seed)
     other = build_model(head=f"model/head_{seed}/kernel")
     names = {name: f"x{rng.integers(1 << 30)}" for name in ("shape", "flat", "model/conv/kernel", "features")}

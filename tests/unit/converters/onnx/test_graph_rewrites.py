@@ -242,7 +242,7 @@ def test_a_convolution_with_a_computed_bias_stays() -> None:
 
 
 def averaged(opset: int) -> onnx.ModelProto:
-    """As Keras' models are exported: NHWC between every two operators, and the mean over it."""
+    """Return a graph as Keras's models are exported: NHWC between every two operators, and the mean over it."""
     network = Network()
     last = network.add("Relu", network.conv(network.floats(FACTOR), 8, 3))
     return network.build(network.add("Transpose", last, perm=[0, 2, 3, 1]), pool="ReduceMean", opset=opset)

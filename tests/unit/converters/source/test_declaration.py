@@ -1,4 +1,4 @@
-"""What a declaration may say, and every fault of one told at once."""
+"""Content of a declaration, and all its faults reported at once."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ KERNEL = np.arange(3 * 3 * 3 * 8, dtype=np.float32).reshape(3, 3, 3, 8)
 
 
 def build(counter: int) -> onnx.ModelProto:
-    """As tf2onnx writes a convolution whose kernel is an input, with names from a counter."""
+    """Return a convolution as tf2onnx writes it with the kernel as an input, with names from a counter."""
     kernel, axes, small = f"net/head/conv__{counter}:0", f"axes__{counter + 3}", f"const_fold_opt__{counter + 9}"
     nodes = [
         helper.make_node("Transpose", ["net/head/Read:0"], [kernel], f"conv__{counter}", perm=[3, 2, 0, 1]),

@@ -1,4 +1,4 @@
-"""What Home Assistant is told: valid by its documentation, stable, and no more often than it is needed."""
+"""Discovery messages for Home Assistant are valid by its documentation, stable, and sent only when needed."""
 
 from __future__ import annotations
 

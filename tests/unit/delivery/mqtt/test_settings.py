@@ -1,4 +1,4 @@
-"""Triggers that publish to MQTT: what eaves.yaml may say, and what is told where it can't be used."""
+"""Triggers that publish to MQTT: their settings in eaves.yaml, and the errors of settings that can't be used."""
 
 from __future__ import annotations
 

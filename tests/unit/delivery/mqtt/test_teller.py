@@ -1,4 +1,4 @@
-"""How often Home Assistant is told everything anew."""
+"""How often all discovery messages are sent to Home Assistant again."""
 
 from __future__ import annotations
 

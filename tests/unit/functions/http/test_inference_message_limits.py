@@ -89,7 +89,7 @@ def test_nested_as_the_shape_says_or_flat(data: Any) -> None:
     ],
 )
 def test_nested_otherwise_is_refused(data: Any) -> None:
-    """Of the same numbers in another shape nobody knows what was meant."""
+    """The meaning of the same numbers in another shape is not known."""
     with pytest.raises(InputError):
         parse(pixel(*data, shape=(1, 2, 1, 3)))
 

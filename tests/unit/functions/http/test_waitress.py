@@ -1,7 +1,7 @@
 """waitress's members that the function's server uses and waitress doesn't promise to keep.
 
 `serve`, `create_server` and the names of adjustments are all that waitress documents. Its version is bound in
-pyproject.toml; whoever raises the bound sees here first what has changed.
+pyproject.toml; a change of the bound shows here first what has changed.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ MEMBERS = {
         "threads": "Threads are made without bound.",
     },
 }
-"""By part of waitress each member that is used, and what breaks without it."""
+"""Members of waitress that are used, by part, and what breaks without each."""
 
 
 @pytest.fixture(scope="module")

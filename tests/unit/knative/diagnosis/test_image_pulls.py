@@ -22,7 +22,7 @@ from tests.cluster.expanded import (
 CONTAINERD = f'failed to pull and unpack image "{IMAGE}": failed to resolve reference "{IMAGE}": '
 PUSH, PLATFORM, LOGIN = "then set knative.image", "--platform linux/arm64", "docker-registry"
 REACH, TRUST = "curl -I", "hosts.toml"
-"""What mends it; of what REACH mends some comes right by itself."""
+"""Parts of the fixes; some faults that REACH fixes also end by themselves."""
 HEAD = 'failed to do request: Head "https://registry.test:5000/v2/flowers/manifests/sha256:0f": '
 
 TEXTS = {

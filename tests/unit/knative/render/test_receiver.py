@@ -95,7 +95,7 @@ def test_the_process_reads_what_is_rendered() -> None:
 
 
 def test_the_authority_of_the_servers_certificate_signs_no_sites_certificate() -> None:
-    """cert-manager writes `ca.crt` beside each certificate: whoever has another of it would be a site."""
+    """cert-manager writes `ca.crt` beside each certificate, so the holder of another certificate would be a site."""
     pod, _ = pod_of(rendered("--image", AGENT_IMAGE, "--broker", "default"))
     (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "credentials"]
     keys = {item["key"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}

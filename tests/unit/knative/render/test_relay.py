@@ -1,4 +1,4 @@
-"""The relay of an app in a cluster: who sends to it, what it is told, and what eaves.yaml lacks for it."""
+"""The relay of an app in a cluster: its senders, its settings, and what eaves.yaml lacks for it."""
 
 from __future__ import annotations
 

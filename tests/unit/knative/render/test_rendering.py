@@ -69,7 +69,7 @@ def test_every_pod_but_those_that_need_a_folder_of_their_node_passes_restricted_
 
 
 def test_what_knatives_webhook_would_add_to_a_probe_is_said(case: tuple[str, Manifests]) -> None:
-    """Of a revision with a name it adds nothing to what `kubectl apply` sends again, and then sees a change."""
+    """The webhook adds nothing to a named revision that `kubectl apply` sends again, and then sees a change."""
     service = only(case[1], "Service", "flowers")
     (container,) = service["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["successThreshold"] == 1

@@ -136,7 +136,7 @@ def test_a_folder_is_still_beside_its_claim() -> None:
 
 
 def told_path(wanted: ClusterApp) -> str:
-    """The path in the pod that the agent is told."""
+    """Return the path in the pod that the agent's settings name."""
     (container,) = render(wanted)["spec"]["template"]["spec"]["containers"]
     (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
     return str(values["path"])

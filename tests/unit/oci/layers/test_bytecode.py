@@ -1,4 +1,4 @@
-"""Byte code that is the same whoever makes it, wherever and when."""
+"""Byte code that is the same for every builder, place and time."""
 
 from __future__ import annotations
 

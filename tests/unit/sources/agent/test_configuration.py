@@ -1,4 +1,4 @@
-"""What an agent is told about its sources: one flat mapping each, every fault with its path."""
+"""Settings of an agent's sources: one flat mapping each, and every fault with its path."""
 
 from __future__ import annotations
 

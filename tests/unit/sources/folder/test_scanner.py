@@ -47,7 +47,7 @@ def test_a_scan_finds_regular_image_files_at_any_depth(tmp_path: Path) -> None:
 
 
 def test_folders_that_come_and_go_meanwhile_do_not_end_a_scan(tmp_path: Path) -> None:
-    """As when the folder is emptied while it is scanned: what is gone is left out, and the rest is found."""
+    """The folder is emptied while it is scanned: removed files are left out, and the others are found."""
     stop = threading.Event()
 
     def churn() -> None:

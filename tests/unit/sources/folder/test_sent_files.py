@@ -149,7 +149,7 @@ def test_a_folder_is_full_before_the_index_would_drop_what_is_in_it() -> None:
 
 
 def test_files_are_marked_before_as_many_others_are_sent_as_the_index_holds() -> None:
-    """By this source or by others of the agent, which share the index."""
+    """This source, or others of the agent that share the index, send the files."""
     clock = ManualClock()
     index = DictIndex(clock)
     sent = make(index, clock, max_present=10)

@@ -67,7 +67,7 @@ def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[floa
 
 
 def test_a_file_whose_time_is_set_by_name_after_it_was_closed_is_one_image(folder: Path) -> None:
-    """As `shutil.copy2` and Python's tarfile do."""
+    """`shutil.copy2` and Python's tarfile set the time of a file in this way."""
     with running(folder, settle_s=30.0) as run:
         path = run.write("a.png")
         run.tell("a.png")

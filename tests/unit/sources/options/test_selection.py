@@ -185,6 +185,6 @@ def test_all_faults_are_told_at_once() -> None:
 
 
 def test_a_rate_is_an_average_on_a_grid_so_two_frames_may_be_closer() -> None:
-    """As docs/06-sources.md says."""
+    """docs/06-sources.md describes this."""
     pacer = Pacer(5_000_000_000)
     assert [at for at in range(0, 22, 2) if pacer.admit("a", at * 1_000_000_000)] == [0, 6, 10, 16, 20]

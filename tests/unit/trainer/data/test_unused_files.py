@@ -1,4 +1,4 @@
-"""Files that training doesn't use: each is told, with its cause."""
+"""Files that training doesn't use are reported, each with its cause."""
 
 from __future__ import annotations
 

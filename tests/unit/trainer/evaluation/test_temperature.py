@@ -37,7 +37,7 @@ def test_scores_that_are_right_already_stay_as_they_are(images: int) -> None:
 
 
 def test_a_temperature_is_rarely_used_in_vain_and_mostly_where_it_is_needed() -> None:
-    """Of 150 held-out images: in at most 5 % of calibrated models, and in 90 % of those that are twice too sure."""
+    """With 150 held-out images: at most 5 % of calibrated models, and 90 % of models that are twice too sure."""
     used = {
         needed: np.mean(
             [calibrate(*sample_logits(needed, images=150, seed=seed)).temperature != 1 for seed in range(60)]

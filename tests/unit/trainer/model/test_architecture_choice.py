@@ -18,7 +18,7 @@ def settings(**values: object) -> TrainSettings:
 
 
 def pictures(folder: Path, count: int, side: int) -> list[Path]:
-    """As many paths as asked for, of one picture."""
+    """Return the wanted number of paths, all of one picture."""
     folder.mkdir(exist_ok=True)
     Image.new("RGB", (side * 2, side)).save(folder / "a.png")
     return [folder / "a.png"] * count

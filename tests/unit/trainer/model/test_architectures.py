@@ -42,7 +42,7 @@ WITHIN = {
     "mobilenet_v3_large": "MobileNetV3Large",
     "efficientnet_v2_b0": "EfficientNetV2B0",
 }
-"""Those that do it themselves unless told not to."""
+"""Architectures that scale pixels themselves by default."""
 
 
 @cache
@@ -97,7 +97,7 @@ def test_its_weights_see_pixels_as_keras_prepares_them(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("file", ["notop.h5", "notop.weights.h5"])
 def test_weights_that_keras_saved_load(file: str, tmp_path: Path) -> None:
-    """By order from a .h5 file, by name from a .weights.h5 file."""
+    """Weights are loaded by order from a .h5 file, and by name from a .weights.h5 file."""
     theirs = keras.applications.DenseNet121(include_top=False, pooling="avg", weights=None, input_shape=(32, 32, 3))
     expected = theirs.get_weights()
     (theirs.save_weights if ".weights" in file else theirs.save)(tmp_path / file)

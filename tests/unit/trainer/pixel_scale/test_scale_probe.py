@@ -354,7 +354,7 @@ def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp
 
 
 class Lookup:
-    """A backbone that knows 60 pictures, told by their brightest pixel, and gives every one features of its own."""
+    """A backbone that recognises 60 pictures by their brightest pixel and gives each its own features."""
 
     layers = ()
     output_shape = (None, 200)

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps beside its arrays for whoever goes on."""
+"""Files that a checkpoint keeps beside its arrays for a resumed training."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_one_worse_by_the_margin_ever_passes_in_at_most_the_stated_share_of_seri
 
 
 def average(failed: int, requests: int) -> float:
-    """Of the likelihood over rates, by numbers."""
+    """Return the average of the likelihood over rates, computed numerically."""
     rates = np.linspace(0, 1, 100_001)[1:-1] ** 2
     prior = (1 - rates) ** 49  # times rate^-0.5, which the square as a variable cancels
     return float((prior * rates**failed * (1 - rates) ** (requests - failed)).sum() / prior.sum())

@@ -1,4 +1,4 @@
-"""Which earlier run's split a training goes on from."""
+"""Which earlier run's split a training keeps."""
 
 from __future__ import annotations
 
