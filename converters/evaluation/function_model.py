@@ -14,7 +14,7 @@ from eaves.delivery.client import HttpAnswer, SinkClient
 from eaves.errors import ArtifactError, DeliveryError, ImageError
 from eaves.http_client.proxies import DIRECT, Proxies
 from eaves.media_type import UNKNOWN, sniff
-from eaves.problem_document import parse_problem
+from eaves.web.problem_document import parse_problem
 
 TIMEOUT_S = 120.0
 """Seconds to wait for one answer; a function that starts from zero first loads its model."""

@@ -22,8 +22,8 @@ from eaves.admin.selector import Selector
 from eaves.admin.unix_socket import UnixConnection
 from eaves.errors import EavesError, InputError, NotFoundError, NotRunningError, PlatformError
 from eaves.link.ledger_lines import read_lines
-from eaves.problem_document import parse_problem
 from eaves.spool import Lease, LedgerLine, Spool
+from eaves.web.problem_document import parse_problem
 
 TIMEOUT_S = 60.0
 """Time limit of one request, seconds; purging a million entries takes about as long."""

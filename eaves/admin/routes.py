@@ -25,7 +25,7 @@ from eaves.admin.queue import LEDGER_LIMIT, LIMIT, Action, Queue
 from eaves.admin.selector import Selector, parse_selector, parse_seq
 from eaves.errors import EavesError, InputError
 from eaves.link.ledger_lines import encode_lines
-from eaves.problem_document import CONTENT_TYPE, build_problem, error_type
+from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
 PREFIX = "/queues"
 LEDGER = f"{PREFIX}/ledger"

@@ -6,7 +6,7 @@ import json
 import re
 import time
 
-from eaves.problem_document import parse_problem
+from eaves.web.problem_document import parse_problem
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))

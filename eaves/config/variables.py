@@ -1,6 +1,6 @@
 """The names of the environment variables of Eaves.
 
-`python docs/reference.py --variables` writes this module from the settings; edit those instead.
+Written by `python docs/reference.py --variables` from the settings; edit those.
 """
 
 from __future__ import annotations
@@ -226,14 +226,14 @@ NAMES = frozenset(
         "EAVES_WORK",
     }
 )
-"""Every variable that a process of Eaves reads."""
+"""Every variable that some process reads."""
 FILE_ONLY = frozenset(
     {
         "EAVES_RELAY_ALARMS",
         "EAVES_TRIGGERS",
     }
 )
-"""Variables for lists of sections, which only a file can set."""
+"""Variables that would hold lists of sections, which only files do."""
 FORMER_NAMES = {
     "EAVES_FUNCTION_ACCEPT_TYPES": "EAVES_ACCEPT_TYPES",
     "EAVES_FUNCTION_CONCURRENCY": "EAVES_CONCURRENCY",
@@ -253,4 +253,4 @@ FORMER_NAMES = {
     "EAVES_FUNCTION_THRESHOLD": "EAVES_THRESHOLD",
     "EAVES_FUNCTION_TOP_K": "EAVES_TOP_K",
 }
-"""Former name of a variable to its current name."""
+"""Former name of a variable to its name."""

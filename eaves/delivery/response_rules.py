@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from eaves.credentials.redact import redact
 from eaves.events import Event
-from eaves.problem_document import find_kind, parse_problem
+from eaves.web.problem_document import find_kind, parse_problem
 
 NO_ANSWER = 0
 """Value used in place of an HTTP status when there was no response."""

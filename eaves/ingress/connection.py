@@ -22,7 +22,7 @@ from eaves.ingress.memory import MemoryBudget, MemoryReservation
 from eaves.ingress.request import Caller, Request
 from eaves.ingress.response import Response, answer_error, answer_problem
 from eaves.ingress.timed_reader import TimedReader
-from eaves.web_origin import HINT, find_foreign
+from eaves.web.origin import HINT, find_foreign
 
 if TYPE_CHECKING:
     from eaves.ingress.server import ListeningSocket

@@ -9,7 +9,7 @@ from typing import Any
 
 from eaves.delivery.response_rules import ACCEPTED
 from eaves.errors import EavesError
-from eaves.problem_document import CONTENT_TYPE, build_problem, error_type
+from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

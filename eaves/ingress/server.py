@@ -18,7 +18,7 @@ from eaves.ingress.memory import MemoryBudget
 from eaves.ingress.request import Serve
 from eaves.ingress.tls.handshakes import FailedHandshakes
 from eaves.ingress.tls.server_tls import ServerTls
-from eaves.web_origin import listens_on_loopback
+from eaves.web.origin import listens_on_loopback
 
 POLL_S = 0.5
 

@@ -24,7 +24,7 @@ from eaves.link.body_gate import BodyGate
 from eaves.link.credentialed import CredentialedClient
 from eaves.link.packing import Packed, pack
 from eaves.link.paths import EVENTS, FUNCTIONS, LEDGER, PARTS, SITE, UPLOAD
-from eaves.problem_document import parse_problem
+from eaves.web.problem_document import parse_problem
 
 PIECE_BYTES = 8_192
 """Number of bytes of a body that are handed to the socket at a time. Each piece has its own time limit, so a slow link

@@ -19,7 +19,7 @@ from eaves.local.processes.logfiles import is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status
-from eaves.problem_document import parse_problem
+from eaves.web.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
 RECONCILE_TIMEOUT_S = 120.0

@@ -19,7 +19,7 @@ from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.broker import read_trace
 from eaves.local.queues import build_queue_routes
 from eaves.platform import FunctionStatus
-from eaves.web_origin import HINT, find_foreign, is_same_site
+from eaves.web.origin import HINT, find_foreign, is_same_site
 from functions.http import problems
 
 MAX_BODY_BYTES = 32_000_000

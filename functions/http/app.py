@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 import eaves
 from eaves import events
 from eaves.errors import EavesError, ForbiddenError, UnsupportedContentError
-from eaves.web_origin import HINT, find_foreign, listens_on_loopback
+from eaves.web.origin import HINT, find_foreign, listens_on_loopback
 from functions import metrics, process_usage
 from functions.http import inference_routes, problems
 from functions.http.body import read_body

@@ -27,7 +27,7 @@ from flask import Response, has_request_context, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves.errors import EavesError, HandlerError, OverloadedError
-from eaves.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
+from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problems under /v2: KServe's client reads the reason only from this type. Source:

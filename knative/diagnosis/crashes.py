@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from eaves.platform.quantities import parse_quantity
-from eaves.problem_document import find_kind
+from eaves.web.problem_document import find_kind
 from knative.diagnosis.evidence import Diagnosis, Object, quote
 from knative.resources.fields.quantities import show_memory
 
@@ -134,7 +134,7 @@ def explain_readiness(problem: Object) -> Diagnosis | None:
     """Explain the function's answer to its readiness probe; return None while it loads or ends.
 
     Args:
-        problem: The problem document; see `eaves.problem_document`.
+        problem: The problem document; see `eaves.web.problem_document`.
     """
     if find_kind(problem) in {"loading", "stopped"} or not problem.get("detail"):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from eaves.errors import ClusterError, DeniedError, NotFoundError
-from eaves.problem_document import find_kind, parse_problem
+from eaves.web.problem_document import find_kind, parse_problem
 from knative.client.kinds import DEPLOYMENT, EVENT, KSERVICE, POD, REPLICA_SET, REVISION
 from knative.diagnosis.crashes import ended_state
 from knative.diagnosis.diagnosis import is_ready

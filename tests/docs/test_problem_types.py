@@ -15,7 +15,7 @@ from werkzeug import exceptions
 import functions
 from eaves import errors
 from eaves.errors import EavesError
-from eaves.problem_document import TYPE_PREFIX, error_type
+from eaves.web.problem_document import TYPE_PREFIX, error_type
 from functions.http import connection
 from functions.http.problems import error_response, fault_response
 

@@ -13,7 +13,7 @@ from eaves.local.processes.ports import HOST, find_free_port
 from eaves.local.processes.process import Child, Launch
 from eaves.local.processes.replica_client import ReplicaClient
 from eaves.local.specs import LocalFunction
-from eaves.problem_document import find_kind, parse_problem
+from eaves.web.problem_document import find_kind, parse_problem
 
 PROBE_TIMEOUT_S = 2.0
 

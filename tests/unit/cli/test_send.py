@@ -8,8 +8,8 @@ import pytest
 
 from eaves.cli.commands.run.send import describe_foreign, is_foreign
 from eaves.delivery import SinkResponse
-from eaves.problem_document import build_problem
 from eaves.sources.files import capture_file
+from eaves.web.problem_document import build_problem
 
 
 def refuse(hint: str, status: int = 415) -> SinkResponse:

@@ -24,9 +24,9 @@ from eaves.errors import (
     UnreachableError,
 )
 from eaves.events import Event
-from eaves.problem_document import error_type
 from eaves.spool import Entry, Selection, Spool, SpoolLimits, WhenFull
 from eaves.spool.admin import retry_now
+from eaves.web.problem_document import error_type
 from tests.fakes.clock import ManualClock
 from tests.unit.delivery.harness import (
     FOR_EVER,

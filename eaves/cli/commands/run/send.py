@@ -14,7 +14,7 @@ from eaves.cli.shared_options import file_option, state_option
 from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import NotFoundError, PlatformError
 from eaves.media_type import UNKNOWN, UNSUPPORTED_SUFFIXES
-from eaves.problem_document import parse_problem
+from eaves.web.problem_document import parse_problem
 
 if TYPE_CHECKING:
     from eaves.delivery import SinkResponse

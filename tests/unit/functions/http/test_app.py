@@ -19,7 +19,7 @@ from eaves.artifact import Artifact
 from eaves.errors import GoldenError
 from eaves.events import IMAGE_CLASSIFIED, REPLY_TYPES, Event, decode, encode_structured, reply_id
 from eaves.inference.session import Session
-from eaves.problem_document import MAX_BYTES
+from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.artifact import COLOURS, ColourSession, encode_png, write_colours

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from eaves.artifact import Artifact
 from eaves.errors import ImageTooLargeError
 from eaves.events import IMAGE_CAPTURED, REPLY_TYPES, Event, decode, encode_binary, encode_structured
-from eaves.problem_document import MAX_BYTES
+from eaves.web.problem_document import MAX_BYTES
 from functions.http.app import create_app
 from functions.model.model_loading import LoadingModel
 from functions.settings import FunctionSettings

@@ -14,7 +14,7 @@ from werkzeug import exceptions
 
 from eaves import errors
 from eaves.errors import EavesError
-from eaves.problem_document import MAX_BYTES
+from eaves.web.problem_document import MAX_BYTES
 from functions.http.problems import (
     error_response,
     fault_response,

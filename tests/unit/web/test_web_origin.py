@@ -11,7 +11,7 @@ import pytest
 from eaves.admin.routes import AdminResponse
 from eaves.admin.server import AdminServer
 from eaves.ingress import IngressLimits, IngressServer, StoreRoute
-from eaves.web_origin import listens_on_loopback
+from eaves.web.origin import listens_on_loopback
 from functions.http.app import create_app
 from functions.settings import FunctionSettings
 from tests.fakes.models.model import FakeModel

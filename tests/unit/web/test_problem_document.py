@@ -11,7 +11,7 @@ from eaves.admin import routes
 from eaves.errors import NotFoundError, OverloadedError
 from eaves.ingress.response import answer_error
 from eaves.local.routes import create_app
-from eaves.problem_document import CONTENT_TYPE, MAX_BYTES, find_kind, parse_problem
+from eaves.web.problem_document import CONTENT_TYPE, MAX_BYTES, find_kind, parse_problem
 
 LONG = '😀"' * 2000
 
