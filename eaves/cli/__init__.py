@@ -5,14 +5,12 @@
     cluster/               what commands on clusters share
     link/                  what commands about queues, relays and receivers share
     live/                  views that print what happens until Ctrl-C
+    display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
     command_group          groups of commands with suggestions for mistyped names
     shared_options         options of several commands;  registry_options, signatures: of those about container images
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          the labelled images that a command is given
-    image_collection       images from a source, for `eaves init`;  collection_progress: what is said meanwhile
-    output                 results as a table, JSON or YAML on stdout, messages on stderr
-    table                  tables that fit the terminal;  cell_text: times, sizes, ids and reasons as people read them
-    artifact_view          an artifact for people;  event_view: what an event predicts
+    image_collection       images from a source, for `eaves init`
     golden_replay          an artifact's golden images replayed, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: an error with a sentence, or the end of a command in the foreground
 

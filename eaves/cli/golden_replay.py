@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eaves.cli.output import progress
+from eaves.cli.display.output import progress
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenResult

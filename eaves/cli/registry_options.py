@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 
 if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access

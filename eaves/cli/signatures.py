@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.base.terminal import escape
-from eaves.cli.output import print_value, progress, say
+from eaves.cli.display.output import print_value, progress, say
 from eaves.errors import OciError
 
 if TYPE_CHECKING:

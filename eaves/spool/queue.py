@@ -12,17 +12,9 @@ from typing import Any, Self
 from eaves.base.clock import SYSTEM, Clock
 from eaves.errors import SpoolError
 from eaves.events import Event
+from eaves.spool import due_entries as due
 from eaves.spool import retention
 from eaves.spool.batch_put import PutTransaction
-from eaves.spool.due_entries import (
-    ENTRY,
-    choose_batch,
-    is_hiding,
-    read_next_due,
-    select_batch,
-    select_due,
-    select_newest,
-)
 from eaves.spool.entry import DeadLetter, Entry, PutOutcome, Puts, build_entry
 from eaves.spool.file.database import Database, Version, connect
 from eaves.spool.file.lease import Lease, lease_path
@@ -176,7 +168,7 @@ class Spool(SpoolMeasures):
             exclude: Sequence numbers to leave out, such as those of deliveries in flight.
             after: Sequence number above which entries are returned.
         """
-        rows = select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
+        rows = due.select_due(self._read, lane, limit=limit, now=now, exclude=exclude, after=after)
         if not rows and not exclude:
             self._check_index(lane)
         return self._entries(rows)
@@ -206,10 +198,10 @@ class Spool(SpoolMeasures):
             known: Entries that the caller has read. A batch that begins with all of them is these objects only.
         """
         limit = {"max_events": max_events, "max_bytes": max_bytes, "after": after}
-        while seqs := choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
+        while seqs := due.choose_batch(self._read, lane, now=now, newest_first=newest_first, untried=untried, **limit):
             if known and seqs[: len(known)] == [entry.seq for entry in known]:
                 return list(known)
-            if entries := self._entries(select_batch(self._read, seqs, newest_first=newest_first)):
+            if entries := self._entries(due.select_batch(self._read, seqs, newest_first=newest_first)):
                 return entries
         if not after:
             self._check_index(lane)
@@ -217,11 +209,11 @@ class Spool(SpoolMeasures):
 
     def peek_newest(self, lane: str, *, exclude: Collection[int] = ()) -> list[Entry]:
         """Return the newest entry of a lane that was never tried, in a list; the list is empty when there is none."""
-        return self._entries(select_newest(self._read, lane, exclude=exclude))
+        return self._entries(due.select_newest(self._read, lane, exclude=exclude))
 
     def next_due(self, lane: str, *, exclude: Collection[int] = ()) -> float | None:
         """Return the Unix time in seconds of the next due entry of a lane; None when only `exclude` is queued."""
-        return read_next_due(self._read, lane, exclude=exclude)
+        return due.read_next_due(self._read, lane, exclude=exclude)
 
     def ack(self, entry: Entry, *, puts: Puts = ()) -> None:
         """Acknowledge an entry, and store the events that result from it in the same commit.
@@ -278,16 +270,16 @@ class Spool(SpoolMeasures):
 
     def get(self, seq: int) -> Entry | None:
         """Return an entry with its data, queued or dead; None when no entry has that sequence number."""
-        rows = self._read(f"{ENTRY} WHERE seq = ?", (seq,))
+        rows = self._read(f"{due.ENTRY} WHERE seq = ?", (seq,))
         return self._entry(rows[0]) if rows else None
 
     def get_queued(self, seq: int) -> Entry | None:
         """Return a queued entry with its data, or None. A damaged entry is handled as in `peek`."""
-        return next(iter(self._entries(self._read(f"{ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
+        return next(iter(self._entries(self._read(f"{due.ENTRY} WHERE seq = ? AND state = 'queued'", (seq,)))), None)
 
     def dead(self, lane: str | None = None, *, limit: int = 100) -> list[DeadLetter]:
         """Return dead letters of one lane or of all lanes with their data, oldest first."""
-        sql = f"{ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
+        sql = f"{due.ENTRY} WHERE state = 'dead' AND lane = coalesce(?, lane) ORDER BY seq LIMIT ?"
         return [
             DeadLetter(entry=entry, reason=row[7], status=row[8], died_at=row[9])
             for row in self._read(sql, (lane, limit))
@@ -378,7 +370,7 @@ class Spool(SpoolMeasures):
         if now - self._looked_at.get(lane, float("-inf")) < retention.INDEX_LOOK_S:
             return
         self._looked_at[lane] = now
-        if is_hiding(self._read, lane, self.clock.now()):
+        if due.is_hiding(self._read, lane, self.clock.now()):
             raise self.database().report_damage(f"entries of the lane {lane} are missing in the index")
 
     def _entries(self, rows: list[Any]) -> list[Entry]:

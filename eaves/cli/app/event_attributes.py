@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.delivery.mqtt.topic import find_names
 from eaves.events import (
     CONTEXT_ATTRIBUTES,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eaves.cli.app.project import Workspace
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.config import iter_leaves
 from eaves.credentials import has_secrets
 from eaves.errors import ConfigError, Fault

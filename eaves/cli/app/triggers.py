@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from eaves.cli.app.event_attributes import warn_of_attributes
 from eaves.cli.app.project import Workspace
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.credentials import has_secrets, read_credentials
 from eaves.delivery.mqtt.settings import MqttTriggerSettings
 from eaves.errors import ConfigError, Fault

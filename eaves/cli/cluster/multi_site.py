@@ -12,8 +12,8 @@ import click
 
 from eaves.cli.cluster.deploy_notes import name_person
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, open_site
-from eaves.cli.output import print_rows, say
-from eaves.cli.table import Column, Columns, Kind
+from eaves.cli.display.output import print_rows, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.errors import FleetError, StoppedError
 
 if TYPE_CHECKING:

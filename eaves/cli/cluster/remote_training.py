@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.cli.app.project import Workspace
 from eaves.cli.cluster.platform_options import PlatformChoice, choose_sites
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.errors import ConfigError, Fault, StoppedError, UnreachableClusterError
 
 if TYPE_CHECKING:

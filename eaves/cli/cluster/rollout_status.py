@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from eaves.cli.cluster.multi_site import SiteVisit, report_outcomes, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope
-from eaves.cli.output import print_rows
-from eaves.cli.table import Column, Columns, Kind
+from eaves.cli.display.output import print_rows
+from eaves.cli.display.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from knative.rollout import RolloutState, RolloutStatus

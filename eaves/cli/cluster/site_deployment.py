@@ -19,7 +19,7 @@ from eaves.cli.cluster.container_images import choose_image, choose_kept_image
 from eaves.cli.cluster.deploy_notes import load_note, name_person, note_agreement, note_deploy
 from eaves.cli.cluster.multi_site import SiteVisit, run_on_sites, visit_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, SiteScope, choose_sites, load_scope
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 
 if TYPE_CHECKING:
     from knative.deploy.function_image import FunctionImage

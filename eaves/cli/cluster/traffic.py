@@ -10,7 +10,7 @@ import click
 
 from eaves.cli.cluster.multi_site import SiteVisit, run_on_sites
 from eaves.cli.cluster.platform_options import HERE, SiteScope, load_scope, read_choice
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.errors import ConfigError, Fault
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from eaves.cli.output import describe_age
+from eaves.cli.display.output import describe_age
 from eaves.platform import RELAY, FunctionStatus
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.platform import RELAY
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from eaves.base.terminal import escape
-from eaves.cli.event_view import find_best
+from eaves.cli.display.event_view import find_best
 from eaves.events import TYPE_PREFIX
 from eaves.history import Record
 

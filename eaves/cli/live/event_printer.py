@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
-from eaves.cli.event_view import find_best
+from eaves.cli.display.event_view import find_best
 from eaves.cli.live.event_lines import format_prediction, parse_data
 from eaves.events import IMAGE_REJECTED, Event
 

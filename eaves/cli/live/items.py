@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from eaves.base.terminal import escape_json
-from eaves.cli.output import print_value
+from eaves.cli.display.output import print_value
 
 
 def print_item(value: Any, form: str) -> None:

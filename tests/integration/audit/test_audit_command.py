@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 import eaves
 from eaves.cli import cli
-from eaves.cli.output import print_rows
+from eaves.cli.display.output import print_rows
 from eaves.errors import EavesError
 from eaves.local.specs import LocalApp, LocalFunction
 from eaves.options import print_error

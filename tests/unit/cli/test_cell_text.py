@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from eaves.cli.cell_text import (
+from eaves.cli.display.cell_text import (
     describe_bytes,
     describe_milliseconds,
     describe_moment,

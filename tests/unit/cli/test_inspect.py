@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from eaves.artifact import Artifact, Evidence, Manifest, Parity, Quantisation, Trial, parse_manifest
 from eaves.cli import cli
-from eaves.cli.artifact_view import describe_artifact, megabytes, table
+from eaves.cli.display.artifact_view import describe_artifact, megabytes, table
 from tests.fakes.models.artifact import write_colours
 
 

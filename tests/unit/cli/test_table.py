@@ -15,8 +15,8 @@ from rich.cells import cell_len
 
 import eaves.cli
 from eaves.base.terminal import escape
-from eaves.cli.output import output_option, print_rows
-from eaves.cli.table import Column, Columns, Kind, render_table
+from eaves.cli.display.output import output_option, print_rows
+from eaves.cli.display.table import Column, Columns, Kind, render_table
 
 WIDTH = 80
 HOSTILE = "\x1b[31mred\x07 \u202ehidden\u202c 花の写真がここにあります end"

@@ -10,10 +10,10 @@ import click
 from eaves.cli.cluster.container_images import image_options
 from eaves.cli.cluster.multi_site import report_outcomes
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
-from eaves.cli.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.registry_options import build_access, default_platform
 from eaves.cli.shared_options import file_option
-from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError
 
 COLUMNS: Columns = {

@@ -10,7 +10,7 @@ import click
 
 from eaves.cli.cluster.deploy_notes import load_note
 from eaves.cli.cluster.platform_options import PlatformChoice, choose_sites, cluster_options, open_site, read_choice
-from eaves.cli.output import output_option, print_line, print_rows, progress
+from eaves.cli.display.output import output_option, print_line, print_rows, progress
 from eaves.cli.shared_options import file_option
 
 if TYPE_CHECKING:

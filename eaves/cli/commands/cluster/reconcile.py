@@ -12,7 +12,7 @@ from eaves.cli.cluster.container_images import image_options
 from eaves.cli.cluster.multi_site import SiteVisit, fleet_options, run_on_sites
 from eaves.cli.cluster.platform_options import PlatformChoice, cluster_options, load_scope, read_choice
 from eaves.cli.cluster.site_deployment import build_deploy_request, reconcile_sites
-from eaves.cli.output import output_option
+from eaves.cli.display.output import output_option
 from eaves.cli.shared_options import file_option
 from eaves.errors import PlatformError
 

@@ -13,7 +13,7 @@ from eaves.cli.app.event_attributes import warn_of_attributes
 from eaves.cli.app.project import load_workspace
 from eaves.cli.cluster.container_images import choose_image, image_options
 from eaves.cli.cluster.platform_options import choose_sites, cluster_options, load_scope, read_choice
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.cli.shared_options import file_option
 
 

@@ -10,7 +10,7 @@ from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, load_scope, on_option, read_choice
 from eaves.cli.cluster.rollout_status import show_rollouts
 from eaves.cli.cluster.traffic import change_traffic, directory_option, name_function, unpinned_option
-from eaves.cli.output import output_option
+from eaves.cli.display.output import output_option
 from eaves.cli.shared_options import file_option, state_option
 
 

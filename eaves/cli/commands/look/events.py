@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from eaves.cli.event_view import find_best
+from eaves.cli.display.event_view import find_best
+from eaves.cli.display.output import output_option, print_line, print_rows, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.live.event_filter import matches_type
 from eaves.cli.live.event_lines import format_record, parse_data, terminal_width
 from eaves.cli.live.items import print_item
-from eaves.cli.output import output_option, print_line, print_rows, say
 from eaves.cli.shared_options import state_option
-from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import PlatformError
 from eaves.events import TYPE_PREFIX
 from eaves.history import KEEP, Record, read_history

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from eaves.cli.cluster.platform_options import choose_platform, cluster_options, on_option, read_choice
-from eaves.cli.output import print_line, say
+from eaves.cli.display.output import print_line, say
 from eaves.cli.shared_options import long_file_option, state_option
 from eaves.errors import EavesError
 

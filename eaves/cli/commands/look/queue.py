@@ -12,9 +12,9 @@ import click
 
 from eaves.admin.options import build_selector, filter_options, numbers_argument
 from eaves.cli.command_group import CommandGroup
+from eaves.cli.display.output import describe_age, output_option, print_rows, print_value, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.link.queue_targets import QueueTarget, open_targets, require_one, target_options
-from eaves.cli.output import describe_age, output_option, print_rows, print_value, say
-from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import EavesError, PlatformError
 
 if TYPE_CHECKING:

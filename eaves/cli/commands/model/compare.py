@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath
-from eaves.cli.output import output_option, print_line, print_rows, print_value, say
-from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from converters.evaluation.comparison import RunComparison

@@ -13,8 +13,8 @@ from click.core import ParameterSource
 from converters.settings import ConvertSettings
 from eaves import logs
 from eaves.cli.app.project import ARTIFACTS, load_workspace
+from eaves.cli.display.output import say
 from eaves.cli.latest import ARTIFACT, RUN, ModelPath, newest, refuse_latest, update_latest
-from eaves.cli.output import say
 from eaves.cli.shared_options import file_option
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 from eaves.errors import RunError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.command_group import CommandGroup
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
-from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath, find_latest
-from eaves.cli.output import output_option, print_line, print_rows, print_value, say
 from eaves.errors import ConfigError, Fault
 
 if TYPE_CHECKING:

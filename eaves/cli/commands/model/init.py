@@ -14,8 +14,8 @@ from eaves.base.files import write_atomically
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.new_project import write_project
 from eaves.cli.app.project import ARTIFACTS, load_workspace
+from eaves.cli.display.output import say
 from eaves.cli.latest import ARTIFACT, newest
-from eaves.cli.output import say
 from eaves.cli.shared_options import FILE
 from eaves.credentials import redact
 from eaves.errors import ConfigError, DatasetError, Fault

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from eaves.artifact import Artifact, open_artifact
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.latest import ModelPath
-from eaves.cli.output import output_option, print_line, print_rows, print_value
-from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import ArtifactError
 
 COLUMNS: Columns = {
@@ -52,7 +52,7 @@ def command(path: Path, form: str) -> None:
 
 
 def _print_artifact(artifact: Artifact) -> None:
-    from eaves.cli.artifact_view import describe_artifact, table
+    from eaves.cli.display.artifact_view import describe_artifact, table
 
     for heading, lines in describe_artifact(artifact):
         if heading:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.display.output import output_option, print_value, say
 from eaves.cli.golden_replay import replay_with_progress
 from eaves.cli.latest import ModelPath
-from eaves.cli.output import output_option, print_value, say
 from eaves.cli.registry_options import access_options, build_access, cache_folder, default_platform
 from eaves.errors import ConfigError, Fault, OciError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.output import output_option, print_line, print_rows, print_value
+from eaves.cli.display.output import output_option, print_line, print_rows, print_value
 from eaves.errors import NotFoundError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eaves.cli.output import output_option, print_value, say
+from eaves.cli.display.output import output_option, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import ask_password
 

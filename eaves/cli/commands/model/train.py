@@ -14,9 +14,9 @@ import click
 from eaves import logs
 from eaves.cli.app.project import load_workspace
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
+from eaves.cli.display.output import say
 from eaves.cli.labelled_data import prepare_tensorflow
 from eaves.cli.latest import RUN, refuse_latest, update_latest
-from eaves.cli.output import say
 from eaves.cli.shared_options import FILE, file_option
 from eaves.errors import StoppedError
 from eaves.options import given, settings_options

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eaves.cli.display.output import output_option, print_rows, print_value, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.golden_replay import replay_with_progress
 from eaves.cli.latest import find_latest
-from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.cli.registry_options import access_options, build_access
 from eaves.cli.signatures import is_container_image, verify_container_image
-from eaves.cli.table import Column, Columns, Kind
 
 if TYPE_CHECKING:
     from eaves.artifact import Artifact, GoldenCase, GoldenResult

@@ -13,11 +13,11 @@ from eaves.cli.app.project import load_workspace
 from eaves.cli.cluster.container_images import image_options
 from eaves.cli.cluster.multi_site import fleet_options
 from eaves.cli.cluster.platform_options import cluster_options, on_option, read_choice
+from eaves.cli.display.output import say
 from eaves.cli.golden_replay import replay_with_progress
 from eaves.cli.latest import ARTIFACT, find_latest, newest
 from eaves.cli.link.link_status import wait_for_link
 from eaves.cli.link.site_name import warn_of_waiting
-from eaves.cli.output import say
 from eaves.cli.shared_options import file_option, state_option
 from eaves.errors import ArtifactError
 

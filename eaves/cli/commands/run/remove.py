@@ -20,7 +20,7 @@ from eaves.cli.cluster.platform_options import (
     on_option,
     read_choice,
 )
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.cli.shared_options import file_option, state_option
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eaves.cli.cluster.platform_options import choose_platform, cluster_options, on_option, read_choice
-from eaves.cli.event_view import find_best
-from eaves.cli.output import output_option, print_rows, say
+from eaves.cli.display.event_view import find_best
+from eaves.cli.display.output import output_option, print_rows, say
+from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.shared_options import file_option, state_option
-from eaves.cli.table import Column, Columns, Kind
 from eaves.errors import NotFoundError, PlatformError
 from eaves.media_type import UNKNOWN, UNSUPPORTED_SUFFIXES
 from eaves.web.problem_document import parse_problem

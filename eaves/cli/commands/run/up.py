@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eaves import logs
-from eaves.cli.output import say
+from eaves.cli.display.output import say
 from eaves.cli.shared_options import state_option
 from eaves.cli.stop_signals import StopSignals
 from eaves.events import Event

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.cell_text import describe_reason
+from eaves.cli.display.cell_text import describe_reason
+from eaves.cli.display.output import output_option, print_rows, print_value, say
 from eaves.cli.link.relay_targets import Relay, list_receivers, open_relays, relay_options
-from eaves.cli.output import output_option, print_rows, print_value, say
 from eaves.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from eaves.cli.display.output import say
 from eaves.cli.link.receiver_settings import named_by_flag
-from eaves.cli.output import say
 from eaves.options import build_settings, settings_options
 from knative.resources.receiver_settings import ReceiverDeployment
 

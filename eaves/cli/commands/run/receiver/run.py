@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from eaves import logs
+from eaves.cli.display.output import say
 from eaves.cli.link.receiver_settings import named_by_flag, receiver_spool
-from eaves.cli.output import say
 from eaves.cli.shared_options import state_option
 from eaves.cli.stop_signals import StopSignals
 from eaves.config import SettingsLayer, iter_leaves

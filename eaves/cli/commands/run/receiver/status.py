@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from eaves.cli.display.output import describe_age, output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.link.link_status import describe_size
 from eaves.cli.link.receiver_settings import receiver_spool
-from eaves.cli.output import describe_age, output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.shared_options import state_option
 from eaves.errors import NotRunningError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from eaves.cli.output import print_line, say
+from eaves.cli.display.output import print_line, say
 
 
 @click.command("token")

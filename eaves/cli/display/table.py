@@ -20,7 +20,7 @@ from enum import Enum
 from typing import Any
 
 from eaves.base.terminal import escape
-from eaves.cli.cell_text import (
+from eaves.cli.display.cell_text import (
     describe_bytes,
     describe_milliseconds,
     describe_moment,

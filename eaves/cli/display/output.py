@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from eaves.base.terminal import escape, escape_json, is_safe
-from eaves.cli.cell_text import describe_age
-from eaves.cli.table import Columns, render_table
+from eaves.cli.display.cell_text import describe_age
+from eaves.cli.display.table import Columns, render_table
 
 __all__ = [
     "Command",
