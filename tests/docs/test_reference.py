@@ -46,7 +46,7 @@ def test_every_variable_that_the_code_names_is_in_the_table(reference: ModuleTyp
         name
         for room in ("eaves", "functions", "knative", "trainer", "converters")
         for path in (ROOT / room).rglob("*.py")
-        for name in re.findall(r"EAVES_[A-Z0-9_]*[A-Z0-9]", path.read_text())
+        for name in re.findall(r"\bEAVES_[A-Z0-9_]*[A-Z0-9]", path.read_text())
         if path.name != "variables.py"
     }
     not_variables = {"EAVES_E2E", "EAVES_BENCH", "EAVES_WRITE_GOLDEN"}
