@@ -20,6 +20,8 @@ from eaves.errors import ConfigError, Fault
 LATEST = "latest"
 RUN, ARTIFACT = "run.json", "manifest.json"
 """The file that is written last into a run and into an artifact: with it, the directory is complete."""
+FOLDERS = ("runs", "artifacts")
+"""Folders in which `latest` is a name of ours."""
 _ATTEMPTS = 10
 
 
@@ -57,8 +59,8 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
         target = newest(folder, marker)
         if target is None or _points_to(name, target):
             return ""
-        if os.path.lexists(name) and not name.is_symlink():
-            return f"{name} is a file or folder of your own, so it does not name the newest: {target}"
+        if os.path.lexists(name) and _is_own(name):
+            return f"{name} is your own, so it does not name the newest: {target}"
         try:
             _replace_link(name, Path(target.name), link)
         except OSError as error:
@@ -69,18 +71,28 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
 
 
 def find_latest(path: Path) -> Path:
-    """The directory that a path named `latest` stands for; any other path as it is.
+    """Return the directory that `runs/latest` or `artifacts/latest` stands for; any other path as it is.
+
+    A file, a folder or a link of that name which a person made is left as it is, too.
 
     Args:
         path: A path that a person named.
     """
-    if path.name != LATEST or (os.path.lexists(path) and not path.is_symlink()):
+    if path.name != LATEST or path.absolute().parent.name not in FOLDERS or (os.path.lexists(path) and _is_own(path)):
         return path
     for marker in (RUN, ARTIFACT):
         if (found := newest(path.parent, marker)) is not None:
             update_latest(path.parent, marker)
             return found
     return path
+
+
+def _is_own(name: Path) -> bool:
+    """Return whether a person made what has the name of the link: Eaves makes links to a directory beside it only."""
+    try:
+        return len(name.readlink().parts) != 1
+    except OSError:
+        return True
 
 
 def refuse_latest(path: Path, origin: str) -> None:

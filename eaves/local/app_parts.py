@@ -8,6 +8,7 @@ from eaves.admin.report import SourceReport
 from eaves.admin.summary import AgentStatus
 from eaves.delivery import LaneDelivery
 from eaves.platform import PartStatus
+from eaves.sources.agent.counters import NOT_STARTED
 
 READY = "watching"
 """State of a source that captures what comes."""
@@ -48,8 +49,10 @@ def _describe_trigger(name: str, paused: LaneDelivery | None, now: float) -> Par
 
 def _describe_source(source: SourceReport, agent: AgentStatus) -> PartStatus:
     reason = source.reason or agent.reason
-    if source.state == "starting":
+    if source.state == "starting" or (source.state, source.reason) == NOT_STARTED:
         state = "starting"
+    elif source.state == "finished":
+        state = "ready"
     else:
         state = "ready" if source.state == READY and not source.reason else "failed"
     is_last = bool(source.reason) and source.reason == source.last_error

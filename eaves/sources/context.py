@@ -12,8 +12,9 @@ from eaves.http_client.proxies import Proxies
 from eaves.sources.frame import Cause, Frame, Outcome
 from eaves.sources.index import SentIndex
 
-State = Literal["watching", "waiting", "paused"]
-"""`watching`: new images are captured. `waiting`: the source's input is not available. `paused`: the queue is full."""
+State = Literal["watching", "waiting", "paused", "finished"]
+"""`watching`: new images are captured. `waiting`: the source's input is not available. `paused`: the queue is full.
+`finished`: all images of a recording were captured."""
 
 
 class SourceContext(Protocol):

@@ -82,6 +82,13 @@ def print_value(value: Any, form: str) -> None:
     click.echo(text.rstrip())
 
 
+def begin_output() -> None:
+    """Forget the tables that a command has printed: what follows is a view of its own."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is not None:
+        ctx.meta.pop(_TABLES, None)
+
+
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, whole_words: bool) -> None:
     ctx = click.get_current_context(silent=True)
     meta = ctx.meta if ctx is not None else {}

@@ -140,7 +140,8 @@ def _build_strip(
 
 def _write(value: Any, kind: Kind, *, now: float, wide: bool) -> str:
     if isinstance(value, list):
-        return "\n".join(_write(item, kind, now=now, wide=wide) for item in value)
+        items = (str(item) if isinstance(item, list) else item for item in value)
+        return "\n".join(_write(item, kind, now=now, wide=wide) for item in items)
     if value is None:
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -70,7 +70,7 @@ def parse_data(text: str) -> Any:
 def _say_best(best: Mapping[str, Any]) -> str:
     label, score = best.get("label"), best.get("score")
     shown = "" if label is None else str(label)[:MAX_LABEL]
-    number = f"{score:4.2f}" if isinstance(score, (int, float)) else "    "
+    number = f"{score:4.2f}" if isinstance(score, float) or (isinstance(score, int) and abs(score) < 10**6) else "    "
     return f"{_pad(shown, LABEL_WIDTH)} {number}"
 
 

@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -92,11 +93,12 @@ class PredictionPrinter:
 
     def _run(self) -> None:
         try:
-            is_last = False
-            while not is_last:
-                lines, is_last = self._take()
-                self._write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
-        except OSError:  # the terminal or the reader of the pipe has gone
+            with suppress(OSError):  # the terminal or the reader of the pipe has gone
+                is_last = False
+                while not is_last:
+                    lines, is_last = self._take()
+                    self._write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
+        finally:
             self._is_closed = True
 
     def _take(self) -> tuple[list[str], bool]:

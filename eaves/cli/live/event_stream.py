@@ -64,6 +64,7 @@ class EventStream:
         """
         identity = _identify(self._path)
         if identity is None:
+            self._identity, self._after = None, 0  # a new file may get the number of the old one
             return NewEvents(records=[])
         if identity != self._identity:
             self._identity, self._after = identity, 0

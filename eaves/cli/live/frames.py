@@ -12,14 +12,15 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import click
 
+from eaves.cli.display.output import begin_output
 from eaves.cli.live.event_lines import count_columns
 from eaves.cli.live.items import print_item
 from eaves.cli.live.loop import repeat
 from eaves.errors import ConfigError, EavesError
 from eaves.options import print_error
 
-HOME, CLEAR, END_OF_LINE, END_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
-"""Source: ECMA-48, CUP, ED 2, EL 0 and ED 0. They change nothing that has to be set back when the view ends."""
+HOME, CLEAR, END_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[J"
+"""Source: ECMA-48, CUP, ED 2 and ED 0. They change nothing that has to be set back when the view ends."""
 
 
 class Capture(io.StringIO):
@@ -48,15 +49,16 @@ def watch(show: Callable[[], None], form: str, *, every_s: float) -> None:
         ConfigError: When the settings have faults.
     """
     is_terminal = sys.stdout.isatty()
-    is_first = True
+    is_first, said = True, ""
 
     def step() -> None:
-        nonlocal is_first
+        nonlocal is_first, said
         out, beside = _run(show, is_terminal=is_terminal)
         if form != "table":
             _print_data(out, form)
-            if beside and is_first:
+            if beside != said:
                 click.echo(beside, err=True, nl=False)
+                said = beside
         elif is_terminal:
             sys.stdout.write((CLEAR if is_first else "") + build_screen(out + beside, every_s))
         else:
@@ -83,12 +85,14 @@ def build_screen(text: str, every_s: float) -> str:
             kept.append(f"({len(lines) - number} more lines; make the terminal higher)")
             break
         kept.append(line)
-    return HOME + "".join(f"{line}{END_OF_LINE}\n" for line in kept) + END_OF_SCREEN
+    # Not a clearing behind each line: behind one that fills the terminal it would take its last character.
+    return HOME + END_OF_SCREEN + "".join(f"{line}\n" for line in kept)
 
 
 def _run(show: Callable[[], None], *, is_terminal: bool) -> tuple[str, str]:
     """Return what a view prints on stdout and on stderr."""
     out, beside = Capture(is_terminal=is_terminal), Capture(is_terminal=is_terminal)
+    begin_output()
     with redirect_stdout(out), redirect_stderr(beside):
         try:
             show()

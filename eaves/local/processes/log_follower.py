@@ -45,7 +45,9 @@ class LogFollower:
         self._offset = newer.size_bytes
         self._mark = newer.content[-MARK_BYTES:]
         found = self._split(newer.content)
-        if len(found) < lines:
+        if not newer.is_whole:
+            found = found[1:]  # the first one has lost its beginning
+        elif len(found) < lines:
             found = older.content.decode(errors="replace").splitlines() + found
         return found[-lines:] if lines else []
 
@@ -101,6 +103,11 @@ class _FileEnd:
 
     content: bytes = b""
     size_bytes: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end is all of the file."""
+        return len(self.content) == self.size_bytes
 
 
 def _read_end(path: Path, lines: int) -> _FileEnd:

@@ -14,6 +14,8 @@ from eaves.sources.frame import Cause
 HOUR_S = 3600.0
 MAX_RECONNECTS = 3_600
 """Maximum number of reconnects that are counted within an hour: one per second."""
+NOT_STARTED = "waiting", "not started"
+"""State and reason until the source has reported the first time."""
 MAX_TEXT = 256
 """Maximum length of a reason or an error that is kept, characters."""
 
@@ -28,7 +30,7 @@ class SourceCounters:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._state, self._reason = "waiting", "not started"
+        self._state, self._reason = NOT_STARTED
         self._failure = ""
         self._captured = 0
         self._captured_at: float | None = None

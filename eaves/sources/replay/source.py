@@ -74,7 +74,7 @@ class ReplaySource:
             if self._played == before:
                 context.wait(EMPTY_S)
         if not context.stopping:
-            context.report("waiting", f"all images of {self._settings.path} were played")
+            context.report("finished", f"all images of {self._settings.path} were played")
         while context.wait(IDLE_S):
             pass
 

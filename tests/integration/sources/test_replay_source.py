@@ -105,7 +105,7 @@ def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path) 
         assert abs((found[one].captured_at_ns or 0) / 1e9 - at) <= (2 if name.endswith(".zip") else 0)
         assert found[one].camera == ("" if one == "2.jpg" else one[0])
     assert context.dropped == {}
-    assert [state for state, _ in context.states] == ["watching", "waiting"]
+    assert [state for state, _ in context.states] == ["watching", "finished"]
 
 
 def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:

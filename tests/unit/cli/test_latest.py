@@ -14,6 +14,14 @@ from eaves.cli.latest import LATEST, ModelPath, find_latest, newest, refuse_late
 from eaves.errors import ConfigError
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A folder of runs; elsewhere `latest` is no name of ours."""
+    made = tmp_path / "runs"
+    made.mkdir()
+    return made
+
+
 def finish(folder: Path, name: str, *, at: int, marker: str = "run.json") -> Path:
     """A finished run or artifact, as far as names go."""
     made = folder / name
@@ -72,7 +80,7 @@ def test_a_folder_that_a_person_named_latest_is_left_alone(tmp_path: Path) -> No
     finish(tmp_path, "a", at=10)
     (tmp_path / LATEST).mkdir()
     (tmp_path / LATEST / "mine").touch()
-    assert "latest is a file or folder of your own" in update_latest(tmp_path, "run.json")
+    assert "latest is your own" in update_latest(tmp_path, "run.json")
     assert (tmp_path / LATEST / "mine").exists()
     assert find_latest(tmp_path / LATEST) == tmp_path / LATEST
 
@@ -105,8 +113,23 @@ def test_two_that_finish_at_once_leave_the_newer_linked(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_link_that_a_person_made_is_taken_as_it_is(tmp_path: Path) -> None:
+    blessed = finish(tmp_path / "models", "v1", at=10)
+    finish(tmp_path / "models", "v2", at=20)
+    for target in (blessed, Path("v1")):
+        (tmp_path / "models" / LATEST).unlink(missing_ok=True)
+        (tmp_path / "models" / LATEST).symlink_to(target)
+        assert find_latest(tmp_path / "models" / LATEST).resolve() == blessed
+    finish(tmp_path / "runs", "newer", at=30)
+    (tmp_path / "runs" / LATEST).symlink_to(blessed)
+    assert find_latest(tmp_path / "runs" / LATEST).resolve() == blessed
+    assert "is your own" in update_latest(tmp_path / "runs", "run.json")
+    assert (tmp_path / "runs" / LATEST).readlink() == blessed
+
+
 def test_a_command_gets_the_directory_itself(tmp_path: Path) -> None:
-    made = finish(tmp_path, "a", at=10)
+    folder = tmp_path / "runs"
+    made = finish(folder, "a", at=10)
 
     @click.command()
     @click.argument("path", type=ModelPath())
@@ -114,7 +137,7 @@ def test_a_command_gets_the_directory_itself(tmp_path: Path) -> None:
         click.echo(path)
 
     for given, expected in (
-        (tmp_path / LATEST, made),
+        (folder / LATEST, made),
         (made, made),
         (tmp_path / "x" / LATEST, tmp_path / "x" / LATEST),
     ):

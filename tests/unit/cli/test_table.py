@@ -163,3 +163,10 @@ def test_numbers_stay_whole_in_a_terminal_that_is_too_narrow() -> None:
 
 def test_no_rows_are_a_heading() -> None:
     assert show([], {"a": "A", "b": Column("B", drop=1)}, COLUMNS="80").stdout == "A   B\n"
+
+
+def test_a_label_of_nested_lists_is_a_text() -> None:
+    nested: list[Any] = []
+    for _ in range(900):
+        nested = [nested]
+    assert render_table([{"label": nested}], {"label": "LABEL"}, width=80).lines

@@ -42,6 +42,15 @@ def test_a_source_that_captures_nothing_has_the_reason_and_since_when() -> None:
     assert (inbox.title, inbox.state, inbox.reason, inbox.age_s) == ("Source inbox", "failed", full, 5.0)
 
 
+def test_a_recording_that_was_played_is_ready_and_a_source_that_has_not_begun_is_starting() -> None:
+    sources = (
+        SourceReport(name="replay", state="finished", reason="all images of photos were played"),
+        SourceReport(name="new", state="waiting", reason="not started"),
+    )
+    parts = list_source_parts([AgentStatus(name="flowers", state="running", sources=sources)])
+    assert [part.state for part in parts] == ["ready", "starting"]
+
+
 def test_sources_of_an_agent_that_has_ended_have_its_reason() -> None:
     (part,) = list_source_parts([describe_silent("flowers", ["inbox"], state="stopped", reason="ended with 78")])
     assert (part.state, part.reason) == ("failed", "ended with 78")

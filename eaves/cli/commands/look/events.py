@@ -69,7 +69,7 @@ def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Pa
     records = read_history(history, limit=KEEP if kind else lines)
     kept = [record for record in records if matches_type(record.type, kind or "")][-lines:] if lines else []
     print_rows([_row(record) for record in kept], COLUMNS, form)
-    if records and not kept:
+    if lines and records and not kept:
         known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
         say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; there are: {known}")
 

@@ -54,7 +54,9 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
     state = StateDirectory(root=state_dir)
-    printer = None if quiet else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
+    printer = (
+        None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
+    )
     observe = printer.add if printer else _ignore
     supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings, observe=observe)
     signals.call(supervisor.stop)

@@ -48,6 +48,11 @@ def test_no_event_can_steer_the_terminal_or_begin_a_second_line() -> None:
         assert not {"\x1b", "\n", "\u202e"} & set(text)
 
 
+def test_a_score_that_is_no_share_is_left_out() -> None:
+    words = format_prediction(0.0, "/eaves/home/f", IMAGE_CLASSIFIED, "a.jpg", {"label": "x", "score": 10**400}, 80)
+    assert words.split()[1:] == ["f", "x", "a.jpg"]
+
+
 def test_a_prediction_without_a_label_shows_its_type() -> None:
     words = format_prediction(0.0, "/eaves/home/flowers", "dev.eaves.image.embedded.v1", "a.jpg", {}, None).split()
     assert words[1:] == ["flowers", "image.embedded.v1", "a.jpg"]

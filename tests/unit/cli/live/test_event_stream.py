@@ -89,3 +89,17 @@ def test_events_that_the_history_deleted_before_they_were_read_are_counted(tmp_p
     assert new.missed > 100
     assert int(new.records[0].id) == 1 + new.missed
     history.close()
+
+
+def test_a_history_that_is_deleted_is_forgotten_whatever_file_comes_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    history = FileHistory(path)
+    add(history, 0, 20)
+    stream = EventStream(path)
+    stream.read_newest(1)
+    history.close()
+    kept = tmp_path / "kept.db"
+    path.rename(kept)
+    assert ids(stream) == []
+    kept.rename(path)  # the number of the file is the same, as that of a new one may be
+    assert ids(stream) == [str(number) for number in range(20)]
