@@ -19,6 +19,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background has it ignored, and what is ignored stays so in every process we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+for name in ("COLUMNS", "LINES"):
+    # xdist's workers have the size of the terminal in their environment, where tables would be cut to it.
+    os.environ.pop(name, None)
+
 # An example that a busy machine takes half a second for is no fault of the code; `timeout` ends what hangs.
 settings.register_profile("eaves", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("eaves")
