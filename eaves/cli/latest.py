@@ -137,7 +137,7 @@ def _points_to(name: Path, target: Path) -> bool:
 
 
 def _replace_link(name: Path, target: Path, link: Callable[[Path, Path], None]) -> None:
-    """Replace a link in one step: whoever follows it meanwhile finds the former target or the new one.
+    """Replace a link in one step, so that a reader finds either the former target or the new one.
 
     Raises:
         OSError: The file system has no links, or the folder can't be written.

@@ -45,7 +45,7 @@ class EventStream:
         self._identity = _identify(path)
 
     def read_newest(self, count: int) -> list[Record]:
-        """Return the newest events that are there already, oldest first; `read_new` goes on behind them.
+        """Return the newest past events, oldest first; `read_new` continues after them.
 
         Raises:
             PlatformError: When the file can't be read.

@@ -36,7 +36,7 @@ class LogFollower:
         self._identity = _identify(path)
 
     def read_last(self, lines: int) -> list[str]:
-        """Return the last whole lines that are there already, oldest first; `read_new` goes on behind them.
+        """Return the last whole lines of the log, oldest first; `read_new` continues after them.
 
         Args:
             lines: Number of lines to return.

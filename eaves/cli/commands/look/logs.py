@@ -60,7 +60,7 @@ def _follow(name: str, lines: int, state_dir: Path, read: Callable[..., list[str
 
     Args:
         name: Name of the log.
-        lines: Number of lines that are there already to print.
+        lines: Number of past lines to print.
         state_dir: State directory of the local platform.
         read: Returns the last lines of a log of a cluster; None for the local platform.
     """
