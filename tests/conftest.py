@@ -39,9 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         ("trainer", "the trainer's container image", "trainings"),
         ("mosquitto", "a container image with mosquitto and its clients", "MQTT"),
     ):
-        told = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")
+        reported = os.environ.get(f"EAVES_E2E_{name.upper()}_IMAGE", "")
         text = f"for --e2e: {what}, for tests of {tests} [EAVES_E2E_{name.upper()}_IMAGE]"
-        group.addoption(f"--{name}-image", default=told, metavar="REFERENCE", help=text)
+        group.addoption(f"--{name}-image", default=reported, metavar="REFERENCE", help=text)
     group.addoption("--relay-events", type=int, default=5000, help="for --e2e: images that the test of a relay takes")
     group.addoption("--relay-cut-s", type=float, default=600.0, help="for --e2e: how long its link is cut, seconds")
     for name, what in (

@@ -18,7 +18,7 @@ ECHO = "echo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Reported:
     """One answer.
 
     Attributes:
@@ -48,7 +48,7 @@ class Sink(Protocol):
     def received(self) -> Sequence[Event]:
         """Every event so far, each attempt."""
 
-    def answer(self, *answers: Told) -> None:
+    def answer(self, *answers: Reported) -> None:
         """What to answer: the first event the first, and so on; all others the last."""
 
 
@@ -68,22 +68,26 @@ class LocalSink:
 
     url: str = ""
     received: list[Event] = field(default_factory=list)
-    answers: tuple[Told, ...] = (Told(),)
-    decide: Callable[[Event], Told] | None = None
+    answers: tuple[Reported, ...] = (Reported(),)
+    decide: Callable[[Event], Reported] | None = None
     """In place of `answers`: what only a sink in the test's own process can do."""
 
-    def answer(self, *answers: Told) -> None:
+    def answer(self, *answers: Reported) -> None:
         self.answers = answers
 
     def take(self, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         """Record one event; (status, headers, body) of the answer."""
         self.received.append(decode(headers, body))
-        told = self.answers[min(len(self.received), len(self.answers)) - 1]
+        reported = self.answers[min(len(self.received), len(self.answers)) - 1]
         if self.decide is not None:
-            told = self.decide(self.received[-1])
-        if told.echo:
+            reported = self.decide(self.received[-1])
+        if reported.echo:
             return 200, echoed(headers, len(self.received)), body
-        return told.status, {"Content-Type": told.content_type} if told.content_type else {}, told.body.encode()
+        return (
+            reported.status,
+            {"Content-Type": reported.content_type} if reported.content_type else {},
+            reported.body.encode(),
+        )
 
 
 def echoed(headers: Mapping[str, str], number: int) -> dict[str, str]:

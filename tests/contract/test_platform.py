@@ -24,7 +24,7 @@ from eaves.platform import FunctionStatus, ScaleSettings, TriggerSpec
 from eaves.platform.filters import matches_all
 from tests.contract.conftest import NAME, MakeApp, MakeEvent, Receiving
 from tests.contract.harness import Harness, label_of, status_of
-from tests.contract.sinks import Sink, Told, of, subjects
+from tests.contract.sinks import Reported, Sink, of, subjects
 from tests.waiting import T, wait_until
 
 MakeArtifact = Callable[[str], Path]
@@ -150,7 +150,7 @@ def test_a_trigger_passes_on_only_events_whose_attributes_match(
 def test_a_subscriber_that_is_down_gets_the_event_once_it_is_back(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
-    sink.answer(Told(status=503), Told(status=503), Told())
+    sink.answer(Reported(status=503), Reported(status=503), Reported())
     harness.deploy(make_app(predictions_to(harness, sink)))
     harness.platform.publish(make_event("retried.png"))
     wait(harness, lambda: len(sink.received) == 3, 60, what="the third attempt")
@@ -163,7 +163,7 @@ def test_a_subscriber_that_is_down_gets_the_event_once_it_is_back(
 def test_an_event_that_is_refused_becomes_a_dead_letter_after_as_many_attempts_as_its_status_deserves(
     status: int, attempts: int, harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
-    sink.answer(Told(status=status, body="no"))
+    sink.answer(Reported(status=status, body="no"))
     harness.deploy(replace(make_app(), triggers=(captured_to(harness, sink),)))
     harness.platform.publish(make_event("refused.png"))
     wait(harness, lambda: harness.dead() == 1, 30, what="the dead letter")
@@ -179,9 +179,9 @@ def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
     named: bool, harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
     """The sink is named by its address, or by the trigger that it receives other events of; its first answers fail."""
-    sink.answer(Told(status=422, content_type="application/json", body='{"detail": "no"}'))
+    sink.answer(Reported(status=422, content_type="application/json", body='{"detail": "no"}'))
     with harness.open_sink() as dead:
-        dead.answer(Told(status=503), Told(status=503), Told())
+        dead.answer(Reported(status=503), Reported(status=503), Reported())
         delivery = replace(harness.delivery, dead_letter_sink="archive" if named else dead.url)
         refused = replace(captured_to(harness, sink), delivery=delivery)
         archive = TriggerSpec(name="archive", filter={"type": "test.none"}, url=dead.url, delivery=harness.delivery)
@@ -192,12 +192,12 @@ def test_a_dead_letter_sink_gets_what_is_given_up_on_with_the_reason(
         wait(harness, lambda: harness.dead() == 0, 30, what="no dead letter that is kept")
         letter = dead.received[-1]
         found = {name: value for name, value in letter.attributes().items() if name not in ADDED_ON_THE_WAY}
-    told = {
+    reported = {
         "knativeerrordest": sink.url,
         "knativeerrorcode": "422",
         "knativeerrordata": base64.b64encode(b'{"detail": "no"}').decode(),
     }
-    assert found == {**event.attributes(), **told}
+    assert found == {**event.attributes(), **reported}
     assert letter.data == event.data
 
 
@@ -206,9 +206,9 @@ def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_pl
 ) -> None:
     if not harness.durable:
         pytest.skip("this platform's broker keeps dead letters in memory only")
-    sink.answer(Told(status=422, body="no"))
+    sink.answer(Reported(status=422, body="no"))
     with harness.open_sink() as dead:
-        dead.answer(Told(status=503))
+        dead.answer(Reported(status=503))
         delivery = replace(harness.delivery, dead_letter_sink=dead.url)
         harness.deploy(replace(make_app(), triggers=(replace(captured_to(harness, sink), delivery=delivery),)))
         harness.platform.publish(make_event("late.png"))
@@ -216,7 +216,7 @@ def test_a_dead_letter_that_waits_for_its_sink_survives_the_sudden_end_of_the_pl
         assert harness.dead() == 1
         assert any("dead-letters/" in pause.lane for pause in status(harness).pauses)
         harness.kill()
-        dead.answer(Told())
+        dead.answer(Reported())
         harness.start()
         wait(harness, lambda: harness.dead() == 0, 60, what="the dead letter's delivery")
         assert dead.received[-1].extensions["knativeerrorcode"] == "422"
@@ -227,7 +227,7 @@ def test_a_dead_letter_sink_can_be_a_function(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
     """Its predictions of dead letters go nowhere."""
-    sink.answer(Told(status=422))
+    sink.answer(Reported(status=422))
     delivery = replace(harness.delivery, dead_letter_sink=NAME)
     every = TriggerSpec(name="out", url=sink.url, delivery=delivery)
     harness.deploy(replace(make_app(), triggers=(every,)))
@@ -259,7 +259,7 @@ def test_a_poison_image_is_refused_once_and_the_good_ones_behind_it_are_predicte
 def test_a_subscriber_whose_200_has_a_body_that_is_no_event_is_tried_again(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
-    sink.answer(Told(status=200, content_type="text/plain", body="OK"), Told(status=200))
+    sink.answer(Reported(status=200, content_type="text/plain", body="OK"), Reported(status=200))
     harness.deploy(make_app(predictions_to(harness, sink)))
     harness.platform.publish(make_event("junk.png"))
     wait(harness, lambda: len(sink.received) == 2, 60, what="the second attempt")
@@ -280,7 +280,7 @@ def test_a_reply_that_comes_back_to_its_own_function_ends_there(
 def test_an_event_that_is_answered_with_itself_ends_when_its_time_to_live_does(
     harness: Harness, make_app: MakeApp, make_event: MakeEvent, sink: Sink
 ) -> None:
-    sink.answer(Told(echo=True))
+    sink.answer(Reported(echo=True))
     harness.deploy(replace(make_app(), triggers=(captured_to(harness, sink),)))
     harness.platform.publish(make_event("round.png", knativebrokerttl="4"))
     wait(harness, lambda: len(sink.received) >= 3, 60, what="some rounds")
@@ -408,7 +408,12 @@ def test_predictions_and_refusals_are_forwarded_to_the_receiver(
     def link() -> LinkReport | None:
         return next((agent.link for agent in status(harness).agents if agent.name == f"{NAME}.relay"), None)
 
-    wait(harness, lambda: (told := link()) is not None and told.up and told.backlog_events == 0, 30, what="the link")
+    wait(
+        harness,
+        lambda: (reported := link()) is not None and reported.up and reported.backlog_events == 0,
+        30,
+        what="the link",
+    )
 
 
 def test_logs_show_what_the_function_wrote(harness: Harness, make_app: MakeApp, make_event: MakeEvent) -> None:

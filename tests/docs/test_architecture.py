@@ -33,5 +33,5 @@ def test_every_room_is_there_and_what_to_read_first_in_it() -> None:
 def test_a_map_names_every_module(package: ModuleType) -> None:
     (folder,) = package.__path__
     modules = {path.stem for path in Path(folder).iterdir() if not path.name.startswith("__")}
-    told = set(re.findall(r"[a-z_]+", str(package.__doc__)))
-    assert modules - told == set()
+    reported = set(re.findall(r"[a-z_]+", str(package.__doc__)))
+    assert modules - reported == set()

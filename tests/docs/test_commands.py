@@ -34,7 +34,7 @@ def code(text: str) -> Iterator[str]:
             yield from SPAN.findall(line)
 
 
-def told(text: str) -> Iterator[str]:
+def reported(text: str) -> Iterator[str]:
     """Commands in code, without what stands before them (kn, cd, variables)."""
     for line in code(text):
         for found in re.finditer(r"(?:^|[ \"'(])eaves ((?:[a-z]+)\b.*)", line):
@@ -63,7 +63,7 @@ def faults(line: str) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_one(page: Path) -> None:
     text = page.read_text()
-    assert [f"{line}: {fault}" for line in told(text) for fault in faults(line)] == []
+    assert [f"{line}: {fault}" for line in reported(text) for fault in faults(line)] == []
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_every_setting_is_one(page: Path) -> None:
 
 
 def test_the_pages_are_read_at_all() -> None:
-    found = [line for page in PAGES for line in told(page.read_text())]
+    found = [line for page in PAGES for line in reported(page.read_text())]
     assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}
     assert list(faults("deploy IMAGE --on knative --yess")) == ["deploy has no --yess"]
     assert list(faults("queue drop 7 --reason x --yess")) == ["queue drop has no --yess"]

@@ -22,7 +22,7 @@ from knative.platform import KnativePlatform
 from knative.resources.fields.pod import build_security
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterFunction, ClusterRelay, ClusterTrigger
-from tests.contract.sinks import Sink, Told, parse_received
+from tests.contract.sinks import Reported, Sink, parse_received
 from tests.waiting import wait_until
 
 SINK = "sink"
@@ -46,8 +46,8 @@ class KnativeSink:
     def received(self) -> Sequence[Event]:
         return parse_received(self._ask("GET"))
 
-    def answer(self, *answers: Told) -> None:
-        self._ask("PUT", json.dumps([told.to_dict() for told in answers]).encode())
+    def answer(self, *answers: Reported) -> None:
+        self._ask("PUT", json.dumps([reported.to_dict() for reported in answers]).encode())
 
     def _ask(self, method: str, body: bytes = b"") -> bytes:
         answer = self._cluster.proxy(f"pods/{SINK}:8080", self._path, method=method, body=body)

@@ -42,8 +42,8 @@ def wait_for_objects(cluster: Cluster, wanted: set[str], timeout_s: float = 240)
         return f"too many: {sorted(there - wanted)}, missing: {sorted(wanted - there)}" if there != wanted else ""
 
     deadline = time.monotonic() + timeout_s
-    while told := difference():
-        assert time.monotonic() < deadline, told
+    while reported := difference():
+        assert time.monotonic() < deadline, reported
         time.sleep(PAUSE_S)
 
 

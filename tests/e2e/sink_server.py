@@ -31,8 +31,8 @@ class Handler(BaseHTTPRequestHandler):
             got = received.setdefault(self.path, [])
             got.append({"headers": headers, "body": base64.b64encode(body).decode()})
             number = len(got)
-            told = answers.get(self.path) or [{"status": 202}]
-        answer = told[min(number, len(told)) - 1]
+            reported = answers.get(self.path) or [{"status": 202}]
+        answer = reported[min(number, len(reported)) - 1]
         if answer.get("echo"):
             kept = {name: value for name, value in headers.items() if name.lower().startswith("ce-")}
             kept = {name: f"echo-{number}" if name.lower() == "ce-id" else value for name, value in kept.items()}
@@ -53,9 +53,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         """What to answer from now on; what came before is forgotten."""
-        told = json.loads(self._body())
+        reported = json.loads(self._body())
         with lock:
-            answers[self.path] = told
+            answers[self.path] = reported
             received[self.path] = []
         self._send(204, {}, b"")
 

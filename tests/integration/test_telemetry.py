@@ -94,7 +94,7 @@ def test_a_function_reports_nothing(functions: tuple[Function, Function], trace:
     assert trace.addresses() == set()
 
 
-def test_a_child_of_the_local_platform_is_told_before_it_imports_anything(tmp_path: Path) -> None:
+def test_a_child_of_the_local_platform_is_reported_before_it_imports_anything(tmp_path: Path) -> None:
     sleep = ["-n", "1", "import time; time.sleep(60)"]
     child = Process("timeit", {}, tmp_path / "logs" / "child.log", inherit={}, arguments=sleep)
     expected = {f"{name}={value}" for name, value in TELEMETRY_OFF.items()}

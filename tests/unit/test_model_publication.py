@@ -39,7 +39,7 @@ class Sink:
         answer = next(self._answers)
         if isinstance(answer, DeliveryError):
             raise answer
-        return SinkResponse(status=answer, body=b"told", retry_after_s=self._retry_after_s)
+        return SinkResponse(status=answer, body=b"reported", retry_after_s=self._retry_after_s)
 
 
 def send(event: Event, sink: Sink, **options: Any) -> list[float]:
@@ -81,7 +81,7 @@ def test_a_sink_says_when_to_come_back(artifact: Artifact) -> None:
 
 def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
     sink = Sink(403)
-    with pytest.raises(DeliveryError, match=r"was not taken: http://broker\.example/ answered 403: told") as caught:
+    with pytest.raises(DeliveryError, match=r"was not taken: http://broker\.example/ answered 403: reported") as caught:
         send(build_publication(artifact, IMAGE, site="barn"), sink)
     assert len(sink.got) == 1
     assert "run the same command again" in str(caught.value.hint)

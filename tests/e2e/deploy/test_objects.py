@@ -26,7 +26,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 ANY_AGENT = "registry.example/agent@sha256:" + "c" * 64
-SPOOLS = {f"PersistentVolumeClaim/spool-{NAME}-{agent}-0" for agent in ("inbox", "gate", "yard", "told-mqtt")}
+SPOOLS = {f"PersistentVolumeClaim/spool-{NAME}-{agent}-0" for agent in ("inbox", "gate", "yard", "display-mqtt")}
 SECRET = "login"
 
 
@@ -55,7 +55,7 @@ def configure(place: Place, agents: str, agent_image: str, url: str, camera: str
                 "delivery": {"dead_letter_sink": url},
             },
             {
-                "name": "told",
+                "name": "display",
                 "filter": {"type": IMAGE_CLASSIFIED},
                 "url": "mqtt://broker.invalid/{label}",
                 "mqtt": {"secret": SECRET, "spool_size": "100Mi"},
@@ -102,8 +102,8 @@ def test_kubectl_takes_every_rendered_file_without_a_warning(how: list[str], pla
     words = [need("kubectl"), "apply", "--dry-run=server", *how, "-f", str(rendered)]
     words += ["--kubeconfig", str(place.kubeconfig.absolute())] if place.kubeconfig else []
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
-    told = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]  # the tests' own
-    assert (done.returncode, told) == (0, [])
+    reported = [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]  # the tests' own
+    assert (done.returncode, reported) == (0, [])
     assert len(done.stdout.splitlines()) == len(list(rendered.glob("*.yaml")))
 
 
@@ -116,8 +116,8 @@ def test_deploy_can_ask_the_server_first_and_changes_nothing(place: Place, image
 
 def refusals(cluster: Cluster) -> list[str]:
     """What Pod Security said of pods that weren't made."""
-    told = [str(one.get("message")) for one in cluster.list(EVENT)]
-    return [text for text in told if "violates PodSecurity" in text]
+    reported = [str(one.get("message")) for one in cluster.list(EVENT)]
+    return [text for text in reported if "violates PodSecurity" in text]
 
 
 def test_every_pod_is_admitted_under_restricted_pod_security_and_a_removal_leaves_only_the_spool(

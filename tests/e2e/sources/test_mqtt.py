@@ -45,7 +45,7 @@ def publishing(broker: Mosquitto, **mqtt: Any) -> dict[str, Any]:
     """A trigger that publishes predictions without TLS, under the camera's topic."""
     url = f"mqtt://{broker.host}/predictions/{{partitionkey}}"
     settings = {"secret": SECRET, "retain": True, "spool_size": "100Mi", **mqtt}
-    return {"name": "told", "filter": {"type": IMAGE_CLASSIFIED}, "url": url, "mqtt": settings}
+    return {"name": "display", "filter": {"type": IMAGE_CLASSIFIED}, "url": url, "mqtt": settings}
 
 
 def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
@@ -57,7 +57,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     assert seen == {
         f"the Secret {SECRET} is in {place.cluster.namespace}, with ca.crt, password, username",
         f"the source gate reaches tls://{broker.host}:8883",
-        f"the trigger told reaches {broker.host}:1883",
+        f"the trigger display reaches {broker.host}:1883",
     }
     assert not [one for one in place.cluster.list(POD) if "-doctor-" in one["metadata"]["name"]]
 
@@ -73,7 +73,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
     assert (properties["type"], properties["subject"]) == (IMAGE_CLASSIFIED, "images/north")
     assert json.loads(found["predictions/north"]["payload"])["predictions"]
 
-    empty = {f"{NAME}.gate": 0, f"{NAME}.told-mqtt": 0}
+    empty = {f"{NAME}.gate": 0, f"{NAME}.display-mqtt": 0}
     wait_until(lambda: queued(place) == empty, 60, pause_s=1, what="empty queues, once all is acknowledged")
     assert agent(place)["captured"] == 2
 
@@ -85,7 +85,7 @@ def test_an_image_published_by_mqtt_becomes_a_prediction_published_by_mqtt(
 
     wait_until(lambda: not left(), 60, pause_s=1, what="the end of it, and of what Knative made for the function")
     kept = {one["metadata"]["name"] for one in place.cluster.list(CLAIM)}
-    assert kept == {f"spool-{NAME}-gate-0", f"spool-{NAME}-told-mqtt-0"}
+    assert kept == {f"spool-{NAME}-gate-0", f"spool-{NAME}-display-mqtt-0"}
 
 
 def test_images_published_while_the_agent_is_away_are_predicted_once(

@@ -33,7 +33,7 @@ def listed(place: Place, *filters: str) -> list[dict[str, Any]]:
     return found
 
 
-def told(place: Place) -> dict[str, Any]:
+def reported(place: Place) -> dict[str, Any]:
     """What `eaves status` says of the agent; of none while its pod is replaced."""
     (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
     return dict(row["agents"][0]) if row["agents"] else {"dead": None, "pauses": []}
@@ -67,7 +67,7 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     wait_for(outside, "a.png")
 
     # The function refuses one image.
-    wait_until(lambda: told(place)["dead"] == 1, 120, pause_s=1, what="the dead letter in status")
+    wait_until(lambda: reported(place)["dead"] == 1, 120, pause_s=1, what="the dead letter in status")
     (dead,) = listed(place, "--dead")
     assert (dead["pod"], dead["subject"], dead["lane"]) == (POD, "bad.png", "sink")
     assert dead["reason"].startswith("answered 4")
@@ -87,8 +87,8 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     # The Broker is gone: Knative takes the sink from the agent and replaces its pod.
     place.cluster.delete(BROKER, "eaves")
     put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "b.png", "c.png"), image)
-    wait_until(lambda: told(place)["pauses"], 180, pause_s=1, what="the pause in status")
-    (pause,) = told(place)["pauses"]
+    wait_until(lambda: reported(place)["pauses"], 180, pause_s=1, what="the pause in status")
+    (pause,) = reported(place)["pauses"]
     assert pause["lane"] == "replies"
     assert "K_SINK is not set" in pause["reason"]
     wait_until(lambda: len(listed(place, "--lane", "replies")) == 2, 120, pause_s=1, what="two predictions")

@@ -50,11 +50,11 @@ def check_queue(place: Place, source: str) -> None:
     agent without memory sends it again when its first pod is replaced.
     """
 
-    def told() -> list[dict[str, Any]]:
+    def reported() -> list[dict[str, Any]]:
         (row,) = json.loads(place.eaves("status", "-o", "json").stdout)
         return [agent for agent in row["agents"] if agent["name"] == f"{NAME}.{source}" and agent["queued"] == 0]
 
-    (status,) = wait_until(told, 60, pause_s=1, what="an empty queue in status")
+    (status,) = wait_until(reported, 60, pause_s=1, what="an empty queue in status")
     assert (status["state"], status["dead"], [one["name"] for one in status["sources"]]) == ("running", 0, [source])
     words = ("queue", "list", "--on", "knative", "--agent", f"{NAME}.{source}", "-o", "json")
     if shutil.which("kubectl"):

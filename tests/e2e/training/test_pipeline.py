@@ -155,10 +155,10 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     job = factory.finished(known)
     assert find_ending(job) == "Complete", factory.log(job)
     (event,) = wait_until(lambda: factory.sink.received, 60, pause_s=0.5, what="the event")
-    told = event.json()
+    reported = event.json()
     assert (event.type, event.source) == (MODEL_PUBLISHED, f"/eaves/test/{NAME}")
-    assert told["image"].startswith(f"{factory.registry}/good@sha256:")
-    assert factory.tags("good") == [told["version"]]
+    assert reported["image"].startswith(f"{factory.registry}/good@sha256:")
+    assert factory.tags("good") == [reported["version"]]
 
     factory.apply(factory.render("pipeline", trainer_image, "floor", floor=1.0))
     refused = factory.finished(known)

@@ -51,5 +51,5 @@ class JobPlay:
 
     def end(self, kind: str = "Complete", *, reason: str = "", message: str = "") -> None:
         """The Job ends, `Complete` or `Failed`."""
-        told = {"type": kind, "status": "True", "reason": reason, "message": message}
-        self._cluster.status("Job", self.name, {"conditions": [told]}, namespace=self.namespace)
+        reported = {"type": kind, "status": "True", "reason": reason, "message": message}
+        self._cluster.status("Job", self.name, {"conditions": [reported]}, namespace=self.namespace)

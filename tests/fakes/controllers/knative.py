@@ -125,8 +125,8 @@ class Knative(Serving):
         if status is None:
             return
         name = f"{manifest['apiVersion']}/{kind}"
-        told = {"observedGeneration": metadata["generation"], **status}
-        self.server.status(name, metadata["name"], told, namespace=metadata["namespace"])
+        reported = {"observedGeneration": metadata["generation"], **status}
+        self.server.status(name, metadata["name"], reported, namespace=metadata["namespace"])
 
     def _reconcile_owner(self, subscription: Mapping[str, Any]) -> None:
         """A change of a Subscription makes the controller look at its Trigger."""
@@ -256,8 +256,8 @@ def _shares(service: Mapping[str, Any], latest: str) -> list[dict[str, Any]]:
 
 
 def _condition(kind: str, status: str, reason: str = "", message: str = "") -> dict[str, str]:
-    told = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": timestamp()}
-    return {key: value for key, value in told.items() if value}
+    reported = {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": timestamp()}
+    return {key: value for key, value in reported.items() if value}
 
 
 def refuse(status: int, detail: str, hint: str = "") -> Answer:

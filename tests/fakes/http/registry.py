@@ -105,12 +105,12 @@ class FakeRegistry:
 
     def answer(self, request: Request) -> Reply:
         """What this request gets."""
-        told = self.fault(request)
-        if told is not None and not told.done:
-            return told
+        reported = self.fault(request)
+        if reported is not None and not reported.done:
+            return reported
         with self._lock:
             reply = self._answer(request)
-        return told or reply
+        return reported or reply
 
     def _answer(self, request: Request) -> Reply:
         if request.path == "/token":

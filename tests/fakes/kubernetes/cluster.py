@@ -155,9 +155,9 @@ class FakeCluster:
     def answer(self, request: Request) -> Reply:
         """What this request gets."""
         self.log.append(request)
-        told = self.fault(request)
-        if told is not None:
-            return told
+        reported = self.fault(request)
+        if reported is not None:
+            return reported
         try:
             reply = self._answer(request)
         except Refused as error:

@@ -217,9 +217,9 @@ class Objects:
             key, old = self._locate(resource, namespace, name)
             if old is None:
                 raise not_found(resource, name)
-            for field, told in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
                 if required.get(field, old["metadata"][field]) != old["metadata"][field]:
-                    said = f"Precondition failed: {told} in precondition: {required[field]}, {told} in object meta: "
+                    said = f"Precondition failed: {label} in precondition: {required[field]}, {label} in object meta: "
                     message = (
                         f'Operation cannot be fulfilled on {resource.full} "{name}": {said}{old["metadata"][field]}'
                     )

@@ -49,8 +49,12 @@ class Streams:
                 return
             for change in news:
                 seen = change.version
-                if change.key[0] == resource and namespace in {"", change.key[1]} and (told := _told(query, change)):
-                    yield told
+                if (
+                    change.key[0] == resource
+                    and namespace in {"", change.key[1]}
+                    and (reported := _reported(query, change))
+                ):
+                    yield reported
 
     def write(self, key: Container, lines: tuple[str, ...]) -> None:
         """Let a container write."""
@@ -78,7 +82,7 @@ class Streams:
         since = query.get("sinceTime", "").removesuffix("Z")
         with self._objects.changed:
             present = list(self._lines.get(key, []))
-        told = len(present)
+        reported = len(present)
         lines = [one for one in present if one[0] >= since]
         lines = lines[max(0, len(lines) - int(tail)) :] if tail else lines
         while True:
@@ -87,12 +91,12 @@ class Streams:
             if not follow or self._closing.is_set():
                 return
             with self._objects.changed:
-                lines = self._lines.get(key, [])[told:]
+                lines = self._lines.get(key, [])[reported:]
                 if not lines and key in self._ended:
                     return
                 if not lines and self._cuts == cuts:
                     self._objects.changed.wait(timeout=0.05)
-                told += len(lines)
+                reported += len(lines)
             self._check(cuts)
 
     def _check(self, cuts: int) -> None:
@@ -113,7 +117,7 @@ def line(kind: str, value: Any) -> bytes:
     return json.dumps({"type": kind, "object": value}).encode() + b"\n"
 
 
-def _told(query: Mapping[str, str], change: Change) -> bytes:
+def _reported(query: Mapping[str, str], change: Change) -> bytes:
     """A change as this watch sees it: what no longer fits its selectors is deleted for it."""
     now = change.type != "DELETED" and selected(query, change.object)
     before = change.previous is not None and selected(query, change.previous)

@@ -36,16 +36,16 @@ COUNT = 400
 
 def run(*arguments: str | Path, code: int | None = 0, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """`eaves` in this process: each of its own would take a second to start, and its start is tested elsewhere."""
-    told = StringIO()
+    reported = StringIO()
     result = CliRunner().invoke(cli, [*map(str, arguments)], input=text or "", prog_name="eaves")
     returncode = result.exit_code
     if isinstance(result.exception, EavesError):
-        with redirect_stderr(told):
+        with redirect_stderr(reported):
             print_error(result.exception)
         returncode = result.exception.exit_code
     elif result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    done = subprocess.CompletedProcess(arguments, returncode, result.stdout, result.stderr + told.getvalue())
+    done = subprocess.CompletedProcess(arguments, returncode, result.stdout, result.stderr + reported.getvalue())
     assert code is None or done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -189,8 +189,8 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
         wait_until(lambda: forwarded() == 10, 60, what="the predictions of two functions")
         assert totals() == {**totals(), "sent": 10, "received": 10, "missing": 0, "unknown": 0}
         assert totals("--app", "digits", code=1)["unknown"] == 5, "those are of the other relay"
-        told = run("status", *state).stdout
-        assert re.search(r"^digits\.relay: link up for \d+ s; nothing waits$", told, re.MULTILINE)
+        reported = run("status", *state).stdout
+        assert re.search(r"^digits\.relay: link up for \d+ s; nothing waits$", reported, re.MULTILINE)
         lines = run("relay", "ledger", *state, "--app", "numbers").stdout.splitlines()
         assert {json.loads(line)["state"] for line in lines} == {"released"}
         assert len(lines) == 5
@@ -230,7 +230,7 @@ def waiting(harness: LocalHarness) -> int:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "reported"),
     [
         (("--sent", "FOLDER/none.jsonl", "--received", "FOLDER/none.jsonl"), 65, "can't be read"),
         (("--sent", "FOLDER/none.jsonl"), 65, "the other list must be named too"),
@@ -241,12 +241,12 @@ def waiting(harness: LocalHarness) -> int:
         (("--state", "FOLDER/state", "--app", "digits"), 66, "there is no queue"),
     ],
 )
-def test_what_cannot_be_compared_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, told: str) -> None:
+def test_what_cannot_be_compared_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, reported: str) -> None:
     (tmp_path / "text").write_text("no list\n")
     (tmp_path / "empty").touch()
     Spool(tmp_path / "plain.db").close()
     done = run("relay", "audit", *(argument.replace("FOLDER", str(tmp_path)) for argument in arguments), code=code)
-    assert told in done.stderr
+    assert reported in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -262,7 +262,7 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
 
 
 @pytest.mark.parametrize(
-    ("sent", "received", "code", "told"),
+    ("sent", "received", "code", "reported"),
     [
         ([], [], 66, "nothing to compare: both lists are empty"),
         ([KEPT, {"number": 8, "id": "id-8", "state": "queued"}], [{"id": "id-7"}], 0, "1 of 2 were received; 1 wait"),
@@ -281,11 +281,11 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
     ],
 )
 def test_how_an_audit_ends_tells_what_it_found(
-    tmp_path: Path, sent: list[dict[str, object]], received: list[dict[str, object]], code: int, told: str
+    tmp_path: Path, sent: list[dict[str, object]], received: list[dict[str, object]], code: int, reported: str
 ) -> None:
     lists = (write_list(tmp_path / "sent", *sent), write_list(tmp_path / "received", *received))
     done = run("relay", "audit", "--sent", lists[0], "--received", lists[1], "-o", "json", code=code)
-    assert told in done.stderr
+    assert reported in done.stderr
     found = json.loads(done.stdout)
     assert found["passed"] == (code == 0)
     if sent and sent[0]["deleted"] == 6:
@@ -302,7 +302,7 @@ def test_a_receiver_that_refuses_the_token_is_no_receiver_without_events(tmp_pat
         assert "401" in run("relay", "audit", *arguments, code=69).stderr
 
 
-def test_sites_are_told_apart_in_the_list_of_a_receiver(tmp_path: Path) -> None:
+def test_sites_are_distinguished_in_the_list_of_a_receiver(tmp_path: Path) -> None:
     with Spool(tmp_path / "receiver.db", ledger=LedgerLimits()) as spool:
         events = [classified(1, site="mill"), classified(2, site="mill-2"), classified(3, site="mill")]
         spool.put_many([(event, ("sink",)) for event in events], once=True)

@@ -30,9 +30,9 @@ def start(folder: Path, *arguments: str, **environ: str) -> subprocess.Popen[str
 
 def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
     with start(folder, *arguments) as process:
-        out, told = process.communicate(timeout=60)
-    assert process.returncode == code, told
-    return out, told
+        out, reported = process.communicate(timeout=60)
+    assert process.returncode == code, reported
+    return out, reported
 
 
 @contextmanager
@@ -53,11 +53,11 @@ def token_of(folder: Path, site: str) -> str:
 
 
 def test_a_receiver_writes_what_a_site_with_a_token_sends_and_ends_on_ctrl_c(tmp_path: Path) -> None:
-    out, told = run(tmp_path, "receiver", "token", "mill")
+    out, reported = run(tmp_path, "receiver", "token", "mill")
     assert out == "sites/mill\n"
-    assert "mill-link" in told
+    assert "mill-link" in reported
     token = token_of(tmp_path, "mill")
-    assert token not in out + told, "a token that is shown stays in a terminal's memory"
+    assert token not in out + reported, "a token that is shown stays in a terminal's memory"
     assert stat.S_IMODE((tmp_path / "sites" / "mill").stat().st_mode) == 0o600
     with running(tmp_path) as (process, port):
         with Sender(port, token="wrong-0123456789abcdef") as stranger:
@@ -87,14 +87,14 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
                 assert sender.send([classified(3, site="harbour")]).refused
             with Sender(port, token=shared.strip()) as stranger:
                 assert stranger.try_send([classified(9)])[0] == 401
-            out, told = run(tmp_path, "receiver", "status")
+            out, reported = run(tmp_path, "receiver", "status")
             table = [line.split() for line in out.splitlines()]
             assert ["s", "ago", "2", "1", "forged", "1"] in [cells[2:] for cells in table if cells[:1] == ["mill"]]
             assert ["harbour", "not", "since", "it", "started", "0", "0"] in table
             assert ["(unknown)", "0", "0", "unauthorised", "1"] in table
             assert "2 events wait for received (" in out
             assert "paused: another receiver holds received/.lease; nothing is written until it has ended" in out
-            assert "the files of castle and harbour hold the same token" in told
+            assert "the files of castle and harbour hold the same token" in reported
             found = json.loads(run(tmp_path, "receiver", "status", "-o", "json")[0])
             assert found["status"] == "unwell"
             assert found["shared_tokens"] == [["castle", "harbour"]]
@@ -127,7 +127,7 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         ((), "eaves receiver token SITE --sites sites"),
         (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
@@ -136,14 +136,14 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
     ],
 )
 def test_a_receiver_that_can_not_run_says_what_is_missing(
-    tmp_path: Path, arguments: tuple[str, ...], told: str
+    tmp_path: Path, arguments: tuple[str, ...], reported: str
 ) -> None:
     _, error = run(tmp_path, "receiver", "run", *arguments, code=78)
-    assert told in error
+    assert reported in error
     assert "Traceback" not in error
 
 
-def test_a_port_in_use_and_a_missing_container_image_are_told_by_their_flags(tmp_path: Path) -> None:
+def test_a_port_in_use_and_a_missing_container_image_are_reported_by_their_flags(tmp_path: Path) -> None:
     run(tmp_path, "receiver", "token", "mill")
     with running(tmp_path) as (_, port):
         error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]

@@ -71,10 +71,10 @@ def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
     artifacts = tmp_path / "artifacts"
     with typed(tmp_path, "convert", tiny_run) as terminal:
         wait_until(lambda: list(artifacts.glob(".*.unfinished/*")), 60, what="its workplace")
-        told = terminal.cancel()
+        reported = terminal.cancel()
 
     target = artifacts / tiny_run.name
-    assert told == f"error: stopped: {target} was not made; the same command begins again"
+    assert reported == f"error: stopped: {target} was not made; the same command begins again"
     assert list(artifacts.iterdir()) == []
 
 
@@ -87,6 +87,6 @@ def test_a_check_of_data(tmp_path: Path) -> None:
             (tmp_path / "photos" / label / f"{number}.png").hardlink_to(tmp_path / f"{label}.png")
     with typed(tmp_path, "data", "check", "photos") as terminal:
         wait_until(lambda: "Reading images" in terminal.read(), 60, what="its bar")
-        told = terminal.cancel()
+        reported = terminal.cancel()
 
-    assert told.endswith("error: stopped: photos was not checked to its end; the same command begins again")
+    assert reported.endswith("error: stopped: photos was not checked to its end; the same command begins again")

@@ -96,10 +96,10 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(tmp_path: Path) -> None:
         process = subprocess.Popen([*command, "100000"], stderr=subprocess.PIPE, text=True)
         wait_until(lambda: len(collected(tmp_path)) >= 3, 60)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
-        assert process.returncode == 75, told
-        assert "of 100000 images are in" in told
-        assert "the same command goes on from there" in told
+        _, reported = process.communicate(timeout=60)
+        assert process.returncode == 75, reported
+        assert "of 100000 images are in" in reported
+        assert "the same command goes on from there" in reported
         before = collected(tmp_path)
         (tmp_path / "photos" / "open").mkdir(parents=True)
         before[0].rename(tmp_path / "photos" / "open" / before[0].name)  # sorted meanwhile, and still counted
@@ -170,7 +170,7 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("--from-source", "http://cam/", "--crop", "1,2"), "--from-source: crop: must be left, top, width, height"),
         (("--from-source", "http://cam/", "--rate", "fast"), "--from-source: rate: must be frames in a time"),
@@ -187,10 +187,10 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
         (("--crop", "0,0,1,1"), "--crop: is for --from-source only"),
     ],
 )
-def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], told: str, tmp_path: Path) -> None:
+def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], reported: str, tmp_path: Path) -> None:
     result = eaves("init", tmp_path / "project", "--name", "gate", *arguments)
     assert isinstance(result.exception, ConfigError), result.output
-    assert told in str(result.exception)
+    assert reported in str(result.exception)
     assert "hun" not in f"{result.exception} {result.exception.hint}"
     assert not (tmp_path / "project").exists()
 

@@ -78,12 +78,12 @@ class Pipeline:
         self.work, self._cache, self._words = work, cache, words
 
     def start(self, data: Path, output: Path, **environ: str) -> subprocess.Popen[str]:
-        told = {f"EAVES_TRAIN_{name}": value for name, value in SETTINGS.items()}
+        reported = {f"EAVES_TRAIN_{name}": value for name, value in SETTINGS.items()}
         places = {"EAVES_WORK": str(self.work), "XDG_CACHE_HOME": str(self._cache), "EAVES_DATA_PATH": str(data)}
         ours = {"PYTHONPATH": str(Path(eaves.__file__).parents[1]), "EAVES_CONVERT_PRECISION": "fp32"}
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "eaves.cli", "pipeline", f"--output={output}", "--name=digits", *self._words],
-            env={**os.environ, **told, **places, **ours, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **reported, **places, **ours, **environ}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
 
@@ -159,8 +159,8 @@ def test_from_images_to_a_published_model_and_an_event_that_names_the_data(
     }  # fmt: skip
     (tmp_path / "mounted").mkdir()
     (tmp_path / "mounted/event").write_text(json.dumps(event))
-    told = {"K_EVENT_PATH": str(tmp_path / "mounted"), "EAVES_DATA_ALLOWED_PREFIXES": tmp_path.as_uri()}
-    code, stderr = pipeline.run(data, tmp_path / "runs", K_SINK=sink.url, **told)
+    reported = {"K_EVENT_PATH": str(tmp_path / "mounted"), "EAVES_DATA_ALLOWED_PREFIXES": tmp_path.as_uri()}
+    code, stderr = pipeline.run(data, tmp_path / "runs", K_SINK=sink.url, **reported)
     assert code == 0, stderr
     (run,) = (tmp_path / "runs").glob("[!.]*")
     assert sink.events[-1].json()["version"] == open_run(run).version

@@ -312,7 +312,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("number", STORED)
-def test_where_the_inputs_came_from_is_told(tmp_path: Path, number: int) -> None:
+def test_where_the_inputs_came_from_is_reported(tmp_path: Path, number: int) -> None:
     def change(at: Path) -> None:
         with_handler(HANDLER_SOURCE)(at)
         entries = json.loads((at / INDEX).read_text())
@@ -386,7 +386,7 @@ def test_deploy_replays_every_golden(tmp_path: Path) -> None:
     assert "golden/001.png" in error.message
 
 
-def test_an_int8_model_that_this_cpu_can_not_reproduce_is_told_apart(tmp_path: Path) -> None:
+def test_an_int8_model_that_this_cpu_can_not_reproduce_is_distinguished(tmp_path: Path) -> None:
     def manifest(at: Artifact) -> dict[str, Any]:
         return {"precision": "int8", "quantisation": replace(at.manifest.quantisation, shipped=True)}
 

@@ -119,7 +119,7 @@ def test_an_output_that_exists_is_left_alone(tiny_run: Path, tmp_path: Path) -> 
         convert(tiny_run, tmp_path, ConvertSettings())
 
 
-def test_a_crash_of_tf2onnx_is_told_with_its_last_words_and_leaves_nothing(tiny_run: Path, tmp_path: Path) -> None:
+def test_a_crash_of_tf2onnx_is_reported_with_its_last_words_and_leaves_nothing(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "run")
     shutil.rmtree(tmp_path / "run/model")
     (tmp_path / "run/model").mkdir()

@@ -116,9 +116,9 @@ def test_int8_computes_in_int8_and_answers_nearly_the_same(tiny_int8: Path, tiny
 def test_verify_and_inspect_take_an_int8_artifact(tiny_int8: Path) -> None:
     done = CliRunner().invoke(cli, ["verify", str(tiny_int8)])
     assert done.exit_code == 0, done.output
-    told = CliRunner().invoke(cli, ["inspect", str(tiny_int8)])
-    assert told.exit_code == 0, told.output
-    assert "int8" in told.output
+    reported = CliRunner().invoke(cli, ["inspect", str(tiny_int8)])
+    assert reported.exit_code == 0, reported.output
+    assert "int8" in reported.output
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
@@ -228,8 +228,8 @@ def test_photos_without_labels_decide_by_agreement(
         "int8 agrees with fp32: on " if found.shipped else "int8 agrees too little with fp32"
     )
     assert [total for title, total in followed.phases if title == "Judging int8"] == [34, 520]
-    told = CliRunner().invoke(cli, ["inspect", str(artifact.path)])
-    assert "of 554 images" in told.output
+    reported = CliRunner().invoke(cli, ["inspect", str(artifact.path)])
+    assert "of 554 images" in reported.output
     assert "agree" in (tmp_path / "artifact.html").read_text(encoding="utf-8")
 
 
@@ -283,7 +283,7 @@ def test_a_graph_of_a_fused_model_has_nothing_to_quantise(
     assert "int8 was not tried: the model has no convolutions" in artifact.manifest.quantisation.reason
 
 
-def test_a_cpu_that_answers_otherwise_is_told_to_take_fp32(tiny_int8: Path, tmp_path: Path) -> None:
+def test_a_cpu_that_answers_otherwise_gets_the_advice_to_take_fp32(tiny_int8: Path, tmp_path: Path) -> None:
     """The recorded logits differ, as on a CPU whose int8 sums saturate."""
     shutil.copytree(tiny_int8, tmp_path / "staging")
     (tmp_path / "staging/manifest.json").unlink()

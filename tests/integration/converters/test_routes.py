@@ -221,7 +221,7 @@ def run(module: str, code: str, facts: Path, limits: ChildLimits = LIMITS) -> di
     return run_child(module, {"code": code}, facts, what="it", limits=limits)
 
 
-def test_a_childs_end_is_told(module: str, tmp_path: Path) -> None:
+def test_a_childs_end_is_reported(module: str, tmp_path: Path) -> None:
     facts = tmp_path / "facts.json"
     with pytest.raises(ConversionError, match="it was killed by signal 11; its last words:\nlast words"):
         run(module, "os.kill(os.getpid(), 11)", facts)

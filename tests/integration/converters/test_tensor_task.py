@@ -68,9 +68,9 @@ def test_it_is_verified_inspected_and_deployed_like_any_other(artifact: Artifact
         return result
 
     assert "10 golden images reproduced" in eaves("verify", artifact.path).output
-    told = eaves("inspect", artifact.path).output
-    assert "the numbers are sent as the model takes them" in told
-    assert "tensor, 3 labels" in told
+    reported = eaves("inspect", artifact.path).output
+    assert "the numbers are sent as the model takes them" in reported
+    assert "tensor, 3 labels" in reported
     eaves("init", tmp_path, "--name", "air")
     options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
     assert eaves("deploy", artifact.path, *options).stdout == "air\n"

@@ -45,8 +45,8 @@ def function(tiny_artifact: Path, tmp_path: Path) -> Iterator[tuple[subprocess.P
 
     def port() -> int:
         assert process.poll() is None, log.read_text()
-        told = [json.loads(line)["message"] for line in log.read_text().splitlines() if "listening on" in line]
-        return int(told[0].rpartition(":")[2]) if told else 0
+        reported = [json.loads(line)["message"] for line in log.read_text().splitlines() if "listening on" in line]
+        return int(reported[0].rpartition(":")[2]) if reported else 0
 
     try:
         yield process, wait_until(port, 60)

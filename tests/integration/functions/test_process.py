@@ -146,10 +146,10 @@ def test_a_sender_that_has_stalled_does_not_hold_the_process(start: Start, image
 def test_timing_tells_where_the_start_went(start: Start, image: bytes) -> None:
     function = start(EAVES_TIMING="true")
     assert function.request("POST", "/", image, Content_Type="image/png")[0] == 200
-    (told,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
-    stages = told["start_ms"]
+    (reported,) = (record for record in map(json.loads, function.log.splitlines()) if "start_ms" in record)
+    stages = reported["start_ms"]
     assert set(stages) > {"interpreter", "import numpy", "import eaves.onnxruntime", "open session", "golden check"}
-    assert list(stages)[-1] == "first prediction" in told["message"]
+    assert list(stages)[-1] == "first prediction" in reported["message"]
 
 
 def test_flags_say_what_variables_say(start: Start, image: bytes) -> None:
@@ -205,7 +205,7 @@ def test_an_artifact_that_does_not_reproduce_its_goldens_is_never_ready_and_says
     assert function.stop() == 0
 
 
-def test_a_missing_artifact_is_told_on_readiness(start: Start, tmp_path: Path) -> None:
+def test_a_missing_artifact_is_reported_on_readiness(start: Start, tmp_path: Path) -> None:
     function = start(artifact=tmp_path / "nowhere")
 
     def failure() -> str:

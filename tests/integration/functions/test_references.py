@@ -129,8 +129,8 @@ def test_a_proxy_that_is_reached_by_tls_is_refused_at_the_start(store: Store) ->
 
 @pytest.mark.parametrize(("said", "status"), [("upper", 200), ("other", 422), ("sha256:abc", 422), ("md5:abc", 422)])
 def test_it_must_have_the_digest_that_the_event_says(client: FlaskClient, store: Store, said: str, status: int) -> None:
-    told = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
-    assert send(client, store, datadigest=told).status_code == status
+    reported = {"upper": digest(RED).upper(), "other": digest(GREEN)}.get(said, said)
+    assert send(client, store, datadigest=reported).status_code == status
 
 
 def test_another_digest_is_another_event(client: FlaskClient, store: Store) -> None:

@@ -64,7 +64,9 @@ def start_gated(tmp_path: Path) -> Iterator[StartGated]:
         function.process.wait()
 
 
-def test_what_is_refused_before_the_application_is_counted_and_told_in_its_protocol(start_gated: StartGated) -> None:
+def test_what_is_refused_before_the_application_is_counted_and_reported_in_its_protocol(
+    start_gated: StartGated,
+) -> None:
     gated = start_gated()
     status, _, body = gated.function.request("POST", "/v2/models/digits/infer", bytes(MAX_BODY + 1))
     assert (status, json.loads(body)["type"]) == (413, "urn:eaves:problem:http-413")
@@ -88,7 +90,9 @@ def has_answer(sender: socket.socket, timeout_s: float = 0.0) -> bool:
     ids=["first byte", "header", "body", "chunk"],
 )
 @pytest.mark.parametrize("drip", [b"", b"x"], ids=["stalls", "drips"])
-def test_a_slow_sender_is_told_and_cut_and_others_are_served(start_gated: StartGated, part: bytes, drip: bytes) -> None:
+def test_a_slow_sender_is_answered_and_cut_and_others_are_served(
+    start_gated: StartGated, part: bytes, drip: bytes
+) -> None:
     gated = start_gated(EAVES_READ_TIMEOUT_S="1")
     with gated.function.connect() as sender:
         sender.sendall(part)

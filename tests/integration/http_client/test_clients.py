@@ -24,7 +24,7 @@ from eaves.oci.descriptor import LAYER, build_descriptor
 from eaves.oci.reference import Reference
 from eaves.oci.registry.registry import Registry
 from eaves.oci.registry.transport import Access
-from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.fakes.http.proxy import FakeProxy, open_proxy
 from tests.fakes.http.registry import serve_fake
 from tests.inputs.certificates import make_certificate
@@ -199,9 +199,9 @@ def test_the_proxy_alone_gets_its_password(
         with pytest.raises(UnreachableError, match=r"the proxy refuses the connection: .* 407") as caught:
             post(client, f"https://{HOST}:8443/")
         assert post(client, f"http://{HOST}/") == 407
-    told = f"{caught.value.message}{caught.value.hint}{caplog.text}"
-    assert PASSWORD not in told
-    assert "dXNlcjpj" not in told
+    reported = f"{caught.value.message}{caught.value.hint}{caplog.text}"
+    assert PASSWORD not in reported
+    assert "dXNlcjpj" not in reported
     assert len(sink.received) == 1
     assert len(behind.received) == 1
 
@@ -245,9 +245,9 @@ def test_a_sink_behind_a_proxy_that_is_silent_may_have_got_it(
     behind, pem = secure
     silent, over = (behind if scheme == "https" else sink), threading.Event()
 
-    def wait(_: Event) -> Told:
+    def wait(_: Event) -> Reported:
         over.wait(10)
-        return Told()
+        return Reported()
 
     silent.decide = wait
     proxy.routes.update({f"{HOST}:443": port_of(behind), f"{HOST}:80": port_of(sink)})

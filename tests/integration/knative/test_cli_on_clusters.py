@@ -261,7 +261,7 @@ def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sit
     assert one.run("remove", "flowers", "--adopt").exit_code == 2, "it is for clusters"
 
 
-def test_what_differs_at_several_sites_is_told_site_by_site(tmp_path: Path) -> None:
+def test_what_differs_at_several_sites_is_reported_site_by_site(tmp_path: Path) -> None:
     with open_sites(tmp_path, 3) as sites:
         assert sites.run("deploy", IMAGE, "--offline", "--site", "s000,s001").exit_code == 0
         result = sites.run("diff", IMAGE, "--offline", "--all")

@@ -61,7 +61,7 @@ def test_a_refusal_is_an_answer_and_no_error(platform: KnativePlatform, knative:
     assert json.loads(got.body)["detail"] == "it is no image"
 
 
-def test_an_answer_without_a_prediction_is_told_as_it_is(platform: KnativePlatform, knative: Knative) -> None:
+def test_an_answer_without_a_prediction_is_reported_as_it_is(platform: KnativePlatform, knative: Knative) -> None:
     knative.functions["flowers"] = lambda request: Reply(status=202)
     got = platform.invoke("flowers", EVENT)
     assert (got.status, got.event, got.body) == (202, None, b"")

@@ -136,7 +136,7 @@ def test_knatives_controllers_may_be_down(platform: KnativePlatform, knative: Kn
     assert only(platform).state == "starting"
 
 
-def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_sources_are_reported_with_their_state(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     platform = KnativePlatform(cluster, full_settings(), SITE)
     knative.nodes, knative.held = 3, {"ContainerSource"}
     platform.deploy(full_app())
@@ -151,7 +151,7 @@ def test_sources_are_told_with_their_state(cluster: Cluster, knative: Knative, a
     assert "may not list daemonsets" in hidden.reason
 
 
-def test_agents_of_another_namespace_are_not_told_as_ours_and_those_of_a_renamed_site_are(
+def test_agents_of_another_namespace_are_not_reported_as_ours_and_those_of_a_renamed_site_are(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     KnativePlatform(cluster, full_settings(), SITE).deploy(full_app())

@@ -187,7 +187,7 @@ def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
     assert isinstance(result.exception, DeniedError)
 
 
-def test_without_kubectl_the_command_to_run_elsewhere_is_told(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_kubectl_the_command_to_run_elsewhere_is_reported(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(site.folder / "nothing here"))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, ClusterError)
@@ -195,7 +195,7 @@ def test_without_kubectl_the_command_to_run_elsewhere_is_told(site: Sites, monke
     assert f"kubectl --context s000 --namespace {NAMESPACE} exec {INBOX} --container agent -- python" in str(error.hint)
 
 
-def test_an_agent_of_an_older_version_is_told_as_one(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
+def test_an_agent_of_an_older_version_is_reported_as_one(site: Sites, kubectl: FakeKubectl, tmp_path: Path) -> None:
     old = tmp_path / "old" / "eaves"
     old.mkdir(parents=True)
     (old / "__init__.py").touch()
@@ -228,8 +228,8 @@ def proxy(server: FakeCluster, spools: Mapping[str, Path]) -> None:
         with Spool(spools[asked]) as spool:
             of_relay = link if asked == "flowers-relay-0" else None
             queue = SpoolQueue(spool, deliveries=lambda: [pause], sources=lambda: [source], link=lambda: of_relay)
-            told = AgentRoutes(queue, tuple).answer_port("GET", "/health", "")
-        return Reply(status=told.status, headers={"Content-Type": told.content_type}, body=told.body)
+            reported = AgentRoutes(queue, tuple).answer_port("GET", "/health", "")
+        return Reply(status=reported.status, headers={"Content-Type": reported.content_type}, body=reported.body)
 
     server.backend = answer
 
@@ -279,8 +279,8 @@ def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(
     server.put({**one, "status": {"phase": "Running"}}, namespace=NAMESPACE)
     proxy(server, {**spools, "flowers-out-mqtt-0": spools[INBOX]})
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
-    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
-    assert (told["name"], told["state"], told["queued"]) == ("flowers.out-mqtt", "running", 1)
+    (reported,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-out-mqtt-0"]
+    assert (reported["name"], reported["state"], reported["queued"]) == ("flowers.out-mqtt", "running", 1)
     site.run("queue", "list", "--on", "knative", "--agent", "flowers.out-mqtt")
     assert kubectl.calls[-1]["own"][-3:] == ["flowers-out-mqtt-0", "--container", "publisher"]  # type: ignore[index]
 
@@ -302,7 +302,7 @@ def test_the_queue_of_a_relay_is_shown_with_its_link_and_asked_like_an_agents(
     links = {agent["pod"]: agent["link"] for agent in row["agents"]}
     assert links[INBOX] is None
     assert (links["flowers-relay-0"]["state"], links["flowers-relay-0"]["backlog_events"]) == ("down", 1)
-    (told,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-relay-0"]
-    assert (told["name"], told["state"]) == ("flowers.relay", "running")
+    (reported,) = [agent for agent in row["agents"] if agent["pod"] == "flowers-relay-0"]
+    assert (reported["name"], reported["state"]) == ("flowers.relay", "running")
     site.run("queue", "list", "--on", "knative", "--agent", "flowers.relay")
     assert kubectl.calls[-1]["own"][-3:] == ["flowers-relay-0", "--container", "relay"]  # type: ignore[index]

@@ -87,11 +87,11 @@ def check(path: Path, most: int, *, uncommitted: int) -> None:
         assert len(ids) >= COUNT - most
         assert spool.ledger is not None
         lines = {line.id: line.state for line in spool.ledger.read()}
-        told = [line for line, state in lines.items() if state in {"dead", "lost"}]
-        assert len(told) >= dead
+        reported = [line for line, state in lines.items() if state in {"dead", "lost"}]
+        assert len(reported) >= dead
         gone = {f"e{number}" for number in range(COUNT)} - ids
         assert all(lines[name] in {"dead", "lost"} for name in gone & lines.keys()), "the ledger names what is gone"
-        nameless = [name for name in told if name.startswith("line-")]
+        nameless = [name for name in reported if name.startswith("line-")]
         assert len(gone - lines.keys()) <= len(nameless) + uncommitted, "what is gone with its line is counted"
         with contextlib.suppress(SpoolDamagedError):
             spool.put(make_image(1_000), lanes=(LANE,), once=True)
@@ -113,7 +113,7 @@ def test_a_torn_page_costs_the_entries_on_it_at_most(killed: Path, memory_folder
 
 
 @pytest.mark.parametrize("seed", range(SEEDS // 2))
-def test_what_a_destroyed_block_costs_is_told_by_the_ledger(killed: Path, memory_folder: Path, seed: int) -> None:
+def test_what_a_destroyed_block_costs_is_reported_by_the_ledger(killed: Path, memory_folder: Path, seed: int) -> None:
     path = damage_copy(killed, memory_folder, "", destroy_block, seed)
     check(path, most=COUNT, uncommitted=0)
 

@@ -101,7 +101,7 @@ def test_lost_packets_are_sent_again_by_the_kernel() -> None:
         assert counters["bytes_up"] > 300_000
 
 
-def test_down_is_told_at_once_and_silence_is_not() -> None:
+def test_down_is_reported_at_once_and_silence_is_not() -> None:
     with served() as network:
         network.set_state("down")
         _, took, _, error = send(network, 10, limit_s=60)

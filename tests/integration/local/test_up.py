@@ -51,7 +51,7 @@ def url_of(harness: LocalHarness) -> str:
     return find()[-1]
 
 
-def test_a_second_platform_is_told_which_project_has_the_port(harness: LocalHarness, tmp_path: Path) -> None:
+def test_a_second_platform_is_reported_which_project_has_the_port(harness: LocalHarness, tmp_path: Path) -> None:
     port = find_port()
     harness.start(port=port)
     command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port)]

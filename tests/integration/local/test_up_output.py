@@ -29,7 +29,7 @@ def test_a_prediction_is_printed_as_it_comes(harness: LocalHarness, tiny_artifac
     assert 0 <= float(line.split()[-2]) <= 1
 
 
-def test_events_that_wait_are_told_at_the_end_and_at_a_removal(harness: LocalHarness, tmp_path: Path) -> None:
+def test_events_that_wait_are_reported_at_the_end_and_at_a_removal(harness: LocalHarness, tmp_path: Path) -> None:
     harness.start()
     harness.platform.deploy(digits_app(tmp_path / "no such artifact"))
     for number in range(3):

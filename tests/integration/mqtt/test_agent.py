@@ -17,7 +17,7 @@ import pytest
 
 from eaves.events import IMAGE_REJECTED, Event
 from eaves.mqtt import BrokerConnection, Publication
-from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.integration.mqtt.harness import connect_publisher, number_of, picture, publish
 from tests.processes.agents import AgentProcess
 from tests.processes.mosquitto import KEEPING_ALL, Mosquitto, run_mosquitto
@@ -90,8 +90,8 @@ def test_images_become_events(tmp_path: Path, sink: LocalSink) -> None:
 
 
 def test_a_function_predicts_and_what_it_refuses_is_kept(tmp_path: Path, sink: LocalSink) -> None:
-    def decide(event: Event) -> Told:
-        return Told(status=422) if number_of(event.data) == 1 else Told(status=200, echo=True)
+    def decide(event: Event) -> Reported:
+        return Reported(status=422) if number_of(event.data) == 1 else Reported(status=200, echo=True)
 
     with open_sink() as function, run_mosquitto(tmp_path / "broker") as broker:
         function.decide = decide

@@ -206,7 +206,7 @@ def test_a_deaf_broker_is_noticed(broker: Mosquitto) -> None:
         wait_until(lambda: connection.session, what="the connection")
 
 
-def test_two_clients_of_one_name_are_told_so_and_slow_down(broker: Mosquitto) -> None:
+def test_two_clients_of_one_name_learn_it_and_slow_down(broker: Mosquitto) -> None:
     first, second = RecordingListener(), RecordingListener()
     with connected(to(broker.url, "same"), first), connected(to(broker.url, "same"), second):
         began = time.monotonic()

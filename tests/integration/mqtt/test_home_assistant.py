@@ -60,7 +60,7 @@ def test_sensors_are_found_by_a_home_assistant_that_starts_later(broker: Mosquit
     assert last(subscriber, AVAILABILITY) == "online"
 
 
-def test_everything_is_told_again_when_home_assistant_starts(broker: Mosquitto, tmp_path: Path) -> None:
+def test_everything_is_reported_again_when_home_assistant_starts(broker: Mosquitto, tmp_path: Path) -> None:
     with (
         subscribed(broker.port, "homeassistant/sensor/#", STATE) as subscriber,
         publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out,
@@ -72,7 +72,7 @@ def test_everything_is_told_again_when_home_assistant_starts(broker: Mosquitto, 
         assert len(subscriber.wait_for(6)) == 6
 
 
-def test_whoever_says_that_home_assistant_starts_all_the_time_is_answered_seldom(
+def test_a_client_that_says_that_home_assistant_starts_all_the_time_is_answered_seldom(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
     with (
@@ -89,7 +89,7 @@ def test_whoever_says_that_home_assistant_starts_all_the_time_is_answered_seldom
         assert len(subscriber.got) <= 3
 
 
-def test_everything_is_told_again_to_a_broker_that_forgot_it(broker: Mosquitto, tmp_path: Path) -> None:
+def test_everything_is_reported_again_to_a_broker_that_forgot_it(broker: Mosquitto, tmp_path: Path) -> None:
     with publishing(tmp_path, f"{broker.url}/plant", home_assistant=True) as out:
         out.put(prediction(1))
         out.wait_until_empty()
@@ -118,7 +118,7 @@ def test_an_older_connections_will_is_corrected(broker: Mosquitto, tmp_path: Pat
         assert last(subscriber, AVAILABILITY) == "online"
 
 
-def test_a_home_assistant_that_may_not_be_told_keeps_the_prediction_and_says_so(tmp_path: Path) -> None:
+def test_a_home_assistant_that_may_not_be_reported_keeps_the_prediction_and_says_so(tmp_path: Path) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic read #\ntopic write plant\ntopic write eaves/#\n")
     with (
@@ -134,7 +134,7 @@ def test_a_home_assistant_that_may_not_be_told_keeps_the_prediction_and_says_so(
         assert (out.queued(), subscriber.got) == (1, [])
 
 
-def test_sensors_are_told_of_in_order_while_predictions_are_published_side_by_side(
+def test_sensors_are_reported_in_order_while_predictions_are_published_side_by_side(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
     with (

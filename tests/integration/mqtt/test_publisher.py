@@ -214,7 +214,7 @@ def test_its_queue_is_looked_after_like_an_agents(tmp_path: Path) -> None:
         assert ask("status")["lanes"] == []
 
 
-def test_a_setting_that_can_not_be_used_is_told_before_anything_is_taken(tmp_path: Path) -> None:
+def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:
     publisher = PublisherProcess(tmp_path, "http://127.0.0.1/a", EAVES_MQTT_FORMAT="xml")
     done = subprocess.run(
         [sys.executable, "-P", "-m", "eaves.publisher"], env=publisher.environ, capture_output=True, check=False

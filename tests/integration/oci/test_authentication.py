@@ -85,7 +85,7 @@ def test_an_identity_token_goes_by_post(fake: FakeRegistry, tmp_path: Path) -> N
     assert fields["scope"] == ["repository:site/x:pull,push"]
 
 
-def test_who_is_not_let_in_is_told(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.auth = "basic"
     wrong = base64.b64encode(b"eaves:wrong").decode()
     for config in ({}, {"auths": {fake.host: {"auth": wrong}}}):

@@ -101,7 +101,7 @@ def test_nothing_new_moves_nothing(shop: Shop, tmp_path: Path) -> None:
     assert shop.diff("barn/colours:a", "barn/colours:again").fetched_bytes == 0
 
 
-def test_a_fine_tuned_backbone_is_told_as_what_it_costs(shop: Shop, tmp_path: Path) -> None:
+def test_a_fine_tuned_backbone_is_reported_as_what_it_costs(shop: Shop, tmp_path: Path) -> None:
     shop.push(build(tmp_path / "a", b"a" * 3000), "barn/colours:a")
     shop.push(build(tmp_path / "b", b"b" * 3000, backbone=BACKBONE[::-1]), "barn/colours:b")
     delta = shop.diff("barn/colours:a", "barn/colours:b")
@@ -116,9 +116,9 @@ def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) ->
     delta = shop.diff("barn/colours:a", "barn/colours:b")
     names = [f"{shop.registry.host}/barn/colours:{name}" for name in "ab"]
     environ = {"DOCKER_CONFIG": str(tmp_path)}
-    told = CliRunner().invoke(cli, ["diff", *names, "--plain-http", "-o", "json"], env=environ)
-    assert told.exit_code == 0, told.output
-    values = json.loads(told.stdout)
+    reported = CliRunner().invoke(cli, ["diff", *names, "--plain-http", "-o", "json"], env=environ)
+    assert reported.exit_code == 0, reported.output
+    values = json.loads(reported.stdout)
     assert (values["fetched_bytes"], values["total_bytes"]) == (delta.fetched_bytes, delta.total_bytes)
     assert [piece["what"] for piece in values["pieces"]] == [step.what for step in delta.steps]
     table = CliRunner().invoke(cli, ["diff", *names, "--plain-http"], env=environ)
@@ -160,11 +160,11 @@ WHERE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
 
 
 @pytest.mark.parametrize("case", WHERE)
-def test_what_cannot_be_compared_is_told(case: str, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_reported(case: str, tmp_path: Path) -> None:
     make, message = WHERE[case]
     build_base(tmp_path / "base")
     base, target = open_layout(tmp_path / "base"), create_layout(tmp_path / "l")
     copy_image(base, target, base.resolve("base"), name="a")
-    told = CliRunner().invoke(cli, ["diff", *make(tmp_path)])
-    assert isinstance(told.exception, OciError)
-    assert message in told.exception.message
+    reported = CliRunner().invoke(cli, ["diff", *make(tmp_path)])
+    assert isinstance(reported.exception, OciError)
+    assert message in reported.exception.message

@@ -96,7 +96,7 @@ def test_it_is_the_root_that_eaves_package_makes(
     root, config = built
     base = f"oci:{layouts}/base:base"
     said = run_package(oci_cache, tiny_artifact, "-t", f"oci:{tmp_path}/out:v1", "--base", base).stderr
-    packaged, told = unpack(tmp_path / "out", "v1", tmp_path / "packaged")
+    packaged, reported = unpack(tmp_path / "out", "v1", tmp_path / "packaged")
     one, other = files_of(root), files_of(packaged)
     assert sorted(one) == sorted(other)
     same_release = "another release" not in said
@@ -104,9 +104,9 @@ def test_it_is_the_root_that_eaves_package_makes(
     assert [name for name in compared if one[name].read_bytes() != other[name].read_bytes()] == []
     assert {name for name in one if one[name].stat().st_mode != other[name].stat().st_mode} == set()
     for key in ("Entrypoint", "User", "WorkingDir", "ExposedPorts"):
-        assert config[key] == told[key], key
+        assert config[key] == reported[key], key
     digest = f"EAVES_ARTIFACT_DIGEST={open_artifact(tiny_artifact, level='full').digest}"
-    assert {*told["Env"]} - {*config["Env"]} == {digest}  # type: ignore[misc]
+    assert {*reported["Env"]} - {*config["Env"]} == {digest}  # type: ignore[misc]
 
 
 def test_it_predicts(built: tuple[Path, Mapping[str, object]], tiny_artifact: Path, tmp_path: Path) -> None:

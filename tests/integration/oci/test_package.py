@@ -173,7 +173,9 @@ def test_one_that_is_stopped_leaves_nothing_half_made(
     assert run_package(cache, *words).stdout.strip().endswith(digest)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tiny_artifact: Path, base: str, cache: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(
+    tiny_artifact: Path, base: str, cache: Path, tmp_path: Path
+) -> None:
     (tmp_path / "temporary").mkdir()
     limit = 200_000  # of any file: less than the layer of our code
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -194,7 +196,7 @@ def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: s
     return run_package(cache, artifact, "-t", target, "--base", base, *more, ok=False).stderr
 
 
-def test_what_cannot_be_packaged_is_told_before_any_work(
+def test_what_cannot_be_packaged_is_reported_before_any_work(
     tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
 ) -> None:
     """Each with what mends it; nothing is written."""
@@ -252,7 +254,7 @@ def test_a_model_that_answers_otherwise_goes_nowhere(
     assert open_layout(tmp_path / "out").entries() == []
 
 
-def test_a_base_that_does_not_say_its_python_needs_to_be_told(
+def test_a_base_that_does_not_say_its_python_needs_to_be_reported(
     tiny_artifact: Path, oci_cache: Path, tmp_path: Path
 ) -> None:
     build_base(tmp_path / "base", python="")

@@ -128,11 +128,11 @@ def cutting(registry: LocalRegistry, after: list[int]) -> Iterator[str]:
 def test_a_connection_that_breaks_mid_upload(registry: LocalRegistry, tmp_path: Path, after: list[int]) -> None:
     repository = f"real/cut{len(after)}"
     layout, index = small_index(tmp_path, BIG + repository.encode(), architectures=("amd64",))
-    told: list[int] = []
+    reported: list[int] = []
     with cutting(registry, after) as host:
         store = Registry(Reference(host=host, repository=repository), PLAIN)
-        copied = copy_image(layout, store, index, name="v1", progress=lambda blob: told.append)
+        copied = copy_image(layout, store, index, name="v1", progress=lambda blob: reported.append)
     assert after == []
-    assert sum(told) == sum(blob.size for blob in copied.moved)
+    assert sum(reported) == sum(blob.size for blob in copied.moved)
     there = reach(registry, repository)
     check_content(there, there.resolve("v1"))

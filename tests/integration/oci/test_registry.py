@@ -48,11 +48,11 @@ def write_blob(folder: Path, content: bytes) -> tuple[Layout, Descriptor]:
 
 def push(fake: FakeRegistry, folder: Path, content: bytes, access: Access = QUICK) -> tuple[Registry, Descriptor, int]:
     layout, descriptor = write_blob(folder, content)
-    told: list[int] = []
+    reported: list[int] = []
     registry = reach(fake, access)
-    registry.write(descriptor, layout, told.append)
+    registry.write(descriptor, layout, reported.append)
     assert fake.content.blobs[descriptor.digest] == content
-    return registry, descriptor, sum(told)
+    return registry, descriptor, sum(reported)
 
 
 def push_to(registry: Registry, descriptor: Descriptor, layout: Layout) -> bytes:
@@ -79,9 +79,9 @@ def test_what_is_pushed_is_pulled(fake: FakeRegistry, tmp_path: Path) -> None:
 
 def test_a_large_blob_goes_up_in_chunks(fake: FakeRegistry, tmp_path: Path) -> None:
     content = random.Random(1).randbytes(UPLOAD_CHUNK_BYTES + 5)
-    _, descriptor, told = push(fake, tmp_path, content)
+    _, descriptor, reported = push(fake, tmp_path, content)
     assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 5]
-    assert told == descriptor.size
+    assert reported == descriptor.size
 
 
 def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
 def test_a_chunk_that_breaks_off_goes_on_where_the_registry_says(fake: FakeRegistry, tmp_path: Path, kept: int) -> None:
     content = random.Random(2).randbytes(100_000)
     fake.keep = [kept]
-    _, descriptor, told = push(fake, tmp_path, content)
+    _, descriptor, reported = push(fake, tmp_path, content)
     again = fake.asked("PATCH uploads")[1].body
     assert len(again) == (100_000 if kept < 2 else 100_000 - kept)
-    assert told == descriptor.size
+    assert reported == descriptor.size
 
 
 def test_a_later_chunk_goes_on_too(fake: FakeRegistry, tmp_path: Path) -> None:
@@ -128,8 +128,8 @@ def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry, tmp_
     fake.fault = forget
     content = random.Random(4).randbytes(UPLOAD_CHUNK_BYTES + 9)
     if times == 1:
-        _, descriptor, told = push(fake, tmp_path, content)
-        assert told == descriptor.size
+        _, descriptor, reported = push(fake, tmp_path, content)
+        assert reported == descriptor.size
         return
     with pytest.raises(RegistryError, match="forgot") as caught:
         push(fake, tmp_path, content)
@@ -304,7 +304,7 @@ def test_no_way_leads_from_tls_to_plain_http(tmp_path: Path, what: str) -> None:
         assert plain.log == []
 
 
-def test_what_no_other_attempt_mends_is_tried_once(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_what_no_other_attempt_repairs_is_tried_once(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.auth = "basic"
     with pytest.raises(AccessError):
         reach(fake).resolve("v1")

@@ -36,7 +36,7 @@ def test_the_lines_of_the_page_make_a_certificate_that_a_site_trusts(tmp_path: P
         connection.close()
 
 
-def test_a_certificate_that_has_expired_is_told_at_the_start_and_each_day(
+def test_a_certificate_that_has_expired_is_reported_at_the_start_and_each_day(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_credentials(tmp_path / "credentials")
@@ -49,8 +49,8 @@ def test_a_certificate_that_has_expired_is_told_at_the_start_and_each_day(
     clock.turn(DAY_S)
     for _ in range(3):
         tls.context()
-    (told,) = [record.getMessage() for record in caplog.records]
-    assert "tls.crt has expired on" in told
+    (reported,) = [record.getMessage() for record in caplog.records]
+    assert "tls.crt has expired on" in reported
     clock.turn(DAY_S)
     tls.context()
     assert len(caplog.records) == 2
@@ -64,7 +64,7 @@ def test_what_is_no_certificate_has_no_dates(pem: str) -> None:
     assert read_validity(pem) is None
 
 
-def test_whoever_does_not_trust_the_certificate_is_counted_and_told_once(
+def test_a_client_that_does_not_trust_the_certificate_is_counted_and_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "eaves.ingress.tls.handshakes")
@@ -76,11 +76,11 @@ def test_whoever_does_not_trust_the_certificate_is_counted_and_told_once(
             connection.close()
         wait_until(lambda: served.report()["failed_handshakes"] == 3, 10, what="three failed handshakes")
         assert "eaves_receiver_failed_handshakes_total 3" in served.metrics()
-    (told,) = [record.getMessage() for record in caplog.records if "handshake" in record.getMessage()]
-    assert "127.0.0.1 failed: " in told
+    (reported,) = [record.getMessage() for record in caplog.records if "handshake" in record.getMessage()]
+    assert "127.0.0.1 failed: " in reported
 
 
-def test_an_address_is_told_of_again_after_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_address_is_reported_again_after_an_hour(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock(START)
     failed = FailedHandshakes(clock)
     for _ in range(2):

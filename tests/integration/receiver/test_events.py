@@ -204,7 +204,7 @@ def test_an_answer_with_lines_has_a_bounded_number_of_bytes(receiver: Served, se
     assert found == names
 
 
-def test_the_site_and_its_ledger_are_told_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:
+def test_the_site_and_its_ledger_are_shown_to_it_alone(tmp_path: Path, receiver: Served, sender: Sender) -> None:
     write_site(tmp_path / "sites", "harbour", "token-of-the-harbour")
     assert sender.ask("GET", SITE) == (200, b'{"site": "mill"}')
     sender.send([classified(number) for number in range(5)])

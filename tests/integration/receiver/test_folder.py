@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     assert list_ids(path) == [*(f"id-{number}" for number in range(10)), captured(10).id]
 
 
-def test_a_folder_that_can_not_be_made_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_made_is_reported_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError), receiving(tmp_path, tls=False, folder=tmp_path / "file" / "received"):
         pass

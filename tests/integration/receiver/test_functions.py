@@ -9,7 +9,7 @@ from pathlib import Path
 from eaves.events import Event, decode, encode_binary
 from eaves.link.batch import MEDIA_TYPE
 from eaves.link.paths import FUNCTIONS
-from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.processes.receiving import NOWHERE, captured, receiving
 from tests.waiting import wait_until
 
@@ -17,10 +17,10 @@ from tests.waiting import wait_until
 def answering(sink: LocalSink) -> None:
     """Answer images as a function does; an image of no bytes is refused."""
 
-    def decide(event: Event) -> Told:
+    def decide(event: Event) -> Reported:
         if not event.data:
-            return Told(status=422, content_type="application/problem+json", body='{"title": "not an image"}')
-        return Told(echo=True)
+            return Reported(status=422, content_type="application/problem+json", body='{"title": "not an image"}')
+        return Reported(echo=True)
 
     sink.decide = decide
 
@@ -58,12 +58,12 @@ def test_events_reach_the_sink_in_order(tmp_path: Path) -> None:
     answered: list[str] = []
     overtaken = threading.Event()
 
-    def decide(event: Event) -> Told:
+    def decide(event: Event) -> Reported:
         if event.id == captured(0).id:
             overtaken.wait(0.5)  # as long as another one may take to overtake it
         answered.append(event.id)
         overtaken.set()
-        return Told()
+        return Reported()
 
     with open_sink() as sink:
         sink.decide = decide
@@ -76,7 +76,7 @@ def test_events_reach_the_sink_in_order(tmp_path: Path) -> None:
 
 def test_a_sink_gets_what_was_received_once_it_is_there(tmp_path: Path) -> None:
     with open_sink() as sink, receiving(tmp_path, sink=sink.url) as receiver, receiver.sender() as sender:
-        sink.answer(Told(status=503), Told(status=503), Told())
+        sink.answer(Reported(status=503), Reported(status=503), Reported())
         events = [captured(number) for number in range(5)]
         assert sender.send(events).stored == 5
         wait_until(lambda: receiver.queued() == 0, 30, what="an empty queue")

@@ -16,7 +16,7 @@ from eaves.events import Event, encode_binary
 from eaves.ingress.connection import BODY_S
 from eaves.ingress.timed_reader import HURRY_WINDOW_S
 from eaves.link.paths import EVENTS, FUNCTIONS, PARTS, UPLOAD
-from tests.contract.sinks import Told, open_sink
+from tests.contract.sinks import Reported, open_sink
 from tests.processes.receiving import TOKEN, Served, captured, classified, receiving, write_site
 from tests.waiting import wait_until
 
@@ -70,9 +70,9 @@ def test_images_that_wait_for_a_function_keep_no_event_out(tmp_path: Path) -> No
         go_on = threading.Event()
         stack.callback(go_on.set)
 
-        def decide(_: Event) -> Told:
+        def decide(_: Event) -> Reported:
             go_on.wait(30)
-            return Told()
+            return Reported()
 
         function.decide = decide
         urls = json.dumps({"flowers": function.url})

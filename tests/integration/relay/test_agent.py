@@ -53,9 +53,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/refuses":
             self._answer(422, {}, b"not an image")
             return
-        told = self.headers.get("authorization", "")
-        self.function.tokens.append(told)
-        if self.function.token and told != f"Bearer {self.function.token}":
+        reported = self.headers.get("authorization", "")
+        self.function.tokens.append(reported)
+        if self.function.token and reported != f"Bearer {self.function.token}":
             self._answer(401, {}, b"")
             return
         confidence = "low" if event.id.endswith("1") else "high"
@@ -137,7 +137,7 @@ def test_images_go_along_with_their_predictions(tmp_path: Path, forward: str, al
         assert {one.data for one in function.sunk if one.id in along} <= {image(0).data}
 
 
-def test_the_sink_is_told_of_what_the_function_refuses(tmp_path: Path) -> None:
+def test_the_sink_gets_what_the_function_refuses(tmp_path: Path) -> None:
     with serving() as (function, url), delivering(tmp_path, function=f"{url}/refuses", sink=f"{url}/sink") as spool:
         wait_until(lambda: spool.depth() == 0 and len(function.sunk) == 2)
         assert {one.type for one in function.sunk} == {IMAGE_REJECTED}

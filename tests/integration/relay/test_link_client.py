@@ -98,17 +98,17 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
     assert len(receiver.connections) == 1
 
 
-def test_whoever_is_not_known_learns_what_is_missing_here(tmp_path: Path) -> None:
+def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) -> None:
     with real_receiver(tmp_path, tls=False) as served:
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
-        told = "the caller is not a site of this receiver; "
-        with pytest.raises(StatusError, match=f"{told}this side has no credentials folder, so no token was sent$"):
+        reported = "the caller is not a site of this receiver; "
+        with pytest.raises(StatusError, match=f"{reported}this side has no credentials folder, so no token was sent$"):
             LinkClient(to).probe()
-        with pytest.raises(StatusError, match=f"{told}{folder}/token isn't there or is empty"):
+        with pytest.raises(StatusError, match=f"{reported}{folder}/token isn't there or is empty"):
             LinkClient(to, folder).probe()
         (folder / "token").write_text("a-token-of-nobody-at-all")
-        with pytest.raises(StatusError, match=f"{told}the token in {folder}/token was sent: compare it"):
+        with pytest.raises(StatusError, match=f"{reported}the token in {folder}/token was sent: compare it"):
             LinkClient(to, folder).probe()
 
 
@@ -127,7 +127,7 @@ def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: Fake
     client.close()
 
 
-def test_credentials_that_are_not_there_are_told_by_their_names(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_credentials_that_are_not_there_are_reported_by_their_names(receiver: FakeReceiver, tmp_path: Path) -> None:
     client = LinkClient(receiver.url, tmp_path / "nothing")
     with pytest.raises(ConfigError, match="nothing: is not a folder"):
         client.probe()
@@ -163,7 +163,7 @@ def test_what_is_no_account_of_every_event_is_no_answer(
     assert client.send(EVENTS).stored == 100
 
 
-def test_what_the_receiver_says_is_told(receiver: FakeReceiver, client: LinkClient) -> None:
+def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: LinkClient) -> None:
     problem = b'{"detail": "the queue is full (1.0 GB)"}'
     receiver.script = lambda events: Reply(status=429, body=problem, headers={"Retry-After": "7"})
     with pytest.raises(StatusError) as caught:
@@ -223,7 +223,7 @@ def test_a_request_can_be_ended_from_another_thread(receiver: FakeReceiver, clie
     assert time.monotonic() - began < PATIENT_S
 
 
-def test_no_receiver_no_name_and_plain_http_are_told_apart(tmp_path: Path) -> None:
+def test_no_receiver_no_name_and_plain_http_are_distinguished(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     with pytest.raises(UnreachableError, match=r"can't be reached: connection refused$"):

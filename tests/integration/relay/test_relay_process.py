@@ -235,7 +235,7 @@ def test_a_batch_is_taken_as_a_whole_or_refused_as_a_whole(receiver: FakeReceive
         assert relay.link()["backlog_events"] == 0
 
 
-def test_a_setting_that_can_not_be_used_is_told_before_anything_is_taken(tmp_path: Path) -> None:
+def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp_path: Path) -> None:
     relay = RelayProcess(tmp_path / "relay", "http://cloud.example:8443")
     done = subprocess.run(
         [sys.executable, "-P", "-m", "eaves.relay"], env=relay.environ, capture_output=True, check=False
@@ -256,7 +256,7 @@ def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:
         assert relay.resident_kb() < 50_000
 
 
-def test_a_rejected_image_is_told_even_when_images_stay_here(receiver: FakeReceiver, tmp_path: Path) -> None:
+def test_a_rejected_image_is_reported_even_when_images_stay_here(receiver: FakeReceiver, tmp_path: Path) -> None:
     with relaying(tmp_path / "relay", receiver.url, **credentials(tmp_path)) as relay:
         relay.post(image(1))
         relay.post(image(2).with_extensions(knativeerrordest="http://f", knativeerrorcode="422"))

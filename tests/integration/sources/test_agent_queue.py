@@ -17,20 +17,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from eaves.admin.client import SocketQueue
 from eaves.admin.server import CONNECTIONS
 from eaves.events import Event
-from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.ports import find_port
 from tests.processes.agents import PNG, AgentProcess
 from tests.waiting import wait_until
 
-REFUSED = Told(status=422, content_type="application/problem+json", body='{"detail": "not an image"}')
+REFUSED = Reported(status=422, content_type="application/problem+json", body='{"detail": "not an image"}')
 
 
 @pytest.fixture
 def function() -> Iterator[LocalSink]:
     """Predicts every image but bad.png."""
 
-    def decide(event: Event) -> Told:
-        return REFUSED if event.subject == "bad.png" else Told(status=200, echo=True)
+    def decide(event: Event) -> Reported:
+        return REFUSED if event.subject == "bad.png" else Reported(status=200, echo=True)
 
     with open_sink() as opened:
         opened.decide = decide
@@ -79,7 +79,7 @@ def test_entries_are_listed_with_the_reason_and_shown_with_the_image(stuck: Agen
 
 
 def test_a_refused_image_is_retried_once_the_function_takes_it(stuck: AgentProcess, function: LocalSink) -> None:
-    function.decide = lambda _: Told(status=200, echo=True)
+    function.decide = lambda _: Reported(status=200, echo=True)
     assert stuck.ask_queue("retry", "--dead")["entries"] == 1
     wait_until(lambda: stuck.lane("replies").get("queued") == 3, 30, what="its prediction")
     assert stuck.lane("sink")["dead"] == 0

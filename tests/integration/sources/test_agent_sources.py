@@ -20,7 +20,7 @@ from PIL import Image
 
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
-from tests.contract.sinks import LocalSink, Told, open_sink
+from tests.contract.sinks import LocalSink, Reported, open_sink
 from tests.fakes.http.camera import Asked, FakeCamera, open_camera, respond
 from tests.integration.mqtt.harness import connect_publisher, publish
 from tests.processes.agents import AgentProcess
@@ -136,7 +136,7 @@ def resident_bytes(pid: int, field: str = "VmRSS") -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def test_three_busy_sources_take_less_than_60_mb_and_each_is_told_of(tmp_path: Path) -> None:
+def test_three_busy_sources_take_less_than_60_mb_and_each_is_reported(tmp_path: Path) -> None:
     with open_place(tmp_path) as place, feeding(place):
         wait_until(lambda: all(one["captured"] >= 40 for one in place.sources().values()), 60, what="120 images")
         wait_until(lambda: len({event.source for event in place.sink.received}) == 3, 30, what="events of each")
@@ -160,9 +160,9 @@ def test_an_agent_with_three_busy_sources_ends_within_3_s(hanging: bool, tmp_pat
     with open_place(tmp_path) as place, feeding(place):
         released = threading.Event()
 
-        def hang(_: Event) -> Told:
+        def hang(_: Event) -> Reported:
             released.wait(60)
-            return Told()
+            return Reported()
 
         if hanging:
             place.sink.decide = hang

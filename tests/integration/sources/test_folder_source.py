@@ -15,7 +15,7 @@ import pytest
 
 from eaves.events import IMAGE_CAPTURED, IMAGE_REJECTED
 from eaves.spool import Spool
-from tests.contract.sinks import LocalSink, Told, of, open_sink
+from tests.contract.sinks import LocalSink, Reported, of, open_sink
 from tests.fakes.http.proxy import open_proxy
 from tests.inputs.certificates import make_certificate
 from tests.processes.agents import folder_source
@@ -185,7 +185,7 @@ def test_after_a_restart_only_new_images_are_sent_and_a_changed_one_is_new(agent
 
 def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(agent: Agent, sink: LocalSink) -> None:
     up = False
-    sink.decide = lambda event: Told() if up else Told(status=503)
+    sink.decide = lambda event: Reported() if up else Reported(status=503)
     agent.start()
     for number in range(5):
         (agent.folder / f"{number}.png").write_bytes(PNG + bytes([number]))
@@ -201,7 +201,7 @@ def test_what_was_found_while_the_sink_was_down_arrives_later_even_after_a_kill(
 
 
 def test_a_refused_image_is_not_sent_again_and_does_not_hold_up_others(agent: Agent, sink: LocalSink) -> None:
-    sink.decide = lambda event: Told(status=422) if event.subject == "bad.png" else Told()
+    sink.decide = lambda event: Reported(status=422) if event.subject == "bad.png" else Reported()
     agent.start()
     (agent.folder / "bad.png").write_bytes(PNG)
     wait_until(lambda: of(sink, "bad.png"), 20, what="the bad image")
@@ -291,7 +291,7 @@ def test_bad_settings_end_the_agent_with_what_to_do(
 def function() -> Iterator[LocalSink]:
     """Stands for a function: answers each image with the image's own event under another id."""
     with open_sink() as opened:
-        opened.answer(Told(echo=True))
+        opened.answer(Reported(echo=True))
         yield opened
 
 
@@ -316,14 +316,14 @@ def test_replies_wait_for_a_sink_that_is_down_and_no_image_is_asked_about_twice(
 ) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    sink.answer(Told(status=503))
+    sink.answer(Reported(status=503))
     agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
     try:
         agent.start()
         (folder / "a.png").write_bytes(PNG)
         wait_until(lambda: sink.received, 20, what="an attempt")
         agent.end(signal.SIGKILL)
-        sink.answer(Told())
+        sink.answer(Reported())
         sink.received.clear()
         agent.start()
         wait_until(lambda: sink.received, 20, what="the reply")
@@ -338,7 +338,7 @@ def test_an_image_that_a_function_refuses_is_kept_and_the_next_is_predicted(
 ) -> None:
     folder = tmp_path / "inbox"
     folder.mkdir()
-    function.answer(Told(status=422, body="no image"), Told(echo=True))
+    function.answer(Reported(status=422, body="no image"), Reported(echo=True))
     agent = Agent(folder, sink, tmp_path / "agent.db", EAVES_FUNCTION_URL=function.url)
     try:
         agent.start()

@@ -61,7 +61,7 @@ def test_a_file_that_is_moved_within_the_folder_is_complete_at_once(folder: Path
     assert noted.waits["image.png"] == [0.0]
 
 
-def test_a_file_that_is_moved_out_is_not_told_of(folder: Path, noted: Noted, tmp_path: Path) -> None:
+def test_a_file_that_is_moved_out_is_not_reported(folder: Path, noted: Noted, tmp_path: Path) -> None:
     (folder / "image.png").write_bytes(b"x")
     wait_until(lambda: 0.0 in noted.waits.get("image.png", []), 20, what="the file")
     noted.waits.clear()
@@ -71,7 +71,7 @@ def test_a_file_that_is_moved_out_is_not_told_of(folder: Path, noted: Noted, tmp
     assert set(noted.waits) == {"last.png"}
 
 
-def test_files_of_a_folder_that_is_moved_in_are_told_of(folder: Path, noted: Noted, tmp_path: Path) -> None:
+def test_files_of_a_folder_that_is_moved_in_are_reported(folder: Path, noted: Noted, tmp_path: Path) -> None:
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "image.png").write_bytes(b"x")
     (tmp_path / "batch").rename(folder / "batch")

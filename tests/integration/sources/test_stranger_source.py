@@ -68,7 +68,7 @@ def test_it_imports_only_names_that_the_page_documents() -> None:
     assert len([line for line in body if line.strip()]) <= 10
 
 
-def test_its_images_arrive_and_its_state_is_told(python: Path, sink: LocalSink, tmp_path: Path) -> None:
+def test_its_images_arrive_and_its_state_is_reported(python: Path, sink: LocalSink, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     sources = [{"name": "cam", "kind": "theirs", "command": f"cat {image}", "every_s": 0.1, "jpeg_quality": 80}]
     environ = {
@@ -93,7 +93,7 @@ def test_its_images_arrive_and_its_state_is_told(python: Path, sink: LocalSink, 
     assert log.read_text().count("is waiting") == 1
 
 
-def test_a_typo_in_its_settings_is_told(python: Path, tmp_path: Path) -> None:
+def test_a_typo_in_its_settings_is_reported(python: Path, tmp_path: Path) -> None:
     sources = [{"name": "cam", "kind": "theirs", "comand": "true"}]
     done = subprocess.run(
         [python, "-P", "-m", "eaves.sources"],

@@ -122,7 +122,7 @@ def run(weights: Path, stripes: Path, tmp_path_factory: pytest.TempPathFactory) 
     return train(DataSettings(path=stripes), made, tmp_path_factory.mktemp("probed") / "run", name="stripes")
 
 
-def test_the_scale_of_the_training_is_recognised_and_told(run: Run) -> None:
+def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert (run.scale["name"], run.scale["by"]) == ("unit", "probe")
     assert {figure["scale"] for figure in run.scale["figures"]} == set(SCALES)
     assert run.scale["images"] == sum(run.dataset["train"].values())

@@ -15,8 +15,8 @@ from tests.disks import FILL, run_on_disk
 
 
 def test_a_full_disk_is_named_with_what_is_left(tmp_path: Path) -> None:
-    told = rf"the disk that holds {tmp_path}/run is full: .* MB are left"
-    with pytest.raises(StorageError, match=told) as caught, disk_errors(tmp_path / "run"):
+    reported = rf"the disk that holds {tmp_path}/run is full: .* MB are left"
+    with pytest.raises(StorageError, match=reported) as caught, disk_errors(tmp_path / "run"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.exit_code == 74
     assert "free space" in (caught.value.hint or "")

@@ -16,17 +16,19 @@ class Collection:
     def __init__(self, kind: str = "http", *, lines: bool = False) -> None:
         self.clock = ManualClock()
         self.counters = SourceCounters(self.clock)
-        self.told: list[str] = []
-        self._progress = CollectionProgress("gate", 20, kind=kind, lines=lines, clock=self.clock, tell=self.told.append)
+        self.reported: list[str] = []
+        self._progress = CollectionProgress(
+            "gate", 20, kind=kind, lines=lines, clock=self.clock, tell=self.reported.append
+        )
         self.counters.change_state("watching", "")
         self.update(0)
 
     def update(self, count: int, after_s: float = 0.0) -> list[str]:
         """What is said at the next look, some seconds later."""
         self.clock.turn(after_s)
-        before = len(self.told)
+        before = len(self.reported)
         self._progress.update(count, self.counters)
-        return self.told[before:]
+        return self.reported[before:]
 
 
 def test_without_a_terminal_a_line_is_said_now_and_then() -> None:

@@ -132,7 +132,7 @@ def _is_setting(line: str) -> bool:
     )
 
 
-def test_init_replaces_nothing_unless_told_to(project: Path) -> None:
+def test_init_replaces_nothing_unless_forced(project: Path) -> None:
     project.write_text("name: mine\n")
     result = eaves("init", project.parent, "--name", "other")
     assert isinstance(result.exception, ConfigError)

@@ -22,10 +22,10 @@ def warnings(**values: Any) -> list[str]:
     [("plant/{camera}/{label}", "partitionkey"), ("plant/{lable}", "label"), ("plant/{version}", "modelversion")],
 )
 def test_a_topic_names_an_attribute_that_no_prediction_has(topic: str, near: str) -> None:
-    (told,) = warnings(url=f"mqtt://hub/{topic}", filter={"type": IMAGE_CLASSIFIED})
+    (reported,) = warnings(url=f"mqtt://hub/{topic}", filter={"type": IMAGE_CLASSIFIED})
 
-    assert told.startswith("eaves.yaml: triggers[0].url: ")
-    assert told.endswith(f"is no attribute that a prediction has; did you mean {near}?")
+    assert reported.startswith("eaves.yaml: triggers[0].url: ")
+    assert reported.endswith(f"is no attribute that a prediction has; did you mean {near}?")
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_a_topic_names_an_attribute_that_no_prediction_has(topic: str, near: str
     ],
 )
 def test_a_filter_names_what_no_event_has(filtered: dict[str, str], path: str, message: str) -> None:
-    (told,) = warnings(url="http://hub/", filter=filtered)
+    (reported,) = warnings(url="http://hub/", filter=filtered)
 
-    assert told.startswith(f"eaves.yaml: triggers[0].{path}: {message}")
+    assert reported.startswith(f"eaves.yaml: triggers[0].{path}: {message}")
 
 
 @pytest.mark.parametrize(

@@ -92,15 +92,15 @@ INT8 = Quantisation(
 )
 
 
-def test_int8_is_told_with_its_table(artifact: Artifact) -> None:
+def test_int8_is_reported_with_its_table(artifact: Artifact) -> None:
     manifest = replace(artifact.manifest, precision="int8", quantisation=INT8, targets=("x86_64_avx2",))
-    told = words(with_manifest(artifact, manifest))
-    assert "precision: int8 (asked: auto)" in told
-    assert "because: int8 names as many images right as fp32." in told
-    assert "runs on: any CPU, weights of 7 bits" in told
-    assert "evidence: labels, suffices" in told
-    assert "accuracy lost: at most 1.24% with 95 % confidence, 3.00% allowed; 4 lost and 1 gained of 550" in told
-    assert "fp32's label: on 98.0% of 550 images, at least 96.7% with 95 % confidence, 95.0% wanted" in told
+    reported = words(with_manifest(artifact, manifest))
+    assert "precision: int8 (asked: auto)" in reported
+    assert "because: int8 names as many images right as fp32." in reported
+    assert "runs on: any CPU, weights of 7 bits" in reported
+    assert "evidence: labels, suffices" in reported
+    assert "accuracy lost: at most 1.24% with 95 % confidence, 3.00% allowed; 4 lost and 1 gained of 550" in reported
+    assert "fp32's label: on 98.0% of 550 images, at least 96.7% with 95 % confidence, 95.0% wanted" in reported
     assert [(row["model"], row["picking"], row["drop"], row["size"]) for row in table(manifest)] == [
         ("fp32", "", "", "87.00 MB"),
         ("int8, head in fp32", "62.0%", "", "22.00 MB"),
@@ -111,9 +111,9 @@ def test_int8_is_told_with_its_table(artifact: Artifact) -> None:
 def test_evidence_that_does_not_suffice_says_so_and_names_classes(artifact: Artifact) -> None:
     evidence = replace(INT8.evidence, passed=False, classes_beyond=("red",))
     manifest = replace(artifact.manifest, precision="int8", quantisation=replace(INT8, evidence=evidence))
-    told = words(with_manifest(artifact, manifest))
-    assert "evidence: labels, does not suffice by itself" in told
-    assert "classes beyond: red" in told
+    reported = words(with_manifest(artifact, manifest))
+    assert "evidence: labels, does not suffice by itself" in reported
+    assert "classes beyond: red" in reported
 
 
 def test_an_artifact_without_evidence_still_opens_and_says_so(artifact: Artifact) -> None:
@@ -141,17 +141,17 @@ def test_a_proof_that_failed_is_loud(artifact: Artifact) -> None:
 
 def test_many_labels_are_cut_and_counted(artifact: Artifact) -> None:
     manifest = replace(artifact.manifest, labels=tuple(f"label-{number}" for number in range(1000)))
-    told = words(with_manifest(artifact, manifest))
-    assert "1000 labels" in told
-    assert "label-11, ..." in told
-    assert "label-12" not in told
+    reported = words(with_manifest(artifact, manifest))
+    assert "1000 labels" in reported
+    assert "label-11, ..." in reported
+    assert "label-12" not in reported
 
 
 def test_a_licences_whole_text_is_not_printed(artifact: Artifact) -> None:
     manifest = replace(artifact.manifest, licences={"model": "MIT License\n\nCopyright ...", "onnx": "x" * 500})
-    told = words(with_manifest(artifact, manifest))
-    assert "model's licence: MIT License\n" in told
-    assert "x" * 61 not in told
+    reported = words(with_manifest(artifact, manifest))
+    assert "model's licence: MIT License\n" in reported
+    assert "x" * 61 not in reported
 
 
 @pytest.mark.parametrize(("size", "text"), [(0, "0 bytes"), (9999, "9999 bytes"), (87_040_000, "87.04 MB")])

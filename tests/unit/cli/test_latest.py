@@ -91,9 +91,9 @@ def test_a_file_system_without_links_is_said_and_commands_take_the_name_all_the_
     def refuse(_target: Path, _link: Path) -> None:
         raise OSError(1, "Operation not permitted")
 
-    told = update_latest(tmp_path, "run.json", link=refuse)
-    assert told.startswith(f"{tmp_path / LATEST} can't be made: Operation not permitted")
-    assert "eaves takes the name all the same" in told
+    reported = update_latest(tmp_path, "run.json", link=refuse)
+    assert reported.startswith(f"{tmp_path / LATEST} can't be made: Operation not permitted")
+    assert "eaves takes the name all the same" in reported
     assert not os.path.lexists(tmp_path / LATEST)
     assert find_latest(tmp_path / LATEST) == made
     finish(tmp_path, "b", at=20)

@@ -32,7 +32,7 @@ def test_a_link_that_drains_says_when_it_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"),
+    ("reason", "reported"),
     [
         (f"no connection to {TO}/v1/site: it can't be reached: connection refused", "connection refused"),
         (f"no answer from {TO} within 5 s", "no answer within 5 s"),
@@ -41,7 +41,7 @@ def test_a_link_that_drains_says_when_it_is_done() -> None:
         ("something else", "something else"),
     ],
 )
-def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate(reason: str, told: str) -> None:
+def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate(reason: str, reported: str) -> None:
     link = LinkReport(
         to=TO,
         state="down",
@@ -53,7 +53,7 @@ def test_a_link_that_is_down_says_why_and_what_waits_and_no_rate(reason: str, to
         events_per_s=12.0,
         drain_s=4.0,
     )
-    assert describe_link(link) == f"link down for 1 min ({told}); 20 events (17.6 kB) wait, oldest 1 min"
+    assert describe_link(link) == f"link down for 1 min ({reported}); 20 events (17.6 kB) wait, oldest 1 min"
 
 
 def test_a_refused_link_and_one_that_was_not_tried() -> None:

@@ -65,7 +65,9 @@ def test_options_replace_a_sites_own_context_and_namespace() -> None:
         (PlatformChoice(sites=("barn", "mill"), namespace="z"), "can't be the same for 2 sites", "choose one site"),
     ],
 )
-def test_a_choice_that_cant_be_told_is_an_error_with_a_remedy(choice: PlatformChoice, message: str, hint: str) -> None:
+def test_a_choice_that_cant_be_reported_is_an_error_with_a_remedy(
+    choice: PlatformChoice, message: str, hint: str
+) -> None:
     with pytest.raises(ConfigError, match=message) as raised:
         choose_sites(KNOWN, choice)
     assert hint in str(raised.value.hint)

@@ -16,13 +16,13 @@ class Recorder:
     """A progress that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
-        self.told.append(f"open {title} {total}")
-        yield lambda count=1, note="": self.told.append(f"+{count} {note}".strip())
-        self.told.append(f"close {title}")
+        self.reported.append(f"open {title} {total}")
+        yield lambda count=1, note="": self.reported.append(f"+{count} {note}".strip())
+        self.reported.append(f"close {title}")
 
 
 LINES = [
@@ -39,7 +39,7 @@ def test_on_a_terminal_phases_are_bars_that_words_interrupt(capsys: pytest.Captu
     with JobView(recorder, bars=True) as view:
         for line in LINES:
             view.show(line)
-    assert recorder.told == [
+    assert recorder.reported == [
         "open Reading 2", "+0", "+2", "close Reading", "open Training 9", "+3 loss 1", "+2", "close Training",
     ]  # fmt: skip
     assert capsys.readouterr().err == "a word\n"
@@ -50,5 +50,5 @@ def test_elsewhere_every_line_is_one(capsys: pytest.CaptureFixture[str]) -> None
     with JobView(recorder, bars=False) as view:
         for line in LINES:
             view.show(line)
-    assert recorder.told == []
+    assert recorder.reported == []
     assert capsys.readouterr().err.splitlines() == [line.text for line in LINES]

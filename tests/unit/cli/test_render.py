@@ -67,7 +67,7 @@ def test_with_a_folder_each_object_has_a_file_and_stdout_names_them(project: Pat
     )
 
 
-def test_an_attribute_that_no_event_has_is_told_once_for_all_sites(project: Path, tmp_path: Path) -> None:
+def test_an_attribute_that_no_event_has_is_reported_once_for_all_sites(project: Path, tmp_path: Path) -> None:
     triggers = [{"name": "hub", "url": "http://hub.example/", "filter": {"lable": "rose"}}]
     write(project, sites=SITES, triggers=triggers)
     result = render(project, "--all", "--output", tmp_path / "out")
@@ -214,7 +214,7 @@ def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> 
     assert "kind: Service" in result.stdout
 
 
-def test_the_secret_of_each_sites_relay_is_told(tmp_path: Path) -> None:
+def test_the_secret_of_each_sites_relay_is_reported(tmp_path: Path) -> None:
     relay = {"to": "https://cloud.example:8443", "secret": "link"}
     agent = "registry.example/eaves-agent@sha256:" + "c" * 64
     project = write(tmp_path / "eaves.yaml", relay=relay, sites=SITES, knative={"agent_image": agent})
@@ -222,5 +222,7 @@ def test_the_secret_of_each_sites_relay_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     files = "--from-file=token=FILE --from-file=ca.crt=FILE"
     for site in SITES:
-        told = f"the token of site {site['name']} for the relay: kubectl -n {site['namespace']} create secret generic"
-        assert f"{told} link {files}" in result.stderr
+        reported = (
+            f"the token of site {site['name']} for the relay: kubectl -n {site['namespace']} create secret generic"
+        )
+        assert f"{reported} link {files}" in result.stderr

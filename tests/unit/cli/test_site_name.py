@@ -22,7 +22,9 @@ APP = LocalApp(
 RENAMED = replace(APP, function=replace(APP.function, site="mill"))
 
 
-def test_events_that_wait_under_the_former_name_are_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_events_that_wait_under_the_former_name_are_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = StateDirectory(root=tmp_path / "s")
     warn_of_waiting(state.root, RENAMED)
     state.write_spec(APP)
@@ -33,6 +35,6 @@ def test_events_that_wait_under_the_former_name_are_told_of(tmp_path: Path, caps
     warn_of_waiting(state.root, APP)
     assert capsys.readouterr().err == ""
     warn_of_waiting(state.root, RENAMED)
-    told = capsys.readouterr().err
-    assert "warning: the relay holds 1 event of site home; the receiver refuses them from site mill" in told
-    assert "deploy with site: home and home's token" in told
+    reported = capsys.readouterr().err
+    assert "warning: the relay holds 1 event of site home; the receiver refuses them from site mill" in reported
+    assert "deploy with site: home and home's token" in reported

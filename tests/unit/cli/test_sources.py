@@ -26,7 +26,7 @@ def workspace(folder: Path, *sources: dict[str, Any]) -> Workspace:
     return load_workspace(file)
 
 
-def test_what_a_platform_needs_and_what_the_agent_is_told_stand_side_by_side(folder: Path) -> None:
+def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side(folder: Path) -> None:
     (folder / "secret").mkdir()
     values = {
         "name": "inbox",
@@ -60,7 +60,7 @@ def test_what_a_platform_needs_and_what_the_agent_is_told_stand_side_by_side(fol
         ({"path": "inbox", "credentials": "gone"}, "eaves.yaml: sources[1].credentials: "),
     ],
 )
-def test_a_fault_is_told_with_its_path(values: dict[str, Any], message: str, folder: Path) -> None:
+def test_a_fault_is_reported_with_its_path(values: dict[str, Any], message: str, folder: Path) -> None:
     with pytest.raises(ConfigError) as error:
         resolve_sources(workspace(folder, {"name": "a", "path": "inbox"}, {"name": "b", **values}))
     assert message in str(error.value)
@@ -87,6 +87,6 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
 ) -> None:
     values = {"name": "gate", "kind": "http", "url": "http://me:secret@cam.example/snap.jpg", "every_s": 5}
     resolve_sources(workspace(folder, values))
-    told = capsys.readouterr().err
-    assert "sources[0].url holds a password or token; put it into the files username and password" in told
-    assert "secret@" not in told
+    reported = capsys.readouterr().err
+    assert "sources[0].url holds a password or token; put it into the files username and password" in reported
+    assert "secret@" not in reported

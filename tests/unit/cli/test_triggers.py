@@ -27,7 +27,7 @@ def test_a_folder_of_credentials_is_beside_eaves_yaml(tmp_path: Path) -> None:
     assert trigger.mqtt.credentials == tmp_path / "keys"
 
 
-def test_every_folder_of_credentials_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+def test_every_folder_of_credentials_that_can_not_be_used_is_reported(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys/tls.crt").touch()
     folders = [{"url": "mqtt://hub/a", "mqtt": {"credentials": name}} for name in ("none", "keys")]
@@ -55,11 +55,11 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
 ) -> None:
     (trigger,) = resolve_triggers(workspace(tmp_path, {"url": url}))
 
-    told = capsys.readouterr().err
+    reported = capsys.readouterr().err
     assert trigger.url == url
-    assert "warning: eaves.yaml: triggers[0].url holds a password or token; " in told
-    assert advice in told
-    assert "geheim" not in told
+    assert "warning: eaves.yaml: triggers[0].url holds a password or token; " in reported
+    assert advice in reported
+    assert "geheim" not in reported
 
 
 def test_an_attribute_that_no_event_has_works_with_a_warning(

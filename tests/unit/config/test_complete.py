@@ -20,19 +20,19 @@ DATA = DataSettings(path="s3://photos/flowers", group_by="name:$(part)_", allowe
 TRAIN = TrainSettings(epochs=7, seed=2, head_l2=3.5, mirror=False)
 
 
-def told(**changes: dict[str, object]) -> str:
+def reported(**changes: dict[str, object]) -> str:
     sections = {"data": collect_settings(DATA), "train": collect_settings(TRAIN)}
     return render_complete({**sections, **changes})
 
 
-def test_what_is_told_is_what_is_taken() -> None:
-    layers = parse_complete(told(), SECTIONS)
+def test_what_is_reported_is_what_is_taken() -> None:
+    layers = parse_complete(reported(), SECTIONS)
     assert build(TrainSettings, *layers["train"]) == TRAIN
     taken = build(DataSettings, *layers["data"])
     assert replace(taken, path=str(taken.path)) == DATA
 
 
-def test_nothing_told_is_nothing_taken() -> None:
+def test_nothing_reported_is_nothing_taken() -> None:
     assert parse_complete("", SECTIONS) == {"data": [], "train": []}
 
 
@@ -40,16 +40,16 @@ def test_a_setting_of_another_version_is_refused_with_this_ones_number() -> None
     newer = {**collect_settings(TRAIN), "distil": "teacher"}
     older = {name: value for name, value in newer.items() if name not in ("mirror", "distil")}
     with pytest.raises(ConfigError, match=r"--settings: train\.distil: .* Eaves \d+\.\d+\.\d+ does not know") as known:
-        parse_complete(told(train=newer), SECTIONS)
+        parse_complete(reported(train=newer), SECTIONS)
     assert "knative.trainer_image" in str(known.value.hint)
     with pytest.raises(ConfigError, match=r"--settings: train\.mirror: is missing, and Eaves \d+\.\d+\.\d+"):
-        parse_complete(told(train=older), SECTIONS)
+        parse_complete(reported(train=older), SECTIONS)
     with pytest.raises(ConfigError, match=r"--settings: distil: is a section"):
-        parse_complete(told(distil={}), SECTIONS)
+        parse_complete(reported(distil={}), SECTIONS)
 
 
 def test_what_an_event_names_may_be_missing() -> None:
-    by_event = told(data=collect_settings(DATA, without=("path",)))
+    by_event = reported(data=collect_settings(DATA, without=("path",)))
     assert "path" not in parse_complete(by_event, SECTIONS, without=("data.path",))["data"][0].values
     with pytest.raises(ConfigError, match=r"data\.path: is missing"):
         parse_complete(by_event, SECTIONS)
@@ -62,7 +62,7 @@ def test_what_is_no_sections_is_refused(text: str) -> None:
 
 
 def test_the_trainer_refuses_what_it_does_not_know() -> None:
-    newer = told(train={**collect_settings(TRAIN), "distil": "teacher"})
+    newer = reported(train={**collect_settings(TRAIN), "distil": "teacher"})
     done = CliRunner().invoke(train, ["--output=run", f"--settings={newer}"])
     assert isinstance(done.exception, ConfigError)
     assert done.exception.exit_code == 78
@@ -77,7 +77,7 @@ def test_the_conversion_refuses_what_it_does_not_know() -> None:
 def test_the_trainer_takes_all_of_it_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event's data is allowed by what the Job tells, and a wrong setting is found in either place."""
     monkeypatch.setenv("EAVES_TRAIN_SEED", "many")
-    wrong = told(train={**collect_settings(TRAIN), "epochs": -1})
+    wrong = reported(train={**collect_settings(TRAIN), "epochs": -1})
     done = CliRunner().invoke(train, ["--output=run", f"--settings={wrong}"])
     assert isinstance(done.exception, ConfigError)
     faults = {(fault.origin, fault.path) for fault in done.exception.faults}

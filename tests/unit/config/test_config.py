@@ -267,7 +267,7 @@ def test_what_collects_others_settings_must_be_a_mapping() -> None:
         build(Collecting, SettingsLayer(origin="f", values={"rest": 7}))
 
 
-def test_flat_sections_share_a_mapping_and_every_fault_is_told() -> None:
+def test_flat_sections_share_a_mapping_and_every_fault_is_reported() -> None:
     (first, second), faults = build_flat(
         [Collecting, Section], {"name": "a", "scale": {"max": 3}}, origin="f", prefix="x."
     )

@@ -16,7 +16,7 @@ AGENT = list(iter_leaves(AgentSettings))
 FILE = SettingsLayer(origin="eaves.yaml", values={"data": {"path": "photos"}})
 
 
-def test_a_misspelt_variable_is_told_with_the_nearest_name() -> None:
+def test_a_misspelt_variable_is_reported_with_the_nearest_name() -> None:
     found = find_variable_warnings({"EAVES_TOPK": "3", "EAVES_TOP_K": "3"}, FUNCTION)
     assert found == ["EAVES_TOPK is not read by any part of Eaves; did you mean EAVES_TOP_K?"]
 
@@ -34,12 +34,12 @@ def test_the_command_line_knows_every_part() -> None:
     assert found == ["EAVES_TRAIN_EPOCH is not read by any part of Eaves; did you mean EAVES_TRAIN_EPOCHS?"]
 
 
-def test_a_name_that_is_near_none_is_told_with_the_page() -> None:
+def test_a_name_that_is_near_none_is_reported_with_the_page() -> None:
     found = find_variable_warnings({"EAVES_XYZZY_PLUGH": "1"}, FUNCTION)
     assert found == ["EAVES_XYZZY_PLUGH is not read by any part of Eaves; docs/reference.md lists all variables"]
 
 
-def test_of_many_unknown_names_the_first_are_told() -> None:
+def test_of_many_unknown_names_the_first_are_reported() -> None:
     """Each name costs milliseconds of a function's start, and a line in every process's log."""
     found = find_variable_warnings({f"EAVES_ODD_{number:03}": "x" for number in range(500)}, FUNCTION)
     assert len(found) == MOST + 1
@@ -104,7 +104,7 @@ def test_either_name_sets_it_for_the_function_and_the_command_line(name: str) ->
 
 
 @pytest.mark.parametrize("leaves", [FUNCTION, []], ids=["function", "command line"])
-def test_the_former_name_is_told_with_the_name_to_use(leaves: list[object]) -> None:
+def test_the_former_name_is_reported_with_the_name_to_use(leaves: list[object]) -> None:
     found = find_variable_warnings({"EAVES_FUNCTION_TOP_K": "3"}, leaves)  # type: ignore[arg-type]
     assert found == ["EAVES_FUNCTION_TOP_K is the former name of EAVES_TOP_K; set EAVES_TOP_K instead"]
 

@@ -37,7 +37,7 @@ def test_what_was_merged_may_be_merged_again() -> None:
         ("a: !!python/object/apply:os.system [ls]", "line 1: could not determine a constructor"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(text: str, message: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="line") as caught:
         load_yaml(text)
     assert message in str(caught.value)

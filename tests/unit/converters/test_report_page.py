@@ -104,7 +104,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(artifact: Artifact) -> None
     assert HOSTILE in {attrs.get("title") for _, attrs in page.tags}
 
 
-def test_int8_by_labels_is_told_with_its_numbers(artifact: Artifact) -> None:
+def test_int8_by_labels_is_reported_with_its_numbers(artifact: Artifact) -> None:
     verdict = headline(artifact, HELD)
     assert (verdict.title, verdict.loud) == ("int8 loses at most 1.8 points of accuracy", False)
     page = read(artifact, HELD)

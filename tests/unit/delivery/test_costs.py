@@ -52,7 +52,7 @@ def test_an_event_that_comes_alone_is_looked_for_once(parallel: int, tmp_path: P
         assert spool.depth() == 0
 
 
-def test_a_dead_letter_that_is_queued_again_while_it_is_told_of_is_sent_again(tmp_path: Path) -> None:
+def test_a_dead_letter_that_is_queued_again_while_it_is_reported_is_sent_again(tmp_path: Path) -> None:
     """Looks meanwhile leave it out, as it is in flight still: its lane is woken once it isn't."""
     sink = Sink(SinkResponse(status=422), SinkResponse(status=202))
     attempts: list[DeliveryAttempt] = []

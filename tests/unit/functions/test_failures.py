@@ -98,7 +98,7 @@ def test_a_failure_that_others_wait_for_is_let_go(tmp_path: Path) -> None:
     wait_until(lambda: [failure() for failure in failures] == [None] * len(failures), 5)
 
 
-def test_a_failed_models_reason_keeps_nothing_of_those_who_were_told_it() -> None:
+def test_a_failed_models_reason_keeps_nothing_of_those_who_were_reported_it() -> None:
     reason = GoldenError("logits differ", hint="convert again")
     model = FakeModel(failure=reason)
 
@@ -111,10 +111,10 @@ def test_a_failed_models_reason_keeps_nothing_of_those_who_were_told_it() -> Non
         with model.use():
             pass
 
-    told = [ask(call) for call in (model.require_ready, use) for _ in range(5)]
+    reported = [ask(call) for call in (model.require_ready, use) for _ in range(5)]
     assert reason.__traceback__ is None
-    assert {error.hint for error in told} == {"convert again"}
-    assert len({id(error) for error in told}) == len(told)
+    assert {error.hint for error in reported} == {"convert again"}
+    assert len({id(error) for error in reported}) == len(reported)
 
 
 def test_a_model_that_can_not_be_loaded_keeps_no_frames(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_every_stage_has_its_moment_and_its_thread() -> None:
     assert [line.split()[2] for line in lines] == ["MainThread", "MainThread", "MainThread", "model"]
 
 
-def test_it_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     timing = StartTiming()
     with caplog.at_level(logging.INFO):
         timing.log_once("first prediction")

@@ -28,7 +28,7 @@ def objects() -> Objects:
     return Objects()
 
 
-def test_who_owns_a_field_is_told_as_fields_v1(objects: Objects) -> None:
+def test_who_owns_a_field_is_reported_as_fields_v1(objects: Objects) -> None:
     made = objects.apply(DEPLOYMENT, "default", deployment({"name": "app", "image": "i"}, replicas=1), manager="eaves")
     (entry,) = made["metadata"]["managedFields"]
     assert (entry["manager"], entry["operation"], entry["fieldsType"]) == ("eaves", "Apply", "FieldsV1")

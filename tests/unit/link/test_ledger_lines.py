@@ -74,7 +74,7 @@ def test_empty_lines_and_a_missing_end_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         (b"{", "line 2 can't be read"),
         (b"[]", "no JSON object"),
@@ -94,8 +94,8 @@ def test_empty_lines_and_a_missing_end_are_passed_over() -> None:
         (b'{"id": "' + b"x" * MAX_LINE, "has more than"),
     ],
 )
-def test_a_line_that_is_none_is_named(text: bytes, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_a_line_that_is_none_is_named(text: bytes, reported: str) -> None:
+    with pytest.raises(InputError, match=reported):
         read(encode_lines([line()]) + text)
 
 

@@ -103,7 +103,7 @@ def test_a_source_that_ran_well_for_a_while_is_started_soon_after_it_ends(
     assert ends_until_pause(agents, clock, launch, STEADY_S + 10) == 2
 
 
-def test_a_source_is_started_anew_when_anything_it_is_told_changes(agents: Agents, launch: FakeLauncher) -> None:
+def test_a_source_is_started_anew_when_anything_it_is_reported_changes(agents: Agents, launch: FakeLauncher) -> None:
     agents.reconcile({"a": app("a", "one")})
     agents.reconcile({"a": app("a", "one")})
     assert launch.count == 1
@@ -124,8 +124,8 @@ def test_stopping_ends_them_all(agents: Agents, launch: FakeLauncher) -> None:
 def test_all_sources_of_an_app_run_in_one_process(agents: Agents, launch: FakeLauncher) -> None:
     agents.reconcile({"a": app("a", "one", "two"), "b": app("b")})
     assert launch.count == 1
-    told = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
-    assert told == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
+    reported = json.loads(launch.environs["eaves.sources"]["EAVES_SOURCES"])
+    assert reported == [{"name": name, "kind": "folder", "path": "/in"} for name in ("one", "two")]
     assert agents.describe("a") == ("one: running", "two: running")
     assert agents.describe("b") == ()
     launch.children[0].end(1)

@@ -94,7 +94,7 @@ def test_the_queue_of_an_app_whose_spec_cannot_be_read_is_left_as_it_is(spool: S
     assert spool.counts() == {"trigger/torn/torn": (1, 0)}
 
 
-def test_a_paused_queue_is_told_with_its_reason(broker: Broker) -> None:
+def test_a_paused_queue_is_reported_with_its_reason(broker: Broker) -> None:
     broker.subscribe(subscription("app", Subscriber()))
     broker.accept(image(0))
     wait_until(lambda: [lane.reason for lane in broker.deliveries() if lane.paused] == ["no connection"])

@@ -43,7 +43,7 @@ def subscriptions() -> dict[str, Subscription]:
 
 
 @pytest.mark.usefixtures("hasty_threads")
-def test_deliveries_are_told_while_sinks_come_and_go(tmp_path: Path) -> None:
+def test_deliveries_are_reported_while_sinks_come_and_go(tmp_path: Path) -> None:
     done = threading.Event()
     failures: list[RuntimeError] = []
 

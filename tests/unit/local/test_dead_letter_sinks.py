@@ -91,12 +91,12 @@ def test_a_sink_gets_what_is_given_up_on_with_what_knative_adds_and_it_is_kept_n
         wait_until(lambda: sink.got)
         wait_until(lambda: spool.counts() == {})
     (letter,) = sink.got
-    told = {
+    reported = {
         "knativeerrordest": "http://127.0.0.1:8480/functions/app",
         "knativeerrorcode": "422",
         "knativeerrordata": base64.b64encode(REFUSED.body).decode(),
     }
-    assert letter == image(1, partitionkey="gate", **told)
+    assert letter == image(1, partitionkey="gate", **reported)
     assert sink.headers == [trace]
 
 
@@ -113,17 +113,17 @@ def broken(_: Event) -> SinkResponse:
         (broken, "500", b"dispatch error: no answer within 60 s"),
     ],
 )
-def test_the_answer_is_told_in_at_most_1024_characters_of_base64(
+def test_the_answer_is_reported_in_at_most_1024_characters_of_base64(
     spool: Spool, answer: Callable[[Event], SinkResponse], code: str, data: bytes | None
 ) -> None:
     sink = Receiver()
     with running(spool, subscription(Receiver(answer), sink)) as broker:
         broker.accept(image(1))
         wait_until(lambda: sink.got)
-    told = sink.got[0].extensions
-    assert told["knativeerrorcode"] == code
-    assert len(told.get("knativeerrordata", "")) <= 1024
-    assert told.get("knativeerrordata") == (base64.b64encode(data).decode() if data else None)
+    reported = sink.got[0].extensions
+    assert reported["knativeerrorcode"] == code
+    assert len(reported.get("knativeerrordata", "")) <= 1024
+    assert reported.get("knativeerrordata") == (base64.b64encode(data).decode() if data else None)
 
 
 def test_what_an_earlier_broker_has_noted_stays(spool: Spool) -> None:

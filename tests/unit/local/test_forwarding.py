@@ -157,7 +157,7 @@ def test_each_of_two_apps_has_its_own_predictions_forwarded(spool: Spool, broker
 
 
 @pytest.mark.parametrize(("images", "kinds"), [("none", ["rejected"]), ("low", ["rejected", "captured"])])
-def test_what_the_function_refuses_is_told_to_the_relay_and_kept_here(
+def test_what_the_function_refuses_is_reported_to_the_relay_and_kept_here(
     images: str, kinds: list[str], spool: Spool, broker: Broker
 ) -> None:
     relay = Relay()
@@ -165,13 +165,13 @@ def test_what_the_function_refuses_is_told_to_the_relay_and_kept_here(
     broker.accept(image())
     wait_until(lambda: relay.kinds() == kinds)
     wait_until(lambda: spool.counts() == {lane_of("flowers", "flowers"): (0, 1)})
-    told = relay.got[0]
-    assert (told.type, told.extensions["causeid"]) == (IMAGE_REJECTED, "id-0")
-    assert (told.json()["status"], told.json()["function"]) == (422, "flowers")
-    assert "cut off" in told.json()["detail"]
+    reported = relay.got[0]
+    assert (reported.type, reported.extensions["causeid"]) == (IMAGE_REJECTED, "id-0")
+    assert (reported.json()["status"], reported.json()["function"]) == (422, "flowers")
+    assert "cut off" in reported.json()["detail"]
 
 
-def test_the_relays_own_refusal_is_told_to_nobody(spool: Spool, broker: Broker) -> None:
+def test_the_relays_own_refusal_is_reported_to_nobody(spool: Spool, broker: Broker) -> None:
     made = subscriptions(app(), predict(), Relay())
     lane = lane_of("flowers", RELAY)
     relay = made[lane]
@@ -183,7 +183,7 @@ def test_the_relays_own_refusal_is_told_to_nobody(spool: Spool, broker: Broker) 
     wait_until(lambda: spool.counts() == {lane: (0, 1)})
 
 
-def test_a_queue_full_of_images_that_are_refused_gets_empty_and_the_relay_is_told_of_each(
+def test_a_queue_full_of_images_that_are_refused_gets_empty_and_the_relay_is_reported_each(
     spool: Spool, broker: Broker
 ) -> None:
     relay, function, busy = Relay(), lane_of("flowers", "flowers"), Busy()

@@ -136,7 +136,7 @@ def test_the_log_of_a_real_child_goes_on_after_a_rotation(tmp_path: Path) -> Non
     assert "Namespaces" in tail(path, 1)[0]
 
 
-def test_lines_of_one_source_are_told_from_those_of_its_agents_others(tmp_path: Path) -> None:
+def test_lines_of_one_source_are_distinguished_from_those_of_its_agents_others(tmp_path: Path) -> None:
     path = tmp_path / "a.agent.log"
     sources = ["inbox", "gate", "inbox-2", "inbox"]
     written = [json.dumps({"message": str(at), "source": f"/eaves/home/{name}"}) for at, name in enumerate(sources)]

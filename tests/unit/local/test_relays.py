@@ -43,14 +43,14 @@ def relays(tmp_path: Path, clock: ManualClock, launch: FakeLauncher) -> Relays:
     return Relays(StateDirectory(root=tmp_path), inherit={}, clock=clock, launch=launch)
 
 
-def told(launch: FakeLauncher) -> RelaySettings:
+def reported(launch: FakeLauncher) -> RelaySettings:
     """Return the settings of the newest relay as its process reads them."""
     environ = launch.environs["eaves.relay"]
     assert environ.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
     return build(RelaySettings, env_layer(RelaySettings, environ))
 
 
-def test_a_relay_is_told_what_eaves_yaml_says(relays: Relays, launch: FakeLauncher, tmp_path: Path) -> None:
+def test_a_relay_is_reported_what_eaves_yaml_says(relays: Relays, launch: FakeLauncher, tmp_path: Path) -> None:
     wanted = app(
         credentials=Path("/secrets"),
         images="low",
@@ -60,7 +60,7 @@ def test_a_relay_is_told_what_eaves_yaml_says(relays: Relays, launch: FakeLaunch
         spool_size="1Gi",
     )
     relays.reconcile({"flowers": wanted})
-    settings = told(launch)
+    settings = reported(launch)
     assert (settings.to, settings.site, settings.credentials) == (TO, "home", Path("/secrets"))
     assert settings.alarm_rules() == ({"label": "fire"}, {"label": "smoke", "confidence": "high"})
     assert (settings.newest_first, settings.rate_bytes, settings.images) == (True, 50_000, "all")
@@ -88,11 +88,11 @@ def test_a_relay_is_started_anew_at_another_port_when_its_receiver_changes(
     relays: Relays, launch: FakeLauncher
 ) -> None:
     relays.reconcile({"flowers": app()})
-    before = told(launch)
+    before = reported(launch)
     relays.reconcile({"flowers": app()})
     assert launch.count == 1
     relays.reconcile({"flowers": app(to="https://other.example")})
-    after = told(launch)
+    after = reported(launch)
     assert (after.to, after.spool) == ("https://other.example", before.spool)
     assert [child.running for child in launch.children] == [False, True]
     relays.stop()

@@ -62,7 +62,7 @@ def write_former(app: LocalApp) -> str:
     return json.dumps(values, indent=2)
 
 
-def test_a_spec_of_an_earlier_version_is_read_without_what_a_cluster_was_told(state: StateDirectory) -> None:
+def test_a_spec_of_an_earlier_version_is_read_without_what_a_cluster_was_reported(state: StateDirectory) -> None:
     sources = (SourceSpec(name="inbox", options={"path": "/in", "claim": "one of the kind's own"}),)
     wanted = replace(app("a"), sources=sources, triggers=(default_trigger("a"),), relay=RelaySpec(to="https://x.test"))
     (state.specs / "a.json").write_text(write_former(wanted))

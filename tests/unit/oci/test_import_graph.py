@@ -63,8 +63,8 @@ def test_a_module_that_a_text_names_is_imported_by_it(tmp_path: Path, text: str)
 
 def test_what_is_only_mentioned_is_not_imported(tmp_path: Path) -> None:
     sources = {
-        "ours/__init__.py": '"""As `ours.told` does."""\nTEXT = "see ours.told: it is there"\n# import ours.told\n',
-        "ours/told.py": "",
+        "ours/__init__.py": '"""As `ours.named` does."""\nTEXT = "see ours.named: it is there"\n# import ours.named\n',
+        "ours/named.py": "",
     }
     assert modules_of(tmp_path, sources) == ["ours"]
 
@@ -82,6 +82,6 @@ def test_what_only_type_checkers_read_is_not_imported(tmp_path: Path) -> None:
     assert modules_of(tmp_path, sources) == ["ours", "ours.run"]
 
 
-def test_an_entry_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_entry_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(OciError, match=r"has no module ours\.gone"):
         modules_of(tmp_path, {"ours/__init__.py": ""}, "ours", "ours.gone")

@@ -73,14 +73,14 @@ def test_every_module_that_knative_starts_in_an_agents_image_is_a_process_of_it(
     assert started - elsewhere | {"eaves.sources"} == set(PROCESSES["agent"])
 
 
-def test_a_disk_that_takes_nothing_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_is_reported(tmp_path: Path) -> None:
     (tmp_path / "opt").write_text("in the way")
     with pytest.raises(OciError, match="can't be written") as caught:
         unpack([LayerFile(path="opt/a.py", content=b"")], Compiler(program="none", version="3"), tmp_path)
     assert "free some space" in str(caught.value.hint)
 
 
-def test_a_platform_without_wheels_is_told(tmp_path: Path) -> None:
+def test_a_platform_without_wheels_is_reported(tmp_path: Path) -> None:
     base = build_base(tmp_path / "base", architecture="riscv64")
     ground = Base(source=base, descriptor=base.resolve("base"), name="")
     places = [create_layout(tmp_path / name) for name in ("layout", "cache")]

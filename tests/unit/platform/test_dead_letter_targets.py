@@ -35,8 +35,8 @@ def test_a_sink_is_an_address_another_triggers_receiver_or_a_function() -> None:
         sink: find_dead_letter_target(trigger(sink), [archive])
         for sink in ("https://dead.example/", "archive", "retrainer", "")
     }
-    told = {sink: (one.url, one.function) if one is not None else None for sink, one in found.items()}
-    assert told == {
+    reported = {sink: (one.url, one.function) if one is not None else None for sink, one in found.items()}
+    assert reported == {
         "https://dead.example/": ("https://dead.example/", ""),
         "archive": ("mqtt://broker/dead", ""),
         "retrainer": ("", "retrainer"),

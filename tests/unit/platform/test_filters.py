@@ -62,9 +62,9 @@ def test_filters_are_used_in_place_of_a_filter() -> None:
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(one: Any, path: str, message: str) -> None:
-    ((where, told),) = find_filter_faults([one])
+    ((where, reported),) = find_filter_faults([one])
     assert where == path
-    assert message in told
+    assert message in reported
 
 
 def test_filters_within_filters_end() -> None:
@@ -96,6 +96,6 @@ def test_names_and_comparisons_are_found_within_each_other() -> None:
 @pytest.mark.parametrize("value", [{"x": "y"}, "\ud800"], ids=["mapping", "half a character"])
 def test_a_filter_compares_with_texts(value: Any) -> None:
     trigger = TriggerSpec(name="a", filter={"type": value, "label": ""})
-    ((path, told),) = trigger.faults()
+    ((path, reported),) = trigger.faults()
     assert path == "filter.type"
-    assert "must be a text" in told
+    assert "must be a text" in reported

@@ -45,7 +45,7 @@ def test_a_spec_file_holds_nothing_that_only_a_cluster_needs(tmp_path: Path) -> 
     assert written["relay"]["spool_size"] == "2Gi", "the relay here has one, too"
 
 
-def test_a_cluster_is_told_all_of_eaves_yaml_and_no_folder_of_this_machines_artifacts(tmp_path: Path) -> None:
+def test_a_cluster_is_reported_all_of_eaves_yaml_and_no_folder_of_this_machines_artifacts(tmp_path: Path) -> None:
     app = build_site_app(load(tmp_path).project, IMAGE, SiteSettings(name="barn"))
     assert app.function.image == IMAGE.name
     assert not hasattr(app.function, "artifact")

@@ -49,7 +49,7 @@ def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "told"),
+    ("to", "reported"),
     [
         ("http://cloud.example", "https"),
         ("http://10.1.2.3:8443", "https"),
@@ -61,8 +61,8 @@ def test_a_spec_file_of_an_earlier_version_has_no_relay() -> None:
         ("https://cloud.example:port", "https"),
     ],
 )
-def test_an_address_that_no_token_may_be_sent_to_is_refused(to: str, told: str, tmp_path: Path) -> None:
-    assert told in faults(tmp_path, relay={"to": to})["relay.to"]
+def test_an_address_that_no_token_may_be_sent_to_is_refused(to: str, reported: str, tmp_path: Path) -> None:
+    assert reported in faults(tmp_path, relay={"to": to})["relay.to"]
 
 
 @pytest.mark.parametrize("to", [TO, "https://cloud.example/", "http://127.0.0.1:8443", "http://localhost:1"])
@@ -82,7 +82,7 @@ def test_nothing_else_is_named_like_the_relay(tmp_path: Path) -> None:
     load_workspace(write(tmp_path, triggers=[trigger], sources=[source]))
 
 
-def test_every_fault_of_the_section_is_told(tmp_path: Path) -> None:
+def test_every_fault_of_the_section_is_reported(tmp_path: Path) -> None:
     found = faults(
         tmp_path, relay={"to": TO, "images": "some", "rate_bytes": -1, "spool_size": "much", "secret": "A b"}
     )
@@ -94,10 +94,10 @@ def test_every_fault_of_the_section_is_told(tmp_path: Path) -> None:
 def test_an_alarm_that_no_event_can_raise_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     relay = RelaySpec(to=TO, alarms=({"label": "fire"}, {"lable": "fire"}))
     warn_of_attributes((), "eaves.yaml", relay=relay)
-    told = capsys.readouterr().err
-    assert "eaves.yaml: relay.alarms[1].lable" in told
-    assert "did you mean label?" in told
-    assert told.count("warning") == 1
+    reported = capsys.readouterr().err
+    assert "eaves.yaml: relay.alarms[1].lable" in reported
+    assert "did you mean label?" in reported
+    assert reported.count("warning") == 1
 
 
 def test_the_folder_of_credentials_is_seen_from_eaves_yaml(tmp_path: Path) -> None:

@@ -54,6 +54,6 @@ def test_loopback_needs_no_tls(host: str) -> None:
         ({"port": "0"}, "port"),
     ],
 )
-def test_what_can_not_be_used_is_told(values: dict[str, Any], message: str) -> None:
+def test_what_can_not_be_used_is_reported(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make(**values)

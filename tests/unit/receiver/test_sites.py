@@ -50,13 +50,13 @@ def test_a_caller_is_one_site_or_none(sites: Sites, authorization: str, names: t
     assert sites.identify(authorization, names) == site
 
 
-def test_a_token_of_two_sites_is_told_with_both_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_of_two_sites_is_reported_with_both_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("mill", "harbour", "castle"):
         (tmp_path / name).write_text(f"{MILL}\n" if name != "castle" else KEY)
     sites = Sites(tmp_path)
     assert sites.shared_tokens() == [("harbour", "mill")]
-    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert told.startswith(f"{tmp_path}/harbour, {tmp_path}/mill have the same token")
+    (reported,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert reported.startswith(f"{tmp_path}/harbour, {tmp_path}/mill have the same token")
     assert sites.find_by_token(MILL) == ""
 
 

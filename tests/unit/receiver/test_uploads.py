@@ -76,7 +76,7 @@ def test_a_body_that_would_be_too_large_is_refused_before_its_parts(tmp_path: Pa
     assert not (tmp_path / "parts").exists()
 
 
-def test_a_part_beyond_the_size_it_told_is_passed_over(tmp_path: Path) -> None:
+def test_a_part_beyond_the_size_it_reported_is_passed_over(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path / "parts", max_bytes=1_000)
     assert uploads.append("north", DIGEST, BODY, offset="0", size="10") == 0
 

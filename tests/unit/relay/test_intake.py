@@ -83,8 +83,8 @@ def test_the_sites_own_broker_gets_a_copy_of_what_is_no_image() -> None:
 
 def test_the_sites_own_broker_gets_no_copy_of_what_it_has_sent() -> None:
     assert intake(to_broker=True).sort(event(1), from_broker=True) == [(event(1), (ARCHIVE,))]
-    told = intake(to_broker=True).sort(dead_letter(image()), from_broker=True)
-    assert BROKER in told[0][1], "the event about a dead letter is new to it"
+    reported = intake(to_broker=True).sort(dead_letter(image()), from_broker=True)
+    assert BROKER in reported[0][1], "the event about a dead letter is new to it"
 
 
 def test_what_a_broker_adds_on_the_way_is_left_out() -> None:
@@ -158,8 +158,8 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
         queued = [one.event for one in spool.peek_batch(ARCHIVE, now=time.time(), max_events=10, max_bytes=10_000)]
         assert [one.type for one in queued] == [IMAGE_REJECTED, IMAGE_CLASSIFIED]
         letters = {letter.entry.event.source: (letter.status, letter.reason) for letter in spool.dead()}
-        told = "the source of an event of site north begins with /eaves/north/"
-        assert letters == {"/eaves/northern/gate": (403, told), "urn:x": (403, told)}
+        reported = "the source of an event of site north begins with /eaves/north/"
+        assert letters == {"/eaves/northern/gate": (403, reported), "urn:x": (403, reported)}
         assert len(spool.dead()) == 2
 
 

@@ -116,7 +116,7 @@ def test_a_line_is_lost_when_its_event_is_and_the_others_agree_with_their_entrie
             assert lost, "the pages of some events were destroyed, and their lines are elsewhere"
 
 
-def test_events_that_are_lost_with_their_lines_are_told_by_number(path: Path) -> None:
+def test_events_that_are_lost_with_their_lines_are_reported_by_number(path: Path) -> None:
     with Spool(path) as spool:
         content = path.read_bytes()
         pages = [

@@ -61,11 +61,11 @@ def test_beyond_their_bytes_the_oldest_dead_letters_expire_counted_and_named(
             kill(spool, number)
         assert dead_ids(spool) == ["id-002", "id-003", "id-004"]
         assert (spool.expired(), spool.dead_bytes()) == (2, 3 * SIZE)
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 2
-    assert "id-000" in told[0]
-    assert "answered 422: number 0" in told[0]
-    assert "id-001" in told[1]
+    reported = [record.getMessage() for record in caplog.records]
+    assert len(reported) == 2
+    assert "id-000" in reported[0]
+    assert "answered 422: number 0" in reported[0]
+    assert "id-001" in reported[1]
 
 
 def test_a_dead_letter_larger_than_the_budget_is_kept_until_the_next(tmp_path: Path) -> None:

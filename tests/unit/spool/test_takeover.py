@@ -140,5 +140,5 @@ def test_an_agent_takes_over_at_its_start_what_it_can_and_runs_in_any_case(
 
 
 @pytest.mark.parametrize("text", ["/a.db", '"/a.db"', "[1]"])
-def test_what_is_no_list_of_spools_is_told(text: str) -> None:
+def test_what_is_no_list_of_spools_is_reported(text: str) -> None:
     assert dict(AgentSettings(takeover=text).faults()).keys() == {"takeover"}

@@ -178,14 +178,14 @@ def test_a_checksum_tells_which_byte_was_changed(order: str) -> None:
     chance = random.Random(1)
     content = chance.randbytes(4_104)
     stored = checksum(content, order, (7, 9))
-    told = 0
+    reported = 0
     for _ in range(40):
         damaged = bytearray(content)
         damaged[chance.randrange(len(content))] ^= chance.randrange(1, 256)
         found = correct(bytes(damaged), order, (7, 9), stored)
         assert found in {content, None}
-        told += found == content
-    assert told >= 20
+        reported += found == content
+    assert reported >= 20
     damaged[0] ^= 1
     damaged[2_000] ^= 1
     assert correct(bytes(damaged), order, (7, 9), stored) is None

@@ -45,7 +45,7 @@ def test_a_file_comes_in_pieces(reader: RunServer) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "0123456789abcdee", "0123456789abcdef0", "0123456789abcde\xe9"])
-def test_without_the_token_nothing_is_told(reader: RunServer, token: str) -> None:
+def test_without_the_token_nothing_is_reported(reader: RunServer, token: str) -> None:
     status, body = ask(reader, "run.json", token=token)
     assert status == HTTPStatus.UNAUTHORIZED
     assert b"model" not in body

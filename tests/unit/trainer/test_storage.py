@@ -72,13 +72,13 @@ def test_an_unfinished_write_is_not_seen(tmp_path: Path) -> None:
     assert open_store(tmp_path).list() == []
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
     with pytest.raises(StorageError, match="can't write"):
         open_store(tmp_path).write("x/1.bin", b"one")
 
 
-def test_an_unknown_protocol_is_told() -> None:
+def test_an_unknown_protocol_is_reported() -> None:
     with pytest.raises(StorageError, match="can't open nope://x"):
         open_store("nope://x")
 

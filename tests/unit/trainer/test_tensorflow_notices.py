@@ -48,6 +48,6 @@ def test_an_error_of_ours_says_what_failed_and_is_shown_alone() -> None:
     assert done.stderr.startswith("Traceback")
     assert "notice" not in done.stderr + done.stdout
     assert "no such weights" not in done.stderr + done.stdout
-    told = run("DEBUG", inside)
-    assert told.stdout.startswith("notice\n")
-    assert "layer 99 has no such weights" in told.stdout
+    reported = run("DEBUG", inside)
+    assert reported.stdout.startswith("notice\n")
+    assert "layer 99 has no such weights" in reported.stdout

@@ -36,50 +36,50 @@ def shorter(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_settings_figures_and_answers_are_compared(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    told = compare(tiny_run, shorter, "--page", page)
-    settings = {item["setting"]: (item["first"], item["second"]) for item in told["settings"]}
+    reported = compare(tiny_run, shorter, "--page", page)
+    settings = {item["setting"]: (item["first"], item["second"]) for item in reported["settings"]}
     assert settings == {"train.epochs": (12, 1)}
     first, second = (open_run(path) for path in (tiny_run, shorter))
-    assert told["pairing"]["images"] == first.metrics()["val_images"]
-    assert [item["accuracy"] for item in told["on_the_same_images"]] == [first.val_accuracy, second.val_accuracy]
-    assert told["pairing"]["difference"] == pytest.approx(second.val_accuracy - first.val_accuracy)
-    assert told["pairing"]["difference"] < 0
-    assert sum(map(sum, told["confusion_difference"])) == 0
-    assert any(count for row in told["confusion_difference"] for count in row)
-    assert all(run["size_bytes"] > 10_000 for run in told["runs"])
+    assert reported["pairing"]["images"] == first.metrics()["val_images"]
+    assert [item["accuracy"] for item in reported["on_the_same_images"]] == [first.val_accuracy, second.val_accuracy]
+    assert reported["pairing"]["difference"] == pytest.approx(second.val_accuracy - first.val_accuracy)
+    assert reported["pairing"]["difference"] < 0
+    assert sum(map(sum, reported["confusion_difference"])) == 0
+    assert any(count for row in reported["confusion_difference"] for count in row)
+    assert all(run["size_bytes"] > 10_000 for run in reported["runs"])
     html = page.read_text()
     assert_self_contained(html)
     assert "train.epochs" in Page(html).words
 
 
 def test_a_run_is_no_different_from_itself(tiny_run: Path) -> None:
-    told = compare(tiny_run, tiny_run)
-    assert (told["settings"], told["pairing"]["differing"]) == ([], [])
-    assert not any(count for row in told["confusion_difference"] for count in row)
+    reported = compare(tiny_run, tiny_run)
+    assert (reported["settings"], reported["pairing"]["differing"]) == ([], [])
+    assert not any(count for row in reported["confusion_difference"] for count in row)
 
 
 def test_images_that_are_gone_leave_the_rest(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run, tmp_path / "copy")
     (tmp_path / "other").mkdir()
-    told = compare(tmp_path / "copy", shorter, "--data", tmp_path / "other")
-    assert told["pairing"] is None
-    assert told["not_paired"].startswith("no labelled images in")
-    assert told["settings"]
+    reported = compare(tmp_path / "copy", shorter, "--data", tmp_path / "other")
+    assert reported["pairing"] is None
+    assert reported["not_paired"].startswith("no labelled images in")
+    assert reported["settings"]
 
 
 def test_images_of_an_archive_are_unpacked_as_training_does(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tiny_run, tmp_path / "runs" / "copy")
     archive = shutil.make_archive(str(tmp_path / "digits"), "zip", build_tiny_dataset(tmp_path / "digits"))
-    told = compare(copy, shorter, "--data", archive)
-    assert told["pairing"]["images"] == open_run(tiny_run).metrics()["val_images"]
+    reported = compare(copy, shorter, "--data", archive)
+    assert reported["pairing"]["images"] == open_run(tiny_run).metrics()["val_images"]
     assert (tmp_path / "runs" / ".cache" / "unpacked").is_dir()
     gone = compare(copy, shorter, "--data", f"http://127.0.0.1:1/{Path(archive).name}")
     assert "127.0.0.1" in gone["not_paired"]
 
 
 def test_a_run_that_does_not_tell_its_split_is_named(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
-    told = compare(shorter, strip_split(tiny_run, tmp_path / "old"))
-    assert told["not_paired"].startswith("old does not tell which images it was trained on: it has no split.jsonl")
+    reported = compare(shorter, strip_split(tiny_run, tmp_path / "old"))
+    assert reported["not_paired"].startswith("old does not tell which images it was trained on: it has no split.jsonl")
 
 
 def test_the_table_tells_both(tiny_run: Path, shorter: Path) -> None:

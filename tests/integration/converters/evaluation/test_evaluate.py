@@ -38,10 +38,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits: Path) -> None:
-    told = read(eaves("evaluate", tiny_run, digits, "-o", "json"))
-    (model,) = told["models"]
+    reported = read(eaves("evaluate", tiny_run, digits, "-o", "json"))
+    (model,) = reported["models"]
     run = open_run(tiny_run)
-    assert told["trained_on_left_out"] == len(load_trained_on(tiny_run)) > 0
+    assert reported["trained_on_left_out"] == len(load_trained_on(tiny_run)) > 0
     assert model["images"] == run.metrics()["val_images"]
     assert model["accuracy"] == run.val_accuracy
     assert model["confusion"] == run.metrics()["confusion"]
@@ -50,11 +50,11 @@ def test_a_run_is_measured_on_what_it_was_not_trained_on(tiny_run: Path, digits:
 
 def test_an_artifact_answers_as_its_run(tiny_run: Path, tiny_artifact: Path, digits: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    told = read(eaves("evaluate", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
-    assert [model["kind"] for model in told["models"]] == ["run", "artifact"]
-    assert told["pairing"]["differing"] == []
-    assert told["pairing"]["mcnemar_p"] == 1.0
-    assert told["pairing"]["images"] == told["models"][0]["images"]
+    reported = read(eaves("evaluate", tiny_run, tiny_artifact, digits, "-o", "json", "--page", page))
+    assert [model["kind"] for model in reported["models"]] == ["run", "artifact"]
+    assert reported["pairing"]["differing"] == []
+    assert reported["pairing"]["mcnemar_p"] == 1.0
+    assert reported["pairing"]["images"] == reported["models"][0]["images"]
     assert_self_contained(page.read_text())
 
 
@@ -124,10 +124,10 @@ def test_a_running_function_answers_as_its_artifact_does(
 ) -> None:
     function = start()
     url = f"http://127.0.0.1:{wait_until(function.port, 30)}/"
-    told = read(eaves("evaluate", url, tiny_artifact, digits, "-o", "json"))
-    assert told["models"][0]["kind"] == "function"
-    assert told["models"][0]["accuracy"] == told["models"][1]["accuracy"]
-    assert told["pairing"]["differing"] == []
+    reported = read(eaves("evaluate", url, tiny_artifact, digits, "-o", "json"))
+    assert reported["models"][0]["kind"] == "function"
+    assert reported["models"][0]["accuracy"] == reported["models"][1]["accuracy"]
+    assert reported["pairing"]["differing"] == []
 
 
 def test_a_function_that_is_not_there_is_an_error(digits: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
         assert part in result.stdout
 
 
-def test_what_is_told_of_two_models_fits_a_terminal_of_80_columns(
+def test_what_is_reported_two_models_fits_a_terminal_of_80_columns(
     tiny_run: Path, tiny_artifact: Path, digits: Path
 ) -> None:
     result = eaves("evaluate", tiny_run, tiny_artifact, digits)

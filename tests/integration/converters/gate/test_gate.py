@@ -96,9 +96,9 @@ def gate(
 
 
 def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
-    told = gate.judge()
-    assert "on 16 held-out images" in told
-    assert "nothing was published here before" in told
+    reported = gate.judge()
+    assert "on 16 held-out images" in reported
+    assert "nothing was published here before" in reported
     with pytest.raises(RefusedModelError, match=r"pipeline\.floor, 0\.99"):
         gate.judge(PipelineSettings(floor=0.99))
 
@@ -106,9 +106,9 @@ def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
 def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
     gate.publish(EARLIER, swapped=True)  # all of its answers are wrong
     gate.publish("20200102-000000-00000000")  # answers the same
-    told = gate.judge()
-    assert "0 are right that" in told
-    assert "20200102-000000-00000000 had wrong, and 0 are wrong" in told
+    reported = gate.judge()
+    assert "0 are right that" in reported
+    assert "20200102-000000-00000000 had wrong, and 0 are wrong" in reported
     with pytest.raises(RefusedModelError, match=r"max_accuracy_drop allows 5; .*its run is not beside this one"):
         gate.judge(PipelineSettings())
 

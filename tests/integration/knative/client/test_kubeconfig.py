@@ -159,7 +159,7 @@ time.sleep(60)
         os.kill(int(mark.read_text()), 0)
 
 
-def test_a_login_plugin_is_told_its_environment_and_its_cluster(apiserver: FakeCluster, tmp_path: Path) -> None:
+def test_a_login_plugin_gets_its_environment_and_its_cluster(apiserver: FakeCluster, tmp_path: Path) -> None:
     script = """
 import json, os
 info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])

@@ -53,13 +53,13 @@ def test_an_answer_of_many_frames_comes_whole(cluster: Cluster, apiserver: FakeC
     assert cluster.ask_pod("f-1", 8080, "/").body == content
 
 
-def test_a_port_where_nothing_listens_is_told(cluster: Cluster) -> None:
+def test_a_port_where_nothing_listens_is_reported(cluster: Cluster) -> None:
     with pytest.raises(ClusterError, match=r"nothing answers at pods f-1 .*: port 8080 refuses connections") as caught:
         cluster.ask_pod("f-1", 8080, "/")
     assert caught.value.hint == "see what runs: kubectl --context edge describe pod f-1 -n cams"
 
 
-def test_a_pod_that_is_not_there_is_told_once(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pod_that_is_not_there_is_reported_once(cluster: Cluster, apiserver: FakeCluster) -> None:
     with pytest.raises(AbsentError, match='pods "nobody" not found'):
         cluster.ask_pod("nobody", 8080, "/")
     assert apiserver.asked("GET", "/proxy/") == []
@@ -98,13 +98,13 @@ def test_an_api_server_that_says_nothing_costs_the_time_limit_too(cluster: Clust
         cluster.ask_pod("f-1", 8080, "/", timeout_s=0.3)
 
 
-def test_a_connection_that_breaks_is_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_connection_that_breaks_is_reported(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.backend = lambda request: Reply(status=0)
     with pytest.raises(UnreachableClusterError, match=r"the connection to http.* broke"):
         cluster.ask_pod("f-1", 8080, "/")
 
 
-def test_an_api_server_that_is_down_is_told(tmp_path: Path) -> None:
+def test_an_api_server_that_is_down_is_reported(tmp_path: Path) -> None:
     cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"edge": "http://127.0.0.1:1"}))
     with pytest.raises(UnreachableClusterError, match=r"no connection to http://127\.0\.0\.1:1: .*refused"):
         cluster.ask_pod("f-1", 8080, "/", namespace="cams")
@@ -151,7 +151,7 @@ def test_a_right_that_lacks_in_one_namespace_is_that_ones(cluster: Cluster, apis
     assert len(apiserver.asked("GET", "/portforward")) == 1
 
 
-def test_where_neither_way_is_open_both_reasons_are_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_where_neither_way_is_open_both_reasons_are_reported(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.denied = {FORWARD}
     apiserver.policies_enforced = True
     apiserver.backend = lambda request: Reply()

@@ -25,7 +25,7 @@ def watches(apiserver: FakeCluster) -> int:
     return len(apiserver.asked("GET", "/configmaps", watch="true"))
 
 
-def told(changes: Iterator[tuple[str, dict[str, Any]]]) -> Callable[[], str]:
+def reported(changes: Iterator[tuple[str, dict[str, Any]]]) -> Callable[[], str]:
     """The next change, short."""
 
     def one() -> str:
@@ -38,7 +38,7 @@ def told(changes: Iterator[tuple[str, dict[str, Any]]]) -> Callable[[], str]:
 def test_a_watch_tells_what_is_there_and_then_what_changes(cluster: Cluster, apiserver: FakeCluster) -> None:
     put(apiserver, "a")
     changes = cluster.watch(CONFIG_MAP, timeout_s=20)
-    one = told(changes)
+    one = reported(changes)
     assert one() == "ADDED a"
     put(apiserver, "b")
     put(apiserver, "a", x="1")
@@ -54,7 +54,7 @@ def test_a_watch_ends_when_its_time_is_over(cluster: Cluster, apiserver: FakeClu
 
 
 def test_a_watch_sees_only_what_its_selectors_fit(cluster: Cluster, apiserver: FakeCluster) -> None:
-    one = told(cluster.watch(POD, selector="app=x", timeout_s=20))
+    one = reported(cluster.watch(POD, selector="app=x", timeout_s=20))
     apiserver.put(pod("other", app="y"))
     apiserver.put(pod("mine", app="x"))
     assert one() == "ADDED mine"
@@ -65,7 +65,7 @@ def test_a_watch_sees_only_what_its_selectors_fit(cluster: Cluster, apiserver: F
 def test_a_watch_cut_within_an_event_goes_on_where_it_was(cluster: Cluster, apiserver: FakeCluster) -> None:
     put(apiserver, "a")
     changes = cluster.watch(CONFIG_MAP, timeout_s=20)
-    one = told(changes)
+    one = reported(changes)
     assert one() == "ADDED a"
     put(apiserver, "b")
     assert one() == "ADDED b"
@@ -80,7 +80,7 @@ def test_a_watch_from_a_forgotten_version_lists_again(cluster: Cluster, apiserve
     apiserver.gone_as = gone_as
     for name in ("a", "b", "c"):
         put(apiserver, name)
-    one = told(cluster.watch(CONFIG_MAP, timeout_s=20))
+    one = reported(cluster.watch(CONFIG_MAP, timeout_s=20))
     assert [one(), one(), one()] == ["ADDED a", "ADDED b", "ADDED c"]
 
     def fault(request: Request) -> None:  # while nobody watches
@@ -108,7 +108,7 @@ def test_a_watch_waits_for_a_server_that_is_overloaded_or_gone_for_a_while(
         return replies.pop() if "watch" in request.query and replies else None
 
     apiserver.fault = fault
-    one = told(cluster.watch(CONFIG_MAP, timeout_s=20))
+    one = reported(cluster.watch(CONFIG_MAP, timeout_s=20))
 
     def come_later() -> None:
         wait_until(lambda: not replies)

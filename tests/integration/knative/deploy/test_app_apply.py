@@ -45,9 +45,9 @@ def test_only_what_differs_is_changed(cluster: Cluster, knative: Knative) -> Non
     assert len(done[UNCHANGED]) == len(render(plain_app())) - 1
 
 
-def test_each_outcome_is_told_as_it_comes(cluster: Cluster, knative: Knative) -> None:
-    told: list[ApplyResult] = []
-    assert deploy(cluster, plain_app(), show=told.append) == told
+def test_each_outcome_is_reported_as_it_comes(cluster: Cluster, knative: Knative) -> None:
+    reported: list[ApplyResult] = []
+    assert deploy(cluster, plain_app(), show=reported.append) == reported
 
 
 def test_what_eaves_yaml_no_longer_has_goes(cluster: Cluster, knative: Knative) -> None:
@@ -79,12 +79,12 @@ def test_a_relay_comes_before_the_agents_that_send_to_it_and_goes_after_they_sen
     app = relayed_app()
     bare = replace(app, relay=ClusterRelay())
     deploy(cluster, bare, full_settings())
-    told = order(deploy(cluster, app, full_settings()))
-    assert told.index("created StatefulSet/flowers-relay") < told.index("changed SinkBinding/flowers-inbox")
-    assert not [one for one in told if one.startswith("removed")], "queues stay where they are"
-    told = order(deploy(cluster, bare, full_settings()))
-    assert told.index("changed SinkBinding/flowers-inbox") < told.index("removed StatefulSet/flowers-relay")
-    assert {one for one in told if one.startswith("removed")} == {
+    reported = order(deploy(cluster, app, full_settings()))
+    assert reported.index("created StatefulSet/flowers-relay") < reported.index("changed SinkBinding/flowers-inbox")
+    assert not [one for one in reported if one.startswith("removed")], "queues stay where they are"
+    reported = order(deploy(cluster, bare, full_settings()))
+    assert reported.index("changed SinkBinding/flowers-inbox") < reported.index("removed StatefulSet/flowers-relay")
+    assert {one for one in reported if one.startswith("removed")} == {
         "removed Trigger/flowers-relay",
         "removed Trigger/flowers-relay-images",
         "removed SinkBinding/flowers-relay",
@@ -101,7 +101,7 @@ def order(done: list[ApplyResult]) -> list[str]:
 
 
 @pytest.mark.parametrize("after", range(0, 18, 3))
-def test_whoever_is_killed_between_two_objects_goes_on_the_next_time(
+def test_a_command_killed_between_two_objects_continues_the_next_time(
     after: int, cluster: Cluster, knative: Knative
 ) -> None:
     class Killed(BaseException):
@@ -121,7 +121,7 @@ def test_whoever_is_killed_between_two_objects_goes_on_the_next_time(
     assert outcomes(deploy(cluster, full_app(), full_settings())).keys() == {UNCHANGED}
 
 
-def test_whoever_is_killed_before_everything_old_is_gone_goes_on_the_next_time(
+def test_a_command_killed_before_everything_old_is_gone_continues_the_next_time(
     cluster: Cluster, knative: Knative
 ) -> None:
     class Killed(BaseException):

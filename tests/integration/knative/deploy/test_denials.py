@@ -56,6 +56,6 @@ def test_a_missing_flag_is_named_with_the_line_that_sets_it(server: FakeCluster,
     assert error.hint.startswith("kubectl -n knative-serving patch configmap config-features")
 
 
-def test_any_other_fault_is_told_in_knatives_words(server: FakeCluster, cluster: Cluster) -> None:
+def test_any_other_fault_is_reported_in_knatives_words(server: FakeCluster, cluster: Cluster) -> None:
     error = refuse(server, cluster, "expected 0 <= -1 <= 1000: spec.template.spec.containerConcurrency")
     assert "expected 0 <= -1 <= 1000" in error.message

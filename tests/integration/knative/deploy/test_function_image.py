@@ -28,7 +28,7 @@ def registry() -> Iterator[FakeRegistry]:
         yield running
 
 
-def told(digest: str = DIGEST, task: str = "classify") -> dict[str, str]:
+def reported(digest: str = DIGEST, task: str = "classify") -> dict[str, str]:
     return {ARTIFACT_LABEL: f"sha256:{digest}", TASK_LABEL: task}
 
 
@@ -41,7 +41,7 @@ def push(registry: FakeRegistry, folder: Path, *labels: Mapping[str, str], tag: 
 
 
 def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(registry: FakeRegistry, tmp_path: Path) -> None:
-    tag, name = push(registry, tmp_path, told(task="embed"))
+    tag, name = push(registry, tmp_path, reported(task="embed"))
     found = resolve_image(tag, PLAIN)
     assert (found.name, found.artifact_digest, found.task) == (name, DIGEST, "embed")
     assert "@sha256:" in found.name
@@ -49,12 +49,12 @@ def test_a_tag_becomes_a_digest_and_its_labels_say_what_it_is(registry: FakeRegi
 
 
 def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, tmp_path: Path) -> None:
-    tag, name = push(registry, tmp_path, told(), told())
+    tag, name = push(registry, tmp_path, reported(), reported())
     assert resolve_image(tag, PLAIN).name == name
 
 
 def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:
-    tag, _ = push(registry, tmp_path, told(), told(OTHER))
+    tag, _ = push(registry, tmp_path, reported(), reported(OTHER))
     with pytest.raises(OciError, match="holds another artifact on each platform"):
         resolve_image(tag, PLAIN)
 
@@ -70,7 +70,7 @@ def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry:
 
 
 def test_what_isnt_there_is_said(registry: FakeRegistry, tmp_path: Path) -> None:
-    push(registry, tmp_path, told())
+    push(registry, tmp_path, reported())
     with pytest.raises(OciNotFoundError):
         resolve_image(f"{registry.host}/barn/flowers:v2", PLAIN)
 
@@ -92,7 +92,7 @@ def test_only_what_the_key_has_signed_is_taken(registry: FakeRegistry, tmp_path:
     for name in ("mine", "theirs"):
         create_key_pair(tmp_path / name, b"a word")
     mine, theirs = (load_public_key(tmp_path / f"{name}.pub") for name in ("mine", "theirs"))
-    tag, name = push(registry, tmp_path / "image", told())
+    tag, name = push(registry, tmp_path / "image", reported())
     with pytest.raises(SignatureError):
         resolve_image(tag, PLAIN, key=mine)
     reference = Reference(host=registry.host, repository="barn/flowers", tag="v1")

@@ -56,7 +56,7 @@ def test_a_lost_race_is_a_conflict_and_changes_nothing(cluster: Cluster) -> None
     assert read_inventory(cluster, "flowers") == won
 
 
-def test_of_two_first_deploys_one_is_told(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_of_two_first_deploys_one_gets_a_conflict(cluster: Cluster, apiserver: FakeCluster) -> None:
     """The other writes between the read and the write of the one, and between its two requests."""
     won = write_inventory(cluster, Inventory(app="flowers", deployment=DEPLOYMENT))
     with pytest.raises(ConflictError):
@@ -76,7 +76,7 @@ def test_of_two_first_deploys_one_is_told(cluster: Cluster, apiserver: FakeClust
     assert read_inventory(cluster, "roses") == other[0]
 
 
-def test_whoever_is_killed_between_the_two_requests_leaves_an_empty_one(cluster: Cluster) -> None:
+def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: Cluster) -> None:
     from knative.deploy.objects.inventory import CREATOR, _manifest
 
     cluster.apply(_manifest("flowers"), manager=CREATOR)

@@ -216,7 +216,7 @@ def test_a_removal_beside_a_prune_ends(cluster: Cluster, knative: Knative, apise
     assert read_inventory(cluster, NAME).version == ""
 
 
-def test_whoever_deploys_what_is_being_removed_is_told(cluster: Cluster, knative: Knative) -> None:
+def test_a_deploy_of_what_is_being_removed_gets_the_reason(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster)
     note_removal(cluster, NAME, "bob@desk")
     updated = deploy(cluster)

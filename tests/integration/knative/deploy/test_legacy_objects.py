@@ -127,7 +127,9 @@ def test_an_agent_that_the_cluster_refuses_ends_none(cluster: Cluster, former: F
 
 
 @pytest.mark.parametrize("writes", range(0, 22, 3))
-def test_whoever_is_killed_on_the_way_goes_on_the_next_time(writes: int, cluster: Cluster, former: FakeCluster) -> None:
+def test_a_command_killed_on_the_way_continues_the_next_time(
+    writes: int, cluster: Cluster, former: FakeCluster
+) -> None:
     """Killed at any write, of the inventory too: then nothing of the former version is left, nor unlisted."""
 
     served: list[str] = []

@@ -208,7 +208,7 @@ def test_a_step_of_a_rollout_removes_the_pins_that_it_leaves_unneeded(
     assert pinned(apiserver) == set(IMAGES[1:3])
 
 
-def test_whoever_may_not_remove_pins_deploys_and_advances_all_the_same(
+def test_a_user_who_may_not_remove_pins_deploys_and_advances_all_the_same(
     apiserver: FakeCluster, cluster: Cluster, knative: Knative
 ) -> None:
     update(cluster)

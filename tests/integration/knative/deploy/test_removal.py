@@ -55,7 +55,7 @@ def test_what_trains_the_app_goes_with_it(cluster: Cluster, knative: Knative, ap
 
 
 @pytest.mark.parametrize("deleted", [0, 1, 4, 6])
-def test_whoever_is_killed_on_the_way_goes_on_the_next_time(
+def test_a_command_killed_on_the_way_continues_the_next_time(
     deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
@@ -64,7 +64,7 @@ def test_whoever_is_killed_on_the_way_goes_on_the_next_time(
     assert objects(apiserver) == {}
 
 
-def test_an_app_that_isnt_there_is_told_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
+def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
     with pytest.raises(NotFoundError, match=r"no function 'flowers' in cams of edge \(there are: roses\)"):
         remove_app(cluster, OWNER)

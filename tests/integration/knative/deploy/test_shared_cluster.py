@@ -146,7 +146,7 @@ def recreate(apiserver: FakeCluster, name: str) -> None:
     apiserver.put(theirs, manager="helm", namespace="cams")
 
 
-def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_told(
+def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, full_app(), full_settings())
@@ -162,7 +162,7 @@ def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_told(
 
 
 @pytest.mark.parametrize("after", range(0, 20, 3))
-def test_whoever_is_killed_between_two_objects_has_listed_what_there_is(
+def test_a_command_killed_between_two_objects_has_listed_what_there_is(
     after: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     class Killed(BaseException):
@@ -265,7 +265,7 @@ def test_an_inventory_that_cannot_be_read_is_listed_as_one(
 
 
 @pytest.mark.parametrize("deleted", [0, 3, 6, 7])
-def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
+def test_a_removal_that_is_killed_on_the_way_continues_the_next_time(
     deleted: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     deploy(cluster, plain_app())
@@ -278,7 +278,7 @@ def test_a_removal_that_is_killed_on_the_way_goes_on_the_next_time(
 OTHERS = DeploymentRecord(sequence=2, at=1.0, by="bob@desk", image="", artifact="", declared="", settings="{}")
 
 
-def test_a_deploy_during_a_removal_is_told(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
+def test_a_deploy_during_a_removal_is_reported(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     deploy(cluster, plain_app())
     begun: list[Request] = []
 

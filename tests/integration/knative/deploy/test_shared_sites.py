@@ -133,7 +133,7 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     assert "replaces" not in deploy(laptop, IMAGE)
 
 
-def test_what_rollback_took_back_stays_back_whoever_reconciles(server: Sites, laptop: Sites) -> None:
+def test_what_rollback_took_back_stays_back_for_every_reconciler(server: Sites, laptop: Sites) -> None:
     deploy(server, IMAGE)
     deploy(laptop, OTHER)
     run(laptop, "promote", "--on", "knative")
@@ -297,7 +297,7 @@ def test_a_dry_run_takes_no_number_and_notes_nothing(server: Sites) -> None:
     assert (server.folder / ".eaves" / "wanted" / "flowers.json").read_text() == note
 
 
-def test_a_function_that_is_refused_is_told_and_the_others_go_on(server: Sites) -> None:
+def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sites) -> None:
     for name in ("aaa", "bbb"):
         server.write_project(name=name)
         for image in (IMAGE, OTHER):

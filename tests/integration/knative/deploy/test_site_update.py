@@ -114,10 +114,10 @@ def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[st
     update(cluster)
     pods = [knative.run(FIRST, "old")]
     pods[0].serve(100)
-    told: list[str] = []
+    reported: list[str] = []
 
     def tell(text: str) -> None:
-        told.append(text)
+        reported.append(text)
         if "new" not in knative.pods and f"{SECOND} 50 %" in text:
             knative.run(SECOND, "new")
         if "new" in knative.pods:
@@ -125,26 +125,26 @@ def followed(cluster: Cluster, knative: Knative, **served: int) -> tuple[list[st
         pods[0].serve(10)
         knative.server.skew_s += 60
 
-    return told, lambda: update(cluster, image=OTHER, follow=True, tell=tell)
+    return reported, lambda: update(cluster, image=OTHER, follow=True, tell=tell)
 
 
 def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) -> None:
-    told, go = followed(cluster, knative, answered=20)
+    reported, go = followed(cluster, knative, answered=20)
     assert phase(go()) is RolloutPhase.DONE
     assert shares(knative) == {SECOND: 100}
-    assert told[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
-    assert told[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
+    assert reported[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    assert reported[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
 
 
 def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
-    told, go = followed(cluster, knative, answered=10, failed=10)
+    reported, go = followed(cluster, knative, answered=10, failed=10)
     with pytest.raises(
         StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often .*; 50 of 100"
     ) as e:
         go()
     assert e.value.hint == "eaves rollout flowers"
     assert shares(knative) == {FIRST: 100}
-    assert "rolled-back" in told[-1]
+    assert "rolled-back" in reported[-1]
 
 
 def test_one_that_nobody_asks_is_held_and_the_command_says_so(cluster: Cluster, knative: Knative) -> None:
@@ -158,19 +158,19 @@ def test_one_that_nobody_asks_is_held_and_the_command_says_so(cluster: Cluster, 
 
 
 def test_a_link_that_is_down_for_a_while_is_waited_for(cluster: Cluster, knative: Knative) -> None:
-    told, go = followed(cluster, knative, answered=20)
+    reported, go = followed(cluster, knative, answered=20)
     down = 30
 
     def fault(request: Request) -> Reply | None:
         nonlocal down
-        if any(f"{SECOND} 50 %" in text for text in told) and down:
+        if any(f"{SECOND} 50 %" in text for text in reported) and down:
             down -= 1
             return Reply(status=0)
         return None
 
     knative.server.fault = fault
     assert phase(go()) is RolloutPhase.DONE
-    assert any("broke" in text for text in told)
+    assert any("broke" in text for text in reported)
 
 
 def test_a_rollout_whose_state_somebody_broke_was_not_promoted(cluster: Cluster, knative: Knative) -> None:
@@ -213,7 +213,7 @@ def test_a_dry_run_touches_neither_objects_nor_shares(cluster: Cluster, knative:
     assert (objects(knative.server), knative.server.objects.version) == (before, version)
 
 
-def test_step_by_step_whoever_reconciles_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
+def test_step_by_step_any_reconciler_comes_to_the_same_end(cluster: Cluster, knative: Knative) -> None:
     assert reconcile(cluster).outcome is not None
     assert phase(reconcile(cluster, known=last(cluster))) is RolloutPhase.DONE
     knative.run(FIRST, "old").serve(100)

@@ -95,7 +95,7 @@ def test_a_relay_leaves_the_subscription_before_its_service_goes(
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_whoever_is_killed_before_the_subscription_is_changed_goes_on_the_next_time(
+def test_a_command_killed_before_the_subscription_is_changed_continues_the_next_time(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster, method: str
 ) -> None:
     deploy(cluster, app_with(dead_letter_sink=SINK))
@@ -119,8 +119,8 @@ def test_what_an_earlier_eaves_left_is_mended_where_the_trigger_says_so(
     del trigger["spec"]["delivery"]["deadLetterSink"]
     apiserver.put(trigger, manager="eaves", namespace=HOME)
     conditions = [{"type": "SubscriptionReady", **stuck}]
-    told = {"observedGeneration": 99, "conditions": conditions}
-    apiserver.status(TRIGGER, NAME, told, namespace=HOME)
+    reported = {"observedGeneration": 99, "conditions": conditions}
+    apiserver.status(TRIGGER, NAME, reported, namespace=HOME)
     assert "deadLetterSink" in delivery(apiserver)
     deploy(cluster, app_with())
     assert "deadLetterSink" not in delivery(apiserver)

@@ -51,7 +51,7 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(
         ),
     ],
 )
-def test_a_webhooks_denial_is_said_with_what_mends_it(
+def test_a_webhooks_denial_is_said_with_its_fix(
     said: str, message: str, hint: str, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     apiserver.admit = lambda manifest: said if manifest["apiVersion"] == "serving.knative.dev/v1" else ""
@@ -107,7 +107,7 @@ def test_a_token_that_has_run_out_says_to_log_in(cluster: Cluster, knative: Knat
     assert "log in again" in str(raised.value.hint)
 
 
-def test_a_namespace_that_isnt_there_is_made_by_whoever_may(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_namespace_that_isnt_there_is_made_by_a_user_who_may(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.remove("Namespace", "cams", namespace="")
     with pytest.raises(AbsentError, match="there is no namespace cams") as raised:
         deploy(cluster, plain_app())

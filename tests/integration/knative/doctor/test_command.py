@@ -116,6 +116,6 @@ def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) 
     agent = {"agent_image": "registry.test/agent@sha256:" + 64 * "b"}
     project.write_text(yaml.safe_dump({**values, "triggers": triggers, "knative": agent}))
     found = json.loads(doctor(project, "--no-pod", "-o", "json").stdout)
-    (told,) = [one["message"] for one in found if one["check"] == "reachability"]
-    assert told == "broker.lan:1883 was not tried, as --no-pod says"
+    (reported,) = [one["message"] for one in found if one["check"] == "reachability"]
+    assert reported == "broker.lan:1883 was not tried, as --no-pod says"
     assert server.asked("PATCH", "/pods/") == []

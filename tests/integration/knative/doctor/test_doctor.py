@@ -17,7 +17,7 @@ from tests.fakes.kubernetes.apiserver import FakeCluster
 __all__ = ["cluster", "patient", "server"]
 
 
-def test_a_good_cluster_is_told_what_it_keeps_not(cluster: Cluster) -> None:
+def test_a_good_cluster_gets_a_list_of_what_it_does_not_keep(cluster: Cluster) -> None:
     findings = examine(cluster, APP, SETTINGS, SITE)
     assert [(one.severity, one.check) for one in findings if one.severity not in {OK, NOTE}] == [
         (WARNING, "broker"),

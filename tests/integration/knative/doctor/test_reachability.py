@@ -38,8 +38,8 @@ def play_pod(server: FakeCluster, *reports: Reached, phase: str = "Succeeded", *
     def run(manifest: dict[str, Any]) -> None:
         if manifest["kind"] == "Pod":
             made.append(manifest)
-            told = {"phase": phase, **({"containerStatuses": ended} if phase == "Succeeded" else {}), **status}
-            server.status("Pod", manifest["metadata"]["name"], told, namespace=HERE)
+            reported = {"phase": phase, **({"containerStatuses": ended} if phase == "Succeeded" else {}), **status}
+            server.status("Pod", manifest["metadata"]["name"], reported, namespace=HERE)
 
     server.on_apply(run)
     return made
@@ -114,7 +114,7 @@ def test_a_user_who_may_make_no_pod(cluster: Cluster, server: FakeCluster) -> No
     assert found.fix.startswith("kubectl -n barn create role eaves-doctor --verb=create,patch,get,list,delete")
 
 
-def test_a_pod_that_never_starts_is_told_with_its_reason_and_deleted(cluster: Cluster, server: FakeCluster) -> None:
+def test_a_pod_that_never_starts_is_reported_with_its_reason_and_deleted(cluster: Cluster, server: FakeCluster) -> None:
     waiting = [{"name": "probe", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]
     play_pod(server, phase="Pending", containerStatuses=waiting)
     (found,) = look(cluster, publishing(), probe_wait_s=0.2)
@@ -243,7 +243,7 @@ def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
     assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
 
 
-def test_who_may_not_see_secrets_is_told_so(patient: Patient, server: FakeCluster) -> None:
+def test_who_may_not_see_secrets_gets_the_reason(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("get", "secrets")}
     play_pod(server, Reached(address=PLAIN))
     assert patient.one("credentials", app=publishing(secret="login")).severity == NOTE

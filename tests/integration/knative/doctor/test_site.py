@@ -22,7 +22,7 @@ from tests.fakes.kubernetes.wire import Reply
 __all__ = ["cluster", "patient", "server"]
 
 
-def test_agents_that_are_not_told_their_sink(patient: Patient, server: FakeCluster) -> None:
+def test_agents_that_do_not_know_their_sink(patient: Patient, server: FakeCluster) -> None:
     app = source(agent="node", options={"path": "/photos"})
     assert patient.find("agents", app=app) == []
     server.put(deployment("eventing-webhook", EVENTING, "1.22.2", SINK_BINDING_SELECTION_MODE="inclusion"))
@@ -80,7 +80,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     assert (soft.severity, "pods/portforward" in soft.message) == (WARNING, True)
 
 
-def test_who_may_not_exec_is_told_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
+def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient, server: FakeCluster) -> None:
     server.denied = {(verb, "pods/exec") for verb in ("*", "get", "create")}
     assert patient.find("permissions") == [], "there is no agent"
     beside = patient.one("permissions", app=source(agent="claim", claim="photos"))

@@ -46,8 +46,8 @@ def leave_unresolved(server: FakeCluster) -> str:
     assert isinstance(metadata, dict)
     said = {"status": "False", "reason": "NoAddressable", "message": SAID}
     conditions = [{"type": "SinkProvided", **said}, {"type": "Ready", **said}]
-    told = {"observedGeneration": metadata["generation"], "conditions": conditions}
-    server.status(BINDING, metadata["name"], told, namespace=HOME)
+    reported = {"observedGeneration": metadata["generation"], "conditions": conditions}
+    server.status(BINDING, metadata["name"], reported, namespace=HOME)
     return str(metadata["name"])
 
 

@@ -190,9 +190,9 @@ def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cl
 
 def test_events_are_read_where_only_they_tell(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ContainerCreating")))
-    told = event("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found')
-    del told["involvedObject"]["uid"]
-    server.put({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": NAMESPACE}, **told})
+    reported = event("FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "x" not found')
+    del reported["involvedObject"]["uid"]
+    server.put({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": NAMESPACE}, **reported})
     assert "a volume can't be mounted" in fail(cluster, timeout_s=0.4).message
 
 

@@ -121,7 +121,7 @@ def test_what_serves_and_what_is_pinned(cluster: Cluster, knative: Knative) -> N
     assert (other, 3, 3) in [(one.image, one.ready, one.wanted) for one in status.pinned]
 
 
-def test_what_may_not_be_listed_is_told_and_the_rest_is_shown(
+def test_what_may_not_be_listed_is_reported_and_the_rest_is_shown(
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     platform = open_platform(cluster)

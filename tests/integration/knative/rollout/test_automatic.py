@@ -191,7 +191,7 @@ def test_too_few_requests_at_the_deadline_hold_it_for_somebody_to_decide(cluster
     assert advance(cluster, 960).what == "advance", "with what has come meanwhile"
 
 
-def test_pods_that_cant_be_asked_hold_it_and_are_told_of(
+def test_pods_that_cant_be_asked_hold_it_and_are_reported(
     cluster: Cluster, apiserver: FakeCluster, canary: Serving
 ) -> None:
     canary.pods["second"].serve(100)

@@ -82,7 +82,7 @@ def test_a_service_that_changes_all_the_time_is_given_up_on_for_now(
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"v":9}', '{"v":1,"phase":"advancing","new":"x","traffic":{"x":7}}'])
-def test_a_damaged_annotation_is_no_rollout_and_that_is_told(
+def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(
     cluster: Cluster, apiserver: FakeCluster, canary: Serving, text: str
 ) -> None:
     service = canary.service()

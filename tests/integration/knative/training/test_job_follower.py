@@ -84,7 +84,7 @@ class Watcher:
     def heard(self, text: str) -> None:
         wait_until(lambda: text in self.texts, 20, what=text)
 
-    def told(self, text: str) -> None:
+    def reported(self, text: str) -> None:
         wait_until(lambda: any(text in one for one in self.said), 20, what=text)
 
 
@@ -158,11 +158,11 @@ def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Calla
     watcher.result.result(20)
 
 
-def test_why_a_pod_waits_is_told_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
-    told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no memory"}
-    pod = play.start(f"{NAME}-a", phase="Pending", conditions=[told])
+def test_why_a_pod_waits_is_reported_once(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+    reported = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no memory"}
+    pod = play.start(f"{NAME}-a", phase="Pending", conditions=[reported])
     watcher = watch()
-    watcher.told("Unschedulable: 0/1 nodes: no memory")
+    watcher.reported("Unschedulable: 0/1 nodes: no memory")
     play.exit(pod, 0)
     play.end()
     watcher.result.result(20)
@@ -173,7 +173,7 @@ def test_a_job_that_a_queue_holds_back(fake: FakeCluster, play: JobPlay, watch: 
     job = fake.get("Job", NAME)
     fake.put({**job, "spec": {**job["spec"], "suspend": True}}, manager="kueue")
     watcher = watch()
-    watcher.told("held back")
+    watcher.reported("held back")
     play.end()
     watcher.result.result(20)
 
@@ -232,7 +232,7 @@ def test_each_way_to_fail_is_its_own_error(
     assert error.message.endswith("line 4\nline 5\nline 6\nline 7\nline 8")
 
 
-def test_a_deadline_is_told_as_one(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
+def test_a_deadline_is_reported_as_one(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     play.end("Failed", reason="DeadlineExceeded", message="Job was active longer than specified deadline")
     error = explain_failure(cluster, fake.get("Job", NAME))
     assert "DeadlineExceeded" in error.message
@@ -249,7 +249,7 @@ def test_a_link_that_is_down_for_a_while_costs_nothing(
     fake.fault = lambda request: Reply(status=0)  # closes the connection
     fake.cut_streams()
     play.write(pod, step(2))
-    watcher.told("no link to the cluster")
+    watcher.reported("no link to the cluster")
     fake.fault = lambda request: None
     watcher.heard("Training: 2 of 4")
     play.exit(pod, 0)
@@ -274,7 +274,7 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
     fake.denied = {("get", "pods/log")}
     watcher = watch()
     pod = play.start(f"{NAME}-a")
-    watcher.told("its log can't be read, only how it ends")
+    watcher.reported("its log can't be read, only how it ends")
     play.exit(pod, 0)
     play.end()
     assert find_ending(watcher.result.result(20)) == "Complete"

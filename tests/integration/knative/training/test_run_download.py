@@ -39,7 +39,7 @@ def test_a_piece_comes_where_policies_keep_the_pod_proxy_out(shelf: PodRunReader
     assert (seen[-1].path, seen[-1].query["start"]) == ("/model.keras", "0")
 
 
-def test_why_a_running_pod_does_not_answer_is_told(shelf: PodRunReader, apiserver: FakeCluster) -> None:
+def test_why_a_running_pod_does_not_answer_is_reported(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     with pytest.raises(StorageError, match=r"it is Running, but .*port 8080 refuses connections"):
         wait(shelf)
     apiserver.policies_enforced = True
@@ -48,7 +48,7 @@ def test_why_a_running_pod_does_not_answer_is_told(shelf: PodRunReader, apiserve
         wait(shelf)
 
 
-def test_a_right_that_lacks_is_told_at_once(shelf: PodRunReader, apiserver: FakeCluster) -> None:
+def test_a_right_that_lacks_is_reported_at_once(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     apiserver.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
     with pytest.raises(DeniedError, match=r"get pods/proxy.*; by port-forward: .*get pods/portforward"):
         shelf.wait(lambda text: None)

@@ -199,7 +199,7 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
 
 
-def test_what_eaves_yaml_lacks_is_told_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
+def test_what_eaves_yaml_lacks_is_reported_before_anything_is_made(laptop: Laptop, fake: FakeCluster) -> None:
     laptop.write()
     code, _, stderr = finished(laptop.train())
     assert code == 78

@@ -40,30 +40,30 @@ from tests.integration.oci.outage.link_faults import (
 from tests.waiting import wait_until
 
 
-def cut_at(proxy: FaultProxy, size: int, told: list[int]) -> Callable[[int], None]:
+def cut_at(proxy: FaultProxy, size: int, reported: list[int]) -> Callable[[int], None]:
     """Progress that cuts the link once, when so much has come."""
     cut: list[bool] = []
 
     def tell(more: int) -> None:
-        told.append(more)
-        if sum(told) >= size and not cut:
+        reported.append(more)
+        if sum(reported) >= size and not cut:
             cut.append(True)
             proxy.cut()
 
     return tell
 
 
-def test_an_outage_is_waited_for_and_told(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    told: list[int] = []
+def test_an_outage_is_waited_for_and_reported(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+    reported: list[int] = []
     said: list[str] = []
     registry = through(proxy, say=said.append)  # five attempts, which would be over after 0.15 s
-    pull = threading.Thread(target=target.write, args=(LAYER_OF_IT, registry, cut_at(proxy, 500_000, told)))
+    pull = threading.Thread(target=target.write, args=(LAYER_OF_IT, registry, cut_at(proxy, 500_000, reported)))
     pull.start()
     wait_until(lambda: said, what="a word of it")
     proxy.restore()
     pull.join(30)
     assert target.blob_path(LAYER_OF_IT.digest).read_bytes() == CONTENT
-    assert sum(told) == SIZE
+    assert sum(reported) == SIZE
     first, *_, last = starts(fake)
     assert (first, last >= 500_000, last % 1_000_000 != 0) == (0, True, True)
     here = f"{last / 1e6:.1f} of 1.3 MB"
@@ -96,17 +96,17 @@ def test_a_link_that_stays_away_is_given_up_and_the_next_pull_goes_on(
     assert here >= 500_000
     assert not target.has(LAYER_OF_IT)
     proxy.restore()
-    told: list[int] = []
-    target.write(LAYER_OF_IT, through(proxy), told.append)
-    assert (target.has(LAYER_OF_IT), starts(fake)[-1], sum(told)) == (True, here, SIZE)
+    reported: list[int] = []
+    target.write(LAYER_OF_IT, through(proxy), reported.append)
+    assert (target.has(LAYER_OF_IT), starts(fake)[-1], sum(reported)) == (True, here, SIZE)
     assert not partial_of(target).exists()
 
 
 def test_a_silent_link_is_left_for_a_new_connection(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    told: list[int] = []
-    pull = threading.Thread(target=target.write, args=(LAYER_OF_IT, through(proxy, stall_s=0.3), told.append))
+    reported: list[int] = []
+    pull = threading.Thread(target=target.write, args=(LAYER_OF_IT, through(proxy, stall_s=0.3), reported.append))
     pull.start()
-    wait_until(lambda: sum(told) > 200_000, what="some of it")
+    wait_until(lambda: sum(reported) > 200_000, what="some of it")
     proxy.silence()
     wait_until(lambda: proxy.describe()["accepted"] > 1, what="another connection")  # else after read_s
     proxy.restore()
@@ -176,9 +176,9 @@ def test_a_copy_that_stops_lets_its_partial_files_go(fake: FakeRegistry, proxy: 
     ended: list[Exception] = []
 
     def progress(size: int) -> None:
-        if sum(told) > 100_000:
+        if sum(reported) > 100_000:
             proxy.cut()
-        told.append(size)
+        reported.append(size)
         if stop.is_set():
             raise StoppedError("the copy was stopped")
 
@@ -188,7 +188,7 @@ def test_a_copy_that_stops_lets_its_partial_files_go(fake: FakeRegistry, proxy: 
         except StoppedError as error:
             ended.append(error)
 
-    told: list[int] = []
+    reported: list[int] = []
     thread = threading.Thread(target=pull)
     thread.start()
     wait_until(lambda: proxy.describe()["accepted"] > 2, what="an attempt in vain")

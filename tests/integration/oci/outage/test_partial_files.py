@@ -43,19 +43,19 @@ def test_a_pull_that_was_killed_is_resumed(fake: FakeRegistry, proxy: FaultProxy
 
 
 def test_two_pulls_of_the_same_layer_fetch_it_once(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
-    told: list[list[int]] = [[], []]
+    reported: list[list[int]] = [[], []]
     pulls = [
-        threading.Thread(target=target.write, args=(LAYER_OF_IT, through(proxy), counts.append)) for counts in told
+        threading.Thread(target=target.write, args=(LAYER_OF_IT, through(proxy), counts.append)) for counts in reported
     ]
     for pull in pulls:
         pull.start()
     for pull in pulls:
         pull.join(30)
-    assert (target.has(LAYER_OF_IT), starts(fake), [sum(counts) for counts in told]) == (True, [0], [SIZE, SIZE])
+    assert (target.has(LAYER_OF_IT), starts(fake), [sum(counts) for counts in reported]) == (True, [0], [SIZE, SIZE])
     assert not partial_of(target).exists()
 
 
-def test_who_waits_for_another_pull_is_told(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
+def test_who_waits_for_another_pull_is_reported(fake: FakeRegistry, proxy: FaultProxy, target: Layout) -> None:
     process = spawn(target, proxy)
     said: list[str] = []
     waiting = create_layout(target.path, said.append)
@@ -99,10 +99,10 @@ def test_who_waits_for_another_pull_takes_over_when_that_is_killed(
 @pytest.mark.parametrize("left", [CONTENT[:700_000] + b"?", b"?" * SIZE, CONTENT + b"more", b""])
 def test_a_partial_file_with_other_bytes(fake: FakeRegistry, target: Layout, left: bytes) -> None:
     partial_of(target).write_bytes(left)
-    told: list[int] = []
-    target.write(LAYER_OF_IT, reach(fake.host), told.append)
+    reported: list[int] = []
+    target.write(LAYER_OF_IT, reach(fake.host), reported.append)
     assert target.blob_path(LAYER_OF_IT.digest).read_bytes() == CONTENT
-    assert (sum(told), starts(fake)[-1]) == (SIZE, 0)
+    assert (sum(reported), starts(fake)[-1]) == (SIZE, 0)
     assert not partial_of(target).exists()
 
 

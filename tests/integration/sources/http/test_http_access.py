@@ -65,8 +65,8 @@ def test_a_password_that_is_wrong_is_said_without_it_and_used_once_it_is_changed
     context = RecordingContext()
     context.credentials = write_credentials(tmp_path, "hunter2")
     with open_camera(answer) as camera, polling(camera.url, context):
-        told = wait_for_state(context, "refuses the user name or the password")
-        assert "hunter2" not in told
+        reported = wait_for_state(context, "refuses the user name or the password")
+        assert "hunter2" not in reported
         asked = len(camera.asked)
         assert asked == 2  # further tries could have the camera lock the account
         write_credentials(tmp_path)
@@ -91,8 +91,8 @@ def test_a_password_in_the_address_works_and_is_never_shown() -> None:
         open_camera(answer) as camera,
         polling(camera.url.replace("//", "//viewer:s%2Fcret@") + "/?token=t0p") as context,
     ):
-        told = wait_for_state(context, "503")
-        assert told == f"{camera.url}/?token=*** answers with status 503"
+        reported = wait_for_state(context, "503")
+        assert reported == f"{camera.url}/?token=*** answers with status 503"
 
 
 def test_a_redirect_within_the_host_is_followed_and_logged_in_at() -> None:

@@ -126,9 +126,9 @@ def test_a_camera_that_is_switched_off_is_found_again() -> None:
     port = find_port()
     numbers = itertools.count()
     with polling(f"http://127.0.0.1:{port}/") as context:
-        told = wait_for_state(context, "can't be reached")
-        assert "0x" not in told
-        assert told == f"http://127.0.0.1:{port}/ can't be reached: connection refused"
+        reported = wait_for_state(context, "can't be reached")
+        assert "0x" not in reported
+        assert reported == f"http://127.0.0.1:{port}/ can't be reached: connection refused"
         with open_camera(lambda _: counting(numbers), port=port):
             wait_for_frames(context, 2)
         wait_until(lambda: context.states[-1][0] == "waiting", 20)
@@ -140,8 +140,8 @@ def test_a_camera_that_is_switched_off_is_found_again() -> None:
 
 def test_a_name_that_nobody_knows_is_one_reason() -> None:
     with polling("http://camera.invalid/") as context:
-        told = wait_for_state(context, "can't be reached")
-        assert "0x" not in told
+        reported = wait_for_state(context, "can't be reached")
+        assert "0x" not in reported
 
 
 def test_a_full_queue_pauses_polling_and_keeps_the_picture() -> None:

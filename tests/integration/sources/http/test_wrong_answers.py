@@ -86,8 +86,8 @@ def test_a_wrong_answer_is_waited_out_with_one_reason(name: str) -> None:
     """The reason is the same each time, so that it is logged once; the camera's recovery is seen by itself."""
     wrong, reason, cause = WRONG[name]
     with open_camera(lambda _: wrong) as camera, polling(camera.url) as context:
-        told = wait_for_state(context, re.escape(reason))
-        assert told.startswith((f"{camera.url} ", f"{camera.url}/"))
+        reported = wait_for_state(context, re.escape(reason))
+        assert reported.startswith((f"{camera.url} ", f"{camera.url}/"))
         asked = len(camera.asked) or camera.connections
         wait_until(lambda: camera.connections > 1 or len(camera.asked) > asked + 1, 20)
         assert [state for state, _ in context.states] == ["waiting"]

@@ -73,8 +73,8 @@ def test_a_terminal_that_takes_nothing_delays_nobody_and_what_it_missed_is_count
         nonlocal text
         text += read(pipe[0])
         shown = sum(line.endswith(".jpg") for line in text.splitlines())
-        told = [line for line in text.splitlines() if "predictions are not shown" in line]
-        missed = sum(int(line[1:].split()[0].replace(",", "")) for line in told)
+        reported = [line for line in text.splitlines() if "predictions are not shown" in line]
+        missed = sum(int(line[1:].split()[0].replace(",", "")) for line in reported)
         return shown + missed == count and missed >= count - 2 * MAX_WAITING - 3_000
 
     wait_until(is_all_there, 30, what="each prediction shown or counted")

@@ -89,7 +89,7 @@ def test_what_was_trained_on_is_left_out(tmp_path: Path) -> None:
         load_labelled_images(root, digests.values())
 
 
-def test_the_same_bytes_count_once_and_are_told_as_in_training(tmp_path: Path) -> None:
+def test_the_same_bytes_count_once_and_are_reported_as_in_training(tmp_path: Path) -> None:
     root = write_colours(tmp_path, {"blue": 2, "red": 1})
     digests = [hashlib.sha256((root / "blue/001.png").read_bytes()).hexdigest()]
     for number in range(20):
@@ -152,14 +152,14 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
         load_labelled_images(tmp_path)
 
 
-def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
+def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
     write_colours(tmp_path, {"red": 3})
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
         load_labelled_images(tmp_path / "red")
     assert str(caught.value.hint).startswith("name the folder above it")
 
 
-def test_two_models_are_told_apart_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
+def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 3, "green": 4, "red": 5}))
     first = evaluate(ColourModel("first", answers={"green": "red"}), found, SilentProgress())
     second = evaluate(ColourModel("second", answers={"blue": "red"}), found, SilentProgress())

@@ -38,8 +38,8 @@ def paired(lost: int, gained: int, images: int) -> Pairing:
 
 def test_a_model_passes_by_the_lower_end_of_its_interval() -> None:
     settings = PipelineSettings(floor=0.8)
-    told = check_floor(evaluated(360, 400), settings)
-    assert told.startswith("accuracy 0.900 (0.867 to 0.926 with 95 % confidence) on 400 held-out images")
+    reported = check_floor(evaluated(360, 400), settings)
+    assert reported.startswith("accuracy 0.900 (0.867 to 0.926 with 95 % confidence) on 400 held-out images")
 
 
 def test_too_few_images_are_no_evidence_of_the_same_accuracy() -> None:

@@ -122,12 +122,12 @@ def test_the_answers_stay(case: str) -> None:
 @pytest.mark.parametrize("case", NETWORKS)
 def test_the_calibration_is_as_measured_on_the_new_graph(case: str) -> None:
     model = NETWORKS[case]()
-    told = equalize(model, calibrate(model, BATCH))
+    reported = equalize(model, calibrate(model, BATCH))
     measured = calibrate(model, BATCH)
-    assert told.images == measured.images == len(BATCH)
-    for name, channels in told.channels.items():
+    assert reported.images == measured.images == len(BATCH)
+    for name, channels in reported.channels.items():
         if name in measured.channels:
-            for one, other in zip(values(told, name), values(measured, name), strict=True):
+            for one, other in zip(values(reported, name), values(measured, name), strict=True):
                 assert np.allclose(one, other, atol=1e-4 * max(1.0, channels.peak.max())), name
 
 

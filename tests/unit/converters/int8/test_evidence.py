@@ -175,42 +175,44 @@ def test_it_is_known_beforehand_whether_so_many_images_could_decide(
 # In words.
 
 
-def told(n: int, **counts: Any) -> str:
+def reported(n: int, **counts: Any) -> str:
     return explain(judged(n, **counts), 0.03)
 
 
 def test_a_pass_tells_loss_bound_images_and_what_more_would_show() -> None:
-    assert told(400, lost=3, gained=1) == (
+    assert reported(400, lost=3, gained=1) == (
         "int8 lost 0.5 points, at most 1.7 with 95 % confidence, on 400 images; 650 more would show 1"
     )
-    assert told(5000, lost=20, gained=25).startswith("int8 gained 0.1 points, at most 0.2 with 95 % confidence")
-    assert "more would show" not in told(5000, lost=20, gained=25)
+    assert reported(5000, lost=20, gained=25).startswith("int8 gained 0.1 points, at most 0.2 with 95 % confidence")
+    assert "more would show" not in reported(5000, lost=20, gained=25)
 
 
 def test_a_refusal_tells_what_is_missing() -> None:
-    assert told(150, lost=3, gained=1) == (
+    assert reported(150, lost=3, gained=1) == (
         "int8 lost 1.3 points, at most 4.5 with 95 % confidence, on 150 images; 3 points may be lost: "
         "140 more labelled images would show it, or 350 more photos without labels (convert.unlabelled) would show "
         "whether it agrees"
     )
-    assert told(400, lost=20).endswith("on 400 images; 3 points may be lost")
-    assert told(500, lost=15).endswith("on 500 images; 3 points may be lost"), "no number of images would help"
-    assert told(500, lost=12).endswith(" more labelled images would show it"), "photos are no way round these labels"
-    assert told(0, unlabelled=20).startswith("no image has a label; 480 more photos without labels")
+    assert reported(400, lost=20).endswith("on 400 images; 3 points may be lost")
+    assert reported(500, lost=15).endswith("on 500 images; 3 points may be lost"), "no number of images would help"
+    assert reported(500, lost=12).endswith(" more labelled images would show it"), (
+        "photos are no way round these labels"
+    )
+    assert reported(0, unlabelled=20).startswith("no image has a label; 480 more photos without labels")
     weed = explain(with_class(5, 5), 0.03)
     assert weed.endswith("; it lost too much of weed")
 
 
-def test_agreement_is_told_as_agreement_and_never_as_accuracy() -> None:
-    text = told(120, lost=2, gained=1, unlabelled=480, different=8)
+def test_agreement_is_reported_as_agreement_and_never_as_accuracy() -> None:
+    text = reported(120, lost=2, gained=1, unlabelled=480, different=8)
     assert text == (
         "int8 agrees with fp32: on 98.2% of 600 images, at least 97.0% with 95 % confidence, 95% wanted; "
         "160 more labelled images would show its accuracy"
     )
     assert "holds" not in text
-    assert told(0, unlabelled=500, different=20).startswith("int8 agrees too little with fp32")
+    assert reported(0, unlabelled=500, different=20).startswith("int8 agrees too little with fp32")
 
 
 @pytest.mark.parametrize(("images", "text"), [(7, "7"), (96, "96"), (101, "110"), (1243, "1,300"), (15001, "16,000")])
-def test_missing_images_are_told_with_two_digits(images: int, text: str) -> None:
+def test_missing_images_are_reported_with_two_digits(images: int, text: str) -> None:
     assert round_up(images) == text

@@ -38,7 +38,7 @@ def test_a_harmless_graph_is_refused_in_under_20_percent_on_as_many_images_as_ar
     assert 1 - probability(n, 0.03, discordance / 2, discordance / 2) < 0.2
 
 
-def test_the_same_after_a_first_try_that_told_how_many_are_missing() -> None:
+def test_the_same_after_a_first_try_that_reported_how_many_are_missing() -> None:
     """The reported number rests on the results of 150 images, which vary by chance."""
     random, passed, runs = np.random.default_rng(0), 0, 300
     for _ in range(runs):

@@ -80,7 +80,7 @@ def test_photos_are_fitted_to_where_no_labelled_image_can_be_read(tmp_path: Path
     assert not set(found.unlabelled) & (set(found.calibration) | set(found.picking))
 
 
-def test_images_that_can_show_nothing_are_told_with_what_could(tmp_path: Path) -> None:
+def test_images_that_can_show_nothing_are_reported_with_what_could(tmp_path: Path) -> None:
     message = r"\d labelled images that were held out can't show .* at most 3 points: at least 99 can, or 500 photos"
     with pytest.raises(ConversionError, match=message):
         find(tmp_path, precision="auto")

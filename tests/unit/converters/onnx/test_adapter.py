@@ -152,7 +152,7 @@ def test_operators_of_others_are_refused(tmp_path: Path) -> None:
         load_foreign(save(build(domain="com.microsoft"), tmp_path / "a.onnx"), opset=17)
 
 
-def test_what_is_no_onnx_file_is_told(tmp_path: Path) -> None:
+def test_what_is_no_onnx_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no protobuf")
     with pytest.raises(ConversionError, match="is no ONNX model"):
         load_foreign(tmp_path / "a.onnx", opset=17)

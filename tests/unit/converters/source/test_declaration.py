@@ -39,7 +39,7 @@ def test_labels_may_stand_in_a_file_beside_it(tmp_path: Path) -> None:
     assert load_declaration(write(tmp_path, labels="labels.txt")).labels == ("rose", "tulip")
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         name="My Model",

@@ -121,7 +121,7 @@ def test_a_tensors_prediction_is_shown(home: HomeAssistant) -> None:
     assert len(home.update(prediction(type=TENSOR_PREDICTED))) == 3
 
 
-def test_everything_is_told_again_to_a_home_assistant_that_starts(home: HomeAssistant) -> None:
+def test_everything_is_sent_again_to_a_home_assistant_that_starts(home: HomeAssistant) -> None:
     home.update(prediction())
     home.update(prediction("hall", second=9))
 

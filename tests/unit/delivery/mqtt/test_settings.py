@@ -62,7 +62,7 @@ def test_a_url_is_a_broker_and_a_topic(url: str, broker: str, template: str) -> 
         ({"url": "mqtt://hub/a", "mqtt": {"spool_size": "much"}}, "mqtt.spool_size: must be a quantity"),
     ],
 )
-def test_what_cannot_be_used_is_told_with_its_path(values: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_used_is_reported_with_its_path(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"eaves.yaml: {message}")):
         parse(**values)
 

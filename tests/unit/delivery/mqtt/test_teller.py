@@ -21,17 +21,17 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def told() -> list[Batch]:
+def reported() -> list[Batch]:
     return []
 
 
 @pytest.fixture
-def teller(clock: ManualClock, told: list[Batch]) -> Iterator[DiscoveryPublisher]:
+def teller(clock: ManualClock, reported: list[Batch]) -> Iterator[DiscoveryPublisher]:
     """Tells batches of three messages."""
 
     def tell() -> Batch:
-        told.append([Future() for _ in range(3)])
-        return told[-1]
+        reported.append([Future() for _ in range(3)])
+        return reported[-1]
 
     made = DiscoveryPublisher(tell, clock=clock)
     made.start()
@@ -45,57 +45,57 @@ def acknowledge(batch: Batch) -> None:
         one.set_result(Acknowledgement(code=0, name="success"))
 
 
-def wait_for(told: list[Batch], clock: ManualClock, count: int) -> None:
+def wait_for(reported: list[Batch], clock: ManualClock, count: int) -> None:
     """Wait for so many batches, and until the teller waits for more to do."""
-    wait_until(lambda: len(told) == count and (clock.next_due_s() or 0) > 0, what=f"{count} batches")
+    wait_until(lambda: len(reported) == count and (clock.next_due_s() or 0) > 0, what=f"{count} batches")
 
 
 def test_many_requests_are_one_telling_in_ten_seconds(
-    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+    teller: DiscoveryPublisher, clock: ManualClock, reported: list[Batch]
 ) -> None:
     teller.request()
-    wait_for(told, clock, 1)
-    acknowledge(told[0])
+    wait_for(reported, clock, 1)
+    acknowledge(reported[0])
     for _ in range(3000):
         teller.request()
-    wait_for(told, clock, 1)
+    wait_for(reported, clock, 1)
     clock.turn(PAUSE_S - 1)
-    wait_for(told, clock, 1)
+    wait_for(reported, clock, 1)
     clock.turn(1)
-    wait_for(told, clock, 2)
-    acknowledge(told[1])
+    wait_for(reported, clock, 2)
+    acknowledge(reported[1])
     clock.turn(10 * PAUSE_S)
-    wait_for(told, clock, 2)
+    wait_for(reported, clock, 2)
 
 
-def test_nothing_is_told_while_an_answer_is_missing(
-    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+def test_nothing_is_reported_while_an_answer_is_missing(
+    teller: DiscoveryPublisher, clock: ManualClock, reported: list[Batch]
 ) -> None:
     teller.request(at_once=True)
-    wait_for(told, clock, 1)
-    acknowledge(told[0][:2])
+    wait_for(reported, clock, 1)
+    acknowledge(reported[0][:2])
     teller.request(at_once=True)
     clock.turn(100 * PAUSE_S)
-    wait_for(told, clock, 1)
-    acknowledge(told[0][2:])
-    wait_for(told, clock, 2)
+    wait_for(reported, clock, 1)
+    acknowledge(reported[0][2:])
+    wait_for(reported, clock, 2)
 
 
-def test_a_new_connection_is_told_without_a_pause(
-    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+def test_a_new_connection_is_reported_without_a_pause(
+    teller: DiscoveryPublisher, clock: ManualClock, reported: list[Batch]
 ) -> None:
     teller.request()
-    wait_for(told, clock, 1)
-    acknowledge(told[0])
+    wait_for(reported, clock, 1)
+    acknowledge(reported[0])
     teller.request(at_once=True)
-    wait_for(told, clock, 2)
+    wait_for(reported, clock, 2)
 
 
 def test_a_request_after_a_new_connection_is_answered_at_once(
-    teller: DiscoveryPublisher, clock: ManualClock, told: list[Batch]
+    teller: DiscoveryPublisher, clock: ManualClock, reported: list[Batch]
 ) -> None:
     teller.request(at_once=True)
-    wait_for(told, clock, 1)
-    acknowledge(told[0])
+    wait_for(reported, clock, 1)
+    acknowledge(reported[0])
     teller.request()
-    wait_for(told, clock, 2)
+    wait_for(reported, clock, 2)

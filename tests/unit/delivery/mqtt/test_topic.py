@@ -37,7 +37,7 @@ def test_attributes_are_filled_in(template: str, attributes: dict[str, str], exp
     assert not [name for name in topic.changed if name != "subject"]
 
 
-def test_attributes_that_an_event_lacks_are_told() -> None:
+def test_attributes_that_an_event_lacks_are_reported() -> None:
     topic = build_topic("{camera}/{label}/{subject}/{camera}", prediction(label="", subject="1.jpg"))
 
     assert topic.name == "unknown/unknown/1.jpg/unknown"

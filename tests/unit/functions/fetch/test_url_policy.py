@@ -139,7 +139,7 @@ def test_a_network_can_be_allowed(address: str, allowed: bool) -> None:
             reach.allowed_addresses("store.example", [address])
 
 
-def test_a_password_where_a_port_belongs_is_not_told() -> None:
+def test_a_password_where_a_port_belongs_is_not_reported() -> None:
     with pytest.raises(ClaimError) as caught:
         REACH.check_url("https://store.example:hunter2/")
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"

@@ -101,8 +101,8 @@ def test_whatever_an_event_says_comes_back_as_it_was(
     assert response.status_code == 200
     assert all(value.isascii() and value.isprintable() for _, value in response.headers.items())
     reply = decode(dict(response.headers.items()), response.data)
-    told = (reply.extensions["causeid"], reply.extensions["causesource"], reply.subject)
-    assert (*told, reply.extensions["partitionkey"]) == (name, source, subject, key)
+    reported = (reply.extensions["causeid"], reply.extensions["causesource"], reply.subject)
+    assert (*reported, reply.extensions["partitionkey"]) == (name, source, subject, key)
 
 
 @pytest.mark.parametrize("kind", sorted(REPLY_TYPES))

@@ -109,10 +109,10 @@ def test_a_tensor_of_truths() -> None:
         parse({**tensor, "data": [1, 0]}, spec=spec)
 
 
-@pytest.mark.parametrize(("given", "told"), [("x" * 256, "x" * 256), (None, ""), (7, "7"), ("é\x00", "é\x00")])
-def test_an_id_comes_back_as_it_was(given: Any, told: str) -> None:
+@pytest.mark.parametrize(("given", "reported"), [("x" * 256, "x" * 256), (None, ""), (7, "7"), ("é\x00", "é\x00")])
+def test_an_id_comes_back_as_it_was(given: Any, reported: str) -> None:
     body, _ = build_response(parse(pixel(1, 2, 3), id=given), RESULTS, "flowers", "1")
-    assert json.loads(body).get("id", "") == told
+    assert json.loads(body).get("id", "") == reported
 
 
 @pytest.mark.parametrize("given", ["x" * 257, {}, [], 1.5, True])
@@ -154,7 +154,7 @@ def test_what_is_not_finite_goes_in_binary_only() -> None:
     assert caught.value.http_status == 422
 
 
-def test_answers_of_different_shapes_can_not_be_told_as_one() -> None:
+def test_answers_of_different_shapes_can_not_be_reported_as_one() -> None:
     results = [{"probabilities": np.zeros(size, np.float32)} for size in (2, 3)]
     with pytest.raises(TensorError, match="another shape"):
         build_response(parse(pixel(1, 2, 3), outputs=[{"name": "probabilities"}]), results, "flowers", "1")

@@ -154,7 +154,7 @@ def test_outputs_that_are_not_there_are_refused(fields: dict[str, Any]) -> None:
         parse(GOOD, **fields)
 
 
-def test_names_of_outputs_are_told_apart_to_their_end() -> None:
+def test_names_of_outputs_are_distinguished_to_their_end() -> None:
     known = ("x" * 60 + "a", "x" * 60 + "b")
     body = json.dumps({"inputs": [{"name": IMAGE.name, **GOOD}], "outputs": [{"name": known[1]}]}).encode()
     assert parse_request(body, None, IMAGE, known).outputs == (known[1],)

@@ -131,7 +131,7 @@ def test_a_quota_and_a_dying_namespace_come_with_the_command_that_shows_them() -
     assert "kubectl --context barn wait --for=delete namespace/cams --timeout=5m" in str(dying.hint)
 
 
-def test_a_missing_namespace_is_told_from_a_missing_object_and_a_missing_kind() -> None:
+def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missing_kind() -> None:
     namespace = build_api_error(404, status(404, 'namespaces "cams" not found', name="cams", kind="namespaces"), CALL)
     assert namespace.hint == "kubectl --context barn create namespace cams"
     thing = build_api_error(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)

@@ -47,7 +47,7 @@ def test_a_list_says_what_came_changed_and_went() -> None:
     assert short(known.listed([])) == ["DELETED a1", "DELETED b2", "DELETED c3", "DELETED d1"]
 
 
-def test_an_event_that_is_known_is_not_told_again() -> None:
+def test_an_event_that_is_known_is_not_reported_again() -> None:
     known = KnownObjects()
     assert short(known.update("ADDED", thing("a"))) == ["ADDED a1"]
     assert short(known.update("ADDED", thing("a"))) == []
@@ -84,14 +84,14 @@ def watch(
 
 def test_a_watch_goes_on_from_the_last_version_that_it_saw() -> None:
     events: Script = [[("MODIFIED", thing("a", 11))], [("BOOKMARK", {"metadata": {"resourceVersion": "20"}})], []]
-    told, asked, _ = watch(events, [[thing("a")]])
-    assert told == ["ADDED a1", "MODIFIED a11"]
+    reported, asked, _ = watch(events, [[thing("a")]])
+    assert reported == ["ADDED a1", "MODIFIED a11"]
     assert asked == ["list", "10", "11", "20", "20"]
 
 
 def test_a_watch_of_a_forgotten_version_lists_again() -> None:
-    told, asked, _ = watch([ExpiredError("gone"), []], [[thing("a")], [thing("b", 5)]])
-    assert told == ["ADDED a1", "DELETED a1", "ADDED b5"]
+    reported, asked, _ = watch([ExpiredError("gone"), []], [[thing("a")], [thing("b", 5)]])
+    assert reported == ["ADDED a1", "DELETED a1", "ADDED b5"]
     assert asked[:3] == ["list", "10", "list"]
 
 
@@ -155,19 +155,19 @@ def log(*steps: list[bytes] | ClusterError, timeout_s: float = 60) -> tuple[list
         if script:
             raise UnreachableClusterError("cut")
 
-    told = list(follow_log(streaming, timeout_s=timeout_s, sleep=clock.sleep, clock=clock, chance=lambda: 0.5))
-    return told, asked, clock
+    reported = list(follow_log(streaming, timeout_s=timeout_s, sleep=clock.sleep, clock=clock, chance=lambda: 0.5))
+    return reported, asked, clock
 
 
-def test_a_log_that_is_cut_goes_on_after_the_last_line_it_told() -> None:
+def test_a_log_that_is_cut_goes_on_after_the_last_line_it_reported() -> None:
     first = [b"2026-11-25T09:00:00.1Z a\n2026-11-25T09:00:00.2Z b\n"]
     second = [b"2026-11-25T09:00:00.2Z b\n2026-11-25T09:00:00.2Z b\n2026-11-25T09:00:00.3Z c d\n"]
-    told, asked, _ = log(first, second)
-    assert told == ["a", "b", "c d"]
+    reported, asked, _ = log(first, second)
+    assert reported == ["a", "b", "c d"]
     assert asked == [{}, {"sinceTime": "2026-11-25T09:00:00Z"}]
 
 
-def test_lines_of_the_same_instant_are_all_told() -> None:
+def test_lines_of_the_same_instant_are_all_reported() -> None:
     assert log([b"2026-11-25T09:00:00.1Z a\n2026-11-25T09:00:00.1Z b\n"])[0] == ["a", "b"]
 
 

@@ -142,6 +142,6 @@ def test_another_eaves_yaml_is_applied_only_from_where_the_last_deploy_is_known(
     assert "with another eaves.yaml or version of Eaves than here" in decision.reason
 
 
-def test_a_time_that_no_calendar_has_is_still_told() -> None:
+def test_a_time_that_no_calendar_has_is_still_reported() -> None:
     assert format_time(1e18) == "1000000000000000000 s after 1970"
     assert format_time(0) == "1970-01-01 00:00:00 UTC"

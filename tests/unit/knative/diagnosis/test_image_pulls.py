@@ -77,7 +77,7 @@ def pull(
 
 
 @pytest.mark.parametrize(("text", "fix"), TEXTS.items())
-def test_every_text_has_what_mends_it(text: str, fix: str) -> None:
+def test_every_text_has_its_fix(text: str, fix: str) -> None:
     for message in (text, f'Back-off pulling image "{IMAGE}": ErrImagePull: {text}'):
         found = explain_pull(pull(message))
         assert found.cause == "image"
@@ -85,7 +85,7 @@ def test_every_text_has_what_mends_it(text: str, fix: str) -> None:
         assert found.final is (fix != REACH)
 
 
-def test_the_words_of_whoever_tried_are_shown() -> None:
+def test_the_words_of_the_puller_are_shown() -> None:
     found = explain_pull(pull(f"{CONTAINERD}{HEAD}dial tcp: lookup registry.test on 10.0.0.53:53: no such host"))
     words = "dial tcp: lookup registry.test on 10.0.0.53:53: no such host"
     assert found.message == f"node node1 can't fetch the container image {IMAGE}: {words}"

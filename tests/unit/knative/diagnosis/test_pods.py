@@ -55,7 +55,7 @@ def test_a_pod_that_is_being_set_up_is_only_slow() -> None:
     assert explain(container()) is None
 
 
-def test_a_crash_is_told_with_the_last_lines() -> None:
+def test_a_crash_is_reported_with_the_last_lines() -> None:
     lines = ["loading", "Traceback (most recent call last):", "ValueError: bad label"]
     seen = found(ended(1), logs=lines)
     assert (seen.cause, seen.final) == ("crash", False)

@@ -28,8 +28,8 @@ def part(kind: str, *conditions: Any, component: str = "source", spec: Any = Non
     labels = {"eaves.dev/app": "flowers", "app.kubernetes.io/component": component, "eaves.dev/source": "inbox"}
     metadata = {"name": "flowers-inbox", "namespace": "barn", "generation": 2, "uid": "u", "labels": labels}
     metadata["managedFields"] = [{"manager": "eaves", "operation": "Apply", "time": MINUTES_AGO}]
-    told = {"observedGeneration": 2, **({"conditions": list(conditions)} if conditions else {}), **status}
-    return {"apiVersion": NAMES[kind], "kind": kind, "metadata": metadata, "spec": spec or {}, "status": told}
+    reported = {"observedGeneration": 2, **({"conditions": list(conditions)} if conditions else {}), **status}
+    return {"apiVersion": NAMES[kind], "kind": kind, "metadata": metadata, "spec": spec or {}, "status": reported}
 
 
 def stateful_set(ready: int = 0, **status: Any) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def test_an_agent_that_no_node_may_run() -> None:
 
 def test_a_pod_that_may_not_be_made_is_in_the_events_only() -> None:
     text = 'pods "flowers-inbox-0" is forbidden: violates PodSecurity "restricted:latest": hostPath volumes'
-    told = {"reason": "FailedCreate", "message": text, "involvedObject": {"name": "flowers-inbox"}}
-    found = judge(stateful_set(), events=[told])
+    reported = {"reason": "FailedCreate", "message": text, "involvedObject": {"name": "flowers-inbox"}}
+    found = judge(stateful_set(), events=[reported])
     assert found.state == FAILED
     assert "the Pod Security level restricted:latest" in found.reason
 

@@ -57,10 +57,14 @@ def test_the_trigger_delivers_to_a_service_behind_which_the_publisher_is() -> No
 def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
     known = {leaf.env for leaf in iter_leaves(PublisherSettings)}
     _, made = container(app(retain=True, format="json", discovery_prefix="ha", secret="login", spool_size="3Gi"))
-    told = {one["name"]: one["value"] for one in made["env"]}
-    assert told.keys() <= known
-    assert (told["EAVES_URL"], told["EAVES_MQTT_FORMAT"], told["EAVES_MQTT_RETAIN"]) == (URL, "json", "true")
-    assert {"EAVES_MQTT_SECRET", "EAVES_MQTT_SPOOL_SIZE"}.isdisjoint(told)
+    reported = {one["name"]: one["value"] for one in made["env"]}
+    assert reported.keys() <= known
+    assert (reported["EAVES_URL"], reported["EAVES_MQTT_FORMAT"], reported["EAVES_MQTT_RETAIN"]) == (
+        URL,
+        "json",
+        "true",
+    )
+    assert {"EAVES_MQTT_SECRET", "EAVES_MQTT_SPOOL_SIZE"}.isdisjoint(reported)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +72,8 @@ def test_variables_of_the_publisher_are_settings_that_its_process_has() -> None:
 )
 def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
     _, made = container(app(spool_size=size))
-    told = {one["name"]: one["value"] for one in made["env"]}
-    settings = build(PublisherSettings, env_layer(PublisherSettings, told))
+    reported = {one["name"]: one["value"] for one in made["env"]}
+    settings = build(PublisherSettings, env_layer(PublisherSettings, reported))
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
 
 
@@ -79,7 +83,7 @@ def test_a_volume_that_holds_no_event_is_refused() -> None:
     render(app(spool_size="42Mi"))
 
 
-def test_what_is_as_usual_is_not_told() -> None:
+def test_what_is_as_usual_is_not_reported() -> None:
     _, made = container(app())
     assert not [one for one in made["env"] if one["name"].startswith("EAVES_MQTT_")]
 

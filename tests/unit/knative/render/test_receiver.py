@@ -47,9 +47,9 @@ def pod_of(objects: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], dict[str
 def settings_of(objects: dict[str, dict[str, Any]], **more: str) -> ReceiverSettings:
     """What the process in the pod reads, with what Knative tells it."""
     _, made = pod_of(objects)
-    told = {one["name"]: one["value"] for one in made["env"]}
-    assert told.keys() <= {leaf.env for leaf in iter_leaves(ReceiverSettings)}
-    return build(ReceiverSettings, env_layer(ReceiverSettings, {**told, **more}))
+    reported = {one["name"]: one["value"] for one in made["env"]}
+    assert reported.keys() <= {leaf.env for leaf in iter_leaves(ReceiverSettings)}
+    return build(ReceiverSettings, env_layer(ReceiverSettings, {**reported, **more}))
 
 
 def faults(*arguments: str) -> dict[str, str]:
@@ -125,10 +125,10 @@ def test_two_receivers_of_a_namespace_share_nothing() -> None:
 
 
 def test_it_says_how_its_secrets_are_made() -> None:
-    told = render(*FULL).stderr
-    assert "kubectl -n cloud create secret tls receiver-tls" in told
-    assert "kubectl -n cloud create secret generic receiver-sites --from-file=SITE=FILE" in told
-    assert "kubectl -n cloud create secret generic site-authority --from-file=ca.crt=FILE" in told
+    reported = render(*FULL).stderr
+    assert "kubectl -n cloud create secret tls receiver-tls" in reported
+    assert "kubectl -n cloud create secret generic receiver-sites --from-file=SITE=FILE" in reported
+    assert "kubectl -n cloud create secret generic site-authority --from-file=ca.crt=FILE" in reported
 
 
 def test_what_can_not_work_is_refused() -> None:

@@ -36,7 +36,7 @@ def container(objects: Objects, kind: str, name: str) -> tuple[dict[str, Any], d
     return pod, pod["containers"][0]
 
 
-def told(objects: Objects, kind: str, name: str) -> dict[str, str]:
+def reported(objects: Objects, kind: str, name: str) -> dict[str, str]:
     _, made = container(objects, kind, name)
     return {one["name"]: one["value"] for one in made["env"] if "value" in one}
 
@@ -136,14 +136,14 @@ def test_dead_letters_go_to_the_relay_unless_another_sink_is_named() -> None:
 def test_the_relay_and_the_agents_agree_on_the_images_that_go_along(images: str) -> None:
     app = relayed_app(images=images)
     objects = render(replace(app, sources=app.sources[:2]))
-    assert told(objects, "StatefulSet", "flowers-inbox")["EAVES_FORWARD_IMAGES"] == images
-    relay = build(RelaySettings, env_layer(RelaySettings, told(objects, "StatefulSet", "flowers-relay")))
+    assert reported(objects, "StatefulSet", "flowers-inbox")["EAVES_FORWARD_IMAGES"] == images
+    relay = build(RelaySettings, env_layer(RelaySettings, reported(objects, "StatefulSet", "flowers-relay")))
     assert relay.images == ("none" if images == "none" else "all")
 
 
 def test_variables_of_the_relay_are_settings_that_its_process_has() -> None:
     app = relayed_app(newest_first=True, rate_bytes=1000, spool_size="1Gi")
-    values = told(render(app), "StatefulSet", "flowers-relay")
+    values = reported(render(app), "StatefulSet", "flowers-relay")
     assert values.keys() <= {leaf.env for leaf in iter_leaves(RelaySettings)}
     settings = build(RelaySettings, env_layer(RelaySettings, values))
     assert (settings.to, settings.site, settings.credentials) == (RECEIVER, "barn", Path("/credentials"))
@@ -166,7 +166,7 @@ def test_agents_ask_the_function_in_the_cloud_with_the_credentials_of_the_link()
     app = through_cloud(relayed_app())
     objects = render(app)
     for kind, name in (("StatefulSet", "flowers-inbox"), ("DaemonSet", "flowers-eaves-camera")):
-        values = told(objects, kind, name)
+        values = reported(objects, kind, name)
         settings = build(AgentSettings, env_layer(AgentSettings, values))
         assert settings.function == f"{RECEIVER}/v1/functions/flowers"
         assert settings.function_credentials == Path("/relay-credentials")
@@ -184,7 +184,7 @@ def test_a_cold_start_in_the_cloud_has_its_time() -> None:
     app = through_cloud(relayed_app())
     function = replace(app.function, scale=replace(app.function.scale, start_timeout_s=200))
     triggers = (replace(app.triggers[0], delivery=replace(app.triggers[0].delivery, timeout_s=400)),)
-    values = told(
+    values = reported(
         render(replace(app, function=function, triggers=triggers, sources=app.sources[:1])),
         *("StatefulSet", "flowers-inbox"),
     )

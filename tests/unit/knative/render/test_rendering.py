@@ -118,7 +118,7 @@ def test_traffic_is_never_rendered(case: tuple[str, Manifests]) -> None:
     assert "traffic" not in only(case[1], "Service", "flowers")["spec"]
 
 
-def test_the_function_is_told_the_concurrency_that_knative_limits() -> None:
+def test_the_function_is_reported_the_concurrency_that_knative_limits() -> None:
     spec = only(render_app(plain_app(concurrency=4), KnativeSettings(), plain_site()), "Service")["spec"]
     pod = spec["template"]["spec"]
     variables = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
@@ -223,7 +223,7 @@ def test_the_same_app_gives_the_same_files() -> None:
     assert IMAGE in to_yaml(only(render_app(*CASES["plain"]), "Service"))
 
 
-def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_told_one() -> None:
+def test_an_agent_that_has_no_sink_yet_is_replaced_once_it_is_reported_one() -> None:
     """A StatefulSet replaces no pod that isn't ready, and the first one may come before its SinkBinding."""
     rendered = render_app(full_app(), full_settings(), plain_site())
     (container,) = only(rendered, "StatefulSet", "flowers-inbox")["spec"]["template"]["spec"]["containers"]

@@ -55,10 +55,10 @@ def test_what_is_reached_over_the_network_keeps_its_queue_and_sees_no_folder() -
     assert [restricted_faults(template) for template in pod_templates(made)] == [[]]
 
 
-def test_the_agent_is_told_what_its_source_reads_without_a_fault() -> None:
+def test_the_agent_gets_what_its_source_reads_without_a_fault() -> None:
     (container,) = render(app(secret="login"))["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: one.get("value", "") for one in container["env"]}
-    (values,) = json.loads(told["EAVES_SOURCES"])
+    reported = {one["name"]: one.get("value", "") for one in container["env"]}
+    (values,) = json.loads(reported["EAVES_SOURCES"])
     assert values == {"name": "gate", "kind": "mqtt", **MQTT, "credentials": "/credentials"}
     source, found = read_source(values, "test", "")
     assert (found, source is not None) == ([], True)
@@ -72,8 +72,8 @@ def expand(text: str) -> str:
 def test_dollars_reach_the_agent_as_they_were_written() -> None:
     topics = ["$share/eaves/a", "b/$$/c", "d/$(HOSTNAME)", "e/$$(HOSTNAME)/$"]
     (container,) = render(app(options={**MQTT, "topics": topics}))["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
-    (values,) = json.loads(told["EAVES_SOURCES"])
+    reported = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    (values,) = json.loads(reported["EAVES_SOURCES"])
     assert values["topics"] == topics
 
 
@@ -81,8 +81,8 @@ def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
     made = render_app(app(), full_settings(), replace(plain_site(), namespace=""))
     (found,) = [one for one in made if one["kind"] == STATEFUL_SET.kind]
     (container,) = found["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
-    assert told["EAVES_FUNCTION_URL"] == "http://flowers.value of NAMESPACE.svc/"
+    reported = {one["name"]: expand(one["value"]) for one in container["env"] if "value" in one}
+    assert reported["EAVES_FUNCTION_URL"] == "http://flowers.value of NAMESPACE.svc/"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_the_namespace_that_a_site_does_not_name_is_the_pods_own() -> None:
 )
 def test_the_queue_leaves_room_on_its_volume(size: str, room: int, dead: int) -> None:
     (container,) = render(app(spool_size=size))["spec"]["template"]["spec"]["containers"]
-    told = {one["name"]: one["value"] for one in container["env"]}
-    settings = build(AgentSettings, env_layer(AgentSettings, told))
+    reported = {one["name"]: one["value"] for one in container["env"]}
+    settings = build(AgentSettings, env_layer(AgentSettings, reported))
     assert (settings.spool_max_bytes, settings.spool_dead_max_bytes) == (room, dead)
 
 
@@ -135,7 +135,7 @@ def test_a_folder_is_still_beside_its_claim() -> None:
     assert "podManagementPolicy" not in made["spec"], "it can't be changed of one that is there"
 
 
-def told_path(wanted: ClusterApp) -> str:
+def reported_path(wanted: ClusterApp) -> str:
     """Return the path in the pod that the agent's settings name."""
     (container,) = render(wanted)["spec"]["template"]["spec"]["containers"]
     (values,) = json.loads(next(one["value"] for one in container["env"] if one["name"] == "EAVES_SOURCES"))
@@ -143,10 +143,10 @@ def told_path(wanted: ClusterApp) -> str:
 
 
 def test_a_recording_is_the_volume_or_an_archive_in_it() -> None:
-    assert told_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
-    assert told_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
-    assert told_path(app("replay", options={"path": "demo.ZIP"}, claim="recordings")) == "/images/demo.ZIP"
-    assert told_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
+    assert reported_path(app("replay", options={"path": "photos"}, claim="recordings")) == "/images"
+    assert reported_path(app("replay", options={"path": "old/day.tar.gz"}, claim="recordings")) == "/images/day.tar.gz"
+    assert reported_path(app("replay", options={"path": "demo.ZIP"}, claim="recordings")) == "/images/demo.ZIP"
+    assert reported_path(app("folder", options={"path": "photos.tar"}, claim="photos")) == "/images"
     assert render(app("replay", options={}, claim="recordings", agent="reader"))["kind"] == CONTAINER_SOURCE.kind
 
 

@@ -89,25 +89,32 @@ def test_a_state_is_read_as_it_was_written(state: RolloutState) -> None:
     assert render_state(parse_state(text)) == text
 
 
-def test_what_is_as_usual_is_not_told() -> None:
-    told = {"v": 2, "old": "a-1", "new": "a-2", "phase": "advancing", "traffic": {"a-1": 90, "a-2": 10}, "since": 1000}
-    assert json.loads(render_state(STATE)) == told
+def test_what_is_as_usual_is_not_reported() -> None:
+    reported = {
+        "v": 2,
+        "old": "a-1",
+        "new": "a-2",
+        "phase": "advancing",
+        "traffic": {"a-1": 90, "a-2": 10},
+        "since": 1000,
+    }
+    assert json.loads(render_state(STATE)) == reported
 
 
 def test_members_of_a_later_version_are_passed_over() -> None:
-    told = json.loads(render_state(STATE)) | {"colour": "red", "settings": {"step_s": 5, "shadow": True}}
-    state = parse_state(json.dumps(told))
+    reported = json.loads(render_state(STATE)) | {"colour": "red", "settings": {"step_s": 5, "shadow": True}}
+    state = parse_state(json.dumps(reported))
     assert state.settings == RolloutSettings(step_s=5)
     assert state.new == "a-2"
 
 
 def test_a_state_of_version_1_is_read_and_measures_windows_from_then_on() -> None:
-    told = json.loads(render_state(STATE)) | {
+    reported = json.loads(render_state(STATE)) | {
         "v": 1,
         "totals": {"a-2": [40, 1, 0, 39, 3.9]},
         "base": {"a-2": [9, 0, 0, 9, 1]},
     }
-    state = parse_state(json.dumps(told))
+    state = parse_state(json.dumps(reported))
     assert state.counts.step("a-2").judged == 32
     assert state.counts.windows == StepWindows()
     later = state.counts.close_window(STATE.since + 60, STATE.since)
@@ -159,7 +166,7 @@ def test_windows_keep_an_annotation_small() -> None:
         ({"history": {}}, "is not a list"),
     ],
 )
-def test_a_damaged_state_is_none_and_the_reason_is_told(changes: dict[str, object], message: str) -> None:
+def test_a_damaged_state_is_none_and_the_reason_is_reported(changes: dict[str, object], message: str) -> None:
     text = json.dumps(json.loads(render_state(STATE)) | changes)
     with pytest.raises(ValueError, match=message):
         parse_state(text)
@@ -176,12 +183,12 @@ def test_what_is_no_state_at_all_is_none(text: str) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=9), st.lists, max_leaves=5), st.data())
 def test_any_member_may_hold_anything(value: object, data: st.DataObject) -> None:
-    told = json.loads(render_state(STATE))
+    reported = json.loads(render_state(STATE))
     name = data.draw(
-        st.sampled_from([*told, "reason", "served", "settings", "totals", "base", "pods", "windows", "history"])
+        st.sampled_from([*reported, "reason", "served", "settings", "totals", "base", "pods", "windows", "history"])
     )
     state, fault = parse_annotation(
-        {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(told | {name: value})}}}
+        {"metadata": {"annotations": {ROLLOUT_ANNOTATION: json.dumps(reported | {name: value})}}}
     )
     assert (state is None) == bool(fault)
 

@@ -62,7 +62,7 @@ def test_a_name_tells_the_container_image_and_the_nodes() -> None:
     assert len(pin_name("a" * 40, IMAGE, {"edge": "yes"})) <= 58, "a pod's name adds five characters, and has 63"
 
 
-def test_names_of_pins_are_told_from_others() -> None:
+def test_names_of_pins_are_distinguished_from_others() -> None:
     assert is_pin_name("flowers", pin_name("flowers", IMAGE, {}))
     assert is_pin_name("flowers", pin_name("flowers", IMAGE, {"edge": "yes"}))
     assert is_pin_name("flowers", "flowers-pin")

@@ -70,7 +70,7 @@ def test_a_list_that_makes_no_sense_is_read_without_a_fault(entries: object) -> 
     parse_preview(entries)
 
 
-def test_what_follows_the_newest_revision_is_told_apart_and_can_be_resolved() -> None:
+def test_what_follows_the_newest_revision_is_distinguished_and_can_be_resolved() -> None:
     traffic = parse_traffic([{"latestRevision": True, "percent": 60}, {"revisionName": "a-1", "percent": 40}])
     assert traffic == {LATEST: 60, "a-1": 40}
     assert resolve_latest(traffic, "a-2") == {"a-2": 60, "a-1": 40}

@@ -176,18 +176,18 @@ def test_a_job_tells_every_setting_those_at_their_defaults_too() -> None:
     container = container_of(build_job(BARE)["spec"])
     names = {variable["name"] for variable in container["env"]}
     assert names == {*TELEMETRY_OFF, "EAVES_WORK", "KERAS_HOME"}
-    told = settings_of(container)
-    assert set(told) == {"data", "train"}
-    assert set(told["train"]) == {leaf.path for leaf in iter_leaves(TrainSettings)}
-    assert set(told["data"]) == {leaf.path for leaf in iter_leaves(DataSettings)}
-    assert told["train"]["epochs"] == TrainSettings().epochs
-    assert told["data"]["path"] == "s3://photos/flowers"
+    reported = settings_of(container)
+    assert set(reported) == {"data", "train"}
+    assert set(reported["train"]) == {leaf.path for leaf in iter_leaves(TrainSettings)}
+    assert set(reported["data"]) == {leaf.path for leaf in iter_leaves(DataSettings)}
+    assert reported["train"]["epochs"] == TrainSettings().epochs
+    assert reported["data"]["path"] == "s3://photos/flowers"
 
 
 def test_a_pipeline_tells_the_conversion_and_what_it_asks_of_a_model_too() -> None:
-    told = settings_of(container_of(build_pipeline(FULL)["spec"]))
-    assert set(told["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
-    assert told["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
+    reported = settings_of(container_of(build_pipeline(FULL)["spec"]))
+    assert set(reported["convert"]) == {leaf.path for leaf in iter_leaves(ConvertSettings)}
+    assert reported["pipeline"] == {"floor": 0.0, "max_accuracy_drop": 5.0}
     by_event = settings_of(container_of(build_jobsink(FULL)["spec"]["job"]["spec"]))
     assert "path" not in by_event["data"], "the event names it"
     assert by_event["data"]["allowed_prefixes"] == ["s3://photos/barn", "s3://photos/yard"]
@@ -206,17 +206,17 @@ def test_a_password_or_a_signature_never_gets_into_a_job() -> None:
         data=DataSettings(path="https://photos.example/flowers.zip?signature=c2VjcmV0"),
         train=TrainSettings(weights="https://me:secret@weights.example/notop.weights.h5"),
     )
-    faults = told(list(training_faults(lacking)))
+    faults = reported(list(training_faults(lacking)))
     assert set(faults) == {"job.data", "train.weights"}
     assert "c2VjcmV0" not in str(faults)
     assert "secret@" not in str(faults)
 
 
-def told(faults: list[Fault]) -> dict[str, str]:
+def reported(faults: list[Fault]) -> dict[str, str]:
     return {fault.path: fault.message for fault in faults}
 
 
-def test_what_a_cluster_lacks_is_told_all_at_once() -> None:
+def test_what_a_cluster_lacks_is_reported_all_at_once() -> None:
     lacking = replace(
         BARE,
         data=DataSettings(path="photos"),
@@ -224,7 +224,7 @@ def test_what_a_cluster_lacks_is_told_all_at_once() -> None:
         job=JobSettings(),
         knative=KnativeSettings(),
     )
-    faults = told(list(training_faults(lacking)))
+    faults = reported(list(training_faults(lacking)))
     assert set(faults) == {"knative.trainer_image", "job.output", "job.data", "train.weights"}
     assert "'photos' is a path on this machine" in faults["job.data"]
     assert list(training_faults(BARE)) == list(training_faults(ON_VOLUMES)) == []
@@ -232,7 +232,7 @@ def test_what_a_cluster_lacks_is_told_all_at_once() -> None:
 
 def test_a_pipeline_wants_a_place_to_push_a_base_and_one_pod() -> None:
     lacking = replace(BARE, job=replace(BARE.job, shards=2), convert=ConvertSettings(handler="handler.py"))
-    assert set(told(list(pipeline_faults(lacking)))) == {
+    assert set(reported(list(pipeline_faults(lacking)))) == {
         "job.repository", "job.base", "job.shards", "convert.handler",
     }  # fmt: skip
     assert list(pipeline_faults(FULL)) == []
@@ -240,14 +240,14 @@ def test_a_pipeline_wants_a_place_to_push_a_base_and_one_pod() -> None:
 
 def test_a_jobsink_wants_to_know_whom_to_trust_and_takes_the_data_from_the_event() -> None:
     unsaid = replace(BARE, data=DataSettings(path="photos"))
-    assert set(told(list(jobsink_faults(unsaid)))) == {"data.allowed_prefixes"}
+    assert set(reported(list(jobsink_faults(unsaid)))) == {"data.allowed_prefixes"}
     assert list(jobsink_faults(FULL)) == []
 
 
 def test_what_a_jobsink_never_took_goes_where_dead_letters_go() -> None:
     assert "deadLetterSink" not in build_dataset_trigger(FULL)["spec"]["delivery"]
-    told_of = replace(FULL, knative=replace(FULL.knative, dead_letter_sink="http://dead.barn/"))
-    assert build_dataset_trigger(told_of)["spec"]["delivery"]["deadLetterSink"] == {"uri": "http://dead.barn/"}
+    reported = replace(FULL, knative=replace(FULL.knative, dead_letter_sink="http://dead.barn/"))
+    assert build_dataset_trigger(reported)["spec"]["delivery"]["deadLetterSink"] == {"uri": "http://dead.barn/"}
 
 
 def test_a_jobsink_whose_job_pushes_is_a_pipeline() -> None:

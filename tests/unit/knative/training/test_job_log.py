@@ -27,8 +27,8 @@ def test_what_a_phase_logs_is_how_far_it_is(caplog: pytest.LogCaptureFixture) ->
     ("raw", "text"),
     [
         ("plain text", "plain text"),
-        ('{"message": "told"}', "told"),
-        ('{"message": "told", "phase": "x", "done": "1", "total": 2}', "told"),
+        ('{"message": "reported"}', "reported"),
+        ('{"message": "reported", "phase": "x", "done": "1", "total": 2}', "reported"),
         ('{"message": 7}', '{"message": 7}'),
         ("{broken", "{broken"),
         ("[1, 2]", "[1, 2]"),

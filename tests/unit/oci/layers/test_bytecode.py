@@ -50,7 +50,7 @@ def test_it_is_never_checked_against_its_source(tmp_path: Path) -> None:
     assert int.from_bytes(compiled(tmp_path)[4:8], "little") == 0b01  # PEP 552: by hash, not checked
 
 
-def test_a_source_that_does_not_compile_is_told(tmp_path: Path) -> None:
+def test_a_source_that_does_not_compile_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def")
     with pytest.raises(OciError, match="could not compile the packages"):
         compile_folder(find_compiler(OWN), tmp_path)
@@ -61,7 +61,7 @@ def test_ones_own_version_is_compiled_by_oneself() -> None:
 
 
 @pytest.mark.parametrize("program", [None, "exit 127", "echo pypy311 3.99.0", "echo cpython-311 3.11.0"])
-def test_a_version_that_is_not_here_is_told(
+def test_a_version_that_is_not_here_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None
 ) -> None:
     """Not on the path, there but not to be run (a shim of a version manager), or another than its name says."""

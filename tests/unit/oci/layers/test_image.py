@@ -68,7 +68,7 @@ def entry(descriptor: Descriptor, platform: dict[str, str] | None) -> dict[str, 
     return descriptor.to_dict() | ({"platform": platform} if platform else {})
 
 
-def test_what_is_built_keeps_the_base_and_starts_as_told(layout: Layout, tmp_path: Path) -> None:
+def test_what_is_built_keeps_the_base_and_starts_as_configured(layout: Layout, tmp_path: Path) -> None:
     config = {
         "architecture": "amd64",
         "created": "2026-01-01T00:00:00Z",
@@ -185,7 +185,7 @@ WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_no_container_image_is_told(layout: Layout, case: str) -> None:
+def test_what_is_no_container_image_is_reported(layout: Layout, case: str) -> None:
     make, message = WRONG[case]
     with pytest.raises(OciError, match=message):
         pick_image(layout, make(layout), AMD64)

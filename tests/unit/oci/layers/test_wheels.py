@@ -58,7 +58,7 @@ def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
         placed(tmp_path, name)
 
 
-def test_a_damaged_wheel_is_told(tmp_path: Path) -> None:
+def test_a_damaged_wheel_is_reported(tmp_path: Path) -> None:
     path = build_wheel(tmp_path, "x/a.py")
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(OciError, match="can't be read"):
@@ -68,13 +68,15 @@ def test_a_damaged_wheel_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "platform", [ImagePlatform(architecture="s390x"), ImagePlatform(architecture="amd64", os="windows")]
 )
-def test_a_platform_without_wheels_is_told_with_those_that_have_some(tmp_path: Path, platform: ImagePlatform) -> None:
+def test_a_platform_without_wheels_is_reported_with_those_that_have_some(
+    tmp_path: Path, platform: ImagePlatform
+) -> None:
     with pytest.raises(OciError, match=f"no wheels for {platform}") as caught:
         download(tmp_path / "lock.txt", platform, "3.13", tmp_path)
     assert "linux/amd64, linux/arm64" in str(caught.value.hint)
 
 
-def test_an_index_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_out_of_reach_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that say where wheels are count, others don't: a virtual environment is not needed for this."""
     (tmp_path / "lock.txt").write_text(LOCK)
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": "", "REQUIRE_VIRTUALENV": "1", "TARGET": "x"}.items():
@@ -86,7 +88,7 @@ def test_an_index_out_of_reach_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     assert "pip's index" in str(caught.value.hint)
 
 
-def test_an_environment_without_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_without_pip_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pip").mkdir()
     (tmp_path / "pip/__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -66,10 +66,10 @@ def check(layout: Layout, descriptor: Descriptor) -> None:
 
 def test_a_good_one(good: tuple[Layout, Descriptor]) -> None:
     layout, index = good
-    told: list[int] = []
-    checked = check_content(layout, index, lambda layers: told.append)
+    reported: list[int] = []
+    checked = check_content(layout, index, lambda layers: reported.append)
     assert [str(image.platform) for image in checked.images] == ["linux/amd64", "linux/arm64"]
-    assert sum(told) == checked.size
+    assert sum(reported) == checked.size
 
 
 def test_an_index_with_junk_in_it(good: tuple[Layout, Descriptor]) -> None:
@@ -142,7 +142,7 @@ def test_a_layer_that_is_longer_than_it_says(good: tuple[Layout, Descriptor], tm
     layout, index = small_index(tmp_path)
     path = layout.blob_path(next(load_images(layout, index)).layers[-1].digest)
     path.write_bytes(path.read_bytes() * 1000)
-    told: list[int] = []
+    reported: list[int] = []
     with pytest.raises(OciError, match="another digest or size"):
-        check_content(layout, index, lambda layers: told.append)
-    assert sum(told) < path.stat().st_size / 2, "no more of it is read than shows that"
+        check_content(layout, index, lambda layers: reported.append)
+    assert sum(reported) < path.stat().st_size / 2, "no more of it is read than shows that"

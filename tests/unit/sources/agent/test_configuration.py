@@ -45,13 +45,13 @@ def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() 
         ({"name": "a", "max_bytes": "many"}, "sources[0].max_bytes: must be an integer"),
     ],
 )
-def test_a_fault_is_told_with_the_path_of_its_setting(source: dict[str, Any], message: str) -> None:
+def test_a_fault_is_reported_with_the_path_of_its_setting(source: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(source)
     assert f"environment variable EAVES_SOURCES: {message}" in str(caught.value)
 
 
-def test_all_faults_of_all_sources_are_told_at_once() -> None:
+def test_all_faults_of_all_sources_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         parse({"name": "a", "x": 1, "poll_s": 0}, {"name": "b", "max_bytes": 0})
     assert [fault.path for fault in caught.value.faults] == [
@@ -117,6 +117,6 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
         load_kind("theirs")
 
 
-def test_an_unknown_kind_is_told_with_those_that_are_known() -> None:
+def test_an_unknown_kind_is_reported_with_those_that_are_known() -> None:
     with pytest.raises(NotFoundError, match="'x' is no kind of source; known here: folder, http, mqtt, replay"):
         load_kind("x")

@@ -32,7 +32,7 @@ def ask(source: SupervisedSource) -> tuple[int, list[str]]:
     return response.status, json.loads(response.body)["reasons"]
 
 
-def test_a_source_that_hangs_is_told_to_the_kubelet_after_its_time() -> None:
+def test_a_source_that_hangs_is_reported_to_the_kubelet_after_its_time() -> None:
     clock, over, began = ManualClock(), threading.Event(), threading.Event()
 
     def hang(context: SourceContext) -> None:

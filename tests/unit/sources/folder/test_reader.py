@@ -112,7 +112,7 @@ def test_what_is_gone_is_not_found(tmp_path: Path) -> None:
         read_file(tmp_path, "a.png", FileVersion(1, 1))
 
 
-def test_a_folder_that_is_gone_is_told_apart_from_a_file_that_is(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_is_distinguished_from_a_file_that_is(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     for look in (
         lambda: find_version(gone, "a.png"),

@@ -30,7 +30,7 @@ def found(root: Path) -> dict[str, FileVersion]:
     ("path", "expected"),
     [("a.png", True), ("x/y/A.JPEG", True), ("a.txt", False), ("png", False), (".a.png", False), ("x/.y/a.png", False)],
 )
-def test_images_are_told_by_suffix_and_hidden_names_left_alone(path: str, expected: bool) -> None:
+def test_images_are_reported_by_suffix_and_hidden_names_left_alone(path: str, expected: bool) -> None:
     assert is_image_path(path) is expected
 
 
@@ -68,7 +68,7 @@ def test_folders_that_come_and_go_meanwhile_do_not_end_a_scan(tmp_path: Path) ->
         thread.join()
 
 
-def test_a_folder_that_goes_meanwhile_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_goes_meanwhile_is_reported(tmp_path: Path) -> None:
     root = tmp_path / "inbox"
     (root / "below").mkdir(parents=True)
     (root / "a.png").write_bytes(b"1")
@@ -108,7 +108,7 @@ def test_the_pause_after_a_scan_is_the_interval_or_ten_times_the_scan() -> None:
         assert pace.soonest_at - clock.monotonic() == pytest.approx(10 * length_s)
 
 
-def test_images_that_no_function_reads_are_told(tmp_path: Path) -> None:
+def test_images_that_no_function_reads_are_reported(tmp_path: Path) -> None:
     for name in ("a.HEIC", "x/b.avif", ".c.heic", ".d/e.heic", "f.png", "g.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"1")

@@ -184,7 +184,7 @@ def test_a_mark_that_fails_is_made_by_the_next_scan() -> None:
     assert (index.batches, index.forgotten) == ([1], 1)
 
 
-def test_a_real_spool_remembers_what_it_is_told_to(tmp_path: Path) -> None:
+def test_a_real_spool_remembers_what_it_is_reported_to(tmp_path: Path) -> None:
     clock = ManualClock()
     with Spool(tmp_path / "a.db", clock=clock) as spool, running(tmp_path, settle_s=0.0, polling=True) as run:
         sent = SentFiles(spool, "/eaves/test/cam", limit=0, max_present=10, remember_s=WEEK_S, clock=clock)

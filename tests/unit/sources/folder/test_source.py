@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "inbox"
 
 
-def told(run: Running, name: str, *waits: float) -> None:
+def reported(run: Running, name: str, *waits: float) -> None:
     for wait_s in waits:
         if wait_s == SCANNED:
             run.advance(RESCAN_S)
@@ -39,7 +39,7 @@ def told(run: Running, name: str, *waits: float) -> None:
 def test_a_file_that_is_open_is_not_taken_before_its_time(folder: Path, waits: tuple[float, ...]) -> None:
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
-        told(run, "a.png", *waits)
+        reported(run, "a.png", *waits)
         run.advance(OPEN - 1)
         assert run.subjects == []
         run.advance(2)
@@ -61,7 +61,7 @@ def test_scans_neither_shorten_nor_prolong_the_wait_for_an_open_file(folder: Pat
 def test_a_file_that_was_closed_is_taken_at_once(folder: Path, waits: tuple[float, ...]) -> None:
     with running(folder, settle_s=30.0) as run:
         run.write("a.png")
-        told(run, "a.png", *waits)
+        reported(run, "a.png", *waits)
         run.advance(1)
         wait_until(lambda: run.subjects == ["a.png"])
 
@@ -170,8 +170,8 @@ def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
         run.advance(15)
         assert run.subjects == ["a.png", "b.png"]
         assert [watch.closed for watch in run.kernel.watches] == [True, False]
-    told = [record.getMessage() for record in caplog.records if not record.getMessage().startswith("captured")]
-    assert [text.split(":")[0] for text in told] == [
+    reported = [record.getMessage() for record in caplog.records if not record.getMessage().startswith("captured")]
+    assert [text.split(":")[0] for text in reported] == [
         "source cam is waiting",
         "source cam is watching",
         "source cam is waiting",
@@ -312,7 +312,7 @@ def test_an_image_that_is_too_large_is_refused_once_and_holds_up_no_other(
     assert [r.getMessage() for r in caplog.records] == ["not captured: a.png has 1008 bytes, more than 1000"]
 
 
-def test_photos_of_phones_are_counted_once_and_the_first_is_told(
+def test_photos_of_phones_are_counted_once_and_the_first_is_reported(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(folder, polling=True, settle_s=0.0) as run:
@@ -323,8 +323,8 @@ def test_photos_of_phones_are_counted_once_and_the_first_is_told(
         run.advance(600)
         assert run.subjects == ["b.png"]
         assert run.source.dropped == {"unsupported": 2}
-    (told,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
-    assert told.startswith("not captured: a.heic: HEIC and AVIF are not read by functions")
+    (reported,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert reported.startswith("not captured: a.heic: HEIC and AVIF are not read by functions")
 
 
 def test_an_image_that_no_spool_of_this_size_could_take_is_refused_too(folder: Path) -> None:

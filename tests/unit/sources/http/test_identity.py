@@ -78,7 +78,7 @@ def conditions(one: Snapshot, *, after_s: float = 1.0) -> dict[str, str]:
     return identity.conditions(after_s)
 
 
-def test_the_server_is_told_what_is_known() -> None:
+def test_the_server_gets_what_is_known() -> None:
     assert conditions(snapshot(b"1", etag='W/"a"')) == {"If-None-Match": 'W/"a"'}
     old = date(NOW - 10)
     assert conditions(snapshot(b"1", last_modified=old)) == {"If-Modified-Since": old}

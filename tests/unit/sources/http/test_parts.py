@@ -26,7 +26,7 @@ def settings(url: str) -> HttpSourceSettings:
         ("https://[fe80::1]:8443/x", "tls://[fe80::1]:8443"),
     ],
 )
-def test_the_doctor_is_told_host_and_port(url: str, address: str) -> None:
+def test_the_doctor_gets_host_and_port(url: str, address: str) -> None:
     assert list(KIND.addresses(settings(url))) == [address]
 
 

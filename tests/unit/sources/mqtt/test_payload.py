@@ -196,7 +196,7 @@ NAMES = st.sampled_from([*EVENT, "time", "datacontenttype", "Own-Name", "label"]
     properties=st.lists(st.tuples(NAMES, TEXTS | st.sampled_from(["1.0", "/x", "2026-11-25T20:00:00Z"])), max_size=6),
     mode=st.sampled_from(["auto", "image", "json", "cloudevents"]),
 )
-def test_whatever_comes_is_an_image_or_told_to_be_none(
+def test_whatever_comes_is_an_image_or_refused(
     payload: bytes, content_type: str, properties: list[tuple[str, str]], mode: str
 ) -> None:
     sent = message(payload, content_type=content_type, properties=tuple(properties))
@@ -224,7 +224,7 @@ def test_a_senders_attributes_are_bounded() -> None:
     ],
     ids=["JSON", "a CloudEvent of JSON"],
 )
-def test_json_without_image_at_is_told_as_that(sent: Message) -> None:
+def test_json_without_image_at_is_reported_as_that(sent: Message) -> None:
     with pytest.raises(UnusableError) as caught:
         read_message(sent, settings())
     assert (caught.value.cause, caught.value.reason) == (

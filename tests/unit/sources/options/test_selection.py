@@ -178,7 +178,7 @@ def test_a_time_zone_that_this_machine_does_not_have_is_a_fault(zone: str) -> No
         options(hours="22:00-06:00", time_zone=zone)
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         options(rate="2", crop="1,2,3", hours="x", time_zone="y", max_side=4)
     assert {fault.path for fault in caught.value.faults} == {"rate", "crop", "hours", "time_zone", "max_side"}

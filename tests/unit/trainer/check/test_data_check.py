@@ -45,7 +45,7 @@ def inspect(root: Path, features: Path = Path("nowhere")) -> Inspection:
     return inspect_data(root, features=features, progress=SilentProgress())
 
 
-def test_classes_and_sizes_are_told(tmp_path: Path) -> None:
+def test_classes_and_sizes_are_reported(tmp_path: Path) -> None:
     save(fill(tmp_path) / "red/large.png", 999, size=(200, 100))
     found = inspect(tmp_path)
     assert found.classes == {"blue": 12, "green": 12, "red": 13}
@@ -64,7 +64,7 @@ def test_the_size_of_a_jpeg_is_its_own_and_upright(tmp_path: Path) -> None:
     assert inspect(tmp_path).sizes()["largest"] == [600, 1200]
 
 
-def test_all_copies_are_told_at_once_within_and_across_classes(tmp_path: Path) -> None:
+def test_all_copies_are_reported_at_once_within_and_across_classes(tmp_path: Path) -> None:
     root = fill(tmp_path)
     for name in ("00", "01"):
         (root / f"green/copy-{name}.png").write_bytes((root / f"red/{name}.png").read_bytes())
@@ -77,7 +77,7 @@ def test_all_copies_are_told_at_once_within_and_across_classes(tmp_path: Path) -
     assert all("the same image is in several classes" in problem for problem in found.problems)
 
 
-def test_files_that_are_not_used_are_told_by_cause(tmp_path: Path) -> None:
+def test_files_that_are_not_used_are_reported_by_cause(tmp_path: Path) -> None:
     root = fill(tmp_path)
     (root / "red/a.heic").write_bytes(b"x")
     (root / "red/b.heic").write_bytes(b"x")
@@ -91,7 +91,7 @@ def test_files_that_are_not_used_are_told_by_cause(tmp_path: Path) -> None:
     assert any(files == ("red/cut.png",) for files in causes.values())
 
 
-def test_what_training_would_refuse_is_told_and_is_no_error(tmp_path: Path) -> None:
+def test_what_training_would_refuse_is_reported_and_is_no_error(tmp_path: Path) -> None:
     root = fill(tmp_path)
     for number in range(9):
         (root / f"blue/{number:02d}.png").unlink()
@@ -183,8 +183,8 @@ def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> No
     assert table.exit_code == 0
     assert "not used: 1 file: HEIC and AVIF are not read" in table.stdout
     page = tmp_path / "page.html"
-    told = CliRunner().invoke(cli, ["data", "check", str(root), "-o", "json", "--page", str(page)])
-    assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    reported = CliRunner().invoke(cli, ["data", "check", str(root), "-o", "json", "--page", str(page)])
+    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
     assert page.is_file()
     assert sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*")) == before
 
@@ -193,8 +193,8 @@ def test_the_command_takes_an_archive_as_training_does(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     archive = shutil.make_archive(str(tmp_path / "photos"), "gztar", fill(tmp_path / "photos"))
-    told = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
-    assert json.loads(told.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
+    reported = CliRunner().invoke(cli, ["data", "check", archive, "-o", "json"], catch_exceptions=False)
+    assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}
     missing = CliRunner().invoke(cli, ["data", "check", "nowhere"])
     assert isinstance(missing.exception, DatasetError)
     assert "an archive" in str(missing.exception.hint)
@@ -209,9 +209,9 @@ def test_it_ends_with_1_when_training_would_refuse(tmp_path: Path) -> None:
         assert CliRunner().invoke(cli, ["data", "check", str(root), "-o", form]).exit_code == 1
 
 
-def test_a_folder_without_images_is_told_as_that(tmp_path: Path) -> None:
-    told = CliRunner().invoke(cli, ["data", "check", str(tmp_path)])
-    assert told.exit_code == 1
-    assert told.stdout == (
+def test_a_folder_without_images_is_reported_as_that(tmp_path: Path) -> None:
+    reported = CliRunner().invoke(cli, ["data", "check", str(tmp_path)])
+    assert reported.exit_code == 1
+    assert reported.stdout == (
         f"{tmp_path} holds no image that can be trained on\ntraining would refuse: no images under {tmp_path}\n"
     )

@@ -250,7 +250,7 @@ def test_an_archive_with_an_impossible_name_is_refused_and_leaves_nothing(
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() or "unfinished" in path.name]
 
 
-def test_an_archive_that_may_not_be_read_is_told_as_that(tmp_path: Path) -> None:
+def test_an_archive_that_may_not_be_read_is_reported_as_that(tmp_path: Path) -> None:
     (tmp_path / "x.zip").mkdir()
     with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
         unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)

@@ -14,7 +14,7 @@ from trainer.data.listing import DataFault
 from trainer.data.unused_files import Cause, group_by_cause, tell_not_used
 
 
-def test_photos_of_a_phone_are_told_with_what_converts_them(tmp_path: Path) -> None:
+def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
     for name in ("one.HEIC", "two.heif", "three.avif"):
         (tmp_path / "a" / name).write_bytes(b"x")
@@ -23,7 +23,7 @@ def test_photos_of_a_phone_are_told_with_what_converts_them(tmp_path: Path) -> N
     assert all("magick mogrify -format jpg" in fault.reason for fault in faults)
 
 
-def test_images_beside_the_class_folders_are_told(tmp_path: Path) -> None:
+def test_images_beside_the_class_folders_are_reported(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
     for name in ("x.jpg", "y.heic", ".hidden.jpg", "README.txt", "labels.csv"):
         (tmp_path / name).write_bytes(b"x")
@@ -34,7 +34,7 @@ def test_images_beside_the_class_folders_are_told(tmp_path: Path) -> None:
     ]
 
 
-def test_images_beside_the_class_folders_of_a_declared_split_are_told(tmp_path: Path) -> None:
+def test_images_beside_the_class_folders_of_a_declared_split_are_reported(tmp_path: Path) -> None:
     fill(tmp_path / "train", "a", "b")
     fill(tmp_path / "val", "a", "b")
     (tmp_path / "train" / "x.jpg").write_bytes(b"x")
@@ -43,7 +43,7 @@ def test_images_beside_the_class_folders_of_a_declared_split_are_told(tmp_path: 
     assert {fault.file for fault in faults if not fault.used} == {"train/x.jpg", "y.jpg"}
 
 
-def test_a_folder_of_one_class_is_told_as_what_it_is(tmp_path: Path) -> None:
+def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:

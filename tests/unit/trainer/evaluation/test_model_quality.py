@@ -43,10 +43,10 @@ def test_the_setting_decides_between_weak_and_usable() -> None:
     assert judge(right, images, usable=0.8).kind == "usable"
 
 
-def test_a_weak_model_is_told_to_try_the_strongest_architecture() -> None:
+def test_a_weak_model_is_reported_to_try_the_strongest_architecture() -> None:
     assert judge((30, 25, 18), (50, 50, 50)).text == "weak; worst class tulips: try --arch inception_v3"
-    told = judge((30, 25, 18), (50, 50, 50), arch="inception_v3").text
-    assert told == "weak; worst class tulips: add images, or look at the mistakes in the report"
+    reported = judge((30, 25, 18), (50, 50, 50), arch="inception_v3").text
+    assert reported == "weak; worst class tulips: add images, or look at the mistakes in the report"
 
 
 def test_the_baseline_is_the_most_frequent_class_not_one_of_all_classes() -> None:

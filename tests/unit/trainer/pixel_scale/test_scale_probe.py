@@ -145,7 +145,7 @@ def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
     assert "the architecture's own is worse; the probe could not tell unit and torch apart" in choice.reason
 
 
-def test_scales_that_are_equally_good_are_seldom_told_apart() -> None:
+def test_scales_that_are_equally_good_are_seldom_distinguished() -> None:
     choices = [choose(dict.fromkeys(SCALES, 3.0), seed=seed) for seed in range(40)]
     undecided = [choice for choice in choices if choice.by == "undecided"]
     assert len(undecided) >= 37
@@ -280,9 +280,9 @@ def test_what_needs_no_probe(tmp_path: Path) -> None:
         choice = settle_scale(settings(**values))
         assert choice is not None
         assert (choice.by, choice.scale) == (by, scale)
-    told = settle_scale(settings(weights=str(file), scale="unit"))
-    assert told is not None
-    assert told.reason == "train.scale is unit (pixels 0 to 1), so mine.weights.h5 is not probed"
+    reported = settle_scale(settings(weights=str(file), scale="unit"))
+    assert reported is not None
+    assert reported.reason == "train.scale is unit (pixels 0 to 1), so mine.weights.h5 is not probed"
 
 
 def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_path: Path) -> None:
@@ -424,9 +424,9 @@ def test_index_0_removes_the_choice_of_an_earlier_training_before_it_probes(
     assert there == [False]
     assert load_choice(store, "f") == found
     assert found.by == "undecided"
-    told = [record for record in caplog.records if "could not tell" in record.getMessage()]
-    assert [record.levelname for record in told] == ["WARNING"]
-    assert "Set train.scale (--scale)" in told[0].getMessage()
+    reported = [record for record in caplog.records if "could not tell" in record.getMessage()]
+    assert [record.levelname for record in reported] == ["WARNING"]
+    assert "Set train.scale (--scale)" in reported[0].getMessage()
 
 
 def test_the_choice_is_plain_data() -> None:

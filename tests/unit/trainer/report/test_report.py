@@ -76,7 +76,7 @@ def test_many_classes_get_the_pairs_most_confused_instead_of_a_matrix(tmp_path: 
     assert 'class="matrix"' in build_report(build_facts(tmp_path, labels[:20]))
 
 
-def test_the_temperature_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_the_temperature_is_reported_with_its_reason(tmp_path: Path) -> None:
     facts, legend = build_facts(tmp_path, ["a", "b"], wrong=1), "</i>as trained</span>"
     html = build_report(facts)
     assert "Decision: the temperature is 1: 50 held-out images are needed to fit one (got 8)." in Page(html).text
@@ -100,7 +100,7 @@ def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
     assert build_report(facts).count("no longer there") == MISTAKES
 
 
-def test_faults_are_told_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
+def test_faults_are_reported_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
     facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
     facts.about["data_faults"].append({"file": "one.png", "reason": "it is empty (0 bytes)", "used": False})
     facts.about["data_faults"].extend(

@@ -117,7 +117,7 @@ def change_manifest(key: str, value: Any) -> Callable[[Path], None]:
         (change_manifest("recipe", {"height": 1, "new": 2}), "unknown fields"),
     ],
 )
-def test_damage_is_told(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
+def test_damage_is_reported(tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
     write(tmp_path / "run")
     damage(tmp_path / "run")
     with pytest.raises(RunError, match=message):

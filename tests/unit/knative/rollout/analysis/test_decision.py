@@ -234,7 +234,7 @@ def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
     assert decided(state, after_s=600).verb is RolloutAction.HOLD
 
 
-def test_times_are_not_compared_where_either_has_few_and_that_is_told() -> None:
+def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> None:
     for state in (
         at(new=tally(20, ms=900)),
         at(new=tally(20, ms=900), old=tally(30, timed=9)),
@@ -306,7 +306,7 @@ def test_it_is_held_when_the_old_revision_is_gone() -> None:
     )
 
 
-def test_pods_that_cant_be_asked_are_told_of() -> None:
+def test_pods_that_cant_be_asked_are_reported() -> None:
     state = at(10)
     decision = decide_rollout(state, seen(state, pod="403: no"), BEGUN + 600)
     assert decision.verb is RolloutAction.HOLD

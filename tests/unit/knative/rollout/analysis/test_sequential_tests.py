@@ -35,7 +35,9 @@ def test_a_split_has_the_binomial_probability_times_the_failures_and_one() -> No
 
 
 @pytest.mark.parametrize(("rate", "share"), [(0.02, 0.1), (0.2, 0.5)])
-def test_equal_revisions_are_ever_told_apart_in_at_most_the_stated_share_of_series(rate: float, share: float) -> None:
+def test_equal_revisions_are_ever_distinguished_in_at_most_the_stated_share_of_series(
+    rate: float, share: float
+) -> None:
     random = np.random.default_rng(0)
     found = ever(random, rate, rate, share, lambda *look: chance_of_split(*look) <= LEVEL)
     assert found <= LEVEL
@@ -77,7 +79,7 @@ def test_one_without_failures_needs_the_requests_that_a_geometric_series_needs()
     assert evidence[2] < 400 * -math.log(0.99), "less than with the old rate known to be 0"
 
 
-def test_a_ratio_of_means_is_told_from_chance_the_sooner_the_less_it_varies() -> None:
+def test_a_ratio_of_means_is_distinguished_from_chance_the_sooner_the_less_it_varies() -> None:
     assert chance_of_ratio(0.0, 0.01, math.log(1.5)) == 1
     assert chance_of_ratio(math.log(1.6), 0.01, math.log(1.5)) == pytest.approx(0.000126, rel=0.01)
     assert chance_of_ratio(math.log(1.6), 0.04, math.log(1.5)) > 0.1

@@ -46,7 +46,7 @@ def page(*requests: tuple[str, int, str], times: dict[str, list[float]] | None =
     return metrics.render({})
 
 
-def test_what_a_revision_is_to_blame_for_is_told_apart_from_what_senders_and_starts_are() -> None:
+def test_what_a_revision_is_to_blame_for_is_distinguished_from_what_senders_and_starts_are() -> None:
     counted, _ = parse_counters(
         page(
             *[("predict", 200, "")] * 5,
@@ -138,7 +138,7 @@ def test_it_reads_what_prometheus_own_parser_reads() -> None:
 # What a function itself says
 
 
-def told(model: FakeModel, *bodies: bytes) -> RequestCounters:
+def reported(model: FakeModel, *bodies: bytes) -> RequestCounters:
     """What is counted of a function that was sent these."""
     client = create_app(model, FunctionSettings(name="colours"), concurrency=1).test_client()
     for body in bodies:
@@ -151,10 +151,10 @@ def told(model: FakeModel, *bodies: bytes) -> RequestCounters:
 
 def test_a_functions_answers_are_counted_as_they_are_meant(tmp_path: Path) -> None:
     artifact, red = write_colours(tmp_path / "artifact"), encode_png(COLOURS["red"])
-    counted = told(FakeModel(build_classifier(artifact)), red, red, b"no picture")
+    counted = reported(FakeModel(build_classifier(artifact)), red, red, b"no picture")
     assert (counted.answered, counted.failed, counted.refused, counted.timed) == (2, 0, 1, 2)
     assert counted.seconds > 0
     broken = BrokenClassifier(artifact, cast(Session, ColourSession()), FunctionSettings())
-    assert told(FakeModel(broken), red, red).failed == 2
-    assert told(FakeModel(failure=GoldenError("image 3 differs")), red).failed == 1
-    assert told(FakeModel(), red, red).judged == 0, "it is loading"
+    assert reported(FakeModel(broken), red, red).failed == 2
+    assert reported(FakeModel(failure=GoldenError("image 3 differs")), red).failed == 1
+    assert reported(FakeModel(), red, red).judged == 0, "it is loading"

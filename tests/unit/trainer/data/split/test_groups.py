@@ -85,7 +85,7 @@ def test_a_shot_of_a_fixed_camera_encoded_again_is_found_among_the_others() -> N
     assert [7, 30] in group(data)
 
 
-def test_a_part_as_dark_as_its_background_is_told_by_its_colour() -> None:
+def test_a_part_as_dark_as_its_background_is_reported_by_its_colour() -> None:
     background = Image.new("RGB", (320, 240), (100, 100, 100))
     background.paste(photo(5).convert("L").convert("RGB").crop((0, 0, 320, 120)), (0, 0))
     red, blue = background.copy(), background.copy()
@@ -284,7 +284,7 @@ def test_a_group_by_that_finds_nothing_is_an_error(tmp_path: Path) -> None:
         scan(fill(tmp_path), val_fraction=0.2, group_by="column:part")
 
 
-def test_groups_that_give_way_are_told(tmp_path: Path) -> None:
+def test_groups_that_give_way_are_reported(tmp_path: Path) -> None:
     dataset = scan(fill(tmp_path), val_fraction=0.2, group_by="name:(p)")
     assert dataset.counts("val") == {"ok": 6, "scratch": 6}
     (note,) = dataset.notes

@@ -144,7 +144,7 @@ def test_what_is_new_in_a_group_follows_its_known_images() -> None:
     assert not placed.parted
 
 
-def test_new_images_of_a_group_that_is_on_both_sides_already_are_trained_on_and_told() -> None:
+def test_new_images_of_a_group_that_is_on_both_sides_already_are_trained_on_and_reported() -> None:
     pair = items("a", 2, group="copies:1")
     known: dict[str, Split] = {pair[0].digest: "train", pair[1].digest: "val"}
     new = items("a", 2, group="copies:1", start=10)
