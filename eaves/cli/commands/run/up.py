@@ -28,7 +28,8 @@ SECTION = "up."
     type=click.IntRange(0, 65535),
     default=PORT,
     show_default=True,
-    help="Port of the broker on the loopback address; 0: any free port.",
+    envvar="EAVES_UP_PORT",
+    help="Port of the broker on the loopback address; 0: any free port. [EAVES_UP_PORT]",
 )
 @click.option(
     "--listen",

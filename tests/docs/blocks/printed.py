@@ -1,0 +1,25 @@
+"""Whether a command printed what its page quotes; numbers, times and ids may differ."""
+
+from __future__ import annotations
+
+import re
+
+NUMBERED = re.compile(r"[\w.:+,%-]*\d[\w.:+,%-]*")
+"""A word with a digit: a number, a time, an id, a version."""
+ANY_LINES = "..."
+
+
+def find_unprinted(quoted: str, output: str) -> str | None:
+    """The first line of a quotation that the output doesn't have after the lines before it; None when it has all."""
+    printed = iter([_normalised(line) for line in output.splitlines()])
+    for line in quoted.splitlines():
+        wanted = _normalised(line)
+        if not wanted or wanted == ANY_LINES:
+            continue
+        if all(wanted != found for found in printed):
+            return line
+    return None
+
+
+def _normalised(line: str) -> str:
+    return " ".join(NUMBERED.sub("#", line).split())

@@ -1,0 +1,41 @@
+"""What the local and the slow suite share: how a script of a page runs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks.pages import ROOT
+from tests.docs.blocks.preparation import QUICK, prepare
+from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
+from tests.docs.blocks.script import Script
+from tests.ports import find_port
+
+SHARED = ROOT.parent / "shared"
+
+
+def build_values(port: int) -> dict[str, str]:
+    """Variables that pages set in a block marked `values`, with this machine's values.
+
+    Args:
+        port: Free port of loopback that `eaves up` listens at.
+    """
+    return {
+        "UP": f"http://127.0.0.1:{port}",
+        "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
+        "FLOWERS": str(SHARED / "data/flowers"),
+        "REPOSITORY": str(ROOT),
+    }
+
+
+def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *, timeout_s: float) -> Transcript:
+    """Run a script in a fresh folder below `tmp_path`, on loopback; skip it, and say so, without what it needs."""
+    if missing := find_missing(script):
+        pytest.skip(f"needs {', '.join(missing)}")
+    folder, home, port = tmp_path / "reader", tmp_path / "home", find_port()
+    home.mkdir()
+    before = prepare(folder, script.preparations, factory)
+    environ = build_environ(home, EAVES_UP_PORT=str(port), **QUICK)
+    values = build_values(port)
+    return run_script(script, folder, environ=environ, values=values, before=before, timeout_s=timeout_s)

@@ -1,0 +1,32 @@
+"""Every block of commands that takes seconds, run as its page has it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks.script import Script, build_scripts
+from tests.docs.blocks.suite import run_here
+
+SCRIPTS = build_scripts("local")
+EXPECTED: dict[str, tuple[str, ...]] = {
+    "README.md": (
+        r"parity: (int8|fp32) differs from training by at most \S+ in a probability",
+        r"(int8|fp32) ships: int8 \w+",
+        r"image\.captured\.v1",
+        r"image\.classified\.v1",
+        r"removed flowers",
+    ),
+    "examples/classify/README.md": (r"photos/red\S+\s+red\s", r'"label": "red"'),
+}
+"""By page: what its scripts print besides what the page quotes."""
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    transcript = run_here(script, tmp_path, tmp_path_factory, timeout_s=280)
+    missing = [pattern for pattern in EXPECTED.get(str(script), ()) if not re.search(pattern, transcript.text)]
+    assert missing == [], transcript.text[-12_000:]

@@ -1,0 +1,19 @@
+"""Every block of commands that takes minutes, run as its page has it; `make test-slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks.script import Script, build_scripts
+from tests.docs.blocks.suite import run_here
+
+SCRIPTS = build_scripts("slow")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_a_page_runs_as_typed(script: Script, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run_here(script, tmp_path, tmp_path_factory, timeout_s=3500)
