@@ -1,4 +1,7 @@
-"""Finds each image's most similar image: `python nearest.py ANSWERS`, the output of `eaves send IMAGES -o json`."""
+"""Finds each image's most similar image: `python nearest.py ANSWERS`.
+
+ANSWERS is a file with the output of `eaves send IMAGES -o json`.
+"""
 
 from __future__ import annotations
 

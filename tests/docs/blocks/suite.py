@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,12 +31,17 @@ def build_values(port: int) -> dict[str, str]:
 
 
 def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *, timeout_s: float) -> Transcript:
-    """Run a script in a fresh folder below `tmp_path`, on loopback; skip it, and say so, without what it needs."""
+    """Run a script in a fresh folder below `tmp_path`, on loopback; an example's in a copy of its own folder.
+
+    Without what it needs it is skipped, with the reason.
+    """
     if missing := find_missing(script):
         pytest.skip(f"needs {', '.join(missing)}")
     folder, home, port = tmp_path / "reader", tmp_path / "home", find_port()
     home.mkdir()
     before = prepare(folder, script.preparations, factory)
+    if script.page.startswith("examples/"):
+        shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
     environ = build_environ(home, EAVES_UP_PORT=str(port), **QUICK)
     values = build_values(port)
     return run_script(script, folder, environ=environ, values=values, before=before, timeout_s=timeout_s)

@@ -19,7 +19,14 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         r"image\.classified\.v1",
         r"removed flowers",
     ),
-    "examples/classify/README.md": (r"photos/red\S+\s+red\s", r'"label": "red"'),
+    "examples/classify/README.md": (r"photos/2/000.png +2 ", r'"label": "3"'),
+    "examples/embed/README.md": (
+        r"photos/disc/\S+ is like photos/disc/",
+        r"photos/square/\S+ is like photos/square/",
+        r"photos/stripes/\S+ is like photos/stripes/",
+    ),
+    "examples/handler/README.md": (r"frames/blue.raw +cold", r"frames/red.raw +hot +high"),
+    "examples/tensor/README.md": (r"accuracy on unseen windows: (1.00|0.9)", r'"label": "(fair|good|poor)"'),
 }
 """By page: what its scripts print besides what the page quotes."""
 
