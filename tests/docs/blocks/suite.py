@@ -11,19 +11,21 @@ from tests.docs.blocks.pages import ROOT
 from tests.docs.blocks.preparation import QUICK, prepare
 from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
 from tests.docs.blocks.script import Script
-from tests.ports import find_port
+from tests.ports import find_ports
 
 SHARED = ROOT.parent / "shared"
 
 
-def build_values(port: int) -> dict[str, str]:
+def build_values(up: int, other: int) -> dict[str, str]:
     """Variables that pages set in a block marked `values`, with this machine's values.
 
     Args:
-        port: Free port of loopback that `eaves up` listens at.
+        up: Free port of loopback that `eaves up` listens at.
+        other: Another one, for whatever else the page starts.
     """
     return {
-        "UP": f"http://127.0.0.1:{port}",
+        "UP": f"http://127.0.0.1:{up}",
+        "PORT": str(other),
         "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
         "FLOWERS": str(SHARED / "data/flowers"),
         "REPOSITORY": str(ROOT),
@@ -37,11 +39,12 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
     """
     if missing := find_missing(script):
         pytest.skip(f"needs {', '.join(missing)}")
-    folder, home, port = tmp_path / "reader", tmp_path / "home", find_port()
+    folder, home = tmp_path / "reader", tmp_path / "home"
+    up, other = find_ports(2)
     home.mkdir()
     before = prepare(folder, script.preparations, factory)
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
-    environ = build_environ(home, EAVES_UP_PORT=str(port), **QUICK)
-    values = build_values(port)
+    environ = build_environ(home, EAVES_UP_PORT=str(up), **QUICK)
+    values = build_values(up, other)
     return run_script(script, folder, environ=environ, values=values, before=before, timeout_s=timeout_s)
