@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,9 +16,9 @@ from platform import python_version
 import pytest
 
 import eaves
-from eaves.oci.descriptor import CONFIG, MANIFEST, ImagePlatform, build_descriptor, render_document
+from eaves.oci.descriptor import CONFIG, INDEX, MANIFEST, ImagePlatform, build_descriptor, render_document
 from eaves.oci.layers.layer import LayerFile, write_layer
-from eaves.oci.store.layout import Layout, create_layout
+from eaves.oci.store.layout import Layout, create_layout, open_layout
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthread.so.0")
@@ -53,6 +54,28 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, pyt
     manifest = render_document({**document, "layers": [layer.descriptor.to_dict()]})
     layout.write_manifest(build_descriptor(manifest, MANIFEST), manifest, "base")
     return layout
+
+
+def build_index_base(folder: Path) -> Layout:
+    """A layout whose container image `base` is an index of linux/amd64 and linux/arm64, without Python."""
+    entries = []
+    for name in ("amd64", "arm64"):
+        one = build_base(folder, architecture=name).resolve("base")
+        entries.append({**one.to_dict(), "annotations": {}, "platform": {"os": "linux", "architecture": name}})
+    layout = open_layout(folder)
+    index = json.dumps({"schemaVersion": 2, "manifests": entries}).encode()
+    layout.write_manifest(build_descriptor(index, INDEX), index, "base")
+    return layout
+
+
+def build_runtime_cache(folder: Path) -> Path:
+    """Make the runtime's layers once, which takes long; an XDG_CACHE_HOME that keeps them."""
+    from tests.fakes.models.graph import write_graph_artifact
+
+    build_base(folder / "base")
+    artifact = write_graph_artifact(folder / "artifact").path
+    run_package(folder / "cache", artifact, "-t", f"oci:{folder}/out:v1", "--base", f"oci:{folder}/base")
+    return folder / "cache"
 
 
 def run_package(

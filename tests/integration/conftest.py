@@ -10,9 +10,8 @@ import pytest
 
 from tests.cluster.rollouts import canary, serving
 from tests.cluster.simulated import apiserver, cluster, knative
-from tests.container_images.packaging import build_base, run_package
+from tests.container_images.packaging import build_runtime_cache
 from tests.container_images.registries import LocalRegistry, serve_registry
-from tests.fakes.models.graph import write_graph_artifact
 from tests.inputs.artifacts import tiny_artifact, tiny_graph, tiny_int8, tiny_run
 from tests.once import build_once
 from tests.processes.function import image, shared_function, start
@@ -36,14 +35,7 @@ __all__ = [
 @pytest.fixture(scope="session")
 def oci_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An XDG_CACHE_HOME that keeps the runtime's layers, which take long to make, for all tests of this process."""
-
-    def build(folder: Path) -> Path:
-        build_base(folder / "base")
-        artifact = write_graph_artifact(folder / "artifact").path
-        run_package(folder / "cache", artifact, "-t", f"oci:{folder}/out:v1", "--base", f"oci:{folder}/base")
-        return folder / "cache"
-
-    made = build_once(tmp_path_factory, "runtime", build)
+    made = build_once(tmp_path_factory, "runtime", build_runtime_cache)
     return Path(shutil.copytree(made, tmp_path_factory.mktemp("runtime") / "cache"))
 
 

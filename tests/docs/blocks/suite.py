@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from tests.container_images.packaging import build_index_base, build_runtime_cache
+from tests.container_images.registries import serve_registry
 from tests.docs.blocks.pages import ROOT
 from tests.docs.blocks.preparation import QUICK, prepare
 from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
 from tests.docs.blocks.script import Script
+from tests.once import build_once
 from tests.ports import find_ports
 
 SHARED = ROOT.parent / "shared"
+REGISTRY = "registry"
+"""Preparation: a registry without TLS on loopback, a base, and a cache that has the runtime's layers."""
 
 
-def build_values(up: int, other: int) -> dict[str, str]:
-    """Variables that pages set in a block marked `values`, with this machine's values.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What this machine has for a script.
 
-    Args:
-        up: Free port of loopback that `eaves up` listens at.
-        other: Another one, for whatever else the page starts.
+    Attributes:
+        values: Variables that pages set in a block marked `values`, with this machine's values.
+        environ: Further variables of the reader's environment.
     """
-    return {
-        "UP": f"http://127.0.0.1:{up}",
-        "PORT": str(other),
-        "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
-        "FLOWERS": str(SHARED / "data/flowers"),
-        "REPOSITORY": str(ROOT),
-    }
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *, timeout_s: float) -> Transcript:
@@ -40,11 +45,50 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
     if missing := find_missing(script):
         pytest.skip(f"needs {', '.join(missing)}")
     folder, home = tmp_path / "reader", tmp_path / "home"
-    up, other = find_ports(2)
     home.mkdir()
-    before = prepare(folder, script.preparations, factory)
+    before = prepare(folder, [name for name in script.preparations if name != REGISTRY], factory)
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
-    environ = build_environ(home, EAVES_UP_PORT=str(up), **QUICK)
-    values = build_values(up, other)
-    return run_script(script, folder, environ=environ, values=values, before=before, timeout_s=timeout_s)
+    loopback = prepare_loopback()
+    with prepare_registry(script, tmp_path, factory) as registry:
+        return run_script(
+            script,
+            folder,
+            environ=build_environ(home, **QUICK, **loopback.environ, **registry.environ),
+            values={**loopback.values, **registry.values},
+            before=before,
+            timeout_s=timeout_s,
+        )
+
+
+def prepare_loopback() -> Place:
+    """Free ports of loopback for `eaves up` and for whatever else a page starts, and the files of ../shared."""
+    up, other = find_ports(2)
+    values = {
+        "UP": f"http://127.0.0.1:{up}",
+        "PORT": str(other),
+        "LISTEN": f"127.0.0.1:{other}",
+        "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
+    }
+    return Place(values=values, environ={"EAVES_UP_PORT": str(up)})
+
+
+@contextmanager
+def prepare_registry(script: Script, tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Run a registry while a script that asks for one runs."""
+    if REGISTRY not in script.preparations:
+        yield Place()
+        return
+    cache = shutil.copytree(build_once(factory, "runtime", build_runtime_cache), tmp_path / "cache")
+    base = build_index_base(tmp_path / "base")
+    with serve_registry(tmp_path / "registry") as registry:
+        settings = tmp_path / "registries.conf"
+        settings.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+        yield Place(
+            values={"REPOSITORY": f"{registry.host}/barn/flowers", "BASE": f"oci:{base.path}:base"},
+            environ={
+                "XDG_CACHE_HOME": str(cache),
+                "CONTAINERS_REGISTRIES_CONF": str(settings),
+                "DOCKER_CONFIG": str(tmp_path / "no-logins"),
+            },
+        )
