@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.docs.blocks.block import Block
+from tests.docs.blocks.foreign_models import FOREIGN_MODELS
 from tests.docs.blocks.runner import build_environ
 from tests.once import build_once
 
@@ -60,10 +61,10 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
 
     Args:
         folder: Where the reader stands; doesn't exist yet.
-        names: Of `TREES` and `STARTED`.
+        names: Of `TREES`, `STARTED` and `FOREIGN_MODELS`.
         factory: That of pytest; what takes time is made once.
     """
-    unknown = set(names) - {*TREES, *STARTED}
+    unknown = set(names) - {*TREES, *STARTED, *FOREIGN_MODELS}
     assert not unknown, f"no such preparation: {sorted(unknown)}"
     trees = [name for name in TREES if name in names]
     if set(names) & {*STARTED}:
@@ -72,7 +73,13 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
         shutil.copytree(build_once(factory, f"docs-{trees[-1]}", _builder(trees[-1], factory)), folder, symlinks=True)
     else:
         folder.mkdir(parents=True)
+    for name in names:
+        FOREIGN_MODELS.get(name, _nothing)(folder)
     return list(STARTED["deployed"] if "deployed" in names else STARTED["up"] if "up" in names else ())
+
+
+def _nothing(folder: Path) -> None:
+    """Add no model of others."""
 
 
 def _builder(name: str, factory: pytest.TempPathFactory) -> Callable[[Path], Path]:

@@ -12,16 +12,21 @@ import pytest
 
 from tests.container_images.packaging import build_index_base, build_runtime_cache
 from tests.container_images.registries import serve_registry
+from tests.docs.blocks.camera import serve_snapshots
 from tests.docs.blocks.pages import ROOT
 from tests.docs.blocks.preparation import QUICK, prepare
 from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
 from tests.docs.blocks.script import Script
+from tests.inputs.certificates import make_certificate
 from tests.once import build_once
 from tests.ports import find_ports
 
 SHARED = ROOT.parent / "shared"
 REGISTRY = "registry"
-"""Preparation: a registry without TLS on loopback, a base, and a cache that has the runtime's layers."""
+"""Preparation: a registry on loopback that is trusted, a base, and a cache that has the runtime's layers."""
+CAMERA = "camera"
+"""Preparation: a camera with another snapshot for each request."""
+SERVERS = frozenset({REGISTRY, CAMERA})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +51,25 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
         pytest.skip(f"needs {', '.join(missing)}")
     folder, home = tmp_path / "reader", tmp_path / "home"
     home.mkdir()
-    before = prepare(folder, [name for name in script.preparations if name != REGISTRY], factory)
+    before = prepare(folder, [name for name in script.preparations if name not in SERVERS], factory)
     if script.page.startswith("examples/"):
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
     loopback = prepare_loopback()
-    with prepare_registry(script, tmp_path, factory) as registry:
+    with prepare_registry(script, tmp_path, factory) as registry, prepare_camera(script) as camera:
         return run_script(
             script,
             folder,
-            environ=build_environ(home, **QUICK, **loopback.environ, **registry.environ),
-            values={**loopback.values, **registry.values},
+            environ=build_environ(home, **QUICK, **install_into(home), **loopback.environ, **registry.environ),
+            values={**loopback.values, **registry.values, **camera.values},
             before=before,
             timeout_s=timeout_s,
         )
+
+
+def install_into(home: Path) -> dict[str, str]:
+    """Variables that have `pip install` write into the reader's home and Python import from there."""
+    target = str(home / "site-packages")
+    return {"PIP_TARGET": target, "PYTHONPATH": f"{ROOT}:{target}"}
 
 
 def prepare_loopback() -> Place:
@@ -74,6 +85,16 @@ def prepare_loopback() -> Place:
 
 
 @contextmanager
+def prepare_camera(script: Script) -> Iterator[Place]:
+    """Run a camera while a script that asks for one runs."""
+    if CAMERA not in script.preparations:
+        yield Place()
+        return
+    with serve_snapshots() as url:
+        yield Place(values={"CAMERA": url})
+
+
+@contextmanager
 def prepare_registry(script: Script, tmp_path: Path, factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Run a registry while a script that asks for one runs."""
     if REGISTRY not in script.preparations:
@@ -81,14 +102,13 @@ def prepare_registry(script: Script, tmp_path: Path, factory: pytest.TempPathFac
         return
     cache = shutil.copytree(build_once(factory, "runtime", build_runtime_cache), tmp_path / "cache")
     base = build_index_base(tmp_path / "base")
-    with serve_registry(tmp_path / "registry") as registry:
-        settings = tmp_path / "registries.conf"
-        settings.write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+    authority, key = make_certificate(tmp_path / "tls")
+    with serve_registry(tmp_path / "registry", certificate=(authority, key)) as registry:
         yield Place(
             values={"REPOSITORY": f"{registry.host}/barn/flowers", "BASE": f"oci:{base.path}:base"},
             environ={
+                "SSL_CERT_FILE": str(authority),  # read by Eaves and by skopeo
                 "XDG_CACHE_HOME": str(cache),
-                "CONTAINERS_REGISTRIES_CONF": str(settings),
                 "DOCKER_CONFIG": str(tmp_path / "no-logins"),
             },
         )
