@@ -30,9 +30,10 @@ SECTIONS = {
 HEAD = """\
 # The function, measured
 
-By `make bench-function`, {date}, on {cpus} CPUs ({cpu}), Python {python}, onnxruntime {onnxruntime}, Pillow {pillow}.
-The model is {name}, {side}x{side}; the bars are those of Inception V3. The machine does other things too: ratios are
-within one run, between processes that took turns.
+This page has the start time, speed and memory of a function beside other servers, for readers who choose hardware.
+`make bench-function` measured it on {date}, on {cpus} CPUs ({cpu}), Python {python}, onnxruntime {onnxruntime},
+Pillow {pillow}. The model is {name}, {side}x{side}; the bars are those of Inception V3. Other programs ran on the
+machine: ratios are within one run, between processes that took turns.
 """
 
 
@@ -44,7 +45,7 @@ def main() -> None:
             sys.exit("error: nothing to measure with\ntry: set EAVES_BENCH_RUN to a run of Inception V3")
         parts = [_head(material)]
         for name, title in SECTIONS.items():
-            parts.append(f"\n## {title}\n\n```\n{_measure(name, _environ(name, material)).strip()}\n```\n")
+            parts.append(f"\n## {title}\n\n```text\n{_measure(name, _environ(name, material)).strip()}\n```\n")
     PAGE.write_text("".join(parts), encoding="utf-8")
     print(f"\nwritten: {PAGE.relative_to(ROOT)}")
 

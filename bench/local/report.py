@@ -20,11 +20,12 @@ RESULTS = ROOT / "build/local-benchmark"
 HEAD = """\
 # The local platform, measured
 
-By `{command}`, {date}, on {cpus} CPUs ({cpu}), Python {python}, SQLite {sqlite}. The broker, the activator,
-the queue and the disk are the real ones; the function answers 202 at once. Sender, platform and function share the
-CPUs, and the machine does other things too: `load` is its load average when the part ended. Figures that miss their bar
-are **bold**. Floors are measured in the same run: a direct POST to the function in turn with the others, and writing as
-many bytes to a file of the same disk with a sync.
+This page has the speed and the cost of the local platform, for readers who choose hardware. `{command}` measured
+it on {date}, on {cpus} CPUs ({cpu}), Python {python}, SQLite {sqlite}. The broker, the activator, the queue and the
+disk are the real ones; the function answers 202 at once. Sender, platform and function share the CPUs with other
+programs: `load` is the load average when the part ended. Figures that miss their bar are **bold**. Floors are measured
+in the same run: a direct POST to the function in turn with the others, and writing as many bytes to a file of the same
+disk with a sync.
 
 | promise | bar | measured | measured against | load |
 |---|---|---|---|---|

@@ -27,16 +27,6 @@ def check_eaves_yaml(block: Block, folder: Path) -> None:
     load_workspace(path)
 
 
-def check_declaration(block: Block, folder: Path) -> None:
-    """It is a model.yaml, which declares a model that others trained."""
-    from converters.source.declaration import load_declaration, load_tensor_declaration
-
-    path = folder / "model.yaml"
-    path.write_text(block.text)
-    if load_tensor_declaration(path) is None:
-        load_declaration(path)
-
-
 def check_kubernetes(block: Block, folder: Path) -> None:
     """Every document is a Kubernetes object; what applies it in a cluster checks the rest."""
     for document in yaml.safe_load_all(block.text):
@@ -50,7 +40,6 @@ def check_fragment(block: Block, folder: Path) -> None:
 
 CHECKS: Mapping[str, Callable[[Block, Path], None]] = {
     "eaves.yaml": check_eaves_yaml,
-    "declaration": check_declaration,
     "kubernetes": check_kubernetes,
     "fragment": check_fragment,
 }

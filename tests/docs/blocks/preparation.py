@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from tests.docs.blocks.block import Block
 from tests.docs.blocks.foreign_models import FOREIGN_MODELS
+from tests.docs.blocks.pages import ROOT
 from tests.docs.blocks.runner import build_environ
 from tests.once import build_once
 
@@ -31,6 +33,10 @@ TREES = ("photos", "run", "artifact")
 """What is a folder of files; each holds the one before it."""
 UP = Block(page="preparation", line=1, language="bash", text="eaves up\n", marks={"terminal": "http://"})
 DEPLOY = Block(page="preparation", line=2, language="bash", text="eaves deploy\n")
+CLONE = "clone"
+"""A fresh clone of this repository, with photos and, if ../shared is there, weights in it."""
+SELECTED = {"PYTEST_ADDOPTS": "tests/unit/test_names.py"}
+"""Environment of a clone: pytest runs one short file, unless a command chooses others."""
 STARTED: dict[str, tuple[Block, ...]] = {"up": (UP,), "deployed": (UP, DEPLOY)}
 """What runs: commands before the page's own."""
 
@@ -64,18 +70,36 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
         names: Of `TREES`, `STARTED` and `FOREIGN_MODELS`.
         factory: That of pytest; what takes time is made once.
     """
-    unknown = set(names) - {*TREES, *STARTED, *FOREIGN_MODELS}
+    unknown = set(names) - {*TREES, *STARTED, *FOREIGN_MODELS, CLONE}
     assert not unknown, f"no such preparation: {sorted(unknown)}"
     trees = [name for name in TREES if name in names]
     if set(names) & {*STARTED}:
         trees.append("artifact")
     if trees:
         shutil.copytree(build_once(factory, f"docs-{trees[-1]}", _builder(trees[-1], factory)), folder, symlinks=True)
+    elif CLONE in names:
+        clone_checkout(folder)
     else:
         folder.mkdir(parents=True)
     for name in names:
         FOREIGN_MODELS.get(name, _nothing)(folder)
     return list(STARTED["deployed"] if "deployed" in names else STARTED["up"] if "up" in names else ())
+
+
+def clone_checkout(folder: Path) -> None:
+    """Clone what is committed into `folder`; its `.venv` is that of this checkout, which took minutes to make."""
+    if not (ROOT / ".git").exists():
+        pytest.skip(f"{ROOT} is no git checkout")
+    subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(folder)], check=True)
+    (folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != ".ready":
+            (folder / ".venv" / part.name).symlink_to(part)
+    (folder / ".venv/.ready").touch()
+    draw_photos(folder / "photos")
+    weights = ROOT.parent / "shared/weights/inception_v3_notop.weights.h5"
+    if weights.exists():
+        (folder / weights.name).symlink_to(weights)
 
 
 def _nothing(folder: Path) -> None:

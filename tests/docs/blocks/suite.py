@@ -14,7 +14,7 @@ from tests.container_images.packaging import build_index_base, build_runtime_cac
 from tests.container_images.registries import serve_registry
 from tests.docs.blocks.camera import serve_snapshots
 from tests.docs.blocks.pages import ROOT
-from tests.docs.blocks.preparation import QUICK, prepare
+from tests.docs.blocks.preparation import CLONE, QUICK, SELECTED, prepare
 from tests.docs.blocks.runner import Transcript, build_environ, find_missing, run_script
 from tests.docs.blocks.script import Script
 from tests.inputs.certificates import make_certificate
@@ -56,10 +56,11 @@ def run_here(script: Script, tmp_path: Path, factory: pytest.TempPathFactory, *,
         shutil.copytree((ROOT / script.page).parent, folder, dirs_exist_ok=True)
     loopback = prepare_loopback()
     with prepare_registry(script, tmp_path, factory) as registry, prepare_camera(script) as camera:
+        places = {**install_into(home), **loopback.environ, **registry.environ}
         return run_script(
             script,
             folder,
-            environ=build_environ(home, **QUICK, **install_into(home), **loopback.environ, **registry.environ),
+            environ=build_environ(home, **(SELECTED if CLONE in script.preparations else QUICK), **places),
             values={**loopback.values, **registry.values, **camera.values},
             before=before,
             timeout_s=timeout_s,
