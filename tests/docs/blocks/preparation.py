@@ -30,7 +30,7 @@ PER_CLASS = 16
 QUICK = {"EAVES_TRAIN_EPOCHS": "8"}
 """Environment of trainings that would take longer than a test may."""
 TREES = ("photos", "run", "artifact")
-"""What is a folder of files; each holds the one before it."""
+"""Preparations that are a folder of files; each contains the one before it."""
 UP = Block(page="preparation", line=1, language="bash", text="eaves up\n", marks={"terminal": "http://"})
 DEPLOY = Block(page="preparation", line=2, language="bash", text="eaves deploy\n")
 CLONE = "clone"
@@ -66,7 +66,7 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
     """Make the reader's folder; returns the blocks to run before the page's own.
 
     Args:
-        folder: Where the reader stands; doesn't exist yet.
+        folder: Path of the reader's folder; it doesn't exist yet.
         names: Of `TREES`, `STARTED` and `FOREIGN_MODELS`.
         factory: That of pytest; what takes time is made once.
     """

@@ -29,7 +29,7 @@ class Script:
 
     @property
     def preparations(self) -> tuple[str, ...]:
-        """What is there before the first block."""
+        """Names of the preparations that are made before the first block."""
         return _listed(self.blocks, "after")
 
     @property

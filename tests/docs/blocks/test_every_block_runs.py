@@ -22,7 +22,7 @@ RUNNERS: tuple[Callable[..., object], ...] = (
 )
 FENCED = re.compile(r"^( *)(```+|~~~+).*?^\1\2$", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"^(?![-*|<0-9 ]).+\n\n {4}\S.*", re.MULTILINE)
-"""Code by indentation below a paragraph: it has no language, so nobody could tell whether it is run."""
+"""Code by indentation below a paragraph: it has no language that says whether it is run."""
 
 
 def scripts_that_run() -> Iterator[Script]:
