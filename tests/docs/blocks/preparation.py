@@ -114,8 +114,8 @@ def _builder(name: str, factory: pytest.TempPathFactory) -> Callable[[Path], Pat
         prepare(folder, earlier[-1:], factory)
         if not earlier:
             draw_photos(folder / "photos")
-            _run(root, "init", "--name", "flowers", "--data", "photos")
         elif name == "run":
+            _run(root, "init", "--name", "flowers", "--data", "photos")
             _run(root, "train", "--arch", "small_cnn")
         else:
             _run(root, "convert", "--precision", "fp32")
