@@ -29,8 +29,8 @@ PETALS = {
 PER_CLASS = 16
 QUICK = {"EAVES_TRAIN_EPOCHS": "8"}
 """Environment of trainings that would take longer than a test may."""
-TREES = ("photos", "run", "artifact")
-"""Preparations that are a folder of files; each contains the one before it."""
+TREES = ("pictures", "photos", "run", "artifact")
+"""Preparations that are a folder of files; each contains the one before it. `pictures` has no eaves.yaml yet."""
 UP = Block(page="preparation", line=1, language="bash", text="eaves up\n", marks={"terminal": "http://"})
 DEPLOY = Block(page="preparation", line=2, language="bash", text="eaves deploy\n")
 CLONE = "clone"
@@ -112,10 +112,11 @@ def _builder(name: str, factory: pytest.TempPathFactory) -> Callable[[Path], Pat
     def build(root: Path) -> Path:
         folder = root / "flowers"
         prepare(folder, earlier[-1:], factory)
-        if not earlier:
+        if name == "pictures":
             draw_photos(folder / "photos")
-        elif name == "run":
+        elif name == "photos":
             _run(root, "init", "--name", "flowers", "--data", "photos")
+        elif name == "run":
             _run(root, "train", "--arch", "small_cnn")
         else:
             _run(root, "convert", "--precision", "fp32")
