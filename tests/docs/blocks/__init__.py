@@ -18,7 +18,8 @@ An HTML comment directly above a block says how it is run, as `<!-- KEY: VALUE; 
 
 Keys of other blocks, which may have a `script` too:
 
-- `printed`: the commands above printed these lines. Numbers may differ; a line `...` stands for any lines.
+- `printed`: the commands above printed these lines. Numbers may differ; a line `...` stands for any lines, and
+  `...` within a line for any text.
 - `file`: the block is written to this file before the commands after it.
 - `merge`: the YAML block's sections replace those of this file before the commands after it.
 - `checked`: what validates YAML or JSON, of `checks.py`.

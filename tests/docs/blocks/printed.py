@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-NUMBERED = re.compile(r"[\w.:+,%-]*\d[\w.:+,%-]*")
+NUMBERED = re.compile(r"[\w:+,%-]*\d(?:[\w.:+,%-]*[\w:+,%-])?")
 """A word with a digit: a number, a time, an id, a version."""
-ANY_LINES = "..."
+ANY = "..."
+"""A line of it stands for any lines; within a line it stands for any text."""
 
 
 def find_unprinted(quoted: str, output: str) -> str | None:
@@ -14,9 +15,10 @@ def find_unprinted(quoted: str, output: str) -> str | None:
     printed = iter([_normalised(line) for line in output.splitlines()])
     for line in quoted.splitlines():
         wanted = _normalised(line)
-        if not wanted or wanted == ANY_LINES:
+        if not wanted or wanted == ANY:
             continue
-        if all(wanted != found for found in printed):
+        pattern = re.compile(".*".join(re.escape(part) for part in wanted.split(ANY)))
+        if all(pattern.fullmatch(found) is None for found in printed):
             return line
     return None
 

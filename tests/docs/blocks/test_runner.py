@@ -80,6 +80,7 @@ def test_a_key_that_does_not_exist_is_an_error() -> None:
 def test_a_quotation_may_differ_in_numbers_only() -> None:
     output = "IMAGE   LABEL\n12:01 photos/7.jpg  daisy  0.93\n12:02 photos/8.jpg  roses  0.52\ndone\n"
     assert find_unprinted("IMAGE LABEL\n10:00 photos/1.jpg daisy 0.9\n...\ndone\n", output) is None
+    assert find_unprinted("10:00 photos/... 0.9\n", output) is None
     assert find_unprinted("10:00 photos/1.jpg tulips 0.9\n", output) == "10:00 photos/1.jpg tulips 0.9"
     assert find_unprinted("done\nIMAGE LABEL\n", output) == "IMAGE LABEL"
 
