@@ -77,6 +77,12 @@ def test_every_setting_is_one(page: Path) -> None:
     assert set(named) - settings == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_installs_eaves_from_an_index(page: Path) -> None:
+    """No index has Eaves; it is installed from a checkout."""
+    assert re.findall(r"pip install (?:-\S+ )*'?eaves\b.*", page.read_text()) == []
+
+
 def test_the_pages_are_read_at_all() -> None:
     found = [line for page in PAGES for line in reported(page.read_text())]
     assert {line.split()[0] for line in found} >= {"deploy", "render", "doctor", "rollout", "train", "package"}
