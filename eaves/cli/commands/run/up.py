@@ -17,30 +17,15 @@ from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
-PORT = 8480
 SECTION = "up."
 """What the environment variables of the settings begin with."""
 
 
 @click.command()
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=PORT,
-    show_default=True,
-    envvar="EAVES_UP_PORT",
-    help="Port of the broker on the loopback address; 0: any free port. [EAVES_UP_PORT]",
-)
-@click.option(
-    "--listen",
-    metavar="ADDRESS:PORT",
-    help="Also take requests at this address of the machine, from callers that send the token in STATE/token. "
-    "Eaves makes the token. Token and images travel unencrypted.",
-)
 @click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **options: Any) -> None:
+def command(quiet: bool, state_dir: Path, **options: Any) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
@@ -50,7 +35,6 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
-    opened = parse_listen(listen) if listen else None
     settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
@@ -59,12 +43,20 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
         None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
     )
     observe = printer.add if printer else _ignore
-    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings, observe=observe)
+    supervisor = Supervisor(
+        state,
+        environ=os.environ,
+        port=settings.port,
+        host=settings.host,
+        token_file=settings.token_file,
+        settings=settings,
+        observe=observe,
+    )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
-    if opened is not None:
-        say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
+    if supervisor.is_open:
+        say(f"callers from other machines send the token in {settings.token_file}; nothing is encrypted")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
@@ -76,17 +68,3 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
 
 def _ignore(event: Event) -> None:
     """Print nothing of an event."""
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Address and port of `--listen`.
-
-    Raises:
-        click.BadParameter: When it isn't ADDRESS:PORT.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.BadParameter(
-            f"must be ADDRESS:PORT, such as 192.168.1.5:8481 (got {text!r})", param_hint="--listen"
-        )
-    return host.strip("[]"), int(port)
