@@ -90,4 +90,4 @@ def _check_file(path: Path) -> None:
 
 
 def _fault(path: Path, message: str, hint: str) -> ConfigError:
-    return ConfigError([Fault(origin="", path="token_file", message=f"{path} {message}")], hint=hint)
+    return ConfigError([Fault(origin="eaves up", path="token_file", message=f"{path} {message}")], hint=hint)

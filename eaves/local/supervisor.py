@@ -104,7 +104,7 @@ class Supervisor:
         self._clock = clock
         address = resolve_host(host)
         self._lock = _take_lock(state)
-        self._token = _open_token(address, token_file, state)
+        self._token = open_token(address, token_file, state)
         self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
@@ -334,20 +334,27 @@ class Supervisor:
                 _log.exception("a part could not be stopped")
 
 
-def _open_token(address: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
-    """Return the token of callers from other machines; None when the address is on loopback.
+def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
+    """Return the token of callers from other machines; None when the host is on loopback.
+
+    Args:
+        host: Name or address that the platform's port is opened at.
+        path: The token file, which is created when it is missing; None: none is named.
+        state: State directory, for the hint.
 
     Raises:
+        PlatformError: When the host has no address.
         ConfigError: When there is no token file, or it holds no secret.
         StorageError: When the file can't be read or written.
     """
+    address = resolve_host(host)
     if is_loopback_address(address):
         return None
     if path is None:
-        message = f"{address} is open to other machines, so callers need a token: name a token file"
-        command = f"eaves up --host {address} --token-file {shlex.quote(str(state.root / 'token'))}"
+        message = f"{host} is open to other machines, so callers need a token: name a token file"
+        command = f"eaves up --host {host} --token-file {shlex.quote(str(state.root / 'token'))}"
         raise ConfigError(
-            [Fault(origin="", path="host", message=message)], hint=f"{command}   # a missing file is created"
+            [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
         )
     return AccessToken(path, trusts_loopback=ip_address(address).is_unspecified)
 

@@ -23,19 +23,45 @@ SECTION = "up."
 
 @click.command()
 @click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
+@click.option(
+    "--install-service",
+    is_flag=True,
+    help="Install a systemd service that runs this `eaves up` with its options, now and at each boot, and end. Root "
+    "installs a service of the machine, which runs as the owner of the state directory; other users install one of "
+    "their own. Where systemd doesn't run, only the unit file is written.",
+)
+@click.option(
+    "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
+)
+@click.option("--force", is_flag=True, help="With --install-service: replace another unit file of the same name.")
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(quiet: bool, state_dir: Path, **options: Any) -> None:
+def command(
+    *, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, force: bool, **options: Any
+) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
     example the path of the image. Predictions that come faster than the terminal takes them are counted, not printed.
     """
+    settings = build_settings(LocalSettings, options, section=SECTION)
+    if install_service and uninstall_service:
+        raise click.UsageError("--install-service and --uninstall-service exclude each other")
+    if install_service or uninstall_service:
+        from eaves.cli.app import service
+
+        installed = install_service and service.install_service(settings, state_dir, force=force)
+        click.echo(installed or service.uninstall_service())
+        return
+    _run(settings, state_dir, quiet=quiet)
+
+
+def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
+    """Run the platform until a signal comes."""
     from eaves.cli.live.event_printer import PredictionPrinter
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
-    settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
     state = StateDirectory(root=state_dir)
