@@ -20,6 +20,7 @@ from eaves.local.processes.process import INHERITED
 from eaves.local.service import (
     ServiceUnit,
     acting_as,
+    can_run,
     choose_manager,
     install,
     is_booted,
@@ -46,17 +47,18 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     state = StateDirectory(root=state_dir.absolute())
     account = owner_of(state.root) if is_root else None
     token_file = settings.token_file and settings.token_file.absolute()
-    command = _build_command(settings, state.root, token_file)
+    program = find_program()
+    if account is not None and not can_run(account, [*program, "--version"]):
+        message = f"{account.name}, the owner of {state.root}, can't run {program[0]}"
+        hint = f"install Eaves where {account.name} can read all of it, its Python too"
+        raise PlatformError(message, hint=hint)
     with acting_as(account or owner_of(Path.cwd())):
-        if account is not None and not os.access(command[0], os.X_OK, effective_ids=True):
-            message = f"{account.name}, the owner of {state.root}, may not run {command[0]}"
-            raise PlatformError(message, hint=f"install Eaves where {account.name} can read it, or chown {state.root}")
         state.prepare()
         open_token(settings.host, token_file, state)
     unit = ServiceUnit(
         name=find_service_name(Path.cwd()),
         project=Path.cwd(),
-        command=command,
+        command=(*program, *_list_arguments(settings, state.root, token_file)),
         state=state.root,
         account=account,
         environment=_choose_environment(os.environ),
@@ -86,11 +88,16 @@ def find_service_name(folder: Path) -> str:
     return f"eaves-{re.sub('[^a-z0-9]+', '-', folder.name.lower()).strip('-')[:40] or FALLBACK_NAME}"
 
 
-def _build_command(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
-    """Return the command of the service: every setting that isn't the default, from flags and from the environment."""
-    script = Path(sys.executable).absolute().parent / "eaves"
-    program = [str(script)] if script.is_file() else [str(Path(sys.executable).absolute()), "-P", "-m", "eaves.cli"]
-    words = [*program, "up", "--quiet", "--state", str(state)]
+def find_program() -> tuple[str, ...]:
+    """Return the command that starts this Eaves: the script beside its Python, or the Python itself."""
+    python = Path(sys.executable).absolute()
+    script = python.parent / "eaves"
+    return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
+
+
+def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
+    """Return the arguments of the service: every setting that isn't the default, from flags and the environment."""
+    words = ["up", "--quiet", "--state", str(state)]
     for leaf in iter_leaves(LocalSettings):
         value = token_file if leaf.path == "token_file" else getattr(settings, leaf.path)
         if value != leaf.default:

@@ -3,7 +3,7 @@
 The package writes one unit file and runs systemctl where systemd runs. It never starts the platform by itself.
 """
 
-from eaves.local.service.account import Account, acting_as, owner_of
+from eaves.local.service.account import Account, acting_as, can_run, owner_of
 from eaves.local.service.installation import Manager, choose_manager, install, is_booted, uninstall
 from eaves.local.service.unit import ServiceUnit
 
@@ -12,6 +12,7 @@ __all__ = [
     "Manager",
     "ServiceUnit",
     "acting_as",
+    "can_run",
     "choose_manager",
     "install",
     "is_booted",

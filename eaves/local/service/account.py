@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT_UID = 0
 
@@ -40,6 +42,16 @@ def owner_of(path: Path) -> Account:
     except KeyError:
         return Account(name=str(status.st_uid), uid=status.st_uid, gid=status.st_gid)
     return Account(name=entry.pw_name, uid=entry.pw_uid, gid=entry.pw_gid)
+
+
+def can_run(account: Account, program: Sequence[str]) -> bool:
+    """Return whether an account can run a program, for example one that needs a Python in another user's home."""
+    rights: dict[str, Any] = {"user": account.uid, "group": account.gid, "extra_groups": [account.gid]}
+    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    try:
+        return subprocess.run(list(program), cwd="/", check=False, **rights, **quiet).returncode == 0
+    except OSError:
+        return False
 
 
 @contextmanager

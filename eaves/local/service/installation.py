@@ -93,7 +93,7 @@ def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, r
         return path
     for command in commands:
         _run(command, report)
-    report(f"{unit.name} runs, and starts at boot. `{_join(manager)} status {unit.name}` shows it")
+    report(f"{unit.name} is started, now and at each boot; `{_join(manager)} status {unit.name}` shows how it is")
     return path
 
 

@@ -36,6 +36,8 @@ RestartMaxDelaySec=60
 # for functions. What is killed after that is delivered at the next start.
 KillMode=mixed
 KillSignal=SIGTERM
+# The exit code of an `eaves up` that is stopped before it has started.
+SuccessExitStatus=143
 TimeoutStopSec=90
 # A function that the kernel ends for want of memory is started again by `eaves up`; the others keep running.
 OOMPolicy=continue

@@ -178,3 +178,19 @@ def test_root_installs_a_service_of_the_machine_for_the_owner(project: Project) 
     assert "\nWantedBy=multi-user.target\n" in unit.read_text()
     if shutil.which("systemd-analyze"):
         verify(unit, user=False)
+
+
+def test_root_leaves_the_files_to_the_owner_of_the_project(project: Project) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("giving a folder to another user needs root, and mounting a tmpfs unshare(1)")
+    os.chown(project.root, 65534, 65534)
+    project.root.parent.chmod(0o755)
+    script = 'mount -t tmpfs tmpfs /etc/systemd/system && "$@" && grep User= /etc/systemd/system/*'
+    words = ("up", "--install-service", "--host", "0.0.0.0", "--token-file", "token")
+    done = project.run(["unshare", "--mount", "sh", "-c", script, "sh", *EAVES, *words])
+    if done.returncode == 0:
+        assert done.stdout.endswith("User=nobody\n")
+        assert {path.stat().st_uid for path in (project.root / "token", project.root / ".eaves")} == {65534}
+    else:  # the Python of the tests is in root's home
+        assert f"error: nobody, the owner of {project.root}/.eaves, can't run " in done.stderr
+        assert not (project.root / ".eaves").exists()
