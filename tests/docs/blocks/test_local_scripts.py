@@ -19,6 +19,16 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         r"image\.classified\.v1",
         r"removed flowers",
     ),
+    "docs/00-factory.md": (
+        r"accuracy",
+        r"image\.classified\.v1",
+        r'<p class="label">(daisy|dandelion|roses|sunflowers|tulips)</p>',
+        r'"label": ?"',
+        r"wrote /\S+/\.config/systemd/user/eaves-flowers\.service",
+        r"loginctl enable-linger",
+        r"removed /\S+/eaves-flowers\.service",
+    ),
+    "examples/display/README.md": (r'<p class="label">scratch &lt;b&gt;</p>',),
     "examples/classify/README.md": (r"photos/2/000.png +2 ", r'"label": "3"'),
     "examples/embed/README.md": (
         r"photos/disc/\S+ is like photos/disc/",
