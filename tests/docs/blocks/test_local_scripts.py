@@ -17,7 +17,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
         r"(int8|fp32) ships: int8 \w+",
         r"image\.captured\.v1",
         r"image\.classified\.v1",
-        r"removed flowers",
+        r"accuracy [01]\.\d+ \(.* with 95 % confidence\) on \d+ images",
     ),
     "docs/00-factory.md": (
         r"accuracy",
