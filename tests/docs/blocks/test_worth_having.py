@@ -27,7 +27,6 @@ MIN_ACCURACY = 0.7
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("script", SCRIPTS, ids=str)
 def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path) -> None:
-
     if not (FLOWERS.exists() and WEIGHTS.exists()):
         pytest.skip("the photos and the weights of ../shared are not here")
     if NO_ROOT in find_missing(script):
