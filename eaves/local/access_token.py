@@ -1,18 +1,27 @@
-"""Access token for callers from other machines when `eaves up --listen` opens a port."""
+"""Access token for callers from other machines, when `eaves up --host` opens its port to them."""
 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+import stat
 from pathlib import Path
 
 from eaves.base.files import write_atomically
-from eaves.errors import StorageError
+from eaves.errors import ConfigError, Fault, StorageError
+from eaves.web.origin import is_loopback_address
 
 TOKEN_BYTES = 32
 """Random bytes of a token, which make 43 characters."""
+MIN_CHARACTERS = 16
+"""Minimum length of a token that somebody else made. A random one of 16 characters of base64 has 96 bits."""
+MAX_FILE_BYTES = 4096
+"""Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
+TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
+"""Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
 SCHEME = "bearer"
-UNAUTHORISED = "off loopback every request needs the platform's token: Authorization: Bearer TOKEN"
+UNAUTHORISED = "a caller from another machine must send the platform's token: Authorization: Bearer TOKEN"
 
 
 class AccessToken:
@@ -20,25 +29,65 @@ class AccessToken:
 
     Args:
         path: Path of the file; when missing, it is created with a random token, readable only by this user.
+        trusts_loopback: Whether connections from this machine's loopback need no token. The kernel drops packets that
+            arrive from another machine with such an address. Source: RFC 1122, section 3.2.1.3 (g).
 
     Raises:
-        StorageError: When the file can't be written.
+        ConfigError: When others than its owner may read the file, or it holds no token.
+        StorageError: When the file can't be read or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, trusts_loopback: bool = False) -> None:
         self._path = path
+        self._trusts_loopback = trusts_loopback
         try:
-            if not path.exists():
+            created = not path.exists()
+            if created:
                 write_atomically(path, secrets.token_urlsafe(TOKEN_BYTES) + "\n")
+            _check_file(path)
         except OSError as error:
-            raise StorageError(f"{path} can't be written: {error}", hint=f"ls -ld {path.parent}") from error
+            action = "created" if created else "read"
+            message = f"{path}: the token file can't be {action}: {error.strerror or error}"
+            raise StorageError(message, hint=f"ls -ld {path.parent} {path}") from error
 
     def is_in(self, authorization: str) -> bool:
         """Return whether an Authorization header has the token. An unreadable or empty file admits no caller."""
         scheme, _, given = authorization.partition(" ")
         try:
-            wanted = self._path.read_bytes().strip()
+            wanted = _read(self._path)
         except OSError:
             return False
         matches = hmac.compare_digest(given.strip().encode(), wanted)
         return bool(wanted) and scheme.lower() == SCHEME and matches
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether a caller at this address needs no token."""
+        return self._trusts_loopback and is_loopback_address(peer)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(MAX_FILE_BYTES).strip()
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a file that isn't a secret.
+
+    Raises:
+        ConfigError: When others than its owner may read the file, or it holds no token.
+        OSError: When it can't be read.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise _fault(path, "is not a regular file", "name a file")
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = f"can be read or changed by other users (mode {stat.S_IMODE(mode):04o}, must be 0600)"
+        raise _fault(path, found, f"chmod 600 {path}")
+    token = _read(path)
+    if len(token) < MIN_CHARACTERS or not TOKEN_PATTERN.fullmatch(token):
+        found = f"holds no token: one line of at least {MIN_CHARACTERS} letters, digits or . _ ~ + / - is needed"
+        raise _fault(path, found, f"rm {path}   # `eaves up` then creates it with a random token")
+
+
+def _fault(path: Path, message: str, hint: str) -> ConfigError:
+    return ConfigError([Fault(origin="eaves up", path="token_file", message=f"{path} {message}")], hint=hint)

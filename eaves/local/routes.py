@@ -51,7 +51,7 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     Args:
         runtime: The supervisor.
         control: Whether to answer control requests; only for a socket that belongs to this user.
-        token: Token that every request must have when other machines can reach the address; None: loopback only.
+        token: Token of requests from other machines, when they can reach the address; None: loopback only.
     """
     app = Flask("eaves.local", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -59,10 +59,8 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     app.register_error_handler(HTTPException, problems.http_error_response)
     app.register_error_handler(Exception, _answer_fault)
 
-    if token is not None:
+    if not control:
         app.before_request(partial(_refuse_strangers, token))
-    elif not control:
-        app.before_request(_refuse_browsers)
 
     @app.post("/")
     def publish() -> Response:
@@ -103,16 +101,14 @@ _CHECKED = frozenset({"origin"})
 """Headers that are checked here and not passed on, because a function would check them against its own address."""
 
 
-def _refuse_browsers() -> None:
-    """Refuse requests of a foreign web page, sent either directly (Origin) or through DNS rebinding (Host)."""
-    if reason := find_foreign(request.headers.get("Host", ""), request.headers.get("Origin")):
-        raise ForbiddenError(reason, hint=HINT)
-
-
-def _refuse_strangers(token: AccessToken) -> Response | None:
-    """Refuse requests from other machines without the token, and those that a page of another site sent."""
-    origin = request.headers.get("Origin")
-    if origin is not None and not is_same_site(request.headers.get("Host", ""), origin):
+def _refuse_strangers(token: AccessToken | None) -> Response | None:
+    """Refuse what a foreign web page sent, and requests from other machines without the token."""
+    host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
+    if token is None or token.trusts(request.remote_addr or ""):
+        if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
+            raise ForbiddenError(reason, hint=HINT)
+        return None
+    if origin is not None and not is_same_site(host, origin):
         raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")
     if token.is_in(request.headers.get("Authorization", "")):
         return None

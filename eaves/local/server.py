@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,15 @@ from waitress.utilities import Error
 
 from eaves.base.backoff import Backoff
 from eaves.base.clock import SYSTEM, Clock, StopFlag
+from eaves.errors import PlatformError
 from eaves.local.access_token import UNAUTHORISED, AccessToken
 from eaves.local.routes import MAX_BODY_BYTES
 from functions.http.connection import HttpConnection
 from functions.http.listener import Listener, ListenerLimits, TcpListener, UnixListener
 
 HOST = "127.0.0.1"
+EVERY_ADDRESS = "::"
+"""Address that stands for every IPv6 and IPv4 address of the machine."""
 LIMITS = ListenerLimits(
     max_body_bytes=MAX_BODY_BYTES,
     max_buffered_bytes=10 * MAX_BODY_BYTES,
@@ -64,7 +68,7 @@ class TcpPort:
 
     Args:
         port: Port number; 0 for a free one.
-        host: Address of this machine.
+        host: IP address of this machine.
 
     Attributes:
         port: Port number; 0 until the first `bind` chooses a free one, which is then kept.
@@ -74,11 +78,18 @@ class TcpPort:
         self.port = port
         self._host = host
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the port is opened at every address of the machine."""
+        return ip_address(self._host).is_unspecified
+
     def bind(self) -> socket.socket:
         """Bind the port."""
         made = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even when connections to it ended just now
+            if made.family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self._host != EVERY_ADDRESS))
             made.bind((self._host, self.port))
         except OSError:
             made.close()
@@ -88,6 +99,22 @@ class TcpPort:
 
     def release(self) -> None:
         """Do nothing: the kernel releases the port."""
+
+
+def resolve_host(host: str) -> str:
+    """Return the IP address of a host name or of an address of this machine.
+
+    Raises:
+        PlatformError: When the name has no address.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
+        raise PlatformError(f"{host!r} is no address of this machine: {reason}", hint=hint) from error
+    chosen = min(found, key=lambda one: one[0] != socket.AF_INET)  # `localhost` may be ::1 where IPv6 is switched off
+    return str(chosen[4][0])
 
 
 class SocketPath:
@@ -119,7 +146,7 @@ class WebServer:
     Args:
         app: WSGI application.
         address: Address to listen on.
-        token: Token that a request must have before its body is read; None: no token is needed.
+        token: Token of requests from other machines, checked before a body is read; None: no token is needed.
         limits: Limits for its connections.
         clock: Clock for pauses.
 
@@ -220,7 +247,7 @@ class OpenConnection(HttpConnection):
     """A connection on a port that other machines reach: the body of a request without the token isn't read.
 
     Args:
-        token: Token that a request must have.
+        token: Token of requests from other machines.
     """
 
     def __init__(self, token: AccessToken, *arguments: Any, **named: Any) -> None:
@@ -232,7 +259,10 @@ class OpenConnection(HttpConnection):
         taken = super().received(data)
         request = self.request
         has_head = request is not None and request.headers_finished
-        if has_head and not self._token.is_in(request.headers.get("AUTHORIZATION", "")):
+        admitted = self._token.trusts(str(self.addr[0])) or (
+            has_head and self._token.is_in(request.headers.get("AUTHORIZATION", ""))
+        )
+        if has_head and not admitted:
             self.refuse(Unauthorised(UNAUTHORISED))
         return taken
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from eaves.config import setting
 from eaves.history import MAX_BYTES
@@ -12,8 +14,22 @@ from eaves.spool.limits import DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
-    """Limits of the disk space for the local platform's queue and records."""
+    """Address of the local platform, and limits of the disk space for its queue and records."""
 
+    port: int = setting(
+        8480, "TCP port of the broker and of all functions; 0: any free port.", minimum=0, maximum=65535
+    )
+    host: str = setting(
+        "127.0.0.1",
+        "Address that the port is opened at. Programs of this machine always reach it at 127.0.0.1, without a token. "
+        "0.0.0.0 opens it at every IPv4 address of the machine, :: at every address. Any address off loopback needs "
+        "token_file; the token and the images travel unencrypted.",
+    )
+    token_file: Path | None = setting(
+        None,
+        "File with the token that callers from other machines must send, as `Authorization: Bearer TOKEN`. A missing "
+        "file is created with a random token. Only its owner may be able to read it.",
+    )
     log_max_bytes: int = setting(
         10_000_000,
         "Bytes that the log of one function or source may take, in two files; the oldest lines go. The default holds "
@@ -47,6 +63,11 @@ class LocalSettings:
         "the new one until somebody has looked.",
         choices=("expire", "refuse"),
     )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Rules across fields."""
+        if not self.host.strip():
+            yield "host", "must be an address of this machine, or 0.0.0.0 for all of them (got an empty text)"
 
     def limits(self) -> SpoolLimits:
         """Return the limits of the broker's queue."""

@@ -60,11 +60,6 @@ class StateDirectory:
         """Path of the control socket."""
         return self.root / "control.sock"
 
-    @property
-    def token(self) -> Path:
-        """File with the access token for a port that `eaves up --listen` opens."""
-        return self.root / "token"
-
     def agent_spool(self, app: str) -> Path:
         """Return the file of an app agent's durable queue."""
         return self.root / "agents" / f"{app}.db"

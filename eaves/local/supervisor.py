@@ -10,16 +10,19 @@ import errno
 import json
 import logging
 import os
+import shlex
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
 
 from eaves.admin.queue import SpoolQueue
 from eaves.admin.summary import LanePause
 from eaves.base.clock import SYSTEM, Clock
 from eaves.base.locks import take_lock
 from eaves.delivery import HttpAnswer
-from eaves.errors import EventError, OverloadedError, PlatformError
+from eaves.errors import ConfigError, EventError, Fault, OverloadedError, PlatformError
 from eaves.events import Event, decode, is_event
 from eaves.history import FileHistory
 from eaves.http_client.proxies import parse_proxies
@@ -36,12 +39,13 @@ from eaves.local.processes.port_holder import find_port_holder
 from eaves.local.processes.process import Launch, Process
 from eaves.local.processes.relays import Relays
 from eaves.local.routes import create_app
-from eaves.local.server import SocketPath, TcpPort, WebServer
+from eaves.local.server import HOST, SocketPath, TcpPort, WebServer, resolve_host
 from eaves.local.settings import LocalSettings
 from eaves.local.specs import LocalApp
 from eaves.local.state import StateDirectory
 from eaves.platform import RELAY, FunctionStatus
 from eaves.spool import Spool
+from eaves.web.origin import is_loopback_address
 
 RECONCILE_S = 1.0
 """Interval at which spec files are checked, seconds; `deploy` also triggers a check over the control socket."""
@@ -63,8 +67,9 @@ class Supervisor:
     Args:
         state: State directory.
         environ: Environment of this process.
-        port: TCP port of the broker on loopback; 0 takes a free one.
-        listen: Another address and port of this machine, for callers with the token; None for none.
+        port: TCP port of the broker; 0 takes a free one.
+        host: Address that the port is opened at, in addition to 127.0.0.1.
+        token_file: File with the token of callers from other machines; created when missing. Needed off loopback.
         settings: Disk limits for queue, logs and history.
         observe: Called with each event that is added to the history; it must return at once and raise nothing.
         clock: Clock for pauses and deadlines.
@@ -75,7 +80,7 @@ class Supervisor:
             want counts once for each.
 
     Raises:
-        ConfigError: When the environment has an invalid proxy address.
+        ConfigError: When the environment has an invalid proxy address, or the host needs a token and has none.
         PlatformError: When another supervisor runs on the same state directory, or the port is taken.
     """
 
@@ -85,7 +90,8 @@ class Supervisor:
         *,
         environ: Mapping[str, str],
         port: int,
-        listen: tuple[str, int] | None = None,
+        host: str = HOST,
+        token_file: Path | None = None,
         settings: LocalSettings | None = None,
         observe: Callable[[Event], None] = lambda event: None,
         clock: Clock = SYSTEM,
@@ -96,8 +102,10 @@ class Supervisor:
         self._state = state
         self._settings = settings or LocalSettings()
         self._clock = clock
+        address = resolve_host(host)
         self._lock = _take_lock(state)
-        self._port = TcpPort(port)
+        self._token = open_token(address, token_file, state)
+        self._port = TcpPort(port, address if ip_address(address).is_unspecified else HOST)
         self._spool = Spool(state.spool, limits=self._settings.limits(), clock=clock)
         history = FileHistory(state.history, max_bytes=self._settings.history_max_bytes, clock=clock)
         self._history = ObservedHistory(history, observe)
@@ -122,26 +130,29 @@ class Supervisor:
         self.left_queued = 0
         self._calls = threading.Semaphore(MAX_CALLS)
         self._attempt({"the specs": self._apps.reconcile})  # an event must find the triggers that want it
-        self._ingress = self._listen(self._port, f"port {port}")
+        self._ingress = self._listen(self._port, f"port {port}", self._token if self._port.is_open else None)
         self._opened: WebServer | None = None
-        if listen is not None:
-            opened = TcpPort(listen[1], listen[0])
-            self._opened = self._listen(opened, f"{listen[0]} port {listen[1]}", AccessToken(state.token), listen=True)
+        if not self._port.is_open and address != HOST:
+            opened = TcpPort(self._port.port, address)
+            self._opened = self._listen(opened, f"{address} port {opened.port}", self._token)
         self._agents = Agents(state, sink=self.url, inherit=environ, clock=clock, launch=launch)
         self._control = WebServer(create_app(self, control=True), SocketPath(state.socket), clock=clock)
 
-    def _listen(
-        self, address: TcpPort, named: str, token: AccessToken | None = None, *, listen: bool = False
-    ) -> WebServer:
+    def _listen(self, address: TcpPort, named: str, token: AccessToken | None) -> WebServer:
         try:
             return WebServer(create_app(self, token=token), address, token=token, clock=self._clock)
         except OSError as error:
-            raise _build_port_error(error, address.port, named, listen=listen) from error
+            raise _build_port_error(error, address, named) from error
 
     @property
     def url(self) -> str:
         """Address at which the broker accepts events."""
         return f"http://127.0.0.1:{self._port.port}/"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines can reach the port, with the token."""
+        return self._token is not None
 
     def run(self) -> None:
         """Reconcile until `stop` is called, then stop everything in order: sources, deliveries, functions.
@@ -323,12 +334,37 @@ class Supervisor:
                 _log.exception("a part could not be stopped")
 
 
-def _build_port_error(error: OSError, port: int, named: str, *, listen: bool) -> PlatformError:
+def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
+    """Return the token of callers from other machines; None when the host is on loopback.
+
+    Args:
+        host: Name or address that the platform's port is opened at.
+        path: The token file, which is created when it is missing; None: none is named.
+        state: State directory, for the hint.
+
+    Raises:
+        PlatformError: When the host has no address.
+        ConfigError: When there is no token file, or it holds no secret.
+        StorageError: When the file can't be read or written.
+    """
+    address = resolve_host(host)
+    if is_loopback_address(address):
+        return None
+    if path is None:
+        message = f"{host} is open to other machines, so callers need a token: name a token file"
+        command = f"eaves up --host {host} --token-file {shlex.quote(str(state.root / 'token'))}"
+        raise ConfigError(
+            [Fault(origin="eaves up", path="host", message=message)], hint=f"{command}   # a missing file is created"
+        )
+    return AccessToken(path, trusts_loopback=ip_address(address).is_unspecified)
+
+
+def _build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
     """The error about a port that can't be listened on; it names the process that has the port."""
-    holder = find_port_holder(port) if error.errno == errno.EADDRINUSE else None
+    holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
     reason = f"{holder} uses it" if holder is not None else error.strerror or str(error)
-    if listen:
-        hint = "eaves up --listen ADDRESS:PORT with another port, of an address of this machine"
+    if error.errno == errno.EADDRNOTAVAIL:
+        hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
     elif holder is not None and holder.state is not None:
         there = f"`eaves deploy --state {holder.state}` deploys to the platform that runs"
         hint = f"`eaves up --port 0` runs this project beside it, on a free port; {there}"

@@ -9,7 +9,7 @@ Source: Fetch standard, section 3.1, `Origin`; RFC 9112, section 3.2, Host.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 _USUAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -45,6 +45,19 @@ def listens_on_loopback(host: str) -> bool:
         host: A name or an address, without brackets.
     """
     return is_loopback(f"//[{host}]" if ":" in host else f"//{host}")
+
+
+def is_loopback_address(peer: str) -> bool:
+    """Return whether an IP address, such as that of a connection's other end, is on this machine's loopback.
+
+    An IPv6 socket that also accepts IPv4 names an IPv4 peer `::ffff:127.0.0.1`. Source: RFC 4291, section 2.5.5.2.
+    """
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def is_loopback(address: str) -> bool:

@@ -102,8 +102,9 @@ class LocalHarness:
     def settle(self, sink: Sink) -> None:
         wait_until(lambda: status_of(self.platform).queued == 0, 60, what="an empty queue")
 
-    def start(self, port: int = 0) -> None:
-        command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(self.state)]
+    def start(self, port: int = 0, *options: str) -> None:
+        flags = ["--port", str(port), "--state", str(self.state), *options]
+        command = [sys.executable, "-P", "-m", "eaves.cli", "up", *flags]
         with self._log.open("ab") as log:
             self._up = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self._platform.running, 30, what="eaves up")

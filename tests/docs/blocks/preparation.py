@@ -27,7 +27,7 @@ PETALS = {
 }
 """The photos' classes and the colour of their flowers: those of ../shared/data/flowers."""
 PER_CLASS = 16
-QUICK = {"EAVES_TRAIN_EPOCHS": "8"}
+QUICK = {"EAVES_TRAIN_EPOCHS": "8", "EAVES_TRAIN_ARCH": "small_cnn"}
 """Environment of trainings that would take longer than a test may."""
 TREES = ("pictures", "photos", "run", "artifact")
 """Preparations that are a folder of files; each contains the one before it. `pictures` has no eaves.yaml yet."""

@@ -79,6 +79,7 @@ def prepare_loopback() -> Place:
     values = {
         "UP": f"http://127.0.0.1:{up}",
         "PORT": str(other),
+        "EAVES": str(ROOT),
         "LISTEN": f"127.0.0.1:{other}",
         "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
     }

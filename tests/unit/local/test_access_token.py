@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
-import click
 import pytest
 
-from eaves.cli.commands.run.up import parse_listen
-from eaves.errors import StorageError
+from eaves.errors import ConfigError, StorageError
 from eaves.local.access_token import AccessToken
 
 
@@ -42,19 +42,60 @@ def test_without_a_token_nobody_is_let_in(tmp_path: Path, content: str | None) -
 
 
 def test_a_token_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="can't be written"):
+    with pytest.raises(StorageError, match="can't be created"):
         AccessToken(tmp_path / "no folder" / "token")
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o644])
+def test_a_token_that_other_users_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "token"
+    AccessToken(path)
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"mode {mode:04o}, must be 0600") as found:
+        AccessToken(path)
+    assert found.value.hint == f"chmod 600 {path}"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "short", "two words that are long enough", "a" * 20 + "\n" + "b" * 20])
+def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    path.write_text(content)
+    with pytest.raises(ConfigError, match="holds no token") as found:
+        AccessToken(path)
+    assert found.value.hint.startswith(f"rm {path}")
+    assert path.read_text() == content
+
+
+def test_a_token_of_another_program_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.touch(mode=0o600)
+    path.write_text("c2l4dGVlbiBieXRlcyE=\r\n")
+    assert AccessToken(path).is_in("Bearer c2l4dGVlbiBieXRlcyE=")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "token")
+    with pytest.raises(ConfigError, match="is not a regular file"):
+        AccessToken(tmp_path / "token")
+
+
 @pytest.mark.parametrize(
-    ("text", "parsed"),
-    [("192.168.1.5:8481", ("192.168.1.5", 8481)), ("[::1]:80", ("::1", 80)), ("0.0.0.0:8481", ("0.0.0.0", 8481))],
+    ("peer", "trusted"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("192.168.1.5", False),
+        ("::ffff:192.168.1.5", False),
+        ("fd00::2", False),
+        ("0.0.0.0", False),
+        ("localhost", False),
+        ("", False),
+    ],
 )
-def test_an_address_to_listen_at(text: str, parsed: tuple[str, int]) -> None:
-    assert parse_listen(text) == parsed
-
-
-@pytest.mark.parametrize("text", ["8481", ":8481", "here:", "here:x", "here:0", "here:65536"])
-def test_what_is_no_address_to_listen_at(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="ADDRESS:PORT"):
-        parse_listen(text)
+def test_loopback_needs_no_token_where_one_port_serves_both(tmp_path: Path, peer: str, trusted: bool) -> None:
+    assert AccessToken(tmp_path / "token", trusts_loopback=True).trusts(peer) is trusted
+    assert not AccessToken(tmp_path / "token").trusts(peer)

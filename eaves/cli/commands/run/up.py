@@ -17,41 +17,51 @@ from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
-PORT = 8480
 SECTION = "up."
 """What the environment variables of the settings begin with."""
 
 
 @click.command()
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=PORT,
-    show_default=True,
-    envvar="EAVES_UP_PORT",
-    help="Port of the broker on the loopback address; 0: any free port. [EAVES_UP_PORT]",
-)
-@click.option(
-    "--listen",
-    metavar="ADDRESS:PORT",
-    help="Also take requests at this address of the machine, from callers that send the token in STATE/token. "
-    "Eaves makes the token. Token and images travel unencrypted.",
-)
 @click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
+@click.option(
+    "--install-service",
+    is_flag=True,
+    help="Install a systemd service that runs this `eaves up` with its options, now and at each boot, and end. Root "
+    "installs a service of the machine, which runs as the owner of the state directory; other users install one of "
+    "their own. Where systemd doesn't run, only the unit file is written.",
+)
+@click.option(
+    "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
+)
+@click.option("--force", is_flag=True, help="With --install-service: replace another unit file of the same name.")
 @state_option
 @settings_options(LocalSettings, section=SECTION)
-def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **options: Any) -> None:
+def command(
+    *, quiet: bool, state_dir: Path, install_service: bool, uninstall_service: bool, force: bool, **options: Any
+) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
     Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
     example the path of the image. Predictions that come faster than the terminal takes them are counted, not printed.
     """
+    settings = build_settings(LocalSettings, options, section=SECTION)
+    if install_service and uninstall_service:
+        raise click.UsageError("--install-service and --uninstall-service exclude each other")
+    if install_service or uninstall_service:
+        from eaves.cli.app import service
+
+        installed = install_service and service.install_service(settings, state_dir, force=force)
+        click.echo(installed or service.uninstall_service())
+        return
+    _run(settings, state_dir, quiet=quiet)
+
+
+def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
+    """Run the platform until a signal comes."""
     from eaves.cli.live.event_printer import PredictionPrinter
     from eaves.local.state import StateDirectory
     from eaves.local.supervisor import Supervisor
 
-    opened = parse_listen(listen) if listen else None
-    settings = build_settings(LocalSettings, options, section=SECTION)
     logs.configure()
     signals = StopSignals()  # before anything is opened that a signal would leave behind
     state = StateDirectory(root=state_dir)
@@ -59,12 +69,20 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
         None if quiet or sys.stdout is None else PredictionPrinter(sys.stdout.fileno(), is_terminal=sys.stdout.isatty())
     )
     observe = printer.add if printer else _ignore
-    supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings, observe=observe)
+    supervisor = Supervisor(
+        state,
+        environ=os.environ,
+        port=settings.port,
+        host=settings.host,
+        token_file=settings.token_file,
+        settings=settings,
+        observe=observe,
+    )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
     say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
-    if opened is not None:
-        say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
+    if supervisor.is_open:
+        say(f"callers from other machines send the token in {settings.token_file}; nothing is encrypted")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
@@ -76,17 +94,3 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
 
 def _ignore(event: Event) -> None:
     """Print nothing of an event."""
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Address and port of `--listen`.
-
-    Raises:
-        click.BadParameter: When it isn't ADDRESS:PORT.
-    """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise click.BadParameter(
-            f"must be ADDRESS:PORT, such as 192.168.1.5:8481 (got {text!r})", param_hint="--listen"
-        )
-    return host.strip("[]"), int(port)

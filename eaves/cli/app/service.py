@@ -1,0 +1,118 @@
+"""`eaves up --install-service` and `--uninstall-service`: from the options of this `up` to a systemd service."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from eaves.base.names import NAME_PATTERN
+from eaves.cli.app.project import read_yaml
+from eaves.cli.display.output import say
+from eaves.cli.shared_options import FILE
+from eaves.config import iter_leaves
+from eaves.errors import PlatformError
+from eaves.local.client import LocalPlatform
+from eaves.local.processes.process import INHERITED
+from eaves.local.service import (
+    ServiceUnit,
+    acting_as,
+    can_run,
+    choose_manager,
+    install,
+    is_booted,
+    owner_of,
+    uninstall,
+)
+from eaves.local.settings import LocalSettings
+from eaves.local.state import StateDirectory
+from eaves.local.supervisor import open_token
+
+FALLBACK_NAME = "platform"
+"""Name of a project whose folder's name has no letter or digit."""
+LEFT_TO_SYSTEMD = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
+"""Variables that systemd sets itself, or that belong to the shell."""
+
+
+def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) -> Path:
+    """Install the service that runs `eaves up` with these settings, and return the path of its unit file.
+
+    The state directory and the token file are created first, so that they belong to the account that the service runs
+    as, and so that a wrong setting is an error now and not at the next boot.
+    """
+    is_root = os.geteuid() == 0
+    state = StateDirectory(root=state_dir.absolute())
+    account = owner_of(state.root) if is_root else None
+    token_file = settings.token_file and settings.token_file.absolute()
+    program = find_program()
+    if account is not None and not can_run(account, [*program, "--version"]):
+        message = f"{account.name}, the owner of {state.root}, can't run {program[0]}"
+        hint = f"install Eaves where {account.name} can read all of it, its Python too"
+        raise PlatformError(message, hint=hint)
+    with acting_as(account or owner_of(Path.cwd())):
+        state.prepare()
+        open_token(settings.host, token_file, state)
+    unit = ServiceUnit(
+        name=find_service_name(Path.cwd()),
+        project=Path.cwd(),
+        command=(*program, *_list_arguments(settings, state.root, token_file)),
+        state=state.root,
+        account=account,
+        environment=_choose_environment(os.environ),
+    )
+    manager = choose_manager(is_root=is_root)
+    runs_already = LocalPlatform(state.root).running() and not (manager.units / unit.file_name).exists()
+    path = install(unit, manager, force=force, booted=is_booted(), report=say)
+    if account is not None:
+        say(f"the service runs as {account.name}, the owner of the state directory")
+    if runs_already:
+        say("another `eaves up` of this project runs: stop it, and the service starts within a minute")
+    return path
+
+
+def uninstall_service() -> Path:
+    """Stop and remove the service of the project in the current folder; return the path of its unit file."""
+    manager = choose_manager(is_root=os.geteuid() == 0)
+    return uninstall(find_service_name(Path.cwd()), manager, booted=is_booted(), report=say)
+
+
+def find_service_name(folder: Path) -> str:
+    """Return the name of a project's service: `eaves-` and the name in eaves.yaml, else the folder's name."""
+    file = folder / FILE
+    named = read_yaml(file).get("name") if file.exists() else None
+    if isinstance(named, str) and NAME_PATTERN.fullmatch(named):
+        return f"eaves-{named}"
+    return f"eaves-{re.sub('[^a-z0-9]+', '-', folder.name.lower()).strip('-')[:40] or FALLBACK_NAME}"
+
+
+def find_program() -> tuple[str, ...]:
+    """Return the command that starts this Eaves: the script beside its Python, or the Python itself."""
+    python = Path(sys.executable).absolute()
+    script = python.parent / "eaves"
+    return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
+
+
+def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
+    """Return the arguments of the service: every setting that isn't the default, from flags and the environment."""
+    words = ["up", "--quiet", "--state", str(state)]
+    for leaf in iter_leaves(LocalSettings):
+        value = token_file if leaf.path == "token_file" else getattr(settings, leaf.path)
+        if value != leaf.default:
+            words += [leaf.flag, str(value)]
+    return tuple(words)
+
+
+def _choose_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that functions and sources get from `up`; a unit file is readable by every user."""
+    chosen = {}
+    for name in INHERITED:
+        if name in LEFT_TO_SYSTEMD or not environ.get(name):
+            continue
+        if "@" in urlsplit(environ[name]).netloc:
+            say(f"{name} holds a password, so the service doesn't get it: set it with `systemctl edit`")
+            continue
+        chosen[name] = environ[name]
+    return chosen

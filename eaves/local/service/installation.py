@@ -1,0 +1,177 @@
+"""Installing and removing the service: the unit file, then systemctl where systemd runs."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eaves.base.files import make_directory, remove_durably, write_atomically
+from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
+from eaves.local.service.unit import MARK, ServiceUnit
+
+SYSTEM_UNITS = Path("/etc/systemd/system")
+"""Directory of the administrator's units. Source: systemd.unit(5), Unit File Load Path."""
+BOOTED = Path("/run/systemd/system")
+"""Directory that exists while systemd is the init system. Source: sd_booted(3)."""
+TIMEOUT_S = 120.0
+"""Longest wait for one systemctl command, seconds; stopping the platform takes up to 90."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manager:
+    """The service manager that a unit is for.
+
+    Attributes:
+        units: Directory of the unit files.
+        user: Whether it is the user's own service manager, not the system's.
+    """
+
+    units: Path
+    user: bool
+
+    @property
+    def systemctl(self) -> tuple[str, ...]:
+        """First words of the commands that control it."""
+        return ("systemctl", "--user") if self.user else ("systemctl",)
+
+    def start_commands(self, name: str) -> tuple[tuple[str, ...], ...]:
+        """Return the commands that start a unit now and at each boot; a unit that runs is started again."""
+        linger = (("loginctl", "enable-linger"),) if self.user else ()
+        enable, restart = (*self.systemctl, "enable", name), (*self.systemctl, "restart", name)
+        return ((*self.systemctl, "daemon-reload"), enable, restart, *linger)
+
+
+def choose_manager(*, is_root: bool) -> Manager:
+    """Return the system's manager for root, and the user's own for everybody else.
+
+    The environment of a shell isn't that of the user's manager, so XDG_CONFIG_HOME isn't read here.
+    """
+    if is_root:
+        return Manager(units=SYSTEM_UNITS, user=False)
+    return Manager(units=Path.home() / ".config/systemd/user", user=True)
+
+
+def is_booted() -> bool:
+    """Return whether systemd is the init system of this machine or container."""
+    return BOOTED.is_dir()
+
+
+def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, report: Callable[[str], None]) -> Path:
+    """Write the unit file, and start the service now and at each boot where systemd runs.
+
+    Args:
+        unit: The service.
+        manager: The service manager that it is for.
+        force: Whether to replace another unit file of this name.
+        booted: Whether systemd runs, so that systemctl can be called.
+        report: Called with each line for the person who installs the service.
+
+    Returns:
+        Path of the unit file.
+
+    Raises:
+        ConfigError: When another unit file has the name, or a unit file can't hold a value.
+        PlatformError: When systemctl fails; the file is kept.
+        StorageError: When the file can't be written.
+    """
+    path = manager.units / unit.file_name
+    text = unit.render()
+    try:
+        changed = _write(path, text, force=force)
+    except OSError as error:
+        raise StorageError(f"{path} can't be written: {error.strerror or error}") from error
+    report(f"{'wrote' if changed else 'unchanged:'} {path}")
+    commands = manager.start_commands(unit.name)
+    if not booted:
+        report("systemd doesn't run here. Where it runs, these commands start the service, now and at each boot:")
+        for command in commands:
+            report(f"  {shlex.join(command)}")
+        return path
+    for command in commands:
+        _run(command, report)
+    report(f"{unit.name} is started, now and at each boot; `{_join(manager)} status {unit.name}` shows how it is")
+    return path
+
+
+def uninstall(name: str, manager: Manager, *, booted: bool, report: Callable[[str], None]) -> Path:
+    """Stop the service, and remove its unit file. The platform's state and the user's linger setting stay.
+
+    Raises:
+        NotFoundError: When there is no such unit file.
+        ConfigError: When the file isn't one that Eaves has written.
+        PlatformError: When systemctl fails.
+        StorageError: When the file can't be removed.
+    """
+    path = manager.units / f"{name}.service"
+    try:
+        if not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+            message = f"{path} was not written by `eaves up --install-service`, so it stays"
+            raise ConfigError([Fault(origin="service", path="", message=message)])
+        if booted:
+            _run((*manager.systemctl, "disable", "--now", name), report)
+        remove_durably(path)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no service {name} is installed: there is no {path}") from error
+    except OSError as error:
+        raise StorageError(f"{path} can't be removed: {error.strerror or error}") from error
+    report(f"removed {path}")
+    if booted:
+        _run((*manager.systemctl, "daemon-reload"), report)
+    return path
+
+
+def _write(path: Path, text: str, *, force: bool) -> bool:
+    """Write a unit file; return whether it was missing or different.
+
+    Raises:
+        ConfigError: When it is different, and may not be replaced.
+        OSError: When it can't be written.
+    """
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        before = None
+    if before == text:
+        return False
+    if before is not None and not force:
+        lines = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "new", lineterm="", n=1)
+        message = "there is another unit file of this name:\n" + "\n".join(lines)
+        raise ConfigError([Fault(origin="service", path="", message=message)], hint="--force replaces it")
+    make_directory(path.parent, mode=0o755)
+    write_atomically(path, text, mode=0o644)
+    return True
+
+
+def _run(command: Sequence[str], report: Callable[[str], None]) -> None:
+    """Run a command of systemd's.
+
+    Raises:
+        PlatformError: When it fails.
+    """
+    line = shlex.join(command)
+    try:
+        done = subprocess.run(
+            list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PlatformError(f"`{line}` failed: {error}", hint=line) from error
+    if done.returncode != 0:
+        reason = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
+        raise PlatformError(f"`{line}` failed: {reason}", hint=_advise(command))
+    report(f"ran {line}")
+
+
+def _advise(command: Sequence[str]) -> str:
+    if command[0] == "loginctl":
+        return "sudo loginctl enable-linger $USER   # so that the service starts at boot, before anybody logs in"
+    if "--user" in command:
+        return f"log in as this user (su and sudo start no service manager of the user), then: {shlex.join(command)}"
+    return shlex.join(command)
+
+
+def _join(manager: Manager) -> str:
+    return shlex.join(manager.systemctl)

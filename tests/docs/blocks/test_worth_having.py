@@ -1,0 +1,44 @@
+"""The README's quick start and the factory page with real photos and a trained backbone: a model worth having.
+
+`make test` runs the same commands with drawn photos and a small network.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks.runner import NO_ROOT, build_environ, find_missing, run_script
+from tests.docs.blocks.script import Script, build_scripts
+from tests.docs.blocks.suite import SHARED, prepare_loopback
+
+FLOWERS = SHARED / "data/flowers/train"
+WEIGHTS = SHARED / "weights/inception_v3_notop.weights.h5"
+PAGES = {"README.md", "docs/00-factory.md"}
+SCRIPTS = [script for script in build_scripts("local") if script.page in PAGES and "pictures" in script.preparations]
+MIN_ACCURACY = 0.7
+"""Below what these photos reach with any split, far above 0.2, which is guessing."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("script", SCRIPTS, ids=str)
+def test_real_photos_and_a_trained_backbone_make_a_model_worth_having(script: Script, tmp_path: Path) -> None:
+    if not (FLOWERS.exists() and WEIGHTS.exists()):
+        pytest.skip("the photos and the weights of ../shared are not here")
+    if NO_ROOT in find_missing(script):
+        pytest.skip("needs a user who isn't root, where systemd doesn't run")
+    folder, home = tmp_path / "reader", tmp_path / "home"
+    home.mkdir()
+    for label in FLOWERS.iterdir():
+        (folder / "photos" / label.name).mkdir(parents=True)
+        for photo in sorted(label.iterdir())[:100]:
+            shutil.copy(photo, folder / "photos" / label.name)
+    loopback = prepare_loopback()
+    environ = build_environ(home, EAVES_TRAIN_WEIGHTS=str(WEIGHTS), **loopback.environ)
+    transcript = run_script(script, folder, environ=environ, values=loopback.values, timeout_s=3500)
+    (accuracy,) = re.findall(r"^accuracy (\S+) \(.* on \d+ images$", transcript.text, flags=re.MULTILINE)
+    assert float(accuracy) > MIN_ACCURACY, transcript.text

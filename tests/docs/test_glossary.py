@@ -1,0 +1,52 @@
+"""docs/README.md lists every page; docs/glossary.md has the words that newcomers asked for, in order."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+GLOSSARY = (DOCS / "glossary.md").read_text()
+
+
+def list_terms() -> list[list[str]]:
+    """The first column of each table of the glossary."""
+    tables = re.split(r"^## ", GLOSSARY, flags=re.MULTILINE)[1:]
+    return [re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)[1:] for table in tables]
+
+
+@pytest.mark.parametrize("word", ["golden image", "parity", "spool", "lane", "site", "link"])
+def test_a_word_that_newcomers_did_not_know_is_defined(word: str) -> None:
+    assert any(word in terms for terms in list_terms()[:2])
+
+
+def test_terms_are_in_order_and_of_the_field_first() -> None:
+    field, ours, code = list_terms()
+    for terms in (field, ours, code):
+        assert terms == sorted(terms, key=str.lower)
+    assert not set(field) & set(ours)
+    assert len(field) > len(ours)
+
+
+def test_every_term_of_the_field_and_of_eaves_is_defined_by_a_sentence() -> None:
+    for row in re.findall(r"^\| [^|]+ \| (.*) \|$", GLOSSARY, flags=re.MULTILINE):
+        assert row == "meaning" or row.endswith((".", ".)")), row
+
+
+def test_the_index_has_every_page_once_or_more() -> None:
+    index = (DOCS / "README.md").read_text()
+    linked = set(re.findall(r"\]\(([a-z0-9-]+\.md)[#)]", index))
+    assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} == linked
+
+
+def test_every_link_of_the_index_and_of_the_first_page_leads_somewhere() -> None:
+    for page in (DOCS / "README.md", DOCS / "00-factory.md", DOCS.parent / "README.md"):
+        for target, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page.read_text()):
+            found = (page.parent / target).resolve()
+            assert found.exists(), (page.name, target)
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", found.read_text(), flags=re.MULTILINE)
+                slugs = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert anchor in slugs, (page.name, target, anchor)

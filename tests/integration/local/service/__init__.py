@@ -1,0 +1,1 @@
+"""The systemd service of the local platform, read and checked by systemd itself."""

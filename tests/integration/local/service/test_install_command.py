@@ -1,0 +1,196 @@
+"""`eaves up --install-service` in a project with a hostile name; its command is started as systemd reads it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from eaves.local.client import LocalPlatform
+from eaves.local.service.installation import BOOTED
+from tests.integration.local.service.systemd import read_unit, require_systemd, unprivileged, verify
+from tests.ports import find_port
+from tests.waiting import wait_until
+
+EAVES = [sys.executable, "-P", "-m", "eaves.cli"]
+NAME = 'a "line" $HOME 50%n \\ é'
+"""Name of the project's folder, with what shells and systemd give a meaning to."""
+
+
+@dataclass
+class Project:
+    """A project's folder, and a home for its user.
+
+    Attributes:
+        root: The project's folder.
+        home: Home of the user who types the commands.
+        environ: Further variables of the commands' environment.
+    """
+
+    root: Path
+    home: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    def type(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of Eaves in the project as a user who isn't root."""
+        return self.run([*unprivileged(), *EAVES, *words])
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project."""
+        environ = {"PATH": os.environ["PATH"], "HOME": str(self.home), **self.environ}
+        return subprocess.run(
+            command, cwd=self.root, env=environ, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @property
+    def unit(self) -> Path:
+        """The unit file of the user's service."""
+        return self.home / ".config/systemd/user/eaves-flowers.service"
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    if BOOTED.exists():
+        pytest.skip("systemd runs here: this test would start a service on this machine")
+    with tempfile.TemporaryDirectory(prefix="eaves-") as folder:
+        made = Project(root=Path(folder) / NAME, home=Path(folder) / "home")
+        made.root.mkdir()
+        made.home.mkdir()
+        (made.root / "eaves.yaml").write_text("name: flowers\n")
+        yield made
+
+
+def test_the_service_starts_as_systemd_reads_it_and_ends_in_order(project: Project) -> None:
+    require_systemd()
+    port = str(find_port())
+    project.environ["EAVES_UP_LOG_MAX_BYTES"] = "20000"
+    options = ("--port", port, "--host", "0.0.0.0", "--token-file", "the token")
+    done = project.type("up", *options, "--install-service")
+    assert (done.returncode, done.stdout) == (0, f"{project.unit}\n"), done.stderr
+    verify(project.unit, user=True)
+    found = read_unit(project.unit)
+    state, token = project.root / ".eaves", project.root / "the token"
+    assert found.values["WorkingDirectory"] == str(project.root)
+    assert found.command[-12:] == [
+        *("up", "--quiet", "--state", str(state), "--port", port, "--host", "0.0.0.0"),
+        *("--token-file", str(token), "--log-max-bytes", "20000"),
+    ]
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    before = token.read_text()
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(project.home)}
+    service = subprocess.Popen(found.command, cwd=found.values["WorkingDirectory"], env=environ)
+    try:
+        wait_until(LocalPlatform(state).running, 30, what="the service")
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(30) == 0
+    finally:
+        service.kill()
+        service.wait()
+    assert token.read_text() == before
+
+
+def test_where_systemd_does_not_run_the_commands_are_printed(project: Project) -> None:
+    done = project.type("up", "--install-service")
+    assert f"wrote {project.unit}\n" in done.stderr
+    for command in ("daemon-reload", "enable eaves-flowers", "restart eaves-flowers"):
+        assert f"\n  systemctl --user {command}\n" in done.stderr
+    assert "\n  loginctl enable-linger\n" in done.stderr
+    assert stat.S_IMODE(project.unit.stat().st_mode) == 0o644
+    assert [path.name for path in project.unit.parent.iterdir()] == [project.unit.name]
+
+
+def test_another_unit_of_the_name_is_shown_and_replaced_by_force_only(project: Project) -> None:
+    assert project.type("up", "--install-service").returncode == 0
+    first = project.unit.read_text()
+    again = project.type("up", "--install-service")
+    assert f"unchanged: {project.unit}\n" in again.stderr
+    refused = project.type("up", "--install-service", "--port", "9999")
+    assert refused.returncode == 78
+    assert "+ExecStart=" in refused.stderr
+    assert "--port 9999" in refused.stderr
+    assert "try: --force replaces it\n" in refused.stderr
+    assert project.unit.read_text() == first
+    assert project.type("up", "--install-service", "--port", "9999", "--force").returncode == 0
+    assert "--port 9999" in project.unit.read_text()
+
+
+def test_only_what_was_installed_is_removed(project: Project) -> None:
+    assert project.type("up", "--uninstall-service").returncode == 66
+    assert project.type("up", "--install-service").returncode == 0
+    removed = project.type("up", "--uninstall-service")
+    assert (removed.returncode, removed.stdout) == (0, f"{project.unit}\n")
+    assert not project.unit.exists()
+    project.unit.write_text("[Service]\nExecStart=/bin/true\n")
+    refused = project.type("up", "--uninstall-service")
+    assert refused.returncode == 78
+    assert "was not written by `eaves up --install-service`" in refused.stderr
+    assert project.unit.exists()
+
+
+def test_a_service_that_would_not_start_is_not_installed(project: Project) -> None:
+    for options in (
+        ["--host", "0.0.0.0"],
+        ["--spool-max-bytes", "many"],
+        ["--state", "a" * 120],
+        ["--uninstall-service"],
+    ):
+        refused = project.type("up", "--install-service", *options)
+        assert refused.returncode in (2, 78), refused.stderr
+    assert not project.unit.exists()
+
+
+def test_proxies_are_kept_and_their_passwords_are_not(project: Project) -> None:
+    project.environ |= {"HTTPS_PROXY": "http://user:secret@proxy.example:3128", "NO_PROXY": "10.0.0.0/8,.lan 50%"}
+    done = project.type("up", "--install-service")
+    assert "HTTPS_PROXY holds a password" in done.stderr
+    assert 'Environment="NO_PROXY=10.0.0.0/8,.lan 50%%"\n' in project.unit.read_text()
+    assert "secret" not in project.unit.read_text() + done.stderr
+
+
+def test_a_project_without_eaves_yaml_is_named_by_its_folder(project: Project) -> None:
+    (project.root / "eaves.yaml").unlink()
+    assert project.type("up", "--install-service").returncode == 0
+    assert (project.unit.parent / "eaves-a-line-home-50-n.service").exists()
+
+
+def test_root_installs_a_service_of_the_machine_for_the_owner(project: Project) -> None:
+    """In a mount namespace, so that this machine's own units stay as they are."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("mounting a tmpfs needs root and unshare(1)")
+    script = 'mount -t tmpfs tmpfs /etc/systemd/system && "$@" && cat /etc/systemd/system/eaves-flowers.service'
+    done = project.run(["unshare", "--mount", "sh", "-c", script, "sh", *EAVES, "up", "--install-service"])
+    assert done.returncode == 0, done.stderr
+    assert "the service runs as root, the owner of the state directory\n" in done.stderr
+    assert "\n  systemctl enable eaves-flowers\n" in done.stderr
+    assert "loginctl" not in done.stderr
+    unit = project.home / "eaves-flowers.service"
+    unit.write_text(done.stdout.partition("\n")[2])
+    assert "\nUser=root\n" in unit.read_text()
+    assert "\nWantedBy=multi-user.target\n" in unit.read_text()
+    if shutil.which("systemd-analyze"):
+        verify(unit, user=False)
+
+
+def test_root_leaves_the_files_to_the_owner_of_the_project(project: Project) -> None:
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("giving a folder to another user needs root, and mounting a tmpfs unshare(1)")
+    os.chown(project.root, 65534, 65534)
+    project.root.parent.chmod(0o755)
+    script = 'mount -t tmpfs tmpfs /etc/systemd/system && "$@" && grep User= /etc/systemd/system/*'
+    words = ("up", "--install-service", "--host", "0.0.0.0", "--token-file", "token")
+    done = project.run(["unshare", "--mount", "sh", "-c", script, "sh", *EAVES, *words])
+    if done.returncode == 0:
+        assert done.stdout.endswith("User=nobody\n")
+        assert {path.stat().st_uid for path in (project.root / "token", project.root / ".eaves")} == {65534}
+    else:  # the Python of the tests is in root's home
+        assert f"error: nobody, the owner of {project.root}/.eaves, can't run " in done.stderr
+        assert not (project.root / ".eaves").exists()

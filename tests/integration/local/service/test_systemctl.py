@@ -1,0 +1,79 @@
+"""Where systemd runs, installing also starts the service; here a program in PATH takes the place of systemctl."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import PlatformError
+from eaves.local.service import Manager, ServiceUnit, install, uninstall
+
+SCRIPT = """#!/bin/sh
+echo "$(basename "$0") $*" >> "{log}"
+case "$*" in *{failing}*) echo "Failed: no such thing" >&2; exit 5;; esac
+"""
+UNIT = ServiceUnit(
+    name="eaves-flowers", project=Path("/srv"), command=("/bin/true",), state=Path("/srv/.eaves"), account=None
+)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def place(folder: Path, log: Path, monkeypatch: pytest.MonkeyPatch, *, failing: str = "nothing") -> None:
+    """Make programs that write down how they were called."""
+    (folder / "bin").mkdir()
+    for name in ("systemctl", "loginctl"):
+        path = folder / "bin" / name
+        path.write_text(SCRIPT.format(log=log, failing=failing))
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize("user", [True, False], ids=["user", "system"])
+def test_the_service_is_started_now_and_at_boot(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch, user: bool
+) -> None:
+    place(tmp_path, log, monkeypatch)
+    said: list[str] = []
+    manager = Manager(units=tmp_path / "units", user=user)
+    path = install(UNIT, manager, force=False, booted=True, report=said.append)
+    scope = "--user " if user else ""
+    commands = [f"systemctl {scope}{words}" for words in ("daemon-reload", "enable eaves-flowers")]
+    commands += [f"systemctl {scope}restart eaves-flowers", *(["loginctl enable-linger"] if user else [])]
+    assert log.read_text().splitlines() == commands
+    assert said[1:-1] == [f"ran {command}" for command in commands]
+    assert path.read_text() == UNIT.render()
+
+
+def test_a_command_that_fails_is_an_error_and_the_file_stays(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(tmp_path, log, monkeypatch, failing="restart")
+    manager = Manager(units=tmp_path / "units", user=False)
+    with pytest.raises(PlatformError, match=r"^`systemctl restart eaves-flowers` failed: Failed: no such thing$"):
+        install(UNIT, manager, force=False, booted=True, report=print)
+    assert (tmp_path / "units/eaves-flowers.service").exists()
+
+
+def test_without_the_right_to_linger_the_error_says_who_may(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(tmp_path, log, monkeypatch, failing="linger")
+    with pytest.raises(PlatformError) as found:
+        install(UNIT, Manager(units=tmp_path / "units", user=True), force=False, booted=True, report=print)
+    assert "sudo loginctl enable-linger" in (found.value.hint or "")
+
+
+def test_a_removed_service_is_stopped_before_its_file_goes(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = Manager(units=tmp_path / "units", user=False)
+    install(UNIT, manager, force=False, booted=False, report=print)
+    place(tmp_path, log, monkeypatch)
+    path = uninstall(UNIT.name, manager, booted=True, report=print)
+    assert log.read_text().splitlines() == ["systemctl disable --now eaves-flowers", "systemctl daemon-reload"]
+    assert not path.exists()

@@ -1,0 +1,101 @@
+"""A unit's values reach the program as they were given, by systemd's own reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from eaves.errors import ConfigError
+from eaves.local.service import Account, ServiceUnit, owner_of
+from tests.integration.local.service.systemd import read_unit, require_systemd, verify
+
+HOSTILE = (
+    "two words",
+    " both ends ",
+    'a "quoted" word',
+    "it's",
+    "50% of %n, %% and %h",
+    "$HOME ${PATH} $$ $",
+    "back\\slash \\n \\x41 \\",
+    ";",
+    "&& rm -rf *",
+    "#comment",
+    "",
+    "@-:+!",
+    "Gänseblümchen 日本",
+    "a=b",
+)
+
+
+def build_unit(**changes: object) -> ServiceUnit:
+    values: dict[str, object] = {
+        "name": "eaves-flowers",
+        "project": Path("/srv/flowers"),
+        "command": ("/bin/true", "up"),
+        "state": Path("/srv/flowers/.eaves"),
+        "account": owner_of(Path("/")),
+    }
+    return ServiceUnit(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def write(folder: Path, unit: ServiceUnit) -> Path:
+    path = folder / unit.file_name
+    path.write_text(unit.render())
+    return path
+
+
+def test_arguments_reach_the_program_as_they_are(tmp_path: Path) -> None:
+    require_systemd()
+    found = read_unit(write(tmp_path, build_unit(command=("/bin/true", *HOSTILE))))
+    assert found.command == ["/bin/true", *HOSTILE]
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name], ids=ascii)
+def test_paths_are_read_as_they_are(tmp_path: Path, name: str) -> None:
+    require_systemd()
+    project = Path(f"/srv/{name}")
+    program, state = str(project / "bin/eaves"), project / ".eaves"
+    unit = build_unit(project=project, command=(program, "up"), state=state, environment={"TZ": name})
+    found = read_unit(write(tmp_path, unit))
+    assert found.values["WorkingDirectory"].rstrip("/") == str(project)
+    assert found.values["ReadWritePaths"] == f"-{state}"
+    assert found.environment == {"TZ": name}
+    assert found.command[-2:] == [program, "up"]
+    assert found.command[:-2] in ([], ["/usr/bin/env"])
+
+
+@pytest.mark.parametrize("text", ["line\nExecStartPre=/bin/rm", "tab\t", "\x1b[2J", "\x7f", "\udcff"], ids=ascii)
+def test_what_a_unit_can_not_hold_is_refused(text: str) -> None:
+    for changes in (
+        {"project": Path(f"/srv/{text}")},
+        {"command": ("/bin/true", text)},
+        {"environment": {"TZ": text}},
+    ):
+        with pytest.raises(ConfigError, match="control character"):
+            build_unit(**changes).render()
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["system", "user"])
+def test_systemd_finds_no_fault_in_a_unit(tmp_path: Path, user: bool) -> None:
+    require_systemd()
+    unit = build_unit(command=("/bin/true", *HOSTILE), **({"account": None} if user else {}))
+    verify(write(tmp_path, unit), user=user)
+
+
+def test_a_fault_would_be_found(tmp_path: Path) -> None:
+    require_systemd()
+    path = write(tmp_path, build_unit())
+    path.write_text(path.read_text().replace("KillMode=", "KilMode="))
+    with pytest.raises(AssertionError, match="KilMode"):
+        verify(path, user=False)
+
+
+def test_the_service_ends_as_up_does_and_comes_back(tmp_path: Path) -> None:
+    require_systemd()
+    values = read_unit(write(tmp_path, build_unit(account=Account(name="nobody", uid=65534, gid=65534)))).values
+    assert values["User"] == "nobody"
+    assert (values["KillMode"], values["KillSignal"], values["TimeoutStopSec"]) == ("mixed", "SIGTERM", "1min 30s")
+    assert (values["Restart"], values["RestartSec"], values["RestartMaxDelaySec"]) == ("on-failure", "5s", "1min")
+    assert (values["StandardInput"], values["OOMPolicy"]) == ("null", "continue")
+    assert "StartLimitIntervalSec=0\n" in build_unit().render()
