@@ -27,7 +27,6 @@ REGISTRY = "registry"
 CAMERA = "camera"
 """Preparation: a camera with another snapshot for each request."""
 SERVERS = frozenset({REGISTRY, CAMERA})
-"""Preparation: a registry without TLS on loopback, a base, and a cache that has the runtime's layers."""
 SHORT = {"ROLLOUTS": "1", "LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
 """Sizes of simulations and experiments that would take longer than a test may."""
 
