@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from eaves.oci.registry.registry import Access
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+PLAIN_HTTP = "EAVES_PLAIN_HTTP"
+"""Environment variable of `--plain-http`: a registry without TLS is reached so by every command."""
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -23,7 +25,9 @@ def access_options(command: Command) -> Command:
     plain = click.option(
         "--plain-http",
         is_flag=True,
-        help="Connect to registries without TLS, except to Docker's own. Passwords are sent unprotected.",
+        envvar=PLAIN_HTTP,
+        help="Connect to registries without TLS, except to Docker's own. Passwords are sent unprotected. "
+        f"[{PLAIN_HTTP}]",
     )
     authority = click.option(
         "--registry-ca",

@@ -120,6 +120,7 @@ NAMES = frozenset(
         "EAVES_PARALLEL",
         "EAVES_PIPELINE_FLOOR",
         "EAVES_PIPELINE_MAX_ACCURACY_DROP",
+        "EAVES_PLAIN_HTTP",
         "EAVES_PORT",
         "EAVES_PROBE_S",
         "EAVES_QUEUE",

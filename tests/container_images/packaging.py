@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from platform import python_version
 
@@ -25,7 +25,14 @@ EXTRA = ("libstdc++.so.6", "libgcc_s.so.1", "librt.so.1", "libdl.so.2", "libpthr
 """What wheels need of a base."""
 
 
-def build_base(folder: Path, *, architecture: str = "", plain: bool = False, python: str | None = None) -> Layout:
+def build_base(
+    folder: Path,
+    *,
+    architecture: str = "",
+    plain: bool = False,
+    python: str | None = None,
+    command: Sequence[str] = ("python3",),
+) -> Layout:
     """A layout with one container image, `base`.
 
     Args:
@@ -33,6 +40,7 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, pyt
         architecture: What it says it is for; this machine's.
         plain: Whether it holds Python for real, about 40 MB; else one small file.
         python: The version that it says it has; empty: it says none. This process's.
+        command: What it runs.
     """
     layout = create_layout(folder)
     files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
@@ -43,7 +51,7 @@ def build_base(folder: Path, *, architecture: str = "", plain: bool = False, pyt
         "architecture": architecture or this_platform().architecture,
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
-        "config": {"Env": environment, "Cmd": ["python3"]},
+        "config": {"Env": environment, "Cmd": [*command]},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created_by": "the tests"}],
     }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from tests.e2e.inventory import find_outside
 from tests.e2e.link import start_cloud
 from tests.e2e.outages import collect_images, registry_down
 from tests.e2e.places import Namespaces, Place
-from tests.inputs.artifacts import tiny_artifact
+from tests.inputs.artifacts import copy_artifact, tiny_artifact
 from tests.waiting import wait_until
 
 __all__ = ["collect_images", "make_app", "make_event", "registry_down", "sink", "tiny_artifact"]
@@ -151,15 +149,7 @@ def version(tiny_artifact: Path) -> str:
 @pytest.fixture(scope="session")
 def second_artifact(tiny_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same model as version 2."""
-    return copy_as(tiny_artifact, tmp_path_factory.mktemp("second") / "artifact", version="2")
-
-
-def copy_as(artifact: Path, folder: Path, *, version: str) -> Path:
-    """The same artifact under another version, and so another digest."""
-    shutil.copytree(artifact, folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
-    return folder
+    return copy_artifact(tiny_artifact, tmp_path_factory.mktemp("second") / "artifact", version="2")
 
 
 @pytest.fixture(scope="session")

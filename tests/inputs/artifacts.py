@@ -112,3 +112,11 @@ def tiny_int8(tiny_graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
     settings = ConvertSettings(precision="int8")
     return build_once(tmp_path_factory, "int8", lambda folder: convert(tiny_graph, folder / "artifact", settings).path)
+
+
+def copy_artifact(artifact: Path, folder: Path, *, version: str) -> Path:
+    """The same artifact under another version, and so another digest."""
+    shutil.copytree(artifact, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": version}))
+    return folder

@@ -13,7 +13,10 @@ An HTML comment directly above a block says how it is run, as `<!-- KEY: VALUE; 
   the folder beside the project. Without them the script is skipped.
 - `terminal`: the block keeps running in a terminal of its own. The next block starts once its output matches this
   regular expression.
-- `values`: the block only sets variables. A test may set the same variables to other values after it.
+- `values`: the block only sets variables. A test may set the same variables to other values after it; this is the only
+  way in which what runs differs from the page.
+- `simulated`: the block of the suite `cluster` also runs in make test, against a simulated cluster; see
+  `tests/docs/clusters`.
 - `fails`: the exit code that the block ends with.
 
 Keys of other blocks, which may have a `script` too:

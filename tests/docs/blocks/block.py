@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 SHELLS = frozenset({"bash", "sh", "console"})
 LANGUAGES = frozenset({*SHELLS, "dockerfile", "http", "ini", "json", "python", "text", "toml", "yaml"})
 KEYS = frozenset(
-    {"after", "checked", "fails", "file", "merge", "needs", "printed", "runs", "script", "terminal", "values"}
-)
+    ("after", "checked", "fails", "file", "merge", "needs", "printed", "runs", "script", "simulated", "terminal")
+) | {"values"}
 FENCE = re.compile(r"( *)(```+|~~~+)\s*(.*)")
 COMMENT = re.compile(r"\s*<!--\s*(.*?)\s*-->\s*")
 PROMPT = "$ "

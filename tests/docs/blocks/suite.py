@@ -27,6 +27,8 @@ REGISTRY = "registry"
 CAMERA = "camera"
 """Preparation: a camera with another snapshot for each request."""
 SERVERS = frozenset({REGISTRY, CAMERA})
+SHORT = {"ROLLOUTS": "1", "LINKS": "good", "MINUTES": "0.5", "RUNS": "1", "EVENTS": "300", "BACKLOG": "3000"}
+"""Sizes of simulations and experiments that would take longer than a test may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,11 @@ def prepare_loopback() -> Place:
         "EAVES": str(ROOT),
         "LISTEN": f"127.0.0.1:{other}",
         "WEIGHTS": str(SHARED / "weights/inception_v3_notop.weights.h5"),
+        "MATERIAL": str(SHARED),
+        "SOURCE": str(ROOT),
+        "HOST": "127.0.0.1",
+        "AGENT_IMAGE": f"registry.example/team/eaves-agent@sha256:{'a' * 64}",
+        **SHORT,
     }
     return Place(values=values, environ={"EAVES_UP_PORT": str(up)})
 

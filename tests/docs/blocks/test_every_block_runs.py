@@ -65,8 +65,9 @@ def test_marks_are_those_of_their_language() -> None:
         if block.is_command:
             assert not marks & {"file", "merge", "printed", "checked"}, block
             assert block.marks.get("runs", "local") in SUITES, block
+            assert "simulated" not in marks or block.marks.get("runs") == "cluster", block
         else:
-            assert not marks & {"runs", "after", "needs", "terminal", "values", "fails"}, block
+            assert not marks & {"runs", "after", "needs", "simulated", "terminal", "values", "fails"}, block
 
 
 def test_a_block_that_no_suite_runs_is_found() -> None:

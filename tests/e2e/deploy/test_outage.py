@@ -15,11 +15,12 @@ from knative.platform import KnativePlatform
 from knative.resources.pin import build_pin
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp, ClusterFunction, build_default_trigger
-from tests.e2e.conftest import PutImage, copy_as
+from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER
 from tests.e2e.outages import is_pinned, lists_image
 from tests.e2e.places import NAME, SITE, Place
 from tests.e2e.stream import ask_version
+from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -29,7 +30,7 @@ CANT_FETCH = "can't fetch the container image"
 @pytest.fixture
 def third_image(put_image: PutImage, tiny_artifact: Path, tmp_path: Path) -> str:
     """A container image that no node has."""
-    return put_image(copy_as(tiny_artifact, tmp_path / "third", version=f"3-{secrets.token_hex(3)}"))
+    return put_image(copy_artifact(tiny_artifact, tmp_path / "third", version=f"3-{secrets.token_hex(3)}"))
 
 
 def test_with_the_registry_gone_and_kubelets_restarted_what_is_pinned_starts_from_zero_and_nothing_else_does(

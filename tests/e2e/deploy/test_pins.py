@@ -17,11 +17,12 @@ from eaves.events import Event
 from knative import rollout
 from knative.client.kinds import LIMIT_RANGE, POD
 from knative.resources.fields.pod import build_security
-from tests.e2e.conftest import PutImage, copy_as
+from tests.e2e.conftest import PutImage
 from tests.e2e.harness import MANAGER
 from tests.e2e.outages import is_pinned, lists_image
 from tests.e2e.places import NAME, Place
 from tests.e2e.stream import ask_version
+from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(1800)
@@ -41,7 +42,7 @@ def images(put_image: PutImage, tiny_artifact: Path, tmp_path: Path) -> dict[str
     """Container images that no other test uses, by the version of their model: two to deploy, and one that isn't."""
     tag = secrets.token_hex(3)
     return {
-        name: put_image(copy_as(tiny_artifact, tmp_path / name, version=f"{name}-{tag}"))
+        name: put_image(copy_artifact(tiny_artifact, tmp_path / name, version=f"{name}-{tag}"))
         for name in ("first", "second", "unused")
     }
 

@@ -25,7 +25,7 @@ DAY_S = 86_400.0
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 def test_the_lines_of_the_page_make_a_certificate_that_a_site_trusts(tmp_path: Path) -> None:
-    (lines,) = re.findall(r"```sh\n(openssl.*?)```", PAGE.read_text(), re.DOTALL)
+    (lines,) = re.findall(r"```bash\n(openssl.*?)```", PAGE.read_text(), re.DOTALL)
     subprocess.run(["sh", "-ec", lines], cwd=tmp_path, check=True, capture_output=True)
     with receiving(tmp_path, tls=False, credentials=tmp_path / "certificate") as served:
         trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))

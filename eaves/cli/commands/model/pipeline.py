@@ -16,6 +16,7 @@ import click
 
 from converters.gate.settings import PipelineSettings
 from eaves import logs
+from eaves.cli.registry_options import PLAIN_HTTP
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault, StoppedError
 from eaves.options import build_settings, settings_options
@@ -50,7 +51,9 @@ POLL_S = 0.2
     help="Platform of the container image, such as linux/arm64; several make one index.",
 )
 @click.option("--allow-handler", is_flag=True, help="Include the artifact's handler.py.")
-@click.option("--plain-http", is_flag=True, help="Connect to the registry without TLS.")
+@click.option(
+    "--plain-http", is_flag=True, envvar=PLAIN_HTTP, help=f"Connect to the registry without TLS. [{PLAIN_HTTP}]"
+)
 @click.option(
     "--published-to",
     "sink",
