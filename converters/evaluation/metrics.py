@@ -14,7 +14,10 @@ from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel,
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.evaluation.calibration import ScoreBin, expected_error, score_bins
 from trainer.evaluation.metrics import summarize
+from trainer.evaluation.model_quality import ModelQuality, rate_model
+from trainer.evaluation.quality_sentence import describe_evaluated
 from trainer.progress import TrainingProgress
+from trainer.settings import TrainSettings
 
 MISTAKES = 24
 """Most mistakes that are listed."""
@@ -69,6 +72,13 @@ class Evaluation:
         """Expected calibration error, 0 to 1."""
         return expected_error(self.bins)
 
+    @property
+    def quality(self) -> ModelQuality:
+        """What the model is worth by these images, against the default of `train.usable_accuracy`."""
+        known = {name: figures for name, figures in self.measured["per_class"].items() if name != NO_LABEL}
+        measured = {**self.measured, "per_class": known}
+        return describe_evaluated(rate_model(measured, usable_accuracy=TrainSettings().usable_accuracy))
+
     def times_ms(self) -> dict[str, float]:
         """Return the median and the 95th percentile of milliseconds per image, without the first image (warm-up)."""
         times = [answer.time_ms for answer in self.answers[1:] or self.answers]
@@ -90,6 +100,7 @@ class Evaluation:
             "model": self.name,
             "kind": self.kind,
             **plain,
+            "verdict": self.quality.to_dict(),
             "calibration_error": self.calibration_error,
             "time_ms": self.times_ms(),
             "mistakes": [

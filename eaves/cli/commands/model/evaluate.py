@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.output import output_option, print_line, print_rows, print_sentence, print_value, say
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath, find_latest
 from eaves.errors import ConfigError, Fault
@@ -153,6 +153,9 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         print_line(
             f"exact McNemar p = {pairing.p_value:.2g}; {len(pairing.differing)} images have two different answers"
         )
+    for number, evaluation in enumerate(evaluations, 1):
+        which = f"MODEL {number}: " if pairing else ""
+        print_sentence(f"{which}{evaluation.quality.text}")
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
