@@ -106,7 +106,7 @@ def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = U
         targets={name: ", ".join(sorted(TARGETS[name].flags)) for name in manifest.targets},
         variants={variant.target: variant.path for variant in manifest.variants},
         golden=golden,
-        wrong_golden=sum(item["wrong"] for item in golden),
+        wrong_by_original=sum(item["by_original"] for item in golden),
         wrong_by_int8=sum(item["by_int8"] for item in golden),
         quality=original.quality,
         files=dict(_files(manifest)),
@@ -236,6 +236,7 @@ def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]
                 "image": html_page.build_thumbnail(artifact.path / case.file),
                 "wrong": wrong,
                 "original": first,
+                "by_original": wrong and first == answer,
                 "by_int8": wrong and bool(first) and first != answer,
             }
         )

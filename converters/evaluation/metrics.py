@@ -45,6 +45,7 @@ class Evaluation:
             `trainer.evaluation.metrics.summarize`.
         bins: Images by score; a calibrated model is right for the share of a bin that its score says.
         unseen: Classes of the images that the model never predicted, if its classes are not known.
+        maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Evaluation:
     measured: dict[str, Any]
     bins: tuple[ScoreBin, ...]
     unseen: tuple[str, ...] = ()
+    maybe_trained_on: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -77,7 +79,8 @@ class Evaluation:
         """What the model is worth by these images, against the default of `train.usable_accuracy`."""
         known = {name: figures for name, figures in self.measured["per_class"].items() if name != NO_LABEL}
         measured = {**self.measured, "per_class": known}
-        return describe_evaluated(rate_model(measured, usable_accuracy=TrainSettings().usable_accuracy))
+        quality = rate_model(measured, usable_accuracy=TrainSettings().usable_accuracy)
+        return describe_evaluated(quality, maybe_trained_on=self.maybe_trained_on)
 
     def times_ms(self) -> dict[str, float]:
         """Return the median and the 95th percentile of milliseconds per image, without the first image (warm-up)."""
@@ -162,6 +165,7 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         measured=_measure(images, answers, model.labels),
         bins=tuple(_bins(images, answers)),
         unseen=tuple(sorted(set(found.labels) - named)) if model.labels is None else (),
+        maybe_trained_on=found.maybe_trained_on,
     )
 
 

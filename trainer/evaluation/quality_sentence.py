@@ -38,11 +38,12 @@ def describe_trained(quality: ModelQuality, *, arch: str, photos: Mapping[str, i
     return replace(quality, text=_describe(quality, "held-out", advice))
 
 
-def describe_evaluated(quality: ModelQuality) -> ModelQuality:
+def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False) -> ModelQuality:
     """Return the rating with the sentence that an evaluation ends with.
 
     Args:
         quality: Rating of the model on the labelled images that it was evaluated on.
+        maybe_trained_on: Whether the model may have been trained on some of the images, which makes it look better.
     """
     wanted = _name_wanted(quality, {})
     if quality.kind == "usable":
@@ -51,7 +52,8 @@ def describe_evaluated(quality: ModelQuality) -> ModelQuality:
         advice = "evaluate it on more labelled images"
     else:
         advice = f"train it with more {wanted}, or with a stronger architecture"
-    return replace(quality, text=_describe(quality, "labelled", advice))
+    doubt = "this is too favourable if it was trained on some of these images" if maybe_trained_on else ""
+    return replace(quality, text=_describe(quality, "labelled", "; ".join(filter(None, (doubt, advice)))))
 
 
 def _describe(quality: ModelQuality, which: str, advice: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from eaves.cli.command_group import CommandGroup
 from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.table import Columns
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from trainer.check.inspection import Inspection
 
 FEATURES = Path("runs/.cache/features")
+COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
 SHOWN = 3
 """Names in a line; the page and JSON have the others."""
 
@@ -73,7 +75,7 @@ def _check(path: str, page: Path | None, features: Path, form: str) -> Inspectio
 def _print(found: Inspection) -> None:
     rows = [{"label": label, "images": count} for label, count in found.classes.items()]
     if rows:
-        print_rows(rows, {"label": "CLASS", "images": "IMAGES"}, "table")
+        print_rows(rows, COLUMNS, "table")
     if found.images:
         sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
         print_line(f"{_count(len(found.images), 'image')} ({sizes})")

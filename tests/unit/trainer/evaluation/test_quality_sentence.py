@@ -21,8 +21,8 @@ def evaluated(right: Sequence[int], images: Sequence[int]) -> str:
 
 def test_a_weak_model_comes_with_its_figures_and_what_to_try() -> None:
     assert trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30)) == (
-        "this model is weak: 0.49 on 150 held-out images (95 % interval 0.41-0.57), guessing gives 0.20, a usable model "
-        "is above 0.70; try --arch inception_v3, or more photos of dent (7 so far)"
+        "this model is weak: 0.49 on 150 held-out images (95 % interval 0.41-0.57), guessing gives 0.20, a usable "
+        "model is above 0.70; try --arch inception_v3, or more photos of dent (7 so far)"
     )
     best = trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30), arch="inception_v3")
     assert best.endswith("; add more photos of dent (7 so far), and look at the mistakes in report.html")
@@ -77,7 +77,9 @@ def test_classes_without_a_held_out_image_are_named() -> None:
     assert "; nothing is known about tulips, dent and scratch, of which there is no held-out image; " in text
     assert text.endswith("or more photos of tulips (250 so far), dent (7 so far) and scratch (90 so far)")
     only = trained((3, 0), (3, 0))
-    assert only.startswith("this model can't be judged by images of one class: 1.00 on 3 held-out images (95 % interval")
+    assert only.startswith(
+        "this model can't be judged by images of one class: 1.00 on 3 held-out images (95 % interval"
+    )
     assert "guessing" not in only
 
 
@@ -103,7 +105,14 @@ def test_long_names_and_many_classes_stay_one_readable_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("share", "digits", "text"),
-    [(1, 2, "1.00"), (0.9999, 2, "0.99"), (0.0001, 2, "0.01"), (0, 2, "0.00"), (0.9999, 3, "0.999"), (0.705, 2, "0.70")],
+    [
+        (1, 2, "1.00"),
+        (0.9999, 2, "0.99"),
+        (0.0001, 2, "0.01"),
+        (0, 2, "0.00"),
+        (0.9999, 3, "0.999"),
+        (0.705, 2, "0.70"),
+    ],
 )
 def test_no_share_is_rounded_to_all_or_nothing(share: float, digits: int, text: str) -> None:
     assert format_share(share, digits) == text
