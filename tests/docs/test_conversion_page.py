@@ -17,6 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from tests.inputs.artifacts import tiny_artifact, tiny_run
+from tests.page import Page
+from trainer.run.run import open_run
 
 __all__ = ["tiny_artifact", "tiny_run"]  # fixtures
 
@@ -159,6 +161,8 @@ def test_a_declared_model_converts_as_printed_in_a_fresh_folder(name: str, tmp_p
     assert done.stdout.strip() == f"artifacts/{name}"
     manifest = json.loads((tmp_path / f"artifacts/{name}/manifest.json").read_text())
     assert manifest["name"] == name
+    unknown = "its accuracy is not known; eaves evaluate ARTIFACT DATA measures it on labelled images"
+    assert done.stderr.splitlines()[-1].endswith(unknown) == (manifest["task"] == "classify")
     assert not (tmp_path / "eaves.yaml").exists()
 
 
@@ -169,6 +173,9 @@ def test_a_run_converts_as_printed_in_a_fresh_folder(tiny_run: Path, tmp_path: P
     _, command = read_routes()["flowers"]
     done = run(f"EAVES_CONVERT_PRECISION=fp32 {command}", tmp_path)
     assert done.stdout.strip() == "artifacts/flowers"
+    worth = done.stderr.splitlines()[-1].partition(": ")[2]
+    assert worth == open_run(tiny_run).verdict["text"]
+    assert f"T{worth[1:]}." in Page((tmp_path / "artifacts/flowers.html").read_text()).words
 
 
 @pytest.mark.timeout(400)
