@@ -51,7 +51,7 @@ class Terminal:
         self._thread.start()
         self._broker: HTTPConnection | None = None
         try:
-            address = wait_until(lambda: re.search(r"http://([0-9.:]+)/", self.text), 60, what="the address")[1]
+            (address, *_) = wait_until(lambda: re.findall(r"http://([0-9.:]+)/", self.text), 60, what="the address")
             self._broker = HTTPConnection(address, timeout=60)
         except BaseException:
             self.close()
