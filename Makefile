@@ -70,6 +70,7 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: Eaves needs Python 3.11 or newer'; echo 'try: make PYTHON=python3.12'; exit 1; } >&2
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo 'error: this Python has no venv'; echo 'try: apt install python3-venv'; exit 1; } >&2
 	$(PYTHON) -m venv .venv
+	@echo 'installing the packages of requirements/dev.txt, TensorFlow among them: a few minutes, once'
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(READY)

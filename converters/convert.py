@@ -18,10 +18,10 @@ from converters.onnx.graph import Signature, read_signature, write_graph
 from converters.onnx.graph_preparation import fuse, prepare
 from converters.onnx.variants import write_variants
 from converters.previous_artifacts import find_previous
-from converters.proof.golden_images import choose_goldens, write_goldens
+from converters.proof.golden_images import choose_goldens, label_goldens, write_goldens
 from converters.proof.parity import ParityTolerance, prove_parity, run_session
 from converters.proof.reference import ReferenceOutputs, run_reference
-from converters.report_page import page_path, write_page
+from converters.report_page import OriginalModel, page_path, write_page
 from converters.settings import ConvertSettings
 from converters.source.licences import UNKNOWN, installed, read_licences
 from converters.source.model_source import ModelSource, open_source
@@ -158,8 +158,11 @@ class _Conversion:
         timings = measure_latency(self.fp32, staged) if page else None
         artifact = write_artifact(self.staging, self.output, manifest)
         if timings is not None:
+            original = OriginalModel(
+                quality=self.source.quality, golden_labels=label_goldens(goldens, samples, truth, self.source.labels)
+            )
             try:
-                write_page(page_path(self.output), manifest, timings)
+                write_page(page_path(self.output), manifest, timings, original)
             except OSError as error:  # the artifact is complete without the page
                 _log.warning("%s can't be written: %s", page_path(self.output), error.strerror)
         return artifact

@@ -39,6 +39,22 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OriginalModel:
+    """What is known about the model that was converted.
+
+    Attributes:
+        quality: Its accuracy and what that is worth, as one sentence without a full stop; empty when it is not known.
+        golden_labels: Label that it gives to each golden image, in the order of the index; empty when it is not known.
+    """
+
+    quality: str = ""
+    golden_labels: Sequence[str] = ()
+
+
+UNKNOWN = OriginalModel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversionVerdict:
     """Headline of the page.
 
@@ -58,24 +74,25 @@ def page_path(artifact: Path) -> Path:
     return artifact.with_name(f"{artifact.name}.html")
 
 
-def write_page(path: Path, manifest: Manifest, timings: Timings) -> None:
+def write_page(path: Path, manifest: Manifest, timings: Timings, original: OriginalModel = UNKNOWN) -> None:
     """Write the page of an artifact.
 
     Args:
         path: Result of `page_path` for the artifact, whose golden images are shown.
         manifest: Manifest of the artifact.
         timings: Measured times.
+        original: The model that was converted.
 
     Raises:
         ArtifactError: The artifact's golden images can't be read.
     """
     artifact = Artifact(path=path.with_suffix(""), manifest=manifest, digest=manifest.digest())
-    html_page.write_page(path, build_page(artifact, timings))
+    html_page.write_page(path, build_page(artifact, timings, original))
 
 
-def build_page(artifact: Artifact, timings: Timings) -> str:
+def build_page(artifact: Artifact, timings: Timings, original: OriginalModel = UNKNOWN) -> str:
     """Return the page's HTML."""
-    manifest = artifact.manifest
+    manifest, golden = artifact.manifest, _golden(artifact, original.golden_labels)
     return html_page.build_page(
         Path(__file__).with_name("page.html.j2"),
         manifest=manifest,
@@ -88,7 +105,10 @@ def build_page(artifact: Artifact, timings: Timings) -> str:
         speed=_speed(timings),
         targets={name: ", ".join(sorted(TARGETS[name].flags)) for name in manifest.targets},
         variants={variant.target: variant.path for variant in manifest.variants},
-        golden=_golden(artifact),
+        golden=golden,
+        wrong_by_original=sum(item["by_original"] for item in golden),
+        wrong_by_int8=sum(item["by_int8"] for item in golden),
+        quality=original.quality,
         files=dict(_files(manifest)),
         tools=_tools(manifest),
     )
@@ -195,19 +215,29 @@ def _speed(timings: Timings) -> list[dict[str, Any]]:
     return [row for row in rows if row["fp32"] is not None or row["shipped"] is not None]
 
 
-def _golden(artifact: Artifact) -> list[dict[str, Any]]:
-    """Return the golden images, and the outputs that the model must give for them."""
+def _golden(artifact: Artifact, original: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the golden images, the outputs that the model must give for them, and whose mistake a wrong one is.
+
+    The recorded outputs of an fp32 model are the original's, so they also tell what the original answers.
+    """
     labels = artifact.manifest.labels
     rows = []
-    for case in load_golden(artifact):
+    for number, case in enumerate(load_golden(artifact)):
         score = max(case.probabilities, default=0.0)
         known = len(case.probabilities) == len(labels)
+        answer = labels[case.probabilities.index(score)] if known else ""
+        first = original[number] if number < len(original) else answer if artifact.manifest.precision == FP32 else ""
+        wrong = bool(answer) and case.label in labels and answer != case.label
         rows.append(
             {
                 "label": case.label,
-                "answer": labels[case.probabilities.index(score)] if known else "",
+                "answer": answer,
                 "score": score,
                 "image": html_page.build_thumbnail(artifact.path / case.file),
+                "wrong": wrong,
+                "original": first,
+                "by_original": wrong and first == answer,
+                "by_int8": wrong and bool(first) and first != answer,
             }
         )
     return rows

@@ -29,7 +29,7 @@ def can_mount() -> bool:
 
 def run_on_disk(
     command: Sequence[str], folder: Path, *, size_kb: int = 1024, before: str = "true", read_only: bool = False,
-    timeout_s: float = 60,
+    after: str = "true", timeout_s: float = 60,
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """Run a command of this Python while a small disk of its own is mounted at a folder.
 
@@ -38,6 +38,7 @@ def run_on_disk(
         folder: It exists; its own files are hidden meanwhile.
         size_kb: Size of the disk, KB.
         before: Shell command that is run in the folder first, to put files there.
+        after: Shell command that is run in the folder afterwards; its output follows the command's own.
         read_only: Whether the disk is read-only when the command runs.
         timeout_s: Seconds after which the test fails.
     """
@@ -47,7 +48,8 @@ def run_on_disk(
     steps = [f"mount -t tmpfs -o size={size_kb}k tmpfs {place}", f"cd {place}", f"( {before} )"]
     if read_only:
         steps.append(f"mount -o remount,ro {place}")
-    steps.append(f"cd {place} && exec {shlex.join([sys.executable, '-P', *command])}")
+    run = shlex.join([sys.executable, "-P", *command])
+    steps.append(f"cd {place} && {{ {run}; code=$?; ( {after} ); exit $code; }}")
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", " && ".join(steps)],
         capture_output=True, text=True, check=False, timeout=timeout_s, cwd=folder.parent,

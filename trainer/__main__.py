@@ -16,7 +16,6 @@ from eaves.config import SettingsLayer
 from eaves.config import complete as complete_settings
 from eaves.errors import ConfigError, Fault
 from eaves.options import build_settings, report_errors, settings_options, warn_of_variables
-from trainer.evaluation.model_quality import render_lines
 from trainer.features.sharding import Shard
 from trainer.lifecycle import stop_on_signals
 from trainer.progress import build_progress
@@ -87,8 +86,8 @@ def main(
             compute_share(*sections, output, share=share, progress=progress, cache=work, stop=stop)
             return
         run = train(*sections, output, name=name, progress=progress, cache=work, stop=stop, share=share)
-    for line in render_lines(run.verdict) if run.verdict else ():
-        _logger.info("%s", line, extra={"verdict": run.verdict})
+    if run.verdict:
+        _logger.info("%s", run.verdict["text"], extra={"verdict": run.verdict})
     low, high = run.metrics()["val_accuracy_interval_95"]
     click.echo(f"{output}: {run.name} {run.version}, val accuracy {run.val_accuracy:.3f} ({low:.3f} to {high:.3f})")
 

@@ -50,12 +50,14 @@ class LabelledImages:
         trained_on: Number of images that are left out because a model was trained on them.
         notes: One sentence without a full stop for each model whose training images are not known: how they were
             handled, and how to leave them out.
+        maybe_trained_on: Whether a model may have been trained on some of the images.
     """
 
     images: tuple[LabelledImage, ...]
     faults: tuple[DataFault, ...]
     trained_on: int
     notes: tuple[str, ...] = ()
+    maybe_trained_on: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -80,7 +82,7 @@ def load_unseen_images(
     Raises:
         DatasetError: `path` can't be read, an image is in two classes, or no image is left.
     """
-    trained_on, notes = set(held_out_of or ()), list[str]()
+    trained_on, notes, unknown = set(held_out_of or ()), list[str](), False
     for model in models:
         known = model.trained_on
         if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
@@ -88,7 +90,8 @@ def load_unseen_images(
         trained_on |= known or frozenset()
         if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
-    return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes))
+            unknown = True
+    return replace(load_labelled_images(path, trained_on, faults), notes=tuple(notes), maybe_trained_on=unknown)
 
 
 def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:

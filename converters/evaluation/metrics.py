@@ -14,7 +14,10 @@ from converters.evaluation.model import FUNCTION_HINT, NO_LABEL, EvaluatedModel,
 from eaves.errors import ArtifactError, DatasetError, InputError
 from trainer.evaluation.calibration import ScoreBin, expected_error, score_bins
 from trainer.evaluation.metrics import summarize
+from trainer.evaluation.model_quality import ModelQuality, rate_model
+from trainer.evaluation.quality_sentence import describe_evaluated
 from trainer.progress import TrainingProgress
+from trainer.settings import TrainSettings
 
 MISTAKES = 24
 """Most mistakes that are listed."""
@@ -42,6 +45,7 @@ class Evaluation:
             `trainer.evaluation.metrics.summarize`.
         bins: Images by score; a calibrated model is right for the share of a bin that its score says.
         unseen: Classes of the images that the model never predicted, if its classes are not known.
+        maybe_trained_on: Whether the model may have been trained on some of the images.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Evaluation:
     measured: dict[str, Any]
     bins: tuple[ScoreBin, ...]
     unseen: tuple[str, ...] = ()
+    maybe_trained_on: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -68,6 +73,14 @@ class Evaluation:
     def calibration_error(self) -> float:
         """Expected calibration error, 0 to 1."""
         return expected_error(self.bins)
+
+    @property
+    def quality(self) -> ModelQuality:
+        """What the model is worth by these images, against the default of `train.usable_accuracy`."""
+        known = {name: figures for name, figures in self.measured["per_class"].items() if name != NO_LABEL}
+        measured = {**self.measured, "per_class": known}
+        quality = rate_model(measured, usable_accuracy=TrainSettings().usable_accuracy)
+        return describe_evaluated(quality, maybe_trained_on=self.maybe_trained_on)
 
     def times_ms(self) -> dict[str, float]:
         """Return the median and the 95th percentile of milliseconds per image, without the first image (warm-up)."""
@@ -90,6 +103,7 @@ class Evaluation:
             "model": self.name,
             "kind": self.kind,
             **plain,
+            "verdict": self.quality.to_dict(),
             "calibration_error": self.calibration_error,
             "time_ms": self.times_ms(),
             "mistakes": [
@@ -151,6 +165,7 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
         measured=_measure(images, answers, model.labels),
         bins=tuple(_bins(images, answers)),
         unseen=tuple(sorted(set(found.labels) - named)) if model.labels is None else (),
+        maybe_trained_on=found.maybe_trained_on,
     )
 
 

@@ -44,6 +44,7 @@ class ModelSource:
         licence: SPDX identifier of the model's licence; empty if not known.
         task: Task of the artifact.
         handler: Path of the handler.py that is copied into the artifact, or None.
+        quality: What a run says about the model's accuracy, as one sentence; empty when it is not known.
     """
 
     route: Route
@@ -62,6 +63,7 @@ class ModelSource:
     licence: str = ""
     task: str = CLASSIFY
     handler: Path | None = None
+    quality: str = ""
 
     def job(self) -> dict[str, Any]:
         """Return the properties that child processes need, as plain data."""
@@ -135,6 +137,7 @@ def _open_run(path: Path) -> ModelSource:
         samples=run.samples(),
         temperature=float(run.metrics().get("temperature", 1.0)),
         data_path=data_path,
+        quality=str(run.verdict.get("text", "")),
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from eaves import events
 from eaves.admin import Queue, metrics
@@ -68,6 +68,10 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
         runtime.accept(events.decode(headers, request.get_data()), read_trace(headers))
         return Response(status=202)
 
+    @app.get("/")
+    def explain() -> Response:
+        raise MethodNotAllowed(["POST"], description=_FOR_PEOPLE)  # a person opens the address that `eaves up` prints
+
     @app.post("/functions/<name>")
     def invoke(name: str) -> Response:
         left_out = _HOP_BY_HOP | _CHECKED | ({"authorization"} if token is not None else set())
@@ -94,6 +98,10 @@ def create_app(runtime: SupervisorView, *, control: bool = False, token: AccessT
     return app
 
 
+_FOR_PEOPLE = (
+    "This address takes CloudEvents by POST. `eaves events --follow` shows events as they come, `eaves status --watch` "
+    "shows what runs."
+)
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host", "content-length", "server", "date"}
 )

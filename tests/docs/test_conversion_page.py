@@ -11,6 +11,11 @@ import pytest
 
 from tests.docs.blocks.foreign_models import FOREIGN_MODELS
 from tests.docs.blocks.pages import all_blocks
+from tests.inputs.artifacts import tiny_run
+from tests.page import Page
+from trainer.run.run import open_run
+
+__all__ = ["tiny_run"]  # fixture
 
 COMMAND = "eaves convert leaves.onnx --declare leaves.yaml"
 
@@ -25,6 +30,17 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(400)
+def test_a_conversion_ends_with_the_worth_of_its_run(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/flowers").symlink_to(tiny_run, target_is_directory=True)
+    done = run("EAVES_CONVERT_PRECISION=fp32 eaves convert runs/flowers", tmp_path)
+    assert done.stdout.strip() == "artifacts/flowers"
+    worth = done.stderr.splitlines()[-1].partition(": ")[2]
+    assert worth == open_run(tiny_run).verdict["text"]
+    assert f"T{worth[1:]}." in Page((tmp_path / "artifacts/flowers.html").read_text()).words
+
+
+@pytest.mark.timeout(400)
 def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path: Path) -> None:
     """`eaves init` before the conversion names `convert`; after it, `deploy`, which wants the function at once."""
     (declaration,) = [block for block in all_blocks() if block.marks.get("file") == "leaves.yaml"]
@@ -33,7 +49,9 @@ def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path:
     before = run("eaves init --name leaves", tmp_path)
     assert "describe leaves.onnx in a model.yaml, then `eaves convert leaves.onnx`" in before.stderr
     (tmp_path / "eaves.yaml").unlink()
-    run(COMMAND, tmp_path)
+    converted = run(COMMAND, tmp_path)
+    unknown = "its accuracy is not known; eaves evaluate ARTIFACT DATA measures it on labelled images"
+    assert converted.stderr.splitlines()[-1].endswith(unknown)
     (tmp_path / "val").rename(tmp_path / "elsewhere")
     after = run("eaves init --name leaves", tmp_path)
     assert after.stderr.strip() == "next: `eaves deploy`"

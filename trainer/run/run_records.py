@@ -14,6 +14,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.pixels import DecodedDataset
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
 from trainer.evaluation.model_quality import rate_model
+from trainer.evaluation.quality_sentence import describe_trained
 from trainer.report.report import ReportFacts, write_report
 from trainer.run import parity_samples
 from trainer.run.provenance import code_digest, describe_hardware, installed_versions
@@ -77,7 +78,9 @@ def build_run_record(
     """Build the content of run.json except for the list of files."""
     settings, scale = task.settings, task.scale
     epochs, rate = settings.schedule()
-    verdict = rate_model(measured, arch=settings.arch, usable_accuracy=settings.usable_accuracy)
+    photos = {label: count + dataset.counts("val")[label] for label, count in dataset.counts("train").items()}
+    quality = rate_model(measured, usable_accuracy=settings.usable_accuracy)
+    verdict = describe_trained(quality, arch=settings.arch, photos=photos)
     return {
         "name": name,
         "arch": settings.arch,

@@ -23,6 +23,7 @@ COLUMNS: Columns = {
     "phase": "PHASE",
     "reason": Column("REASON", Kind.REASON),
 }
+SITE_COLUMNS: Columns = {"site": "SITE", **COLUMNS}
 
 
 def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form: str) -> None:
@@ -45,7 +46,7 @@ def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form:
         if outcome.error is not None:
             rows.append({"site": outcome.site, "phase": outcome.state, "reason": str(outcome.error)})
         rows += [{"site": outcome.site, **row} for row in outcome.result or ()]
-    print_rows(rows, {"site": "SITE", **COLUMNS} if len(outcomes) > 1 else COLUMNS, form)
+    print_rows(rows, SITE_COLUMNS if len(outcomes) > 1 else COLUMNS, form)
     report_outcomes(outcomes, f"eaves rollout {function}", choice)
 
 

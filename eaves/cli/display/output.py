@@ -19,6 +19,7 @@ __all__ = [
     "Command",
     "describe_age",
     "output_option",
+    "print_fields",
     "print_line",
     "print_rows",
     "print_sentence",
@@ -122,6 +123,29 @@ def print_sentence(text: str) -> None:
         width = max(40, shutil.get_terminal_size().columns)
         shown = textwrap.fill(shown, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     click.echo(shown)
+
+
+def print_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """Print names and their values on stdout, aligned; on a terminal, long values are wrapped between words.
+
+    Args:
+        fields: Name and value of each line, neither of which holds a line break.
+    """
+    import textwrap
+
+    columns = max(40, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
+    width = max((len(name) for name, _ in fields), default=0) + 4
+    for name, value in ((escape(name), escape(value)) for name, value in fields):
+        first = f"  {name}".ljust(width)
+        lines = textwrap.wrap(value, columns - width, break_long_words=False, break_on_hyphens=False) or [""]
+        if max(map(len, lines)) > columns - width:  # a digest for instance: a line of its own
+            lines = ["", *textwrap.wrap(value, columns - 4, break_long_words=False, break_on_hyphens=False)]
+            width_below = 4
+        else:
+            width_below = width
+        click.echo(f"{first}{lines[0]}".rstrip())
+        for line in lines[1:]:
+            click.echo(" " * width_below + line)
 
 
 def print_line(text: object) -> None:

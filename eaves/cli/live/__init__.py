@@ -7,6 +7,7 @@
     event_printer  prints predictions in a thread of its own, so that a slow terminal delays no delivery
     items          one value after the other as JSON lines or YAML documents
     frames         one screen after the other, on a terminal in place
+    log_text       a log line for people
     log_lines      the lines that a log gains, for platforms that can only show the end of a log
 
 They keep no state outside this process: `eaves up` may be stopped and started while they run.

@@ -148,6 +148,19 @@ def up() -> Iterator[LocalHarness]:
         yield made
 
 
+def test_a_person_who_opens_the_address_reads_which_commands_show_what_happens(up: LocalHarness) -> None:
+    connection = http.client.HTTPConnection(up.broker_address(), timeout=30)
+    try:
+        connection.request("GET", "/", headers={"Accept": "text/html"})
+        answer = connection.getresponse()
+        problem = json.loads(answer.read())
+    finally:
+        connection.close()
+    assert (answer.status, answer.getheader("Allow")) == (405, "POST")
+    assert "`eaves events --follow`" in problem["detail"]
+    assert "`eaves status --watch`" in problem["detail"]
+
+
 def test_the_state_directory_and_its_socket_are_the_users_own(up: LocalHarness) -> None:
     assert up.state.stat().st_mode & 0o777 == 0o700
     assert (up.state / "control.sock").stat().st_mode & 0o777 == 0o600
@@ -208,6 +221,13 @@ def test_an_artifact_that_changed_since_it_was_deployed_is_not_served(
     (swapped / "manifest.json").write_text(json.dumps({**manifest, "version": "other"}))
     assert post(url_of(harness), *captured(1)) == 202
     wait_until(lambda: "was deployed" in status_of(harness.platform).reason, 60, what="the refusal")
+
+
+def test_an_artifact_is_deployed_by_a_file_that_names_no_data(tiny_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "eaves.yaml").write_text("name: digits\n")
+    command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), "--state", ".eaves"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "digits\n"), done.stderr
 
 
 def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_later(

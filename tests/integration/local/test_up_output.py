@@ -27,6 +27,8 @@ def test_a_prediction_is_printed_as_it_comes(harness: LocalHarness, tiny_artifac
     (line,) = [line for line in harness.log().splitlines() if line.endswith("7.png")]
     assert line.split()[1] == "digits"
     assert 0 <= float(line.split()[-2]) <= 1
+    wait_until(lambda: harness.platform.status()[0].delivered, 30, what="the image, delivered")
+    assert harness.platform.status()[0].delivered == 1, "its prediction is no second delivery to the function"
 
 
 def test_events_that_wait_are_reported_at_the_end_and_at_a_removal(harness: LocalHarness, tmp_path: Path) -> None:

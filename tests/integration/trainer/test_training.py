@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from eaves.config import SettingsLayer, build
 from eaves.errors import ConfigError
+from tests.page import Page
 from trainer.data.dataset import scan
 from trainer.run.run import Run, open_run
 from trainer.settings import DataSettings, TrainSettings
@@ -60,6 +62,9 @@ def test_the_run_is_whole_and_good(run: Run) -> None:
     assert open_run(run.path) == run
     assert run.val_accuracy >= 0.9
     assert run.labels == tuple("0123456789")
+    text = str(run.verdict["text"])
+    assert re.match(r"this model is usable: 0\.9\d on \d+ held-out images \(95 % interval 0\.", text)
+    assert f"T{text[1:]}." in Page((run.path / "report.html").read_text()).words
     assert run.mode == "full"
     assert [entry.name for entry in run.path.parent.iterdir()] == ["run"]
     history = json.loads((run.path / "history.json").read_text())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from rich.cells import cell_len
 
 import eaves.cli
 from eaves.base.terminal import escape
+from eaves.cli import COMMANDS, load_command
 from eaves.cli.display.output import output_option, print_rows
 from eaves.cli.display.table import Column, Columns, Kind, render_table
 
@@ -46,6 +49,20 @@ def is_column(value: object) -> bool:
 
 
 TABLES = dict(tables())
+KEYS = ("ALWAYS",)
+"""Constants that choose among the columns of a table and are none themselves."""
+NO_TABLE = ("package", "sign")
+"""Commands with `-o` that print sentences in place of a table."""
+
+
+def walk(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for inner_name, inner in command.commands.items():
+            yield from walk(inner, f"{name} {inner_name}")
+    yield name, command
+
+
+COMMAND_TREE = dict(found for name in COMMANDS for found in walk(load_command(name), name))
 
 
 def value_of(column: str | Column, row: int) -> Any:
@@ -170,3 +187,92 @@ def test_a_label_of_nested_lists_is_a_text() -> None:
     for _ in range(900):
         nested = [nested]
     assert render_table([{"label": nested}], {"label": "LABEL"}, width=80).lines
+
+
+def test_every_call_that_prints_a_table_uses_columns_that_are_rendered_here() -> None:
+    """Columns that are put together in a call would escape the tests above."""
+    unknown = []
+    for module, tree in sources():
+        for call in calls(tree, "print_rows"):
+            names = set(resolve(call.args[1], call, tree))
+            if not names or not names <= {name.rpartition(".")[2] for name in TABLES}:
+                unknown.append(f"{module}:{call.lineno}: {ast.unparse(call.args[1])}")
+    assert unknown == []
+
+
+def test_a_table_is_rendered_here_for_every_command_with_one() -> None:
+    """Of the commands with `-o`, those without a table are listed by name."""
+    without = []
+    for name, command in COMMAND_TREE.items():
+        if any(parameter.name == "form" for parameter in command.params):
+            module = str(getattr(command.callback, "__module__", ""))
+            if not any(table.rpartition(".")[0] in reachable(module) for table in TABLES):
+                without.append(name)
+    assert sorted(without) == sorted(NO_TABLE)
+
+
+def test_only_one_module_writes_tables() -> None:
+    """A second one would not be rendered here."""
+    assert [module for module, tree in sources() if list(calls(tree, "render_table"))] == ["display.output"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("width", ["20", "80"])
+def test_wide_cuts_and_leaves_out_nothing(name: str, width: str) -> None:
+    columns = TABLES[name]
+    rows = [{key: value_of(column, row) for key, column in columns.items()} for row in range(3)]
+    done = show(rows, columns, "-o", "wide", COLUMNS=width)
+    assert (done.stderr, len(done.stdout.splitlines())) == ("", 4)
+    assert escape(done.stdout) == done.stdout
+    for key, column in columns.items():
+        assert (column.heading if isinstance(column, Column) else column) in done.stdout.splitlines()[0]
+        for row, line in zip(rows, done.stdout.splitlines()[1:], strict=True):
+            if isinstance(row[key], str):
+                assert escape(row[key]) in line
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    """The syntax tree of every module of the command line."""
+    for path in sorted(Path(eaves.cli.__path__[0]).rglob("*.py")):
+        name = ".".join(path.relative_to(eaves.cli.__path__[0]).with_suffix("").parts)
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def calls(tree: ast.AST, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+            yield node
+
+
+def resolve(value: ast.expr, place: ast.AST, tree: ast.Module) -> Iterator[str]:
+    """The constants that an argument comes from: itself, through a variable, or through a parameter."""
+    for node in ast.walk(value):
+        if isinstance(node, ast.Name) and node.id.isupper() and node.id not in KEYS:
+            yield node.id
+    if not isinstance(value, ast.Name) or value.id.isupper():
+        return
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef) and place in ast.walk(function):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign) and any(ast.unparse(target) == value.id for target in node.targets):
+                    yield from resolve(node.value, node, tree)
+            names = [argument.arg for argument in function.args.args]
+            if value.id in names:
+                for call in calls(tree, function.name):
+                    yield from resolve(call.args[names.index(value.id)], call, tree)
+
+
+def reachable(module: str) -> set[str]:
+    """The modules of the command line that a module imports, itself among them; short names, as in TABLES."""
+    seen: set[str] = set()
+    left = [module]
+    while left:
+        one = left.pop()
+        path = Path(eaves.cli.__path__[0]).joinpath(*one.split(".")[2:]).with_suffix(".py")
+        if one in seen or not path.is_file():
+            continue
+        seen.add(one)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = (node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        left += [name for name in imports if name.startswith("eaves.cli.")]
+    return {one.removeprefix("eaves.cli.") for one in seen}

@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
-from converters.report_page import ConversionVerdict, Timings, build_page, build_verdict, page_path, write_page
+from converters.report_page import (
+    ConversionVerdict,
+    OriginalModel,
+    Timings,
+    build_page,
+    build_verdict,
+    page_path,
+    write_page,
+)
 from eaves.artifact import Artifact, Evidence, Parity, Quantisation, Trial, Variant
+from eaves.artifact.golden import INDEX, load_golden, write_index
+from eaves.artifact.manifest import TensorSpec
 from eaves.errors import ArtifactError
 from tests.fakes.models.artifact import write_colours
 from tests.page import Page, assert_self_contained
@@ -201,6 +211,56 @@ def test_golden_pictures_are_small_and_say_what_the_model_answers(artifact: Arti
     assert [picture["alt"] for picture in pictures] == [f"golden picture, {name}" for name in ("blue", "green", "red")]
     assert max(len(picture["src"] or "") for picture in pictures) < 10_000
     assert "is blue 1.00 blue is green 1.00 green" in page.words
+
+
+def mislabel(artifact: Artifact, label: str) -> Artifact:
+    """The same artifact, with another true label for its first golden image, which it answers with blue."""
+    cases = load_golden(artifact)
+    write_index(artifact.path / INDEX, [replace(cases[0], label=label), *cases[1:]])
+    return artifact
+
+
+def test_a_wrong_golden_picture_is_the_original_models_mistake_and_no_fault_of_the_conversion(
+    artifact: Artifact,
+) -> None:
+    assert "wrong" not in read(artifact, ASKED).words.partition("Golden pictures")[2]
+    words = read(mislabel(artifact, "red"), ASKED).words
+    assert "1 of 3 golden pictures is answered wrongly, and that is no fault of the conversion" in words
+    assert "is red 1.00 blue wrong; the original model gives the same wrong answer is green" in words
+
+
+def test_a_golden_picture_that_int8_made_wrong_is_not_blamed_on_the_original(artifact: Artifact) -> None:
+    found = with_changes(mislabel(artifact, "red"), HELD)
+    same = OriginalModel(golden_labels=("blue", "green", "red"))
+    assert "wrong; the original model gives the same wrong answer" in Page(build_page(found, MEASURED, same)).words
+    other = Page(build_page(found, MEASURED, OriginalModel(golden_labels=("red", "green", "red")))).words
+    assert "1 of 3 golden pictures is answered wrongly because of int8" in other
+    assert "wrong; the original model answers red" in other
+    assert "no fault of the conversion" not in other
+    unknown = Page(build_page(found, MEASURED)).words
+    assert "is red 1.00 blue wrong is green" in unknown
+    assert "the same wrong answer" not in unknown
+
+
+def test_an_unknown_label_is_not_wrong(artifact: Artifact) -> None:
+    assert "wrong" not in read(mislabel(artifact, ""), ASKED).words.partition("Golden pictures")[2]
+
+
+def test_the_page_begins_with_what_the_model_is_worth(artifact: Artifact) -> None:
+    page = Page(build_page(with_changes(artifact, HELD), MEASURED, OriginalModel(quality="this model is weak: <0.49>")))
+    assert page.words.index("This model is weak: <0.49>.") < page.words.index("int8 loses at most")
+    assert "It is not known how accurate this model is." in read(artifact, HELD).words
+    outputs = (*artifact.manifest.outputs, TensorSpec(name="features", shape=(-1, 4)))
+    assert "accurate" not in read(artifact, ASKED, task="embed", outputs=outputs).words
+
+
+def test_the_packages_are_folded_away(artifact: Artifact) -> None:
+    html = build_page(with_changes(artifact, ASKED, toolchain={"numpy": "2.0", "onnx": "1.17"}), MEASURED)
+    folded = html.partition("<details>")[2].partition("</details>")[0]
+    assert "Packages that made it, and their licences (2)" in folded
+    assert folded.count("<tr>") == 2
+    assert "onnx" in folded
+    assert "1.17" not in html.replace(folded, "")
 
 
 def test_a_golden_input_that_is_no_picture_has_no_preview(artifact: Artifact) -> None:

@@ -10,6 +10,7 @@ import click
 
 from eaves.cli.cluster.platform_options import choose_platform, cluster_options, on_option, read_choice
 from eaves.cli.display.output import print_line, say
+from eaves.cli.live.log_text import show_log_line
 from eaves.cli.shared_options import long_file_option, state_option
 from eaves.errors import EavesError
 
@@ -41,6 +42,8 @@ def command(name: str, lines: int, follow: bool, state_dir: Path, file: Path, **
     also FUNCTION.relay, and FUNCTION.TRIGGER-mqtt of a trigger that publishes to MQTT; of a process that ends again and
     again, the lines of its last run.
 
+    On a terminal a line of JSON is shown as time, level, message and fields; in a pipe, as it was written.
+
     With --follow `eaves up`, functions and pods may be stopped and started meanwhile.
     """
     choice = read_choice(**clusters)
@@ -50,7 +53,7 @@ def command(name: str, lines: int, follow: bool, state_dir: Path, file: Path, **
         return
     found = platform.logs(name, lines=max(lines, 1))[-lines:] if lines else []
     for line in found:
-        print_line(line)
+        print_line(show_log_line(line))
     if lines and not found and "." in name:
         say(f"no line of {name} yet; those of all its sources: eaves logs {name.partition('.')[0]}.agent")
 
@@ -85,6 +88,6 @@ def _follow(name: str, lines: int, state_dir: Path, read: Callable[..., list[str
             return
         problem = ""
         for line in found:
-            print_line(line)
+            print_line(show_log_line(line))
 
     repeat(show, every_s=POLL_S if read is None else CLUSTER_POLL_S)

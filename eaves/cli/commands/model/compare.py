@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.labelled_data import build_bars, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath
@@ -81,16 +81,16 @@ def _print(found: RunComparison) -> None:
             "table",
         )
     if found.pairing is None:
-        print_line(f"not compared on the same images: {found.not_paired}")
+        print_sentence(f"not compared on the same images: {found.not_paired}")
         return
     pairing, (low, high) = found.pairing, found.pairing.interval
     first, second = (evaluation.accuracy for evaluation in found.evaluations)
-    print_line(
+    print_sentence(
         f"on the {pairing.images} images that both hold out: {first:.3f} and {second:.3f}, "
         f"{pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence); "
         f"exact McNemar p = {pairing.p_value:.2g}"
     )
-    print_line(
+    print_sentence(
         f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, neither "
         f"{pairing.both_wrong}"
     )

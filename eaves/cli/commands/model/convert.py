@@ -73,7 +73,7 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
     """Convert a model and say what came of it."""
     from converters.convert import convert
     from converters.report_page import page_path
-    from eaves.artifact.manifest import TENSOR
+    from eaves.artifact.manifest import CLASSIFY, TENSOR
     from trainer.progress import build_progress
 
     logs.configure(as_json=False)
@@ -97,7 +97,17 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
         )
         say(f"verdict: {page_path(made.path)}")
     say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
+    if manifest.task == CLASSIFY:
+        say(f"{manifest.name} {manifest.version}: {_describe_quality(model)}")
     click.echo(made.path)
+
+
+def _describe_quality(model: Path) -> str:
+    """Return what a run says about its model's accuracy, or how to measure it for any other model."""
+    from trainer.run.run import MANIFEST, open_run
+
+    found = open_run(model).verdict.get("text", "") if (model / MANIFEST).is_file() else ""
+    return str(found or "its accuracy is not known; eaves evaluate ARTIFACT DATA measures it on labelled images")
 
 
 def _name(model: Path) -> str:

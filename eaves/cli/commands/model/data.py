@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from eaves.cli.command_group import CommandGroup
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
+from eaves.cli.display.table import Columns
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option
 from eaves.cli.stop_signals import cancelled_by_ctrl_c
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from trainer.check.inspection import Inspection
 
 FEATURES = Path("runs/.cache/features")
+COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
 SHOWN = 3
 """Names in a line; the page and JSON have the others."""
 
@@ -73,22 +75,22 @@ def _check(path: str, page: Path | None, features: Path, form: str) -> Inspectio
 def _print(found: Inspection) -> None:
     rows = [{"label": label, "images": count} for label, count in found.classes.items()]
     if rows:
-        print_rows(rows, {"label": "CLASS", "images": "IMAGES"}, "table")
+        print_rows(rows, COLUMNS, "table")
     if found.images:
         sizes = ", ".join(f"{name} {width}x{height}" for name, (width, height) in found.sizes().items())
-        print_line(f"{_count(len(found.images), 'image')} ({sizes})")
+        print_sentence(f"{_count(len(found.images), 'image')} ({sizes})")
     else:
-        print_line(f"{found.root} holds no image that can be trained on")
+        print_sentence(f"{found.root} holds no image that can be trained on")
     for cause in found.not_used:
-        print_line(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
+        print_sentence(f"not used: {_count(len(cause.files), 'file')}: {cause.reason}: {_some(cause.files)}")
     for kind, groups in (("several classes", found.copies_across), ("one class", found.copies)):
         for group in groups[:SHOWN]:
-            print_line(f"same picture in {kind}: {_some([image.name for image in group])}")
+            print_sentence(f"same picture in {kind}: {_some([image.name for image in group])}")
         if len(groups) > SHOWN:
-            print_line(f"same picture in {kind}: {len(groups) - SHOWN} more sets")
+            print_sentence(f"same picture in {kind}: {len(groups) - SHOWN} more sets")
     _print_doubts(found)
     for problem in found.problems:
-        print_line(f"training would refuse: {problem}")
+        print_sentence(f"training would refuse: {problem}")
 
 
 def _print_doubts(found: Inspection) -> None:
@@ -96,11 +98,13 @@ def _print_doubts(found: Inspection) -> None:
         return
     share = f"{found.doubts.agreement:.0%} of the labels are predicted from the other images, by {found.described_by}"
     if not found.doubts.judged:
-        print_line(f"labels are not judged: only {share}; train once, then check again")
+        print_sentence(f"labels are not judged: only {share}; train once, then check again")
         return
-    print_line(f"{share}; {_count(len(found.doubted), 'label')} doubtful")
+    print_sentence(f"{share}; {_count(len(found.doubted), 'label')} doubtful")
     for item in found.doubted[: 2 * SHOWN]:
-        print_line(f"doubtful label: {item.image.name} is labelled {item.image.label}, looks like {item.looks_like}")
+        print_sentence(
+            f"doubtful label: {item.image.name} is labelled {item.image.label}, looks like {item.looks_like}"
+        )
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:

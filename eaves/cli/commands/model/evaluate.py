@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value, say
+from eaves.cli.display.output import output_option, print_rows, print_sentence, print_value, say
 from eaves.cli.labelled_data import build_bars, find_labelled_data, page_option, prepare_tensorflow
 from eaves.cli.latest import ModelPath, find_latest
 from eaves.errors import ConfigError, Fault
@@ -124,12 +124,12 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         say(line)
     for evaluation in evaluations:
         (low, high), times = evaluation.interval, evaluation.times_ms()
-        print_line(f"{evaluation.kind} {evaluation.name}")
-        print_line(
+        print_sentence(f"{evaluation.kind} {evaluation.name}")
+        print_sentence(
             f"accuracy {evaluation.accuracy:.3f} ({low:.3f} to {high:.3f} with 95 % confidence) on "
             f"{len(evaluation.images)} images"
         )
-        print_line(
+        print_sentence(
             f"calibration error {evaluation.calibration_error:.3f}; {times['median']:.1f} ms an image, 95 % within "
             f"{times['p95']:.1f} ms"
         )
@@ -142,17 +142,20 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
         print_rows(_classes(evaluation), COLUMNS, "table")
     if pairing:
         low, high = pairing.interval
-        print_line(
+        print_sentence(
             f"the second differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with "
             "95 % confidence)"
         )
-        print_line(
+        print_sentence(
             f"of {pairing.images} images both are right on {pairing.both_right}, only the first on {pairing.lost}, "
             f"only the second on {pairing.gained}"
         )
-        print_line(
+        print_sentence(
             f"exact McNemar p = {pairing.p_value:.2g}; {len(pairing.differing)} images have two different answers"
         )
+    for number, evaluation in enumerate(evaluations, 1):
+        which = f"MODEL {number}: " if pairing else ""
+        print_sentence(f"{which}{evaluation.quality.text}")
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eaves.artifact import Artifact, open_artifact
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value
+from eaves.cli.display.output import output_option, print_fields, print_line, print_rows, print_value
 from eaves.cli.display.table import Column, Columns, Kind
 from eaves.cli.latest import ModelPath
 from eaves.errors import ArtifactError
@@ -24,6 +24,7 @@ COLUMNS: Columns = {
     "drop": "DROP",
     "size": Column("SIZE", drop=1),
 }
+FIELDS: Columns = {"field": "FIELD", "value": "VALUE"}
 
 
 @click.command()
@@ -46,7 +47,7 @@ def command(path: Path, form: str) -> None:
         raise ArtifactError(f"{path} is neither a run nor an artifact", hint="name a directory in runs/ or artifacts/")
     if form == "table":
         rows = [{"field": key, "value": _short(value)} for key, value in about.items()]
-        print_rows(rows, {"field": "FIELD", "value": "VALUE"}, form)
+        print_rows(rows, FIELDS, form)
     else:
         print_value(about, form)
 
@@ -57,9 +58,7 @@ def _print_artifact(artifact: Artifact) -> None:
     for heading, lines in describe_artifact(artifact):
         if heading:
             print_line(f"\n{heading}")
-        width = max(len(name) for name, _ in lines)
-        for name, value in lines:
-            print_line(f"  {name:<{width}}  {value}")
+        print_fields(lines)
         if heading == "precision" and table(artifact.manifest):
             print_rows(table(artifact.manifest), COLUMNS, "table")
 

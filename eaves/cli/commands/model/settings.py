@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eaves.cli.display.output import output_option, print_line, print_rows, print_value
+from eaves.cli.display.output import output_option, print_line, print_rows, print_sentence, print_value
 from eaves.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _print_overview() -> None:
         else:
             rows += [{"section": leaf.path, "settings": 1, "doc": leaf.doc} for leaf in section.settings()]
     print_rows(rows, OVERVIEW, "table")
-    print_line("`eaves settings SECTION` explains each setting in a section, such as `eaves settings train`.")
+    print_sentence("`eaves settings SECTION` explains each setting in a section, such as `eaves settings train`.")
 
 
 def _print_subsections(name: str) -> None:

@@ -90,14 +90,8 @@ def command(
 
 
 def _tell(run: Run) -> None:
-    from trainer.evaluation.model_quality import render_lines
-
-    if run.verdict:
-        figures, verdict = render_lines(run.verdict)
-        say(f"{run.name} {run.version}: {figures}")
-        say(verdict)
-    else:  # a run of before
-        say(f"{run.name} {run.version}: accuracy {run.val_accuracy:.3f} on held-out images")
+    text = run.verdict.get("text", f"accuracy {run.val_accuracy:.3f} on held-out images")  # a run of before has none
+    say(f"{run.name} {run.version}: {text}")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from eaves.errors import NotFoundError
 from eaves.local.processes.logfiles import rotate
 from eaves.local.state import StateDirectory
 from tests.integration.cli.live.views import open_view
+from tests.terminals import run_on_terminal
 from tests.waiting import wait_until
 
 
@@ -50,3 +53,15 @@ def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
     with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
         assert view.process.wait(60) == NotFoundError.exit_code
         assert "no log of 'flowers'" in view.stderr
+
+
+def test_a_terminal_shows_lines_for_people_and_a_pipe_gets_them_as_they_were_written(tmp_path: Path) -> None:
+    state = StateDirectory(root=tmp_path)
+    state.prepare()
+    line = json.dumps({"time": "2026-11-26T12:00:00.000Z", "level": "info", "message": "started", "source": "/s/x"})
+    state.log("flowers").write_text(f"{line}\n")
+    shown = run_on_terminal("logs", "flowers", "--state", ".", cwd=tmp_path)
+    assert shown.endswith(" INFO started source=/s/x\n")
+    assert "{" not in shown
+    command = [sys.executable, "-P", "-m", "eaves.cli", "logs", "flowers", "--state", "."]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == f"{line}\n"

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from converters.evaluation.artifact_model import read_best
-from converters.evaluation.labelled_images import load_labelled_images
+from converters.evaluation.labelled_images import load_labelled_images, load_unseen_images
 from converters.evaluation.metrics import evaluate
+from converters.evaluation.model import NO_LABEL
 from converters.evaluation.page import build_evaluation_page
 from converters.evaluation.paired_comparison import mcnemar_p_value, pair
 from eaves.base.statistics import wilson
@@ -207,3 +208,34 @@ def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None
     text = Page(html).text
     for part in ("<first>", "66.7 %", "100.0 %", "green/000.png", "cut.png", "phone.heic", "made no mistakes"):
         assert part in text
+
+
+def test_an_evaluation_says_what_the_model_is_worth(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 30, "red": 30}))
+    evaluation = evaluate(ColourModel(answers={"red": "blue"}), found, SilentProgress())
+    assert evaluation.quality.kind == "guessing"
+    assert evaluation.quality.text.startswith("this model is not shown to be better than guessing: 0.50 on 60 labelled")
+    assert "nothing is known about green, of which there is no labelled image" in evaluation.quality.text
+    assert evaluation.to_dict()["verdict"]["kind"] == "guessing"
+    assert (
+        "This model is not shown to be better than guessing"
+        in Page(build_evaluation_page(found, [evaluation], None)).words
+    )
+
+
+def test_a_score_below_every_threshold_is_no_class_of_its_own(tmp_path: Path) -> None:
+    found = load_labelled_images(write_colours(tmp_path, {"blue": 10, "red": 10}))
+    evaluation = evaluate(ColourModel(answers={"red": NO_LABEL}, tells=False), found, SilentProgress())
+    assert NO_LABEL not in evaluation.quality.text
+    assert NO_LABEL in evaluation.measured["labels"]
+
+
+def test_images_that_may_have_been_trained_on_are_no_praise(tmp_path: Path) -> None:
+    unknown = ColourModel()
+    unknown.trained_on = None
+    found = load_unseen_images(write_colours(tmp_path, {"blue": 30, "red": 30}), [unknown], None)
+    text = evaluate(unknown, found, SilentProgress()).quality.text
+    assert text.startswith("this model is usable: ")
+    assert text.endswith("; this is too favourable if it was trained on some of these images")
+    found = load_unseen_images(tmp_path, [ColourModel()], None)
+    assert "favourable" not in evaluate(ColourModel(), found, SilentProgress()).quality.text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import resource
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,18 @@ def dataset(tmp_path: Path) -> Dataset:
 def opened(dataset: Dataset, kept: int = IMAGES) -> Iterator[DecodedDataset]:
     with decode(dataset, RECIPE, SilentProgress(), kept_bytes=kept * ROW_BYTES) as decoded:
         yield decoded
+
+
+def test_a_photo_that_was_cut_while_it_was_copied_is_reported_in_words(dataset: Dataset) -> None:
+    file, stream = dataset.examples[4].path, io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(stream, "JPEG")
+    for size in (10, 300, len(stream.getvalue()) // 2):
+        file.write_bytes(stream.getvalue()[:size])
+        cut = replace(dataset.examples[4], digest=hashlib.sha256(file.read_bytes()).hexdigest())
+        with opened(replace(dataset, examples=(*dataset.examples[:4], cut, *dataset.examples[5:]))) as decoded:
+            reasons = {fault.file: fault.reason for fault in decoded.dataset.faults}
+        assert reasons[file.name].startswith("the image is corrupt: ")
+        assert "driver" not in reasons[file.name]
 
 
 @pytest.mark.parametrize("kept", [0, 1, 4, IMAGES])

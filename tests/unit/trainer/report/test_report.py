@@ -13,6 +13,8 @@ from PIL import Image
 from tests.inputs.logits import sample_logits
 from tests.page import Page, assert_self_contained
 from trainer.evaluation.metrics import measure_quality
+from trainer.evaluation.model_quality import rate_model
+from trainer.evaluation.quality_sentence import describe_trained
 from trainer.report.report import FILES, MISTAKES, PAIRS, ReportFacts, build_report, write_report
 
 HOSTILE = ["<script>alert(1)</script>", 'a & "b"', "🌻 sun", "x" * 200]
@@ -127,3 +129,25 @@ def test_a_file_name_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> 
     facts.about["data_faults"][0]["file"] = "a\udcff.png"
     write_report(tmp_path / "report.html", facts)
     assert "a\\udcff.png" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_says_what_the_model_is_worth_and_folds_the_packages_away(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "<b>"], wrong=5)
+    quality = describe_trained(rate_model(facts.measured, usable_accuracy=0.7), arch="small_cnn", photos={"a": 4})
+    about = {**facts.about, "verdict": quality.to_dict(), "versions": {"python": "3.13", "numpy": "2.0"}}
+    html = build_report(replace(facts, about=about))
+    assert_self_contained(html)
+    page = Page(html)
+    assert "This model can't be judged by so few images: 0.38 on 8 held-out images" in page.words
+    assert 'class="verdict unknown"' in html
+    folded = html.partition("<details>")[2].partition("</details>")[0]
+    assert "the 1 installed packages" in folded
+    assert "2.0" in folded
+
+
+def test_an_option_in_the_sentence_stays_one_word(tmp_path: Path) -> None:
+    facts = build_facts(tmp_path, ["a", "b", "c", "d", "e"], wrong=15)
+    quality = describe_trained(rate_model(facts.measured, usable_accuracy=0.7), arch="small_cnn")
+    html = build_report(replace(facts, about={**facts.about, "verdict": quality.to_dict()}))
+    assert 'class="option">--arch</span>' in html
+    assert "try --arch inception_v3, or more photos of" in Page(html).words

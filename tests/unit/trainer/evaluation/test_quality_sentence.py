@@ -1,0 +1,118 @@
+"""The sentence that says what a model is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.unit.trainer.evaluation.test_model_quality import judge
+from trainer.evaluation.quality_sentence import describe_evaluated, describe_trained, format_share
+
+
+def trained(right: Sequence[int], images: Sequence[int], *, arch: str = "small_cnn", usable: float = 0.7) -> str:
+    photos = {"daisy": 400, "roses": 250, "tulips": 250, "dent": 7, "scratch": 90}
+    return describe_trained(judge(right, images, usable=usable), arch=arch, photos=photos).text
+
+
+def evaluated(right: Sequence[int], images: Sequence[int]) -> str:
+    return describe_evaluated(judge(right, images)).text
+
+
+def test_a_weak_model_comes_with_its_figures_and_what_to_try() -> None:
+    assert trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30)) == (
+        "this model is weak: 0.49 on 150 held-out images (95 % interval 0.41-0.57), guessing gives 0.20, a usable "
+        "model is above 0.70; try --arch inception_v3, or more photos of dent (7 so far)"
+    )
+    best = trained((20, 18, 16, 5, 14), (30, 30, 30, 30, 30), arch="inception_v3")
+    assert best.endswith("; add more photos of dent (7 so far), and look at the mistakes in report.html")
+
+
+def test_a_usable_model_names_its_weakest_class_and_no_advice() -> None:
+    assert trained((48, 47, 40), (50, 50, 50)) == (
+        "this model is usable: 0.90 on 150 held-out images (95 % interval 0.84-0.94), guessing gives 0.33, a usable "
+        "model is above 0.70; its weakest class is tulips (40 of 50 right)"
+    )
+    assert trained((50, 50, 50), (50, 50, 50)).endswith("a usable model is above 0.70")
+
+
+def test_a_usable_model_that_misses_a_class_is_not_praised_for_it() -> None:
+    text = trained((300, 90, 2), (300, 100, 20))
+    assert text.startswith("this model is usable, but not for tulips (2 of 20 right): 0.93 on 420 held-out images")
+    assert "always answering daisy gives 0.71" in text
+    assert "weakest" not in text
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, 3])
+def test_three_images_neither_flatter_nor_slander(right: int) -> None:
+    text = trained([int(number < right) for number in range(3)], (1, 1, 1))
+    assert text.startswith("this model can't be judged by so few images: ")
+    assert text.endswith("; add photos, so that more are held out")
+
+
+def test_better_than_guessing_is_no_praise_and_no_blame() -> None:
+    text = trained((40, 37, 35), (50, 50, 50))
+    assert text.startswith("this model is better than guessing, but not shown to be usable: 0.75 on 150 held-out")
+
+
+def test_guessing_is_said_as_strongly_as_the_images_allow() -> None:
+    assert trained((10, 10, 10), (50, 50, 50)).startswith("this model is no better than guessing: ")
+    assert trained((18, 18, 18), (50, 50, 50)).startswith("this model is not shown to be better than guessing: ")
+
+
+def test_an_answer_that_is_nearly_always_right_is_named_as_the_baseline() -> None:
+    text = trained((2970, 6), (2970, 30))
+    assert text == (
+        "this model is not shown to be better than always answering daisy: 0.992 on 3,000 held-out images "
+        "(95 % interval 0.988-0.995), that answer gives 0.990, a usable model is above 0.990; "
+        "add photos, so that more are held out"
+    )
+
+
+def test_classes_without_a_held_out_image_are_named() -> None:
+    text = trained((50, 50, 0), (50, 50, 0))
+    assert text.startswith("this model is usable: 1.00 on 100 held-out images")
+    assert text.endswith("; nothing is known about tulips, of which there is no held-out image")
+    text = trained((10, 10, 0, 0, 0), (50, 50, 0, 0, 0))
+    assert "; nothing is known about tulips, dent and scratch, of which there is no held-out image; " in text
+    assert text.endswith("or more photos of tulips (250 so far), dent (7 so far) and scratch (90 so far)")
+    only = trained((3, 0), (3, 0))
+    assert only.startswith(
+        "this model can't be judged by images of one class: 1.00 on 3 held-out images (95 % interval"
+    )
+    assert "guessing" not in only
+
+
+def test_an_evaluation_gives_no_options_of_a_training() -> None:
+    text = evaluated((30, 25, 18), (50, 50, 50))
+    assert text.startswith("this model is weak: 0.49 on 150 labelled images")
+    assert text.endswith("; train it with more photos of tulips, or with a stronger architecture")
+    assert evaluated((1, 1), (1, 1)).endswith("; evaluate it on more labelled images")
+    assert evaluated((1,), (1,)).count("1 labelled image (") == 1
+
+
+def test_long_names_and_many_classes_stay_one_readable_sentence() -> None:
+    found = describe_trained(judge((50, 0), (50, 0)), arch="small_cnn", photos={})
+    assert len(found.text) < 400
+    quality = judge((10, 10), (50, 50))
+    from dataclasses import replace
+
+    many = replace(quality, unmeasured=tuple(f"{number:02d}{'x' * 300}" for number in range(30)))
+    text = describe_evaluated(many).text
+    assert "and 27 more" in text
+    assert len(text) < 700
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (1, 2, "1.00"),
+        (0.9999, 2, "0.99"),
+        (0.0001, 2, "0.01"),
+        (0, 2, "0.00"),
+        (0.9999, 3, "0.999"),
+        (0.705, 2, "0.70"),
+    ],
+)
+def test_no_share_is_rounded_to_all_or_nothing(share: float, digits: int, text: str) -> None:
+    assert format_share(share, digits) == text

@@ -1,0 +1,143 @@
+"""Says in one sentence what a model is worth, with the figures behind it and what would make it better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from trainer.evaluation.model_quality import FEWEST_IMAGES, ClassRecall, ModelQuality
+from trainer.model.architectures import PRETRAINED
+
+NAMED = 3
+"""Most classes that a sentence names; the pages list all of them."""
+NAME_LENGTH = 40
+"""Most characters of a class name in a sentence."""
+FEW = 1000
+"""Number of images below which a share has two digits: a third one says nothing there."""
+EVEN = 1.5
+"""Largest ratio of the most frequent class's share to an even share at which `guessing` describes the baseline."""
+
+
+def describe_trained(quality: ModelQuality, *, arch: str, photos: Mapping[str, int] | None = None) -> ModelQuality:
+    """Return the rating with the sentence that a training ends with.
+
+    Args:
+        quality: Rating of the model on its held-out images.
+        arch: Architecture of the model.
+        photos: Number of photos of each class, both trained on and held out; None if it is not known.
+    """
+    wanted = _name_wanted(quality, photos or {})
+    if quality.kind == "usable":
+        advice = ""
+    elif quality.kind == "unknown":
+        advice = f"add {wanted}, so that more are held out"
+    elif arch != PRETRAINED:
+        advice = f"try --arch {PRETRAINED}, or more {wanted}"
+    else:
+        advice = f"add more {wanted}, and look at the mistakes in report.html"
+    return replace(quality, text=_describe(quality, "held-out", advice))
+
+
+def describe_evaluated(quality: ModelQuality, *, maybe_trained_on: bool = False) -> ModelQuality:
+    """Return the rating with the sentence that an evaluation ends with.
+
+    Args:
+        quality: Rating of the model on the labelled images that it was evaluated on.
+        maybe_trained_on: Whether the model may have been trained on some of the images, which makes it look better.
+    """
+    wanted = _name_wanted(quality, {})
+    if quality.kind == "usable":
+        advice = ""
+    elif quality.kind == "unknown":
+        advice = "evaluate it on more labelled images"
+    else:
+        advice = f"train it with more {wanted}, or with a stronger architecture"
+    doubt = "this is too favourable if it was trained on some of these images" if maybe_trained_on else ""
+    return replace(quality, text=_describe(quality, "labelled", "; ".join(filter(None, (doubt, advice)))))
+
+
+def _describe(quality: ModelQuality, which: str, advice: str) -> str:
+    parts = [f"this model {_describe_level(quality)}: {_describe_figures(quality, which)}"]
+    if quality.kind == "usable" and quality.accuracy < 1 and not quality.weak_classes:
+        parts.append(f"its weakest class is {_count(quality.worst)}")
+    if quality.unmeasured:
+        parts.append(f"nothing is known about {_join(quality.unmeasured)}, of which there is no {which} image")
+    return "; ".join([*parts, advice] if advice else parts)
+
+
+def _describe_level(quality: ModelQuality) -> str:
+    match quality.kind:
+        case "usable":
+            weak = _join([_count(item) for item in quality.weak_classes])
+            return f"is usable, but not for {weak}" if weak else "is usable"
+        case "uncertain":
+            return "is better than guessing, but not shown to be usable"
+        case "weak":
+            return "is weak"
+        case "guessing":
+            shown = quality.interval_95[1] <= quality.baseline
+            return "is no better than guessing" if shown else "is not shown to be better than guessing"
+        case _:
+            return _describe_unknown(quality)
+
+
+def _describe_unknown(quality: ModelQuality) -> str:
+    if quality.baseline >= 1:
+        return "can't be judged by images of one class"
+    if quality.images < FEWEST_IMAGES or quality.baseline <= quality.usable_accuracy:
+        return "can't be judged by so few images"
+    return f"is not shown to be better than always answering {_shorten(quality.baseline_class)}"
+
+
+def _describe_figures(quality: ModelQuality, which: str) -> str:
+    digits = 2 if quality.images < FEW else 3
+    low, high = (format_share(end, digits) for end in quality.interval_95)
+    images = "image" if quality.images == 1 else "images"
+    figures = (
+        f"{format_share(quality.accuracy, digits)} on {quality.images:,} {which} {images} (95 % interval {low}-{high})"
+    )
+    if quality.baseline >= 1:
+        return figures
+    guessing = "guessing"
+    if quality.baseline * quality.classes > EVEN:
+        named = quality.kind == "unknown" and quality.baseline > quality.usable_accuracy
+        guessing = "that answer" if named else f"always answering {_shorten(quality.baseline_class)}"
+    baseline, bound = (format_share(share, digits) for share in (quality.baseline, quality.bound))
+    return f"{figures}, {guessing} gives {baseline}, a usable model is above {bound}"
+
+
+def format_share(share: float, digits: int = 2) -> str:
+    """Return a share as text, which is 0 or 1 only if the share itself is.
+
+    Args:
+        share: A fraction of 1.
+        digits: Digits after the point.
+    """
+    step = 10.0**-digits
+    if 0 < share < 1:
+        share = min(max(share, step), 1 - step)
+    return f"{share:.{digits}f}"
+
+
+def _name_wanted(quality: ModelQuality, photos: Mapping[str, int]) -> str:
+    """Return whose photos would help most: the classes without an image, else the one with the lowest recall."""
+    names = quality.unmeasured
+    if not names and quality.kind != "unknown" and quality.worst.right < quality.worst.images:
+        names = (quality.worst_class,)
+    counted = [f"{_shorten(name)} ({photos[name]:,} so far)" if name in photos else _shorten(name) for name in names]
+    return f"photos of {_join(counted)}" if names else "photos"
+
+
+def _count(item: ClassRecall) -> str:
+    return f"{_shorten(item.name)} ({item.right:,} of {item.images:,} right)"
+
+
+def _join(names: Sequence[str]) -> str:
+    shown = [_shorten(name, 2 * NAME_LENGTH) for name in names[:NAMED]]
+    if len(names) > NAMED:
+        return f"{', '.join(shown)} and {len(names) - NAMED} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _shorten(name: str, length: int = NAME_LENGTH) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
