@@ -193,10 +193,11 @@ class Deliverer:
                     self._deliver_next()
             except SpoolError as error:
                 self._pause_lane(
-                    f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S
+                    f"{error.message}; no event is removed from the queue until this works again",
+                    at_least_s=SPOOL_PAUSE_S,
                 )
             except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
-                _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
+                _log.exception("queue %s: unexpected error during delivery; delivery continues", self.lane)
                 self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
@@ -280,9 +281,11 @@ class Deliverer:
         try:
             is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
-            self._pause_lane(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+            self._pause_lane(
+                f"{error.message}; no event is removed from the queue until this works again", at_least_s=SPOOL_PAUSE_S
+            )
         except Exception:  # noqa: BLE001 - the sending thread must not end
-            _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
+            _log.exception("queue %s: unexpected error while event %s was delivered", self.lane, entry.event.id[:64])
             self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
             with self._state:
@@ -351,7 +354,7 @@ class Deliverer:
             reports = self._ask(self._tell_dead, entry, judged)
             self._spool.dead_letter(entry, judged.reason, judged.status, puts=reports)
         _log.warning(
-            "queue %s: gave up on event %s: %s",
+            "queue %s: event %s is not delivered and becomes a dead letter: %s",
             self.lane,
             entry.event.id[:64],
             judged.reason,
@@ -364,7 +367,7 @@ class Deliverer:
         try:
             return give(entry, judged)
         except Exception:  # noqa: BLE001 - the dead letter is kept instead
-            _log.exception("queue %s: keeping the dead letter here", self.lane)
+            _log.exception("queue %s: the dead letter can't be sent on and stays in this queue", self.lane)
             return ()
 
     def _notify(self, entry: Entry, outcome: DeliveryOutcome, judged: AttemptResult) -> None:
@@ -378,7 +381,7 @@ class Deliverer:
         try:
             self._observe(attempt)
         except Exception:  # noqa: BLE001 - the spool has the result already
-            _log.exception("queue %s: the observer failed", self.lane)
+            _log.exception("queue %s: the callback for delivered events failed", self.lane)
 
     def _pause_lane(
         self, reason: str, status: int = NO_ANSWER, *, at_least_s: float | None = None, lenient: bool = False

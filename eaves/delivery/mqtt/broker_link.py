@@ -126,7 +126,9 @@ class BrokerLink(ConnectionListener):
             return [one.result(max(0.0, deadline - time.monotonic())) for one in sent]
         except TimeoutError as error:
             self._connection.reconnect()  # paho keeps unacknowledged messages while the connection lasts
-            raise DeliveryError(f"the broker {self.broker} didn't acknowledge within {timeout_s:g} s") from error
+            raise DeliveryError(
+                f"the broker {self.broker} didn't acknowledge the message within {timeout_s:g} s"
+            ) from error
         except UnreachableError as error:
             self._settle()
             reason = self._unavailable or f"the connection to the broker {self.broker} was lost"
@@ -175,9 +177,9 @@ class BrokerLink(ConnectionListener):
         self._settle()
         session = self._connection.session
         if self._closing:
-            raise UnreachableError(f"publishing to the broker {self.broker} has ended")
+            raise UnreachableError(f"the client for the broker {self.broker} is closed")
         if session is None:
-            reason = self._unavailable or f"the connection to the broker {self.broker} is being made"
+            reason = self._unavailable or f"not connected yet to the broker {self.broker}"
             raise UnreachableError(reason, hint="check that the broker runs")
         return session
 

@@ -98,7 +98,9 @@ class MqttSink:
     def _build(self, event: Event, session: SessionInfo) -> Publication:
         topic = build_topic(self._template, event)
         for name in topic.changed:
-            self._say(f"the attribute {name} can't stand in a topic of MQTT as it is", event, topic.name)
+            self._say(
+                f"the attribute {name} contains characters that an MQTT topic must not contain", event, topic.name
+            )
         for name in topic.missing:
             self._say(f"the attribute {name} is missing", event, topic.name)
         build = build_json if self._settings.format == JSON else build_cloudevent
@@ -116,7 +118,7 @@ class MqttSink:
             return
         self._logged.add(fault)
         _log.warning(
-            "trigger %s: event %s: %s; it is published to %s, and this is not logged again",
+            "trigger %s: event %s: %s; the event is published to %s, and further cases are not logged",
             self._name,
             event.id[:64],
             fault,

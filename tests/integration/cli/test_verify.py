@@ -97,7 +97,10 @@ def change_golden(key: str, value: Any) -> Callable[[Path], None]:
 FAULTS = {
     "logits": (change_golden("logits", [0, 0, 0]), "golden/001.png: logits differ by"),
     "probabilities": (change_golden("probabilities", [0, 0, 0.5]), "golden/001.png: probabilities differ by"),
-    "input": (change_golden("tensor_sha256", "0" * 64), "golden/001.png: this machine makes another input tensor"),
+    "input": (
+        change_golden("tensor_sha256", "0" * 64),
+        "golden/001.png: this machine decodes it to another input tensor",
+    ),
     "number": (change_golden("logits", [0, 0]), "golden/001.png: logits of another number"),
 }
 

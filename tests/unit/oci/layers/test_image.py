@@ -164,7 +164,7 @@ WRONG: dict[str, tuple[Callable[[Layout], Descriptor], str]] = {
     "a config that is no JSON": (lambda it: write(it, {"config": blob(it, b"x", CONFIG), "layers": []}), "not JSON"),
     "a config with a name twice": (
         lambda it: write(it, {"config": blob(it, b'{"os": "linux", "os": "plan9"}', CONFIG), "layers": []}),
-        "a name is there twice in one object: 'os'",
+        "duplicate name in one object: 'os'",
     ),
     "a manifest of nothing": (lambda it: write(it, {}), "lacks 'config'"),
     "an index of nothing": (lambda it: write(it, {}, INDEX), "lists no manifests"),
