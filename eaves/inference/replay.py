@@ -102,7 +102,7 @@ def replay_in_child(
     except TimeoutError as error:
         raise _fault(artifact, f"took longer than {timeout_s:g} s", run_handler=run_handler) from error
     except OverflowError as error:
-        raise _fault(artifact, f"said more than {MAX_ANSWER_BYTES} bytes", run_handler=run_handler) from error
+        raise _fault(artifact, f"printed more than {MAX_ANSWER_BYTES} bytes", run_handler=run_handler) from error
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -114,7 +114,7 @@ def replay_in_child(
     except (ValueError, TypeError, KeyError, RecursionError):
         results = ()
     if [(result.graph, result.file) for result in results] != expected:
-        what = f"ended the process that replays the goldens after {len(results)} of {len(expected)}"
+        what = f"ended the process that replays the golden images after {len(results)} of {len(expected)}"
         raise _fault(artifact, f"{what} (exit {process.returncode})", run_handler=run_handler)
     return results
 
@@ -175,8 +175,8 @@ def _parse(line: bytes) -> GoldenResult:
 
 def _fault(artifact: Artifact, what: str, *, run_handler: bool) -> EavesError:
     if run_handler:
-        return HandlerError(f"handler.py {what}", hint="mend handler.py")
-    return ArtifactError(f"{artifact.path}: its graph {what}", hint="convert the run again")
+        return HandlerError(f"handler.py {what}", hint="correct handler.py, then convert the run again")
+    return ArtifactError(f"{artifact.path}: the graph {what}", hint="convert the run again")
 
 
 def _error(kind: str, message: str, hint: str | None) -> EavesError:

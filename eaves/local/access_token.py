@@ -12,7 +12,7 @@ from eaves.errors import StorageError
 TOKEN_BYTES = 32
 """Random bytes of a token, which make 43 characters."""
 SCHEME = "bearer"
-UNAUTHORISED = "off loopback every request needs the platform's token: Authorization: Bearer TOKEN"
+UNAUTHORISED = "requests from other machines need the platform's token: Authorization: Bearer TOKEN"
 
 
 class AccessToken:

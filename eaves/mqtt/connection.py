@@ -209,7 +209,7 @@ class BrokerConnection:
             return End() if self._stopping.is_set() else session.run()
         except Exception as error:  # noqa: BLE001 - another connection is made, whatever a message caused
             self._log_once(error)
-            return End(reason=f"the connection failed with {type(error).__name__}; the log has it")
+            return End(reason=f"the connection failed with {type(error).__name__}; see the log")
         finally:
             self._session = None
 
@@ -224,7 +224,7 @@ class BrokerConnection:
             self._listener.lost()
             return
         self.reason = end.reason or (
-            f"the broker {self._settings.address.endpoint} ends each connection soon after it has accepted it"
+            f"the broker {self._settings.address.endpoint} accepts each connection and closes it shortly afterwards"
         )
         self._listener.unavailable(self.reason)
 
@@ -253,4 +253,4 @@ class BrokerConnection:
         place += f":{traceback.tb_lineno if traceback else 0}"
         if place not in self._logged:
             self._logged.add(place)
-            _log.error("a connection failed; it is made anew, and this error is not logged again", exc_info=error)
+            _log.error("a connection failed; it is opened again, and this error is not logged again", exc_info=error)

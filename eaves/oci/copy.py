@@ -121,7 +121,10 @@ def _stopping(progress: Progress, stop: threading.Event) -> Progress:
 
     def tell(size: int) -> None:
         if stop.is_set():
-            raise StoppedError("the copy was stopped", hint="run it again; what has arrived whole isn't sent again")
+            raise StoppedError(
+                "the copy was stopped",
+                hint=("run the command again; content that has arrived completely is not sent again"),
+            )
         progress(size)
 
     return tell

@@ -66,7 +66,7 @@ class Outage:
             self._downloads[download] = (got, size)
             here = self._here()
         if was_reported:
-            self._say(f"the registry answers again after {lasted_s:.0f} s; the download goes on at {here}")
+            self._say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
 
     def wait(self, reason: str) -> None:
         """Report that no bytes arrive; callers call this repeatedly while they wait.
@@ -80,7 +80,7 @@ class Outage:
                 return
             self._reported, self._next_at = True, now + SAID_EVERY_S
             lasted_s, here = now - self._moved_at, self._here()
-        self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} are here")
+        self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
@@ -121,4 +121,4 @@ def describe_outage(error: BaseException) -> str:
             return _REASONS[one.errno]
     if any(isinstance(one, HttpTimeoutError | TimeoutError) for one in seen):
         return "no answer"
-    return "the connection breaks off"
+    return "the connection was interrupted"

@@ -48,4 +48,8 @@ class FailedHandshakes:
             self._told[address] = now
             if len(self._told) > MOST:
                 del self._told[next(iter(self._told))]
-        _log.warning("a TLS handshake with %s failed: %s; told once an hour for each address", address, reason[:256])
+        _log.warning(
+            "a TLS handshake with %s failed: %s; further failures with this address are logged at most once an hour",
+            address,
+            reason[:256],
+        )

@@ -70,10 +70,12 @@ class ServerTls:
             return
         now, (begin, end) = self._clock.now(), validity
         if now > end:
-            _log.error("%s has expired on %s: nobody connects until it is renewed", path, _date(end))
+            _log.error("%s expired on %s: no client can connect until the certificate is renewed", path, _date(end))
         elif now < begin:
             _log.error(
-                "%s is valid from %s on only: nobody connects before, or this clock is wrong", path, _date(begin)
+                "%s is valid only from %s: no client can connect before that, unless this machine's clock is wrong",
+                path,
+                _date(begin),
             )
 
     def _reread(self) -> None:
@@ -83,9 +85,9 @@ class ServerTls:
         try:
             self._context = build_context(self._folder)
         except ConfigError as error:
-            _log.error("%s; the certificate that was read before is used until it can", error.message)
+            _log.error("%s; the certificate that was read before stays in use until this is corrected", error.message)
         else:
-            _log.info("the certificate in %s is read again", self._folder)
+            _log.info("the certificate in %s was read again", self._folder)
             self._signature = signature
             self._tell_dates()
 
@@ -106,7 +108,7 @@ def build_context(folder: Path) -> ssl.SSLContext:
     credentials = read_credentials(folder)
     if credentials.certificate is None or credentials.key is None:
         raise _fault(
-            folder, f"has no {CERTIFICATE} and {KEY}", "put the server's certificate and its key there, as PEM"
+            folder, f"contains no {CERTIFICATE} and {KEY}", "put the server's certificate and key there, in PEM form"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -28,7 +28,7 @@ from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
 LANE_PREFIX = "trigger/"
-REMOVED = "its trigger was removed"
+REMOVED = "the trigger of this queue was removed"
 """Reason of dead letters that are queued again when their trigger is deployed again."""
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Broker:
         if lanes:
             self._spool.put(kept, lanes=lanes)
         else:
-            _log.info("no trigger wants events of type %s", event.type[:128])
+            _log.info("no trigger matches events of type %s", event.type[:128])
         self._history.add(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
@@ -203,7 +203,11 @@ class Broker:
         """Route a reply with one hop less; it is stored in the transaction that acknowledges its cause."""
         kept = pass_on(entry.event, reply)
         if kept is None:
-            _log.error("dropped a reply to %s: its time to live ended, it loops", entry.event.id[:64])
+            _log.error(
+                "a reply to %s was dropped: it has passed through the broker too many "
+                "times, so its triggers form a loop",
+                entry.event.id[:64],
+            )
             return []
         self._history.add(detach(reply))
         lanes = self._lanes(reply)

@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 64_000
 """Bytes of a line without an end that are kept; beyond it what is there is returned as a line."""
 MARK_BYTES = 4_096
 """Bytes before the place of reading that are remembered; a rotation copies them into the older file."""
-LOST = "(lines are missing here: the log was rotated before they were read)"
+LOST = "(some lines are missing here: the log was rotated before they were read)"
 
 
 class LogFollower:

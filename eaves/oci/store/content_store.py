@@ -81,7 +81,7 @@ def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
     if size != descriptor.size or found != descriptor.digest:
         raise OciError(
             f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
-            hint="it was altered or damaged: fetch or build it again",
+            hint="the content was altered or damaged; fetch or build it again",
         )
     if held:
         yield held

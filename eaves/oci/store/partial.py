@@ -155,7 +155,7 @@ def sweep_partials(folder: Path) -> None:
 
 def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
     here = describe_amount(got, descriptor.size)
-    return f"waiting for another process, which fetches {descriptor.digest[:19]} ({waited_s:.0f} s); {here} are here"
+    return f"waiting for another process that downloads {descriptor.digest[:19]} ({waited_s:.0f} s); {here} downloaded"
 
 
 def _open_alone(
@@ -175,8 +175,8 @@ def _open_alone(
             known, changed_at = size, time.monotonic()
         if time.monotonic() - changed_at > HELD_S:
             raise OciError(
-                f"{path} is held by another process, which has fetched nothing for {HELD_S / 60:.0f} minutes",
-                hint="end that process, then try again",
+                f"{path} is locked by another process, which has downloaded nothing for {HELD_S / 60:.0f} minutes",
+                hint="end that process, then run the command again",
             )
         if time.monotonic() >= tell_at:
             tell_at = time.monotonic() + SAID_EVERY_S

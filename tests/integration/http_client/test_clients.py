@@ -294,7 +294,7 @@ def test_a_registry_is_reached_through_a_proxy(proxy: FakeProxy, tmp_path: Path)
             authorities=certificate[0], proxies=proxies(proxy), config=Path("/nowhere/config.json"), attempts=1
         )
         registry = Registry(Reference(host="reg.example", repository="site/x"), access)
-        with pytest.raises(OciNotFoundError, match="isn't there"):
+        with pytest.raises(OciNotFoundError, match="doesn't exist at the registry"):
             registry.resolve("v1")
         assert proxy.targets() == ["CONNECT reg.example:443"]
         assert len(fake.log) == 1

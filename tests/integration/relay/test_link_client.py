@@ -103,12 +103,14 @@ def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) 
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
         reported = "the caller is not a site of this receiver; "
-        with pytest.raises(StatusError, match=f"{reported}this side has no credentials folder, so no token was sent$"):
+        with pytest.raises(
+            StatusError, match=f"{reported}no credentials folder is set on this side, so no token was sent$"
+        ):
             LinkClient(to).probe()
-        with pytest.raises(StatusError, match=f"{reported}{folder}/token isn't there or is empty"):
+        with pytest.raises(StatusError, match=f"{reported}{folder}/token is missing or empty"):
             LinkClient(to, folder).probe()
         (folder / "token").write_text("a-token-of-nobody-at-all")
-        with pytest.raises(StatusError, match=f"{reported}the token in {folder}/token was sent: compare it"):
+        with pytest.raises(StatusError, match=f"{reported}the token in {folder}/token was sent; compare it"):
             LinkClient(to, folder).probe()
 
 

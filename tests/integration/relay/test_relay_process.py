@@ -241,7 +241,7 @@ def test_a_setting_that_can_not_be_used_is_reported_before_anything_is_taken(tmp
         [sys.executable, "-P", "-m", "eaves.relay"], env=relay.environ, capture_output=True, check=False
     )
     assert done.returncode == 78
-    assert b"must be https:// unless the receiver is on this machine's loopback" in done.stderr
+    assert b"must begin with https://, unless the receiver is on this machine's loopback address" in done.stderr
 
 
 def test_it_stays_small(receiver: FakeReceiver, tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: 
         ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
         ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),
-        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: there is no certificate in PEM form in it"),
+        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: it contains no certificate in PEM form"),
         ({"HTTPS_PROXY": "socks5://proxy.example"}, "HTTPS_PROXY: must be the address of a proxy"),
     ],
 )

@@ -214,4 +214,4 @@ def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, capl
     with Spool(spool.path.with_name("large.db")) as large:
         large.put_many([(put[0], put[1])] * dead_letters.MAX_NOTES)
         assert dead_letters.tell_sink(large, SINK_LANE, given, entry, judged) == []
-    assert "is only kept here" in caplog.text
+    assert "is kept in this queue only" in caplog.text

@@ -50,7 +50,7 @@ def test_loopback_needs_no_tls(host: str) -> None:
         ({"functions": '{"a": "file:///etc/passwd"}'}, "must start with http"),
         ({"functions": '{"a": 1}'}, "must start with http"),
         ({"ca_certs": "hello"}, "ca_certs: "),
-        ({"spool_max_bytes": "1000000"}, "spool_max_bytes: must hold an event of max_bytes"),
+        ({"spool_max_bytes": "1000000"}, "spool_max_bytes: must fit an event of max_bytes"),
         ({"port": "0"}, "port"),
     ],
 )

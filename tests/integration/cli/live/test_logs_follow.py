@@ -49,4 +49,4 @@ def test_the_lines_of_one_source_are_followed(tmp_path: Path) -> None:
 def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
     with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
         assert view.process.wait(60) == NotFoundError.exit_code
-        assert "no log of 'flowers'" in view.stderr
+        assert "'flowers' has no log" in view.stderr

@@ -42,7 +42,7 @@ def test_a_name_stands_for_the_last_that_got_it(layout: Layout) -> None:
     other, last = put(layout, b"{ }", "b"), put(layout, b"{  }", "a")
     assert layout.resolve("a").digest == last.digest
     assert layout.resolve(other.digest).digest == other.digest
-    with pytest.raises(OciNotFoundError, match="there: a, b"):
+    with pytest.raises(OciNotFoundError, match="entries: a, b"):
         layout.resolve("c")
     with pytest.raises(OciNotFoundError, match="no single entry"):
         layout.resolve("")
