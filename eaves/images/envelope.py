@@ -64,7 +64,7 @@ def open_envelope(data: bytes) -> Envelope:
             hint="send JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible",
         )
     raise ImageError(
-        f"the data is not in a supported image format ({len(data)} bytes)",
+        f"the data is not an image in a supported format ({len(data)} bytes)",
         hint="send JPEG, PNG, WebP, BMP, TIFF or GIF",
     )
 

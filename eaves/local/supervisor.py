@@ -325,7 +325,7 @@ class Supervisor:
 
 
 def _build_port_error(error: OSError, port: int, named: str, *, listen: bool) -> PlatformError:
-    """The error about a port that can't be listened on; it names the process that has the port."""
+    """The error about a port that the platform can't listen on; it names the process that has the port."""
     holder = find_port_holder(port) if error.errno == errno.EADDRINUSE else None
     reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
     if listen:

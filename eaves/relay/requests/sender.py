@@ -231,7 +231,7 @@ class Sender:
         except StatusError as error:
             if error.status == NOT_THERE:
                 self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
-                raise DeliveryError(f"an upload begins anew: {error.message}") from error
+                raise DeliveryError(f"the upload starts again: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
                 self._takes_parts, self._upload = False, None
                 return SentRequest(answer=None, wire_bytes=0)
@@ -239,5 +239,5 @@ class Sender:
         upload.answered(received)
         if upload.is_stuck:
             self._upload = None
-            raise DeliveryError(f"{self._link.to} answers for parts of an event and keeps none of them")
+            raise DeliveryError(f"{self._link.to} accepts parts of an event but stores none of them")
         return SentRequest(answer=None, wire_bytes=len(part))

@@ -130,10 +130,12 @@ class AgentContext:
         if isinstance(edited, Dropped):
             return self._pass_over(frame, edited)
         if len(edited.data) > self.max_bytes:
-            reason = f"it has {len(edited.data)} bytes, more than {self.max_bytes}"
+            reason = f"the edited image has {len(edited.data)} bytes, more than {self.max_bytes}"
             return self._pass_over(frame, Dropped("too_large", reason))
         if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
-            raise ValueError(f"a frame's extensions name attributes of the event itself: {', '.join(wrong)}")
+            raise ValueError(
+                f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
+            )
         event = build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
@@ -179,7 +181,8 @@ class AgentContext:
         if dropped.reason and dropped.cause not in self._told:
             self._told.add(dropped.cause)
             _log.error(
-                "source %s: not captured: %s: %s. Further ones are only counted, as dropped for the cause %s",
+                "source %s: not captured: %s: %s. Further such images are not logged; they are "
+                "counted as dropped, with the cause %s",
                 self.name,
                 build_text(frame.subject)[:256] or "an image",
                 redact(dropped.reason)[:256],

@@ -18,7 +18,7 @@ from eaves.spool import Entry, Puts, Spool
 OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
 """Pauses between attempts at a function behind the link, the same as a relay's for its receiver, so that a link that is
 up for ten seconds of every thirty is used."""
-NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+NO_SINK = "the address of the sink is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
 LOW = "low"
 """Value of the extension `confidence` of a prediction that is uncertain."""
 
@@ -48,7 +48,7 @@ def build_deliverers(
 
     def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
-            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
+            raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> SinkResponse:

@@ -195,7 +195,7 @@ class FolderSource:
             if self._context.stopping:
                 break
             if self._sent.full:
-                raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
+                raise SpoolError(f"folder {self._settings.path} contains max_files images ({self._settings.max_files})")
             outcome = self._capture(relative, candidate.version)
             with self._changed:
                 self._candidates.remove(relative, candidate)
@@ -229,7 +229,7 @@ class FolderSource:
         if isinstance(error, SpoolError):
             self._context.report("paused", explain_refusal(error))
         else:
-            self._context.report("waiting", f"{error.message}; capture waits until it is there")
+            self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
             self._abort_scan()
             self._watch.close()
 

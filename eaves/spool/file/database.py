@@ -109,7 +109,7 @@ class Database:
             # SQLite doesn't wait for it.
             with open_lease(path):
                 if complete_path(path).exists():
-                    raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                    raise SpoolDamagedError(f"{path} is being replaced by a process that was killed")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
                 self._repair_log()
@@ -141,7 +141,7 @@ class Database:
         """
         self._users.release()
         if self._users.acquire() and write_ahead_log.mend(self.path):
-            raise SpoolDamagedError(f"the log of {self.path} is damaged")
+            raise SpoolDamagedError(f"the write-ahead log of {self.path} is damaged")
         self._users.release()
         self._users.acquire(blocking=True, shared=True)
 

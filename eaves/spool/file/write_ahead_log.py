@@ -206,7 +206,7 @@ def mend(database: Path) -> bool:
         if not count or not repaired + damaged:
             return False
         _replace(path, log, found, count)
-    _log.error("%s was damaged: %d places were set right, %d pages could not be", path, repaired, damaged)
+    _log.error("%s was damaged: %d places were repaired, %d pages can't be repaired", path, repaired, damaged)
     return damaged > 0
 
 

@@ -333,7 +333,7 @@ def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Pat
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
         spool.put_many([(classified(number), ("archive",)) for number in range(40)], once=True)
         for entry in spool.peek_batch("archive", now=2e9, max_events=40, max_bytes=1_000_000):
-            spool.dead_letter(entry, "the receiver refuses it (403)", 403)
+            spool.dead_letter(entry, "the receiver refuses the event (403)", 403)
     (tmp_path / "received.jsonl").touch()
     lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")
     done = run("relay", "audit", *lists, code=3)

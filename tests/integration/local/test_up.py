@@ -179,7 +179,11 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
         digits_app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)}))
     )
     log = harness.state / "logs" / "digits.agent.log"
-    wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
+    wait_until(
+        lambda: log.exists() and "capture is paused until it can be opened" in log.read_text(),
+        20,
+        what="a source waits",
+    )
     assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()
     (folder / "a.png").write_bytes(b"\x89PNG")

@@ -102,7 +102,7 @@ def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) 
     with real_receiver(tmp_path, tls=False) as served:
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
-        reported = "the caller is not a site of this receiver; "
+        reported = "the request doesn't identify a site of this receiver; "
         with pytest.raises(
             StatusError, match=f"{reported}no credentials folder is set on this side, so no token was sent$"
         ):

@@ -29,7 +29,7 @@ def test_attributes_have_limits() -> None:
     many = {f"x{number}": "1" for number in range(MAX_ATTRIBUTES)}
     for changes, message in (
         ({"id": longest + "€"}, "attribute id has more than 4096 bytes"),
-        (many, "100 attributes"),
+        (many, "at most 100"),
     ):
         with pytest.raises(EventError, match=message):
             decode(STRUCTURED_JSON, structured(**changes))
@@ -54,7 +54,7 @@ def test_utf_8_in_a_header_is_taken_as_it_is(text: str) -> None:
 def test_other_bytes_beyond_ascii_in_a_header_are_refused(value: str) -> None:
     with pytest.raises(EventError, match="not UTF-8") as caught:
         decode({**HEADERS, "ce-subject": value}, b"")
-    assert caught.value.hint == "percent-encode text as UTF-8"
+    assert caught.value.hint == "encode the text as UTF-8, then percent-encode it"
 
 
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 10**40])
