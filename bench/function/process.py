@@ -103,7 +103,7 @@ def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) 
         if time.perf_counter() > deadline:
             raise TimeoutError(f"no answer on port {port} within {DEADLINE_S:g} s")
         time.sleep(RETRY_S)
-    raise ChildProcessError(f"it ended with {process.returncode}")
+    raise ChildProcessError(f"the process ended with {process.returncode}")
 
 
 def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:

@@ -166,7 +166,7 @@ class PacketNetwork(Network):
         assert self._carrier.stdout is not None
         line = self._carrier.stdout.readline()
         if not line:
-            raise OSError(f"the link's process ended with {self._carrier.wait()}")
+            raise OSError(f"the process that carries the link's packets ended with {self._carrier.wait()}")
         return dict(json.loads(line))
 
 

@@ -117,7 +117,7 @@ def _warm_up(arms: Sequence[Arm]) -> None:
     for arm in arms:
         while names[arm.name] not in READ[arm.name](arm).last:
             if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
-                raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
+                raise TimeoutError(f"the arm {arm.name} made no prediction; see {arm.folder}/*.log")
             time.sleep(0.2)
         arm.camera.taken.clear()
 
@@ -148,7 +148,7 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
         stop.set()
         killer.stop()
     load = os.getloadavg()
-    say(f"photos taken, {len(killer.kills)} kills; waiting for what is under way")
+    say(f"all photos are taken, {len(killer.kills)} kills; waiting for events that are still on their way")
     ended = _drain(plan, arms, start)
     after = {name: arm.network.traffic() for name, arm in arms.items()}
     for arm in arms.values():

@@ -126,8 +126,8 @@ def _describe(service: Service) -> dict[str, Any]:
     return about | {
         "endpoints": {
             "POST /": "an image, or a CloudEvent with one (binary or structured)",
-            "GET /health/readiness": "whether predictions are answered",
-            "GET /health/liveness": "whether the process runs",
+            "GET /health/readiness": "whether the function can answer predictions",
+            "GET /health/liveness": "whether the process responds",
             "GET /metrics": "Prometheus",
             f"POST /v2/models/{settings.name}/infer": "Open Inference Protocol v2",
         }
@@ -170,7 +170,7 @@ def _refuse_compression() -> None:
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedContentError(
-            f"the content encoding {encoding[:40]!r} is not taken", hint="send the body as it is"
+            f"the content encoding {encoding[:40]!r} is not supported", hint="send the body without a content encoding"
         )
 
 

@@ -69,7 +69,7 @@ class LoadingModel:
             EavesError: When the model isn't ready yet, has failed, or the process is ending; the message says which.
         """
         if self.draining:
-            raise StoppedError("the process is ending", hint="send to another replica")
+            raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
             raise self._why_not("loading")
         return predictor
@@ -132,8 +132,9 @@ class LoadingModel:
         artifact = open_artifact(self._settings.artifact)
         if self._settings.artifact_digest not in ("", artifact.digest):
             raise ArtifactError(
-                f"{artifact.path} is {artifact.digest[:12]}, but {self._settings.artifact_digest[:12]} was deployed",
-                hint="deploy it again, or put back what was deployed",
+                f"{artifact.path} has the digest {artifact.digest[:12]}, but "
+                f"{self._settings.artifact_digest[:12]} was deployed",
+                hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
         session = open_session(artifact)

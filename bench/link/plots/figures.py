@@ -230,7 +230,7 @@ def draw_update(results: Sequence[Result]) -> str:
     entries = [("bytes of the update", "#1d4ed8", "line"), ("the link is cut", AWAY["down"], "band")]
     parts.append(legend(92, 56, [*entries, ("a request to the function", EDGE, "dot")]))
     described = "; ".join(f"{one['text']}: {one['layer_bytes']} bytes, {one['seconds']:.0f} s" for one in results)
-    title = "An update over 1 Mbit/s with 5 % loss goes on after each cut, and the function serves throughout"
+    title = "An update over 1 Mbit/s with 5 % loss continues after each cut, and the function serves throughout"
     return figure(92 + len(results) * (width + gap), 480, title, described, parts)
 
 

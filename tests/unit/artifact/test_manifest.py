@@ -114,7 +114,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
     "no temperature": (lambda it: it.pop("temperature"), "temperature"),
     "an unknown task": (lambda it: it.update(task="rank"), "task: must be one of classify, embed, tensor"),
-    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe is not a mapping"),
+    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe must be a mapping"),
     "a recipe for numbers": (lambda it: it.update(task="tensor"), "recipe must be null where the task is tensor"),
     "features that are no output": (lambda it: it.update(task="embed"), "outputs: must name features"),
     "numbers without outputs": (

@@ -154,7 +154,10 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
     text = str(caught.value)
     assert "eaves.yaml: train.arch: must be one of" in text
     assert "eaves.yaml: train.epoch: unknown setting; did you mean epochs?" in text
-    assert "eaves.yaml: sources[0].kind: 'camera' is no kind of source; known here: folder, http, mqtt, replay" in text
+    assert (
+        "eaves.yaml: sources[0].kind: there is no source kind 'camera'; available kinds: folder, http, mqtt, replay"
+        in text
+    )
 
 
 def test_a_rule_across_fields_names_the_field(project: Path) -> None:

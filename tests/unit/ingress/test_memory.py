@@ -51,7 +51,10 @@ def test_who_waits_in_vain_is_refused() -> None:
     with budget.share() as holding, budget.share() as waiting:
         holding(100)
         began = time.monotonic()
-        with pytest.raises(OverloadedError, match="the relay has reached its limit: 0 MB of other requests are in memory; send again later"):
+        with pytest.raises(
+            OverloadedError,
+            match="the relay has reached its limit: 0 MB of other requests are in memory; send again later",
+        ):
             waiting(5)
         assert WAIT_S <= time.monotonic() - began < WAIT_S + 20
     assert budget.taken_bytes == 0

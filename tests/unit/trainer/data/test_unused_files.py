@@ -95,8 +95,8 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
             "a line of l.csv repeats another; it counts once",
         ),
         (
-            [f"the data is not in a supported image format ({size} bytes)" for size in (5, 6)],
-            "the data is not in a supported image format",
+            [f"the data is not an image in a supported format ({size} bytes)" for size in (5, 6)],
+            "the data is not an image in a supported format",
         ),
         (
             [
