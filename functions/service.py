@@ -155,16 +155,16 @@ def _check_digest(event: Event, digest: str) -> None:
         ClaimError: When a reference led to other data, or the digest has an unknown form.
         InputError: When the event's own data were changed after capture.
     """
-    said = event.extensions.get(DATADIGEST)
-    if said is None:
+    declared = event.extensions.get(DATADIGEST)
+    if declared is None:
         return
-    found, referred = _SHA256.fullmatch(said), not event.data
+    found, referred = _SHA256.fullmatch(declared), not event.data
     rewritten = events.is_json(event.datacontenttype)  # an intermediary may have rewritten it
-    if not referred and (rewritten or not said.lower().startswith(_ALGORITHM)):
+    if not referred and (rewritten or not declared.lower().startswith(_ALGORITHM)):
         return
     kind = ClaimError if referred else InputError
     if found is None:
-        raise kind(f"the datadigest {said[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
+        raise kind(f"the datadigest {declared[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
     if found[1].lower() != digest:
         raise kind(
             f"the data has the digest sha256:{digest}, which differs from its datadigest",

@@ -73,8 +73,8 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
             yield process
         except (TimeoutError, ChildProcessError) as error:
             log.seek(0)
-            said = log.read().decode(errors="replace")
-            sys.exit(f"error: {' '.join(command)}: {error}:\n{said[-2000:]}")
+            output = log.read().decode(errors="replace")
+            sys.exit(f"error: {' '.join(command)}: {error}:\n{output[-2000:]}")
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):

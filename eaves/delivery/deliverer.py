@@ -86,7 +86,7 @@ class Deliverer:
             remains a success.
         on_dead: Function that returns events to store instead of a dead letter; when it returns none, the dead letter
             is kept.
-        tell_dead: Function that returns events to store in the same commit as a dead letter that is kept.
+        report_dead: Function that returns events to store in the same commit as a dead letter that is kept.
         observe: Function that is called with every attempt after its result was written to the spool.
         wait_out: Whether an event that reached no server (UnreachableError) costs no attempt; the lane then pauses
             until the sink is reachable, however long that takes.
@@ -109,7 +109,7 @@ class Deliverer:
         on_reply: OnReply | None = None,
         reply_required: bool = False,
         on_dead: OnDead | None = None,
-        tell_dead: OnDead | None = None,
+        report_dead: OnDead | None = None,
         observe: Callable[[DeliveryAttempt], None] | None = None,
         wait_out: bool = False,
         lease: Lease | None = None,
@@ -122,7 +122,7 @@ class Deliverer:
         self._parallel = parallel
         self._judge = AttemptJudge(lane, send, on_reply, reply_required=reply_required)
         self._on_dead = on_dead
-        self._tell_dead = tell_dead
+        self._report_dead = report_dead
         self._observe = observe
         self._wait_out = wait_out
         self._lease = lease
@@ -351,7 +351,7 @@ class Deliverer:
         if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
-            reports = self._ask(self._tell_dead, entry, judged)
+            reports = self._ask(self._report_dead, entry, judged)
             self._spool.dead_letter(entry, judged.reason, judged.status, puts=reports)
         _log.warning(
             "queue %s: event %s is not delivered and becomes a dead letter: %s",

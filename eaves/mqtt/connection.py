@@ -184,7 +184,7 @@ class BrokerConnection:
             failures = 1 if steady or end.wanted else failures + 1
             if not end.wanted:
                 try:
-                    self._tell(end, accepted=accepted, failures=failures)
+                    self._report_end(end, accepted=accepted, failures=failures)
                 except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
@@ -218,7 +218,7 @@ class BrokerConnection:
         self.reason = ""
         self._listener.connected(session)
 
-    def _tell(self, end: End, *, accepted: bool, failures: int) -> None:
+    def _report_end(self, end: End, *, accepted: bool, failures: int) -> None:
         if not end.reason and accepted and failures < UNANSWERED:
             self.reason = f"the connection to the broker {self._settings.address.endpoint} was lost"
             self._listener.lost()

@@ -119,7 +119,7 @@ def copy_image(
 def _stopping(progress: Progress, stop: threading.Event) -> Progress:
     """Return a progress function that raises StoppedError after `stop` was set."""
 
-    def tell(size: int) -> None:
+    def report(size: int) -> None:
         if stop.is_set():
             raise StoppedError(
                 "the copy was stopped",
@@ -127,7 +127,7 @@ def _stopping(progress: Progress, stop: threading.Event) -> Progress:
             )
         progress(size)
 
-    return tell
+    return report
 
 
 def _together(

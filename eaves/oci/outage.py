@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from eaves.errors import RegistryError
 
-FIRST_SAID_S = 3.0
+FIRST_REPORT_S = 3.0
 """Shortest pause in seconds that the user is informed about."""
-SAID_EVERY_S = 30.0
+REPORT_EVERY_S = 30.0
 _REASONS = {
     errno.ENETUNREACH: "no route",
     errno.ENETDOWN: "no route",
@@ -78,13 +78,13 @@ class Outage:
             now = time.monotonic()
             if now < self._next_at or not self._downloads:
                 return
-            self._reported, self._next_at = True, now + SAID_EVERY_S
+            self._reported, self._next_at = True, now + REPORT_EVERY_S
             lasted_s, here = now - self._moved_at, self._here()
         self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
-        self._next_at, self._reported = self._moved_at + FIRST_SAID_S, False
+        self._next_at, self._reported = self._moved_at + FIRST_REPORT_S, False
 
     def _here(self) -> str:
         amounts = self._downloads.values()

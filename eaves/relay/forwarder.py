@@ -161,7 +161,7 @@ class Forwarder:
         while not self._stopping:
             try:
                 if self._ready():
-                    self._go_on()
+                    self._step()
             except SpoolError as error:
                 self._hold(f"{error.message}; no event is removed from the queue until this works again")
             except Exception:  # noqa: BLE001 - without this thread the relay would fill up unnoticed
@@ -186,7 +186,7 @@ class Forwarder:
         rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
 
-    def _go_on(self) -> None:
+    def _step(self) -> None:
         """Make one step: a probe, a request, or a wait for something to send."""
         self._spool.keep_limits()
         with self._state:

@@ -33,7 +33,7 @@ class RelayIntake:
         self._alarms = alarms
         self._keep_images = keep_images
         self._broker = (BROKER,) if to_broker else ()
-        self._told = False
+        self._logged = False
 
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """Return the events that are stored for one event, each with its lanes.
@@ -57,8 +57,8 @@ class RelayIntake:
             return [(event, (self._class_of(event), *copies))]
         if self._keep_images:
             return [(event, (IMAGES,))]
-        if not self._told:
-            self._told = True
+        if not self._logged:
+            self._logged = True
             _log.info("images are received but not forwarded, because the setting `images` is `none`")
         return []
 

@@ -78,7 +78,7 @@ def _add_prediction(app: Flask, service: Service) -> None:
         else:
             reply = service.predict_event(event)
             response = Response(reply.body, headers=dict(reply.headers))
-        response.call_on_close(partial(_tell, service, event, time.perf_counter() - start))
+        response.call_on_close(partial(_log_response, service, event, time.perf_counter() - start))
         return response
 
     @app.get("/")
@@ -178,7 +178,7 @@ def _json(document: Any) -> Response:
     return Response(json.dumps(document, allow_nan=False), content_type="application/json")
 
 
-def _tell(service: Service, event: events.Event | None, duration_s: float) -> None:
+def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
     """Count and log a response after it is written, so that it doesn't wait for this."""
     service.metrics.observe("request", duration_s)
     duration_ms = round(duration_s * 1000, 1)

@@ -98,11 +98,11 @@ class MqttSink:
     def _build(self, event: Event, session: SessionInfo) -> Publication:
         topic = build_topic(self._template, event)
         for name in topic.changed:
-            self._say(
+            self._log_fault(
                 f"the attribute {name} contains characters that an MQTT topic must not contain", event, topic.name
             )
         for name in topic.missing:
-            self._say(f"the attribute {name} is missing", event, topic.name)
+            self._log_fault(f"the attribute {name} is missing", event, topic.name)
         build = build_json if self._settings.format == JSON else build_cloudevent
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
@@ -112,7 +112,7 @@ class MqttSink:
         refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
         return next(iter(refused or answers), SinkResponse(status=ACCEPTED))
 
-    def _say(self, fault: str, event: Event, topic: str) -> None:
+    def _log_fault(self, fault: str, event: Event, topic: str) -> None:
         """Log a problem with an attribute in a topic, once for each attribute."""
         if fault in self._logged:
             return

@@ -16,7 +16,7 @@ from eaves.ingress.tls.certificate_dates import read_validity
 
 LOOK_S = 1.0
 """Interval at which the files are checked for changes, seconds."""
-TELL_S = 86_400.0
+LOG_EVERY_S = 86_400.0
 """Interval at which an invalid certificate is logged, seconds."""
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class ServerTls:
         self._looked_at = time.monotonic()
         self._signature = self._sign()
         self._context = build_context(folder)
-        self._tell_dates()
+        self._log_dates()
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS context for the next connection."""
@@ -54,13 +54,13 @@ class ServerTls:
             if now - self._looked_at >= LOOK_S:
                 self._looked_at = now
                 self._reread()
-            if self._clock.monotonic() - self._told_at >= TELL_S:
-                self._tell_dates()
+            if self._clock.monotonic() - self._logged_at >= LOG_EVERY_S:
+                self._log_dates()
             return self._context
 
-    def _tell_dates(self) -> None:
+    def _log_dates(self) -> None:
         """Log at the start and once a day that the certificate has expired or isn't valid yet."""
-        self._told_at = self._clock.monotonic()
+        self._logged_at = self._clock.monotonic()
         path = self._folder / CERTIFICATE
         try:
             validity = read_validity(path.read_text(errors="replace"))
@@ -89,7 +89,7 @@ class ServerTls:
         else:
             _log.info("the certificate in %s was read again", self._folder)
             self._signature = signature
-            self._tell_dates()
+            self._log_dates()
 
     def _sign(self) -> _Signature:
         return tuple(_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES))

@@ -51,7 +51,7 @@ acknowledged, or keepalives are not answered.
 SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
 
 
-def _say_nothing(text: str) -> None:
+def _ignore_message(text: str) -> None:
     """Ignore the text, when no function for messages is given."""
 
 
@@ -85,7 +85,7 @@ class Access:
     read_s: float = 120.0
     stall_s: float = 30.0
     outage_s: float = 600.0
-    say: Callable[[str], object] = _say_nothing
+    say: Callable[[str], object] = _ignore_message
 
 
 class RegistryTransport:

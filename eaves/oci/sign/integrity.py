@@ -61,9 +61,9 @@ def check_content(
         for layer, diff_id in zip(image.layers, image.values["rootfs"]["diff_ids"], strict=True)
     }
     layers = tuple(wanted.values())
-    tell = progress(layers)
+    report = progress(layers)
     for (_, diff_id), layer in wanted.items():
-        _check_layer(source, layer, diff_id, tell)
+        _check_layer(source, layer, diff_id, report)
     return Checked(images=images, layers=layers)
 
 

@@ -154,7 +154,7 @@ class Sender:
         """
         upload = self._upload
         if upload is not None and self.is_under_way(entries[0]):
-            return self._go_on(upload, max_bytes, limit_s)
+            return self._continue_upload(upload, max_bytes, limit_s)
         prepared = self._take_prepared(entries)
         packed = prepared.packed
         gate = prepared.gate or BodyGate(is_open=True)
@@ -173,7 +173,7 @@ class Sender:
             answer = self._exchange(prepared, packed, gate, limit_s(len(packed.body)))
             return SentRequest(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
-        return self._go_on(self._upload, max_bytes, limit_s)
+        return self._continue_upload(self._upload, max_bytes, limit_s)
 
     def _take_prepared(self, entries: Sequence[Entry]) -> Prepared:
         found, self._prepared = self._prepared, None
@@ -215,7 +215,7 @@ class Sender:
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 
-    def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
+    def _continue_upload(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
         """Send the next part of an upload, or ask the receiver to turn the uploaded parts into an event."""
         part = upload.next_part(max_bytes)
         self.kind, self.attempted_bytes = RequestKind.PART, len(part)

@@ -77,7 +77,7 @@ class AgentContext:
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
         self._stop = StopFlag(clock)
-        self._told: set[Cause] = set()
+        self._logged_causes: set[Cause] = set()
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
 
@@ -178,8 +178,8 @@ class AgentContext:
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event; log the first one of each cause of failure."""
         self.counters.count_dropped(dropped.cause)
-        if dropped.reason and dropped.cause not in self._told:
-            self._told.add(dropped.cause)
+        if dropped.reason and dropped.cause not in self._logged_causes:
+            self._logged_causes.add(dropped.cause)
             _log.error(
                 "source %s: not captured: %s: %s. Further such images are not logged; they are "
                 "counted as dropped, with the cause %s",

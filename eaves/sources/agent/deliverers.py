@@ -66,7 +66,7 @@ def build_deliverers(
             kept.append((entry.event, (REPLIES,)))
         return kept
 
-    def tell(entry: Entry, judged: AttemptResult) -> Puts:
+    def report(entry: Entry, judged: AttemptResult) -> Puts:
         by, status, reason = redact(settings.function), judged.status, judged.reason
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
         return [(refused.with_extensions(**overrides), (REPLIES,))]
@@ -80,7 +80,7 @@ def build_deliverers(
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
         reply_required=bool(settings.function),
-        tell_dead=tell if settings.function else None,
+        report_dead=report if settings.function else None,
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))

@@ -48,7 +48,7 @@ class Capturer:
         self._root = root
         self._context = context
         self._reported: set[str] = set()
-        self._told_unsupported = False
+        self._logged_unsupported = False
 
     def identify(self, relative: str, version: FileVersion) -> str:
         """Return the id of a file's event."""
@@ -100,8 +100,8 @@ class Capturer:
         if f"{relative}//" in self._reported:
             return
         self._count("unsupported", f"{relative}//")
-        if not self._told_unsupported:
-            self._told_unsupported = True
+        if not self._logged_unsupported:
+            self._logged_unsupported = True
             _log.error(
                 "not captured: %s: functions can't read HEIC and AVIF; set the camera or the "
                 "export to JPEG. Further such files are not logged; they are counted as "

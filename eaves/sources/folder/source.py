@@ -124,7 +124,7 @@ class FolderSource:
                     self._pause(RETRY.pause_s(failures))
                 else:
                     failures = 0
-                    self._go_on()
+                    self._report_watching()
                     self._wait()
         finally:
             self._abort_scan()
@@ -233,7 +233,7 @@ class FolderSource:
             self._abort_scan()
             self._watch.close()
 
-    def _go_on(self) -> None:
+    def _report_watching(self) -> None:
         if not self._paused or self._clock.monotonic() >= self._refused_at + CALM_S:
             self._paused = False
             self._context.report("watching")

@@ -182,7 +182,7 @@ class _Log:
         return None if fixed is None else replace(frame, head=fixed[:8], page=fixed[8:])
 
 
-def mend(database: Path) -> bool:
+def repair(database: Path) -> bool:
     """Repair the log of a database that no process has open, as far as possible.
 
     Args:
