@@ -67,7 +67,7 @@ class Network(ABC):
 
     @abstractmethod
     def traffic(self) -> Traffic:
-        """Return the bytes so far."""
+        """Return the number of bytes that have passed the link so far."""
 
     @abstractmethod
     def close(self) -> None:

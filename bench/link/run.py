@@ -230,7 +230,7 @@ def _report(
 
 
 def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
-    """Return the number of predictions in the receiver's directory when all have arrived, and of different ones."""
+    """Return the number of predictions in the receiver's directory once all have arrived, and of distinct ones."""
     deadline = time.monotonic() + PASSED_ON_S
     while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -83,7 +83,10 @@ class Evidence:
     )
     images: int = setting(0, "Number of images on which both graphs were run, with and without labels.", minimum=0)
     agreement: float = setting(
-        0.0, "Share of these images for which both graphs predict the same label.", minimum=0, maximum=1
+        0.0,
+        "Share of the compared images, with and without labels, for which both graphs predict the same label.",
+        minimum=0,
+        maximum=1,
     )
     agreement_bound_95: float = setting(0.0, "Lower confidence bound of the agreement.", minimum=0, maximum=1)
     min_agreement: float = setting(0.0, "Lower bound that the agreement must reach.", minimum=0, maximum=1)
@@ -107,10 +110,12 @@ class Quantisation:
     shipped: bool = setting(False, "True if the artifact's graph is the int8 one.")
     reason: str = setting("", "Reason for the decision, in one sentence.")
     images: int = setting(0, "Number of labelled images that int8 was judged on.", minimum=0)
-    data_digest: str = setting("", "SHA-256 of the list of these images, in hex.")
-    accuracy_fp32: float = setting(0.0, "Accuracy of fp32 on these images.", minimum=0, maximum=1)
+    data_digest: str = setting("", "SHA-256 of the list of the labelled images that int8 was judged on, in hex.")
+    accuracy_fp32: float = setting(
+        0.0, "Accuracy of fp32 on the labelled images that int8 was judged on.", minimum=0, maximum=1
+    )
     interval_95_fp32: tuple[float, ...] = setting(
-        (), "95 % confidence interval of that accuracy: low, high.", minimum=0, maximum=1
+        (), "95 % confidence interval of the accuracy of fp32: low, high.", minimum=0, maximum=1
     )
     size_bytes_fp32: int = setting(0, "Size of the fp32 weights and graph, in bytes.", minimum=0)
     max_accuracy_drop: float = setting(

@@ -209,7 +209,7 @@ def _fault(result: GoldenResult) -> str:
     )
     for what, found, allowed in pairs:
         if not math.isfinite(found):
-            return f"golden image {result.file}: {what} differ in number, or are not finite, here or in the record"
+            return f"golden image {result.file}: the number of {what} differs from the record, or some are not finite"
         if found > allowed:
             return f"golden image {result.file}: {what} differ by {found:.2e} from the record; {allowed:.0e} is allowed"
     return ""

@@ -155,7 +155,7 @@ class ReceiverRoutes:
 
     def _answer_health(self, request: Request) -> Response:
         if request.method not in GET:
-            return answer_problem(405, f"{HEALTH} is answered for GET only", Allow="GET, HEAD")
+            return answer_problem(405, f"{HEALTH} accepts only GET and HEAD", Allow="GET, HEAD")
         is_well = self._is_well()
         return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
 

@@ -78,7 +78,7 @@ class LogFollower:
             return stream.read(len(self._mark)) != self._mark
 
     def _read_older(self) -> list[str]:
-        """Return what was not read before the rotation."""
+        """Return the part of the older log file that was not read before the rotation."""
         try:
             content = older_file(self._path).read_bytes()
         except FileNotFoundError:

@@ -83,7 +83,7 @@ def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progres
             pass
     if (wire.digest, wire.size) != (layer.digest, layer.size):
         raise OciError(
-            f"content of {layer.digest} has another digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
+            f"content of {layer.digest} has the wrong digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
             hint="the container image was altered or damaged; push it again",
         )
     if plain != diff_id:

@@ -161,7 +161,7 @@ class Layout:
                 partial.clear()
                 if not resumed:
                     raise OciError(
-                        f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
+                        f"content of {descriptor.digest} has the wrong digest or size ({found[:19]}..., {size} bytes)",
                         hint="the content was altered or damaged; fetch or build it again",
                     )
                 progress(-size)

@@ -236,7 +236,7 @@ def waiting(harness: LocalHarness) -> int:
         (("--sent", "FOLDER/none.jsonl"), 65, "the other list must be named too"),
         (("--sent", "FOLDER/text", "--received", "FOLDER/text"), 65, "line 1 can't be read"),
         (("--sent", "FOLDER/plain.db", "--received", "FOLDER/text"), 66, "holds no ledger"),
-        (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must be https"),
+        (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must begin with https"),
         (("--state", "FOLDER/state"), 66, "there is no relay"),
         (("--state", "FOLDER/state", "--app", "digits"), 66, "there is no queue"),
     ],

@@ -101,7 +101,7 @@ FAULTS = {
         change_golden("tensor_sha256", "0" * 64),
         "golden/001.png: this machine decodes it to another input tensor",
     ),
-    "number": (change_golden("logits", [0, 0]), "golden/001.png: logits of another number"),
+    "number": (change_golden("logits", [0, 0]), "golden/001.png: the number of logits differs"),
 }
 
 

@@ -50,13 +50,13 @@ def test_a_certificate_that_has_expired_is_reported_at_the_start_and_each_day(
     for _ in range(3):
         tls.context()
     (reported,) = [record.getMessage() for record in caplog.records]
-    assert "tls.crt has expired on" in reported
+    assert "tls.crt expired on" in reported
     clock.turn(DAY_S)
     tls.context()
     assert len(caplog.records) == 2
     caplog.clear()
     ServerTls(tmp_path / "credentials", clock=ManualClock(validity[0] - 60.0))
-    assert "is valid from" in caplog.text
+    assert "is valid only from" in caplog.text
 
 
 @pytest.mark.parametrize("pem", ["", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----", "x"])

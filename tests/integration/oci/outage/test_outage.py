@@ -88,7 +88,8 @@ def test_a_link_that_stays_away_is_given_up_and_the_next_pull_goes_on(
     fake: FakeRegistry, proxy: FaultProxy, target: Layout
 ) -> None:
     with pytest.raises(
-        DownloadError, match=r"received no data for .*\((the connection was interrupted|no answer)\); 0\.\d of 1\.3"
+        DownloadError,
+        match=r"received no data for .*\((the connection was interrupted|no answer)\), after 0\.\d of 1\.3",
     ) as caught:
         target.write(LAYER_OF_IT, through(proxy, outage_s=0.5), cut_at(proxy, 500_000, []))
     assert "continues the download" in str(caught.value.hint)
