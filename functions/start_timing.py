@@ -1,4 +1,4 @@
-"""Times of a start: moments since exec, of both starting threads; `--timing` logs them."""
+"""Timing of a process's start: the moment of each step since exec, for both starting threads; `--timing` logs them."""
 
 from __future__ import annotations
 

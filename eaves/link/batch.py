@@ -39,7 +39,7 @@ def encode_event(event: Event) -> bytes:
         return render_attributes(attributes).encode()
     attributes.pop("data", None)  # no event that was received has it; a duplicate name would make the batch invalid
     fields = render_attributes(attributes).encode()[:-1]
-    if _comes_back(event):
+    if _is_lossless_as_json(event):
         return fields + b', "data": ' + event.data + b"}"
     return fields + b', "data_base64": "' + base64.b64encode(event.data) + b'"}'
 
@@ -82,7 +82,7 @@ def _decode(fields: Any) -> Event | EventError:
         return EventError(error.message, hint=error.hint)
 
 
-def _comes_back(event: Event) -> bool:
+def _is_lossless_as_json(event: Event) -> bool:
     """Return whether the data are decoded to the same bytes after they were embedded as a JSON value."""
     if not (is_json(event.datacontenttype) and event.data.isascii()):
         return False

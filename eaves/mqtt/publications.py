@@ -62,7 +62,7 @@ class Publications:
             unlisted_code: Reason code as it was sent when MQTT doesn't list it for acknowledgements, else 0.
         """
         future = self._unconfirmed.setdefault(packet_id, Future())
-        name = "the message is too large for the broker" if unlisted_code == PACKET_TOO_LARGE else str(code).lower()
+        name = "packet too large" if unlisted_code == PACKET_TOO_LARGE else str(code).lower()
         with suppress(InvalidStateError):
             future.set_result(Acknowledgement(code=unlisted_code or code.value, name=name))
 

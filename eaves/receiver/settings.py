@@ -47,7 +47,9 @@ class ReceiverSettings:
         env="K_SINK",
     )
     folder: Path | None = setting(
-        None, "Folder that received events are written to instead: one file of JSON lines for each day, and the images."
+        None,
+        "Folder that received events are written to, if they are not sent to `sink`: one file of JSON lines for each "
+        "day, and the images.",
     )
     functions: str = setting(
         "",

@@ -71,7 +71,7 @@ class LoadingModel:
         if self.draining:
             raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
-            raise self._why_not("loading")
+            raise self._build_refusal("loading")
         return predictor
 
     @contextmanager
@@ -88,17 +88,17 @@ class LoadingModel:
         deadline = time.monotonic() + wait_s
         self._opened.wait(wait_s)
         if self._predictor is None:
-            raise self._why_not("loading")
+            raise self._build_refusal("loading")
         try:
             yield self._predictor
         finally:  # an error is the sender's or the graph's fault; only a proven graph tells which
             self._done.wait(max(0.0, deadline - time.monotonic()))
             if not self.ready:
-                raise self._why_not("being checked")
+                raise self._build_refusal("being checked")
             if self._settings.timing:
                 self._timing.log_once("first prediction")
 
-    def _why_not(self, state: str) -> EavesError:
+    def _build_refusal(self, state: str) -> EavesError:
         """Return a new error for each caller: re-raising one error would keep the frames of every request."""
         if self.failure is not None:
             return copy.copy(self.failure)

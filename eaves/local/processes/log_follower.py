@@ -1,4 +1,4 @@
-"""What a log file gains, read across the rotations of `eaves.local.processes.logfiles`."""
+"""Reading of the lines that are appended to a log file, across the rotations of `eaves.local.processes.logfiles`."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Download:
                 continue
             self._response = response
             try:
-                if self._stands(response):
+                if self._continues_at_next_byte(response):
                     return response
                 if not headers:
                     raise RegistryError(
@@ -140,7 +140,7 @@ class Download:
                 self._drop()
                 self._wait(error, answered=True)
 
-    def _stands(self, response: urllib3.BaseHTTPResponse) -> bool:
+    def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
         """Return whether a response continues at the next byte.
 
         A response with the whole content is read up to that byte first.

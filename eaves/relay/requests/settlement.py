@@ -76,7 +76,7 @@ class Settlement:
             SpoolError: When the spool can't be written.
         """
         self._alone = (0, 0)
-        self._turns.got_through(lane, entries if answer is not None else ())
+        self._turns.record_success(lane, entries if answer is not None else ())
         return "" if answer is None else self._settle(lane, entries, answer)
 
     def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:

@@ -62,7 +62,7 @@ def build_deliverers(
 
     def keep(entry: Entry, reply: Event) -> Puts:
         kept = [(reply.with_extensions(**overrides), (REPLIES,))]
-        if _goes_along(settings.forward_images, reply):
+        if _is_forwarded(settings.forward_images, reply):
             kept.append((entry.event, (REPLIES,)))
         return kept
 
@@ -87,6 +87,6 @@ def build_deliverers(
     return [images, replies]
 
 
-def _goes_along(forward_images: str, reply: Event) -> bool:
+def _is_forwarded(forward_images: str, reply: Event) -> bool:
     """Return whether an image is sent to the sink together with its prediction."""
     return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

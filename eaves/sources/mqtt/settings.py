@@ -52,8 +52,8 @@ class MqttSourceSettings:
     )
     time_property: str = setting(
         "",
-        "MQTT 5 user property that contains the capture time, in the same forms; it takes "
-        "precedence over `time_at`. Empty if there is none.",
+        "MQTT 5 user property that contains the capture time, in a form that `time_at` "
+        "allows; it takes precedence over `time_at`. Empty if there is none.",
     )
     camera_level: int = setting(
         0,

@@ -139,10 +139,10 @@ def _is_ours(path: Path) -> bool:
     Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
     """
     log = path.with_name(f"{path.name}-wal")
-    return _looks_ours(path) or (log.exists() and _looks_ours(log))
+    return _is_spool_file(path) or (log.exists() and _is_spool_file(log))
 
 
-def _looks_ours(path: Path) -> bool:
+def _is_spool_file(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(100)
         if head[:16] == b"SQLite format 3\0" and head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
