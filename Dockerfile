@@ -1,8 +1,8 @@
-# The container images of the three roles: docker build --target function|trainer|agent .
-# Each is two layers over the base: what requirements/ pins, which changes rarely, and our own code, which is small. Nothing
-# writes outside /tmp, so a read-only root file system with an empty /tmp is enough. Any base with Python >= 3.11, as `python` and
-# `python3`, and its venv module will do; all stages must use the same one. It is named by the digest of its multi-platform index
-# (Python 3.13.15), since a tag can move: --build-arg BASE=... takes another one.
+# Build the container image of one of the three roles: docker build --target function|trainer|agent .
+# Each image has two layers over the base: the packages that requirements/ pins, which change rarely, and Eaves' own code, which is
+# small. Nothing writes outside /tmp, so a read-only root file system with an empty /tmp is enough. The base needs Python >= 3.11, as
+# `python` and `python3`, and its venv module; all stages must use the same base. It is named by the digest of its multi-platform
+# index (Python 3.13.15), because a tag can move; --build-arg BASE=... selects another base.
 ARG BASE=python:3.13-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${BASE} AS tools
@@ -10,8 +10,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT
 WORKDIR /src
 COPY requirements/build.txt requirements/
 RUN python3 -m venv /tools && /tools/bin/pip install --require-hashes -r requirements/build.txt
-# pip stays in /tools. Byte code is never checked against its source: nothing changes in an image, and a check costs a stat
-# and, with sources unpacked at another time, a recompilation at every cold start.
+# pip stays in /tools. Byte code is never checked against its source, because files in an image don't change. A check would cost a
+# stat call, and a recompilation at every cold start if the sources were unpacked at another time.
 RUN printf '%s\n' '#!/bin/sh -eu' \
     'python3 -m venv --without-pip /opt/eaves' \
     '/tools/bin/pip --python /opt/eaves/bin/python install --require-hashes -r "requirements/$1.txt"' \
@@ -30,15 +30,15 @@ RUN /tools/bin/python -m build --no-isolation --wheel --outdir /dist . \
     && /tools/bin/pip install --no-deps --no-index --target /opt/code /dist/*.whl && rm -rf /opt/code/bin \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/code
 
-# The runtime that `eaves package` puts on a base, made by the same code.
+# The stage builds the runtime with the same code with which `eaves package` builds it on a base.
 FROM tools AS function-runtime
 COPY requirements/serve.txt requirements/
 COPY eaves eaves
 COPY functions functions
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime function /out
 
-# Of our code, what an agent's processes import. The metadata tells pip, which adds packages with other kinds of sources, that
-# Eaves is there.
+# The stage keeps the modules of Eaves that an agent's processes import. The metadata lets pip recognise that Eaves is installed, when it
+# adds packages with other kinds of sources.
 FROM code AS agent-code
 RUN PYTHONPATH=/src /tools/bin/python -P -m eaves.oci.runtime agent /out && cp -R /opt/code/*.dist-info /out/code/opt/code/
 
@@ -50,8 +50,8 @@ FROM tools AS trainer-environment
 COPY requirements/train.txt requirements/
 RUN /tools/bin/install-lock train
 
-# PYTHONPATH puts our packages before what the lock installs, PYTHONSAFEPATH keeps the working folder out: nobody else's
-# `functions` or `trainer` can take our names.
+# PYTHONPATH puts the packages of Eaves before those of the lock file, and PYTHONSAFEPATH excludes the working directory, so that no
+# other package named `functions` or `trainer` is imported instead.
 FROM ${BASE} AS runtime
 ENV PYTHONPATH=/opt/code \
     PYTHONSAFEPATH=1 \
@@ -83,7 +83,7 @@ COPY --from=agent-environment /opt/eaves /opt/eaves
 COPY --from=agent-code /out/code/opt/code /opt/code
 ENTRYPOINT ["python", "-P", "-m", "eaves.sources"]
 
-# numpy only copies here: OpenBLAS's pool of threads costs start and memory and never works.
+# numpy only copies arrays here, so OpenBLAS's thread pool would cost start time and memory without being used.
 FROM runtime AS function
 LABEL org.opencontainers.image.title="eaves-function" \
       org.opencontainers.image.description="Predicts images that arrive as CloudEvents, with one ONNX model"

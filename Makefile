@@ -1,4 +1,4 @@
-# Needs git, make, python3 >= 3.11 and python3-venv; the first target that needs the environment makes it.
+# The targets need git, make, python3 >= 3.11 and python3-venv. The first target that needs the virtual environment creates it.
 PYTHON ?= python3
 OCI ?= docker
 UV ?= uv
@@ -8,62 +8,62 @@ READY := .venv/.ready
 .DEFAULT_GOAL := help
 .PHONY: demo test test-slow fuzz lint type wheel bench experiment bench-function bench-local image image-test lock clean help
 
-demo: $(READY)  ## train, convert, deploy, send events (DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file: your own)
+demo: $(READY)  ## train, convert, deploy and send events (your own photos: DATA=folder-per-class ARCH=inception_v3 WEIGHTS=file)
 	$(BIN)/python examples/demo/demo.py $(if $(DATA),--data "$(DATA)") $(if $(ARCH),--arch "$(ARCH)") $(if $(WEIGHTS),--weights "$(WEIGHTS)")
 
-test: $(READY)  ## every test that takes seconds, in three processes, as many tests wait (WORKERS=4: in four; WORKERS=0: in one)
+test: $(READY)  ## run every test that takes seconds, in three processes, because many tests wait (WORKERS=4: four; WORKERS=0: one)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(READY)  ## the long ones
+test-slow: $(READY)  ## run the tests that take minutes
 	$(BIN)/pytest -m slow
 
-fuzz: $(READY)  ## damaged files, events and requests (N=1000000, SEED=0); what is wrong lies in build/fuzz
+fuzz: $(READY)  ## run the fuzz tests with damaged files, events and requests (N=1000000 SEED=0); findings are written to build/fuzz
 	$(BIN)/python -m tests.fuzz $(or $(N),100000) $(or $(SEED),0)
 
-lint: $(READY)  ## style and layers
+lint: $(READY)  ## check style and import layers
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
-type: $(READY)  ## mypy, strict
+type: $(READY)  ## check types with mypy in strict mode
 	$(BIN)/mypy
 
-wheel: $(READY)  ## build the wheel and test it installed, in a clean environment, from another folder
+wheel: $(READY)  ## build the wheel, install it into a clean environment, and run the tests from another folder
 	rm -rf build/wheel && mkdir -p build/wheel/elsewhere && cp -r tests bench pyproject.toml build/wheel/elsewhere
 	$(BIN)/python -m build --no-isolation --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/wheel/venv && build/wheel/venv/bin/pip install --quiet --require-hashes -r requirements/dev.txt
 	build/wheel/venv/bin/pip install --no-deps --no-index build/wheel/eaves-*.whl
 	cd build/wheel/elsewhere && ../venv/bin/pytest tests/unit tests/contract
 
-bench: $(READY)  ## measure; writes numbers, judges nothing
+bench: $(READY)  ## run the benchmarks; they print figures and have no pass or fail
 	$(BIN)/python -m bench
 
-experiment: $(READY)  ## edge against cloud-only over bad links, into docs/18-link-experiment.md (root for real packets; FULL=1, LINKS=good,down, MINUTES=2)
+experiment: $(READY)  ## compare edge and cloud-only over bad links, write docs/18-link-experiment.md (real packets need root; FULL=1 LINKS=good,down MINUTES=2)
 	$(BIN)/python -m bench.link $(if $(FULL),--full) $(if $(LINKS),--links "$(LINKS)") $(if $(MINUTES),--minutes "$(MINUTES)") $(if $(PARTS),--parts "$(PARTS)")
 
-bench-function: $(READY)  ## measure a function beside its peers, into docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
+bench-function: $(READY)  ## compare a function with other servers, write docs/function-benchmark.md (EAVES_BENCH_RUN=a run)
 	$(BIN)/python -m bench function
 
-bench-local: $(READY)  ## measure the local platform beside its floors, into docs/local-benchmark.md (ten minutes)
+bench-local: $(READY)  ## measure the local platform against its lower bounds, write docs/local-benchmark.md (ten minutes)
 	$(BIN)/python -m bench.local --page
 
-image:  ## the container images, with OCI=docker, podman or buildah
+image:  ## build the container images (OCI=docker, podman or buildah)
 	for role in function trainer agent; do $(OCI) build --target $$role --tag eaves-$$role . || exit 1; done
 
-image-test: $(READY)  ## build the function's container image without a daemon and compare it with what `eaves package` makes (root; slow)
+image-test: $(READY)  ## build the function's container image without a daemon and compare it with that of `eaves package` (needs root; slow)
 	$(BIN)/pytest -m slow tests/integration/oci/test_dockerfile.py
 
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --custom-compile-command "make lock" $(UPGRADE)
 EDGE = $(foreach name,rich pygments markdown-it-py mdurl pyyaml,--no-emit-package $(name))
-lock:  ## pin requirements/*.txt from pyproject.toml (the one target that needs uv; UPGRADE=--upgrade)
+lock:  ## pin requirements/*.txt from pyproject.toml (needs uv; UPGRADE=--upgrade)
 	$(LOCK) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	$(LOCK) --group build --output-file requirements/build.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra serve $(EDGE) --no-emit-package urllib3 --no-emit-package paho-mqtt --output-file requirements/serve.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra sources $(EDGE) --no-emit-package numpy --output-file requirements/agent.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train --extra s3 --extra convert --extra oci --output-file requirements/train.txt
 
-clean:  ## forget everything that was made
+clean:  ## delete the virtual environment and all build output
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
-help:  ## this list
+help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | while IFS=: read -r t text; do printf '%-14s %s\n' "$$t" "$$text"; done
 
 $(READY): requirements/dev.txt pyproject.toml

@@ -29,5 +29,5 @@ table."""
 if __name__ == "__main__":
     for name in sys.argv[1:] or [name for name in MODULES if name not in ON_REQUEST]:
         if name not in MODULES:
-            sys.exit(f"error: no benchmark {name!r}\ntry: one of {', '.join(MODULES)}")
+            sys.exit(f"error: there is no benchmark {name!r}\ntry: one of {', '.join(MODULES)}")
         importlib.import_module(f"bench.{MODULES[name]}").main()

@@ -96,9 +96,9 @@ def _run(sites: Sites, *words: str, code: int = 0) -> Cost:
     """Measure a command as a whole process."""
     with _measured() as cost:
         process = sites.start(*words, "--all")
-        _, said = process.communicate()
+        _, output = process.communicate()
     if process.returncode != code:
-        sys.exit(f"error: {words[0]} ended with {process.returncode}: {said[-2000:]}")
+        sys.exit(f"error: {words[0]} ended with {process.returncode}: {output[-2000:]}")
     return cost()
 
 

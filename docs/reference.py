@@ -61,11 +61,13 @@ def build_reference() -> str:
     return "\n".join(parts) + "\n"
 
 
-_HEAD = "# Reference\n\nWritten by `python docs/reference.py` from the code; edit the code.\n"
+_HEAD = (
+    "# Reference\n\nThis page is written by `python docs/reference.py` from the code. To change it, change the code.\n"
+)
 _VARIABLES = f"""\
-All of them, by name. A process warns once at its start of each variable that begins with `{ENV_PREFIX}_` and isn't in
-this table, and names the nearest one. A former name still sets what it did, with a warning; given beside the present
-name with another value, it is refused.
+All environment variables, by name. At its start a process warns once about each variable that begins with
+`{ENV_PREFIX}_` and isn't in this table, and names the nearest one. A former name still works, with a warning; if it is
+set together with the current name, to another value, the process refuses to start.
 """
 READERS: tuple[tuple[str, type, str], ...] = (
     ("the command line", Project, ""),
@@ -84,7 +86,9 @@ READERS: tuple[tuple[str, type, str], ...] = (
 """What reads settings from its environment: who, the settings, and the dotted path that they stand at."""
 MODULES = ("trainer.__main__", "converters.__main__")
 """Modules of processes with options that have variables without being settings, beside the command line's."""
-_PRECEDENCE = "A flag wins over the environment, the environment over the file, the file over the default.\n"
+_PRECEDENCE = (
+    "A flag takes precedence over the environment, the environment over the file, and the file over the default.\n"
+)
 
 
 def _commands() -> Iterator[str]:
@@ -140,7 +144,7 @@ def list_variables() -> dict[str, list[tuple[str, str]]]:
     for reader, option in _options():
         names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
         for name in names:
-            # An option that several commands of one group have is told once.
+            # An option that several commands of one group have is listed once.
             if (reader, f"`{option.opts[0]}`") not in found.setdefault(name, []):
                 found[name].append((reader, f"`{option.opts[0]}`"))
     found[TOKEN_VARIABLE] = [("`python -m trainer.reader`", "the token that readers show")]

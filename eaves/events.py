@@ -122,7 +122,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Event:
     """
     content_type = _content_type(headers)
     if content_type.startswith(BATCH):
-        raise UnsupportedContentError("batched CloudEvents are not taken", hint="send one event per request")
+        raise UnsupportedContentError("batches of CloudEvents are not supported", hint="send one event per request")
     if content_type.startswith(STRUCTURED):
         if content_type.partition(";")[0].strip() != "application/cloudevents+json":
             raise UnsupportedContentError(
@@ -197,7 +197,9 @@ def _decode_binary(headers: Mapping[str, str], body: bytes) -> Event:
     try:
         attributes: dict[str, Any] = {name: _header_text(value) for name, value in present.items()}
     except UnicodeDecodeError as error:
-        raise EventError("a ce- header holds bytes that are not UTF-8", hint="percent-encode text as UTF-8") from error
+        raise EventError(
+            "a ce- header contains bytes that are not UTF-8", hint=("encode the text as UTF-8, then percent-encode it")
+        ) from error
     content_type = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
     if content_type:
         attributes["datacontenttype"] = content_type
@@ -240,10 +242,10 @@ def decode_fields(fields: Any) -> Event:
         EventError: When the fields are not a well-formed CloudEvents 1.0 event.
     """
     if not isinstance(fields, dict):
-        raise EventError(f"a structured CloudEvent is a JSON object, not a {type(fields).__name__}")
+        raise EventError(f"a structured CloudEvent must be a JSON object, not a {type(fields).__name__}")
     fields = {name: value for name, value in fields.items() if value is not None}
     if "data" in fields and "data_base64" in fields:
-        raise EventError("data and data_base64 are both present; a CloudEvent has at most one")
+        raise EventError("a CloudEvent must not contain both data and data_base64")
     attributes = {name: value for name, value in fields.items() if name not in ("data", "data_base64")}
     return build_event(attributes, _structured_data(fields))
 
@@ -264,7 +266,7 @@ def _structured_data(fields: Mapping[str, Any]) -> bytes:
             return data.encode()
         return render_json(data)
     except UnicodeEncodeError as error:
-        raise EventError("the data holds half a character (a lone surrogate)") from error
+        raise EventError("the data contains an unpaired surrogate, which UTF-8 can't encode") from error
     except ValueError as error:
         raise EventError(f"the data is not JSON: {error}") from error
 
@@ -323,7 +325,7 @@ def _canonical(value: str | int) -> str:
 
 def _check(attributes: Mapping[str, Any]) -> None:
     if len(attributes) > MAX_ATTRIBUTES:
-        raise EventError(f"more than {MAX_ATTRIBUTES} attributes ({len(attributes)})")
+        raise EventError(f"the event has {len(attributes)} attributes; at most {MAX_ATTRIBUTES} are allowed")
     missing = [name for name in _REQUIRED if not attributes.get(name)]
     if missing:
         raise EventError(f"missing required attribute(s): {', '.join(missing)}")
@@ -346,7 +348,7 @@ def _check(attributes: Mapping[str, Any]) -> None:
 
 def _check_name(name: str) -> None:
     if not (name.isascii() and name.isalnum() and name == name.lower()):
-        raise EventError(f"attribute name {name[:40]!r} must be lower-case a-z0-9")
+        raise EventError(f"attribute name {name[:40]!r} must consist of a-z and 0-9")
     if len(name) > MAX_NAME:
         raise EventError(f"attribute name {name[:40]!r}... has more than {MAX_NAME} characters")
 
@@ -355,7 +357,7 @@ def _check_text(name: str, value: str) -> None:
     if value.isascii() and value.isprintable():
         size = len(value)
     elif _CONTROL.search(value):
-        raise EventError(f"attribute {name[:40]} holds a control character")
+        raise EventError(f"attribute {name[:40]} contains a control character")
     else:
         size = len(value.encode(errors="surrogatepass"))
     if size > MAX_ATTRIBUTE_BYTES:
@@ -370,7 +372,7 @@ def _typed(attributes: Mapping[str, str]) -> dict[str, Any]:
     """
     for name, value in attributes.items():
         if not (name.isascii() and value.isascii()) and (_SURROGATE.search(name) or _SURROGATE.search(value)):
-            raise EventError(f"attribute {name[:40]!r} holds half a character (a lone surrogate)")
+            raise EventError(f"attribute {name[:40]!r} contains an unpaired surrogate, which UTF-8 can't encode")
     values: dict[str, Any] = dict(attributes)
     if "time" in values:
         try:

@@ -162,11 +162,11 @@ class FileHistory:
             self._attempt(work)
         except (sqlite3.Error, OSError) as error:
             if not self._failing:
-                _log.error("the history %s can't be written, events are not recorded: %s", self._path, error)
+                _log.error("the history %s can't be written, so events are not recorded: %s", self._path, error)
             self._failing = True
         else:
             if self._failing:
-                _log.info("the history %s is written again", self._path)
+                _log.info("the history %s can be written again", self._path)
             self._failing = False
 
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -207,7 +207,7 @@ class FileHistory:
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-        _log.error("the history is damaged (%s): set aside as %s, an empty one is begun", error, aside)
+        _log.error("the history is damaged (%s); it was renamed to %s, and a new one was started", error, aside)
 
     def _insert(self, db: sqlite3.Connection, row: tuple[object, ...]) -> None:
         last = db.execute(_INSERT, row).lastrowid or 0
@@ -261,7 +261,7 @@ def _read_file(path: Path, read: Callable[[sqlite3.Connection], list[Record]]) -
         with contextlib.closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             return read(db)
     except sqlite3.Error as error:
-        hint = "start `eaves up`, which sets a damaged history aside"
+        hint = "start `eaves up`; it renames a damaged history and starts a new one"
         raise PlatformError(f"the history {path} can't be read: {error}", hint=hint) from error
 
 

@@ -89,8 +89,8 @@ def announce(
         failures += 1
         if decided is DeliveryAction.REFUSED or backoff.exhausted(failures):
             raise DeliveryError(
-                f"the event that the model is published was not taken: {failure}",
-                hint="the container image is at the registry; mend the sink, then run the same command again",
+                f"the event about the published model was not accepted: {failure}",
+                hint="the container image is in the registry; correct the sink, then run the same command again",
             )
         say(f"{failure}; trying again")
         pause(backoff.pause_s(failures, jitter=random.random(), retry_after_s=retry_after_s))  # noqa: S311 - jitter

@@ -122,7 +122,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
             results.
     """
     if not isinstance(values, Mapping):
-        raise ArtifactError(f"the recipe is not a mapping but a {type(values).__name__}")
+        raise ArtifactError(f"the recipe must be a mapping, not a {type(values).__name__}")
     known = {field.name for field in fields(Recipe)}
     unknown = set(values) - known
     if unknown:
@@ -146,5 +146,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"the recipe can't be read: {error}") from error
     if not good:
-        raise ArtifactError(f"the recipe is not one this version understands: {dict(values)!r}", hint="update Eaves")
+        raise ArtifactError(
+            f"this version of Eaves doesn't know this kind of recipe: {dict(values)!r}", hint="update Eaves"
+        )
     return recipe

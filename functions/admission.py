@@ -31,9 +31,7 @@ class Admission:
             OverloadedError: At once, when the queue is full.
         """
         if not self._places.acquire(blocking=False):
-            raise OverloadedError(
-                "as many requests as this function takes are waiting already", hint="send again later"
-            )
+            raise OverloadedError("the function's queue is full", hint="send again later")
         with self._lock:
             self._inside += 1
         try:
@@ -79,7 +77,7 @@ class FetchMemory:
             nonlocal taken
             with self._lock:
                 if size_bytes > self._left:
-                    raise OverloadedError("what is being fetched takes all the memory for it", hint="send again later")
+                    raise OverloadedError("the limit of memory for fetched data is reached", hint="send again later")
                 self._left -= size_bytes
                 taken += size_bytes
 

@@ -80,7 +80,7 @@ class Metrics:
 
     def _stage_lines(self) -> Iterator[str]:
         name = "eaves_stage_duration_seconds"
-        yield from _head(name, "histogram", "Time that a request spent in each stage.")
+        yield from _head(name, "histogram", "Seconds that a request spent in each stage.")
         for stage, histogram in self._stages.items():
             counts = list(accumulate(histogram.buckets))
             for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), counts, strict=True):
@@ -90,18 +90,18 @@ class Metrics:
 
 
 _COUNTERS = {
-    "eaves_requests_total": "Requests by what was asked for, status, and type of problem (empty: none).",
+    "eaves_requests_total": "Requests by route, status, and type of problem (empty: none).",
     "eaves_predictions_total": "Predictions by their best label (empty: a task without labels).",
-    "eaves_repeats_total": "Events that were answered with the reply of an earlier one.",
+    "eaves_repeats_total": "Events that were answered with the stored reply to an earlier delivery.",
 }
 _GAUGES = {
-    "eaves_model_info": "What is served; always 1.",
-    "eaves_ready": "Whether predictions are answered.",
-    "eaves_in_work": "Requests that run or wait for their turn.",
-    "eaves_start_seconds": "From the start of the process until it was ready.",
-    "process_resident_memory_bytes": "Memory of this process.",
-    "process_cpu_seconds_total": "Processor time of this process.",
-    "process_start_time_seconds": "When this process started, Unix time.",
+    "eaves_model_info": "Always 1; its labels name the artifact that is served.",
+    "eaves_ready": "1 if the function is ready to answer predictions, 0 otherwise.",
+    "eaves_in_work": "Requests that are running or waiting.",
+    "eaves_start_seconds": "Seconds from the start of the process until it was ready.",
+    "process_resident_memory_bytes": "Resident memory of this process in bytes.",
+    "process_cpu_seconds_total": "Processor time of this process in seconds.",
+    "process_start_time_seconds": "Time when this process started, in Unix seconds.",
 }
 
 

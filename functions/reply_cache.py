@@ -90,7 +90,7 @@ class ReplyCache:
     def _wait(self, work: Future[CachedReply]) -> CachedReply:
         try:
             if not wait([work], self._wait_s).done:
-                raise InWorkError("the same event is still in work", hint="send it again later")
+                raise InWorkError("the same event is still being processed", hint="send it again later")
             return work.result()
         finally:
             del work  # as in `get_or_make`

@@ -67,7 +67,8 @@ class Service:
         accepted = self.settings.accept_types
         if accepted and event.type not in accepted:
             raise UnsupportedContentError(
-                f"events of the type {event.type[:80]!r} are not taken", hint=f"send one of {', '.join(accepted)[:200]}"
+                f"events of the type {event.type[:80]!r} are not accepted",
+                hint=(f"send an event of one of these types: {', '.join(accepted)[:200]}"),
             )
         digest = hashlib.sha256(event.data).hexdigest()
         # The key has everything that a reply depends on: two events with one id never get each other's reply.
@@ -123,7 +124,8 @@ class Service:
     def _fetch(self, reference: str, take: Callable[[int], None]) -> Any:
         if self._desk is None:
             raise ClaimError(
-                "references to data (dataref) are not followed here", hint="set dataref_hosts, or send the data itself"
+                "this function doesn't fetch data by reference (dataref)",
+                hint="set dataref_hosts, or send the data itself",
             )
         return self._desk.fetch(reference, take)
 
@@ -132,8 +134,8 @@ class Service:
         with self.model.use() as predictor:
             if data and not predictor.accepts(media_type):
                 raise UnsupportedContentError(
-                    f"the content type {content_type[:64]!r} is not taken",
-                    hint=f"send {', '.join(predictor.content_types)}",
+                    f"the content type {content_type[:64]!r} is not supported",
+                    hint=f"send one of: {', '.join(predictor.content_types)}",
                 )
             start = time.perf_counter()
             with self.admission.permit():
@@ -153,18 +155,21 @@ def _check_digest(event: Event, digest: str) -> None:
         ClaimError: When a reference led to other data, or the digest has an unknown form.
         InputError: When the event's own data were changed after capture.
     """
-    said = event.extensions.get(DATADIGEST)
-    if said is None:
+    declared = event.extensions.get(DATADIGEST)
+    if declared is None:
         return
-    found, referred = _SHA256.fullmatch(said), not event.data
+    found, referred = _SHA256.fullmatch(declared), not event.data
     rewritten = events.is_json(event.datacontenttype)  # an intermediary may have rewritten it
-    if not referred and (rewritten or not said.lower().startswith(_ALGORITHM)):
+    if not referred and (rewritten or not declared.lower().startswith(_ALGORITHM)):
         return
     kind = ClaimError if referred else InputError
     if found is None:
-        raise kind(f"the datadigest {said[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
+        raise kind(f"the datadigest {declared[:80]!r} can't be checked", hint="use sha256: and 64 hex digits")
     if found[1].lower() != digest:
-        raise kind(f"the data has the digest sha256:{digest}, not its datadigest", hint="send the event again, whole")
+        raise kind(
+            f"the data has the digest sha256:{digest}, which differs from its datadigest",
+            hint=("send the complete event again"),
+        )
 
 
 def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> DatarefFetcher:
@@ -187,7 +192,7 @@ def _open_desk(settings: FunctionSettings, environ: Mapping[str, str]) -> Datare
         # TLS within TLS is not in the standard library, and urllib3, which supports it, is not in a function's
         # container image.
         fault = Fault(origin="HTTPS_PROXY, HTTP_PROXY or ALL_PROXY", path="", message="must be an http:// address")
-        raise ConfigError([fault], hint="name the proxy's http:// port; a function reaches no proxy by TLS")
+        raise ConfigError([fault], hint="give the http:// address of the proxy; a function can't use a proxy over TLS")
     return DatarefFetcher(
         reach, max_bytes=settings.max_body_bytes, timeout_s=settings.dataref_timeout_s, proxies=proxies
     )

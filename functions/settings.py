@@ -22,78 +22,90 @@ class ServeSettings:
 
     concurrency: int = setting(
         0,
-        "Predictions at the same time, each on one thread; 0: one per CPU of the process, by its affinity and its "
-        "cgroup's quota, rounded up, and one in a cluster, which has to know the number beforehand.",
+        "Number of predictions at the same time, each on one thread. 0 means one per CPU of "
+        "the process, by its affinity and its cgroup's quota, rounded up; on a cluster it "
+        "means one, because the number must be known before the pod starts.",
         minimum=0,
         maximum=256,
     )
     queue: int = setting(
         16,
-        "Requests that may wait for their turn before 429 is answered; each holds its image in memory.",
+        "Maximum number of requests that wait; further requests are refused with 429. Each holds its image in memory.",
         minimum=0,
         maximum=1000,
     )
     max_body_bytes: int = setting(
         20_000_000,
-        "Largest request body, bytes; 413 above. A 12-megapixel JPEG has 3-8 MB.",
+        "Maximum size of a request body in bytes; a larger one is refused with 413. A 12-megapixel JPEG has 3-8 MB.",
         minimum=1024,
         maximum=2**31,
     )
     max_buffered_bytes: int = setting(
         64_000_000,
-        "Memory for all bodies that arrive or wait, bytes, and as much again for all data that is fetched; 429 beyond "
-        "it. One of the largest size always fits.",
+        "Memory in bytes for all request bodies that arrive or wait, and as much again for all "
+        "data that is fetched; when it is reached, requests are refused with 429. One body of "
+        "the maximum size always fits.",
         minimum=1024,
         maximum=2**36,
     )
     read_timeout_s: float = setting(
-        30.0, "Seconds a sender may pause within a request; 408 after them.", minimum=1, maximum=3600
+        30.0,
+        "Seconds that a sender may pause within a request; after that it is refused with 408.",
+        minimum=1,
+        maximum=3600,
     )
     min_rate_bytes_s: int = setting(
         16_000,
-        "Bytes a second that a sender must keep up on average, beyond its first read_timeout_s; 408 when it doesn't.",
+        "Minimum average bytes per second from a sender, after its first read_timeout_s; a "
+        "slower request is refused with 408.",
         minimum=1,
         maximum=2**30,
     )
     max_pixels: int = setting(
         50_000_000,
-        "Most pixels of an image, judged by its header; 413 above. Decoded, each takes 4 bytes, 8 where the image is "
-        "turned or transparent; of WebP a third is allowed, at 16 bytes. JPEGs need less. Large images take turns.",
+        "Maximum number of pixels of an image, according to its header; a larger image is "
+        "refused with 413. A decoded pixel takes 4 bytes, or 8 if the image is rotated or "
+        "transparent. For WebP a third is allowed, at 16 bytes each; JPEGs need less. Large "
+        "images are decoded one at a time.",
         minimum=1,
         maximum=2**30,
     )
-    top_k: int = setting(5, "Labels in a reply, best first.", minimum=1, maximum=1000)
+    top_k: int = setting(5, "Maximum number of labels in a reply, best first.", minimum=1, maximum=1000)
     threshold: float = setting(
         0.0,
-        "Score from which a label is in a reply; where none has it, the reply names no label.",
+        "Minimum score of a label in a reply; if no label reaches it, the reply names no label.",
         minimum=0,
         maximum=1,
     )
     high_confidence: float = setting(
-        0.7, "Score from which the extension attribute `confidence` is `high`, else `low`.", minimum=0, maximum=1
+        0.7, "Score from which the extension attribute `confidence` is `high`; below it, `low`.", minimum=0, maximum=1
     )
     accept_types: tuple[str, ...] = setting(
-        (), "Event types that are predicted, all others get 415; none named: any, but for our own replies."
+        (),
+        "Event types that the function accepts; all others are refused with 415. If none "
+        "is named, it accepts every type except those of its own replies.",
     )
     recent_replies: int = setting(
         128,
-        "Replies kept in memory for events that come again; 0: none. About 1 KB each.",
+        "Number of replies kept in memory, to answer events that are delivered again; 0 keeps "
+        "none. A reply takes about 1 KB.",
         minimum=0,
         maximum=10_000,
     )
     dataref_hosts: tuple[str, ...] = setting(
         (),
-        "Hosts whose data is fetched when an event only refers to it (`dataref`): store.example, *.store.example, with "
-        "a port where it isn't the scheme's own; none named: no reference is followed.",
+        "Hosts from which data is fetched if an event only refers to it (`dataref`): "
+        "store.example or *.store.example, with a port if it isn't the default of the scheme. "
+        "If none is named, no data is fetched.",
     )
-    dataref_schemes: tuple[str, ...] = setting(("https",), "Schemes of references: https, http.")
+    dataref_schemes: tuple[str, ...] = setting(("https",), "Schemes of references that are allowed: https, http.")
     dataref_networks: tuple[str, ...] = setting(
-        (), "Networks a reference may lead to though they aren't public, such as 10.0.0.0/8."
+        (), "Networks that a reference may lead to although they aren't public, such as 10.0.0.0/8."
     )
-    dataref_timeout_s: float = setting(10.0, "Seconds for all of one fetch.", minimum=0.1, maximum=300)
+    dataref_timeout_s: float = setting(10.0, "Seconds that one fetch may take in all.", minimum=0.1, maximum=300)
     self_test: str = setting(
         "first",
-        "Golden images replayed before the replica is ready; the first is its warm-up.",
+        "Number of golden images that are replayed before the replica becomes ready; the first one is its warm-up.",
         choices=("first", "all", "none"),
     )
 
@@ -103,7 +115,10 @@ class ServeSettings:
             from eaves.events import REPLY_TYPES  # imported only when used: a cold start pays for imports
 
             for name in sorted(REPLY_TYPES.intersection(self.accept_types)):
-                yield "accept_types", f"can't name {name}: a function answers its own types with 202 and nothing"
+                yield (
+                    "accept_types",
+                    (f"must not contain {name}: a function answers events of its own types with 202 and no reply"),
+                )
         if not self.dataref_hosts:
             return
         from functions.fetch.url_policy import (  # imported only when used: a cold start pays for imports
@@ -127,11 +142,15 @@ class ServeSettings:
 class FunctionSettings(ServeSettings):
     """Settings that a platform passes to a function's process."""
 
-    artifact: Path = setting(Path("/artifact"), "Directory of the artifact; containers carry it at /artifact.")
-    artifact_digest: str = setting("", "The artifact digest that was deployed, sha256 hex; another is refused.")
-    name: str = setting("function", "The function's name, last part of its replies' source.", env="EAVES_FUNCTION")
-    site: str = setting("local", "The site's name, in its replies' source.")
-    host: str = setting("0.0.0.0", "Address to listen on; the local platform says loopback.")  # noqa: S104 - a container
-    port: int = setting(8080, "TCP port to listen on; 0 takes a free one.", minimum=0, maximum=65535, env="PORT")
-    timing: bool = setting(False, "Log where the start's time went, once the first prediction is answered.")
+    artifact: Path = setting(Path("/artifact"), "Folder with the artifact; container images have it at /artifact.")
+    artifact_digest: str = setting(
+        "", "SHA-256 of the artifact that was deployed, in hex; another artifact is refused."
+    )
+    name: str = setting(
+        "function", "Name of the function; it is the last part of the source of its replies.", env="EAVES_FUNCTION"
+    )
+    site: str = setting("local", "Name of the site, as it appears in the source of replies.")
+    host: str = setting("0.0.0.0", "Address to listen on; under the local platform it is loopback.")  # noqa: S104 - a container
+    port: int = setting(8080, "TCP port to listen on; 0 chooses a free one.", minimum=0, maximum=65535, env="PORT")
+    timing: bool = setting(False, "Log the duration of each step of the start, once the first prediction is answered.")
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")

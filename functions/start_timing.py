@@ -1,4 +1,4 @@
-"""Times of a start: moments since exec, of both starting threads; `--timing` logs them."""
+"""Timing of a process's start: the moment of each step since exec, for both starting threads; `--timing` logs them."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ class StartTiming:
         if not self._is_logged:
             self._is_logged = True
             self.mark(stage)
-            _log.info("where the start's time went:\n%s", self.render(), extra={"start_ms": self.moments_ms()})
+            _log.info("duration of each step of the start:\n%s", self.render(), extra={"start_ms": self.moments_ms()})

@@ -35,7 +35,7 @@ def main() -> None:
     folder = Path(os.environ.get("EAVES_BENCH_IMAGES", "../shared/data/flowers/val"))
     photos = sorted(folder.rglob("*.jpg"))
     if not photos:
-        print(f"\nfunction_frames: no photos below {folder}; set EAVES_BENCH_IMAGES")
+        print(f"\nfunction_frames: no photos in {folder}; set EAVES_BENCH_IMAGES")
         return
     chosen = photos[:: max(1, len(photos) // PHOTOS)][:PHOTOS]
     rows, measured = [], {}

@@ -115,7 +115,7 @@ def print_peers(material: Material, run: str) -> None:
     for peer, python in installed.items():
         print(f"requests to {peer.name}", file=sys.stderr)
         rows.append(_row(peer, starts[peer], bare, _measure_load(peer, python, material.image)))
-    rows += [[name, *[""] * 10, "could not be installed"] for name in missing]
+    rows += [[name, *[""] * 10, "installation failed"] for name in missing]
     if not run:
         rows.append(["SavedModel, Flask", *[""] * 10, "needs EAVES_BENCH_RUN"])
     heads = ["", "start ms", "CPU ms", "of bare", "CPU of bare", "PSS MB", "of bare RSS", "one image ms", "its CPU ms"]
@@ -274,7 +274,7 @@ def _fate(port: int, message: Message) -> str:
     try:
         return str(_ask(HTTPConnection("127.0.0.1", port, timeout=60), message))
     except (HTTPException, ConnectionError):
-        return "broke off"
+        return "connection closed"
 
 
 def _row(peer: Peer, starts: Sequence[Start], bare: Sequence[Start], load: Load) -> list[str]:

@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         material = open_material(Path(folder))
         if material is None:
-            sys.exit("error: nothing to measure with\ntry: set EAVES_BENCH_RUN to a run of Inception V3")
+            sys.exit("error: no model to measure\ntry: set EAVES_BENCH_RUN to a run of Inception V3")
         parts = [_head(material)]
         for name, title in SECTIONS.items():
             parts.append(f"\n## {title}\n\n```text\n{_measure(name, _environ(name, material)).strip()}\n```\n")

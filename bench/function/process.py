@@ -73,8 +73,8 @@ def started(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[subp
             yield process
         except (TimeoutError, ChildProcessError) as error:
             log.seek(0)
-            said = log.read().decode(errors="replace")
-            sys.exit(f"error: {' '.join(command)}: {error}:\n{said[-2000:]}")
+            output = log.read().decode(errors="replace")
+            sys.exit(f"error: {' '.join(command)}: {error}:\n{output[-2000:]}")
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -103,7 +103,7 @@ def first_answer(process: subprocess.Popen[bytes], port: int, message: Message) 
         if time.perf_counter() > deadline:
             raise TimeoutError(f"no answer on port {port} within {DEADLINE_S:g} s")
         time.sleep(RETRY_S)
-    raise ChildProcessError(f"it ended with {process.returncode}")
+    raise ChildProcessError(f"the process ended with {process.returncode}")
 
 
 def measure_start(command: Sequence[str], environ: Mapping[str, str], port: int, message: Message) -> Start:

@@ -175,9 +175,9 @@ def _function(artifact: Path) -> Iterator[tuple[int, int]]:
     try:
         assert process.stderr is not None
         messages: list[str] = []
-        while not (_said(messages, "listening on") and _said(messages, "ready")):
+        while not (_find_message(messages, "listening on") and _find_message(messages, "ready")):
             messages.append(json.loads(process.stderr.readline())["message"])
-        port = int(_said(messages, "listening on").rpartition(":")[2])
+        port = int(_find_message(messages, "listening on").rpartition(":")[2])
         threading.Thread(target=process.stderr.read, daemon=True).start()  # otherwise its log would fill the pipe
         yield port, process.pid
     finally:
@@ -185,7 +185,7 @@ def _function(artifact: Path) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def _said(messages: Sequence[str], start: str) -> str:
+def _find_message(messages: Sequence[str], start: str) -> str:
     return next((message for message in messages if message.startswith(start)), "")
 
 

@@ -53,7 +53,7 @@ def run_link(
     minutes = options.minutes or condition.run_minutes(full=options.full)
     path = HERE / f"link-{condition.name}.json"
     if is_done(path, minutes * 60, again=options.again):
-        say(f"{condition.name}: {path} is there")
+        say(f"{condition.name}: {path} exists already")
         return
     say(f"{condition.name}: {condition.text}; {minutes:g} minutes")
     plan = Plan(
@@ -73,7 +73,7 @@ def run_crossover(material: Material, options: argparse.Namespace) -> None:
     """Run the comparison of bandwidths and photo sizes."""
     path = HERE / "crossover.json"
     if path.exists() and not options.again:
-        say(f"crossover: {path} is there")
+        say(f"crossover: {path} exists already")
         return
     say("crossover: both arms over links of different bandwidths, with photos of different sizes")
     photo = material.photos[0].read_bytes()
@@ -89,7 +89,7 @@ def run_updates(material: Material, options: argparse.Namespace) -> None:
     ):
         path = HERE / f"update-{one.name}.json"
         if path.exists() and not options.again:
-            say(f"update {one.name}: {path} is there")
+            say(f"update {one.name}: {path} exists already")
             continue
         say(f"update {one.name}: {one.text}")
         photo = material.photos[0].read_bytes()
@@ -112,14 +112,20 @@ def say(text: str) -> None:
 def parse_arguments() -> argparse.Namespace:
     """Parse the arguments that the Makefile passes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--links", type=conditions.find, default="", help="names, apart by commas; all when empty")
-    parser.add_argument("--minutes", type=float, default=0.0, help="minutes of each link; its own when 0")
-    parser.add_argument("--full", action="store_true", help="10 minutes a link, 30 of `down`")
-    parser.add_argument("--again", action="store_true", help="run what was run before, too")
-    parser.add_argument("--parts", default="links,alone,crossover,updates", help="which of these parts")
-    parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="packets need root")
+    parser.add_argument(
+        "--links", type=conditions.find, default="", help=("names of links, separated by commas; all links if empty")
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help=("minutes for each link; 0 uses each link's own duration")
+    )
+    parser.add_argument(
+        "--full", action="store_true", help=("run the full length: 10 minutes for each link, 30 for `down`")
+    )
+    parser.add_argument("--again", action="store_true", help="also run the parts whose results exist already")
+    parser.add_argument("--parts", default="links,alone,crossover,updates", help="parts to run")
+    parser.add_argument("--kind", default="", choices=("", "packets", "proxy"), help="kind of link; packets need root")
     parser.add_argument("--kill-mean-s", type=float, default=30.0, help="mean seconds between two kills")
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder with data/flowers and weights")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that contains data/flowers and weights")
     return parser.parse_args()
 
 

@@ -58,16 +58,18 @@ CONDITIONS = (
     Condition(name="slow", text="150 ms one way, 1 Mbit/s", link=Link(delay_ms=150, mbit_s=1)),
     Condition(
         name="lossy",
-        text="as good, and 5 % of packets lost each way",
+        text="like `good`, with 5 % of packets lost in each direction",
         link=Link(delay_ms=50, mbit_s=20, loss=0.05),
     ),
-    Condition(name="flapping", text="as good, 10 s up, 20 s down", link=GOOD, course=((10.0, "up"), (20.0, "down"))),
     Condition(
-        name="down", text="as good, down for the middle third of the run", link=GOOD, minutes=30.0, middle_down=True
+        name="flapping", text="like `good`, 10 s up, 20 s down", link=GOOD, course=((10.0, "up"), (20.0, "down"))
+    ),
+    Condition(
+        name="down", text="like `good`, down for the middle third of the run", link=GOOD, minutes=30.0, middle_down=True
     ),
     Condition(
         name="silent",
-        text="as good, packets swallowed for 30 s of each minute",
+        text="like `good`, packets dropped without an answer for 30 s of each minute",
         link=GOOD,
         course=((30.0, "up"), (30.0, "silent")),
     ),
@@ -75,7 +77,7 @@ CONDITIONS = (
 
 ALONE = Condition(
     name="alone",
-    text="as good, 20 s up, 20 s down",
+    text="like `good`, 20 s up, 20 s down",
     link=GOOD,
     course=((20.0, "up"), (20.0, "down")),
 )
@@ -91,5 +93,5 @@ def find(names: str) -> list[Condition]:
     wanted = [name for name in names.replace(",", " ").split() if name]
     known = {one.name: one for one in CONDITIONS}
     if unknown := [name for name in wanted if name not in known]:
-        raise ValueError(f"no link {unknown[0]!r}; there are {', '.join(known)}")
+        raise ValueError(f"no link {unknown[0]!r} (known links: {', '.join(known)})")
     return [known[name] for name in wanted] or list(CONDITIONS)

@@ -67,7 +67,7 @@ class Network(ABC):
 
     @abstractmethod
     def traffic(self) -> Traffic:
-        """Return the bytes so far."""
+        """Return the number of bytes that have passed the link so far."""
 
     @abstractmethod
     def close(self) -> None:
@@ -97,7 +97,7 @@ class PacketNetwork(Network):
             self._read()
             self._address("edge", self.edge_host)
             self._address("cloud", self.cloud_host)
-            self._tell({})
+            self._command({})
         except BaseException:
             self.close()
             raise
@@ -112,11 +112,11 @@ class PacketNetwork(Network):
 
     def set_link(self, link: Link) -> None:
         """Change delay, bandwidth and loss."""
-        self._tell({"link": {**asdict(link), "schedule": ()}})
+        self._command({"link": {**asdict(link), "schedule": ()}})
 
     def set_state(self, state: State) -> None:
         """Set the state. Down: the edge has no route to the cloud. Silent: every packet is dropped."""
-        self._tell({"silent": state != "up"})
+        self._command({"silent": state != "up"})
         space = self._spaces["edge"]
         _ip("-n", space, "route", "flush", "type", "unreachable")
         if state == "down":
@@ -130,12 +130,12 @@ class PacketNetwork(Network):
 
     def traffic(self) -> Traffic:
         """Return the bytes of IP packets."""
-        found = self._tell({})
+        found = self._command({})
         return Traffic(bytes_up=found["bytes_up"], bytes_down=found["bytes_down"])
 
     def counters(self) -> dict[str, int]:
         """Return the counters of packets and bytes, with losses and drops."""
-        return self._tell({})
+        return self._command({})
 
     def close(self) -> None:
         """Stop the link and remove the namespaces; processes in them must have ended."""
@@ -154,7 +154,7 @@ class PacketNetwork(Network):
         # cubic is Linux's default congestion control; a machine may use another one.
         _ip("-n", space, "route", "add", "10.77.0.0/30", "dev", "uplink", "congctl", "cubic")
 
-    def _tell(self, command: dict[str, object]) -> dict[str, int]:
+    def _command(self, command: dict[str, object]) -> dict[str, int]:
         assert self._carrier is not None
         assert self._carrier.stdin is not None
         self._carrier.stdin.write(json.dumps(command) + "\n")
@@ -166,7 +166,7 @@ class PacketNetwork(Network):
         assert self._carrier.stdout is not None
         line = self._carrier.stdout.readline()
         if not line:
-            raise OSError(f"the link's process ended with {self._carrier.wait()}")
+            raise OSError(f"the process that carries the link's packets ended with {self._carrier.wait()}")
         return dict(json.loads(line))
 
 

@@ -167,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Carry packets between two network namespaces.")
     parser.add_argument("edge", help="namespace of the edge")
     parser.add_argument("cloud", help="namespace of the cloud")
-    parser.add_argument("--device", default="uplink", help="name of the device in both")
+    parser.add_argument("--device", default="uplink", help="name of the network device in both namespaces")
     parser.add_argument("--seed", type=int)
     options = parser.parse_args()
     edge, cloud = open_device(options.edge, options.device), open_device(options.cloud, options.device)

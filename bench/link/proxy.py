@@ -80,9 +80,9 @@ class Link:
 
     def __post_init__(self) -> None:
         if self.delay_ms < 0 or self.mbit_s < 0 or not 0 <= self.loss < 1:
-            raise ValueError(f"delay and bandwidth are at least 0, loss is at least 0 and below 1 (got {self})")
+            raise ValueError(f"delay and bandwidth must be >= 0, and loss >= 0 and < 1 (got {self})")
         if self.schedule and not any(seconds > 0 for seconds, _ in self.schedule):
-            raise ValueError(f"a schedule takes time (got {self.schedule})")
+            raise ValueError(f"a schedule must take more than 0 s (got {self.schedule})")
 
     @property
     def round_trip_s(self) -> float:
@@ -398,7 +398,7 @@ class FaultProxy:
             case "/":
                 pass
             case _:
-                raise ValueError(f"no such path: {parts.path} (there are /, /cut, /silence, /restore, /set)")
+                raise ValueError(f"no such path: {parts.path} (paths: /, /cut, /silence, /restore, /set)")
         return self.describe()
 
     def stop(self) -> None:
@@ -450,7 +450,7 @@ def parse_link(values: Mapping[str, str], link: Link) -> Link:
         elif name in {one.name for one in fields(Link)}:
             changed[name] = float(text)
         else:
-            raise ValueError(f"no such field: {name} (there are {', '.join(one.name for one in fields(Link))})")
+            raise ValueError(f"no such field: {name} (fields: {', '.join(one.name for one in fields(Link))})")
     return replace(link, **changed)
 
 
@@ -458,7 +458,7 @@ def _parse_schedule(text: str) -> tuple[tuple[float, str], ...]:
     parts = [part.partition(":") for part in text.split(",") if part]
     for _, _, state in parts:
         if state not in {"up", "cut", "silent"}:
-            raise ValueError(f"a state is up, cut or silent (got {state!r})")
+            raise ValueError(f"a state must be up, cut or silent (got {state!r})")
     return tuple((float(seconds), state) for seconds, _, state in parts)
 
 
@@ -502,15 +502,19 @@ def _address(text: str) -> tuple[str, int]:
 
 def main() -> None:
     """Run the proxy until the process is ended."""
-    parser = argparse.ArgumentParser(description="Pass TCP connections on over a link with faults.")
-    parser.add_argument("--listen", type=_address, required=True, metavar="HOST:PORT", help="address to listen on")
-    parser.add_argument("--target", type=_address, required=True, metavar="HOST:PORT", help="server behind the link")
-    parser.add_argument("--control", type=_address, metavar="HOST:PORT", help="address of the HTTP control")
-    parser.add_argument("--delay-ms", default="0", help="delay of each direction, ms")
-    parser.add_argument("--mbit-s", default="0", help="bandwidth of each direction, Mbit/s; 0 is unlimited")
+    parser = argparse.ArgumentParser(description="Forward TCP connections over a link with simulated faults.")
+    parser.add_argument(
+        "--listen", type=_address, required=True, metavar="HOST:PORT", help=("address that the proxy listens on")
+    )
+    parser.add_argument(
+        "--target", type=_address, required=True, metavar="HOST:PORT", help=("address of the server behind the link")
+    )
+    parser.add_argument("--control", type=_address, metavar="HOST:PORT", help="address of the HTTP control interface")
+    parser.add_argument("--delay-ms", default="0", help="delay in each direction, ms")
+    parser.add_argument("--mbit-s", default="0", help="bandwidth in each direction, Mbit/s; 0 is unlimited")
     parser.add_argument("--loss", default="0", help="probability that a segment of 1,448 bytes is lost")
-    parser.add_argument("--schedule", default="", help="seconds and states in turn, as 10:up,20:cut")
-    parser.add_argument("--seed", type=int, help="of the losses")
+    parser.add_argument("--schedule", default="", help="alternating seconds and states, for example 10:up,20:cut")
+    parser.add_argument("--seed", type=int, help="seed of the random losses")
     options = parser.parse_args()
     link = parse_link({name: getattr(options, name) for name in ("delay_ms", "mbit_s", "loss", "schedule")}, Link())
     (host, port), (target, target_port) = options.listen, options.target

@@ -117,7 +117,7 @@ def _warm_up(arms: Sequence[Arm]) -> None:
     for arm in arms:
         while names[arm.name] not in READ[arm.name](arm).last:
             if time.monotonic() > deadline or any(part.has_ended() for part in arm.parts.values()):
-                raise TimeoutError(f"the arm {arm.name} predicts nothing; see {arm.folder}/*.log")
+                raise TimeoutError(f"the arm {arm.name} made no prediction; see {arm.folder}/*.log")
             time.sleep(0.2)
         arm.camera.taken.clear()
 
@@ -148,7 +148,7 @@ def _measure(plan: Plan, arms: Mapping[str, Arm], say: Callable[[str], None]) ->
         stop.set()
         killer.stop()
     load = os.getloadavg()
-    say(f"photos taken, {len(killer.kills)} kills; waiting for what is under way")
+    say(f"all photos are taken, {len(killer.kills)} kills; waiting for events that are still on their way")
     ended = _drain(plan, arms, start)
     after = {name: arm.network.traffic() for name, arm in arms.items()}
     for arm in arms.values():
@@ -230,7 +230,7 @@ def _report(
 
 
 def _passed_on(arm: Arm, expected: int) -> dict[str, int]:
-    """Return the number of predictions in the receiver's directory when all have arrived, and of different ones."""
+    """Return the number of predictions in the receiver's directory once all have arrived, and of distinct ones."""
     deadline = time.monotonic() + PASSED_ON_S
     while len(set(found := read_folder(arm))) < expected and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -97,19 +97,28 @@ def decide(found: Transfer, *, edge_s: float, cloud_s: float, carried: float) ->
         f"link adds    {found.total_s * 1000:6.0f} ms",
         f"E - C        {(edge_s - cloud_s) * 1000:6.0f} ms",
         f"{faster} is faster, by {abs(over_s) * 1000:.0f} ms",
-        f"the link carries {carried:.1f} images a second; with more, cloud-only falls behind without end",
+        (
+            f"the link carries {carried:.1f} images a second; with more images, the delay of "
+            "cloud-only grows without limit"
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Print which arm is faster on a link."""
-    parser = argparse.ArgumentParser(description="Say whether edge or cloud-only is faster on a link.")
-    parser.add_argument("--image-kb", type=float, required=True, help="size of an image, thousand bytes")
-    parser.add_argument("--mbit-s", type=float, required=True, help="bandwidth from the edge to the cloud")
-    parser.add_argument("--round-trip-ms", type=float, required=True, help="round trip between the two, as ping says")
-    parser.add_argument("--edge-ms", type=float, required=True, help="E: what the edge takes for a prediction")
-    parser.add_argument("--cloud-ms", type=float, required=True, help="C: what the cloud takes for the same")
+    parser = argparse.ArgumentParser(description="Compute whether edge or cloud-only predicts faster over a link.")
+    parser.add_argument("--image-kb", type=float, required=True, help="size of an image, in thousand bytes")
+    parser.add_argument("--mbit-s", type=float, required=True, help="bandwidth from the edge to the cloud, Mbit/s")
+    parser.add_argument(
+        "--round-trip-ms", type=float, required=True, help=("round trip between the two, as ping measures it")
+    )
+    parser.add_argument(
+        "--edge-ms", type=float, required=True, help=("E: milliseconds that the edge takes for a prediction")
+    )
+    parser.add_argument(
+        "--cloud-ms", type=float, required=True, help=("C: milliseconds that the cloud takes for the same prediction")
+    )
     options = parser.parse_args()
     size_bytes = options.image_kb * 1000
     found = transfer(size_bytes, options.mbit_s, options.round_trip_ms / 1000)

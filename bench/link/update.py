@@ -121,7 +121,7 @@ def _measure(
             thread.join()
     after = network.traffic()
     if not lines:
-        raise RuntimeError("the pull told nothing")
+        raise RuntimeError("the pull reported no result")
     return {
         "update": update.name,
         "text": update.text,

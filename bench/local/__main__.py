@@ -29,7 +29,7 @@ def main() -> None:
     }
     for name in options.parts.split(","):
         if name not in parts:
-            sys.exit(f"error: no part {name!r}\ntry: some of {','.join(PARTS)}")
+            sys.exit(f"error: there is no part {name!r}\ntry: some of {','.join(PARTS)}")
         found = []
         for one in parts[name](options):
             report.print_figures([one])
@@ -147,10 +147,12 @@ def figure(promise: str, bar: str, measured: str, against: str, *, is_kept: bool
 def parse_arguments() -> argparse.Namespace:
     """Parse the options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short runs, for a first look")
-    parser.add_argument("--parts", default=",".join(PARTS), help="which of these parts")
+    parser.add_argument("--quick", action="store_true", help="make short runs, for a first impression")
+    parser.add_argument("--parts", default=",".join(PARTS), help="parts to run")
     parser.add_argument(
-        "--page", action="store_true", help="write docs/local-benchmark.md, with what the other parts measured last"
+        "--page",
+        action="store_true",
+        help=("write docs/local-benchmark.md; parts that were not run keep their last figures"),
     )
     return parser.parse_args()
 

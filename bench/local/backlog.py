@@ -28,7 +28,7 @@ BATCH = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """Measurements of events that pass a queue of a given length, in turn with another platform's.
+    """Measurements of events that pass a queue of a given length, taken alternately with those of another platform.
 
     Attributes:
         waiting: Number of waiting events.

@@ -113,5 +113,5 @@ def wait_until(condition: Callable[[], object], *, pause_s: float = 0.02, timeou
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"error: not done within {timeout_s:g} s")
+            sys.exit(f"error: no result within {timeout_s:g} s")
         time.sleep(pause_s)

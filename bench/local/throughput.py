@@ -45,7 +45,7 @@ def measure(count: int, size_bytes: int, *, connections: int = CONNECTIONS) -> R
         ended_at = time.monotonic()
         cpu_ms = platform.cpu_ms() - before
         missing = {one.id for one in sent} - platform.collect().keys()
-        assert not missing, f"{len(missing)} events were accepted and didn't arrive"
+        assert not missing, f"{len(missing)} events were accepted but didn't arrive"
     return Rate(
         per_second=count / (ended_at - began_at),
         accepted_per_second=count / (sent[-1].answered_at - began_at),

@@ -39,10 +39,10 @@ def run_measured(command: Sequence[str]) -> Cost:
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     seen: list[float] = [0.0]
-    done, said = threading.Event(), bytearray()
+    done, output = threading.Event(), bytearray()
     threads = [
         threading.Thread(target=_watch, args=(process.pid, seen, done)),
-        threading.Thread(target=_drain, args=(process, said)),
+        threading.Thread(target=_drain, args=(process, output)),
     ]
     for thread in threads:
         thread.start()
@@ -54,7 +54,7 @@ def run_measured(command: Sequence[str]) -> Cost:
         thread.join()
     if process.returncode:
         sys.exit(
-            f"error: {' '.join(command)} failed with {process.returncode}:\n{said[-2000:].decode(errors='replace')}"
+            f"error: {' '.join(command)} failed with {process.returncode}:\n{output[-2000:].decode(errors='replace')}"
         )
     return Cost(seconds=seconds, largest_mb=usage.ru_maxrss * 1024 / 1e6, together_mb=max(seen) / 1e6)
 
@@ -70,11 +70,11 @@ def memory_bytes(pid: int | str, name: str) -> int:
     return int(words[words.index(f"{name}:") + 1]) * 1024 if f"{name}:" in words else 0
 
 
-def _drain(process: subprocess.Popen[bytes], said: bytearray) -> None:
+def _drain(process: subprocess.Popen[bytes], output: bytearray) -> None:
     assert process.stderr is not None
     with process.stderr as stream:
         for line in stream:
-            said += line
+            output += line
 
 
 def _watch(pid: int, seen: list[float], done: threading.Event) -> None:

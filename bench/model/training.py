@@ -99,7 +99,7 @@ def _print_step(what: str, values: dict[str, Any], *, steps: int) -> None:
     size = made.recipe().height
     inputs = np.random.default_rng(0).integers(0, 256, (steps * made.batch_size, size, size, 3), dtype=np.uint8)
     labels = np.arange(len(inputs), dtype=np.int64) % 4
-    pairs = [(_ours_ms(made, inputs, labels), _floor_ms(made, inputs, labels)) for _ in range(ROUNDS)]
+    pairs = [(_measure_step_ms(made, inputs, labels), _floor_ms(made, inputs, labels)) for _ in range(ROUNDS)]
     ours, floor = (statistics.median(column) for column in zip(*pairs, strict=True))
     print_table("full training, one step (floor: the same on preloaded tensors)", [(what, ours, floor)])
 
@@ -131,7 +131,7 @@ def _network(made: TrainSettings) -> Any:
     return keras.Model(built.input, built.get_layer("head").output)
 
 
-def _ours_ms(made: TrainSettings, inputs: Any, labels: Any) -> float:
+def _measure_step_ms(made: TrainSettings, inputs: Any, labels: Any) -> float:
     from trainer.training import loop
 
     watch = _Stopwatch()

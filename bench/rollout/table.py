@@ -1,4 +1,4 @@
-"""Many simulated rollouts per row, with intervals."""
+"""Table of simulated rollouts: each row summarises many simulations, with confidence intervals."""
 
 from __future__ import annotations
 

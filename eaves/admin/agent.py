@@ -35,7 +35,7 @@ class AgentRoutes:
         GET /metrics          Prometheus text
         """
         if method != "GET" or path not in (LIVE, HEALTH, METRICS):
-            return answer_problem(404, f"{method} {path[:128]} is not answered here")
+            return answer_problem(404, f"no such endpoint: {method} {path[:128]}")
         if path == LIVE:
             return _as_health(self._list_dead_parts())
         try:
@@ -47,7 +47,7 @@ class AgentRoutes:
         return _as_health([*self._list_dead_parts(), *list_faults(report)], report)
 
     def _list_dead_parts(self) -> list[str]:
-        return [f"{part} has ended or hangs" for part in self._find_dead_parts()]
+        return [f"{part} has ended or no longer responds" for part in self._find_dead_parts()]
 
     def answer_socket(self, method: str, path: str, query: str) -> AdminResponse:
         """Answer the user of the process: the same routes, and those of the queue."""

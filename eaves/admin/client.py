@@ -53,7 +53,7 @@ class SocketQueue:
         try:
             return parse_report(self._json("GET", PREFIX))
         except ValueError as error:
-            raise PlatformError(f"{self._path} answered nonsense: {error}") from error
+            raise PlatformError(f"{self._path} answered with invalid JSON: {error}") from error
 
     def entries(self, chosen: Selector, *, limit: int = LIMIT) -> Sequence[Mapping[str, Any]]:
         """Return the chosen entries without their data."""
@@ -97,7 +97,7 @@ class SocketQueue:
         """
         found = self._parse(self._request("GET", HEALTH, allowed=(503,)))
         if not isinstance(found, dict):
-            raise PlatformError(f"{self._path} answered no JSON object")
+            raise PlatformError(f"{self._path} answered with JSON that is not an object")
         return found
 
     def _json(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Any:
@@ -107,7 +107,7 @@ class SocketQueue:
         try:
             return json.loads(body)
         except ValueError as error:
-            raise PlatformError(f"{self._path} answered {len(body)} bytes that are not JSON") from error
+            raise PlatformError(f"{self._path} answered with {len(body)} bytes that are not JSON") from error
 
     def _request(
         self, method: str, path: str, query: Mapping[str, str] | None = None, *, allowed: Sequence[int] = ()
@@ -118,14 +118,14 @@ class SocketQueue:
             response = connection.getresponse()
             body = response.read(MAX_BYTES + 1)
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotRunningError(f"nothing listens on {self._path}") from error
+            raise NotRunningError(f"no process listens on {self._path}") from error
         except (OSError, http.client.HTTPException) as error:
             detail = str(error) or type(error).__name__
             raise PlatformError(f"the process at {self._path} doesn't answer: {detail}") from error
         finally:
             connection.close()
         if len(body) > MAX_BYTES:
-            raise PlatformError(f"{self._path} answered more than {MAX_BYTES} bytes")
+            raise PlatformError(f"{self._path} answered with more than {MAX_BYTES} bytes")
         if response.status >= 300 and response.status not in allowed:
             _raise(response.status, body)
         return body
@@ -180,7 +180,8 @@ def open_queue(spool: Path, socket: Path, leases: Sequence[Path]) -> Iterator[Qu
             lease = Lease(path)
             if not lease.acquire():
                 raise PlatformError(
-                    f"a process delivers {spool}, but nothing listens on {socket}", hint="restart that process"
+                    f"a process delivers the queue {spool}, but no process listens on its admin socket {socket}",
+                    hint=("restart the process that delivers this queue"),
                 )
             stack.callback(lease.release)
         yield SpoolQueue(stack.enter_context(Spool(spool)))

@@ -89,7 +89,7 @@ def open_endpoints(
             try:
                 server = AdminServer(**door)
             except ConfigError as error:
-                _log.error("%s; events are captured and delivered all the same", error.message)
+                _log.error("%s; the admin server is off, but events are still captured and delivered", error.message)
                 continue
             stack.callback(server.stop)
             servers.append(server)

@@ -18,38 +18,57 @@ OUTCOMES = ("delivered", "retried", "dead")
 Series = tuple[Mapping[str, str], float]
 
 _METRICS = {
-    "eaves_queue_entries": "Entries that wait to be delivered.",
-    "eaves_queue_bytes": "Data and attributes of the entries that wait.",
-    "eaves_queue_oldest_age_seconds": "Time since the oldest waiting entry was put; 0 when none waits.",
-    "eaves_dead_letters": "Dead letters that are kept.",
-    "eaves_dead_letter_bytes": "Data and attributes of the dead letters.",
-    "eaves_dead_letters_expired_total": "Dead letters that were deleted to keep their limit.",
-    "eaves_deliveries_total": "Attempts to deliver, by outcome.",
-    "eaves_lane_paused": "1 while a lane is paused, by the HTTP status that paused it or no_answer; 0 otherwise.",
-    "eaves_spool_max_bytes": "Limit of the waiting entries' bytes; at it, capture is paused.",
-    "eaves_spool_bytes": "Bytes of the waiting entries, as the limit counts them.",
-    "eaves_dead_letters_max_bytes": "Limit of the dead letters' bytes; at it, the oldest expire.",
+    "eaves_queue_entries": "Entries in the queue that wait to be delivered.",
+    "eaves_queue_bytes": "Bytes of data and attributes of the waiting entries.",
+    "eaves_queue_oldest_age_seconds": (
+        "Seconds since the oldest waiting entry was added to the queue; 0 when no entry waits."
+    ),
+    "eaves_dead_letters": "Dead letters that the queue holds.",
+    "eaves_dead_letter_bytes": "Bytes of data and attributes of the dead letters.",
+    "eaves_dead_letters_expired_total": "Dead letters that were deleted because their limit was reached.",
+    "eaves_deliveries_total": "Delivery attempts, by outcome.",
+    "eaves_lane_paused": (
+        "1 while the lane is paused, labelled with the HTTP status that paused it or no_answer; 0 otherwise."
+    ),
+    "eaves_spool_max_bytes": "Limit in bytes for waiting entries; when it is reached, capture is paused.",
+    "eaves_spool_bytes": "Bytes of the waiting entries, as they count towards the limit.",
+    "eaves_dead_letters_max_bytes": "Limit in bytes for dead letters; when it is reached, the oldest are deleted.",
     "eaves_captured_total": "Images that the source captured.",
-    "eaves_dropped_total": "Images that the source passed over, by cause.",
-    "eaves_source_state": "1 for the source's state.",
-    "eaves_source_last_image_age_seconds": "Time since the source's last image; absent before the first.",
-    "eaves_source_reconnects_last_hour": "Connections that the source made anew in the last hour.",
-    "eaves_source_last_error_age_seconds": "Time since the source's last error began; absent before the first.",
+    "eaves_dropped_total": "Images that the source skipped, by cause.",
+    "eaves_source_state": "1 for the state that the source is in.",
+    "eaves_source_last_image_age_seconds": (
+        "Seconds since the source captured its last image; absent before the first image."
+    ),
+    "eaves_source_reconnects_last_hour": "Connections that the source opened again in the last hour.",
+    "eaves_source_last_error_age_seconds": (
+        "Seconds since the source's current or last error began; absent before the first error."
+    ),
     "eaves_link_up": "1 while the receiver answers, 0 otherwise.",
-    "eaves_link_state": "1 for the state of the link: starting, up, down or refused; 0 for the others.",
-    "eaves_link_state_age_seconds": "Time since the link came into its state.",
-    "eaves_link_backlog_events": "Events that wait to be forwarded.",
-    "eaves_link_backlog_bytes": "Data and attributes of the events that wait to be forwarded.",
-    "eaves_link_oldest_age_seconds": "Age of the oldest event that waits to be forwarded; 0 when none waits.",
-    "eaves_link_events_per_second": "Events forwarded a second while any waited, in the last minute of that.",
-    "eaves_link_bytes_per_second": "Bytes of bodies over the link a second, likewise.",
-    "eaves_link_drain_seconds": "Time until nothing waits, at this rate; absent while no rate is known.",
-    "eaves_link_forwarded_total": "Events that the receiver has answered for.",
-    "eaves_link_repeated_total": "Events among them that the receiver had before.",
-    "eaves_link_refused_total": "Events that the receiver never takes; they are dead letters.",
-    "eaves_link_failed_requests_total": "Requests of events that got no usable answer.",
-    "eaves_link_sent_bytes_total": "Bytes of bodies that the receiver has answered for.",
-    "eaves_link_conflicting_total": "Events that came under the source and id of another one; they are dead letters.",
+    "eaves_link_state": "1 for the state that the link is in (starting, up, down or refused); 0 for the other states.",
+    "eaves_link_state_age_seconds": "Seconds since the link entered its current state.",
+    "eaves_link_backlog_events": "Events that wait to be forwarded to the receiver.",
+    "eaves_link_backlog_bytes": "Bytes of data and attributes of the events that wait to be forwarded.",
+    "eaves_link_oldest_age_seconds": (
+        "Seconds since the oldest event that waits to be forwarded was stored; 0 when no event waits."
+    ),
+    "eaves_link_events_per_second": (
+        "Events forwarded per second, averaged over the last minute in which events were waiting."
+    ),
+    "eaves_link_bytes_per_second": (
+        "Bytes of request bodies sent over the link per second, averaged over the same minute as the event rate."
+    ),
+    "eaves_link_drain_seconds": (
+        "Estimated seconds until all waiting events are forwarded at the "
+        "current rate; absent while the rate is unknown."
+    ),
+    "eaves_link_forwarded_total": "Events that the receiver has acknowledged.",
+    "eaves_link_repeated_total": "Acknowledged events that the receiver already had.",
+    "eaves_link_refused_total": "Events that the receiver refused for good; they are kept as dead letters.",
+    "eaves_link_failed_requests_total": "Requests with events that got no usable answer.",
+    "eaves_link_sent_bytes_total": "Bytes of request bodies that the receiver has acknowledged.",
+    "eaves_link_conflicting_total": (
+        "Events with the same source and id as an earlier event but other content; they are kept as dead letters."
+    ),
 }
 
 

@@ -44,13 +44,24 @@ def filter_options(*, lane: bool = True, state: bool = True) -> Callable[[Comman
         state: Whether to add `--queued` and `--dead`.
     """
     options = [
-        click.option("--source", default="", help="Only events of this source: /eaves/SITE/NAME, or its last part."),
+        click.option(
+            "--source",
+            default="",
+            help=("Only events of this source: its full name /eaves/SITE/NAME, or the last part of it."),
+        ),
         click.option("--reason", default="", help="Only entries whose last failure contains this text."),
-        click.option("--older-than", type=Age(), metavar="AGE", help="Only entries put before: 90s, 15m, 2h, 7d."),
+        click.option(
+            "--older-than",
+            type=Age(),
+            metavar="AGE",
+            help=("Only entries added to the queue longer ago than this: 90s, 15m, 2h, 7d."),
+        ),
     ]
     if state:
         options.insert(0, click.option("--dead", "state", flag_value=DEAD, help="Only dead letters."))
-        options.insert(0, click.option("--queued", "state", flag_value=QUEUED, help="Only entries that wait."))
+        options.insert(
+            0, click.option("--queued", "state", flag_value=QUEUED, help=("Only entries that wait to be delivered."))
+        )
     if lane:
         options.insert(0, click.option("--lane", default="", help="Only entries of this lane."))
 

@@ -155,7 +155,10 @@ class SpoolQueue:
             NotFoundError: When the spool has no ledger.
         """
         if self._spool.ledger is None:
-            raise NotFoundError(f"{self._spool.path} keeps no ledger", hint="relays and receivers keep one")
+            raise NotFoundError(
+                f"{self._spool.path} holds no ledger",
+                hint=("name the spool of a relay or a receiver; only those hold a ledger"),
+            )
         return self._spool.ledger.read(after=after, limit=limit)
 
 
@@ -167,11 +170,16 @@ def check_change(action: Action, chosen: Selector, *, everything: bool) -> None:
             entries are to be dropped.
     """
     if chosen.is_everything and not everything:
-        raise InputError(f"{action.value}: nothing says which entries", hint="name some of them, or --all")
+        raise InputError(
+            f"{action.value}: no entries are selected", hint=("name the entries, or select every entry with --all")
+        )
     if action is Action.PURGE and not (chosen.lane or everything):
-        raise InputError("purge needs the lane that it empties", hint="name the lane, or --all")
+        raise InputError("purge: no lane is selected", hint=("name the lane to empty, or select every lane with --all"))
     if action is Action.DROP and chosen.state == QUEUED:
-        raise InputError("drop deletes dead letters only", hint="purge deletes queued entries too")
+        raise InputError(
+            "drop deletes dead letters only, not waiting entries",
+            hint="delete waiting entries with `eaves queue purge`",
+        )
 
 
 def _retry(spool: Spool, selection: Selection, chosen: Selector) -> int:

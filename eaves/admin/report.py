@@ -265,7 +265,7 @@ def parse_report(values: Mapping[str, Any]) -> QueueReport:
             },
         )
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"not the report of a queue: {type(error).__name__}: {error}") from error
+        raise ValueError(f"not a valid queue report: {type(error).__name__}: {error}") from error
 
 
 def _lane(name: str, held: LaneStatus | None, delivery: LaneDelivery | None, now: float) -> LaneReport:

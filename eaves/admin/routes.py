@@ -70,7 +70,7 @@ def answer(queue: Queue, method: str, path: str, query: str) -> AdminResponse:
             return _ledger(queue, given)
         if method == "GET" and (found := _ENTRY.fullmatch(path)):
             return _entry(queue, found[1], data=bool(found[2]))
-        return answer_problem(404, f"{method} {path[:128]} is not answered here")
+        return answer_problem(404, f"no such endpoint: {method} {path[:128]}")
     except EavesError as error:
         return answer_problem(error.http_status, error.message, error.hint, kind=error_type(type(error)))
 
@@ -87,7 +87,7 @@ def answer_problem(status: int, detail: str, hint: str | None = None, *, kind: s
 
 def _report(queue: Queue, given: Mapping[str, str]) -> Any:
     if given:
-        raise InputError(f"{PREFIX} takes no query")
+        raise InputError(f"{PREFIX} accepts no query parameters")
     return queue.report().to_dict()
 
 
@@ -110,7 +110,9 @@ def _entry(queue: Queue, number: str, *, data: bool) -> AdminResponse:
 
 def _ledger(queue: Queue, given: Mapping[str, str]) -> AdminResponse:
     if unknown := sorted(given.keys() - {"after", "limit"}):
-        raise InputError(f"the ledger takes no {unknown[0][:64]!r}", hint="it takes after and limit")
+        raise InputError(
+            f"the ledger has no query parameter {unknown[0][:64]!r}", hint="query parameters: after, limit"
+        )
     after, limit = parse_seq(given.get("after", "0")), parse_seq(given.get("limit", str(LEDGER_LIMIT)))
     if not 1 <= limit <= MAX_LIMIT:
         raise InputError(f"limit must be from 1 to {MAX_LIMIT} (got {limit})")

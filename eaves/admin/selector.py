@@ -69,7 +69,7 @@ def parse_selector(query: Mapping[str, str]) -> Selector:
     """
     known = {field.name for field in fields(Selector)}
     if unknown := sorted(query.keys() - known):
-        raise InputError(f"there is no filter {unknown[0][:64]!r}", hint=f"filters: {', '.join(sorted(known))}")
+        raise InputError(f"unknown filter {unknown[0][:64]!r}", hint=f"filters: {', '.join(sorted(known))}")
     values: dict[str, Any] = dict(query)
     if "seqs" in query:
         values["seqs"] = tuple(parse_seq(text) for text in query["seqs"].split(","))
@@ -88,7 +88,7 @@ def parse_seq(text: str) -> int:
     """
     if text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_SEQ)) and int(text) <= MAX_SEQ:
         return int(text)
-    raise InputError(f"{text[:64]!r} is not the number of an entry", hint="eaves queue list")
+    raise InputError(f"not the number of a queue entry: {text[:64]!r}", hint="eaves queue list")
 
 
 def _parse_seconds(text: str) -> float:
@@ -97,7 +97,7 @@ def _parse_seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise InputError(f"older_than_s must be a number of seconds, 0 or more (got {text[:64]!r})")
+        raise InputError(f"older_than_s must be a number of seconds >= 0 (got {text[:64]!r})")
     return seconds
 
 

@@ -53,8 +53,8 @@ class AdminServer(IngressServer):
             try:
                 prepare_folder(path.parent)
             except OSError as error:
-                fault = Fault(origin="admin server", path="path", message=f"{path} can't be listened on: {error}")
-                raise ConfigError([fault], hint="choose another socket") from error
+                fault = Fault(origin="admin server", path="path", message=f"can't listen on {path}: {error}")
+                raise ConfigError([fault], hint="set another path for the admin socket") from error
         super().__init__(partial(_serve, answer), host=host, port=port, path=path, limits=LIMITS, name="admin server")
 
 
@@ -73,7 +73,7 @@ def prepare_folder(folder: Path) -> None:
 def _serve(answer: Answer, request: Request) -> Response:
     """Answer a request, which must have no body."""
     if not request.is_read:
-        return answer_problem(413, "no request with a body is taken here")
+        return answer_problem(413, "this endpoint accepts no request body")
     request.admit()
     found = answer(request.method, request.path, request.query)
     return Response(status=found.status, headers={"Content-Type": found.content_type}, body=found.body)

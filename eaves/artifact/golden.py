@@ -186,10 +186,10 @@ def replay(artifact: Artifact, predict: Predict, case: GoldenCase, *, prepare: P
     if tensor_digest(tensor) != case.tensor_sha256:
         return replace(
             result,
-            fault=f"golden image {case.file}: this machine makes another input tensor of it than conversion did",
-            hint="the Pillow here decodes or resizes differently: install the locked requirements"
+            fault=f"golden image {case.file}: this machine decodes it to another input tensor than the conversion did",
+            hint="install the locked requirements: the Pillow of this machine decodes or resizes differently"
             if prepare is None
-            else "handler.py must make the same of the same bytes, everywhere and each time",
+            else "change handler.py so that the same bytes always give the same tensor, on every machine",
         )
     outputs = predict(tensor[np.newaxis])
     logits = [difference(outputs.get(name), expected) for name, expected in case.outputs.items()]
@@ -209,9 +209,9 @@ def _fault(result: GoldenResult) -> str:
     )
     for what, found, allowed in pairs:
         if not math.isfinite(found):
-            return f"golden image {result.file}: {what} of another number, or not finite, here or as recorded"
+            return f"golden image {result.file}: the number of {what} differs from the record, or some are not finite"
         if found > allowed:
-            return f"golden image {result.file}: {what} differ by {found:.2e}, more than {allowed:.0e}"
+            return f"golden image {result.file}: {what} differ by {found:.2e} from the record; {allowed:.0e} is allowed"
     return ""
 
 
@@ -246,7 +246,7 @@ def _input(artifact: Artifact, case: GoldenCase, prepare: Prepare | None) -> Ten
     if prepare is None and case.tensor:
         return _load_tensor(artifact.path / case.tensor, artifact.manifest.input)
     if prepare is None and artifact.manifest.task == TENSOR:  # only the stored tensor can be the input
-        raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert again")
+        raise ArtifactError(f"{artifact.path}/{INDEX} names no tensor for {case.file}", hint="convert the run again")
     return (prepare or artifact.manifest.image_recipe.tensor)(_read(artifact.path / case.file))
 
 
@@ -273,12 +273,12 @@ def _check_header(content: bytes, spec: TensorSpec) -> None:
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
-        raise ValueError(f"version {version} of the format")
+        raise ValueError(f"version {version} of the .npy format is not supported")
     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype != np.dtype(spec.dtype) or not spec.fits(shape):
-        raise ValueError(f"it holds {dtype} {shape}, the graph takes {spec.dtype} {spec.shape[1:]}")
+        raise ValueError(f"it holds {dtype} {shape}, but the graph takes {spec.dtype} {spec.shape[1:]}")
     if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
-        raise ValueError(f"{dtype} {shape} doesn't take {len(content) - stream.tell()} bytes")
+        raise ValueError(f"{dtype} {shape} doesn't fit {len(content) - stream.tell()} bytes of data")
 
 
 def _difference(found: Floats, expected: Sequence[float]) -> float:
@@ -313,7 +313,7 @@ def difference(found: Tensor | None, expected: Sequence[float] | Tensor) -> floa
 
 def _check_listed(artifact: Artifact, name: str) -> str:
     if not check_path(name).startswith(f"{GOLDEN}/") or name not in artifact.manifest.files:
-        raise ArtifactError(f"{artifact.path}/{INDEX} names {name!r}, which the manifest doesn't list among them")
+        raise ArtifactError(f"{artifact.path}/{INDEX} names {name!r}, which the manifest doesn't list as a golden file")
     return name
 
 

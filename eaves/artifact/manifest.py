@@ -40,16 +40,16 @@ class FileEntry:
     """Size and digest of one file of the artifact."""
 
     size_bytes: int = setting(0, "Bytes.", minimum=0)
-    sha256: str = setting("", "Hex digest of the content.")
+    sha256: str = setting("", "SHA-256 of the file's content, in hex.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
     """One input or output of the graph; -1 in the shape is the batch dimension or another free axis."""
 
-    name: str = setting("", "As in the graph.")
-    dtype: str = setting("float32", "numpy's name of the type.")
-    shape: tuple[int, ...] = setting((), "Sizes by axis; -1: any.")
+    name: str = setting("", "Name of the tensor in the graph.")
+    dtype: str = setting("float32", "Element type, as numpy names it.")
+    shape: tuple[int, ...] = setting((), "Size of each axis; -1 means any size.")
 
     def fits(self, example: tuple[int, ...]) -> bool:
         """Return whether one example, without the batch dimension, may have this shape."""
@@ -63,49 +63,71 @@ class TensorSpec:
 class Variant:
     """The graph fully optimised for one instruction set; the session uses it when the CPU supports that set."""
 
-    path: str = setting(MISSING, "Of its graph: variants/TARGET/model.onnx.")
-    target: str = setting(MISSING, "The instruction set.", choices=tuple(TARGETS))
+    path: str = setting(MISSING, "Path of the variant's graph: variants/TARGET/model.onnx.")
+    target: str = setting(MISSING, "Instruction set that the variant is made for.", choices=tuple(TARGETS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """The model that was converted."""
 
-    route: str = setting("run", "The kind of it.", choices=("run", "keras", "saved_model", "onnx"))
-    digest: str = setting("", "sha256 hex: of a run's run.json, or of the model's files.")
+    route: str = setting(
+        "run", "Kind of the source that was converted.", choices=("run", "keras", "saved_model", "onnx")
+    )
+    digest: str = setting("", "SHA-256 of the source, in hex: of a run's run.json, or of the model's files.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The metadata of an artifact."""
 
-    name: str = setting(MISSING, "Of the model.")
-    version: str = setting(MISSING, "Of the model, from the run; sorts by time of training.")
-    labels: tuple[str, ...] = setting(MISSING, "In the order of the outputs; a tensor model may have none.")
-    input: TensorSpec = setting(MISSING, "The graph's input.")
+    name: str = setting(MISSING, "Name of the model.")
+    version: str = setting(MISSING, "Version of the model, taken from the run; versions sort by the time of training.")
+    labels: tuple[str, ...] = setting(
+        MISSING, "Class labels in the order of the model's outputs; a tensor model may have none."
+    )
+    input: TensorSpec = setting(MISSING, "Input tensor of the graph.")
     outputs: tuple[TensorSpec, ...] = setting(
-        MISSING, "The graph's outputs: logits, probabilities, for embed features; a tensor model's own."
+        MISSING,
+        "Output tensors of the graph: logits and probabilities, plus features for embed; a tensor model has its own.",
     )
-    recipe: Recipe | None = setting(MISSING, "Encoded bytes to input tensor; null for tensor models.")
-    parity: Parity = setting(MISSING, "The conversion's proof.")
-    files: Mapping[str, FileEntry] = setting(MISSING, "Every other file, by relative path.")
+    recipe: Recipe | None = setting(
+        MISSING, "Steps that turn an encoded image into the input tensor; null for tensor models."
+    )
+    parity: Parity = setting(MISSING, "Measured difference between the original model and the converted graph.")
+    files: Mapping[str, FileEntry] = setting(
+        MISSING, "Size and digest of every other file of the artifact, by relative path."
+    )
     golden_tolerance: float = setting(
-        MISSING, "Largest absolute difference of a logit when goldens are replayed here.", minimum=0, maximum=1000
+        MISSING,
+        "Largest absolute difference of a logit that is allowed when the golden "
+        "images are replayed on the target machine.",
+        minimum=0,
+        maximum=1000,
     )
-    precision: str = setting(FP32, "Of the graph's weights and arithmetic.", choices=(FP32, INT8))
-    quantisation: Quantisation = setting(Quantisation, "Whether int8 holds, and how that was measured.")
-    targets: tuple[str, ...] = setting((), "Instruction sets it was converted for.", choices=tuple(TARGETS))
-    variants: tuple[Variant, ...] = setting((), "Graphs for single instruction sets.")
-    optimise_on_open: bool = setting(True, "Whether onnxruntime optimises model.onnx when opening it.")
-    source: Source = setting(Source, "What was converted.")
-    task: str = setting(CLASSIFY, "What is sent, and what the outputs mean.", choices=(CLASSIFY, EMBED, TENSOR))
+    precision: str = setting(FP32, "Precision of the graph's weights and arithmetic.", choices=(FP32, INT8))
+    quantisation: Quantisation = setting(Quantisation, "Decision whether int8 ships, with the measurements behind it.")
+    targets: tuple[str, ...] = setting((), "Instruction sets that the model was converted for.", choices=tuple(TARGETS))
+    variants: tuple[Variant, ...] = setting((), "Graphs made for one instruction set each.")
+    optimise_on_open: bool = setting(True, "True if onnxruntime optimises model.onnx when it opens the graph.")
+    source: Source = setting(Source, "Kind and digest of what was converted.")
+    task: str = setting(
+        CLASSIFY,
+        "Task of the model: what a request holds, and what the outputs mean.",
+        choices=(CLASSIFY, EMBED, TENSOR),
+    )
     temperature: float = setting(
-        1.0, "What logits are divided by before they become probabilities; for people, the graph does it itself."
+        1.0,
+        "Temperature that divides the logits before softmax; for information, because the graph already applies it.",
     )
     opset: int = setting(0, "ONNX operator set of the graph.", minimum=0)
-    licences: Mapping[str, str] = setting(dict, "SPDX expression or licence text: of the `model`, of each tool.")
-    toolchain: Mapping[str, str] = setting(dict, "Versions that made it, by distribution name.")
-    schema_version: int = setting(SCHEMA_VERSION, "Of this document.")
+    licences: Mapping[str, str] = setting(
+        dict, "Licences, as SPDX expression or licence text: of the `model`, and of each tool."
+    )
+    toolchain: Mapping[str, str] = setting(
+        dict, "Versions of the software that made the artifact, by distribution name."
+    )
+    schema_version: int = setting(SCHEMA_VERSION, "Version of the manifest's format.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return faults that concern several fields, for `eaves.config.build` to report."""
@@ -117,25 +139,25 @@ class Manifest:
                 yield f"labels[{index}]", f"must be printable, 1 to {MAX_TEXT} characters (got {label[:80]!r})"
         if len(set(self.labels)) != len(self.labels):
             twice = next(label for label, count in Counter(self.labels).items() if count > 1)
-            yield "labels", f"must differ ({twice[:80]!r} is there twice)"
+            yield "labels", f"must be unique ({twice[:80]!r} occurs twice)"
         yield from self._task_faults()
         if self.temperature <= 0:
             yield "temperature", f"must be > 0 and finite (got {self.temperature})"
         if self.quantisation.shipped != (self.precision == INT8):
             yield "precision", f"is {self.precision}, but quantisation.shipped is {self.quantisation.shipped}"
         if self.quantisation.instruction_set != "any" and self.precision != INT8:
-            yield "quantisation.instruction_set", f"must be any where the precision is {self.precision}"
+            yield "quantisation.instruction_set", f"must be `any` if the precision is {self.precision}"
         for index, variant in enumerate(self.variants):
             if variant.path != f"{VARIANTS}/{variant.target}/model.onnx":
                 yield f"variants[{index}].path", f"must be {VARIANTS}/{variant.target}/model.onnx"
 
     def _task_faults(self) -> Iterator[tuple[str, str]]:
         if not self.labels and self.task != TENSOR:
-            yield "labels", "must be a list of strings, at least one"
+            yield "labels", "must be a list with at least one string"
         if self.task == EMBED and FEATURES not in {output.name for output in self.outputs}:
-            yield "outputs", f"must name {FEATURES} where the task is {EMBED}"
+            yield "outputs", f"must name {FEATURES} if the task is {EMBED}"
         if self.task == TENSOR and (not self.outputs or self.precision == INT8):
-            yield "task", f"{TENSOR} takes outputs, and precision {FP32}"
+            yield "task", f"task {TENSOR} needs outputs, and precision {FP32}"
 
     @property
     def image_recipe(self) -> Recipe:
@@ -145,7 +167,7 @@ class Manifest:
             ArtifactError: When the model takes no images.
         """
         if self.recipe is None:
-            raise ArtifactError(f"{self.name} is a model for the task {self.task}, and takes no images")
+            raise ArtifactError(f"the model {self.name} has the task {self.task} and takes no images")
         return self.recipe
 
     def to_json(self) -> bytes:
@@ -166,8 +188,8 @@ def label_output(labels: Sequence[str], outputs: Sequence[TensorSpec]) -> str:
     fitting = [output.name for output in outputs if output.shape == (-1, len(labels))]
     if labels and len(fitting) != 1:
         raise ArtifactError(
-            f"there are {len(labels)} labels, and {len(fitting)} outputs of as many numbers",
-            hint="give labels only to a model with one output of a number for each",
+            f"the model has {len(labels)} labels, but {len(fitting)} outputs with one number for each label",
+            hint="give labels only to a model with exactly one output that has one number for each label",
         )
     return fitting[0] if labels else ""
 
@@ -201,7 +223,7 @@ def _check_version(found: Any) -> None:
         return
     older = type(found) is int and found < SCHEMA_VERSION
     raise ArtifactError(
-        f"manifest.json has schema_version {found!r:.80}, this Eaves reads {SCHEMA_VERSION}",
+        f"manifest.json has schema_version {found!r:.80}; this version of Eaves reads {SCHEMA_VERSION}",
         hint="convert the run again" if older else "update Eaves",
     )
 
@@ -223,7 +245,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
         raise ArtifactError(f"manifest.json: recipe must be null where the task is {TENSOR}")
     unlisted = [variant.path for variant in made.variants if variant.path not in files]
     if unlisted:
-        raise ArtifactError(f"manifest.json: files lists no {unlisted[0]}, which variants names")
+        raise ArtifactError(f"manifest.json: files doesn't list {unlisted[0]}, which variants names")
     return replace(made, files=files, recipe=recipe)
 
 
@@ -248,5 +270,5 @@ def check_path(path: str) -> str:
     parts = PurePosixPath(path).parts
     plain = bool(parts) and not path.startswith("/") and ".." not in parts and path == "/".join(parts)
     if not plain or "\\" in path or not path.isprintable() or len(path) > 255:
-        raise ArtifactError(f"manifest.json names a path that may leave the artifact: {path[:80]!r}")
+        raise ArtifactError(f"manifest.json names a path that may lead outside the artifact: {path[:80]!r}")
     return path

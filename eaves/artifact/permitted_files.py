@@ -82,16 +82,16 @@ def check_tree(root: Path, manifest: Manifest) -> None:
         place = next((place for place in PLACES if place.pattern.fullmatch(name)), None)
         if place is None:
             raise ArtifactError(
-                f"{root}: manifest.json lists {name}, which is no part of an artifact",
-                hint="don't use an artifact that carries foreign files; convert the run again",
+                f"{root}: manifest.json lists {name}, which no artifact may contain",
+                hint="convert the run again; don't use an artifact that contains foreign files",
             )
         if entry.size_bytes > place.max_bytes:
-            raise ArtifactError(f"{root}: {name} has {entry.size_bytes} bytes, more than {place.max_bytes}")
+            raise ArtifactError(f"{root}: {name} has {entry.size_bytes} bytes; at most {place.max_bytes} are allowed")
     golden = sum(name.startswith("golden/") for name in manifest.files)
     if golden > MAX_GOLDEN_FILES or len(manifest.files) > MAX_FILES:
         raise ArtifactError(
             f"{root}: manifest.json lists {len(manifest.files)} files, {golden} of them golden; "
-            f"{MAX_FILES} and {MAX_GOLDEN_FILES} are allowed"
+            f"at most {MAX_FILES} and {MAX_GOLDEN_FILES} are allowed"
         )
 
 
@@ -105,17 +105,19 @@ def check_file(root: Path, name: str, entry: FileEntry) -> None:
     try:
         # Check each parent directory as well: a symlinked directory leads outside the artifact too.
         if any(part.is_symlink() for part in [path, *path.parents][: len(Path(name).parts)]):
-            raise ArtifactError(f"{root}: {name} is a symbolic link; an artifact holds plain files only", hint=_DAMAGED)
+            raise ArtifactError(
+                f"{root}: {name} is a symbolic link; an artifact may hold plain files only", hint=_DAMAGED
+            )
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(f"{root}: {name} is missing", hint=_DAMAGED) from error
     except OSError as error:
         raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ArtifactError(f"{root}: {name} is {kind_of(status.st_mode)}, not a plain file", hint=_DAMAGED)
+        raise ArtifactError(f"{root}: {name} is {kind_of(status.st_mode)}, not a regular file", hint=_DAMAGED)
     if status.st_size != entry.size_bytes:
         raise ArtifactError(
-            f"{root}: {name} has {status.st_size} bytes, the manifest says {entry.size_bytes}", hint=_DAMAGED
+            f"{root}: {name} has {status.st_size} bytes, but the manifest says {entry.size_bytes}", hint=_DAMAGED
         )
 
 
@@ -138,14 +140,14 @@ def check_content(root: Path, manifest: Manifest) -> None:
     except OSError as error:
         raise ArtifactError(f"{root}: {name} can't be read: {error.strerror}", hint=_DAMAGED) from error
     if labels != "".join(f"{label}\n" for label in manifest.labels).encode():
-        raise ArtifactError(f"{root}: {LABELS} and the manifest name different labels", hint="convert the run again")
+        raise ArtifactError(f"{root}: {LABELS} and manifest.json list different labels", hint="convert the run again")
 
 
 def _check_one_name(root: Path, name: str) -> None:
     if (root / name).lstat().st_nlink != 1:
         raise ArtifactError(
-            f"{root}: {name} is a hard link: whoever has the other name can change it",
-            hint=f"cp -r {root} elsewhere, and use that",
+            f"{root}: {name} has more than one hard link, so it can be changed through another name",
+            hint=f"copy the artifact with `cp -r {root} DIRECTORY`, and use the copy",
         )
 
 
@@ -165,7 +167,7 @@ def kind_of(mode: int) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(mode), "not a plain file")
+    return kinds.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def _check_nothing_else(root: Path, manifest: Manifest) -> None:
@@ -173,9 +175,7 @@ def _check_nothing_else(root: Path, manifest: Manifest) -> None:
     folders = {parent.as_posix() for name in manifest.files for parent in Path(name).parents}
     for name in _walk(root):
         if name not in listed and name not in folders:
-            raise ArtifactError(
-                f"{root}: {name} lies there, but the manifest doesn't list it", hint=f"rm -r {root / name}"
-            )
+            raise ArtifactError(f"{root}: {name} is not listed in manifest.json", hint=f"rm -r {root / name}")
 
 
 def _walk(root: Path) -> Iterator[str]:

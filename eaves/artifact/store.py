@@ -102,7 +102,7 @@ def write_artifact(staging: Path, target: Path, manifest: Manifest) -> Artifact:
         ArtifactError: When the target exists or can't be written, or the manifest doesn't match the files.
     """
     if target.exists():
-        raise ArtifactError(f"{target} exists already", hint="name another directory, or remove it")
+        raise ArtifactError(f"{target} already exists", hint="name another directory, or remove it")
     (staging / MANIFEST).write_bytes(manifest.to_json())
     staged = open_artifact(staging)
     try:
@@ -130,7 +130,7 @@ def _umask() -> int:
 
 def _read_manifest(path: Path) -> bytes:
     file = path / MANIFEST
-    hint = "`eaves convert` makes an artifact from a run"
+    hint = "make an artifact from a run with `eaves convert`"
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode):  # check before opening: reading a pipe would block for ever

@@ -213,7 +213,7 @@ class EventComparison:
         for source, event_id, number, at, there, damage, state, reason in self._db.execute(sql, (FINDINGS,)):
             why = f"{state}: {reason}" if reason else f"{state} at the sender"
             if there == "other":
-                why = "the receiver has another content under this id"
+                why = "the receiver has an event with this id but other content"
             elif there == "lost":
                 why = f"lost at the receiver: {damage}" if damage else "lost at the receiver"
             yield AuditFinding(source=source, id=event_id, number=number, at=at, why=why)
@@ -224,9 +224,7 @@ class EventComparison:
             " WHERE u.verdict = 'unknown' ORDER BY r.place LIMIT ?"
         )
         for source, event_id, number, at in self._db.execute(sql, (FINDINGS,)):
-            yield AuditFinding(
-                source=source, id=event_id, number=number, at=at, why="the sender's list doesn't have it"
-            )
+            yield AuditFinding(source=source, id=event_id, number=number, at=at, why="not in the sender's list")
 
     def _count(self, verdict: str) -> int:
         return int(self._one("SELECT count(*) FROM unmatched WHERE verdict = ?", verdict))

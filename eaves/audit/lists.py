@@ -37,7 +37,7 @@ def read_pages(read: Callable[[int], Sequence[LedgerLine]], *, after: int = 0) -
     while lines := read(after):
         yield from lines
         if lines[-1].number <= after:
-            raise InputError("the ledger's numbers don't grow", hint="make the list again")
+            raise InputError("the numbers in the ledger are not in ascending order", hint="export the ledger again")
         after = lines[-1].number
 
 
@@ -70,7 +70,9 @@ def read_spool(path: Path) -> Iterator[LedgerLine]:
     with Spool(path) as spool:
         ledger = spool.ledger
         if ledger is None:
-            raise NotFoundError(f"{path} keeps no ledger", hint="relays and receivers keep one")
+            raise NotFoundError(
+                f"{path} holds no ledger", hint=("name the spool of a relay or a receiver; only those hold a ledger")
+            )
         yield from read_pages(lambda after: ledger.read(after=after, limit=PAGE))
 
 
@@ -110,5 +112,6 @@ def _line(values: Any, address: str) -> LedgerLine:
         return parse_line(values)
     except ValueError as error:
         raise InputError(
-            f"{address} answers no ledger: {error}", hint="check that it is a receiver's address"
+            f"{address} didn't answer with a ledger: {error}",
+            hint="check that the address is the address of a receiver",
         ) from error

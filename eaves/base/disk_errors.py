@@ -59,13 +59,13 @@ def build_disk_error(error: OSError, place: Path) -> StorageError:
         if error.errno == errno.EDQUOT:
             left = "the quota is used up"
         if error.errno == errno.EFBIG:
-            left = "the file may not grow further (see `ulimit -f`)"
+            left = "the file has reached its size limit (see `ulimit -f`)"
         hint = "free space on that disk, or write to another one; then run the same command again"
         return StorageError(f"the disk that holds {where} is full: {left}", hint=hint)
     if error.errno in READ_ONLY:
         hint = "write to another disk, or mount this one writable"
         return StorageError(f"the disk that holds {where} is read-only", hint=hint)
-    hint = "check that the path exists, and who may read and write it"
+    hint = "check that the path exists, and that this user may read and write it"
     return StorageError(f"{where}: {error.strerror or error}", hint=hint)
 
 

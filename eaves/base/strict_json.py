@@ -52,9 +52,11 @@ def narrow(text: bytes) -> bytes:
     if len(text) < WIDE_FROM or text.isascii():
         return text
     if len(text) - len(text.translate(None, bytes(range(0x80, 0x100)))) > MAX_WIDE:
-        raise ValueError(f"more than {MAX_WIDE} bytes beyond ASCII")
+        raise ValueError(f"more than {MAX_WIDE} bytes of characters beyond ASCII")
     if _ESCAPED.search(text):
-        raise ValueError("a backslash before a letter that needs none")  # an escape would turn it into a valid one
+        raise ValueError(
+            "invalid escape: a backslash before a character that has no escape in JSON"
+        )  # an escape would turn it into a valid one
     return _BEYOND_ASCII.sub(lambda found: json.dumps(found[0].decode())[1:-1].encode(), text)
 
 
@@ -76,9 +78,9 @@ def _build_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(members):
         names = {name: number for number, (name, _) in enumerate(members)}
         twice = next(name for number, (name, _) in enumerate(members) if names[name] != number)
-        raise ValueError(f"a name is there twice in one object: {twice[:80]!r}")
+        raise ValueError(f"duplicate name in one object: {twice[:80]!r}")
     return values
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")

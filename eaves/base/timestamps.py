@@ -30,5 +30,7 @@ def parse_timestamp(text: str) -> datetime:
     except (ValueError, OverflowError) as error:
         raise ValueError(f"not an RFC 3339 timestamp (got {text[:40]!r}): {error}") from error
     if leap and not found.astimezone(UTC).strftime("%d %T").startswith("01 00:00:00"):
-        raise ValueError(f"not an RFC 3339 timestamp (got {text[:40]!r}): no month ends with that second")
+        raise ValueError(
+            f"not an RFC 3339 timestamp (got {text[:40]!r}): a leap second is allowed only at the end of a month"
+        )
     return found

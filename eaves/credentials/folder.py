@@ -61,10 +61,12 @@ def read_credentials(folder: Path | None) -> Credentials:
     if folder is None:
         return Credentials()
     if not folder.is_dir():
-        raise _fault(folder, "is not a folder", f"mkdir -p {folder}, with the files of the credentials in it")
+        raise _fault(
+            folder, "is not a folder", f"create the folder with `mkdir -p {folder}`, and put the credential files in it"
+        )
     certificate, key = folder / CERTIFICATE, folder / KEY
     if certificate.exists() != key.exists():
-        raise _fault(folder, f"must hold {CERTIFICATE} and {KEY} together", "add the file that is missing")
+        raise _fault(folder, f"must hold both {CERTIFICATE} and {KEY}, or neither", "add the file that is missing")
     return Credentials(
         username=_read(folder / USERNAME),
         password=_read(folder / PASSWORD),

@@ -118,20 +118,21 @@ class AttemptJudge:
         try:
             puts = self._on_reply(entry, answer.event)
         except Exception as error:  # noqa: BLE001 - foreign code; retried
-            _log.exception("queue %s: the reply to event %s could not be used", self._lane, entry.event.id[:64])
-            reason = shorten(f"its reply could not be used: {type(error).__name__}: {error}")
+            _log.exception("queue %s: the reply to event %s can't be used", self._lane, entry.event.id[:64])
+            reason = shorten(f"the reply can't be used: {type(error).__name__}: {error}")
             return AttemptResult(verdict=DeliveryAction.RETRY, status=500, reason=reason, answer=answer)
         return AttemptResult(verdict=DeliveryAction.DONE, status=answer.status, answer=answer, puts=puts)
 
     def _reply_fault(self, answer: SinkResponse) -> str:
         """Return why a success without a reply is a failure; empty when it isn't one."""
         if answer.fault:
-            return f"answered {answer.status} with a broken CloudEvent: {shorten(answer.fault)}"
+            return f"answered {answer.status} with an invalid CloudEvent: {shorten(answer.fault)}"
         if answer.body:
             return (
-                f"answered {answer.status} with {len(answer.body)} bytes that are no CloudEvent; an answer to"
-                " `Prefer: reply` must be empty or a CloudEvent, a Knative broker makes it 502 and retries"
+                f"answered {answer.status} with {len(answer.body)} bytes that are not a "
+                "CloudEvent; the answer to `Prefer: reply` must be empty or a CloudEvent, "
+                "because a Knative Broker turns any other answer into a 502 and retries"
             )
         if self._reply_required:
-            return f"answered {answer.status} without a prediction; only 202 says that there is none"
+            return f"answered {answer.status} without a prediction; only the status 202 may come without one"
         return ""

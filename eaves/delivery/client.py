@@ -197,7 +197,7 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
             reply = decode(answer.headers, answer.body)
         except EventError as error:
             fault = shorten(str(error))
-            _log.warning("%s answered event %s with a broken CloudEvent: %s", url, event.id[:64], error)
+            _log.warning("%s answered event %s with an invalid CloudEvent: %s", url, event.id[:64], error)
     return SinkResponse(
         status=answer.status,
         event=reply,
@@ -210,4 +210,4 @@ def read_answer(answer: HttpAnswer, url: str, event: Event, *, now: float) -> Si
 
 def no_answer(url: str, error: Exception) -> DeliveryError:
     """Return the error for a request that was sent and got no usable response."""
-    return DeliveryError(f"no answer from {url}: {shorten(str(error))}", hint="check that it runs")
+    return DeliveryError(f"no answer from {url}: {shorten(str(error))}", hint="check that the receiving process runs")

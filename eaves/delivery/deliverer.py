@@ -86,7 +86,7 @@ class Deliverer:
             remains a success.
         on_dead: Function that returns events to store instead of a dead letter; when it returns none, the dead letter
             is kept.
-        tell_dead: Function that returns events to store in the same commit as a dead letter that is kept.
+        report_dead: Function that returns events to store in the same commit as a dead letter that is kept.
         observe: Function that is called with every attempt after its result was written to the spool.
         wait_out: Whether an event that reached no server (UnreachableError) costs no attempt; the lane then pauses
             until the sink is reachable, however long that takes.
@@ -109,7 +109,7 @@ class Deliverer:
         on_reply: OnReply | None = None,
         reply_required: bool = False,
         on_dead: OnDead | None = None,
-        tell_dead: OnDead | None = None,
+        report_dead: OnDead | None = None,
         observe: Callable[[DeliveryAttempt], None] | None = None,
         wait_out: bool = False,
         lease: Lease | None = None,
@@ -122,7 +122,7 @@ class Deliverer:
         self._parallel = parallel
         self._judge = AttemptJudge(lane, send, on_reply, reply_required=reply_required)
         self._on_dead = on_dead
-        self._tell_dead = tell_dead
+        self._report_dead = report_dead
         self._observe = observe
         self._wait_out = wait_out
         self._lease = lease
@@ -193,10 +193,11 @@ class Deliverer:
                     self._deliver_next()
             except SpoolError as error:
                 self._pause_lane(
-                    f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S
+                    f"{error.message}; no event is removed from the queue until this works again",
+                    at_least_s=SPOOL_PAUSE_S,
                 )
             except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
-                _log.exception("queue %s: unexpected error in its delivery; delivery goes on", self.lane)
+                _log.exception("queue %s: unexpected error during delivery; delivery continues", self.lane)
                 self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
 
     def _ready(self) -> bool:
@@ -280,9 +281,11 @@ class Deliverer:
         try:
             is_settled = self._record(entry, self._judge.judge(entry))
         except SpoolError as error:
-            self._pause_lane(f"{error.message}; nothing is released until that works again", at_least_s=SPOOL_PAUSE_S)
+            self._pause_lane(
+                f"{error.message}; no event is removed from the queue until this works again", at_least_s=SPOOL_PAUSE_S
+            )
         except Exception:  # noqa: BLE001 - the sending thread must not end
-            _log.exception("queue %s: unexpected error with event %s", self.lane, entry.event.id[:64])
+            _log.exception("queue %s: unexpected error while event %s was delivered", self.lane, entry.event.id[:64])
             self._pause_lane("unexpected error, see the log", at_least_s=SPOOL_PAUSE_S)
         finally:
             with self._state:
@@ -348,10 +351,10 @@ class Deliverer:
         if puts := self._ask(self._on_dead, entry, judged):
             self._spool.ack(entry, puts=puts)
         else:
-            reports = self._ask(self._tell_dead, entry, judged)
+            reports = self._ask(self._report_dead, entry, judged)
             self._spool.dead_letter(entry, judged.reason, judged.status, puts=reports)
         _log.warning(
-            "queue %s: gave up on event %s: %s",
+            "queue %s: event %s is not delivered and becomes a dead letter: %s",
             self.lane,
             entry.event.id[:64],
             judged.reason,
@@ -364,7 +367,7 @@ class Deliverer:
         try:
             return give(entry, judged)
         except Exception:  # noqa: BLE001 - the dead letter is kept instead
-            _log.exception("queue %s: keeping the dead letter here", self.lane)
+            _log.exception("queue %s: the dead letter can't be sent on and stays in this queue", self.lane)
             return ()
 
     def _notify(self, entry: Entry, outcome: DeliveryOutcome, judged: AttemptResult) -> None:
@@ -378,7 +381,7 @@ class Deliverer:
         try:
             self._observe(attempt)
         except Exception:  # noqa: BLE001 - the spool has the result already
-            _log.exception("queue %s: the observer failed", self.lane)
+            _log.exception("queue %s: the callback for delivered events failed", self.lane)
 
     def _pause_lane(
         self, reason: str, status: int = NO_ANSWER, *, at_least_s: float | None = None, lenient: bool = False

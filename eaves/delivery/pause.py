@@ -64,7 +64,7 @@ class Pause:
         if not self.active:
             self.since = self._clock.now()
         if not self.active or (reason, status) != (self.reason, self.status):
-            _log.warning("queue %s is paused, nothing is lost: %s", self._lane, reason)
+            _log.warning("queue %s is paused; its events are kept: %s", self._lane, reason)
         self.active, self.reason, self.status = True, reason, status
 
     def cut_short(self) -> None:
@@ -74,6 +74,6 @@ class Pause:
     def end(self) -> None:
         """End the pause, because the receiver has responded or no entry is left to try."""
         if self.active:
-            _log.info("queue %s isn't paused any more", self._lane)
+            _log.info("queue %s is no longer paused", self._lane)
         self.active, self.failures = False, 0
         self._until = float("-inf")

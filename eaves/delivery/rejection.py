@@ -89,7 +89,7 @@ def _build_problem(letter: Event) -> dict[str, Any]:
     problem = parse_problem(answered)
     return {
         "type": str(problem.get("type") or PROBLEM_TYPE)[:256],
-        "title": str(problem.get("title") or "No function takes this event")[:256],
+        "title": str(problem.get("title") or "No function accepts this event")[:256],
         "status": int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else 0,
         "detail": shorten(str(problem.get("detail") or answered), DETAIL_CHARACTERS),
         "function": letter.extensions.get(DESTINATION, ""),

@@ -16,10 +16,13 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and what the proxy lets through"
+_PROXY_HINT = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and whether the proxy allows this address"
 NOT_TRUSTED = "certificate is not trusted"
 """Text of the reason when a certificate can't be verified."""
-_TRUST_HINT = "name its certificate authority in SSL_CERT_FILE, or in K_CA_CERTS for a sink; check this machine's clock"
+_TRUST_HINT = (
+    "put its certificate authority into the file that SSL_CERT_FILE names, or into "
+    "K_CA_CERTS for a sink; check this machine's clock"
+)
 _TLS_HINT = "check that it serves TLS 1.2 or newer at this port, or use http:// in its address"
 _WORDS = {
     errno.ECONNREFUSED: "connection refused",

@@ -66,13 +66,13 @@ def read_body(response: Readable, deadline: float, *, max_bytes: int) -> bytes:
                 break
             content += part
             if time.monotonic() > deadline:
-                raise TimeoutError("time ran out within the answer")
+                raise TimeoutError("the time limit ended before the answer was complete")
         if success and not complete:
             raise LargeAnswerError(f"the answer is larger than {limit} bytes")
         if success and not framed and response.version >= 11:
             # The standard library treats the end of the connection as the end of the headers: a success that broke off
             # there looks like an empty one.
-            raise OSError("the answer has no length and can't be told from one that broke off")
+            raise OSError("the answer has no length, so an incomplete answer can't be detected")
     finally:
         if complete:
             response.release_conn()

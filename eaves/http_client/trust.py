@@ -32,9 +32,9 @@ def build_tls_context(ca_certs_pem: str = "") -> ssl.SSLContext:
     if ca_certs_pem:
         blocks = [found[0] for found in _CERTIFICATE.finditer(ca_certs_pem)]
         if not blocks:
-            raise ValueError("there is no certificate in PEM form in it")
+            raise ValueError("it contains no certificate in PEM form")
         try:
             context.load_verify_locations(cadata="\n".join(blocks))
         except ssl.SSLError as error:
-            raise ValueError(f"a certificate in it can't be read: {error}") from error
+            raise ValueError(f"it contains a certificate that can't be read: {error}") from error
     return context

@@ -112,10 +112,11 @@ def _check_size(size: tuple[int, int] | None, max_pixels: int) -> None:
         return
     width, height = size
     if min(size) < 1:
-        raise ImageError(f"the image is {width}x{height}: it has no pixels")
+        raise ImageError(f"the image is {width}x{height} and has no pixels")
     if width * height > max_pixels or max(size) > MAX_SIDE:
         raise ImageTooLargeError(
-            f"the image is {width}x{height}, more than {max_pixels / 1e6:.3g} megapixels or {MAX_SIDE} on a side",
+            f"the image is {width}x{height}; at most {max_pixels / 1e6:.3g} megapixels and "
+            f"{MAX_SIDE} pixels on a side are allowed",
             hint="send a smaller image",
         )
 
@@ -141,7 +142,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     except ValueError as error:  # it was decoded, so it isn't corrupt
         raise ImageError(
-            f"colours of the kind {image.mode} are not taken: {str(error)[:100]}", hint="send the image as RGB or grey"
+            f"images with the colour mode {image.mode} are not supported: {str(error)[:100]}",
+            hint=("convert the image to RGB or grey"),
         ) from error
 
 

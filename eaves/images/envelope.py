@@ -60,11 +60,11 @@ def open_envelope(data: bytes) -> Envelope:
         return opener(data)
     if data[4:8] == b"ftyp" and data[8:12] in {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"}:
         raise ImageError(
-            "HEIC and AVIF are not taken",
+            "HEIC and AVIF images are not supported",
             hint="send JPEG; on an iPhone: Settings, Camera, Formats, Most Compatible",
         )
     raise ImageError(
-        f"not an image that is known by its first bytes ({len(data)} bytes)",
+        f"the data is not an image in a supported format ({len(data)} bytes)",
         hint="send JPEG, PNG, WebP, BMP, TIFF or GIF",
     )
 
@@ -121,7 +121,7 @@ def _open_jpeg(data: bytes) -> Envelope:
             sequential, scalable = kind in _SEQUENTIAL, kind not in _LOSSLESS
         scans += kind == _SCAN
         if scans > MAX_SCANS:
-            raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_SCANS} scans")
+            raise ImageError(f"the image is corrupt: a JPEG with more than {MAX_SCANS} scans")
         if kind == _APP1 and content.startswith(b"Exif\0\0"):
             exif = exif or content
         elif kind == _APP1 and content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
@@ -159,7 +159,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if kind == _END and scanned:
             return
         position = end
-    raise ImageError(f"the image is corrupt: a JPEG of more than {MAX_PARTS} segments")
+    raise ImageError(f"the image is corrupt: a JPEG with more than {MAX_PARTS} segments")
 
 
 _PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
@@ -185,7 +185,7 @@ def _open_png(data: bytes) -> Envelope:
         position = end
         if kind == b"IEND" or position >= len(data):
             return Envelope(format="PNG", data=b"".join(kept), size=size, orientation=_orientation(exif, xmp))
-    raise ImageError(f"the image is corrupt: a PNG of more than {MAX_PARTS} chunks")
+    raise ImageError(f"the image is corrupt: a PNG with more than {MAX_PARTS} chunks")
 
 
 def _raw_profile(content: bytes, *, packed: bool) -> bytes:
@@ -224,7 +224,7 @@ def _open_gif(data: bytes) -> Envelope:
                 break
         if label == b"\xf9":
             control = data[start:position]
-    raise ImageError("the image is corrupt: a GIF without a picture")
+    raise ImageError("the image is corrupt: a GIF without an image")
 
 
 def _open_webp(data: bytes) -> Envelope:
@@ -247,7 +247,7 @@ def _open_webp(data: bytes) -> Envelope:
             content = data[position + 8 : position + 8 + min(length, _MAX_TEXT)]
             exif, xmp = (content, xmp) if name == b"EXIF" else (exif, content)
         position += 8 + length + length % 2
-    raise ImageError(f"the image is corrupt: a WebP of more than {MAX_PARTS} chunks")
+    raise ImageError(f"the image is corrupt: a WebP with more than {MAX_PARTS} chunks")
 
 
 def _open_bmp(data: bytes) -> Envelope:
@@ -258,7 +258,9 @@ def _open_bmp(data: bytes) -> Envelope:
         return Envelope(format="BMP", data=data, size=struct.unpack_from("<HH", data, 18))
     width, height, compression = struct.unpack_from("<ii4xI", data, 18)
     if compression in {1, 2}:
-        raise ImageError("run-length encoded BMP is not taken", hint="save it uncompressed, or as PNG")
+        raise ImageError(
+            "run-length encoded BMP images are not supported", hint="save the image as uncompressed BMP, or as PNG"
+        )
     return Envelope(format="BMP", data=data, size=(abs(width), abs(height)))
 
 

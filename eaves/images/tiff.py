@@ -57,11 +57,14 @@ def keep_picture(data: bytes) -> tuple[tuple[int, int], bytes]:
             raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} is larger than the file")
     width, height = (_number(order, entries.get(tag), 0) for tag in (WIDTH, HEIGHT))
     if _number(order, entries.get(SAMPLES), 1) > MAX_SAMPLES:
-        raise ImageError(f"the image is corrupt: a TIFF of more than {MAX_SAMPLES} samples a pixel")
+        raise ImageError(f"the image is corrupt: a TIFF with more than {MAX_SAMPLES} samples per pixel")
     compression = _number(order, entries.get(COMPRESSION), 1)
     if compression not in _COMPRESSIONS:
         taken = ", ".join(dict.fromkeys(_COMPRESSIONS.values()))
-        raise ImageError(f"TIFF compression {compression} is not taken", hint=f"save it with one of: {taken}")
+        raise ImageError(
+            f"TIFF images with compression {compression} are not supported",
+            hint=(f"save the image with one of these compressions: {taken}"),
+        )
     tile = _number(order, entries.get(TILE_WIDTH), width) * _number(order, entries.get(TILE_HEIGHT), height)
     if tile > max(TILE_PIXELS, (width + 16) * (height + 16)):  # a tile's sides are multiples of 16
         raise ImageError(f"the image is corrupt: a TIFF with tiles of {tile} pixels")
@@ -74,7 +77,7 @@ def _number(order: str, entry: _Entry | None, default: int) -> int:
         return default
     form = {1: "B", 3: "H", 4: "I"}.get(entry.kind)
     if form is None or entry.values != 1:
-        raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} is no number")
+        raise ImageError(f"the image is corrupt: a TIFF whose tag {entry.tag} is not a number")
     return int(struct.unpack_from(order + form, entry.value)[0])
 
 

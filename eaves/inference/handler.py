@@ -33,7 +33,7 @@ FILTERED = ("label", "confidence")
 MAX_ATTRIBUTE = 256
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{0,64}")
-_MEND = "mend handler.py and convert again"
+_MEND = "correct handler.py, then convert the run again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,9 @@ def open_handler(source: bytes, path: Path, spec: TensorSpec) -> Handler:
     before, behind = (_function(module, name) for name in ("preprocess", "postprocess"))
     if before is None and behind is None:
         found = ", ".join(name for name in vars(module) if not name.startswith("__")) or "nothing"
-        raise HandlerError(f"{HANDLER} defines no function preprocess or postprocess; found: {found[:200]}")
+        raise HandlerError(
+            f"{HANDLER} defines neither a function preprocess nor a function postprocess; it defines: {found[:200]}"
+        )
     return Handler(
         preprocess=before and _Preprocess(before, path, spec),
         postprocess=behind and _Postprocess(behind, path),
@@ -158,9 +160,9 @@ class _Preprocess(_Guarded):
         tensor = made[0] if made.ndim == len(self._spec.shape) and made.shape[0] == 1 else made
         if not self._spec.fits(tensor.shape) or tensor.dtype != self._spec.dtype:
             raise HandlerError(
-                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, the graph takes "
-                f"{self._spec.dtype} {self._spec.shape[1:]}",
-                hint="return one example as the manifest's `input` says",
+                f"{HANDLER}: preprocess returned {tensor.dtype} {tensor.shape}, but the graph "
+                f"takes {self._spec.dtype} {self._spec.shape[1:]}",
+                hint="return one example with the shape and type that `input` has in manifest.json",
             )
         return tensor
 
@@ -177,14 +179,15 @@ class _Postprocess(_Guarded):
         for name in RESERVED:
             if name in members:
                 raise HandlerError(
-                    f"{HANDLER}: postprocess returned {name!r}, which every reply has already",
-                    hint=f"call it otherwise; taken are {', '.join(RESERVED)}",
+                    f"{HANDLER}: postprocess returned {name!r}, a name that every reply already has",
+                    hint=f"choose another name; reserved names: {', '.join(RESERVED)}",
                 )
         for name, text in attributes(members).items():
             if not (0 < len(text) <= MAX_ATTRIBUTE and text.isprintable()):
                 raise HandlerError(
-                    f"{HANDLER}: postprocess returned the {name} {text[:40]!r}, which can't be an event's attribute",
-                    hint=f"1 to {MAX_ATTRIBUTE} printable characters can, and what is no string is none",
+                    f"{HANDLER}: postprocess returned the {name} {text[:40]!r}, which can't be "
+                    "an attribute of an event",
+                    hint=f"return a string of 1 to {MAX_ATTRIBUTE} printable characters",
                 )
         return members
 
@@ -202,7 +205,7 @@ def _content_types(module: types.ModuleType) -> tuple[str, ...]:
     if not good:
         raise HandlerError(
             f"{HANDLER}: content_types is {found!r:.80}, not a tuple of media types in lower case",
-            hint='write for example content_types = ("image/", "application/x-scan")',
+            hint='for example: content_types = ("image/", "application/x-scan")',
         )
     return tuple(found)
 

@@ -42,9 +42,11 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
     wanted = f'{spec.dtype} values of the shape {_render_shape(spec.shape[1:])}, as nested lists or {{"values": ...}}'
     max_bytes, max_marks = _limits(spec.shape[1:])
     if len(data) > max_bytes:
-        raise TensorError(f"{len(data)} bytes are more than the {max_bytes} of this model, which takes {wanted}")
+        raise TensorError(
+            f"{len(data)} bytes exceed the limit of {max_bytes} bytes for this model, which takes {wanted}"
+        )
     if data.count(b"[") + data.count(b"{") + data.count(b'"') > max_marks:
-        raise TensorError(f"there are too many lists, objects or strings; the model takes {wanted}")
+        raise TensorError(f"the JSON contains too many lists, objects or strings; the model takes {wanted}")
     try:
         sent = parse_json(data, max_values=None)
         values = sent.get("values") if isinstance(sent, dict) else sent
@@ -53,7 +55,7 @@ def parse_tensor(data: bytes, spec: TensorSpec) -> Tensor:
         _flatten(values, sizes, 0, flat)
         return _array(flat, sizes, np.dtype(spec.dtype))
     except UnicodeDecodeError as error:
-        raise TensorError(f"this is not UTF-8; the model takes {wanted} in JSON") from error
+        raise TensorError(f"the data is not UTF-8; the model takes {wanted} in JSON") from error
     except (ValueError, OverflowError) as error:
         raise TensorError(f"{str(error)[:160]}; the model takes {wanted}") from error
 
@@ -71,15 +73,15 @@ def _flatten(value: Any, sizes: list[int], axis: int, flat: list[int | float]) -
     """Collect numbers in C order; the first list along a free axis sets the length of all others."""
     if axis == len(sizes):
         if type(value) not in (int, float):  # isinstance counts a bool as an int
-            raise ValueError(f"there is {_kind(value)} where a number belongs")
+            raise ValueError(f"found {_kind(value)} instead of a number")
         flat.append(value)
         return
     if not isinstance(value, list):
-        raise ValueError(f"there is {_kind(value)} where a list belongs")  # noqa: TRY004 - one kind for all faults
+        raise ValueError(f"found {_kind(value)} instead of a list")  # noqa: TRY004 - one kind for all faults
     if sizes[axis] == -1 and value:
         sizes[axis] = len(value)
     if len(value) != sizes[axis]:
-        raise ValueError(f"there are {len(value)} values on axis {axis}")
+        raise ValueError(f"found {len(value)} values on axis {axis}")
     for item in value:
         _flatten(item, sizes, axis + 1, flat)
 
@@ -89,16 +91,16 @@ def _array(flat: list[int | float], sizes: list[int], dtype: np.dtype[Any]) -> T
         with np.errstate(over="ignore"):
             array = np.array(flat, np.float64).astype(dtype).reshape(sizes)
         if not np.all(np.isfinite(array)):
-            raise ValueError("not all numbers are finite in the model's precision")
+            raise ValueError("some numbers are not finite in the model's precision")
         return array
     limits = np.iinfo(dtype)
     if not all(float(value).is_integer() and limits.min <= value <= limits.max for value in flat):
-        raise ValueError(f"not all numbers are integers from {limits.min} to {limits.max}")
+        raise ValueError(f"some numbers are not integers from {limits.min} to {limits.max}")
     return np.array([int(value) for value in flat], dtype).reshape(sizes)
 
 
 def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or nothing"}
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null or no value"}
     return kinds.get(type(value), "a number")
 
 

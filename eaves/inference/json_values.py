@@ -25,11 +25,11 @@ def numbers(array: npt.NDArray[Any]) -> Any:
         ValueError: When the array holds no numbers, or a number that isn't finite, which JSON can't represent.
     """
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{array.dtype} are no numbers")
+        raise ValueError(f"values of type {array.dtype} are not numbers")
     if array.dtype.kind != "f":
         return array.tolist()
     if not np.all(np.isfinite(array)):
-        raise ValueError("not all numbers are finite")
+        raise ValueError("some numbers are not finite")
     if array.dtype.itemsize < 8:
         rounded = [float(f"{value:.7g}") for value in array.ravel().tolist()]
         return np.array(rounded, np.float64).reshape(array.shape).tolist()
@@ -53,7 +53,7 @@ class _Copy:
 
     def make(self, value: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
-            raise ValueError(f"values nested more than {MAX_DEPTH} deep, or within themselves")
+            raise ValueError(f"values nested more than {MAX_DEPTH} deep, or containing themselves")
         if isinstance(value, np.ndarray | np.generic):
             self._spend(2 * value.size)
             value = value.item() if isinstance(value, np.str_) else numbers(np.asarray(value))
@@ -66,7 +66,7 @@ class _Copy:
 
     def _key(self, key: Any) -> str:
         if not isinstance(key, str):
-            raise ValueError(f"the key {key!r:.40}, which is no string")  # noqa: TRY004 - one kind for all faults
+            raise ValueError(f"the key {key!r:.40}, which is not a string")  # noqa: TRY004 - one kind for all faults
         self._spend(len(key) + 4)
         return str(key)
 
@@ -85,7 +85,7 @@ class _Copy:
                 raise ValueError("a number that is not finite")
             self._spend(10)
             return float(value)
-        raise ValueError(f"a {type(value).__name__}, which JSON can't hold")
+        raise ValueError(f"a {type(value).__name__}, which JSON can't represent")
 
     def _spend(self, size_bytes: int) -> None:
         self._left -= size_bytes

@@ -98,11 +98,11 @@ def replay_in_child(
         [*command, *([RUN_HANDLER] if run_handler else [])], stdout=subprocess.PIPE, start_new_session=True
     )
     try:
-        said = _listen(process, time.monotonic() + timeout_s, on_case)
+        output = _listen(process, time.monotonic() + timeout_s, on_case)
     except TimeoutError as error:
         raise _fault(artifact, f"took longer than {timeout_s:g} s", run_handler=run_handler) from error
     except OverflowError as error:
-        raise _fault(artifact, f"said more than {MAX_ANSWER_BYTES} bytes", run_handler=run_handler) from error
+        raise _fault(artifact, f"printed more than {MAX_ANSWER_BYTES} bytes", run_handler=run_handler) from error
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -110,11 +110,11 @@ def replay_in_child(
         if process.stdout:
             process.stdout.close()
     try:
-        results = tuple(_parse(line) for line in said.splitlines())
+        results = tuple(_parse(line) for line in output.splitlines())
     except (ValueError, TypeError, KeyError, RecursionError):
         results = ()
     if [(result.graph, result.file) for result in results] != expected:
-        what = f"ended the process that replays the goldens after {len(results)} of {len(expected)}"
+        what = f"ended the process that replays the golden images after {len(results)} of {len(expected)}"
         raise _fault(artifact, f"{what} (exit {process.returncode})", run_handler=run_handler)
     return results
 
@@ -142,7 +142,7 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable
         TimeoutError: When the child doesn't end in time.
         OverflowError: When the output is larger than `MAX_ANSWER_BYTES`.
     """
-    said = b""
+    output = b""
     with selectors.DefaultSelector() as selector:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         selector.register(process.stdout, selectors.EVENT_READ)
@@ -151,10 +151,10 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, on_case: Callable
             if not chunk:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.0, deadline - time.monotonic()))
-                    return said
+                    return output
                 break
-            said += chunk
-            if len(said) > MAX_ANSWER_BYTES:
+            output += chunk
+            if len(output) > MAX_ANSWER_BYTES:
                 raise OverflowError
             on_case(chunk.count(b"\n"))
     raise TimeoutError
@@ -166,17 +166,17 @@ def _parse(line: bytes) -> GoldenResult:
     Raises:
         EavesError: When the line holds an error that the child raised.
     """
-    said = json.loads(line)
-    if "error" in said:
-        raise _error(**said["error"])
-    values: dict[str, Any] = {name: kind(said["result"][name]) for name, kind in _FIELDS.items()}
+    answer = json.loads(line)
+    if "error" in answer:
+        raise _error(**answer["error"])
+    values: dict[str, Any] = {name: kind(answer["result"][name]) for name, kind in _FIELDS.items()}
     return GoldenResult(**values)
 
 
 def _fault(artifact: Artifact, what: str, *, run_handler: bool) -> EavesError:
     if run_handler:
-        return HandlerError(f"handler.py {what}", hint="mend handler.py")
-    return ArtifactError(f"{artifact.path}: its graph {what}", hint="convert the run again")
+        return HandlerError(f"handler.py {what}", hint="correct handler.py, then convert the run again")
+    return ArtifactError(f"{artifact.path}: the graph {what}", hint="convert the run again")
 
 
 def _error(kind: str, message: str, hint: str | None) -> EavesError:

@@ -53,17 +53,20 @@ class Session:
         except Exception as error:  # onnxruntime raises its own exceptions, which have no public base class
             raise ArtifactError(
                 f"onnxruntime can't load {model}: {str(error)[:300]}",
-                hint="convert the run again; a graph may use operators that onnxruntime itself brings, and weights in "
-                "its own folder, nothing else",
+                hint=(
+                    "convert the run again; a graph may use only onnxruntime's built-in "
+                    "operators, and weights in the artifact's own folder"
+                ),
             ) from error
         inputs = self._session.get_inputs()
         outputs = {value.name: value for value in self._session.get_outputs()}
         fits = all(name in outputs and _is_table(outputs[name]) for name in tables)
         if len(inputs) != 1 or not fits:
-            what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other"
+            what = f"the outputs {' and '.join(tables)}, float32 of rank 2" if tables else "no other outputs"
             raise ArtifactError(
-                f"{model}: a {'classifier' if tables else 'model'} has one input and {what}; "
-                f"it has the inputs {_describe(inputs)} and the outputs {_describe(outputs.values())}",
+                f"{model}: a {'classifier' if tables else 'model'} must have one input and "
+                f"{what}; this graph has the inputs {_describe(inputs)} and the outputs "
+                f"{_describe(outputs.values())}",
                 hint="convert the run again",
             )
         self._model = model
@@ -80,7 +83,8 @@ class Session:
         want = manifest.input
         if _dtype(given) != want.dtype or not _same_shape(given.shape, want.shape):
             raise ArtifactError(
-                f"{self._model}: the input is {_describe([given])}, the manifest says {want.dtype} {list(want.shape)}",
+                f"{self._model}: the input is {_describe([given])}, but the manifest says "
+                f"{want.dtype} {list(want.shape)}",
                 hint="convert the run again",
             )
         self._check_outputs(manifest)
@@ -90,7 +94,7 @@ class Session:
         for value in self._session.get_outputs():
             if value.name in OUTPUTS and not _same_shape(value.shape, (-1, width)):
                 raise ArtifactError(
-                    f"{self._model}: the output is {_describe([value])}, the manifest has {width} labels",
+                    f"{self._model}: the output is {_describe([value])}, but the manifest has {width} labels",
                     hint="convert the run again",
                 )
 
@@ -98,7 +102,8 @@ class Session:
         names = sorted(output.name for output in manifest.outputs)
         if manifest.task != TENSOR and not set(OUTPUTS) <= set(names):
             raise ArtifactError(
-                f"{self._model}: a classifier has the outputs logits and probabilities; manifest: {names!s:.200}",
+                f"{self._model}: a classifier must have the outputs logits and probabilities; "
+                f"the manifest lists {names!s:.200}",
                 hint="convert the run again",
             )
         found = {value.name: value for value in self._session.get_outputs()}
@@ -106,8 +111,8 @@ class Session:
             value = found.get(want.name)
             if value is None or _dtype(value) != want.dtype or not _same_shape(value.shape, want.shape):
                 raise ArtifactError(
-                    f"{self._model}: the outputs are {_describe(found.values())}, the manifest says "
-                    f"{want.name!r} {want.dtype} {list(want.shape)}",
+                    f"{self._model}: the outputs are {_describe(found.values())}, but the "
+                    f"manifest says {want.name!r} {want.dtype} {list(want.shape)}",
                     hint="convert the run again",
                 )
 
@@ -159,8 +164,8 @@ def open_session(
     """
     if artifact.manifest.quantisation.instruction_set == "vnni" and detect().overflows:
         raise ArtifactError(
-            f"{artifact.path} is int8 for CPUs with int8 dot products; on this one its sums would overflow",
-            hint="use precision fp32 here, or convert without convert.targets",
+            f"{artifact.path} is int8 for CPUs with int8 dot products; this CPU has none, and its sums would overflow",
+            hint="convert again with precision fp32, or without convert.targets",
         )
     session = _open(artifact, threads, None if portable else pick_variant(artifact.manifest.variants, detect))
     session.check(artifact.manifest)

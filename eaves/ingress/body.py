@@ -55,7 +55,9 @@ def read_body(stream: BufferedIOBase, framing: Framing, *, max_bytes: int, take:
 
 def build_too_large(max_bytes: int) -> ImageTooLargeError:
     """Build the error for a body that is larger than the server accepts."""
-    return ImageTooLargeError(f"the request has more than {max_bytes} bytes", hint="send less, or raise max_bytes")
+    return ImageTooLargeError(
+        f"the request has more than {max_bytes} bytes", hint=("send a smaller body, or raise max_bytes")
+    )
 
 
 def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iterator[bytes]:
@@ -63,7 +65,7 @@ def _iter_body(stream: BufferedIOBase, framing: Framing, max_bytes: int) -> Iter
         yield from _iter_chunks(stream, max_bytes)
         return
     if framing.length is None:
-        raise EventError("the request has neither Content-Length nor chunks")
+        raise EventError("the request has neither Content-Length nor Transfer-Encoding: chunked")
     if framing.length > max_bytes:
         raise build_too_large(max_bytes)
     yield from _iter_pieces(stream, framing.length)
@@ -78,7 +80,7 @@ def _iter_chunks(stream: BufferedIOBase, max_bytes: int) -> Iterator[bytes]:
             raise build_too_large(max_bytes)
         yield from _iter_pieces(stream, size)
         if _read_line(stream):
-            raise EventError("a chunk of the request is longer than its size")
+            raise EventError("a chunk of the request is longer than its declared size")
     for _ in range(TRAILERS):  # trailers are ignored
         if not _read_line(stream):
             return
@@ -89,7 +91,7 @@ def _iter_pieces(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
     while size:
         piece = stream.read(min(size, PIECE_BYTES))
         if not piece:
-            raise BrokenOffError("the request broke off")
+            raise BrokenOffError("the connection was closed before the request was complete")
         size -= len(piece)
         yield piece
 
@@ -105,9 +107,9 @@ def _read_size(stream: BufferedIOBase) -> int:
 def _read_line(stream: BufferedIOBase) -> bytes:
     line = stream.readline(LINE_BYTES)
     if not line.endswith(b"\n") and len(line) < LINE_BYTES:
-        raise BrokenOffError("the request broke off between its chunks")
+        raise BrokenOffError("the connection was closed between two chunks of the request")
     if not line.endswith(b"\r\n"):
-        raise EventError("a line between the request's chunks is too long, or not ended by CR and LF")
+        raise EventError("a line between two chunks of the request is too long, or doesn't end with CR and LF")
     return line[:-2]
 
 
@@ -117,7 +119,7 @@ def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
         packed = piece
         while packed:
             if inflating.eof:
-                raise EventError("something follows the gzip body")
+                raise EventError("data follows the end of the gzip body")
             try:
                 unpacked = inflating.decompress(packed, PIECE_BYTES)
             except zlib.error as error:
@@ -128,5 +130,5 @@ def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
     while not inflating.eof:  # output that the last call had no room for
         unpacked = inflating.decompress(b"", PIECE_BYTES)
         if not unpacked:
-            raise EventError("the gzip body breaks off")
+            raise EventError("the gzip body is incomplete")
         yield unpacked

@@ -88,9 +88,9 @@ class IngressConnection(BaseHTTPRequestHandler):
         """Answer a request whose request line or headers the standard library rejects."""
         self.close_connection = True
         if code == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            message = f"the headers of the request are more than 100, or have more than {HEAD_BYTES} bytes"
+            message = f"the request has more than 100 headers, or headers of more than {HEAD_BYTES} bytes"
         status = 505 if code == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED else code
-        self._send(answer_problem(status, message or "the request is not well-formed"))
+        self._send(answer_problem(status, message or "the request is malformed"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         """Log nothing, because each event would be a line."""
@@ -114,7 +114,7 @@ class IngressConnection(BaseHTTPRequestHandler):
             self.send_error(414, f"the request line has more than {LINE_BYTES} bytes")
         elif self._parse(head):
             if self.request_version == "HTTP/0.9":
-                self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here")
+                self.send_error(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported")
             else:
                 self._serve()
         return not self.close_connection
@@ -168,7 +168,7 @@ class IngressConnection(BaseHTTPRequestHandler):
         except ConnectionBrokenError:
             raise
         except Exception:  # noqa: BLE001 - later requests must still be answered
-            _log.exception("the answer to %s %s failed", request.method, request.path[:128])
+            _log.exception("the request %s %s failed while it was answered", request.method, request.path[:128])
             return answer_problem(500, "unexpected error; see the log", kind="internal")
 
     def _admit(self, share: MemoryReservation, owner: str, budget: MemoryBudget | None) -> None:

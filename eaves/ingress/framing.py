@@ -55,9 +55,9 @@ def parse_framing(headers: Message) -> Framing:
 
 def _check_fields(headers: Message) -> None:
     if headers.defects:
-        raise EventError("a header of the request is not well-formed")
+        raise EventError("a header of the request is malformed")
     if len(headers.get_all("host", [])) > 1:
-        raise EventError("the request has more than one Host")
+        raise EventError("the request has more than one Host header")
     for name, value in headers.items():
         if name != name.strip() or "\r" in value or "\n" in value or "\0" in value:
-            raise EventError(f"the header {name[:40].strip()!r} is not well-formed")
+            raise EventError(f"the header {name[:40].strip()!r} is malformed")

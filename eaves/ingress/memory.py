@@ -120,10 +120,10 @@ class MemoryBudget:
         if self._fits_owner(share, size):
             bound, whose = self._max_bytes, "other requests"
         else:
-            bound, whose = self._per_owner, f"other requests of {share.owner}"
+            bound, whose = self._per_owner, f"other requests from {share.owner}"
         return OverloadedError(
-            f"the {self._name} is reading {bound / 1e6:.0f} MB of {whose}; send again later",
-            hint="raise in_flight_bytes if this is frequent",
+            f"the {self._name} has reached its limit: {bound / 1e6:.0f} MB of {whose} are in memory; send again later",
+            hint="raise in_flight_bytes if this happens often",
         )
 
 

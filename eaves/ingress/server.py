@@ -77,8 +77,8 @@ class IngressServer:
             self._listener = ListeningSocket(address, serve, limits, tls, name)
         except OSError as error:
             where, setting = (f"{host}:{port}", "port") if path is None else (str(path), "path")
-            fault = Fault(origin=name, path=setting, message=f"{where} can't be listened on: {error}")
-            hint = "choose another port with PORT" if path is None else "choose another socket"
+            fault = Fault(origin=name, path=setting, message=f"can't listen on {where}: {error}")
+            hint = "set another port with PORT" if path is None else "set another path for the socket"
             raise ConfigError([fault], hint=hint) from error
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(POLL_S,), name=name, daemon=True)
         self._thread.start()
@@ -195,4 +195,4 @@ class ListeningSocket(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log at debug level only, because the peer may end a connection at any time."""
-        _log.debug("a connection broke off", exc_info=True)
+        _log.debug("a connection was closed before its request was complete", exc_info=True)

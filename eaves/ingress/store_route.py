@@ -34,13 +34,13 @@ class StoreRoute:
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         if request.method != "POST":
-            detail = "only POST is answered here, with a CloudEvent"
+            detail = "only POST with a CloudEvent is supported"
             return answer_problem(405, detail, Allow="POST")
         if request.path != self._path:
-            return answer_problem(404, f"{request.path[:128]} is not answered here; post to {self._path}")
+            return answer_problem(404, f"no such endpoint: {request.path[:128]}; post to {self._path}")
         request.admit()
         if is_batch(request) and not self._batches:
-            raise UnsupportedContentError("batched CloudEvents are not taken", hint="send one event per request")
+            raise UnsupportedContentError("batches of CloudEvents are not supported", hint="send one event per request")
         found = read_events(request, self._max_bytes)
         for index, event in enumerate(found):
             if isinstance(event, EventError):

@@ -76,5 +76,5 @@ class TimedReader(io.RawIOBase):
         if self._in_hurry is None or (seconds := time.monotonic() - since) < HURRY_WINDOW_S:
             return
         if count + size < seconds * HURRY_BYTES_S and self._in_hurry():
-            raise TimeoutError("the request comes too slowly while others want its memory")
+            raise TimeoutError("the request arrives too slowly while other requests wait for memory")
         self._window = (time.monotonic(), 0)

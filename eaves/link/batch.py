@@ -39,7 +39,7 @@ def encode_event(event: Event) -> bytes:
         return render_attributes(attributes).encode()
     attributes.pop("data", None)  # no event that was received has it; a duplicate name would make the batch invalid
     fields = render_attributes(attributes).encode()[:-1]
-    if _comes_back(event):
+    if _is_lossless_as_json(event):
         return fields + b', "data": ' + event.data + b"}"
     return fields + b', "data_base64": "' + base64.b64encode(event.data) + b'"}'
 
@@ -57,9 +57,9 @@ def decode_batch(body: bytes) -> list[Event | EventError]:
     except ValueError as error:
         raise EventError(f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(listed, list):
-        raise EventError(f"a batch of CloudEvents is a JSON array, not a {type(listed).__name__}")
+        raise EventError(f"a batch of CloudEvents must be a JSON array, not a {type(listed).__name__}")
     if len(listed) > MAX_EVENTS:
-        message = f"a batch holds {MAX_EVENTS} events at most (got {len(listed)})"
+        message = f"a batch may contain at most {MAX_EVENTS} events (got {len(listed)})"
         raise ImageTooLargeError(message, hint="send smaller batches")
     return [_decode(fields) for fields in listed]
 
@@ -71,7 +71,7 @@ def check_values(text: bytes) -> None:
         ImageTooLargeError: When the text holds more than `MAX_VALUES` values.
     """
     if len(text) > MAX_VALUES and text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_VALUES:
-        raise ImageTooLargeError(f"the JSON text holds more than {MAX_VALUES} values", hint="send smaller batches")
+        raise ImageTooLargeError(f"the JSON text contains more than {MAX_VALUES} values", hint="send smaller batches")
 
 
 def _decode(fields: Any) -> Event | EventError:
@@ -82,7 +82,7 @@ def _decode(fields: Any) -> Event | EventError:
         return EventError(error.message, hint=error.hint)
 
 
-def _comes_back(event: Event) -> bool:
+def _is_lossless_as_json(event: Event) -> bool:
     """Return whether the data are decoded to the same bytes after they were embedded as a JSON value."""
     if not (is_json(event.datacontenttype) and event.data.isascii()):
         return False

@@ -73,20 +73,24 @@ def parse_batch_answer(body: bytes, sent: int) -> BatchAnswer:
             ),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise _not_a_receiver("it is not what a receiver answers") from error
+        raise _not_a_receiver("it doesn't have the form of a receiver's answer") from error
     indices = {one.index for one in answer.refused}
     if len(indices) < len(answer.refused) or any(index >= sent for index in indices):
-        raise _not_a_receiver("it refuses events that were not sent")
+        raise _not_a_receiver("it rejects events that were not sent")
     if answer.stored + answer.repeated + len(indices) != sent:
-        raise _not_a_receiver(f"it accounts for {answer.stored + answer.repeated + len(indices)} of {sent} events")
+        raise _not_a_receiver(
+            f"it accounts for {answer.stored + answer.repeated + len(indices)} of the {sent} events sent"
+        )
     return answer
 
 
 def _count(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"no count: {value!r}")
+        raise ValueError(f"not a count: {value!r}")
     return value
 
 
 def _not_a_receiver(why: str) -> DeliveryError:
-    return DeliveryError(f"the answer can't be used: {why}", hint="check that the address is a receiver's")
+    return DeliveryError(
+        f"the answer can't be used: {why}", hint=("check that the address is the address of a receiver")
+    )

@@ -43,7 +43,7 @@ SOCKET_OPTIONS = build_socket_options(idle_s=30, silent_s=SILENT_S)
 
 UNAUTHORISED = 401
 """Status that says that the receiver doesn't know the caller. Source: RFC 9110, section 15.5.2."""
-_NO_RECEIVER = "check that the address is a receiver's, and that no proxy or login page answers in its place"
+_NO_RECEIVER = "check that the address is the address of a receiver, and that no proxy or login page answers instead"
 
 
 def check_receiver(address: str, *, with_path: bool = False) -> str:
@@ -61,11 +61,14 @@ def check_receiver(address: str, *, with_path: bool = False) -> str:
     if parts.scheme not in ("http", "https") or not host:
         return f"must be an https:// address (got {address[:80]!r})"
     if parts.username is not None or parts.query or parts.fragment:
-        return "must be an address alone; the token belongs into the file `token` of the credentials folder"
+        return "must be an address without a user name; put the token into the file `token` of the credentials folder"
     if not with_path and parts.path not in ("", "/"):
         return f"must be an address without a path: https://HOST[:PORT] (got {address[:80]!r})"
     if parts.scheme == "http" and not is_loopback(host):
-        return f"must be https:// unless the receiver is on this machine's loopback (got {address[:80]!r})"
+        return (
+            "must begin with https://, unless the receiver is on this machine's loopback "
+            f"address (got {address[:80]!r})"
+        )
     return ""
 
 
@@ -179,7 +182,7 @@ class LinkClient:
         except (ValueError, KeyError, TypeError, RecursionError):
             received = None
         if isinstance(received, bool) or not isinstance(received, int) or not 0 <= received <= size:
-            raise DeliveryError(f"{self.to}{PARTS} is not answered by a receiver", hint=_NO_RECEIVER)
+            raise DeliveryError(f"no receiver answers at {self.to}{PARTS}", hint=_NO_RECEIVER)
         return received
 
     def probe(self) -> str:
@@ -196,7 +199,7 @@ class LinkClient:
         except (ValueError, KeyError, TypeError, RecursionError):
             site = None
         if not isinstance(site, str) or not site:
-            raise DeliveryError(f"{self.to}{SITE} is not answered by a receiver", hint=_NO_RECEIVER)
+            raise DeliveryError(f"no receiver answers at {self.to}{SITE}", hint=_NO_RECEIVER)
         return site
 
     def read_ledger(self, after: int = 0, limit: int = 10_000, *, timeout_s: float = 120.0) -> list[dict[str, Any]]:
@@ -216,9 +219,9 @@ class LinkClient:
         try:
             lines = [json.loads(line) for line in answer.body.splitlines() if line.strip()]
         except (ValueError, RecursionError) as error:
-            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: {shorten(str(error))}") from error
+            raise DeliveryError(f"the answer of {self.to}{LEDGER} is not a ledger: {shorten(str(error))}") from error
         if not all(isinstance(line, dict) for line in lines):
-            raise DeliveryError(f"{self.to}{LEDGER} is not a ledger: a line is no JSON object")
+            raise DeliveryError(f"the answer of {self.to}{LEDGER} is not a ledger: a line is not a JSON object")
         return lines
 
     def predict(self, function: str, event: Event, *, timeout_s: float = 120.0) -> SinkResponse:
@@ -283,7 +286,7 @@ class LinkClient:
         for start in range(0, len(body), PIECE_BYTES):
             piece = view[start : start + PIECE_BYTES]
             if gate is not None and start + PIECE_BYTES >= len(body) and not gate.pass_last():
-                raise ConnectionAbortedError("the request is not needed any more")
+                raise ConnectionAbortedError("the request was cancelled")
             yield piece
             with self._counting:
                 self.bytes_sent += len(piece)

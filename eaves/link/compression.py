@@ -38,5 +38,5 @@ def decompress(body: bytes, max_bytes: int) -> bytes:
     if len(found) > max_bytes:
         raise ImageTooLargeError(f"the body has more than {max_bytes} bytes when unpacked", hint="send smaller batches")
     if not inflating.eof or inflating.unused_data:
-        raise EventError("the gzip body breaks off, or something follows it")
+        raise EventError("the gzip body is incomplete, or data follows it")
     return found

@@ -66,7 +66,10 @@ class CredentialedClient:
         credentials = read_credentials(self._folder)
         headers = {"Authorization": f"Bearer {credentials.token}"} if credentials.token else {}
         if not credentials.token.isascii() or not credentials.token.isprintable():
-            raise self._fault("the token holds characters that no header can carry", "write the token into it again")
+            raise self._fault(
+                "the token contains characters that are not allowed in an HTTP header",
+                "write the token into this file again",
+            )
         with self._lock:
             mark = _mark(credentials)
             if self._client is None or mark != self._mark:
@@ -83,26 +86,32 @@ class CredentialedClient:
     def explain_refusal(self) -> str:
         """Explain what may be wrong on this side when the server rejects the caller."""
         if self._folder is None:
-            return "this side has no credentials folder, so no token was sent"
+            return "no credentials folder is set on this side, so no token was sent"
         try:
             found = read_credentials(self._folder)
         except ConfigError as error:
             return error.message
         token = self._folder / TOKEN
         if found.token:
-            return f"the token in {token} was sent: compare it with the site's file at the receiver"
+            return f"the token in {token} was sent; compare it with the file of this site at the receiver"
         if found.certificate is None:
-            return f"{token} isn't there or is empty, and there is no tls.crt, so nothing says which site this is"
-        return f"only the certificate {found.certificate} was shown: its name must be a site's, and {token} isn't there"
+            return f"{token} is missing or empty, and there is no tls.crt, so the request doesn't identify this site"
+        return (
+            f"only the certificate {found.certificate} was sent, because {token} is missing; "
+            "the certificate's name must be the name of a site"
+        )
 
     def explain_trust(self) -> str:
         """Explain what may be wrong on this side when the server's certificate is not trusted."""
         if self._folder is None:
-            return "the certificate of its authority belongs into the file ca.crt of the credentials folder"
+            return "put the certificate of its authority into the file ca.crt of the credentials folder"
         authorities = self._folder / AUTHORITIES
         if authorities.exists():
-            return f"{authorities} must hold the certificate of its authority, and the address must be a name in it"
-        return f"the certificate of its authority belongs into {authorities}"
+            return (
+                f"{authorities} must contain the certificate of its authority, and the "
+                "server's certificate must be valid for the host in the address"
+            )
+        return f"put the certificate of its authority into {authorities}"
 
     def abort(self) -> None:
         """End every current exchange. May be called from any thread."""

@@ -57,13 +57,13 @@ def parse_line(values: Any, number: int = 0) -> LedgerLine:
         ValueError: When the values are not a line.
     """
     if not isinstance(values, Mapping):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - the text is wrong, not the call
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the text is wrong, not the call
     for name in ("source", "id"):
         if not isinstance(values.get(name), str) or not values[name]:
             raise ValueError(f"it has no {name}")
     state = values.get("state", "released")
     if state not in STATES:
-        raise ValueError(f"its state is none of {', '.join(STATES)}")
+        raise ValueError(f"its state is not one of {', '.join(STATES)}")
     at = _number(values, "at", 0.0, _LAST_AT)
     return LedgerLine(
         number=int(_number(values, "number", number, _MAX_NUMBER)),
@@ -93,14 +93,17 @@ def read_lines(stream: BinaryIO, origin: str) -> Iterator[LedgerLine]:
     while text := stream.readline(MAX_LINE + 1):
         number += 1
         if len(text) > MAX_LINE:
-            raise InputError(f"{origin}: line {number} has more than {MAX_LINE} bytes", hint="give a list of events")
+            raise InputError(
+                f"{origin}: line {number} has more than {MAX_LINE} bytes",
+                hint=("give a file that lists events, one JSON object on each line"),
+            )
         if not text.strip():
             continue
         count += 1
         try:
             yield parse_line(json.loads(text), count)
         except (ValueError, RecursionError) as error:
-            hint = "each line is a JSON object with source and id, as `eaves relay ledger` prints it"
+            hint = "each line must be a JSON object with source and id, as `eaves relay ledger` prints it"
             raise InputError(f"{origin}: line {number} can't be read: {str(error)[:200]}", hint=hint) from error
 
 
@@ -112,7 +115,7 @@ def encode_lines(lines: Iterable[LedgerLine]) -> bytes:
 def _number(values: Mapping[str, Any], name: str, default: float, most: float) -> float:
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
-        raise ValueError(f"its {name} is no number: {str(value)[:64]!r}")
+        raise ValueError(f"its {name} is not a number: {str(value)[:64]!r}")
     return value
 
 

@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 4096
 TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
 SCHEME = "bearer"
-UNAUTHORISED = "a caller from another machine must send the platform's token: Authorization: Bearer TOKEN"
+UNAUTHORISED = "requests from other machines need the platform's token: Authorization: Bearer TOKEN"
 
 
 class AccessToken:

@@ -113,7 +113,7 @@ class Apps:
         found |= {name: failures.reason for name, (_, failures) in list(self._unmade.items())}
         if self._subscribing.reason:
             changed = {one.app for lane, one in self._attempted.items() if self._subscribed.get(lane) != one}
-            found |= dict.fromkeys(changed, f"its triggers can't be made: {self._subscribing.reason}")
+            found |= dict.fromkeys(changed, f"the triggers can't be set up: {self._subscribing.reason}")
         return found
 
     def require_routes(self) -> None:
@@ -123,14 +123,18 @@ class Apps:
             PlatformError: When triggers may be unknown.
         """
         if self._fingerprint is None:
-            raise PlatformError("the specs could not be read yet", hint="see the log of `eaves up`")
+            raise PlatformError("the deployed specs have not been read yet", hint="see the log of `eaves up`")
         unknown = self.unreadable.keys() - self.wanted.keys()
         if self._subscribing.reason:
             unknown |= self.wanted.keys() - self._routed
         if unknown:
             name = min(unknown)
-            message = f"the triggers of {name} aren't known: {self.failed().get(name, 'not taken up yet')}"
-            raise PlatformError(message, hint=f"eaves deploy, or eaves remove {name}")
+            message = (
+                f"the triggers of {name} are unknown: {self.failed().get(name, 'the app has not been loaded yet')}"
+            )
+            raise PlatformError(
+                message, hint=(f"deploy it again with `eaves deploy`, or remove it with `eaves remove {name}`")
+            )
 
     def activator(self, name: str) -> Activator:
         """Return the activator of a function.
@@ -201,10 +205,10 @@ class Apps:
         except Exception as error:  # noqa: BLE001 - one function that can't be made must not stop the others
             pause_s = failures.note(describe_exception(error))
             self._unmade[name] = spec, failures
-            _log.error("function %s can't be made: %s; next try in %.0f s", name, describe_exception(error), pause_s)
+            _log.error("function %s can't be set up: %s; next try in %.0f s", name, describe_exception(error), pause_s)
             return None
         self._unmade.pop(name, None)
-        _log.info("function %s: wanted, artifact %s", name, spec.artifact)
+        _log.info("function %s: deployed with artifact %s", name, spec.artifact)
         return made
 
     def _subscribe(self) -> None:
@@ -218,7 +222,7 @@ class Apps:
                 self._set_subscriptions(subscriptions, keep=keep)
             except Exception as error:  # noqa: BLE001 - existing subscriptions keep working
                 pause_s = self._subscribing.note(describe_exception(error))
-                _log.exception("triggers can't be made; next try in %.0f s", pause_s)
+                _log.exception("the triggers can't be set up; next try in %.0f s", pause_s)
                 return
             self._subscribed, self._kept = subscriptions, keep
             self._subscribing.clear()
@@ -275,7 +279,7 @@ class Apps:
             return self._client.post(trigger.url, event, prefer_reply=True, timeout_s=timeout_s, more_headers=headers)
         name = trigger.function or app
         if name in self._unmade and name not in self._activators:
-            raise UnreachableError(f"function {name} can't be made yet", hint="eaves status")
+            raise UnreachableError(f"function {name} can't be set up yet", hint="eaves status")
         try:
             return self.activator(name).send(event, timeout_s=timeout_s, headers=headers)
         except StartError as error:  # nothing was sent: the event waits until the function can start
@@ -286,4 +290,4 @@ def _stop(activator: Activator) -> None:
     try:
         activator.stop()
     except Exception:  # noqa: BLE001 - the others must be stopped too
-        _log.exception("function %s could not be stopped", activator.spec.name)
+        _log.exception("function %s can't be stopped", activator.spec.name)

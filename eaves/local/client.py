@@ -183,7 +183,7 @@ class LocalPlatform:
 
     def _no_log(self, name: str) -> NotFoundError:
         known = ", ".join(sorted(log.stem for log in self._state.logs.glob("*.log"))) or "none"
-        return NotFoundError(f"no log of {name!r} (there are: {known})", hint="eaves status")
+        return NotFoundError(f"{name!r} has no log (logs exist for: {known})", hint="eaves status")
 
     def reconcile(self, name: str, done: str) -> None:
         """Make a running supervisor apply the changed spec.
@@ -202,8 +202,8 @@ class LocalPlatform:
         failed = json.loads(body)["failed"] if status == 200 else {"": _detail(body)}
         reason = failed.get(name) or failed.get("")
         if reason:
-            but = "but it still runs" if done == "removed" else "but it doesn't run yet"
-            hint = "`eaves up` tries again by itself; `eaves status` shows whether it runs"
+            but = "but it still runs" if done == "removed" else "but it is not running yet"
+            hint = "`eaves up` tries again by itself; follow it with `eaves status`"
             raise StartError(f"{name} is {done}, {but}: {reason}", hint=hint)
 
     def _request(
@@ -223,7 +223,8 @@ class LocalPlatform:
             answer = response.status, {key.lower(): value for key, value in response.getheaders()}, response.read()
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NotRunningError(
-                f"nothing runs on {self._state.root}", hint="start `eaves up` in another terminal"
+                f"no local platform runs with the state directory {self._state.root}",
+                hint="start `eaves up` in another terminal",
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise PlatformError(

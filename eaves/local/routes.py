@@ -117,7 +117,7 @@ def _refuse_strangers(token: AccessToken | None) -> Response | None:
             raise ForbiddenError(reason, hint=HINT)
         return None
     if origin is not None and not is_same_site(host, origin):
-        raise ForbiddenError(f"no page of another site may call this address, and Origin is {origin[:80]!r}")
+        raise ForbiddenError(f"requests from the pages of another site are refused (Origin is {origin[:80]!r})")
     if token.is_in(request.headers.get("Authorization", "")):
         return None
     refused = problems.refusal_response(401, UNAUTHORISED)
@@ -126,4 +126,4 @@ def _refuse_strangers(token: AccessToken | None) -> Response | None:
 
 
 def _answer_fault(error: Exception) -> Response:
-    return problems.fault_response(error, hint="look for the id in the log of `eaves up`")
+    return problems.fault_response(error, hint="find this id in the log of `eaves up`")

@@ -209,7 +209,7 @@ class WebServer:
                 self._serve(self._listener)
             except Exception:  # noqa: BLE001 - without its thread nothing would listen again
                 failures += 1
-                _log.exception("the web server failed; it listens again in a moment")
+                _log.exception("the web server failed; it starts again shortly")
                 self._close(wait_s=0)
                 self._stopping.wait(BACKOFF.pause_s(failures))
         self._close(wait_s=2)

@@ -32,35 +32,40 @@ class LocalSettings:
     )
     log_max_bytes: int = setting(
         10_000_000,
-        "Bytes that the log of one function or source may take, in two files; the oldest lines go. The default holds "
-        "the last 10,000 predictions of a function, of about 300 bytes each.",
+        "Maximum size in bytes of the log of one function or source, in two files; the oldest "
+        "lines are deleted. The default holds the last 10,000 predictions of a function, of "
+        "about 300 bytes each.",
         minimum=10_000,
     )
     history_max_bytes: int = setting(
         MAX_BYTES,
-        "Bytes that the history may take; the oldest records go. The default is several times what its 10,000 "
-        "records usually take.",
+        "Maximum size of the history in bytes; the oldest records are deleted. The default is "
+        "several times the usual size of its 10,000 records.",
         minimum=1_000_000,
     )
     spool_max_bytes: int = setting(
         1_000_000_000,
-        "Bytes of events that wait for functions and subscribers; beyond it new events are refused with 429. The "
-        "default is two hours of a camera that sends 140 KB a second.",
+        "Maximum size in bytes of the events that wait for functions and subscribers; when it "
+        "is reached, new events are refused with 429. The default holds two hours of a camera "
+        "that sends 140 KB a second.",
         minimum=1_000_000,
     )
     spool_dead_max_bytes: int = setting(
         200_000_000,
-        "Bytes of events that were given up on, apart from `spool_max_bytes`; a fifth of it, so that both fit a small "
-        "card.",
+        "Maximum size of the dead letters in bytes, in addition to `spool_max_bytes`. The "
+        "default is a fifth of `spool_max_bytes`, so that both fit a small card.",
         minimum=0,
     )
     spool_dead_max_age_days: float = setting(
-        30.0, "Days after which an event that was given up on expires; somebody looks once a month.", minimum=0
+        30.0,
+        "Days after which a dead letter is deleted. The default leaves time for a person who looks once a month.",
+        minimum=0,
     )
     spool_dead_when_full: str = setting(
         "expire",
-        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` keeps trying "
-        "the new one until somebody has looked.",
+        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
+        "letters, and counts and logs each; `refuse` keeps retrying the new event until a "
+        "person has made room.",
         choices=("expire", "refuse"),
     )
 

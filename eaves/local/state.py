@@ -108,8 +108,8 @@ class StateDirectory:
                 make_directory(folder)
             self.root.chmod(0o700)  # it holds images and predictions
         except OSError as error:
-            fault = Fault(origin="state directory", path="", message=f"{self.root} can't be made: {error.strerror}")
-            raise ConfigError([fault], hint="choose another with --state") from error
+            fault = Fault(origin="state directory", path="", message=f"{self.root} can't be created: {error.strerror}")
+            raise ConfigError([fault], hint="choose another directory with --state") from error
 
     def check_length(self) -> None:
         """Refuse a directory whose path is too long for its socket.
@@ -118,9 +118,9 @@ class StateDirectory:
             ConfigError: When the path is too long.
         """
         if len(os.fsencode(self.socket.absolute())) > MAX_SOCKET_PATH:
-            message = f"{self.root.absolute()} is too long for a Unix socket"
+            message = f"{self.root.absolute()} is too long for the path of a Unix socket"
             fault = Fault(origin="state directory", path="", message=message)
-            raise ConfigError([fault], hint="choose a shorter one with --state")
+            raise ConfigError([fault], hint="choose a directory with a shorter path with --state")
 
     def write_spec(self, app: LocalApp) -> None:
         """Replace an app's spec file in one step. The previous spec is kept for `roll_back`."""
@@ -141,7 +141,7 @@ class StateDirectory:
         self.require(name)
         target, kept = self.specs / f"{name}.json", self.previous / f"{name}.json"
         if not kept.exists():
-            raise NotFoundError(f"{name} was deployed once only: there is nothing before it", hint="eaves deploy")
+            raise NotFoundError(f"{name} was deployed only once, so there is no earlier version", hint="eaves deploy")
         now, before = (path.read_text(encoding="utf-8", errors="replace") for path in (target, kept))
         write_atomically(target, before)
         write_atomically(kept, now)
@@ -164,7 +164,7 @@ class StateDirectory:
         """
         if not NAME_PATTERN.fullmatch(name) or not (self.specs / f"{name}.json").exists():
             known = ", ".join(self.names()) or "none"
-            raise NotFoundError(f"no function {name!r} is deployed here (deployed: {known})", hint="eaves status")
+            raise NotFoundError(f"no function {name!r} is deployed (deployed: {known})", hint="eaves status")
 
     def names(self) -> list[str]:
         """Return the names of the deployed apps, sorted."""
@@ -222,6 +222,6 @@ def _read_spec(path: Path, name: str) -> LocalApp:
     """
     app = parse_app(json.loads(path.read_text(encoding="utf-8")), origin=path.name)
     if app.function.name != name:
-        message = f"must be {name!r}, as the file is called (got {app.function.name!r})"
+        message = f"must be {name!r}, the name of the file (got {app.function.name!r})"
         raise ConfigError([Fault(origin=path.name, path="function.name", message=message)], hint="eaves deploy")
     return app

@@ -203,7 +203,8 @@ class Supervisor:
         activator = self._apps.activator(name)
         if not self._calls.acquire(blocking=False):
             raise OverloadedError(
-                f"{MAX_CALLS} direct calls are under way", hint="send again later, or publish the event"
+                f"{MAX_CALLS} direct calls are in progress; no more are accepted",
+                hint="send again later, or publish the event to the broker",
             )
         try:
             answer = activator.forward(headers, body, timeout_s=DIRECT_TIMEOUT_S)
@@ -231,7 +232,7 @@ class Supervisor:
             self._wait(RECONCILE_TIMEOUT_S, lambda: self._done >= mine)
             if self._done >= mine:
                 return dict(self._failed)
-        doing = "is being stopped" if self._stopping else f"is still at it after {RECONCILE_TIMEOUT_S:.0f} s"
+        doing = "is being stopped" if self._stopping else f"is still working after {RECONCILE_TIMEOUT_S:.0f} s"
         raise PlatformError(f"`eaves up` {doing}", hint="eaves status")
 
     def status(self) -> list[FunctionStatus]:
@@ -289,7 +290,7 @@ class Supervisor:
                 reason = describe_exception(error)
                 failed[EVERYTHING] = f"{name}: {reason}"
                 if self._logged.get(name) != reason:
-                    _log.exception("%s can't be tended; tried again every %.0f s", name, RECONCILE_S)
+                    _log.exception("%s: unexpected error; next try in %.0f s", name, RECONCILE_S)
                 self._logged[name] = reason
             else:
                 self._logged.pop(name, None)
@@ -331,7 +332,7 @@ class Supervisor:
             try:
                 step()
             except Exception:  # noqa: BLE001 - see above
-                _log.exception("a part could not be stopped")
+                _log.exception("a part of the platform can't be stopped")
 
 
 def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessToken | None:
@@ -362,14 +363,14 @@ def open_token(host: str, path: Path | None, state: StateDirectory) -> AccessTok
 def _build_port_error(error: OSError, address: TcpPort, named: str) -> PlatformError:
     """The error about a port that can't be listened on; it names the process that has the port."""
     holder = find_port_holder(address.port) if error.errno == errno.EADDRINUSE else None
-    reason = f"{holder} uses it" if holder is not None else error.strerror or str(error)
+    reason = f"it is in use by {holder}" if holder is not None else error.strerror or str(error)
     if error.errno == errno.EADDRNOTAVAIL:
         hint = "--host 0.0.0.0 opens every address of this machine; `ip address` lists them"
     elif holder is not None and holder.state is not None:
-        there = f"`eaves deploy --state {holder.state}` deploys to the platform that runs"
-        hint = f"`eaves up --port 0` runs this project beside it, on a free port; {there}"
+        there = f"deploy to the platform that runs already: eaves deploy --state {holder.state}"
+        hint = f"run this project beside it, on a free port: `eaves up --port 0`; {there}"
     else:
-        hint = "eaves up --port 0 takes a free one"
+        hint = "choose a free port with `eaves up --port 0`"
     return PlatformError(f"{named} can't be used: {reason}", hint=hint)
 
 
@@ -377,8 +378,8 @@ def _take_lock(state: StateDirectory) -> int:
     handle = take_lock(state.lock, wait=False)
     if handle is None:
         raise PlatformError(
-            f"another `eaves up` runs on {state.root}",
-            hint="use that one, or choose another state directory with --state",
+            f"another `eaves up` runs with the state directory {state.root}",
+            hint="use that platform, or choose another state directory with --state",
         )
     os.truncate(handle, 0)
     os.write(handle, json.dumps({"pid": os.getpid()}).encode())

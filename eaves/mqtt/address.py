@@ -52,7 +52,7 @@ def parse_address(text: str) -> BrokerAddress:
     if not host or any(char.isspace() for char in host) or port == 0:
         raise ValueError("must be mqtt://HOST:PORT, with a host and a port from 1 to 65535")
     if "?" in text or "#" in text:
-        raise ValueError("must have neither ? nor # in it; write them as %3F and %23")
+        raise ValueError("must not contain ? or #; write them as %3F and %23")
     scheme = scheme.lower()
     return BrokerAddress(
         host=host,

@@ -184,7 +184,7 @@ class BrokerConnection:
             failures = 1 if steady or end.wanted else failures + 1
             if not end.wanted:
                 try:
-                    self._tell(end, accepted=accepted, failures=failures)
+                    self._report_end(end, accepted=accepted, failures=failures)
                 except Exception as error:  # noqa: BLE001 - the thread continues, whatever a listener raises
                     self._log_once(error)
             self._stopping.wait(BACKOFF.pause_s(failures, jitter=random.random()))  # noqa: S311
@@ -209,7 +209,7 @@ class BrokerConnection:
             return End() if self._stopping.is_set() else session.run()
         except Exception as error:  # noqa: BLE001 - another connection is made, whatever a message caused
             self._log_once(error)
-            return End(reason=f"the connection failed with {type(error).__name__}; the log has it")
+            return End(reason=f"the connection failed with {type(error).__name__}; see the log")
         finally:
             self._session = None
 
@@ -218,13 +218,13 @@ class BrokerConnection:
         self.reason = ""
         self._listener.connected(session)
 
-    def _tell(self, end: End, *, accepted: bool, failures: int) -> None:
+    def _report_end(self, end: End, *, accepted: bool, failures: int) -> None:
         if not end.reason and accepted and failures < UNANSWERED:
             self.reason = f"the connection to the broker {self._settings.address.endpoint} was lost"
             self._listener.lost()
             return
         self.reason = end.reason or (
-            f"the broker {self._settings.address.endpoint} ends each connection soon after it has accepted it"
+            f"the broker {self._settings.address.endpoint} accepts each connection and closes it shortly afterwards"
         )
         self._listener.unavailable(self.reason)
 
@@ -253,4 +253,4 @@ class BrokerConnection:
         place += f":{traceback.tb_lineno if traceback else 0}"
         if place not in self._logged:
             self._logged.add(place)
-            _log.error("a connection failed; it is made anew, and this error is not logged again", exc_info=error)
+            _log.error("a connection failed; it is opened again, and this error is not logged again", exc_info=error)

@@ -197,7 +197,7 @@ class BrokerSession:
         if self._closing:
             return End(wanted=True)
         if self._unsupported:
-            reason = f"the broker {self._settings.address.endpoint} doesn't speak MQTT {_spell(self._protocol)}"
+            reason = f"the broker {self._settings.address.endpoint} doesn't support MQTT {_spell(self._protocol)}"
             return End(reason=reason, unsupported=True)
         if self._refusal is not None:
             return End(reason=describe_refusal(self._refusal, self._settings))

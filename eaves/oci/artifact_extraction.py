@@ -47,7 +47,9 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
     image = next(load_images(source, descriptor), None)
     wanted = image.labels.get(ARTIFACT_LABEL, "") if image else ""
     if image is None or not wanted:
-        raise OciError(f"{descriptor.digest} is no function's container image", hint="eaves package makes them")
+        raise OciError(
+            f"{descriptor.digest} is not the container image of a function", hint="make one with `eaves package`"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(folder.parent), tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as made:
         for layer in _layers(image):
@@ -55,7 +57,10 @@ def unpack_artifact(source: ContentSource, descriptor: Descriptor, layout: Layou
             _unpack(layout, layer, Path(made))
         found = open_artifact(Path(made) / ROOT, level="full")
         if f"sha256:{found.digest}" != wanted:
-            raise OciError(f"{descriptor.digest} holds another artifact than it says", hint="it was altered")
+            raise OciError(
+                f"the artifact in {descriptor.digest} is not the one that its labels name",
+                hint=("the container image was altered; package and push it again"),
+            )
         shutil.move(Path(made) / ROOT, folder)
     return open_artifact(folder)
 
@@ -82,9 +87,13 @@ def _unpack(layout: Layout, layer: Descriptor, folder: Path) -> None:
                 size += member.size
                 if number > MAX_FILES or size > MAX_BYTES:
                     raise OciError(
-                        f"{layer.digest} has more than {MAX_FILES} files or {MAX_BYTES} bytes", hint="it was altered"
+                        f"{layer.digest} contains more than {MAX_FILES} files or {MAX_BYTES} bytes",
+                        hint=("the container image was altered; package and push it again"),
                     )
                 if member.isfile() and PurePosixPath(member.name).parts[:1] == (ROOT,):
                     tar.extract(member, folder, filter="data")
     except (tarfile.TarError, EOFError) as error:
-        raise OciError(f"{layer.digest} can't be unpacked: {error}", hint="it was altered or damaged") from error
+        raise OciError(
+            f"{layer.digest} can't be unpacked: {error}",
+            hint=("the container image was altered or damaged; package and push it again"),
+        ) from error

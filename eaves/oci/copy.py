@@ -119,12 +119,15 @@ def copy_image(
 def _stopping(progress: Progress, stop: threading.Event) -> Progress:
     """Return a progress function that raises StoppedError after `stop` was set."""
 
-    def tell(size: int) -> None:
+    def report(size: int) -> None:
         if stop.is_set():
-            raise StoppedError("the copy was stopped", hint="run it again; what has arrived whole isn't sent again")
+            raise StoppedError(
+                "the copy was stopped",
+                hint=("run the command again; content that has arrived completely is not sent again"),
+            )
         progress(size)
 
-    return tell
+    return report
 
 
 def _together(

@@ -76,7 +76,9 @@ def parse_image_platform(text: str) -> ImagePlatform:
     """
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
-        raise OciError(f"a platform is OS/ARCHITECTURE, not {text[:40]!r}", hint="such as linux/amd64 or linux/arm64")
+        raise OciError(
+            f"a platform must be OS/ARCHITECTURE (got {text[:40]!r})", hint=("for example: linux/amd64 or linux/arm64")
+        )
     return ImagePlatform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
 
 
@@ -123,11 +125,11 @@ def parse_descriptor(values: Any) -> Descriptor:
         )
         texts = [media_type, *annotations, *annotations.values()]
     except (KeyError, TypeError, AttributeError) as error:
-        raise OciError(f"a descriptor is malformed: {error!r}"[:200]) from error
+        raise OciError(f"an OCI descriptor is malformed: {error!r}"[:200]) from error
     if not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-        raise OciError(f"a descriptor's digest must be sha256 in hex, not {str(digest)[:80]!r}")
+        raise OciError(f"the digest of an OCI descriptor must be sha256 in hex (got {str(digest)[:80]!r})")
     if type(size) is not int or size < 0 or not all(isinstance(text, str) for text in texts):
-        raise OciError(f"the descriptor of {digest} is malformed")
+        raise OciError(f"the OCI descriptor of {digest} is malformed")
     return Descriptor(
         media_type=media_type, digest=digest, size=size, annotations=annotations, platform=platform or None
     )
@@ -157,7 +159,7 @@ def parse_document(content: bytes) -> dict[str, Any]:
     try:
         values = parse_json(content)
     except ValueError as error:
-        raise OciError(f"a manifest is not JSON: {error}"[:200]) from error
+        raise OciError(f"an OCI manifest is not JSON: {error}"[:200]) from error
     if not isinstance(values, dict):
-        raise OciError("a manifest must be a JSON object")
+        raise OciError("an OCI manifest must be a JSON object")
     return values

@@ -52,10 +52,13 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
     if text.startswith(LAYOUT):
         folder, name = _split(text.removeprefix(LAYOUT))
         if not folder:
-            raise OciError(f"{text!r} names no folder", hint="such as oci:build/flowers:v1")
+            raise OciError(f"{text!r} contains no folder", hint="for example: oci:build/flowers:v1")
         return ImageLocation(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
     if text.endswith(ARCHIVE):
-        raise OciError(f"{text!r} is a tar, which is only written", hint=f"skopeo copy oci-archive:{text} oci:DIR:NAME")
+        raise OciError(
+            f"{text!r} is a tar archive, which can be written but not read",
+            hint=(f"unpack it first: skopeo copy oci-archive:{text} oci:DIR:NAME"),
+        )
     reference = parse_reference(text)
     return ImageLocation(store=Registry(reference, access), name=reference.name, reference=reference)
 

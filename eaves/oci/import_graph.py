@@ -32,7 +32,7 @@ def reachable_modules(root: Path, rooms: Iterable[str], entries: Iterable[str]) 
     modules = _modules_of(root, rooms)
     missing = sorted(set(entries) - modules.keys())
     if missing:
-        raise OciError(f"{root} has no module {missing[0]}", hint="install Eaves again")
+        raise OciError(f"the module {missing[0]} is missing from {root}", hint="install Eaves again")
     waiting = [name for entry in entries for name in (entry, f"{entry}.__main__")]
     found: set[str] = set()
     while waiting:

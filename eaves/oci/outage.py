@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from eaves.errors import RegistryError
 
-FIRST_SAID_S = 3.0
+FIRST_REPORT_S = 3.0
 """Shortest pause in seconds that the user is informed about."""
-SAID_EVERY_S = 30.0
+REPORT_EVERY_S = 30.0
 _REASONS = {
     errno.ENETUNREACH: "no route",
     errno.ENETDOWN: "no route",
@@ -66,7 +66,7 @@ class Outage:
             self._downloads[download] = (got, size)
             here = self._here()
         if was_reported:
-            self._say(f"the registry answers again after {lasted_s:.0f} s; the download goes on at {here}")
+            self._say(f"the registry answers again after {lasted_s:.0f} s; the download continues at {here}")
 
     def wait(self, reason: str) -> None:
         """Report that no bytes arrive; callers call this repeatedly while they wait.
@@ -78,13 +78,13 @@ class Outage:
             now = time.monotonic()
             if now < self._next_at or not self._downloads:
                 return
-            self._reported, self._next_at = True, now + SAID_EVERY_S
+            self._reported, self._next_at = True, now + REPORT_EVERY_S
             lasted_s, here = now - self._moved_at, self._here()
-        self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} are here")
+        self._say(f"waiting for the registry: {reason} ({lasted_s:.0f} s); {here} downloaded")
 
     def _moved(self) -> None:
         self._moved_at = time.monotonic()
-        self._next_at, self._reported = self._moved_at + FIRST_SAID_S, False
+        self._next_at, self._reported = self._moved_at + FIRST_REPORT_S, False
 
     def _here(self) -> str:
         amounts = self._downloads.values()
@@ -121,4 +121,4 @@ def describe_outage(error: BaseException) -> str:
             return _REASONS[one.errno]
     if any(isinstance(one, HttpTimeoutError | TimeoutError) for one in seen):
         return "no answer"
-    return "the connection breaks off"
+    return "the connection was interrupted"

@@ -154,13 +154,16 @@ def _runtime_of(image: Image, base: Base) -> RuntimeTarget:
     found = re.fullmatch(_VERSION, declared)
     if found is None:
         raise OciError(
-            f"the base says that it has Python {declared[:40]!r}"
+            f"the base image declares the Python version {declared[:40]!r}, which is not a version"
             if declared
-            else "the base doesn't say which Python it has (PYTHON_VERSION)",
-            hint="say it with --python, such as --python 3.13",
+            else "the base image doesn't declare its Python version (PYTHON_VERSION)",
+            hint="name the version with --python, for example --python 3.13",
         )
     if (int(found[2]), int(found[3])) < OLDEST:
-        raise OciError(f"the base has Python {declared}; a function needs 3.11 or newer", hint="choose another base")
+        raise OciError(
+            f"the base image has Python {declared}; a function needs Python 3.11 or newer",
+            hint=("choose another base image"),
+        )
     return RuntimeTarget(platform=replace(image.platform, variant=""), python=found["python"], release=declared)
 
 

@@ -79,11 +79,13 @@ def parse_reference(text: str) -> Reference:
     if colon and not _TAG.fullmatch(tag):
         raise _wrong(text, "its tag must be letters, digits, `_`, `.` and `-`, at most 128")
     if not _HOST.fullmatch(host):
-        raise _wrong(text, f"{host[:80]!r} is no host")
+        raise _wrong(text, f"{host[:80]!r} is not a host")
     if not _REPOSITORY.fullmatch(path) or len(path) > MAX_REPOSITORY:
         raise _wrong(text, "its repository must be lower-case letters, digits, `.`, `_`, `-` and `/`")
     return Reference(host=host, repository=path, tag=tag, digest=digest)
 
 
 def _wrong(text: str, why: str) -> OciError:
-    return OciError(f"{text[:200]!r} is no name of a container image: {why}", hint="such as HOST/site/flowers:v1")
+    return OciError(
+        f"{text[:200]!r} is not the name of a container image: {why}", hint="for example: HOST/site/flowers:v1"
+    )

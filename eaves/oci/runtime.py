@@ -84,13 +84,16 @@ def build_layers(
     """
     compiler, lock, code = find_compiler(runtime.python), find_lock(), list(code_files())
     if runtime.release.count(".") == 2 and compiler.version != runtime.release:
-        say(f"Python {compiler.version} compiles for the base's {runtime.release}: another release, another digest")
+        say(
+            f"Python {compiler.version} compiles for the base image's {runtime.release}; with "
+            "another release, the digest differs"
+        )
     packing = Path(str(wheels.__file__)).read_bytes()
     compiling = (compiler.version, Path(str(bytecode.__file__)).read_bytes())
     sources = [part for file in code for part in (file.path, _bytes_of(file))]
 
     def make(title: str, files: Iterable[LayerFile]) -> Layer:
-        say(f"making the layer {title} for {runtime.platform}, Python {runtime.python}")
+        say(f"building the layer {title} for {runtime.platform}, Python {runtime.python}")
         with scratch_folder("eaves-layer-") as folder:
             unpack(files, compiler, folder)
             return write_layer(cache, _files_of(folder), title, level=SMALL)
@@ -116,7 +119,8 @@ def unpack(files: Iterable[LayerFile], compiler: Compiler, root: Path) -> None:
             target.write_bytes(_bytes_of(file))
     except OSError as error:
         raise OciError(
-            f"{error.filename or root} can't be written: {error.strerror}", hint="free some space, or set TMPDIR"
+            f"{error.filename or root} can't be written: {error.strerror}",
+            hint=("free space on this disk, or set TMPDIR"),
         ) from error
     compile_folder(compiler, root)
 
@@ -142,7 +146,7 @@ def find_lock() -> Path:
     for path in (here.with_name(LOCK), here.parents[2] / "requirements" / LOCK):
         if path.is_file():
             return path
-    raise OciError(f"{LOCK}, the lock of a function's packages, isn't there", hint="install Eaves again")
+    raise OciError(f"{LOCK}, the lock file of a function's packages, is missing", hint="install Eaves again")
 
 
 def code_files(image: str = "function") -> Iterator[LayerFile]:

@@ -41,7 +41,7 @@ def find_exact_faults(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Return the path and message of every fault in a trigger's `filter`, whose values may be empty."""
     for name, value in values.items():
         if not _is_text(value):
-            yield f"filter.{name}", f"must be a text (got {value!r:.80})"
+            yield f"filter.{name}", f"must be a string (got {value!r:.80})"
 
 
 def list_names(filters: Sequence[Filter]) -> Iterator[tuple[str, str]]:
@@ -74,7 +74,7 @@ def _compare(dialect: str, value: str, wanted: str) -> bool:
 
 def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     if depth > MAX_DEPTH:
-        yield path, f"filters stand within each other more than {MAX_DEPTH} deep"
+        yield path, f"must not be nested more than {MAX_DEPTH} deep"
         return
     if not isinstance(one, Mapping) or len(one) != 1 or (dialect := next(iter(one))) not in DIALECTS:
         found = ", ".join(map(str, one)) if isinstance(one, Mapping) else repr(one)
@@ -85,11 +85,11 @@ def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
         yield from _find_faults(inner, below, depth + 1)
     elif dialect in COMBINATIONS:
         if not isinstance(inner, list | tuple) or not inner:
-            yield below, "must be a list of filters, one at least"
+            yield below, "must be a list with at least one filter"
             return
         yield from find_filter_faults(inner, below, depth + 1)
     elif not isinstance(inner, Mapping) or not inner:
-        yield below, "must have an attribute and its value, one at least"
+        yield below, "must have at least one attribute with its value"
     else:
         yield from _find_value_faults(inner, below)
 
@@ -97,9 +97,9 @@ def _find_faults(one: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
 def _find_value_faults(values: Mapping[Any, Any], path: str) -> Iterator[tuple[str, str]]:
     for name, value in values.items():
         if not (isinstance(name, str) and name.isascii() and name.isalnum() and name == name.lower()):
-            yield path, f"an attribute's name has a-z and 0-9 only (got {str(name)[:40]!r})"
+            yield path, f"the name of an attribute must be of a-z and 0-9 only (got {str(name)[:40]!r})"
         elif not _is_text(value) or not value:
-            yield f"{path}.{name}", f"must be a text that is not empty (got {value!r:.80})"
+            yield f"{path}.{name}", f"must be a string that is not empty (got {value!r:.80})"
 
 
 def _is_text(value: Any) -> bool:

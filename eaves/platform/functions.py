@@ -14,17 +14,20 @@ from eaves.events import IMAGE_CAPTURED, IMAGE_CLASSIFIED, IMAGE_EMBEDDED, TENSO
 class ScaleSettings:
     """The number of replicas of a function, and when it changes."""
 
-    min: int = setting(0, "Replicas kept running; 0 lets the function stop when idle.", minimum=0, maximum=100)
-    max: int = setting(1, "Most replicas at once; each holds the model in memory.", minimum=1, maximum=100)
+    min: int = setting(0, "Minimum number of replicas; 0 lets the function stop when idle.", minimum=0, maximum=100)
+    max: int = setting(1, "Maximum number of replicas; each holds the model in memory.", minimum=1, maximum=100)
     idle_s: float = setting(
         60.0,
-        "Seconds without a request before a replica stops; Knative's stable window is 60 too. A cluster takes whole "
-        "seconds, 6 at least.",
+        "Seconds without a request after which a replica stops. The default is that of "
+        "Knative's stable window. A cluster accepts whole seconds only, at least 6.",
         minimum=0.5,
         maximum=3600,
     )
     start_timeout_s: float = setting(
-        60.0, "Seconds a new replica may take to become ready, golden check included.", minimum=1, maximum=600
+        60.0,
+        "Seconds that a new replica may take to become ready, including the check of its golden images.",
+        minimum=1,
+        maximum=600,
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:

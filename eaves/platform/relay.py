@@ -23,34 +23,42 @@ class RelaySpec:
 
     to: str = setting(
         "",
-        "Address of the receiver, https://HOST[:PORT]; http:// is allowed on this machine only. Empty, the default: "
-        "there is no relay.",
+        "Address of the receiver, https://HOST[:PORT]; http:// is allowed for this machine "
+        "only. The default is empty: the site has no relay.",
     )
     credentials: Path | None = setting(
         None,
-        "Folder with the file `token`, or `tls.crt` and `tls.key`, by which the receiver knows the site, and `ca.crt` "
-        "where its certificate needs it. Files that change are read again.",
+        "Folder with the credentials of the site: the file `token`, or `tls.crt` and "
+        "`tls.key`, and `ca.crt` if the receiver's certificate needs it. Changed files are "
+        "read again.",
     )
     images: str = setting(
         NONE,
-        "Which images are forwarded beside their predictions: `none`; `low`, those whose prediction has `confidence: "
-        "low`; `all`. An image has about a hundred times the bytes of its prediction.",
+        "Images that are forwarded along with their predictions: `none`; `low`, those whose "
+        "prediction has `confidence: low`; `all`. An image has about a hundred times the bytes "
+        "of its prediction.",
         choices=(NONE, LOW, ALL),
     )
     alarms: tuple[dict[str, str], ...] = setting(
         (),
-        "Which events are forwarded before all others: a list of attribute-to-value mappings, such as `[{label: "
-        "fire}]`; an event is an alarm when all the attributes of one of them match.",
+        "Events that are forwarded before all others: a list of attribute-to-value mappings, "
+        "such as `[{label: fire}]`; an event is an alarm if all the attributes of one mapping "
+        "match.",
     )
     newest_first: bool = setting(
-        False, "Forward the newest events first after an outage, for people who look at the present; no: in order."
+        False,
+        "Forward the newest events first after an outage, for people who watch the "
+        "present. If false, events are forwarded in order.",
     )
-    rate_bytes: int = setting(0, "Most bytes per second over the link; 0, the default: no limit.", minimum=0)
+    rate_bytes: int = setting(
+        0, "Maximum number of bytes per second over the link. The default, 0, is no limit.", minimum=0
+    )
     spool_size: str = setting(
         "2Gi",
-        "Disk for what waits while the link is down; on a cluster the size of its volume. Somewhat less than half of "
-        "it is for events that wait, a tenth for dead letters, the rest for the files' own needs. The default holds "
-        "about a million predictions.",
+        "Size of the disk space for events that wait while the link is down; on a cluster, the "
+        "size of the volume. Somewhat less than half of it holds waiting events, a tenth holds "
+        "dead letters, and the rest is for the files' overhead. The default holds about a "
+        "million predictions.",
     )
 
     @property
@@ -81,4 +89,7 @@ class RelaySpec:
             yield "spool_size", f"must be a quantity such as 2Gi (got {self.spool_size!r})"
         for index, alarm in enumerate(self.alarms):
             if not alarm:
-                yield f"alarms[{index}]", "must name an attribute; without one every event is an alarm"
+                yield (
+                    f"alarms[{index}]",
+                    ("must name at least one attribute; without one, every event would be an alarm"),
+                )

@@ -21,12 +21,15 @@ class SourceSpec:
             starts the agent checks them.
     """
 
-    name: str = setting("", "Name of the source, unique here.")
+    name: str = setting("", "Name of the source, unique within the app.")
     kind: str = setting(
-        "folder", "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that an installed package adds."
+        "folder", "Kind of the source: `folder`, `mqtt`, `http`, `replay`, or a kind that an installed package adds."
     )
     options: dict[str, Any] = setting(
-        dict, "The settings that every source has, and those of its kind; they stand beside the others.", collects=True
+        dict,
+        "Settings that every source has, and the settings of its kind; in eaves.yaml "
+        "they stand directly under the source.",
+        collects=True,
     )
 
     @property

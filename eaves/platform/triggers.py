@@ -22,31 +22,39 @@ MAX_TIMEOUT_S = 600.0
 class DeliverySettings:
     """Delivery settings of a trigger, with the same meaning as a Knative Trigger's `delivery`."""
 
-    retry: int = setting(6, "Attempts after the first before the event becomes a dead letter.", minimum=0, maximum=100)
-    backoff_s: float = setting(0.5, "Seconds before the first retry; doubles each time.", minimum=0, maximum=60)
+    retry: int = setting(
+        6, "Number of retries after the first attempt, before the event becomes a dead letter.", minimum=0, maximum=100
+    )
+    backoff_s: float = setting(
+        0.5, "Seconds before the first retry; the pause doubles with each retry.", minimum=0, maximum=60
+    )
     backoff_cap_s: float = setting(
         30.0,
-        "Longest pause between retries, seconds, on the local platform. A cluster's broker has none: its pauses go on "
-        "doubling.",
+        "Maximum pause between two retries, in seconds, on the local platform. A cluster's "
+        "Broker has no maximum; its pauses keep doubling.",
         minimum=0,
         maximum=3600,
     )
     timeout_s: float = setting(
-        120.0, "Seconds one attempt may take; above cold start plus queue.", minimum=1, maximum=MAX_TIMEOUT_S
+        120.0,
+        "Seconds that one attempt may take; it must exceed the cold start plus the time in the queue.",
+        minimum=1,
+        maximum=MAX_TIMEOUT_S,
     )
     dead_letter_sink: str = setting(
         "",
-        "What gets the events given up on, with the extensions knativeerrordest, knativeerrorcode, knativeerrordata: "
-        "an http(s) address, the name of a function, or the name of another trigger of the app, whose receiver gets "
-        "them. Empty: a cluster's broker drops them, unless knative.dead_letter_sink or a relay gets them; the local "
-        "platform keeps them (`eaves queue --dead`).",
+        "Receiver of dead letters, which have the extensions knativeerrordest, "
+        "knativeerrorcode and knativeerrordata: an http(s) address, the name of a function, or "
+        "the name of another trigger of the app, whose receiver gets them. If empty, a "
+        "cluster's Broker drops dead letters, unless knative.dead_letter_sink or a relay gets "
+        "them; the local platform keeps them (`eaves queue --dead`).",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return faults that concern several fields."""
         sink = self.dead_letter_sink
         if sink and not is_http(sink) and not NAME_PATTERN.fullmatch(sink):
-            what = "an address that starts with http:// or https://, or the name of a function or a trigger"
+            what = "an address that begins with http:// or https://, or the name of a function or a trigger"
             yield "dead_letter_sink", f"must be {what} (got {redact(sink)!r})"
 
 
@@ -64,22 +72,32 @@ class TriggerSpec:
         delivery: Retries and time limits.
     """
 
-    name: str = setting("", "Name of the trigger, unique here.")
-    filter: dict[str, str] = setting(dict, "Event attribute to exact value; all must match, none matches every event.")
+    name: str = setting("", "Name of the trigger, unique within the app.")
+    filter: dict[str, str] = setting(
+        dict,
+        "Event attributes with their exact values; an event must match all of "
+        "them. An empty filter matches every event.",
+    )
     filters: tuple[Mapping[str, Any], ...] = setting(
         (),
-        "In place of filter: a list of filters as the CloudEvents Subscriptions API has them, all of which must pass. "
-        "Each has one of exact, prefix, suffix (attribute to text), all, any (a list of filters), not (a filter).",
+        "Filters as in the CloudEvents Subscriptions API, instead of `filter`; an event must "
+        "pass all of them. Each filter is one of exact, prefix, suffix (attribute to text), "
+        "all, any (a list of filters), not (a filter).",
         nested=True,
     )
-    function: str = setting("", "The function that receives the events (this one when neither it nor url is set).")
+    function: str = setting(
+        "", "Name of the function that receives the events. The default is this function, if url is not set either."
+    )
     url: str = setting(
         "",
-        "What receives the events instead of a function: an http(s) address, or mqtt://HOST[:PORT]/TOPIC (mqtts:// "
-        "with TLS), where attributes of the event may stand in braces, such as {label}.",
+        "Address that receives the events instead of a function: an http(s) address, or "
+        "mqtt://HOST[:PORT]/TOPIC (mqtts:// with TLS), whose topic may contain attributes of "
+        "the event in braces, such as {label}.",
     )
-    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "How events are published when url is an MQTT broker's.")
-    delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits.")
+    mqtt: MqttTriggerSettings = setting(
+        MqttTriggerSettings, "Settings for publishing the events, if url is the address of an MQTT broker."
+    )
+    delivery: DeliverySettings = setting(DeliverySettings, "Retries and time limits of the delivery.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Return faults that concern several fields."""
@@ -88,7 +106,7 @@ class TriggerSpec:
         yield from find_exact_faults(self.filter)
         yield from find_filter_faults(self.filters)
         if self.filter and self.filters:
-            yield "filters", "can't be set together with filter, which it replaces"
+            yield "filters", "can't be set together with filter, because it replaces filter"
         if self.delivery.dead_letter_sink == self.name:
             yield "delivery.dead_letter_sink", "can't be the trigger itself"
         if self.function and self.url:
@@ -98,9 +116,9 @@ class TriggerSpec:
                 yield "url", fault
             return
         if self.url and not is_http(self.url):
-            yield "url", f"must start with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
+            yield "url", f"must begin with http://, https://, mqtt:// or mqtts:// (got {redact(self.url)!r})"
         if self.mqtt != type(self.mqtt)():
-            yield "mqtt", f"needs a url that starts with mqtt:// or mqtts:// (got {redact(self.url)!r})"
+            yield "mqtt", f"needs a url that begins with mqtt:// or mqtts:// (got {redact(self.url)!r})"
 
     @property
     def is_mqtt(self) -> bool:

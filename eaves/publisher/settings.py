@@ -20,51 +20,73 @@ ATTRIBUTES_BYTES = 65_536
 class PublisherSettings:
     """Settings that a platform passes to a publisher process."""
 
-    trigger: str = setting("mqtt", "Name of the trigger whose events are published; part of the MQTT client id.")
-    app: str = setting("images", "Name of the trigger's app; its function's predictions appear in Home Assistant.")
-    site: str = setting("local", "The site's name, in the events' source.")
-    url: str = setting("", "Where events are published: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC.")
-    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "How they are published.")
-    host: str = setting("127.0.0.1", "Address that both ports are listened to on; in a pod 0.0.0.0.")
-    port: int = setting(
-        8080, "TCP port that takes events; Knative's own default.", minimum=1, maximum=65_535, env="PORT"
+    trigger: str = setting("mqtt", "Name of the trigger whose events are published; it is part of the MQTT client id.")
+    app: str = setting(
+        "images", "Name of the trigger's app; predictions of its function appear in Home Assistant under this name."
     )
-    health_port: int = setting(0, "TCP port of /metrics and /health; 0, the default: none.", minimum=0, maximum=65_535)
+    site: str = setting("local", "Name of the site, as it appears in the source of events.")
+    url: str = setting(
+        "", "Address that events are published to: mqtt://HOST[:PORT]/TOPIC or mqtts://HOST[:PORT]/TOPIC."
+    )
+    mqtt: MqttTriggerSettings = setting(MqttTriggerSettings, "Settings for publishing: format, topics, credentials.")
+    host: str = setting("127.0.0.1", "Address that both ports listen on; 0.0.0.0 in a pod.")
+    port: int = setting(
+        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
+    )
+    health_port: int = setting(
+        0, "TCP port of /metrics and /health. The default, 0, is no port.", minimum=0, maximum=65_535
+    )
     max_bytes: int = setting(
-        20_000_000, "Larger events are refused with 413; a prediction has some kilobytes, an image more.", minimum=1
+        20_000_000,
+        "Maximum size of an event in bytes; a larger event is refused with 413. A "
+        "prediction has some kilobytes, an image more.",
+        minimum=1,
     )
     in_flight_bytes: int = setting(
         32_000_000,
-        "Bytes of all events that are taken at the same time, or `max_bytes` if that is more; beyond it the answer is "
-        "429, and the sender keeps its event.",
+        "Maximum size in bytes of all events that are received at the same time, or "
+        "`max_bytes` if that is larger; when it is reached the answer is 429, and the sender "
+        "keeps its event.",
         minimum=1,
     )
-    spool: Path = setting(Path("/spool/publisher.db"), "The durable queue; on a disk that outlives the process.")
+    spool: Path = setting(
+        Path("/spool/publisher.db"), "Path of the durable queue; it must be on a disk that outlives the process."
+    )
     spool_max_bytes: int = setting(
         500_000_000,
-        "Room for events while the broker is away; full, the publisher answers 429 and its sender keeps them. A "
-        "trigger's `spool_size` sets it; the default fits 1Gi, with the dead letters.",
+        "Maximum size in bytes of the events that wait while the broker is away; when it is "
+        "reached, the publisher answers 429 and the sender keeps its events. `spool_size` of a "
+        "trigger sets it; the default fits into 1Gi, together with the dead letters.",
         minimum=1_000_000,
     )
     spool_dead_max_bytes: int = setting(
-        100_000_000, "Room for events that the broker refuses, apart from `spool_max_bytes`.", minimum=0
+        100_000_000,
+        "Maximum size in bytes of the events that the broker refuses, in addition to `spool_max_bytes`.",
+        minimum=0,
     )
     spool_dead_max_age_days: float = setting(
-        30.0, "Days after which an event that the broker refuses expires; somebody looks once a month.", minimum=0
+        30.0,
+        "Days after which an event that the broker refuses is deleted. The default "
+        "leaves time for a person who looks once a month.",
+        minimum=0,
     )
     spool_dead_when_full: str = setting(
         "expire",
-        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` pauses "
-        "delivery until somebody has looked.",
+        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
+        "letters, and counts and logs each; `refuse` pauses delivery until a person has made "
+        "room.",
         choices=("expire", "refuse"),
     )
     admin_socket: Path | None = setting(
         None,
-        "Unix socket, for the process's own user, at which its queue is shown and changed; not given: `socket` in the "
-        "folder `NAME.admin` beside the spool NAME.",
+        "Path of the Unix socket on which the process's own user can list and change the "
+        "queue. The default is `socket` in the folder `NAME.admin` beside the spool NAME.",
     )
     parallel: int = setting(
-        4, "Events that wait for the broker's acknowledgement at the same time.", minimum=1, maximum=64
+        4,
+        "Maximum number of events that wait for the broker's acknowledgement at the same time.",
+        minimum=1,
+        maximum=64,
     )
     timeout_s: float = setting(
         20.0, "Seconds that the broker may take to acknowledge one event.", minimum=1, maximum=600
@@ -90,5 +112,5 @@ class PublisherSettings:
         if self.spool_max_bytes < needed:
             yield (
                 "spool_max_bytes",
-                f"must hold an event of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
+                f"must fit an event of max_bytes and its attributes: at least {needed} (got {self.spool_max_bytes})",
             )

@@ -52,10 +52,10 @@ class FunctionProxy:
         """
         url = self._urls.get(name)
         if url is None:
-            known = f"functions here: {', '.join(self._urls)}" if self._urls else "the receiver has no functions"
+            known = f"available functions: {', '.join(self._urls)}" if self._urls else "the receiver has no functions"
             raise NotFoundError(f"there is no function {name[:64]!r}", hint=known)
         if is_batch(request):
-            raise UnsupportedContentError("batched CloudEvents are not taken here", hint="send one image per request")
+            raise UnsupportedContentError("batches of CloudEvents are not supported", hint="send one image per request")
         request.admit(site, self._budget)
         (event,) = read_events(request, self._max_bytes)
         if isinstance(event, EventError):
@@ -76,4 +76,4 @@ class FunctionProxy:
         except DeliveryError as error:
             self._counters.refuse(site, FAILED, error.message)
             # The caller isn't given the function's address, which is internal to the cloud.
-            raise DeliveryError(f"the function {name} gives no answer", hint="see the receiver's log") from error
+            raise DeliveryError(f"the function {name} doesn't answer", hint="see the log of the receiver") from error

@@ -52,7 +52,10 @@ class ReceiverIntake:
         outcomes = self._store(site, [event for _, event in wanted])
         for (index, event), outcome in zip(wanted, outcomes, strict=True):
             if outcome is PutOutcome.CONFLICTING:
-                detail = f"another event of {event.source[:100]} has the id {event.id[:64]!r} already"
+                detail = (
+                    f"an event from {event.source[:100]} with the id {event.id[:64]!r} but "
+                    "other content was already received"
+                )
                 refused[index] = _refuse(index, 409, detail)
         stored = outcomes.count(PutOutcome.STORED)
         repeated = len(events) - stored - len(refused)
@@ -85,4 +88,4 @@ def find_forgery(site: str, event: Event) -> str:
     prefix = f"/eaves/{site}/"
     if event.source.startswith(prefix) and len(event.source) > len(prefix):
         return ""
-    return f"the source of an event of site {site} begins with {prefix} (got {event.source[:100]!r})"
+    return f"the source of an event from site {site} must begin with {prefix} (got {event.source[:100]!r})"

@@ -31,10 +31,12 @@ def answer_ledger(spool: Spool, site: str, query: str) -> Response:
     """
     given = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := sorted(given.keys() - {"after", "limit"}):
-        raise InputError(f"the ledger takes no {unknown[0][:64]!r}", hint="it takes after and limit")
+        raise InputError(
+            f"the ledger has no query parameter {unknown[0][:64]!r}", hint="query parameters: after, limit"
+        )
     after, limit = _number(given, "after", 0), _number(given, "limit", LIMIT)
     if spool.ledger is None:
-        raise NotFoundError("there is no ledger")
+        raise NotFoundError("this receiver keeps no ledger")
     body = bytearray()
     left = min(limit, LIMIT)
     while left and len(body) < MAX_BYTES:

@@ -35,7 +35,7 @@ from eaves.spool import Lease, LedgerLimits, Spool
 
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
 HANDSHAKES = "eaves_receiver_failed_handshakes_total"
-NO_SINK = "the sink isn't known: neither sink nor folder is given, and K_SINK is not set by a SinkBinding"
+NO_SINK = "the address of the sink is unknown: neither sink nor folder is set, and K_SINK is not set by a SinkBinding"
 STOP_S = 1.0
 """Time limit at shutdown for work in progress, seconds."""
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -51,7 +51,7 @@ def run(settings: ReceiverSettings, proxies: Proxies) -> None:
         proxies: Proxies of the process, used for the sink and the functions.
 
     Raises:
-        ConfigError: When the address can't be listened on, or a certificate or the sites can't be read.
+        ConfigError: When the receiver can't listen on the address, or a certificate or the sites can't be read.
         SpoolError: When the spool can't be opened.
         StorageError: When the folder can't be written.
     """
@@ -161,7 +161,9 @@ def _build_delivery(settings: ReceiverSettings, spool: Spool, client: SinkClient
 
     def send(event: Event) -> SinkResponse:
         if not settings.sink:
-            raise UnreachableError(NO_SINK, hint="give sink or folder; in a cluster: kubectl get brokers,sinkbindings")
+            raise UnreachableError(
+                NO_SINK, hint=("set sink or folder; on a cluster, check: kubectl get brokers,sinkbindings")
+            )
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     return Deliverer(

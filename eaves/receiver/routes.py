@@ -73,9 +73,16 @@ class ReceiverRoutes:
         authorization = ", ".join(request.headers.get_all("authorization", []))
         site = self._sites.identify(authorization, request.caller.names)
         if not site:
-            self._counters.refuse("", UNAUTHORISED, f"no site's token or certificate, from {request.caller.address}")
-            hint = "send a token of the site, Authorization: Bearer TOKEN, or a client certificate that names it"
-            return answer_problem(401, "the caller is not a site of this receiver", hint, WWW_Authenticate="Bearer")
+            self._counters.refuse(
+                "", UNAUTHORISED, f"no valid token or certificate of a site, from {request.caller.address}"
+            )
+            hint = (
+                "send a token of the site in the header Authorization: Bearer TOKEN, or use "
+                "a client certificate that names the site"
+            )
+            return answer_problem(
+                401, "the request doesn't identify a site of this receiver", hint, WWW_Authenticate="Bearer"
+            )
         self._counters.meet(site)
         request.admit(site)
         try:
@@ -91,10 +98,10 @@ class ReceiverRoutes:
         if request.path.startswith(FUNCTIONS):
             methods, route = POST, self._ask_function
         if route is None:
-            return answer_problem(404, f"{request.path[:128]} is not answered here", f"post events to {EVENTS}")
+            return answer_problem(404, f"no such endpoint: {request.path[:128]}", f"send events with POST to {EVENTS}")
         if request.method not in methods:
             allowed = ", ".join(methods)
-            return answer_problem(405, f"{request.path[:128]} is answered for {allowed} only", Allow=allowed)
+            return answer_problem(405, f"{request.path[:128]} accepts only {allowed}", Allow=allowed)
         try:
             return route(site, request)
         except ImageTooLargeError as error:
@@ -124,12 +131,14 @@ class ReceiverRoutes:
         this receiver or something on the way refuses the event, without sending all of it again.
         """
         if is_structured(request):
-            raise UnsupportedContentError("an upload is the data of one event in binary mode")
+            raise UnsupportedContentError("an upload must be the data of one event in binary mode")
         with self._uploads.one_event(site):
             request.reserve_memory(self._uploads.size(site, digest))
             body = self._uploads.read(site, digest)
             if body is None:
-                return answer_problem(412, f"the body {digest[:16]} is not here as a whole", "send it again")
+                return answer_problem(
+                    412, f"the upload of the body {digest[:16]} is not complete", "send the body again"
+                )
             answer = self._intake.store_events(site, [_decode_uploaded(request, body)])
             self._uploads.finish(site, digest)
         return _answer_batch(answer)
@@ -146,7 +155,7 @@ class ReceiverRoutes:
 
     def _answer_health(self, request: Request) -> Response:
         if request.method not in GET:
-            return answer_problem(405, f"{HEALTH} is answered for GET only", Allow="GET, HEAD")
+            return answer_problem(405, f"{HEALTH} accepts only GET and HEAD", Allow="GET, HEAD")
         is_well = self._is_well()
         return answer_json({"status": "ok" if is_well else "unwell"}, 200 if is_well else 503)
 

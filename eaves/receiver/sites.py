@@ -54,7 +54,7 @@ class Sites:
             raise ConfigError([fault], hint=f"eaves receiver token SITE --sites {folder}") from error
         self._hashes = _read_hashes(folder, self._signature)
         if not self._hashes:
-            _log.warning("%s holds no site; every sender is refused until it does", folder)
+            _log.warning("%s contains no file of a site; every sender is refused until it does", folder)
 
     def names(self) -> Collection[str]:
         """Return the names of the sites."""
@@ -115,14 +115,16 @@ class Sites:
             signature = _sign(self._folder)
         except OSError as error:
             if not self._hidden:
-                _log.error("%s can't be read: %s; the tokens that were read before hold", self._folder, error.strerror)
+                _log.error(
+                    "%s can't be read: %s; the tokens that were read before stay valid", self._folder, error.strerror
+                )
             self._hidden = True
             return
         self._hidden = False
         if signature != self._signature:
             self._hashes = _read_hashes(self._folder, signature)
             self._signature = signature
-            _log.info("tokens of %d sites are read again", len(self._hashes))
+            _log.info("the tokens of %d sites were read again", len(self._hashes))
 
 
 def _sign(folder: Path) -> _Signature:
@@ -162,11 +164,11 @@ def _read_hashes(folder: Path, signature: _Signature) -> dict[str, tuple[bytes, 
         lines = [line.strip() for line in data.splitlines()]
         tokens = [line for line in lines if line and not line.startswith(b"#")]
         if any(len(token) < MIN_TOKEN for token in tokens):
-            _log.error("site %s has a token of fewer than %d characters; that one isn't taken", name, MIN_TOKEN)
+            _log.error("site %s has a token of fewer than %d characters; this token is ignored", name, MIN_TOKEN)
         found[name] = tuple(hashlib.sha256(token).digest() for token in tokens if len(token) >= MIN_TOKEN)
     for names in _find_shared(found):
         files = ", ".join(str(folder / name) for name in names)
-        _log.error("%s have the same token, which lets none of these sites in; give each its own", files)
+        _log.error("%s have the same token, so none of these sites is accepted; give each site its own token", files)
     return found
 
 

@@ -32,14 +32,15 @@ def add_token(folder: Path, site: str, *, keep: bool = False, replace: bool = Fa
     """
     if not NAME_PATTERN.fullmatch(site):
         message = f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {site[:64]!r})"
-        raise ConfigError([Fault(origin="site", path="", message=message)], hint="a name such as mill-2")
+        raise ConfigError([Fault(origin="site", path="", message=message)], hint="use a name such as mill-2")
     path = folder / site
     try:
         make_directory(folder)
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before.strip() and not (keep or replace):
             raise InputError(
-                f"{site} has a token already, in {path}", hint="--keep adds another, --replace replaces it"
+                f"{site} already has a token, in {path}",
+                hint=("add another token with --keep, or replace it with --replace"),
             )
         lines = [line for line in before.splitlines() if line.strip()] if keep else []
         write_atomically(path, "\n".join([*lines, secrets.token_urlsafe(TOKEN_BYTES)]) + "\n")

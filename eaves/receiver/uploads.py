@@ -158,7 +158,7 @@ class Uploads:
         with self._table:
             turn = self._site(site).event
         if not turn.acquire(blocking=False):
-            raise OverloadedError(f"another upload of {site} is being stored", hint="send one at a time")
+            raise OverloadedError(f"another upload from {site} is in progress", hint="send one upload at a time")
         try:
             yield
         finally:
@@ -191,7 +191,7 @@ class Uploads:
 
     def _path(self, site: str, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
-            raise EventError(f"an upload is named by its SHA-256 in hexadecimal (got {digest[:70]!r})")
+            raise EventError(f"the name of an upload must be its SHA-256 in hexadecimal (got {digest[:70]!r})")
         return self._folder / site / digest
 
     def _site(self, name: str) -> _Site:
@@ -285,5 +285,5 @@ def _read(path: Path, size: int) -> bytes:
 
 def _parse(number: str) -> int:
     if not (number.isascii() and number.isdecimal() and len(number) <= 12):
-        raise EventError(f"offset and size are numbers (got {number[:20]!r})")
+        raise EventError(f"offset and size must be numbers (got {number[:20]!r})")
     return int(number)

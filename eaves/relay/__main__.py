@@ -31,7 +31,9 @@ from eaves.relay.relay_lanes import BROKER, FROM_BROKER
 from eaves.relay.settings import RelaySettings
 from eaves.spool import Spool
 
-NO_BROKER = "the site's Broker isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+NO_BROKER = (
+    "the address of the site's Broker is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
+)
 LINK = "link"
 """Name of the lease that the forwarder holds on the link."""
 PATIENCE = Backoff(retry=None, first_s=0.5, cap_s=30.0)
@@ -109,7 +111,7 @@ def build_broker_deliverers(settings: RelaySettings, spool: Spool, client: SinkC
 
     def send(event: Event) -> SinkResponse:
         if not settings.broker:
-            raise UnreachableError(NO_BROKER, hint="kubectl get brokers,sinkbindings")
+            raise UnreachableError(NO_BROKER, hint="check: kubectl get brokers,sinkbindings")
         return client.post(settings.broker, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     return [Deliverer(spool, BROKER, send, backoff=PATIENCE, lease=spool.lease(BROKER))]

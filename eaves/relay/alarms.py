@@ -39,10 +39,10 @@ def is_alarm(event: Event, rules: Sequence[Rule]) -> bool:
 
 def _parse_rule(rule: Any) -> Rule:
     if not isinstance(rule, dict) or not rule:
-        raise ValueError(f"a rule is a mapping of attributes to values (got {str(rule)[:80]!r})")
+        raise ValueError(f"a rule must be a mapping of attributes to values (got {str(rule)[:80]!r})")
     for name, value in rule.items():
         if not (name.isascii() and name.isalnum() and name == name.lower()):
-            raise ValueError(f"{name[:40]!r} is not the name of an attribute: a-z and 0-9")
+            raise ValueError(f"{name[:40]!r} is not the name of an attribute; use a-z and 0-9")
         if not isinstance(value, str):
-            raise ValueError(f"the value of {name[:40]} must be a text (got {value!r})")  # noqa: TRY004 - as above
+            raise ValueError(f"the value of {name[:40]} must be a string (got {value!r})")  # noqa: TRY004 - as above
     return rule

@@ -98,7 +98,7 @@ class EntrySelector:
         self._failed.add(lane, entry.seq, self._clock.monotonic() + pause_s)
         self._has_failed, self._failed_lane = True, "" if entry.attempts else lane
 
-    def got_through(self, lane: str, entries: Sequence[Entry]) -> None:
+    def record_success(self, lane: str, entries: Sequence[Entry]) -> None:
         """Forget earlier failures, as a request got through."""
         self._has_failed, self._failed_lane = False, ""
         for entry in entries:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from eaves.base.backoff import Backoff
 from eaves.base.clock import Clock
 from eaves.spool import Entry, Spool
-from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, let_go
+from eaves.spool.held_entries import first_held, held_sources, hold, hold_all, release_held
 
 PAUSE = Backoff(retry=None, first_s=30.0, cap_s=600.0)
 """Pauses before the first held entry is retried."""
@@ -124,7 +124,7 @@ class ForeignEntries:
         if not known:
             return
         for prefix in known.keys() & prefixes(entries):
-            let_go(self._spool, lane, prefix)
+            release_held(self._spool, lane, prefix)
             del known[prefix]
 
     def site_is(self, name: str) -> None:

@@ -161,11 +161,11 @@ class Forwarder:
         while not self._stopping:
             try:
                 if self._ready():
-                    self._go_on()
+                    self._step()
             except SpoolError as error:
-                self._hold(f"{error.message}; nothing is released until that works again")
+                self._hold(f"{error.message}; no event is removed from the queue until this works again")
             except Exception:  # noqa: BLE001 - without this thread the relay would fill up unnoticed
-                _log.exception("unexpected error while forwarding; forwarding goes on")
+                _log.exception("unexpected error while forwarding; forwarding continues")
                 self._hold("unexpected error, see the log")
 
     def _ready(self) -> bool:
@@ -186,7 +186,7 @@ class Forwarder:
         rated_s = 0.0 if self._link_state.unproven else self._traffic.sendable_at - now
         return max(0.0, self._link_state.left_s(), self._held_until - now, rated_s)
 
-    def _go_on(self) -> None:
+    def _step(self) -> None:
         """Make one step: a probe, a request, or a wait for something to send."""
         self._spool.keep_limits()
         with self._state:
@@ -243,8 +243,8 @@ class Forwarder:
                 with self._state:
                     self._link_state.probed(idle=idle or empty, empty=empty)
                 return
-            known = f"the receiver knows this relay's token as site {site[:64]!r}"
-            advice = f"set site: {site[:64]}, or use {self._site}'s token"
+            known = f"the receiver identifies this relay by its token as site {site[:64]!r}"
+            advice = f"set site: {site[:64]}, or use the token of {self._site}"
             failure = RequestFailure(reason=f"{known}, but eaves.yaml says site {self._site!r}; {advice}", refused=True)
         with self._state:
             self._link_state.probe_failed(

@@ -11,7 +11,7 @@ from eaves.relay.alarms import Rule, is_alarm
 from eaves.relay.relay_lanes import ALARMS, ARCHIVE, BROKER, IMAGES
 from eaves.spool import PutOutcome, Puts, Spool
 
-CONFLICT = "another event of the same source and id was taken before"
+CONFLICT = "an event with the same source and id but other content was received before"
 CONFLICT_STATUS = 409
 FOREIGN_STATUS = 403
 
@@ -33,7 +33,7 @@ class RelayIntake:
         self._alarms = alarms
         self._keep_images = keep_images
         self._broker = (BROKER,) if to_broker else ()
-        self._told = False
+        self._logged = False
 
     def sort(self, event: Event, *, from_broker: bool = False) -> Puts:
         """Return the events that are stored for one event, each with its lanes.
@@ -57,9 +57,9 @@ class RelayIntake:
             return [(event, (self._class_of(event), *copies))]
         if self._keep_images:
             return [(event, (IMAGES,))]
-        if not self._told:
-            self._told = True
-            _log.info("images come in and are not forwarded: the setting `images` is `none`")
+        if not self._logged:
+            self._logged = True
+            _log.info("images are received but not forwarded, because the setting `images` is `none`")
         return []
 
     def _class_of(self, event: Event) -> str:
@@ -89,7 +89,7 @@ def store(spool: Spool, puts: Puts, site: str) -> None:
         is_own = event.source.startswith(prefix) and event.source != prefix
         (own if is_own else foreign).append((event, lanes))
     if foreign:
-        _keep_dead(spool, foreign, f"the source of an event of site {site} begins with {prefix}", FOREIGN_STATUS)
+        _keep_dead(spool, foreign, f"the source of an event from site {site} must begin with {prefix}", FOREIGN_STATUS)
     outcomes = spool.put_many(own, once=True) if own else ()
     conflicting = [put for put, outcome in zip(own, outcomes, strict=True) if outcome is PutOutcome.CONFLICTING]
     if conflicting:

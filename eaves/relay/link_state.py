@@ -95,7 +95,7 @@ class LinkState:
             idle: Whether no event is due that failed before.
             empty: Whether no event waits at all.
         """
-        self._heard()
+        self._record_answer()
         self._lost_probes = 0
         if idle:
             self._lost_sends = 0
@@ -106,7 +106,7 @@ class LinkState:
 
     def sent(self) -> None:
         """Record that a request of events succeeded."""
-        self._heard()
+        self._record_answer()
         self._lost_probes = self._lost_sends = self._lost_again = 0
         self._only_foreign = False
         self._turn(LinkStatus.UP)
@@ -166,7 +166,7 @@ class LinkState:
         pause_s = self._backoff.pause_s(failures, jitter=self._jitter()) if failures else 0.0
         self._until = self._clock.monotonic() + max(pause_s, min(asked_s or 0.0, LONGEST_RETRY_AFTER_S))
 
-    def _heard(self) -> None:
+    def _record_answer(self) -> None:
         self.unproven = False
         self.heard_at = self._clock.monotonic()
         self._until = self.heard_at

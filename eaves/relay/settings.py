@@ -23,98 +23,121 @@ ATTRIBUTES_BYTES = 65_536
 class RelaySettings:
     """Settings that a platform passes to a relay process."""
 
-    to: str = setting("", "Address of the receiver in the cloud, https://HOST:PORT; http:// on loopback only.")
+    to: str = setting(
+        "", "Address of the receiver in the cloud, https://HOST:PORT; http:// is allowed for loopback only."
+    )
     credentials: Path | None = setting(
         None,
-        "Folder with the files `token`, `ca.crt`, `tls.crt` and `tls.key`, as far as the receiver needs them; read at "
-        "each request.",
+        "Folder with those of the files `token`, `ca.crt`, `tls.crt` and `tls.key` that the "
+        "receiver needs. The files are read at each request.",
     )
     site: str = setting(
         "local",
-        "The site's name. Nothing is sent to a receiver whose token or certificate is another site's.",
+        "Name of the site. Nothing is sent to a receiver if the token or certificate belongs to another site.",
     )
-    host: str = setting("127.0.0.1", "Address that both ports are listened to on; in a pod 0.0.0.0.")
+    host: str = setting("127.0.0.1", "Address that both ports listen on; 0.0.0.0 in a pod.")
     port: int = setting(
-        8080, "TCP port that takes events; Knative's own default.", minimum=1, maximum=65_535, env="PORT"
+        8080, "TCP port that receives events. The default is Knative's own.", minimum=1, maximum=65_535, env="PORT"
     )
-    health_port: int = setting(0, "TCP port of /metrics and /health; 0, the default: none.", minimum=0, maximum=65_535)
+    health_port: int = setting(
+        0, "TCP port of /metrics and /health. The default, 0, is no port.", minimum=0, maximum=65_535
+    )
     max_bytes: int = setting(
-        20_000_000, "Larger requests are refused with 413; a prediction has some kilobytes, an image more.", minimum=1
+        20_000_000,
+        "Maximum size of a request in bytes; a larger request is refused with 413. "
+        "A prediction has some kilobytes, an image more.",
+        minimum=1,
     )
     in_flight_bytes: int = setting(
         32_000_000,
-        "Bytes of all requests that are taken at the same time, or `max_bytes` if that is more; beyond it the "
-        "answer is 429, and the sender keeps its event.",
+        "Maximum size in bytes of all requests that are received at the same time, or "
+        "`max_bytes` if that is larger; when it is reached the answer is 429, and the sender "
+        "keeps its event.",
         minimum=1,
     )
-    spool: Path = setting(Path("/spool/relay.db"), "The durable queue; on a disk that outlives the process.")
+    spool: Path = setting(
+        Path("/spool/relay.db"), "Path of the durable queue; it must be on a disk that outlives the process."
+    )
     spool_max_bytes: int = setting(
         1_000_000_000,
-        "Room for events while the link is down; full, the relay answers 429 and its senders keep their events.",
+        "Maximum size in bytes of the events that wait while the link is down; when it is "
+        "reached, the relay answers 429 and its senders keep their events.",
         minimum=1_000_000,
     )
     spool_max_entries: int = setting(
-        2_000_000, "Events that may wait at most, a copy for the Broker counted as well.", minimum=1_000
+        2_000_000, "Maximum number of events that wait, including the copies for the Broker.", minimum=1_000
     )
     spool_dead_max_bytes: int = setting(
-        200_000_000, "Room for events that the receiver refuses, apart from `spool_max_bytes`.", minimum=0
+        200_000_000,
+        "Maximum size in bytes of the events that the receiver refuses, in addition to `spool_max_bytes`.",
+        minimum=0,
     )
     spool_dead_max_age_days: float = setting(
-        30.0, "Days after which an event that the receiver refuses expires; somebody looks once a month.", minimum=0
+        30.0,
+        "Days after which an event that the receiver refuses is deleted. The default "
+        "leaves time for a person who looks once a month.",
+        minimum=0,
     )
     spool_dead_when_full: str = setting(
         "expire",
-        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` pauses "
-        "forwarding until somebody has looked.",
+        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
+        "letters, and counts and logs each; `refuse` pauses forwarding until a person has made "
+        "room.",
         choices=("expire", "refuse"),
     )
     ledger_max_entries: int = setting(
         500_000,
-        "Lines of the ledger, which says what became of each event: about 250 bytes each, of the last 500,000 events. "
-        "An event that comes again later than that is forwarded again, and the receiver recognises it.",
+        "Maximum number of lines of the ledger, which records the outcome of each event; a "
+        "line takes about 250 bytes. The default covers the last 500,000 events. An event that "
+        "is repeated after its line was deleted is forwarded again, and the receiver "
+        "recognises it.",
         minimum=1_000,
     )
     alarms: str = setting(
         "",
-        "Which events are forwarded before all others: a JSON list of mappings of attributes to values, such as "
-        '[{"label": "fire"}, {"label": "smoke", "confidence": "high"}]. An event that has all of one mapping is one.',
+        "Events that are forwarded before all others: a JSON list of mappings of attributes to "
+        'values, such as [{"label": "fire"}, '
+        '{"label": "smoke", "confidence": "high"}]. An event is an alarm if all the '
+        "attributes of one mapping match.",
     )
     newest_first: bool = setting(
-        False, "Forward the newest events of each class first, instead of the oldest; all of them are forwarded."
+        False, "Forward the newest events of each class first instead of the oldest. All of them are forwarded."
     )
     rate_bytes: int = setting(
-        0, "Bytes a second that are sent at most, on average; 0: as many as the link carries.", minimum=0
+        0, "Maximum number of bytes per second that are sent, on average; 0 is no limit.", minimum=0
     )
     images: str = setting(
         "none",
-        "`all`: images that come in are forwarded, after everything else; `none`: they are answered for and not kept.",
+        "Images that are forwarded: `all`, after all other events; `none`, images are acknowledged but not stored.",
         choices=("none", "all"),
     )
     probe_s: float = setting(
         45.0,
-        "Seconds without an event after which the receiver is asked whether it is there, so that the status is true; "
-        "some hundred bytes each. 0: never.",
+        "Seconds without an event after which the relay checks whether the receiver answers, "
+        "so that the status is up to date. A check takes some hundred bytes. 0 means never.",
         minimum=0,
     )
     broker: str = setting(
         "",
-        "Address of the site's own Broker, which gets a copy of everything that isn't an image; empty: none. Knative's "
-        "SinkBinding sets it.",
+        "Address of the site's own Broker, which gets a copy of every event that isn't an "
+        "image. The default is empty: no copies are sent. Knative's SinkBinding sets it.",
         env="K_SINK",
     )
     has_broker: bool = setting(
         False,
-        "Whether the site has a Broker of its own. Its copies then wait while `broker` is empty, as K_SINK is for as "
-        "long as a SinkBinding finds no Broker.",
+        "True if the site has its own Broker. Its copies then wait while `broker` is empty, as "
+        "K_SINK is while a SinkBinding finds no Broker.",
     )
     timeout_s: float = setting(
-        60.0, "Seconds that the site's own Broker may take to answer for one event.", minimum=1, maximum=600
+        60.0, "Seconds that the site's own Broker may take to acknowledge one event.", minimum=1, maximum=600
     )
-    ca_certs: str = setting("", "Certificate authorities to trust beside the system's, as PEM text.", env="K_CA_CERTS")
+    ca_certs: str = setting(
+        "", "Certificate authorities to trust in addition to the system's, as PEM text.", env="K_CA_CERTS"
+    )
     admin_socket: Path | None = setting(
         None,
-        "Unix socket, for the process's own user, at which its queue is shown and changed; not given: `socket` in the "
-        "folder `NAME.admin` beside the spool NAME.",
+        "Path of the Unix socket on which the process's own user can list and change the "
+        "queue. The default is `socket` in the folder `NAME.admin` beside the spool NAME.",
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
 
@@ -166,5 +189,5 @@ class RelaySettings:
         if self.spool_max_bytes < needed:
             yield (
                 "spool_max_bytes",
-                f"must hold an event of max_bytes and its attributes: {needed} at least (got {self.spool_max_bytes})",
+                f"must fit an event of max_bytes and its attributes: at least {needed} (got {self.spool_max_bytes})",
             )

@@ -49,7 +49,9 @@ def status(queue: Queue, /) -> None:
 @main.command("list")
 @numbers_argument
 @filter_options()
-@click.option("--limit", type=click.IntRange(1, MAX_LIMIT), default=LIMIT, show_default=True, help="How many at most.")
+@click.option(
+    "--limit", type=click.IntRange(1, MAX_LIMIT), default=LIMIT, show_default=True, help=("Maximum number of entries.")
+)
 @click.pass_obj
 def list_(queue: Queue, /, limit: int, **chosen: Any) -> None:
     """Print entries without their data, in the order they were put."""
@@ -67,9 +69,19 @@ def show(queue: Queue, /, seq: int) -> None:
 
 
 @main.command()
-@click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="Only lines with a higher number.")
 @click.option(
-    "--limit", type=click.IntRange(1, MAX_LIMIT), default=LEDGER_LIMIT, show_default=True, help="How many at most."
+    "--after",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help=("Only lines with a number greater than this."),
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_LIMIT),
+    default=LEDGER_LIMIT,
+    show_default=True,
+    help=("Maximum number of lines."),
 )
 @click.pass_obj
 def ledger(queue: Queue, /, after: int, limit: int) -> None:
@@ -80,8 +92,8 @@ def ledger(queue: Queue, /, after: int, limit: int) -> None:
 def _add_change(action: Action, text: str) -> None:
     @numbers_argument
     @filter_options()
-    @click.option("--all", "everything", is_flag=True, help="Every entry that the action is for.")
-    @click.option("--dry-run", is_flag=True, help="Only count them.")
+    @click.option("--all", "everything", is_flag=True, help="Apply the action to every entry.")
+    @click.option("--dry-run", is_flag=True, help="Count the selected entries without changing them.")
     @click.pass_obj
     def change(queue: Queue, /, everything: bool, dry_run: bool, **chosen: Any) -> None:
         selector = build_selector(**chosen)
@@ -90,9 +102,9 @@ def _add_change(action: Action, text: str) -> None:
     main.command(action.value, help=text)(change)
 
 
-_add_change(Action.RETRY, "Queue dead letters again, and make entries that back off due now.")
+_add_change(Action.RETRY, "Queue dead letters for delivery again, and make entries that wait for a retry due now.")
 _add_change(Action.DROP, "Delete dead letters.")
-_add_change(Action.PURGE, "Delete entries of a lane in any state.")
+_add_change(Action.PURGE, "Delete all entries of a lane, in any state.")
 
 
 def _print(value: Any) -> None:

@@ -26,17 +26,22 @@ DEFAULT_KIND = "folder"
 class SourceSettings:
     """Settings that every source has, whatever its kind."""
 
-    name: str = setting("source", "The source's name, unique in its agent; last part of its events' source.")
+    name: str = setting(
+        "source", "Name of the source, unique within its agent; it is the last part of the source of its events."
+    )
     kind: str = setting(
-        DEFAULT_KIND, "Which kind of source: `folder`, `mqtt`, `http`, `replay`, or one that a package adds."
+        DEFAULT_KIND,
+        "Kind of the source: `folder`, `mqtt`, `http`, `replay`, or a kind that an installed package adds.",
     )
     credentials: Path | None = setting(
         None,
-        "Folder with the files `username`, `password`, `tls.crt`, `tls.key` and `ca.crt`, as far as they are needed; "
-        "read at each connection.",
+        "Folder with those of the files `username`, `password`, `tls.crt`, `tls.key` and "
+        "`ca.crt` that are needed. The files are read at each connection.",
     )
     max_bytes: int = setting(
-        20_000_000, "Larger images are skipped and counted; functions refuse them anyway.", minimum=1
+        20_000_000,
+        "Maximum size of an image in bytes; larger images are skipped and counted, because functions refuse them.",
+        minimum=1,
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -51,80 +56,95 @@ class AgentSettings:
 
     sources: str = setting(
         "",
-        "The sources, a JSON list of mappings with the settings of each: those that every source has, and those of its "
-        "kind.",
+        "Sources of the agent, as a JSON list of mappings with the settings that every source "
+        "has and those of its kind.",
     )
-    site: str = setting("local", "The site's name, in its events' source.")
-    spool: Path = setting(Path("/spool/agent.db"), "The durable queue; on a disk that outlives the agent.")
+    site: str = setting("local", "Name of the site, as it appears in the source of its events.")
+    spool: Path = setting(
+        Path("/spool/agent.db"), "Path of the durable queue; it must be on a disk that outlives the agent."
+    )
     takeover: str = setting(
         "",
-        "Spool files that this agent empties into its own, with what they remember, and deletes, a JSON list of paths: "
-        "those of agents for one source each, as earlier versions had. One that the disk has no room for waits.",
+        "Spool files whose entries this agent moves into its own spool, with their history, "
+        "and then deletes, as a JSON list of paths. Earlier versions had one spool for each "
+        "source. A spool that doesn't fit on the disk waits.",
     )
     spool_max_bytes: int = setting(
-        1_000_000_000, "Room for images while the link is down; full, the sources wait.", minimum=1_000_000
+        1_000_000_000,
+        "Maximum size in bytes of the images that wait while the link is down; when it is reached, the sources wait.",
+        minimum=1_000_000,
     )
     spool_dead_max_bytes: int = setting(
         200_000_000,
-        "Room for events that nobody takes, apart from `spool_max_bytes`; a fifth of its default, so that both fit a "
-        "small card.",
+        "Maximum size of the dead letters in bytes, in addition to `spool_max_bytes`. The "
+        "default is a fifth of the default of `spool_max_bytes`, so that both fit a small card.",
         minimum=0,
     )
     spool_dead_max_age_days: float = setting(
-        30.0, "Days after which an event that nobody takes expires; somebody looks once a month.", minimum=0
+        30.0,
+        "Days after which a dead letter is deleted. The default leaves time for a person who looks once a month.",
+        minimum=0,
     )
     spool_dead_when_full: str = setting(
         "expire",
-        "Beyond `spool_dead_max_bytes`: `expire` deletes the oldest, counted and logged by id; `refuse` pauses "
-        "delivery until somebody has looked.",
+        "Action when `spool_dead_max_bytes` is reached: `expire` deletes the oldest dead "
+        "letters, and counts and logs each; `refuse` pauses delivery until a person has made "
+        "room.",
         choices=("expire", "refuse"),
     )
     admin_socket: Path | None = setting(
         None,
-        "Unix socket, for the agent's own user, at which its queue is shown and changed; not given: `socket` in the "
-        "folder `NAME.admin` beside the spool NAME.",
+        "Path of the Unix socket on which the agent's own user can list and change the queue. "
+        "The default is `socket` in the folder `NAME.admin` beside the spool NAME.",
     )
     port: int = setting(
         0,
-        "TCP port of /metrics and /health; 0, the default: none, as nobody scrapes a process of one machine.",
+        "TCP port of /metrics and /health. The default, 0, is no port, because on a single machine nothing scrapes it.",
         minimum=0,
         maximum=65_535,
     )
-    host: str = setting("127.0.0.1", "Address that the port is listened to on; in a pod 0.0.0.0, as the kubelet asks.")
-    parallel: int = setting(2, "Deliveries at the same time.", minimum=1, maximum=64)
+    host: str = setting(
+        "127.0.0.1", "Address that the port listens on; 0.0.0.0 in a pod, where the kubelet connects to it."
+    )
+    parallel: int = setting(2, "Number of deliveries at the same time.", minimum=1, maximum=64)
     sink: str = setting(
         "",
-        "Where events go, an http(s) address; without one they wait in the spool. Knative's SinkBinding sets it, and "
-        "takes it away while there is no Broker.",
+        "Address that events are sent to, http(s). Without it they wait in the spool. "
+        "Knative's SinkBinding sets it, and removes it while there is no Broker.",
         env="K_SINK",
     )
     function: str = setting(
         "",
-        "Address of a function that is asked first: its predictions are kept and go to the sink, so that no broker has "
-        "to keep images; empty: the images themselves go to the sink.",
+        "Address of a function that is called first: its predictions are stored and sent to "
+        "the sink, so that no Broker has to store images. If empty, the images themselves are "
+        "sent to the sink.",
         env="EAVES_FUNCTION_URL",
     )
     function_credentials: Path | None = setting(
         None,
-        "Folder with the files `token`, `ca.crt`, `tls.crt` and `tls.key`, as far as the function needs them: those of "
-        "the link, for a function in the cloud; read at each request.",
+        "Folder with those of the files `token`, `ca.crt`, `tls.crt` and `tls.key` that the "
+        "function needs; for a function in the cloud, these are the files of the link. The "
+        "files are read at each request.",
     )
     forward_images: str = setting(
         "none",
-        "Which images go to the sink beside their predictions, in the commit that keeps the prediction: `all`, `low` "
-        "(those whose prediction has low confidence) or `none`. Without a function all of them do.",
+        "Images that are sent to the sink along with their predictions, in the transaction "
+        "that stores the prediction: `all`, `low` (images whose prediction has low confidence) "
+        "or `none`. Without a function, all images are sent.",
         choices=("none", "low", "all"),
     )
     timeout_s: float = setting(
-        120.0, "Seconds that one delivery may take, a function's cold start included.", minimum=1, maximum=600
+        120.0, "Seconds that one delivery may take, including the cold start of a function.", minimum=1, maximum=600
     )
     overrides: str = setting(
-        "", 'Extension attributes for every event, {"extensions": {...}} as SinkBinding sets it.', env="K_CE_OVERRIDES"
+        "",
+        'Extension attributes for every event, in the form {"extensions": {...}} in which SinkBinding sets them.',
+        env="K_CE_OVERRIDES",
     )
     ca_certs: str = setting(
         "",
-        "Certificate authorities to trust beside the system's, as PEM text: those of the sink in a cluster with "
-        "transport encryption, where SinkBinding sets it.",
+        "Certificate authorities to trust in addition to the system's, as PEM text: those of "
+        "the sink in a cluster with transport encryption, where SinkBinding sets it.",
         env="K_CA_CERTS",
     )
     log_json: bool = setting(True, "Log JSON lines instead of plain text.")
@@ -151,7 +171,7 @@ class AgentSettings:
         """
         listed = json.loads(self.takeover or "[]")
         if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
-            raise ValueError("it is no list of texts")
+            raise ValueError("it is not a list of strings")
         return tuple(map(Path, listed))
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -170,6 +190,6 @@ class AgentSettings:
         if self.function and not self.function.startswith(("http://", "https://")):
             yield "function", f"must be an http:// or https:// address (got {self.function!r})"
         elif self.function_credentials and (fault := check_receiver(self.function, with_path=True)):
-            yield "function", f"{fault}, as its credentials are sent along"
+            yield "function", f"{fault}, because its credentials are sent with each request"
         if self.function_credentials and not self.function:
-            yield "function_credentials", "must be given with `function` only"
+            yield "function_credentials", "can be set only together with `function`"

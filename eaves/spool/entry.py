@@ -121,9 +121,9 @@ def to_event(attributes: str, data: bytes) -> Event:
     """
     values: Any = json.loads(attributes) if isinstance(attributes, str) and attributes.isascii() else None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise ValueError("its attributes are not JSON of an event")
+        raise ValueError("its attributes are not the JSON of an event")
     if not isinstance(data, bytes):
-        raise ValueError("its data are not bytes")  # noqa: TRY004 - the row is wrong, not the call
+        raise ValueError("its data is not binary")  # noqa: TRY004 - the row is wrong, not the call
     extensions = {name: value for name, value in values.items() if name not in CONTEXT_ATTRIBUTES}
     content_type = values.get("datacontenttype")
     return Event(
@@ -149,5 +149,5 @@ def build_entry(row: Sequence[Any]) -> Entry:
     seq, lane, attributes, data, attempts, put_at, known = row[:7]
     event = to_event(attributes, data)
     if known is not None and known != crc(attributes, data):
-        raise ValueError("its bytes are not those that were put")
+        raise ValueError("its content has changed since it was stored")
     return Entry(seq=seq, lane=intern(lane), event=event, attempts=attempts, first_put_at=put_at)

@@ -33,7 +33,7 @@ def hold(spool: Spool, entries: Sequence[Entry], until: float, reason: str) -> N
     Args:
         spool: Spool of the entries.
         entries: Entries to hold; those that failed before are left unchanged.
-        until: Time of the next check in Unix seconds, shown to people; only `let_go` makes the entries due.
+        until: Time of the next check in Unix seconds, shown to people; only `release_held` makes the entries due.
         reason: Reason for holding them.
 
     Raises:
@@ -54,7 +54,7 @@ def hold_all(spool: Spool, lane: str, prefix: str, until: float, reason: str) ->
         after = seqs[-1]
 
 
-def let_go(spool: Spool, lane: str, prefix: str) -> int:
+def release_held(spool: Spool, lane: str, prefix: str) -> int:
     """Make the held entries of a lane whose event source begins with `prefix` due again; return how many.
 
     Their reason is cleared, as if they had never been held.

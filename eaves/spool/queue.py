@@ -371,7 +371,7 @@ class Spool(SpoolMeasures):
             return
         self._looked_at[lane] = now
         if due.is_hiding(self._read, lane, self.clock.now()):
-            raise self.database().report_damage(f"entries of the lane {lane} are missing in the index")
+            raise self.database().report_damage(f"entries of the lane {lane} are missing from the index")
 
     def _entries(self, rows: list[Any]) -> list[Entry]:
         left = [*reversed(rows)]
@@ -394,5 +394,6 @@ class Spool(SpoolMeasures):
             return build_entry(row)
         except (ValueError, KeyError) as error:
             raise SpoolError(
-                f"entry {row[0]} of {self.path} is damaged: {error}", hint=f"delete it: eaves queue drop {row[0]}"
+                f"entry {row[0]} of {self.path} is damaged: {error}",
+                hint=(f"delete the entry: eaves queue drop {row[0]}"),
             ) from error

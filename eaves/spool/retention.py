@@ -103,13 +103,13 @@ def keep_budget(db: sqlite3.Connection, limits: SpoolLimits, now: float, *, newe
             if newest is None:
                 break
             raise SpoolFullError(
-                f"the dead letters' budget is used up: {held} of {limits.dead_max_bytes} bytes",
-                hint="retry, drop or purge dead letters, or raise their budget",
+                f"the limit for dead letters is reached: {held} of {limits.dead_max_bytes} bytes",
+                hint="retry, drop or purge dead letters, or raise the limit",
             )
         elif seq == newest:
             break
         else:
-            why = f"beyond {limits.dead_max_bytes} bytes"
+            why = f"more than {limits.dead_max_bytes} bytes of dead letters"
         db.execute("DELETE FROM deliveries WHERE seq = ?", (seq,))
         expired.append(Expired(source=source, event_id=event_id, reason=reason, why=why))
     if expired:
@@ -121,7 +121,7 @@ def log_expired(expired: list[Expired]) -> None:
     """Log each dead letter that was deleted."""
     for letter in expired:
         _log.warning(
-            "dead letter %s of %s expired, %s; it was given up on because it was %s",
+            "dead letter %s of %s was deleted (%s); the reason why it was not delivered: %s",
             letter.event_id[:64],
             letter.source[:128],
             letter.why,

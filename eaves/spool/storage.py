@@ -66,9 +66,10 @@ class RemainingSpace:
         used, entries, size_bytes = self._used, self._entries, put.row[-1]
         if used + size_bytes > self._limits.max_bytes or entries + len(put.lanes) > self._limits.max_entries:
             raise SpoolFullError(
-                f"{self._path} is full: {used} of {self._limits.max_bytes} bytes and {entries} of"
-                f" {self._limits.max_entries} entries used, {size_bytes} bytes more were to be put",
-                hint="let it be delivered, purge what nobody needs, or raise its limit",
+                f"{self._path} is full: {used} of {self._limits.max_bytes} bytes and {entries} "
+                f"of {self._limits.max_entries} entries are used, and {size_bytes} more bytes "
+                "don't fit",
+                hint="wait until events are delivered, delete entries with `eaves queue purge`, or raise the limit",
             )
         self._used += size_bytes
         self._entries += len(put.lanes)

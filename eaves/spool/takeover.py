@@ -71,7 +71,10 @@ def take_over(spool: Spool, path: Path, *, wait_s: float = IN_USE_S) -> int:
     moved = 0
     with Spool(path, limits=spool.limits, clock=spool.clock) as former:
         if former.ledger is not None:
-            raise SpoolError(f"spool {path} keeps a ledger, which can't be moved", hint="let it be delivered instead")
+            raise SpoolError(
+                f"spool {path} holds a ledger, and a ledger can't be moved",
+                hint=("wait until the events of this spool are delivered"),
+            )
         _require_space(spool, former)
         while rows := former.database().read("SELECT key, at FROM seen LIMIT ?", (BATCH,)):
             _move_seen(spool, former, rows)
@@ -142,7 +145,7 @@ def _require_space(spool: Spool, former: Spool) -> None:
     path = spool.database().path
     free = shutil.disk_usage(path.parent).free + _pragma(spool, "freelist_count") * _pragma(spool, "page_size")
     if free < needed:
-        place = f"{needed / 1e6:.1f} MB are needed to move it, and {free / 1e6:.1f} MB are left"
+        place = f"moving it needs {needed / 1e6:.1f} MB, but {free / 1e6:.1f} MB are free"
         raise SpoolError(f"{place} on the disk that holds {path}", hint="free space on that disk")
 
 

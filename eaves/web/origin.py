@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 _USUAL = frozenset({"127.0.0.1", "localhost", "::1"})
-HINT = "call it as http://127.0.0.1 or http://localhost, from a program of this machine"
+HINT = "call it as http://127.0.0.1 or http://localhost, from a program on this machine"
 
 
 def find_foreign(host: str, origin: str | None) -> str:
@@ -24,9 +24,9 @@ def find_foreign(host: str, origin: str | None) -> str:
         origin: The request's Origin header; None without one.
     """
     if not is_loopback(f"//{host}"):
-        return f"only programs of this machine may call this address, and Host is {host[:80]!r}"
+        return f"only programs on this machine may call this address (Host is {host[:80]!r})"
     if origin is not None and not is_loopback(origin):
-        return f"only programs of this machine may call this address, and Origin is {origin[:80]!r}"
+        return f"only programs on this machine may call this address (Origin is {origin[:80]!r})"
     return ""
 
 

@@ -125,16 +125,16 @@ class DatarefFetcher:
             except (OSError, http.client.HTTPException) as error:
                 self._left_s(end)
                 what = str(error) or type(error).__name__
-                raise DeliveryError(f"the data of a dataref did not come: {what[:200]}", hint=LATER) from error
+                raise DeliveryError(f"the data of a dataref can't be fetched: {what[:200]}", hint=LATER) from error
         self._left_s(end)  # a connection that was cut off looks as if it had ended
         if left:
-            raise DeliveryError("the data of a dataref ended early", hint=LATER)
+            raise DeliveryError("the data of a dataref is incomplete", hint=LATER)
         return found
 
     def _left_s(self, end: float) -> float:
         left_s = end - time.monotonic()
         if left_s <= 0:
-            raise DeliveryError(f"the data of a dataref did not come within {self._timeout_s:g} s", hint=LATER)
+            raise DeliveryError(f"the data of a dataref did not arrive within {self._timeout_s:g} s", hint=LATER)
         return left_s
 
     @contextmanager
@@ -160,7 +160,9 @@ class DatarefFetcher:
         try:
             return self._context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         except OSError as error:
-            raise DeliveryError(f"the host {host[:80]!r} of a dataref hung up: {error}", hint=LATER) from error
+            raise DeliveryError(
+                f"the host {host[:80]!r} of a dataref closed the connection: {error}", hint=LATER
+            ) from error
 
     def _connect(self, host: str, addresses: Sequence[IpAddress], port: int, end: float) -> socket.socket:
         fault: OSError | None = None
@@ -222,7 +224,7 @@ class DatarefFetcher:
         if response.status != 200:
             raise ClaimError(f"the host of a dataref answered {response.status}", hint="send the data itself")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise ClaimError("the data of a dataref came compressed, though it was asked for as it is")
+            raise ClaimError("the data of a dataref is compressed, although the request asked for uncompressed data")
         too_large = ClaimTooLargeError(f"the data of a dataref has more than {self._max_bytes} bytes")
         if (response.length or 0) > self._max_bytes:
             raise too_large
@@ -239,7 +241,7 @@ def _follow(url: str, place: str) -> str:
     try:
         return urljoin(url, place)
     except ValueError as error:
-        raise ClaimError("the dataref redirects to what is no URL") from error
+        raise ClaimError("the dataref redirects to an invalid URL") from error
 
 
 def _cutting_timer(sock: socket.socket, end: float) -> threading.Timer:

@@ -41,5 +41,5 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, address: IpAddress, port: int
         if answer.status != 200:
             raise UnreachableError(
                 f"the proxy {proxy.url} refuses a connection to {place}: it answered {answer.status}",
-                hint="let the proxy pass it, or name the host in NO_PROXY",
+                hint="allow this host in the proxy, or add it to NO_PROXY",
             )

@@ -49,19 +49,21 @@ class UrlPolicy:
         """
         hint = "allow it with dataref_hosts and dataref_schemes, or send the data itself"
         if len(url) > MAX_URL or not url.isascii() or not url.isprintable() or {" ", "\\"} & set(url):
-            raise ClaimError(f"the dataref is not a URL of at most {MAX_URL} printable ASCII characters")
+            raise ClaimError(f"the dataref must be a URL of at most {MAX_URL} printable ASCII characters")
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise ClaimError("the dataref is not a URL") from error  # the error's text may quote a password
         if parts.scheme not in self._schemes:
-            raise ClaimError(f"datarefs of the scheme {parts.scheme[:16]!r} are not taken", hint=hint)
+            raise ClaimError(f"datarefs with the scheme {parts.scheme[:16]!r} are not allowed", hint=hint)
         if "@" in parts.netloc:
-            raise ClaimError("the dataref holds a user name or password", hint="use a URL signed in its query")
+            raise ClaimError(
+                "the dataref contains a user name or password", hint=("use a URL that is signed in its query instead")
+            )
         port = port or PORTS[parts.scheme]
         if not _is_name(host) or not any(_matches(one, host, port, parts.scheme) for one in self._hosts):
-            raise ClaimError(f"datarefs to the host {parts.netloc[:80]!r} are not taken", hint=hint)
+            raise ClaimError(f"datarefs to the host {parts.netloc[:80]!r} are not allowed", hint=hint)
         return parts
 
     def allowed_addresses(self, host: str, addresses: Iterable[str]) -> list[IpAddress]:
@@ -74,7 +76,7 @@ class UrlPolicy:
         allowed = [address for address in parsed if self._allows(address)]
         if not allowed:
             raise ClaimError(
-                f"the host {host[:80]!r} of a dataref has no address that may be reached",
+                f"the host {host[:80]!r} of a dataref has no address that the function may connect to",
                 hint="allow its network with dataref_networks",
             )
         return allowed

@@ -78,7 +78,7 @@ def _add_prediction(app: Flask, service: Service) -> None:
         else:
             reply = service.predict_event(event)
             response = Response(reply.body, headers=dict(reply.headers))
-        response.call_on_close(partial(_tell, service, event, time.perf_counter() - start))
+        response.call_on_close(partial(_log_response, service, event, time.perf_counter() - start))
         return response
 
     @app.get("/")
@@ -126,8 +126,8 @@ def _describe(service: Service) -> dict[str, Any]:
     return about | {
         "endpoints": {
             "POST /": "an image, or a CloudEvent with one (binary or structured)",
-            "GET /health/readiness": "whether predictions are answered",
-            "GET /health/liveness": "whether the process runs",
+            "GET /health/readiness": "whether the function can answer predictions",
+            "GET /health/liveness": "whether the process responds",
             "GET /metrics": "Prometheus",
             f"POST /v2/models/{settings.name}/infer": "Open Inference Protocol v2",
         }
@@ -170,7 +170,7 @@ def _refuse_compression() -> None:
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         raise UnsupportedContentError(
-            f"the content encoding {encoding[:40]!r} is not taken", hint="send the body as it is"
+            f"the content encoding {encoding[:40]!r} is not supported", hint="send the body without a content encoding"
         )
 
 
@@ -178,7 +178,7 @@ def _json(document: Any) -> Response:
     return Response(json.dumps(document, allow_nan=False), content_type="application/json")
 
 
-def _tell(service: Service, event: events.Event | None, duration_s: float) -> None:
+def _log_response(service: Service, event: events.Event | None, duration_s: float) -> None:
     """Count and log a response after it is written, so that it doesn't wait for this."""
     service.metrics.observe("request", duration_s)
     duration_ms = round(duration_s * 1000, 1)

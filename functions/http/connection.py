@@ -127,7 +127,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
             self._began, self._taken_bytes = self.heard, 0
         self._taken_bytes += len(data)
         if not self.server.has_room(self):
-            self.refuse(TooMuchAtOnce("the bodies under way take all the memory there is for them"))
+            self.refuse(TooMuchAtOnce("the limit of memory for request bodies is reached"))
         return True
 
     def send_continue(self) -> None:
@@ -187,7 +187,7 @@ class HttpConnection(HTTPChannel):  # type: ignore[misc]
         elif self.request is None:
             self._close_if(silent_s > IDLE_S)
         elif silent_s > timeout_s or now - self._began > timeout_s + self._taken_bytes / min_rate_bytes_s:
-            self.refuse(RequestTimeout(f"{self._taken_bytes} bytes of the request came in time, the rest did not"))
+            self.refuse(RequestTimeout(f"only {self._taken_bytes} bytes of the request arrived within the time limit"))
 
     def _unanswered(self) -> Iterator[Any]:
         yield from list(self.requests)

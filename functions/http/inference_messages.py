@@ -54,7 +54,7 @@ MAX_ID = 256
 MAX_SIZE = 2**31 - 1
 """Maximum size of one axis. JSON holds numbers with so many digits that Python refuses to print their product."""
 _HEADER_BYTES = 4
-_BINARY = "use the binary extension"
+_BINARY = "use the binary data extension"
 _KINDS: Mapping[str, set[type]] = {"b": {bool}}
 """Types that JSON values may have, by numpy's kind, for kinds that aren't numbers."""
 
@@ -89,14 +89,14 @@ def parse_request(body: bytes, json_bytes: int | None, spec: TensorSpec, outputs
         InputError: When the request is invalid; the message says what was expected.
     """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
-        raise InputError(f"Inference-Header-Content-Length is {json_bytes}, of a body of {len(body)} bytes")
+        raise InputError(f"Inference-Header-Content-Length is {json_bytes}, but the body has {len(body)} bytes")
     fields = _parse_json(body[:json_bytes])
     tensors = fields.get("inputs")
     if not isinstance(tensors, list) or len(tensors) != 1 or not isinstance(tensors[0], dict):
         raise InputError(f"the request must have exactly one input, {spec.name!r}")
     (tensor,) = tensors
     if tensor.get("name") != spec.name:
-        raise InputError(f"the input's name must be {spec.name!r}, not {str(tensor.get('name'))[:40]!r}")
+        raise InputError(f"the name of the input must be {spec.name!r} (got {str(tensor.get('name'))[:40]!r})")
     rest = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     chosen, binary = _outputs(fields, outputs)
     return InferRequest(id=_id(fields), examples=_examples(tensor, rest, spec), outputs=chosen, binary=binary)
@@ -129,7 +129,9 @@ def build_response(
             output["parameters"] = {"binary_data_size": len(content)}
             parts.append(content)
         elif array.dtype.kind == "f" and not np.all(np.isfinite(array)):
-            raise TensorError(f"not all numbers of {name!r:.60} are finite, and JSON has no others", hint=_BINARY)
+            raise TensorError(
+                f"some numbers of {name!r:.60} are not finite, and JSON can represent finite numbers only", hint=_BINARY
+            )
         else:
             output["data"] = [_number(value) for value in array.ravel().tolist()]
         described.append(output)
@@ -145,13 +147,15 @@ def describe_model(spec: TensorSpec) -> dict[str, Any]:
 
 def _stack(name: str, arrays: Sequence[Array]) -> Array:
     if len({array.shape for array in arrays}) > 1:
-        raise TensorError(f"the output {name!r:.60} has another shape for each example", hint="send one in a request")
+        raise TensorError(
+            f"the output {name!r:.60} has a different shape for each example", hint=("send one example per request")
+        )
     return np.stack(arrays)
 
 
 def _parse_json(text: bytes) -> dict[str, Any]:
     if text.count(b",") > MAX_VALUES or sum(map(text.count, (b"[", b"{", b'"'))) > MAX_MARKS:
-        raise InputError(f"more than {MAX_VALUES} values or {MAX_MARKS} lists in JSON", hint=_BINARY)
+        raise InputError(f"the JSON contains more than {MAX_VALUES} values or {MAX_MARKS} lists", hint=_BINARY)
     try:
         fields = parse_json(narrow(text), max_values=None)
     except ValueError as error:
@@ -173,11 +177,11 @@ def _outputs(fields: Mapping[str, Any], known: Sequence[str]) -> tuple[tuple[str
     """Return the requested outputs, and which of them are returned as bytes."""
     entries = fields.get("outputs") or [{"name": name} for name in known]
     if not isinstance(entries, list) or len(entries) > len(known) or not all(isinstance(one, dict) for one in entries):
-        raise InputError(f"`outputs` must be a list of objects, of the names {', '.join(known)}")
+        raise InputError(f"`outputs` must be a list of objects, each with one of the names {', '.join(known)}")
     names = tuple(str(entry.get("name")) for entry in entries)
     if not set(names) <= set(known):
         asked = ", ".join(name[:40] for name in names)
-        raise InputError(f"the outputs are {', '.join(known)}; asked for: {asked}")
+        raise InputError(f"the model's outputs are {', '.join(known)} (requested: {asked})")
     every = bool(_parameters(fields).get("binary_data_output", False))
     chosen = [name for name, entry in zip(names, entries, strict=True) if _parameters(entry).get("binary_data", every)]
     return names, frozenset(chosen)
@@ -194,16 +198,17 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     wanted = DATATYPES[spec.dtype]
     if datatype not in ("BYTES", wanted):
-        raise InputError(f"the input's datatype must be BYTES or {wanted}, not {str(datatype)[:20]!r}")
+        raise InputError(f"the input's datatype must be BYTES or {wanted} (got {str(datatype)[:20]!r})")
     if not isinstance(shape, list) or not all(type(size) is int and 0 < size <= MAX_SIZE for size in shape):
         raise InputError(f"the input's shape must be a list of integers from 1 to {MAX_SIZE}")
     if (datatype == "BYTES" and len(shape) not in (1, 2)) or (shape[1:] not in ([], [1]) and datatype == "BYTES"):
-        raise InputError(f"the shape of BYTES must be [n], not {shape}")
+        raise InputError(f"the shape of a BYTES input must be [n] (got {shape})")
     if datatype != "BYTES" and not (len(shape) == len(spec.shape) and spec.fits(tuple(shape[1:]))):
-        raise InputError(f"the input's shape must be {_shape(spec)}, not {shape}")
+        raise InputError(f"the input's shape must be {_shape(spec)} (got {shape})")
     if shape[0] > MAX_EXAMPLES:
         raise InputError(
-            f"at most {MAX_EXAMPLES} examples in one request, not {shape[0]}", hint="send several requests"
+            f"a request may contain at most {MAX_EXAMPLES} examples (got {shape[0]})",
+            hint="split it into several requests",
         )
     size = _parameters(tensor).get("binary_data_size")
     if size is None:
@@ -212,17 +217,17 @@ def _examples(tensor: Mapping[str, Any], rest: memoryview, spec: TensorSpec) -> 
             raise InputError("the input has neither `data` nor a `binary_data_size`")
         return _from_base64(values, shape) if datatype == "BYTES" else list(_from_values(values, shape, spec))
     if type(size) is not int or size != len(rest):
-        raise InputError(f"binary_data_size is {str(size)[:20]}, but {len(rest)} bytes follow the JSON")
+        raise InputError(f"binary_data_size is {str(size)[:20]}, but the JSON is followed by {len(rest)} bytes")
     return list(_from_elements(rest, shape[0])) if datatype == "BYTES" else list(_from_buffer(rest, shape, spec))
 
 
 def _from_base64(values: Sequence[Any], shape: Sequence[int]) -> list[bytes]:
     if len(values) != shape[0] or not all(isinstance(value, str) for value in values):
-        raise InputError(f"the data must be {shape[0]} strings of base64, one an example")
+        raise InputError(f"the data must be {shape[0]} strings of base64, one for each example")
     try:
         return [base64.b64decode(value, validate=True) for value in values]
     except (binascii.Error, ValueError) as error:
-        raise InputError(f"the data is not base64: {error}", hint="send images as base64, or in binary") from error
+        raise InputError(f"the data is not base64: {error}", hint="send images as base64 or as binary data") from error
 
 
 def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) -> Array:
@@ -232,13 +237,16 @@ def _from_values(values: Sequence[Any], shape: Sequence[int], spec: TensorSpec) 
     """
     numbers, dtype = _flatten(values, shape), np.dtype(spec.dtype)
     if len(numbers) != math.prod(shape) or not set(map(type, numbers)) <= _KINDS.get(dtype.kind, {int, float}):
-        raise InputError(f"the data must be {math.prod(shape)} numbers, as the shape says, nested like it or flat")
+        raise InputError(
+            f"the data must be {math.prod(shape)} numbers, as many as the shape "
+            "has; nested like the shape, or as a flat list"
+        )
     with np.errstate(all="ignore"):
         array = np.array(numbers)
         made = array.astype(dtype) if array.dtype.kind in "iufb" else None  # integers of any length are objects
     exact = made is not None and (np.all(np.isfinite(made)) if dtype.kind == "f" else np.array_equal(made, array))
     if made is None or not exact:
-        raise InputError(f"the data holds numbers that are not {DATATYPES[spec.dtype]}")
+        raise InputError(f"the data contains numbers that are not {DATATYPES[spec.dtype]}")
     return made.reshape(shape)
 
 
@@ -258,20 +266,22 @@ def _from_elements(content: memoryview, count: int) -> Iterator[bytes]:
     position = 0
     for _ in range(count):
         if position + _HEADER_BYTES > len(content):
-            raise InputError(f"the binary data ends before the last of {count} elements")
+            raise InputError(f"the binary data ends before the last of its {count} elements")
         (size,) = struct.unpack_from("<I", content, position)
         position += _HEADER_BYTES + size
         if position > len(content):
-            raise InputError("an element of the binary data is longer than what is left")
+            raise InputError("an element of the binary data is longer than the remaining data")
         yield bytes(content[position - size : position])
     if position != len(content):
-        raise InputError(f"{len(content) - position} bytes follow the last element of the binary data")
+        raise InputError(f"the last element of the binary data is followed by {len(content) - position} bytes")
 
 
 def _from_buffer(content: memoryview, shape: Sequence[int], spec: TensorSpec) -> Array:
     dtype = np.dtype(spec.dtype).newbyteorder("<")
     if len(content) != math.prod(shape) * dtype.itemsize:
-        raise InputError(f"a tensor of {list(shape)} has {math.prod(shape) * dtype.itemsize} bytes, not {len(content)}")
+        raise InputError(
+            f"a tensor of shape {list(shape)} needs {math.prod(shape) * dtype.itemsize} bytes (got {len(content)})"
+        )
     return np.frombuffer(content, dtype).reshape(shape).astype(spec.dtype, copy=False)
 
 

@@ -87,8 +87,8 @@ def _check_name(service: Service, predictor: Predictor, name: str, version: str)
     manifest = predictor.artifact.manifest
     if name not in (service.settings.name, manifest.name) or version not in ("", manifest.version):
         raise NotFoundError(
-            f"no model {name[:80]!r} of version {version[:80] or 'any'!r} here",
-            hint=f"ask for {service.settings.name}, version {manifest.version}",
+            f"there is no model {name[:80]!r} with version {version[:80] or 'any'!r}",
+            hint=f"request the model {service.settings.name}, version {manifest.version}",
         )
 
 
@@ -97,7 +97,7 @@ def _json_bytes() -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdecimal() or len(text) > 12:
-        raise InputError(f"{JSON_BYTES} must be a number of bytes, not {text[:40]!r}")
+        raise InputError(f"{JSON_BYTES} must be a number of bytes (got {text[:40]!r})")
     return int(text)
 
 

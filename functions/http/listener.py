@@ -151,7 +151,7 @@ class Listener(BaseWSGIServer):  # type: ignore[misc]
             stalled = self._quietest(silent_s=STALLED_S, holding=True)
             if stalled is None or stalled is asking:
                 return False
-            stalled.refuse(TooMuchAtOnce("others needed the memory that this request held while it stalled"))
+            stalled.refuse(TooMuchAtOnce("the request stalled while other requests needed its memory"))
         return True
 
     def stop_listening(self) -> None:

@@ -33,7 +33,7 @@ PROTOCOL_CONTENT_TYPE = "application/json"
 """Content type of problems under /v2: KServe's client reads the reason only from this type. Source:
 open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
 RETRY_AFTER_S = 1
-_LOOK = "look for the id in the function's log"
+_LOOK = "find this id in the function's log"
 
 _log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         held = max(len(getattr(self.body_rcv, name, b"")) for name in ("control_line", "trailer"))
         sent = self.body_bytes_received if self.chunked else 0
         if held > MAX_CHUNK_LINE:
-            self._refuse("the head of a chunk is too long")
+            self._refuse("the header of a chunk is too long")
         elif sent > FREE_BYTES and len(self.body_rcv) < MIN_PAYLOAD * sent:
             self._refuse("the chunks are too small")
         return consumed
@@ -54,16 +54,16 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]
         names = Counter(line.partition(b":")[0].rstrip(b" \t").lower() for line in lines)
         for name, times in names.items():
             if times > 1 and (name in _ONCE or name.startswith(b"ce-")):
-                raise ParsingError(f"the header {name[:40].decode('latin-1')} is there {times} times")
+                raise ParsingError(f"the header {name[:40].decode('latin-1')} occurs {times} times")
         if names[b"content-length"] and names[b"transfer-encoding"]:
-            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+            raise ParsingError("the request has both Content-Length and Transfer-Encoding")
         try:
             super().parse_header(header_plus)
         except ValueError as error:  # brackets of a URI, or a length of 5,000 digits
             raise ParsingError("the head of the request is malformed") from error
         except TransferEncodingNotImplemented as error:  # waitress's 501 would make the sender try again
-            raise ParsingError("of all transfer encodings only chunked is taken") from error
+            raise ParsingError("the only supported transfer encoding is chunked") from error
         if self.version not in {"1.0", "1.1"}:
             raise ParsingError("the request is not HTTP/1.1 or 1.0")
         if self.version == "1.0" and names[b"transfer-encoding"]:
-            raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
+            raise ParsingError("HTTP/1.0 requests can't have Transfer-Encoding")

@@ -69,9 +69,9 @@ class LoadingModel:
             EavesError: When the model isn't ready yet, has failed, or the process is ending; the message says which.
         """
         if self.draining:
-            raise StoppedError("the process is ending", hint="send to another replica")
+            raise StoppedError("the process is shutting down", hint="send the request to another replica")
         if (predictor := self.proven) is None:
-            raise self._why_not("loading")
+            raise self._build_refusal("loading")
         return predictor
 
     @contextmanager
@@ -88,17 +88,17 @@ class LoadingModel:
         deadline = time.monotonic() + wait_s
         self._opened.wait(wait_s)
         if self._predictor is None:
-            raise self._why_not("loading")
+            raise self._build_refusal("loading")
         try:
             yield self._predictor
         finally:  # an error is the sender's or the graph's fault; only a proven graph tells which
             self._done.wait(max(0.0, deadline - time.monotonic()))
             if not self.ready:
-                raise self._why_not("being checked")
+                raise self._build_refusal("being checked")
             if self._settings.timing:
                 self._timing.log_once("first prediction")
 
-    def _why_not(self, state: str) -> EavesError:
+    def _build_refusal(self, state: str) -> EavesError:
         """Return a new error for each caller: re-raising one error would keep the frames of every request."""
         if self.failure is not None:
             return copy.copy(self.failure)
@@ -132,8 +132,9 @@ class LoadingModel:
         artifact = open_artifact(self._settings.artifact)
         if self._settings.artifact_digest not in ("", artifact.digest):
             raise ArtifactError(
-                f"{artifact.path} is {artifact.digest[:12]}, but {self._settings.artifact_digest[:12]} was deployed",
-                hint="deploy it again, or put back what was deployed",
+                f"{artifact.path} has the digest {artifact.digest[:12]}, but "
+                f"{self._settings.artifact_digest[:12]} was deployed",
+                hint="deploy the artifact again, or restore the one that was deployed",
             )
         self._timing.mark("open artifact")
         session = open_session(artifact)

@@ -89,7 +89,7 @@ class Pipeline(ABC):
         """
         if not self.input.fits(example.shape) or example.dtype != self.input.dtype:
             raise TensorError(
-                f"the example is {example.dtype} {example.shape}, the model takes "
+                f"the example is {example.dtype} {example.shape}, but the model takes "
                 f"{self.input.dtype} {self.input.shape[1:]}"
             )
         return example

@@ -47,7 +47,7 @@ class TensorPredictor(Pipeline):
         try:
             members: dict[str, Any] = {"outputs": {name: json_values.numbers(value) for name, value in outputs.items()}}
         except ValueError as error:  # such as a logarithm of a negative number: every replica would fail alike
-            raise TensorError(f"the model's answer to these values can't be told: {error}") from error
+            raise TensorError(f"the model's output for these values can't be put into a reply: {error}") from error
         if not self._scores:
             return members, {}
         label = self._labels[int(np.argmax(outputs[self._scores]))]

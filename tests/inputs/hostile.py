@@ -215,7 +215,7 @@ CORRUPT: dict[str, Callable[[], bytes]] = {
     ),
     "a TIFF packed with LZMA": lambda: grey_tiff(64, 64, (259, 3, 1, 34925)),
     "a TIFF whose directory is itself": lambda: b"II*\0\x00\0\0\0" + bytes(100),
-    "a TIFF with 65535 samples a pixel": lambda: grey_tiff(64, 64, (277, 3, 1, 65_535)),
+    "a TIFF with 65535 samples per pixel": lambda: grey_tiff(64, 64, (277, 3, 1, 65_535)),
     "a WebP whose chunk is 4 GB long": lambda: b"RIFF\xff\xff\xff\xffWEBPVP8 \xff\xff\xff\xff" + bytes(50),
     **{f"the first {share} % of a {kind}": partial(cut, kind, share) for kind in KINDS for share in (3, 30, 80)},
     **{f"a {kind} whose header is overwritten": partial(overwritten, kind) for kind in KINDS if kind != "GIF"},

@@ -197,7 +197,7 @@ def test_a_damaged_file_is_set_aside_and_the_next_one_begun(
         history.add(event(number))
     assert [record.id for record in history.read()] == ["0", "1", "2"]
     assert aside.stat().st_size > 100
-    assert f"set aside as {aside}" in caplog.text
+    assert f"renamed to {aside}" in caplog.text
     assert {file.name for file in tmp_path.iterdir()} == {
         "history.db", "history.db-wal", "history.db-shm", "history.db.damaged"
     }  # fmt: skip

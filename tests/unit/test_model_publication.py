@@ -81,7 +81,9 @@ def test_a_sink_says_when_to_come_back(artifact: Artifact) -> None:
 
 def test_who_refuses_it_is_not_asked_twice(artifact: Artifact) -> None:
     sink = Sink(403)
-    with pytest.raises(DeliveryError, match=r"was not taken: http://broker\.example/ answered 403: reported") as caught:
+    with pytest.raises(
+        DeliveryError, match=r"was not accepted: http://broker\.example/ answered 403: reported"
+    ) as caught:
         send(build_publication(artifact, IMAGE, site="barn"), sink)
     assert len(sink.got) == 1
     assert "run the same command again" in str(caught.value.hint)

@@ -16,8 +16,8 @@ _GENERAL = (
     (r"nearly the same picture as .*, which is ([a-z ]+)", r"nearly the same picture as another file, which is \1"),
     (r"named in line \d+ of (.*) but not there", r"named in \1 but not there"),
     (r"line \d+ of (.*) repeats line \d+; it counts once", r"a line of \1 repeats another; it counts once"),
-    (r"(not an image that is known by its first bytes) .*", r"\1"),
-    (r"the image is \d+x\d+, more than (.*)", r"the image has more than \1"),
+    (r"(the data is not an image in a supported format) .*", r"\1"),
+    (r"the image is \d+x\d+; (at most .*) are allowed", r"the image is too large: \1 are allowed"),
 )
 """Patterns of reasons that name another file, a line or a size, each with the general reason that replaces it."""
 

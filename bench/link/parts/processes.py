@@ -60,7 +60,7 @@ class Part:
         deadline = time.monotonic() + timeout_s
         while not self.listens():
             if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
-                raise TimeoutError(f"{self.name} does not get ready:\n{self.log.read_text()[-2000:]}")
+                raise TimeoutError(f"{self.name} didn't become ready:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
     def has_ended(self) -> bool:

@@ -30,18 +30,18 @@ def main() -> None:
     reference, layout = parse_reference(sys.argv[1]), create_layout(Path(sys.argv[2]))
     lock, counts = threading.Lock(), {"bytes": 0}
 
-    def tell(event: str, **more: object) -> None:
+    def report(event: str, **more: object) -> None:
         sys.stdout.write(json.dumps({"t": time.time(), "event": event, "bytes": counts["bytes"], **more}) + "\n")
         sys.stdout.flush()
 
-    access = Access(plain_http=True, config=Path("/nonexistent"), say=lambda text: tell("waiting", text=text))
+    access = Access(plain_http=True, config=Path("/nonexistent"), say=lambda text: report("waiting", text=text))
 
     def progress(_: Descriptor) -> Callable[[int], None]:
         def add(size: int) -> None:
             with lock:
                 counts["bytes"] += size
                 if size:
-                    tell("progress")
+                    report("progress")
 
         return add
 
@@ -51,10 +51,10 @@ def main() -> None:
             copied = copy_image(source, layout, source.resolve(reference.name), name="update", progress=progress)
         except OciError as error:
             counts["bytes"] = 0
-            tell("failed", reason=error.message[:200])
+            report("failed", reason=error.message[:200])
             time.sleep(AGAIN_S)
         else:
-            tell("done", moved=sum(one.size for one in copied.moved), present=sum(one.size for one in copied.present))
+            report("done", moved=sum(one.size for one in copied.moved), present=sum(one.size for one in copied.present))
             return
 
 

@@ -82,11 +82,11 @@ def _bar(chart: Chart, row: Row, y: float, colour: str) -> None:
 
 
 def _describe(rows: Mapping[str, Mapping[str, Row]]) -> str:
-    said = (
+    sentences = (
         f"{link}: edge {arms['edge'].p50_s:.2f} s, cloud-only {arms['cloud'].p50_s:.2f} s"
         for link, arms in rows.items()
     )
-    return f"Median seconds from capture to prediction. {'; '.join(said)}."
+    return f"Median seconds from capture to prediction. {'; '.join(sentences)}."
 
 
 def draw_course(result: Result) -> str:
@@ -172,11 +172,11 @@ def draw_crossover(result: Result, slow_over_s: float | None) -> str:
     for y, text, colour in sorted(labels, reverse=True):
         lowest = min(y + 4, lowest - 15)
         chart.parts.append(text_at(chart.left + chart.width + 8, lowest, text, size=12, colour=colour, weight=600))
-    said = (
+    sentence = (
         "Cloud-only is faster where your image's curve is below your E - C (edge's time less cloud's)."
         f" Round trip {round_trip_s * 1000:g} ms."
     )
-    parts = [legend(92, 56, entries), text_at(92, 80, said, size=12.5, colour=GREY)]
+    parts = [legend(92, 56, entries), text_at(92, 80, sentence, size=12.5, colour=GREY)]
     title = "Cloud-only is faster only where the cloud predicts faster by more than the link adds"
     described = "Seconds that the link adds to a prediction against bandwidth, by image size, computed and measured."
     return figure(880, 520, title, described, [*parts, *chart.parts])
@@ -221,8 +221,8 @@ def draw_update(results: Sequence[Result]) -> str:
             else:
                 asked.dot(at, took, EDGE, radius=2)
         failed = sum(took is None for _, took in result["asked"])
-        said = f"{result['text']}: {total / unit:.1f} {name} in {_span(seconds)}"
-        parts.append(text_at(left, 84, said, size=13, weight=600, colour=DARK))
+        sentence = f"{result['text']}: {total / unit:.1f} {name} in {_span(seconds)}"
+        parts.append(text_at(left, 84, sentence, size=13, weight=600, colour=DARK))
         parts += [*arrived.parts, *asked.parts]
         parts.append(
             text_at(left, 466, f"{len(result['asked'])} requests meanwhile, {failed} failed", size=12, colour=GREY)
@@ -230,7 +230,7 @@ def draw_update(results: Sequence[Result]) -> str:
     entries = [("bytes of the update", "#1d4ed8", "line"), ("the link is cut", AWAY["down"], "band")]
     parts.append(legend(92, 56, [*entries, ("a request to the function", EDGE, "dot")]))
     described = "; ".join(f"{one['text']}: {one['layer_bytes']} bytes, {one['seconds']:.0f} s" for one in results)
-    title = "An update over 1 Mbit/s with 5 % loss goes on after each cut, and the function serves throughout"
+    title = "An update over 1 Mbit/s with 5 % loss continues after each cut, and the function serves throughout"
     return figure(92 + len(results) * (width + gap), 480, title, described, parts)
 
 

@@ -42,5 +42,5 @@ def build_answer(acknowledgement: Acknowledgement, *, broker: str, topic: str) -
 
 def refuse_size(size_bytes: int, limit_bytes: int, *, broker: str) -> SinkResponse:
     """Return the response that the broker would give to a message above its maximum size."""
-    reason = f"a message of {size_bytes} bytes is larger than the broker {broker} takes: {limit_bytes} bytes"
+    reason = f"a message of {size_bytes} bytes exceeds the limit of the broker {broker}: {limit_bytes} bytes"
     return SinkResponse(status=TOO_LARGE, body=reason.encode())

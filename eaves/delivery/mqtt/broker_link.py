@@ -61,17 +61,17 @@ class BrokerLink(ConnectionListener):
         self._closing = False
         will = home.availability(OFFLINE) if home else None
         self._connection = BrokerConnection(replace(settings, session_expiry_s=0, will=will), self, clock=clock)
-        self._teller = DiscoveryPublisher(partial(self._tell, home), clock=clock) if home else None
+        self._discovery = DiscoveryPublisher(partial(self._publish_discovery, home), clock=clock) if home else None
 
     def start(self) -> None:
         """Connect, and reconnect whenever the connection is lost."""
-        if self._teller is not None:
-            self._teller.start()
+        if self._discovery is not None:
+            self._discovery.start()
         self._connection.start()
 
     def is_alive(self) -> bool:
         """Return whether the link is connected or will connect again."""
-        return self._connection.is_alive() and (self._teller is None or self._teller.is_alive())
+        return self._connection.is_alive() and (self._discovery is None or self._discovery.is_alive())
 
     def close(self, grace_s: float = GRACE_S) -> None:
         """End the connection; messages that are published later are refused.
@@ -79,8 +79,8 @@ class BrokerLink(ConnectionListener):
         Args:
             grace_s: Time that messages in flight have for their acknowledgement, in seconds.
         """
-        if self._teller is not None:
-            self._teller.stop()
+        if self._discovery is not None:
+            self._discovery.stop()
         with self._state:
             self._closing = True
             self._state.notify_all()
@@ -126,7 +126,9 @@ class BrokerLink(ConnectionListener):
             return [one.result(max(0.0, deadline - time.monotonic())) for one in sent]
         except TimeoutError as error:
             self._connection.reconnect()  # paho keeps unacknowledged messages while the connection lasts
-            raise DeliveryError(f"the broker {self.broker} didn't acknowledge within {timeout_s:g} s") from error
+            raise DeliveryError(
+                f"the broker {self.broker} didn't acknowledge the message within {timeout_s:g} s"
+            ) from error
         except UnreachableError as error:
             self._settle()
             reason = self._unavailable or f"the connection to the broker {self.broker} was lost"
@@ -134,9 +136,9 @@ class BrokerLink(ConnectionListener):
 
     def connected(self, session: SessionInfo) -> None:
         """Publish all Home Assistant messages again, because the broker may have lost its retained messages."""
-        if self.home is not None and self._teller is not None:
+        if self.home is not None and self._discovery is not None:
             self._connection.subscribe([self.home.birth_topic, self.home.availability(ONLINE).topic])
-            self._teller.request(at_once=True)
+            self._discovery.request(at_once=True)
         with self._state:
             self._unavailable = ""
             self._state.notify_all()
@@ -157,15 +159,15 @@ class BrokerLink(ConnectionListener):
 
         The will of an older connection says that the sensors are offline.
         """
-        if self.home is None or self._teller is None:
+        if self.home is None or self._discovery is None:
             return
         started = message.topic == self.home.birth_topic and message.payload == ONLINE
         mistaken = message.topic == self.home.availability(ONLINE).topic and message.payload == OFFLINE
         if started or mistaken:
-            self._teller.request()
+            self._discovery.request()
         self._connection.acknowledge(message)
 
-    def _tell(self, home: HomeAssistant) -> list[Future[Acknowledgement]]:
+    def _publish_discovery(self, home: HomeAssistant) -> list[Future[Acknowledgement]]:
         with self.order:
             if self._closing:
                 return []
@@ -175,9 +177,9 @@ class BrokerLink(ConnectionListener):
         self._settle()
         session = self._connection.session
         if self._closing:
-            raise UnreachableError(f"publishing to the broker {self.broker} has ended")
+            raise UnreachableError(f"the client for the broker {self.broker} is closed")
         if session is None:
-            reason = self._unavailable or f"the connection to the broker {self.broker} is being made"
+            reason = self._unavailable or f"not connected yet to the broker {self.broker}"
             raise UnreachableError(reason, hint="check that the broker runs")
         return session
 

@@ -25,12 +25,12 @@ class DiscoveryPublisher:
     requests arrive and however slow the broker is. Requests that arrive meanwhile count as one.
 
     Args:
-        tell: Function that hands the messages over to the connection and returns the broker's acknowledgements.
+        publish: Function that hands the messages over to the connection and returns the broker's acknowledgements.
         clock: Clock for monotonic time.
     """
 
-    def __init__(self, tell: Callable[[], Sequence[Future[Acknowledgement]]], *, clock: Clock = SYSTEM) -> None:
-        self._tell = tell
+    def __init__(self, publish: Callable[[], Sequence[Future[Acknowledgement]]], *, clock: Clock = SYSTEM) -> None:
+        self._publish = publish
         self._clock = clock
         self._changed = threading.Condition()
         self._asked = False
@@ -68,7 +68,7 @@ class DiscoveryPublisher:
 
     def _run(self) -> None:
         while self._wait():
-            sent = self._tell()
+            sent = self._publish()
             with self._changed:
                 self._pending = len(sent)
             for one in sent:

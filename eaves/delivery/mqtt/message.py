@@ -92,7 +92,7 @@ def _encode(event: Event, members: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(members, allow_nan=False).encode()
     except ValueError as error:  # for example 1e999 in the event's data
-        raise EventError(f"the data of event {event.id[:64]!r} hold a number that JSON can't hold") from error
+        raise EventError(f"the data of event {event.id[:64]!r} contain a number that JSON can't represent") from error
 
 
 def _check_text(event: Event, attributes: Mapping[str, str]) -> None:
@@ -104,6 +104,10 @@ def _check_text(event: Event, attributes: Mapping[str, str]) -> None:
         try:
             size = len(value.encode())
         except UnicodeEncodeError as error:
-            raise EventError(f"attribute {name} of event {event.id[:64]!r} holds half a character") from error
+            raise EventError(
+                f"attribute {name} of event {event.id[:64]!r} contains an unpaired surrogate, which UTF-8 can't encode"
+            ) from error
         if size > 65_535 or "\0" in value:
-            raise EventError(f"attribute {name} of event {event.id[:64]!r} can't be a text of MQTT ({size} bytes)")
+            raise EventError(
+                f"attribute {name} of event {event.id[:64]!r} can't be sent as an MQTT string ({size} bytes)"
+            )

@@ -18,30 +18,33 @@ class MqttTriggerSettings:
 
     format: str = setting(
         CLOUDEVENTS,
-        "What a message holds: `cloudevents`, the event's data with its attributes as user properties (the whole event "
-        "as JSON where the broker speaks MQTT 3.1.1 only, which has no user properties); `json`, the event's data "
-        "alone with its id, camera and time beside them, for receivers that know no CloudEvents.",
+        "Content of a message. `cloudevents`: the event's data, with its attributes as MQTT "
+        "user properties (the whole event as JSON if the broker speaks only MQTT 3.1.1, which "
+        "has no user properties). `json`: the event's data with the event's id, camera and "
+        "time added, for receivers that don't read CloudEvents.",
         choices=(CLOUDEVENTS, JSON),
     )
     retain: bool = setting(
-        False, "Have the broker keep the last message of each topic for receivers that subscribe later."
+        False, "Retain the last message of each topic on the broker, for receivers that subscribe later."
     )
     home_assistant: bool = setting(
         False,
-        "Publish Home Assistant's discovery messages too, so that label and confidence of each camera appear there as "
-        "sensors. One trigger of an app may set it.",
+        "Also publish Home Assistant's discovery messages, so that the label and confidence of "
+        "each camera appear there as sensors. Only one trigger of an app may set this.",
     )
     discovery_prefix: str = setting(
-        "homeassistant", "First part of the discovery topics; Home Assistant's own default unless it was changed there."
+        "homeassistant",
+        "First part of the discovery topics. The default is Home Assistant's "
+        "own; change it if the prefix was changed there.",
     )
     credentials: Path | None = setting(
         None,
-        "Folder with the files username, password, tls.crt, tls.key and ca.crt, those that the broker needs; read at "
-        "each connection.",
+        "Folder with those of the files username, password, tls.crt, tls.key and ca.crt that "
+        "the broker needs. The files are read at each connection.",
     )
     version: str = setting(
         "auto",
-        "MQTT version: `auto` tries 5 first and 3.1.1 when the broker refuses it.",
+        "MQTT version. `auto` tries 5 first, then 3.1.1 if the broker refuses it.",
         choices=("auto", "5", "3.1.1"),
     )
 

@@ -98,9 +98,11 @@ class MqttSink:
     def _build(self, event: Event, session: SessionInfo) -> Publication:
         topic = build_topic(self._template, event)
         for name in topic.changed:
-            self._say(f"the attribute {name} can't stand in a topic of MQTT as it is", event, topic.name)
+            self._log_fault(
+                f"the attribute {name} contains characters that an MQTT topic must not contain", event, topic.name
+            )
         for name in topic.missing:
-            self._say(f"the attribute {name} is missing", event, topic.name)
+            self._log_fault(f"the attribute {name} is missing", event, topic.name)
         build = build_json if self._settings.format == JSON else build_cloudevent
         return build(event, topic.name, version5=session.version == "5", retain=self._settings.retain)
 
@@ -110,13 +112,13 @@ class MqttSink:
         refused = [one for one in answers if choose_action(one.status) is not DeliveryAction.DONE]
         return next(iter(refused or answers), SinkResponse(status=ACCEPTED))
 
-    def _say(self, fault: str, event: Event, topic: str) -> None:
+    def _log_fault(self, fault: str, event: Event, topic: str) -> None:
         """Log a problem with an attribute in a topic, once for each attribute."""
         if fault in self._logged:
             return
         self._logged.add(fault)
         _log.warning(
-            "trigger %s: event %s: %s; it is published to %s, and this is not logged again",
+            "trigger %s: event %s: %s; the event is published to %s, and further cases are not logged",
             self._name,
             event.id[:64],
             fault,

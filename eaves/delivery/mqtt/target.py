@@ -25,15 +25,15 @@ def find_url_fault(url: str) -> str:
     except ValueError:  # its message may quote a password
         return "must be mqtt://HOST[:PORT]/TOPIC, with a port from 1 to 65535"
     if not host:
-        return "must name a host, mqtt://HOST[:PORT]/TOPIC"
+        return "must name a host: mqtt://HOST[:PORT]/TOPIC"
     if port == 0:
-        return "must name a port from 1 to 65535, or none"
+        return "must have a port from 1 to 65535, or no port"
     if parts.fragment or url.endswith("#"):
-        return "must have no '#': MQTT doesn't allow it in the topic of a message, and a password has %23 instead"
+        return "must not contain '#': MQTT forbids it in the topic of a message; in a password, write %23"
     if parts.query or url.endswith("?"):
-        return "must have no '?' after the topic; a password has %3F instead"
+        return "must not contain '?' after the topic; in a password, write %3F"
     fault = find_topic_fault(topic_template(url))
-    return f"its topic {fault}" if fault else ""
+    return f"topic {fault}" if fault else ""
 
 
 def topic_template(url: str) -> str:

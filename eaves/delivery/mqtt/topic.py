@@ -34,17 +34,20 @@ def find_topic_fault(template: str) -> str:
     plain = _PLACEHOLDER.sub("", template)
     names = _PLACEHOLDER.findall(template)
     if not template:
-        return "is empty; it stands after the host, mqtt://HOST/TOPIC"
+        return "is empty; write the topic after the host: mqtt://HOST/TOPIC"
     if "{" in plain or "}" in plain:
-        return "has a brace without its other one"
+        return "has an opening or closing brace without its counterpart"
     if wrong := [name for name in names if not _NAME.fullmatch(name)]:
-        return f"{{{wrong[0]}}} names no event attribute: lower-case letters and digits, {{label}} for instance"
+        return (
+            f"{{{wrong[0]}}} is not the name of an event attribute; write lower-case letters "
+            f"and digits, for example {{label}}"
+        )
     if len(names) > MAX_PLACEHOLDERS:
-        return f"has more than {MAX_PLACEHOLDERS} attributes in braces (got {len(names)})"
+        return f"has {len(names)} attributes in braces; at most {MAX_PLACEHOLDERS} are allowed"
     if found := _FORBIDDEN.search(plain):
-        return f"holds {found[0]!r}, which MQTT doesn't allow in the topic of a message"
+        return f"contains {found[0]!r}, which MQTT forbids in the topic of a message"
     if template.startswith("$"):
-        return "must not begin with $: those topics belong to the broker itself"
+        return "must not begin with $: these topics are reserved for the broker"
     if len(plain.encode()) > MAX_BYTES:
         return f"has more than {MAX_BYTES} bytes"
     return ""

@@ -36,7 +36,7 @@ def read_validity(pem: str) -> tuple[float, float] | None:
 def _enter(data: bytes, tag: int) -> tuple[bytes, bytes]:
     """Return the content of the next value, and the bytes after it."""
     if data[0] != tag:
-        raise ValueError(f"tag {data[0]:#x} in place of {tag:#x}")
+        raise ValueError(f"tag {data[0]:#x} instead of {tag:#x}")
     length, start = data[1], 2
     if length & 0x80:
         start += length & 0x7F
@@ -55,5 +55,5 @@ def _read_time(data: bytes) -> float:
     if tag == UTC_TIME:
         text = f"{'20' if int(text[:2]) < 50 else '19'}{text}"
     elif tag != GENERALIZED_TIME:
-        raise ValueError("no time")
+        raise ValueError("not a date and time")
     return datetime.datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.UTC).timestamp()

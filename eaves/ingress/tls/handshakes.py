@@ -7,7 +7,7 @@ import threading
 
 from eaves.base.clock import SYSTEM, Clock
 
-TELL_S = 3_600.0
+LOG_EVERY_S = 3_600.0
 """Minimum time between two log lines about one address, seconds; a relay that doesn't trust a certificate tries every
 few seconds."""
 MOST = 1_000
@@ -29,7 +29,7 @@ class FailedHandshakes:
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._told: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
         self.count = 0
 
     def add(self, address: str, reason: str) -> None:
@@ -42,10 +42,14 @@ class FailedHandshakes:
         now = self._clock.monotonic()
         with self._lock:
             self.count += 1
-            if now - self._told.get(address, float("-inf")) < TELL_S:
+            if now - self._logged_at.get(address, float("-inf")) < LOG_EVERY_S:
                 return
-            self._told.pop(address, None)
-            self._told[address] = now
-            if len(self._told) > MOST:
-                del self._told[next(iter(self._told))]
-        _log.warning("a TLS handshake with %s failed: %s; told once an hour for each address", address, reason[:256])
+            self._logged_at.pop(address, None)
+            self._logged_at[address] = now
+            if len(self._logged_at) > MOST:
+                del self._logged_at[next(iter(self._logged_at))]
+        _log.warning(
+            "a TLS handshake with %s failed: %s; further failures with this address are logged at most once an hour",
+            address,
+            reason[:256],
+        )

@@ -16,7 +16,7 @@ from eaves.ingress.tls.certificate_dates import read_validity
 
 LOOK_S = 1.0
 """Interval at which the files are checked for changes, seconds."""
-TELL_S = 86_400.0
+LOG_EVERY_S = 86_400.0
 """Interval at which an invalid certificate is logged, seconds."""
 
 _log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class ServerTls:
         self._looked_at = time.monotonic()
         self._signature = self._sign()
         self._context = build_context(folder)
-        self._tell_dates()
+        self._log_dates()
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS context for the next connection."""
@@ -54,13 +54,13 @@ class ServerTls:
             if now - self._looked_at >= LOOK_S:
                 self._looked_at = now
                 self._reread()
-            if self._clock.monotonic() - self._told_at >= TELL_S:
-                self._tell_dates()
+            if self._clock.monotonic() - self._logged_at >= LOG_EVERY_S:
+                self._log_dates()
             return self._context
 
-    def _tell_dates(self) -> None:
+    def _log_dates(self) -> None:
         """Log at the start and once a day that the certificate has expired or isn't valid yet."""
-        self._told_at = self._clock.monotonic()
+        self._logged_at = self._clock.monotonic()
         path = self._folder / CERTIFICATE
         try:
             validity = read_validity(path.read_text(errors="replace"))
@@ -70,10 +70,12 @@ class ServerTls:
             return
         now, (begin, end) = self._clock.now(), validity
         if now > end:
-            _log.error("%s has expired on %s: nobody connects until it is renewed", path, _date(end))
+            _log.error("%s expired on %s: no client can connect until the certificate is renewed", path, _date(end))
         elif now < begin:
             _log.error(
-                "%s is valid from %s on only: nobody connects before, or this clock is wrong", path, _date(begin)
+                "%s is valid only from %s: no client can connect before that, unless this machine's clock is wrong",
+                path,
+                _date(begin),
             )
 
     def _reread(self) -> None:
@@ -83,11 +85,11 @@ class ServerTls:
         try:
             self._context = build_context(self._folder)
         except ConfigError as error:
-            _log.error("%s; the certificate that was read before is used until it can", error.message)
+            _log.error("%s; the certificate that was read before stays in use until this is corrected", error.message)
         else:
-            _log.info("the certificate in %s is read again", self._folder)
+            _log.info("the certificate in %s was read again", self._folder)
             self._signature = signature
-            self._tell_dates()
+            self._log_dates()
 
     def _sign(self) -> _Signature:
         return tuple(_sign(self._folder / name) for name in (CERTIFICATE, KEY, AUTHORITIES))
@@ -106,7 +108,7 @@ def build_context(folder: Path) -> ssl.SSLContext:
     credentials = read_credentials(folder)
     if credentials.certificate is None or credentials.key is None:
         raise _fault(
-            folder, f"has no {CERTIFICATE} and {KEY}", "put the server's certificate and its key there, as PEM"
+            folder, f"contains no {CERTIFICATE} and {KEY}", "put the server's certificate and key there, in PEM form"
         )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

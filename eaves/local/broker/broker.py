@@ -20,7 +20,7 @@ from eaves.events import Event
 from eaves.history import History
 from eaves.local.broker import dead_letters
 from eaves.local.broker.context import attach, build_headers, detach, pass_on
-from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, tell_sink
+from eaves.local.broker.dead_letters import DeadLetterSink, build_sink_deliverer, lane_of_sink, report_to_sink
 from eaves.local.broker.forwarding import list_rejected, wants_cause
 from eaves.platform import RELAY, RelaySpec, TriggerSpec
 from eaves.platform.filters import matches_all
@@ -28,7 +28,7 @@ from eaves.spool import Entry, Selection, Spool
 from eaves.spool.admin import dead_letter_lane, drop, redrive
 
 LANE_PREFIX = "trigger/"
-REMOVED = "its trigger was removed"
+REMOVED = "the trigger of this queue was removed"
 """Reason of dead letters that are queued again when their trigger is deployed again."""
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Broker:
         if lanes:
             self._spool.put(kept, lanes=lanes)
         else:
-            _log.info("no trigger wants events of type %s", event.type[:128])
+            _log.info("no trigger matches events of type %s", event.type[:128])
         self._history.add(detach(event))
 
     def subscribe(self, subscriptions: Mapping[str, Subscription], *, keep: Collection[str] = ()) -> None:
@@ -184,15 +184,15 @@ class Broker:
             backoff=_build_backoff(subscription),
             parallel=subscription.parallel,
             on_reply=self._route,
-            tell_dead=self._build_tell_dead(subscription),
+            report_dead=self._build_dead_report(subscription),
             observe=self._count,
             wait_out=True,
         )
 
-    def _build_tell_dead(self, subscription: Subscription) -> OnDead | None:
+    def _build_dead_report(self, subscription: Subscription) -> OnDead | None:
         if subscription.sink is not None:
-            return partial(tell_sink, self._spool, subscription.sink_lane, subscription.sink)
-        return partial(_tell_relay, subscription) if subscription.relay.enabled else None
+            return partial(report_to_sink, self._spool, subscription.sink_lane, subscription.sink)
+        return partial(_report_to_relay, subscription) if subscription.relay.enabled else None
 
     def _count(self, attempt: DeliveryAttempt) -> None:
         if attempt.outcome is DeliveryOutcome.DELIVERED:
@@ -203,7 +203,11 @@ class Broker:
         """Route a reply with one hop less; it is stored in the transaction that acknowledges its cause."""
         kept = pass_on(entry.event, reply)
         if kept is None:
-            _log.error("dropped a reply to %s: its time to live ended, it loops", entry.event.id[:64])
+            _log.error(
+                "a reply to %s was dropped: it has passed through the broker too many "
+                "times, so its triggers form a loop",
+                entry.event.id[:64],
+            )
             return []
         self._history.add(detach(reply))
         lanes = self._lanes(reply)
@@ -231,7 +235,7 @@ def _build_backoff(subscription: Subscription) -> Backoff:
     return Backoff(retry=retry, first_s=delivery.backoff_s, cap_s=delivery.backoff_cap_s)
 
 
-def _tell_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
+def _report_to_relay(subscription: Subscription, entry: Entry, judged: AttemptResult) -> Puts:
     """Return the events that the app's relay gets for a dead letter, stored in the same transaction."""
     if subscription.is_relay:
         return []

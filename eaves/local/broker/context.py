@@ -41,7 +41,8 @@ def attach(event: Event, trace: Mapping[str, str]) -> Event:
     hops = count_hops(event)
     if hops <= 0:
         raise EventError(
-            f"event {event.id[:64]!r} has gone round until its {TTL} ended; a reply must not match its own trigger"
+            f"event {event.id[:64]!r} has passed through the broker until its {TTL} reached 0; "
+            "a reply must not match its own trigger"
         )
     kept = {name: trace[header] for name, header in TRACE.items() if header in trace}
     return detach(event).with_extensions(**{TTL: str(hops), **kept})

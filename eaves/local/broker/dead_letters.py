@@ -80,10 +80,15 @@ def build_letter(event: Event, note: Event) -> Event:
     return sent.with_extensions(**{name: value for name, value in added.items() if not sent.extensions.get(name)})
 
 
-def tell_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
+def report_to_sink(spool: Spool, lane: str, sink: DeadLetterSink, entry: Entry, judged: AttemptResult) -> Puts:
     """Return the note for the sink's lane, stored in the transaction that makes the dead letter."""
     if spool.counts().get(lane, (0, 0))[0] >= MAX_NOTES:
-        _log.warning("queue %s: %d dead letters wait; event %s is only kept here", lane, MAX_NOTES, entry.event.id[:64])
+        _log.warning(
+            "queue %s: %d dead letters wait to be sent to their sink; event %s is kept in this queue only",
+            lane,
+            MAX_NOTES,
+            entry.event.id[:64],
+        )
         return []
     return [(build_note(entry, judged, sink.give_address()), (lane,))]
 

@@ -47,7 +47,7 @@ class Publishers:
         """
         with self._lock:
             if self._closed:
-                raise UnreachableError("publishing to MQTT has ended", hint="eaves up")
+                raise UnreachableError("the MQTT publishers are stopped", hint="start `eaves up`")
             sink = self._open(app, trigger)
         return sink.send(event, timeout_s=trigger.delivery.timeout_s)
 

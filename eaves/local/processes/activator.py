@@ -176,13 +176,13 @@ class Activator:
         if self._stopping:
             raise StartError(f"function {self.spec.name} is being stopped", hint="send again later")
         if self.reason and self._clock.monotonic() < self._not_before:
-            raise StartError(f"function {self.spec.name} doesn't start: {self.reason}", hint=hint)
+            raise StartError(f"function {self.spec.name} can't start: {self.reason}", hint=hint)
         if self._clock.monotonic() >= deadline:
             if any(replica.ready for replica in self._replicas):
                 raise OverloadedError(
-                    f"every replica of {self.spec.name} stayed busy", hint="raise scale.max, or send less"
+                    f"every replica of {self.spec.name} is busy", hint="raise scale.max, or send less"
                 )
-            raise StartError(f"function {self.spec.name} did not become ready in time", hint=hint)
+            raise StartError(f"no replica of function {self.spec.name} became ready in time", hint=hint)
 
     def _run_keeper(self) -> None:
         """Run the keeper's thread: only it starts replicas, because the kernel ends them with their thread.
@@ -221,7 +221,7 @@ class Activator:
     def _note_defect(self, error: Exception) -> None:
         with self._changed:
             self._failed(f"{type(error).__name__}: {error}")
-        _log.error("function %s: unexpected error while its replicas were tended", self.spec.name, exc_info=error)
+        _log.error("function %s: unexpected error while its replicas were checked", self.spec.name, exc_info=error)
 
     def _wants_one(self) -> bool:
         running = len(self._replicas)
@@ -263,7 +263,12 @@ class Activator:
         """Kill processes that were asked to finish and don't: each holds a model in memory."""
         for process, since in self._leaving:
             if self._clock.monotonic() - since > LEAVE_S:
-                _log.warning("function %s: pid %d did not finish in %.0f s", self.spec.name, process.pid, LEAVE_S)
+                _log.warning(
+                    "function %s: the replica with pid %d did not stop within %.0f s",
+                    self.spec.name,
+                    process.pid,
+                    LEAVE_S,
+                )
                 process.stop(timeout_s=0)
 
     def _drop(self, replica: Replica) -> None:

@@ -1,4 +1,4 @@
-"""What a log file gains, read across the rotations of `eaves.local.processes.logfiles`."""
+"""Reading of the lines that are appended to a log file, across the rotations of `eaves.local.processes.logfiles`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_LINE_BYTES = 64_000
 """Bytes of a line without an end that are kept; beyond it what is there is returned as a line."""
 MARK_BYTES = 4_096
 """Bytes before the place of reading that are remembered; a rotation copies them into the older file."""
-LOST = "(lines are missing here: the log was rotated before they were read)"
+LOST = "(some lines are missing here: the log was rotated before they were read)"
 
 
 class LogFollower:
@@ -78,7 +78,7 @@ class LogFollower:
             return stream.read(len(self._mark)) != self._mark
 
     def _read_older(self) -> list[str]:
-        """Return what was not read before the rotation."""
+        """Return the part of the older log file that was not read before the rotation."""
         try:
             content = older_file(self._path).read_bytes()
         except FileNotFoundError:

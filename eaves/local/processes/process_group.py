@@ -189,7 +189,7 @@ class ProcessGroup(ABC):
             pause_s = member.failures.note(f"ended with {code}")
             name = self._kind.name
             _log.warning(
-                "the %s of %s ended with %s; it is started again in %.0f s, see its log: eaves logs %s.%s",
+                "the %s of %s ended with %s; it is started again in %.0f s; its log: eaves logs %s.%s",
                 *(name, app, code, pause_s, app, name),
             )
         if member.failures.due():

@@ -65,7 +65,7 @@ class Relays(ProcessGroup):
         """
         wanted = frozenset(name for name, app in apps.items() if app.relay.enabled)
         for name in self._running - wanted:
-            _log.warning("the relay of %s is removed; what it holds is kept: eaves queue --agent %s.relay", name, name)
+            _log.warning("the relay of %s is removed; its events are kept: eaves queue --agent %s.relay", name, name)
         self._running = wanted
         super().reconcile(apps)
 

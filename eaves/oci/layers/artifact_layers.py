@@ -64,8 +64,8 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[A
     paths = {*artifact.manifest.files, MANIFEST}
     if HANDLER in paths and not allow_handler:
         raise OciError(
-            f"{artifact.path} has a {HANDLER}, code that will run wherever the container image does",
-            hint="read it, then package with --allow-handler",
+            f"{artifact.path} contains {HANDLER}, code that runs wherever the container image runs",
+            hint="read {HANDLER}, then package with --allow-handler",
         )
     return list(split_parts(paths))
 

@@ -59,8 +59,8 @@ def find_compiler(python: str) -> Compiler:
     output = _run([program, "-S", "-P", "-c", _ASK])[1].split() if program else []
     if program is None or len(output) != 2 or output[0] != f"cpython-{python.replace('.', '')}":
         raise OciError(
-            f"the base has Python {python}, and none on the path can compile for it",
-            hint=f"install python{python}, or choose a base with Python {own}",
+            f"the base image has Python {python}, and no Python on the PATH can compile for it",
+            hint=f"install python{python}, or choose a base image with Python {own}",
         )
     return Compiler(program=program, version=output[1])
 
@@ -73,7 +73,7 @@ def compile_folder(compiler: Compiler, root: Path) -> None:
     """
     status, output = _run([compiler.program, "-S", "-P", "-s", "-B", "-c", _COMPILE, str(root)])
     if status:
-        raise OciError(f"Python {compiler.version} could not compile the packages: {output[-300:]}")
+        raise OciError(f"Python {compiler.version} can't compile the packages: {output[-300:]}")
 
 
 def _run(command: list[str]) -> tuple[int, str]:

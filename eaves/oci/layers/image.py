@@ -102,7 +102,7 @@ def _entries(source: ContentSource, descriptor: Descriptor) -> Iterator[Descript
         return
     entries = parse_document(source.read(descriptor)).get("manifests")
     if not isinstance(entries, list):
-        raise OciError(f"the index {descriptor.digest} lists no manifests")
+        raise OciError(f"the OCI index {descriptor.digest} lists no manifests")
     for entry in map(parse_descriptor, entries):
         unknown = entry.platform is not None and entry.platform.os in ("", "unknown")
         if entry.media_type in MANIFESTS and not unknown:
@@ -116,21 +116,24 @@ def load_image(source: ContentSource, descriptor: Descriptor) -> Image:
         OciError: When a document is missing or malformed.
     """
     if descriptor.media_type not in MANIFESTS:
-        raise OciError(f"{descriptor.digest} is a {descriptor.media_type[:80]}, not a container image's manifest")
+        raise OciError(
+            f"{descriptor.digest} has the type {descriptor.media_type[:80]}, not the "
+            "type of a container image's manifest"
+        )
     manifest = parse_document(source.read(descriptor))
     try:
         config = parse_descriptor(manifest["config"])
         if OF_DOCKER.get(config.media_type, config.media_type) != CONFIG:
-            raise OciError(f"{descriptor.digest} holds a {config.media_type[:80]}, not a container image")
+            raise OciError(f"{descriptor.digest} contains a {config.media_type[:80]}, not a container image")
         layers = tuple(parse_descriptor(entry) for entry in manifest["layers"])
         values = parse_document(source.read(config))
         diff_ids = values["rootfs"]["diff_ids"]
         if not isinstance(values.get("config", {}), dict) or not isinstance(diff_ids, list):
             raise TypeError("config")
     except (KeyError, TypeError) as error:
-        raise OciError(f"{descriptor.digest} is not a container image that runs: it lacks {error}") from error
+        raise OciError(f"{descriptor.digest} is not a container image that can run: it has no {error}") from error
     if len(diff_ids) != len(layers):
-        raise OciError(f"{descriptor.digest} has {len(layers)} layers and {len(diff_ids)} diff ids")
+        raise OciError(f"{descriptor.digest} has {len(layers)} layers but {len(diff_ids)} diff ids")
     return Image(
         descriptor=descriptor,
         config=config,
@@ -156,8 +159,8 @@ def pick_image(source: ContentSource, descriptor: Descriptor, platform: ImagePla
         else:
             there.add(str(entry.platform))
     raise OciError(
-        f"there is no container image for {platform}; there are: {', '.join(sorted(there)) or 'none'}",
-        hint="choose another base or platform",
+        f"there is no container image for {platform} (available: {', '.join(sorted(there)) or 'none'})",
+        hint="choose another base image or platform",
     )
 
 

@@ -89,7 +89,9 @@ def _plain(layout: Layout, files: list[LayerFile], title: str) -> Layer:
         descriptor = Descriptor(media_type=LAYER, digest=hashed.digest, size=hashed.size, annotations=_titled(title))
         layout.adopt(temporary, descriptor)
     except OSError as error:
-        raise OciError(f"the layer {title} can't be written: {error.strerror}", hint="free some space") from error
+        raise OciError(
+            f"the layer {title} can't be written: {error.strerror}", hint="free space on this disk"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return Layer(descriptor=descriptor, diff_id=descriptor.digest, title=title)
@@ -119,7 +121,9 @@ def compressor() -> str:
 
         return metadata.version(deflate.__name__)
     except ImportError as error:  # a package without metadata raises this too
-        raise OciError("nothing here can compress layers: deflate is missing", hint="install eaves[oci]") from error
+        raise OciError(
+            "layers can't be compressed: the package deflate is not installed", hint="pip install 'eaves[oci]'"
+        ) from error
 
 
 def _size(file: LayerFile) -> int:
@@ -144,11 +148,11 @@ def _check(files: list[LayerFile]) -> None:
     for file in files:
         parts = PurePosixPath(file.path).parts
         if not parts or file.path.startswith("/") or ".." in parts or str(PurePosixPath(file.path)) != file.path:
-            raise OciError(f"a layer can't hold the path {file.path[:200]!r}")
+            raise OciError(f"a layer can't contain the path {file.path[:200]!r}")
         if parts[-1].startswith(".wh."):  # would remove a file of a layer below
-            raise OciError(f"a layer can't hold a file named {parts[-1][:80]!r}")
+            raise OciError(f"a layer can't contain a file with the name {parts[-1][:80]!r}")
         if file.path in seen:
-            raise OciError(f"a layer holds {file.path} twice")
+            raise OciError(f"a layer contains {file.path} twice")
         seen.add(file.path)
 
 
@@ -188,7 +192,9 @@ def _add(tar: tarfile.TarFile, file: LayerFile) -> None:
     except OSError as error:
         raise _unreadable(file.content, error) from error
     if file.sha256 and read.hexdigest != file.sha256:
-        raise OciError(f"{file.content} was changed while it was packaged", hint="package it again")
+        raise OciError(
+            f"{file.content} was changed while the container image was packaged", hint="run `eaves package` again"
+        )
 
 
 class _HashingReader:

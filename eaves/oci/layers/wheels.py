@@ -58,7 +58,10 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
     """
     machine = MACHINES.get(platform.architecture)
     if machine is None or platform.os != "linux":
-        raise OciError(f"there are no wheels for {platform}", hint=f"choose of linux/{', linux/'.join(MACHINES)}")
+        raise OciError(
+            f"there are no Python wheels for {platform}",
+            hint=(f"choose one of these platforms: linux/{', linux/'.join(MACHINES)}"),
+        )
     abi = f"cp{python.replace('.', '')}"
     tags = [*(f"manylinux_2_{minor}" for minor in GLIBC), *LEGACY[machine], "linux"]
     words = ["download", "--quiet", "--disable-pip-version-check", "--no-input", "--require-hashes", "--no-deps"]
@@ -70,18 +73,19 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
         status, output = run_child(command, _environment(), TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
         raise RegistryError(
-            f"the wheels did not come within {TIMEOUT_S:g} s", hint="check the network, then try again"
+            f"the Python wheels were not downloaded within {TIMEOUT_S:g} s",
+            hint="check the network, then run the command again",
         ) from error
     if status:
         ending = "\n".join(output.strip().splitlines()[-3:])[:500]
         absent = "No module named pip" in output
         hint = (
-            "install Eaves with its extra, eaves[oci]"
+            "install pip and the extra: pip install 'eaves[oci]'"
             if absent
-            else "check the network and pip's index, then try again"
+            else "check the network and pip's index, then run the command again"
         )
         failure = OciError if absent else RegistryError  # pip reports a wrong lock and an unreachable index alike
-        raise failure(f"pip could not get the wheels for {platform}, Python {python}: {ending}", hint=hint)
+        raise failure(f"pip can't download the wheels for {platform}, Python {python}: {ending}", hint=hint)
     return sorted(folder.glob("*.whl"))
 
 
@@ -107,13 +111,15 @@ def wheel_files(wheel: Path, root: str) -> Iterator[LayerFile]:
                 if path is not None:
                     yield LayerFile(path=f"{root}/{path}", content=archive.read(entry))
     except (OSError, zipfile.BadZipFile) as error:
-        raise OciError(f"{wheel.name} can't be read: {error}", hint="delete the cache and try again") from error
+        raise OciError(
+            f"{wheel.name} can't be read: {error}", hint="delete the cache, then run the command again"
+        ) from error
 
 
 def _place(path: PurePosixPath, wheel: Path) -> PurePosixPath | None:
     """Return a wheel file's path relative to the packages' root; None leaves it out. Source: PEP 427."""
     if path.is_absolute() or ".." in path.parts:
-        raise OciError(f"{wheel.name} holds the path {str(path)[:80]!r}")
+        raise OciError(f"{wheel.name} contains a file outside its folder: {str(path)[:80]!r}")
     if path.parts[0].endswith(".data"):
         if path.parts[1:2] not in (("purelib",), ("platlib",)):
             return None

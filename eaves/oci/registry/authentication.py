@@ -61,36 +61,40 @@ class RegistryLogin:
         elif kind.lower() == "bearer":
             made = f"Bearer {self._token(_parameters(rest), scope)}"
         else:
-            raise AccessError(f"the registry asks for {kind[:40]!r}, which is not known here")
+            raise AccessError(f"the registry asks for the authentication scheme {kind[:40]!r}, which is not supported")
         with self._lock:
             self._headers[scope] = made
 
     def _basic(self) -> str:
         known = self._credentials()
         if known is None or not known.user:
-            raise AccessError("the registry asks for a name and a password", hint="log in with your container tool")
+            raise AccessError(
+                "the registry requires a user name and a password",
+                hint=("log in with your container tool, for example `docker login`"),
+            )
         pair = f"{known.user}:{known.password}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
     def _token(self, asked: Mapping[str, str], scope: str) -> str:
         realm = asked.get("realm", "")
         if not realm.startswith("https://") and not (realm.startswith("http://") and self._plain):
-            raise AccessError(f"the registry sends for a token to {realm[:80]!r}, which is not https")
+            raise AccessError(f"the registry names the token service {realm[:80]!r}, which is not https")
         service = asked.get("service", "")
         answer = self._fetch(realm, service, scope)
         if answer.status in (400, 401, 403):
             raise AccessError(
-                f"no token for {scope} ({answer.status})", hint="log in with your container tool, or ask for the right"
+                f"the registry grants no token for {scope} ({answer.status})",
+                hint=("log in with your container tool, or ask the registry's owner for access"),
             )
         if answer.status != 200:
-            raise RegistryError(f"the registry's token service answered {answer.status}", hint="try again later")
+            raise RegistryError(f"the token service of the registry answered {answer.status}", hint="try again later")
         try:
             values = json.loads(answer.content)
             token = str(values.get("token") or values["access_token"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RegistryError("the registry's token service answered without a token") from error
+            raise RegistryError("the token service of the registry answered without a token") from error
         if not _TOKEN.fullmatch(token):
-            raise RegistryError("the registry's token service answered with what is no token")
+            raise RegistryError("the token service of the registry answered with an invalid token")
         return token
 
     def _fetch(self, realm: str, service: str, scope: str) -> RegistryResponse:

@@ -69,7 +69,7 @@ def _load(config: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise OciError(
-            f"{config} can't be read: {error}", hint="mend it, or log in again with your container tool"
+            f"{config} can't be read: {error}", hint="correct the file, or log in again with your container tool"
         ) from error
     return values if isinstance(values, dict) else {}
 
@@ -87,7 +87,7 @@ def _parse(entry: Mapping[str, Any], config: Path) -> RegistryCredentials | None
             user, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise OciError(
-                f"{config}: an `auth` is not base64", hint="log in again with your container tool"
+                f"{config}: the value of `auth` is not base64", hint="log in again with your container tool"
             ) from error
         return RegistryCredentials(user=user, password=password.rstrip("\0"))
     if entry.get("username"):
@@ -99,14 +99,15 @@ def _ask(helper: str, key: str) -> RegistryCredentials | None:
     """Return the credentials of a credential helper; None when it has none."""
     command = f"docker-credential-{helper}"
     if "/" in helper:
-        raise OciError(f"{command!r} is no name of a credential helper")
+        raise OciError(f"{command!r} is not a valid name of a credential helper")
     try:
         done = subprocess.run(
             [command, "get"], input=key, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OciError(
-            f"the credential helper {command} can't be run: {error}", hint="install it, or log in again"
+            f"the credential helper {command} can't be run: {error}",
+            hint=("install the credential helper, or log in again with your container tool"),
         ) from error
     if done.returncode:
         if "not found" in (done.stdout + done.stderr).lower():
@@ -116,7 +117,7 @@ def _ask(helper: str, key: str) -> RegistryCredentials | None:
         answer = json.loads(done.stdout)
         user, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError) as error:
-        raise OciError(f"the credential helper {command} answered what is no JSON of Username and Secret") from error
+        raise OciError(f"the answer of the credential helper {command} is not JSON with Username and Secret") from error
     return (
         RegistryCredentials(refresh_token=secret)
         if user == _TOKEN_USER

@@ -127,11 +127,12 @@ class Download:
                 continue
             self._response = response
             try:
-                if self._stands(response):
+                if self._continues_at_next_byte(response):
                     return response
                 if not headers:
                     raise RegistryError(
-                        f"{self._what}: the registry begins at another byte than asked", hint="try again"
+                        f"{self._what}: the registry's answer starts at another byte than requested",
+                        hint="run the command again",
                     )
                 self._drop()
                 ranged = False  # the registry supports ranges but not this one, so request the whole content
@@ -139,7 +140,7 @@ class Download:
                 self._drop()
                 self._wait(error, answered=True)
 
-    def _stands(self, response: urllib3.BaseHTTPResponse) -> bool:
+    def _continues_at_next_byte(self, response: urllib3.BaseHTTPResponse) -> bool:
         """Return whether a response continues at the next byte.
 
         A response with the whole content is read up to that byte first.
@@ -153,7 +154,7 @@ class Download:
         while left:
             piece = response.read1(min(left, PIECE_BYTES), decode_content=False)
             if not piece:
-                raise RegistryError(f"{self._what} is shorter than it was", hint="try again")
+                raise RegistryError(f"{self._what} became shorter during the download", hint="run the command again")
             left -= len(piece)
             self._poll()
         return True
@@ -171,18 +172,23 @@ class Download:
         """
         self._failures += 1
         self._answered += answered
-        reason = describe_outage(error) if not isinstance(error, BusyError) else f"it answered {error.status}"
+        reason = (
+            describe_outage(error) if not isinstance(error, BusyError) else (f"the registry answered {error.status}")
+        )
         idle_s = time.monotonic() - self._moved_at
         here = describe_amount(self._got, self._size)
         if self._answered >= self._transport.attempts:
             if isinstance(error, RegistryError):
                 raise error
-            raise DownloadError(f"{self._what} broke off at {here}, again and again: {error}"[:300], hint="try again")
+            raise DownloadError(
+                f"the download of {self._what} was interrupted too many times at {here}: {error}"[:300],
+                hint=("run the command again; it continues the download"),
+            )
         left_s = self._transport.outage_s - idle_s
         if left_s <= 0:
             raise DownloadError(
-                f"{self._what}: no byte came for {_describe_time(idle_s)} ({reason}); {here} had come",
-                hint="try again once the registry is in reach",
+                f"the download of {self._what} received no data for {_describe_time(idle_s)} ({reason}), after {here}",
+                hint="run the command again when the registry can be reached",
             ) from error
         until = time.monotonic() + min(max(self._backoff.pause_s(self._failures), pause_s), left_s)
         while (rest_s := until - time.monotonic()) > 0:

@@ -56,7 +56,10 @@ class Registry:
         content, media_type = self._manifest(name)
         digest = digest_of(content)
         if name.startswith("sha256:") and name != digest:
-            raise OciError(f"{self._where(name)}: the registry answers with other content", hint="it was altered")
+            raise OciError(
+                f"{self._where(name)}: the registry answered with other content than the digest names",
+                hint=("the content was altered; push the container image again"),
+            )
         return Descriptor(media_type=media_type, digest=digest, size=len(content))
 
     def read(self, descriptor: Descriptor) -> bytes:
@@ -70,11 +73,12 @@ class Registry:
             found = (digest_of(content), len(content), media_type)
             if found != (descriptor.digest, descriptor.size, descriptor.media_type):
                 raise OciError(
-                    f"{self._where(descriptor.digest)}: the registry answers with other content", hint="it was altered"
+                    f"{self._where(descriptor.digest)}: the registry answered with other content than the digest names",
+                    hint=("the content was altered; push the container image again"),
                 )
             return content
         if descriptor.size > MAX_DOCUMENT_BYTES:
-            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
+            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
         with self.open(descriptor) as stream:
             return b"".join(verified(stream, descriptor))
 
@@ -116,7 +120,7 @@ class Registry:
             require_status(answer, {200}, self._where(""))
             tags = parse_document(answer.content).get("tags") or []
             if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-                raise RegistryError(f"{self._where('')}: the registry's list of tags holds something else")
+                raise RegistryError(f"{self._where('')}: the registry's list of tags is malformed")
             yield from tags
             if not tags or not answer.headers.get("Link") or tags[-1] == last:
                 return
@@ -199,13 +203,13 @@ class Registry:
         declared = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if declared not in INDEXES | MANIFESTS:
             raise OciError(
-                f"{self._where(name)} is a {declared[:80] or 'document of no type'}, not a container image",
-                hint="check its name; what only very old tools read must be pushed again with a new one",
+                f"{self._where(name)} is not a container image but a {declared[:80] or 'document without a type'}",
+                hint="check the name; push images of the old Docker format again with a current tool",
             )
         values = parse_document(answer.content)
         both = "manifests" in values and ("layers" in values or "config" in values)
         if values.get("mediaType", declared) != declared or both or (declared in INDEXES) != ("manifests" in values):
-            raise OciError(f"{self._where(name)} is said to be a {declared}, and is something else")
+            raise OciError(f"{self._where(name)} is declared as {declared}, but its content is of another type")
         return answer.content, declared
 
     def _begin(self) -> tuple[str, int]:
@@ -214,12 +218,14 @@ class Registry:
         answer = self._ask("POST", url, _PUSH, body=b"")
         if answer.status == 404:
             raise OciNotFoundError(
-                f"{self._where('')} takes no uploads",
-                hint="make the repository or its project there, or check the name",
+                f"{self._where('')} accepts no uploads",
+                hint="create the repository or its project at the registry, or check the name",
             )
         require_status(answer, {202}, f"an upload to {self._where('')}")
         if not answer.headers.get("Location"):
-            raise RegistryError(f"{self._where('')} began an upload without saying where", hint="try another registry")
+            raise RegistryError(
+                f"{self._where('')} started an upload without an address for it", hint="use another registry"
+            )
         least = answer.headers.get("OCI-Chunk-Min-Length", "")
         wanted = int(least) if least.isascii() and least.isdecimal() and len(least) < 12 else 0
         return self._place(answer, url), min(max(wanted, UPLOAD_CHUNK_BYTES), MAX_CHUNK_BYTES)
@@ -247,7 +253,8 @@ class Registry:
             place, got = self._received(place, start)
             if not start <= got <= start + len(chunk):
                 raise _ForgottenError(
-                    f"the registry forgot what it had of {descriptor.digest} ({fault})"[:400], hint="push again"
+                    f"the registry lost the uploaded part of {descriptor.digest} ({fault})"[:400],
+                    hint=("push the container image again"),
                 )
             kept, done = got - start - done, got - start
             progress(kept - counted.bytes)
@@ -255,7 +262,7 @@ class Registry:
                 return place
         raise RegistryError(
             f"the upload of {descriptor.digest} stopped at byte {start + done}: {fault}"[:400],
-            hint="push again; what has arrived whole isn't sent again",
+            hint="push again; content that has arrived completely is not sent again",
         )
 
     def _patch(self, place: str, content: bytes, start: int, progress: Progress) -> RegistryResponse:

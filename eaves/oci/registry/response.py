@@ -48,7 +48,9 @@ def read_response(response: urllib3.BaseHTTPResponse) -> RegistryResponse:
         content = response.read(MAX_DOCUMENT_BYTES + 1)
         if len(content) > MAX_DOCUMENT_BYTES:
             response.close()
-            raise RegistryError(f"the registry answers with more than {MAX_DOCUMENT_BYTES} bytes where a document is")
+            raise RegistryError(
+                f"the registry's answer is larger than the limit for a document, {MAX_DOCUMENT_BYTES} bytes"
+            )
     finally:
         response.release_conn()
     return RegistryResponse(status=response.status, headers=response.headers, content=content)
@@ -66,16 +68,21 @@ def require_status(answer: RegistryResponse, wanted: Collection[int], what: str)
         return
     details = _describe_errors(answer)
     if answer.status in (401, 403):
-        raise AccessError(f"{what}: not allowed ({answer.status}){details}", hint="log in with your container tool")
+        raise AccessError(
+            f"{what}: access denied ({answer.status}){details}",
+            hint=("log in with your container tool, for example `docker login`"),
+        )
     if answer.status == 404:
-        raise OciNotFoundError(f"{what} isn't there{details}", hint="check its name")
+        raise OciNotFoundError(f"{what} doesn't exist at the registry{details}", hint="check the name")
     if answer.status == 413:
-        raise RegistryError(f"{what} is larger than the registry takes{details}", hint="raise its limit")
+        raise RegistryError(
+            f"{what} is larger than the registry's limit{details}", hint=("raise the limit at the registry")
+        )
     if answer.status == 429:
         wait = f" for {answer.wait_s(0):.0f} s" if "Retry-After" in answer.headers else " for now"
-        raise RegistryError(f"{what}: the registry takes no more requests{wait}{details}", hint="try again later")
+        raise RegistryError(f"{what}: the registry accepts no more requests{wait}{details}", hint="try again later")
     if any(phrase in answer.content for phrase in _WRONG_PROTOCOL):
-        raise RegistryError(f"{what}: the registry speaks TLS only", hint="leave out --plain-http")
+        raise RegistryError(f"{what}: the registry accepts only TLS", hint="remove --plain-http")
     hint = "try again later" if answer.status >= 500 else None
     raise RegistryError(f"{what}: the registry answered {answer.status}{details}", hint=hint)
 

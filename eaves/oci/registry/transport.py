@@ -51,7 +51,7 @@ acknowledged, or keepalives are not answered.
 SOCKET_OPTIONS = build_socket_options(idle_s=10, silent_s=SILENT_S)
 
 
-def _say_nothing(text: str) -> None:
+def _ignore_message(text: str) -> None:
     """Ignore the text, when no function for messages is given."""
 
 
@@ -85,7 +85,7 @@ class Access:
     read_s: float = 120.0
     stall_s: float = 30.0
     outage_s: float = 600.0
-    say: Callable[[str], object] = _say_nothing
+    say: Callable[[str], object] = _ignore_message
 
 
 class RegistryTransport:
@@ -227,8 +227,8 @@ class RegistryTransport:
         origin = _origin(url)
         if origin[0] != "https" and not self._plain:
             raise _LastingError(
-                f"{self._host} sends on to {url[:120]!r}, which is not https",
-                hint="its proxy must tell it that it is reached by https (X-Forwarded-Proto)",
+                f"{self._host} redirects to {url[:120]!r}, which is not https",
+                hint="have the registry's proxy set X-Forwarded-Proto: https",
             )
         ours = origin == _origin(self.root)
         response = self._send(method, url, self._login.header(scope) if ours else {}, **options)
@@ -273,13 +273,17 @@ class RegistryTransport:
         text = str(error)
         if "CERTIFICATE_VERIFY_FAILED" in text:
             return _LastingError(
-                f"{self._host} can't be trusted: {text}"[:300], hint="name its certificate authority with --registry-ca"
+                f"the certificate of {self._host} is not trusted: {text}"[:300],
+                hint="name its certificate authority with --registry-ca",
             )
         if "WRONG_VERSION_NUMBER" in text or "record layer" in text:
-            return _LastingError(f"{self._host} doesn't speak TLS", hint="allow plain HTTP with --plain-http")
+            return _LastingError(f"{self._host} doesn't support TLS", hint="allow plain HTTP with --plain-http")
         if isinstance(error, urllib3.exceptions.LocationValueError):
-            return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check its name")
-        fault, hint = find_connection_fault(error), "check the name and the network, then try again"
+            return _LastingError(f"{self._host} can't be reached: {text}"[:300], hint="check the registry's name")
+        fault, hint = (
+            find_connection_fault(error),
+            ("check the registry's name and the network, then run the command again"),
+        )
         if fault is not None and isinstance(error, urllib3.exceptions.ProxyError):
             text, hint = fault.reason, fault.hint
         kind = RegistryError if _REFUSED_BY_PROXY in text else OutOfReachError
@@ -332,7 +336,7 @@ def follow(url: str, place: str) -> str:
     try:
         return urljoin(url, place)
     except ValueError as error:
-        raise _LastingError(f"{place[:120]!r} is no address: {error}", hint="try another registry") from error
+        raise _LastingError(f"{place[:120]!r} is not a valid address: {error}", hint="use another registry") from error
 
 
 def is_passing(error: RegistryError) -> bool:
@@ -345,7 +349,9 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
     except ValueError as error:
-        raise _LastingError(f"{url[:120]!r} is no address: {error}", hint="check the registry's name") from error
+        raise _LastingError(
+            f"{url[:120]!r} is not a valid address: {error}", hint="check the registry's name"
+        ) from error
 
 
 def _read_authorities(path: Path | None) -> str:
@@ -360,5 +366,8 @@ def _read_authorities(path: Path | None) -> str:
         text = path.read_text(encoding="utf-8", errors="replace")
         build_tls_context(text)
     except (OSError, ValueError) as error:
-        raise OciError(f"{path} has no certificates that can be read: {error}"[:300], hint="give a PEM file") from error
+        raise OciError(
+            f"{path} contains no readable certificates: {error}"[:300],
+            hint=("give a file with certificates in PEM form"),
+        ) from error
     return text

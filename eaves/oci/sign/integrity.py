@@ -54,23 +54,23 @@ def check_content(
     """
     images = tuple(load_images(source, descriptor))
     if not images:
-        raise OciError(f"{descriptor.digest} is an index of no container image")
+        raise OciError(f"{descriptor.digest} is not the index of a container image")
     wanted = {
         (layer.digest, str(diff_id)): layer
         for image in images
         for layer, diff_id in zip(image.layers, image.values["rootfs"]["diff_ids"], strict=True)
     }
     layers = tuple(wanted.values())
-    tell = progress(layers)
+    report = progress(layers)
     for (_, diff_id), layer in wanted.items():
-        _check_layer(source, layer, diff_id, tell)
+        _check_layer(source, layer, diff_id, report)
     return Checked(images=images, layers=layers)
 
 
 def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progress: Progress) -> None:
     kind = OF_DOCKER.get(layer.media_type, layer.media_type)
     if kind not in (LAYER, LAYER_GZIP):
-        raise OciError(f"the layer {layer.digest} is a {kind[:80]}, which can't be unpacked here to be checked")
+        raise OciError(f"the layer {layer.digest} is a {kind[:80]}, which can't be unpacked and checked")
     with source.open(layer) as stream:
         wire = _Hashed(stream, layer.size, progress)
         try:
@@ -83,11 +83,11 @@ def _check_layer(source: ContentSource, layer: Descriptor, diff_id: str, progres
             pass
     if (wire.digest, wire.size) != (layer.digest, layer.size):
         raise OciError(
-            f"content of {layer.digest} has another digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
-            hint="it was altered or damaged: push it again",
+            f"content of {layer.digest} has the wrong digest or size ({wire.digest[:19]}..., {wire.size} bytes)",
+            hint="the container image was altered or damaged; push it again",
         )
     if plain != diff_id:
-        raise OciError(f"the layer {layer.digest} unpacks to other content than its config says ({diff_id[:80]})")
+        raise OciError(f"the layer {layer.digest} unpacks to other content than its config names ({diff_id[:80]})")
 
 
 class _Hashed:

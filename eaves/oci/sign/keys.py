@@ -102,12 +102,15 @@ def load_public_key(path: Path) -> PublicKey:
     """
     content = _read(path)
     if b"PRIVATE KEY" in content:
-        raise OciError(f"{path} is a private key", hint="signatures are verified by the public one, such as cosign.pub")
+        raise OciError(
+            f"{path} is a private key",
+            hint=("give the public key, for example cosign.pub; signatures are verified with it"),
+        )
     try:
         key = serialization.load_pem_public_key(content)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise OciError(
-            f"{path} is no public key in PEM: {error}"[:300], hint="give the .pub file of the key pair"
+            f"{path} is not a public key in PEM form: {error}"[:300], hint="give the .pub file of the key pair"
         ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _other_kind(path)
@@ -122,7 +125,10 @@ def load_private_key(path: Path, password: Password) -> PrivateKey:
     """
     content = _read(path)
     if b"BEGIN PUBLIC KEY" in content:
-        raise OciError(f"{path} is a public key", hint="the private one signs, such as cosign.key")
+        raise OciError(
+            f"{path} is a public key",
+            hint=("give the private key, for example cosign.key; container images are signed with it"),
+        )
     try:
         if found := _ENCRYPTED.search(content):
             plain = _decrypted(path, found[2], password())
@@ -132,7 +138,7 @@ def load_private_key(path: Path, password: Password) -> PrivateKey:
             key = serialization.load_pem_private_key(content, secret or None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise OciError(
-            f"{path} is no private key that can be read: {error}"[:300], hint="check the file and its password"
+            f"{path} is not a readable private key: {error}"[:300], hint="check the file and the password"
         ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _other_kind(path)
@@ -150,7 +156,13 @@ def create_key_pair(prefix: Path, password: bytes) -> PublicKey:
     try:
         for path in (secret, public):
             if path.exists():
-                raise OciError(f"{path} is there already", hint="choose another prefix: what it signed is lost with it")
+                raise OciError(
+                    f"{path} already exists",
+                    hint=(
+                        "choose another prefix; if this key pair were replaced, its signatures "
+                        "could no longer be verified"
+                    ),
+                )
         _write_new(secret, _encrypted(key, password), 0o600)
         _write_new(public, key.public.pem, 0o644)
     except OSError as error:
@@ -164,10 +176,11 @@ def _read(path: Path) -> bytes:
             content = stream.read(MAX_KEY_BYTES + 1)
     except OSError as error:
         raise OciError(
-            f"the key {path} can't be read: {error.strerror}", hint="make a pair with eaves sign --new-key PREFIX"
+            f"the key {path} can't be read: {error.strerror}",
+            hint=("make a key pair with `eaves sign --new-key PREFIX`"),
         ) from error
     if len(content) > MAX_KEY_BYTES:
-        raise OciError(f"{path} is too large for a key")
+        raise OciError(f"{path} is too large to be a key")
     return content
 
 
@@ -181,23 +194,25 @@ def _decrypted(path: Path, text: bytes, password: bytes) -> bytes:
     try:
         values = json.loads(base64.b64decode(text))
         if (values["kdf"]["name"], values["cipher"]["name"]) != ("scrypt", "nacl/secretbox"):
-            raise ValueError("it is encrypted in another way than cosign's")
+            raise ValueError("its encryption is not the one that cosign uses")
         n, r, p = (values["kdf"]["params"][name] for name in ("N", "r", "p"))
         salt, nonce, secret = (
             base64.b64decode(one, validate=True)
             for one in (values["kdf"]["salt"], values["cipher"]["nonce"], values["ciphertext"])
         )
         if not all(type(one) is int and one > 0 for one in (n, r, p)) or 128 * r * (n + p) > _MAX_SCRYPT_BYTES:
-            raise ValueError("its scrypt parameters are out of bounds")
+            raise ValueError("its scrypt parameters are outside the allowed range")
         if len(nonce) != SecretBox.NONCE_SIZE:
-            raise ValueError("its nonce has another size")
+            raise ValueError("its nonce has the wrong size")
         box = SecretBox(_derived(password, salt, n, r, p))
     except (KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
         raise ValueError(f"it is malformed: {error!r}") from error
     try:
         return box.decrypt(secret, nonce)
     except CryptoError as error:
-        raise OciError(f"the password of {path} is another one", hint="set COSIGN_PASSWORD, or type it") from error
+        raise OciError(
+            f"the password for {path} is wrong", hint=("set COSIGN_PASSWORD, or type the password when asked")
+        ) from error
 
 
 def _encrypted(key: PrivateKey, password: bytes) -> bytes:
@@ -235,6 +250,4 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
 
 
 def _other_kind(path: Path) -> OciError:
-    return OciError(
-        f"{path} is a key of another kind than ECDSA P-256", hint="make one with eaves sign --new-key PREFIX"
-    )
+    return OciError(f"{path} is not an ECDSA P-256 key", hint="make a key pair with `eaves sign --new-key PREFIX`")

@@ -108,19 +108,22 @@ def find_signature(store: ContentSource, descriptor: Descriptor, key: PublicKey,
             continue
         signed = parse_payload(payload)
         if signed.digest != descriptor.digest:
-            others.add(f"of {signed.digest[:80]!r}")
+            others.add(f"for the digest {signed.digest[:80]!r}")
         elif _named(signed.repository) != (repository.host, repository.repository):
-            others.add(f"as {signed.repository[:200]!r}")
+            others.add(f"for the name {signed.repository[:200]!r}")
         else:
             return signed
     if not entries:
-        raise SignatureError(f"{descriptor.digest} is not signed", hint="eaves sign it")
+        raise SignatureError(f"{descriptor.digest} is not signed", hint="sign it with `eaves sign`")
     if others:
         raise SignatureError(
-            f"{descriptor.digest} has a signature by {key.id[:19]}, but {', '.join(sorted(others))}",
-            hint="sign it where it is; a mirror says what it mirrors with --signed-as",
+            f"{descriptor.digest} has a signature by {key.id[:19]}, but it is {', '.join(sorted(others))}",
+            hint="sign the container image under this name; for a mirror, name the original with --signed-as",
         )
-    raise SignatureError(f"{descriptor.digest} is signed, but not by {key.id}", hint="check the key")
+    raise SignatureError(
+        f"{descriptor.digest} is signed, but not by {key.id}",
+        hint=("check that this is the key that the image was signed with"),
+    )
 
 
 def build_payload(reference: Reference, digest: str) -> bytes:
@@ -152,7 +155,7 @@ def parse_payload(payload: bytes) -> Signed:
             raise TypeError(kind)
         annotations = {str(name): str(value) for name, value in optional.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SignatureError(f"the key signed something that is no container image: {error}"[:200]) from error
+        raise SignatureError(f"the key signed content that is not a container image: {error}"[:200]) from error
     return Signed(digest=digest, repository=repository, annotations=annotations)
 
 
@@ -169,7 +172,10 @@ def _sign_one(store: SignatureRepository, reference: Reference, descriptor: Desc
         if found == payload and key.public.matches(found, signature):
             return False
     if len(before) >= MAX_SIGNATURES:
-        raise OciError(f"{descriptor.digest} has {len(before)} signatures already", hint="remove some")
+        raise OciError(
+            f"{descriptor.digest} already has {len(before)} signatures",
+            hint=("remove signatures that are no longer needed"),
+        )
     made = build_descriptor(payload, PAYLOAD, **{ANNOTATION: base64.b64encode(key.sign(payload)).decode()})
     layers = [*before, made.to_dict()]
     content = render_document(_build_config(layers))
@@ -203,7 +209,10 @@ def _listed(store: ContentSource, digest: str) -> list[dict[str, Any]]:
         return []
     layers = parse_document(store.read(found)).get("layers")
     if found.media_type in INDEXES or not isinstance(layers, list):
-        raise SignatureError(f"what is under {signature_tag(digest)} are no signatures", hint="remove that tag")
+        raise SignatureError(
+            f"the content of {signature_tag(digest)} is not a list of signatures",
+            hint=("remove that tag from the registry"),
+        )
     return layers
 
 
@@ -220,7 +229,9 @@ def _content(store: ContentSource, entry: Descriptor) -> tuple[bytes, bytes]:
     The signature is empty, which matches no key, when it isn't valid base64.
     """
     if entry.size > MAX_PAYLOAD_BYTES:
-        raise SignatureError(f"the signature's payload {entry.digest} has {entry.size} bytes, too many")
+        raise SignatureError(
+            f"the payload {entry.digest} of the signature has {entry.size} bytes; that is more than the limit"
+        )
     try:
         signature = base64.b64decode(entry.annotations.get(ANNOTATION, ""), validate=True)
     except (binascii.Error, ValueError):

@@ -32,4 +32,4 @@ def write_archive(layout: Layout, path: Path) -> None:
                 with file.open("rb") as content:
                     tar.addfile(info, content)
     except OSError as error:
-        raise OciError(f"{path} can't be written: {error.strerror}", hint="free some space") from error
+        raise OciError(f"{path} can't be written: {error.strerror}", hint="free space on this disk") from error

@@ -80,8 +80,8 @@ def verified(stream: BinaryIO, descriptor: Descriptor) -> Iterator[bytes]:
     found = f"sha256:{seen.hexdigest()}"
     if size != descriptor.size or found != descriptor.digest:
         raise OciError(
-            f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
-            hint="it was altered or damaged: fetch or build it again",
+            f"content of {descriptor.digest} has the wrong digest or size ({found[:19]}..., {size} bytes)",
+            hint="the content was altered or damaged; fetch or build it again",
         )
     if held:
         yield held

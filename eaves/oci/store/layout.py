@@ -79,7 +79,7 @@ class Layout:
         if len(found) == 1:
             return found[0]
         names = ", ".join(sorted(entry.annotations.get(NAME, entry.digest) for entry in entries)) or "nothing"
-        raise OciNotFoundError(f"{self.path} has no {name or 'single entry'}; there: {names[:300]}")
+        raise OciNotFoundError(f"{self.path} has no {name or 'single entry'} (entries: {names[:300]})")
 
     def has(self, descriptor: Descriptor) -> bool:
         """Return whether content of this digest and size exists here."""
@@ -108,7 +108,9 @@ class Layout:
         try:
             stream = self.blob_path(descriptor.digest).open("rb")
         except OSError as error:
-            raise OciNotFoundError(f"{self.path} lacks {descriptor.digest}: {error.strerror}") from error
+            raise OciNotFoundError(
+                f"the content {descriptor.digest} is missing from {self.path}: {error.strerror}"
+            ) from error
         with stream:
             stream.seek(start)
             yield stream
@@ -120,7 +122,7 @@ class Layout:
             OciError: When it doesn't exist here or doesn't match the descriptor.
         """
         if descriptor.size > MAX_DOCUMENT_BYTES:
-            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes, too many")
+            raise OciError(f"the document {descriptor.digest} has {descriptor.size} bytes; that is more than the limit")
         with self.open(descriptor) as stream:
             return b"".join(verified(stream, descriptor))
 
@@ -159,8 +161,8 @@ class Layout:
                 partial.clear()
                 if not resumed:
                     raise OciError(
-                        f"content of {descriptor.digest} has another digest or size ({found[:19]}..., {size} bytes)",
-                        hint="it was altered or damaged: fetch or build it again",
+                        f"content of {descriptor.digest} has the wrong digest or size ({found[:19]}..., {size} bytes)",
+                        hint="the content was altered or damaged; fetch or build it again",
                     )
                 progress(-size)
                 resumed = False  # the earlier bytes were damaged, so start again at the first byte, once
@@ -225,7 +227,7 @@ def _receive(partial: Partial, descriptor: Descriptor, source: ContentSource, pr
                 progress(len(piece))
     except DownloadError as error:
         if partial.size:
-            error.hint = "run it again once the registry is in reach; it goes on from there"
+            error.hint = "run the command again when the registry can be reached; it continues the download"
         raise
 
 
@@ -238,8 +240,8 @@ def _require_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise OciError(
-            f"{folder} has {free / 1e6:.1f} MB free, and {size / 1e6:.1f} MB are to come",
-            hint="free some space, or choose another place",
+            f"{folder} has {free / 1e6:.1f} MB free, but {size / 1e6:.1f} MB are needed",
+            hint="free space on this disk, or choose another folder",
         )
 
 
@@ -294,7 +296,7 @@ def open_layout(path: Path, say: Callable[[str], object] = lambda text: None) ->
     """
     version = parse_document(_read(path / _LAYOUT, 1024)).get("imageLayoutVersion")
     if version != "1.0.0":
-        raise OciError(f"{path} has the layout version {version!r:.40}, this Eaves reads 1.0.0")
+        raise OciError(f"{path} has the layout version {version!r:.40}; this version of Eaves reads 1.0.0")
     return Layout(path, say)
 
 
@@ -314,5 +316,5 @@ def _guarded(path: Path, act: Callable[[], object]) -> None:
         act()
     except OSError as error:
         raise OciError(
-            f"{path} can't be written: {error.strerror}", hint="free some space, or choose another place"
+            f"{path} can't be written: {error.strerror}", hint="free space on this disk, or choose another folder"
         ) from error

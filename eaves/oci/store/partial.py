@@ -16,7 +16,7 @@ from pathlib import Path
 from eaves.base.locks import leads_to, take_lock
 from eaves.errors import OciError
 from eaves.oci.descriptor import Descriptor
-from eaves.oci.outage import FIRST_SAID_S, SAID_EVERY_S, describe_amount
+from eaves.oci.outage import FIRST_REPORT_S, REPORT_EVERY_S, describe_amount
 from eaves.oci.store.content_store import CHUNK_BYTES
 
 PREFIX = ".part-"
@@ -155,15 +155,15 @@ def sweep_partials(folder: Path) -> None:
 
 def _describe_wait(descriptor: Descriptor, got: int, waited_s: float) -> str:
     here = describe_amount(got, descriptor.size)
-    return f"waiting for another process, which fetches {descriptor.digest[:19]} ({waited_s:.0f} s); {here} are here"
+    return f"waiting for another process that downloads {descriptor.digest[:19]} ({waited_s:.0f} s); {here} downloaded"
 
 
 def _open_alone(
-    path: Path, is_here: Callable[[], bool], poll: Callable[[], object], tell: Callable[[int, float], object]
+    path: Path, is_here: Callable[[], bool], poll: Callable[[], object], report: Callable[[int, float], object]
 ) -> int | None:
     """Return the locked file; None when another process completed the content."""
     known, began = -1, time.monotonic()
-    changed_at, tell_at = began, began + FIRST_SAID_S
+    changed_at, report_at = began, began + FIRST_REPORT_S
     while True:
         handle = take_lock(path, wait=False)
         if handle is not None:
@@ -175,12 +175,12 @@ def _open_alone(
             known, changed_at = size, time.monotonic()
         if time.monotonic() - changed_at > HELD_S:
             raise OciError(
-                f"{path} is held by another process, which has fetched nothing for {HELD_S / 60:.0f} minutes",
-                hint="end that process, then try again",
+                f"{path} is locked by another process, which has downloaded nothing for {HELD_S / 60:.0f} minutes",
+                hint="end that process, then run the command again",
             )
-        if time.monotonic() >= tell_at:
-            tell_at = time.monotonic() + SAID_EVERY_S
-            tell(size, time.monotonic() - began)
+        if time.monotonic() >= report_at:
+            report_at = time.monotonic() + REPORT_EVERY_S
+            report(size, time.monotonic() - began)
         poll()
         time.sleep(LOOK_S)
 

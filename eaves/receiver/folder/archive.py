@@ -129,7 +129,7 @@ def check_folder(folder: Path) -> None:
     with disk_errors(folder):
         make_directory(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise StorageError(f"{folder} can't be written", hint=f"ls -ld {folder}")
+            raise StorageError(f"the folder {folder} is not writable", hint=f"ls -ld {folder}")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -108,7 +108,10 @@ class FolderWriter:
             except EavesError as error:
                 self._fail(error.message)
             except Exception:  # noqa: BLE001 - without its thread the lane would stop unnoticed
-                _log.exception("queue %s: unexpected error while it is written; writing goes on", self._lane)
+                _log.exception(
+                    "queue %s: unexpected error while its events were written to the folder; writing continues",
+                    self._lane,
+                )
                 self._fail("unexpected error, see the log")
 
     def _ready(self) -> bool:
@@ -129,12 +132,14 @@ class FolderWriter:
 
         The caller holds the lock of `_state`.
         """
-        reason = "" if path is None else f"another receiver holds {path}; nothing is written until it has ended"
+        reason = (
+            "" if path is None else (f"another receiver writes to {path}; this one waits until that receiver has ended")
+        )
         if reason and reason != self._locked_out:
             self._locked_since = self._clock.now()
-            _log.warning("queue %s waits: %s", self._lane, reason)
+            _log.warning("queue %s is paused: %s", self._lane, reason)
         if self._locked_out and not reason:
-            _log.info("queue %s is written now: the other receiver has ended", self._lane)
+            _log.info("queue %s continues: the other receiver has ended", self._lane)
         self._locked_out = reason
 
     def _write_next(self) -> None:

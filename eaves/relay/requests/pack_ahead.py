@@ -133,7 +133,7 @@ def _send_early(found: Prepared, gate: BodyGate, after: BodyGate | None, send: S
         if after is not None and not after.wait_handed(HOLD_S):
             gate.withdraw()
         if gate.is_withdrawn:
-            raise DeliveryError("the request is not needed any more")
+            raise DeliveryError("the request was cancelled")
         found.answer.set_result(send(found.packed, gate))
     except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
         found.answer.set_exception(error)

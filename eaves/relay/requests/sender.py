@@ -154,7 +154,7 @@ class Sender:
         """
         upload = self._upload
         if upload is not None and self.is_under_way(entries[0]):
-            return self._go_on(upload, max_bytes, limit_s)
+            return self._continue_upload(upload, max_bytes, limit_s)
         prepared = self._take_prepared(entries)
         packed = prepared.packed
         gate = prepared.gate or BodyGate(is_open=True)
@@ -173,7 +173,7 @@ class Sender:
             answer = self._exchange(prepared, packed, gate, limit_s(len(packed.body)))
             return SentRequest(answer=answer, wire_bytes=len(packed.body))
         self._upload = Upload(lane, entries[0], packed)
-        return self._go_on(self._upload, max_bytes, limit_s)
+        return self._continue_upload(self._upload, max_bytes, limit_s)
 
     def _take_prepared(self, entries: Sequence[Entry]) -> Prepared:
         found, self._prepared = self._prepared, None
@@ -215,7 +215,7 @@ class Sender:
         self._early_again_in = max(least, self._early_pause)
         self._early_pause = min(LONGEST_PAUSE, 2 * self._early_again_in)
 
-    def _go_on(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
+    def _continue_upload(self, upload: Upload, max_bytes: int, limit_s: Callable[[int], float]) -> SentRequest:
         """Send the next part of an upload, or ask the receiver to turn the uploaded parts into an event."""
         part = upload.next_part(max_bytes)
         self.kind, self.attempted_bytes = RequestKind.PART, len(part)
@@ -231,7 +231,7 @@ class Sender:
         except StatusError as error:
             if error.status == NOT_THERE:
                 self._whole, self._upload = upload.entry.seq, None  # not in parts again, that might never end
-                raise DeliveryError(f"an upload begins anew: {error.message}") from error
+                raise DeliveryError(f"the upload starts again: {error.message}") from error
             if error.status in NO_PARTS and not upload.received:
                 self._takes_parts, self._upload = False, None
                 return SentRequest(answer=None, wire_bytes=0)
@@ -239,5 +239,5 @@ class Sender:
         upload.answered(received)
         if upload.is_stuck:
             self._upload = None
-            raise DeliveryError(f"{self._link.to} answers for parts of an event and keeps none of them")
+            raise DeliveryError(f"{self._link.to} accepts parts of an event but stores none of them")
         return SentRequest(answer=None, wire_bytes=len(part))

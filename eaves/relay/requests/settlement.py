@@ -76,7 +76,7 @@ class Settlement:
             SpoolError: When the spool can't be written.
         """
         self._alone = (0, 0)
-        self._turns.got_through(lane, entries if answer is not None else ())
+        self._turns.record_success(lane, entries if answer is not None else ())
         return "" if answer is None else self._settle(lane, entries, answer)
 
     def failed(self, lane: str, entries: Sequence[Entry], failure: RequestFailure) -> None:
@@ -125,15 +125,17 @@ class Settlement:
             if index not in foreign:
                 self._give_up(lane, entry, one)
             elif entry.attempts or prefix_of(entry.event.source) in known:  # not because of its site's name
-                self._set_aside(lane, entry, f"the receiver refuses it (403): {one.detail}")
+                self._set_aside(lane, entry, f"the receiver refuses the event (403): {one.detail}")
             else:
                 held.append(entry)
         if held:
-            self._hold_foreign(lane, held, f"the receiver refuses it (403): {foreign[min(foreign)].detail}")
+            self._hold_foreign(lane, held, f"the receiver refuses the event (403): {foreign[min(foreign)].detail}")
         if len(refused) < len(entries) or any(one.status != FOREIGN for one in refused.values()):
             return ""
-        problem = f"what waits is of another site than its token: {refused[0].detail}"
-        return f"{problem}; give the relay the name and the token that the site had, or delete what is of the old name"
+        problem = f"the waiting events belong to another site than the token: {refused[0].detail}"
+        return (
+            f"{problem}; give the relay the former name and token of the site, or delete the events of the former name"
+        )
 
     def _is_at_fault(self, lane: str, entry: Entry, failure: RequestFailure) -> bool:
         """Return whether an event that was refused alone is to be given up on."""
@@ -159,7 +161,7 @@ class Settlement:
     def _give_up(self, lane: str, entry: Entry, refusal: RefusedEvent) -> None:
         self._sender.put_off(entry)
         event = entry.event
-        reason = f"the receiver refuses it ({refusal.status}): {refusal.detail}"
+        reason = f"the receiver refuses the event ({refusal.status}): {refusal.detail}"
         try:
             self._spool.dead_letter(entry, reason, refusal.status)
         except SpoolFullError as error:
@@ -170,7 +172,13 @@ class Settlement:
         with self._state:
             self._traffic.gave_up(lane)
         fields = {"event_id": event.id, "source": event.source}
-        _log.warning("gave up on event %s of %s: %s", event.id[:64], event.source[:128], reason, extra=fields)
+        _log.warning(
+            "event %s of %s is not forwarded and becomes a dead letter: %s",
+            event.id[:64],
+            event.source[:128],
+            reason,
+            extra=fields,
+        )
 
     def _hold_foreign(self, lane: str, entries: Sequence[Entry], reason: str) -> None:
         """Hold entries together until the receiver takes the first of them."""

@@ -28,9 +28,9 @@ def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
     for path in settings.former_spools():
         try:
             if path.exists() and adopt(settings.spool, path):
-                _log.info("spool %s is now %s", path, settings.spool)
+                _log.info("the spool %s was renamed to %s", path, settings.spool)
         except SpoolError as error:
-            _log.error("spool %s can't be used in place of %s: %s", path, settings.spool, error.message)
+            _log.error("the spool %s can't be used instead of %s: %s", path, settings.spool, error.message)
     return Spool(settings.spool, limits=limits)
 
 
@@ -74,11 +74,11 @@ class SpoolTakeover:
 
     def _move(self, path: Path) -> bool:
         try:
-            _log.info("took over %d entries of spool %s", take_over(self._spool, path), path)
+            _log.info("moved %d entries from the spool %s", take_over(self._spool, path), path)
         except SpoolError as error:
             if path not in self._logged:
                 self._logged.add(path)
                 every = f"{AGAIN_S / 60:.0f} minutes"
-                _log.error("spool %s can't be taken over yet, it is tried every %s: %s", path, every, error.message)
+                _log.error("the entries of spool %s can't be moved yet; next try in %s: %s", path, every, error.message)
             return False
         return True

@@ -47,7 +47,7 @@ def parse_sources(settings: AgentSettings) -> list[ConfiguredSource]:
     except ValueError as error:
         raise ConfigError([Fault(origin=origin, path="sources", message=f"is not JSON: {error}")]) from error
     if not isinstance(listed, list) or not listed or not all(isinstance(values, dict) for values in listed):
-        message = f"must be a JSON list of sources, for instance {EXAMPLE}"
+        message = f"must be a JSON list of sources, for example {EXAMPLE}"
         raise ConfigError([Fault(origin=origin, path="sources", message=message)])
     sources, faults = read_sources(listed, origin)
     faults += _find_room_faults(settings, sources)
@@ -75,7 +75,7 @@ def read_sources(
             sources.append(source)
     names = [source.common.name for source in sources]
     for twice in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(Fault(origin=origin, path="sources", message=f"two of them are named {twice!r}"))
+        faults.append(Fault(origin=origin, path="sources", message=f"names must be unique ({twice!r} occurs twice)"))
     return sources, faults
 
 
@@ -116,6 +116,6 @@ def _find_room_faults(settings: AgentSettings, sources: Sequence[ConfiguredSourc
     needed = largest + ATTRIBUTES_BYTES
     if settings.spool_max_bytes < needed:
         message = (
-            f"must hold an image of max_bytes and its attributes: {needed} at least (got {settings.spool_max_bytes})"
+            f"must fit an image of max_bytes and its attributes: at least {needed} (got {settings.spool_max_bytes})"
         )
         yield Fault(origin="settings", path="spool_max_bytes", message=message)

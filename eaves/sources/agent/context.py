@@ -77,7 +77,7 @@ class AgentContext:
         self._spool_max_bytes = spool_max_bytes
         self._editor = FrameEditor(options or FrameOptions(), clock=clock)
         self._stop = StopFlag(clock)
-        self._told: set[Cause] = set()
+        self._logged_causes: set[Cause] = set()
         self._wakes: list[Callable[[], None]] = []
         self._alive_until = clock.monotonic() + SILENT_S
 
@@ -130,10 +130,12 @@ class AgentContext:
         if isinstance(edited, Dropped):
             return self._pass_over(frame, edited)
         if len(edited.data) > self.max_bytes:
-            reason = f"it has {len(edited.data)} bytes, more than {self.max_bytes}"
+            reason = f"the edited image has {len(edited.data)} bytes, more than {self.max_bytes}"
             return self._pass_over(frame, Dropped("too_large", reason))
         if wrong := sorted(CONTEXT_ATTRIBUTES & edited.extensions.keys()):
-            raise ValueError(f"a frame's extensions name attributes of the event itself: {', '.join(wrong)}")
+            raise ValueError(
+                f"a frame's extensions must not name attributes of the event itself (got {', '.join(wrong)})"
+            )
         event = build_capture(
             source=self.source,
             identity=event_id(self.source, frame.position),
@@ -176,10 +178,11 @@ class AgentContext:
     def _pass_over(self, frame: Frame, dropped: Dropped) -> Outcome:
         """Count a frame that becomes no event; log the first one of each cause of failure."""
         self.counters.count_dropped(dropped.cause)
-        if dropped.reason and dropped.cause not in self._told:
-            self._told.add(dropped.cause)
+        if dropped.reason and dropped.cause not in self._logged_causes:
+            self._logged_causes.add(dropped.cause)
             _log.error(
-                "source %s: not captured: %s: %s. Further ones are only counted, as dropped for the cause %s",
+                "source %s: not captured: %s: %s. Further such images are not logged; they are "
+                "counted as dropped, with the cause %s",
                 self.name,
                 build_text(frame.subject)[:256] or "an image",
                 redact(dropped.reason)[:256],

@@ -18,7 +18,7 @@ from eaves.spool import Entry, Puts, Spool
 OVER_LINK = Backoff(retry=None, first_s=0.5, cap_s=5.0)
 """Pauses between attempts at a function behind the link, the same as a relay's for its receiver, so that a link that is
 up for ten seconds of every thirty is used."""
-NO_SINK = "the sink isn't known: K_SINK is not set, as when the SinkBinding finds no Broker"
+NO_SINK = "the address of the sink is unknown: K_SINK is not set, so the SinkBinding is missing or finds no Broker"
 LOW = "low"
 """Value of the extension `confidence` of a prediction that is uncertain."""
 
@@ -48,7 +48,7 @@ def build_deliverers(
 
     def to_sink(event: Event) -> SinkResponse:
         if not settings.sink:
-            raise UnreachableError(NO_SINK, hint="kubectl get brokers,sinkbindings")
+            raise UnreachableError(NO_SINK, hint="check: kubectl get brokers,sinkbindings")
         return client.post(settings.sink, event, prefer_reply=False, timeout_s=settings.timeout_s)
 
     def to_function(event: Event) -> SinkResponse:
@@ -62,11 +62,11 @@ def build_deliverers(
 
     def keep(entry: Entry, reply: Event) -> Puts:
         kept = [(reply.with_extensions(**overrides), (REPLIES,))]
-        if _goes_along(settings.forward_images, reply):
+        if _is_forwarded(settings.forward_images, reply):
             kept.append((entry.event, (REPLIES,)))
         return kept
 
-    def tell(entry: Entry, judged: AttemptResult) -> Puts:
+    def report(entry: Entry, judged: AttemptResult) -> Puts:
         by, status, reason = redact(settings.function), judged.status, judged.reason
         refused = build_refusal(entry.event, settings.site, by=by, status=status, reason=reason)
         return [(refused.with_extensions(**overrides), (REPLIES,))]
@@ -80,13 +80,13 @@ def build_deliverers(
         parallel=settings.parallel,
         on_reply=keep if settings.function else None,
         reply_required=bool(settings.function),
-        tell_dead=tell if settings.function else None,
+        report_dead=report if settings.function else None,
         lease=spool.lease(IMAGES),
     )
     replies = Deliverer(spool, REPLIES, to_sink, backoff=patience, lease=spool.lease(REPLIES))
     return [images, replies]
 
 
-def _goes_along(forward_images: str, reply: Event) -> bool:
+def _is_forwarded(forward_images: str, reply: Event) -> bool:
     """Return whether an image is sent to the sink together with its prediction."""
     return forward_images == "all" or (forward_images == LOW and reply.extensions.get("confidence") == LOW)

@@ -32,5 +32,5 @@ def load_agent_id(spool: Path) -> str:
         made = secrets.token_hex(4)
         write_atomically(path, f"{made}\n")
     except OSError as error:
-        raise SpoolError(f"the agent's id can't be kept in {path}: {error}") from error
+        raise SpoolError(f"the agent's id can't be stored in {path}: {error}") from error
     return made

@@ -46,22 +46,24 @@ def load_kind(name: str) -> AnyKind:
     else:
         added = _find_added()
         if name not in added:
-            raise NotFoundError(f"{name!r} is no kind of source; {_suggest(name)}")
+            raise NotFoundError(f"there is no source kind {name!r}; {_suggest(name)}")
         try:
             found = added[name].load()
         except Exception as error:  # a third-party package may raise anything
             raise NotFoundError(
-                f"kind {name} can't be loaded from {added[name].value}: {type(error).__name__}: {error}"[:512]
+                f"the source kind {name} can't be loaded from {added[name].value}: {type(error).__name__}: {error}"[
+                    :512
+                ]
             ) from error
     if not isinstance(found, SourceKind):
-        raise NotFoundError(f"kind {name} is a {type(found).__name__}, not an eaves.sources.kind.SourceKind")
+        raise NotFoundError(f"the source kind {name} is a {type(found).__name__}, not an eaves.sources.kind.SourceKind")
     return found
 
 
 def _suggest(name: str) -> str:
     kinds = list_kinds()
     near = difflib.get_close_matches(name, kinds, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(kinds)}"
+    return f"did you mean {near[0]}?" if near else f"available kinds: {', '.join(kinds)}"
 
 
 def _find_added() -> dict[str, EntryPoint]:

@@ -68,7 +68,7 @@ class SupervisedSource:
     def report(self) -> SourceReport:
         """Return the state and the numbers of the source, for the agent's report."""
         report = build_source_report(self.name, self.counters, self._clock.now())
-        hung = f"no sign of life for {SILENT_S / 60:.0f} minutes"
+        hung = f"the source has not responded for {SILENT_S / 60:.0f} minutes"
         return replace(report, state="hung", reason=hung) if self._context.silent else report
 
     def is_alive(self) -> bool:
@@ -95,7 +95,7 @@ class SupervisedSource:
             began = self._clock.monotonic()
             try:
                 self._source(self._context)
-                failure = "the source ended by itself"
+                failure = "the source stopped without an error"
             except SpoolError as error:
                 failure = ""
                 self._context.report("paused", explain_refusal(error))
@@ -133,7 +133,7 @@ def stop_sources(sources: Sequence[SupervisedSource], timeout_s: float = STOP_S)
     for source in sources:
         if not source.join(max(0.0, deadline - time.monotonic())):
             _log.warning(
-                "source %s did not stop within %g s; it ends with the process",
+                "source %s did not stop within %g s; it is stopped when the process ends",
                 source.name,
                 timeout_s,
                 extra={"source": source.source},

@@ -48,7 +48,7 @@ class Capturer:
         self._root = root
         self._context = context
         self._reported: set[str] = set()
-        self._told_unsupported = False
+        self._logged_unsupported = False
 
     def identify(self, relative: str, version: FileVersion) -> str:
         """Return the id of a file's event."""
@@ -80,10 +80,10 @@ class Capturer:
         except FileNotFoundError:
             return FileOutcome.FAILED
         except OSError as error:
-            self._report("unreadable", identity, f"{name} can't be read ({error.strerror}); it is tried again")
+            self._report("unreadable", identity, f"{name} can't be read ({error.strerror}); the source tries again")
             return FileOutcome.FAILED
         except Exception as error:  # noqa: BLE001 - one file must not stop all others
-            self._report("failed", identity, f"{name} can't be made an event; it is tried again", error)
+            self._report("failed", identity, f"{name} can't be made into an event; the source tries again", error)
             return FileOutcome.FAILED
         self._reported.discard(identity)
         return FileOutcome.CAPTURED if outcome is frame.Outcome.CAPTURED else FileOutcome.LEFT_OUT
@@ -92,7 +92,7 @@ class Capturer:
         """Log and count once that a folder below the watched one can't be listed."""
         name = build_subject(Path(relative))[:256]
         self._report(
-            "unreadable", f"{relative}/", f"folder {name} can't be listed ({error.strerror}); it is tried again"
+            "unreadable", f"{relative}/", f"folder {name} can't be listed ({error.strerror}); the source tries again"
         )
 
     def report_unsupported(self, relative: str) -> None:
@@ -100,11 +100,12 @@ class Capturer:
         if f"{relative}//" in self._reported:
             return
         self._count("unsupported", f"{relative}//")
-        if not self._told_unsupported:
-            self._told_unsupported = True
+        if not self._logged_unsupported:
+            self._logged_unsupported = True
             _log.error(
-                "not captured: %s: HEIC and AVIF are not read by functions; let the camera or an export write JPEG. "
-                "Further such files are only counted, as dropped for the cause unsupported",
+                "not captured: %s: functions can't read HEIC and AVIF; set the camera or the "
+                "export to JPEG. Further such files are not logged; they are counted as "
+                "dropped, with the cause unsupported",
                 build_subject(Path(relative))[:256],
             )
 

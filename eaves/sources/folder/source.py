@@ -124,7 +124,7 @@ class FolderSource:
                     self._pause(RETRY.pause_s(failures))
                 else:
                     failures = 0
-                    self._go_on()
+                    self._report_watching()
                     self._wait()
         finally:
             self._abort_scan()
@@ -195,7 +195,7 @@ class FolderSource:
             if self._context.stopping:
                 break
             if self._sent.full:
-                raise SpoolError(f"folder {self._settings.path} holds max_files ({self._settings.max_files}) images")
+                raise SpoolError(f"folder {self._settings.path} contains max_files images ({self._settings.max_files})")
             outcome = self._capture(relative, candidate.version)
             with self._changed:
                 self._candidates.remove(relative, candidate)
@@ -229,11 +229,11 @@ class FolderSource:
         if isinstance(error, SpoolError):
             self._context.report("paused", explain_refusal(error))
         else:
-            self._context.report("waiting", f"{error.message}; capture waits until it is there")
+            self._context.report("waiting", f"{error.message}; capture is paused until it can be opened")
             self._abort_scan()
             self._watch.close()
 
-    def _go_on(self) -> None:
+    def _report_watching(self) -> None:
         if not self._paused or self._clock.monotonic() >= self._refused_at + CALM_S:
             self._paused = False
             self._context.report("watching")

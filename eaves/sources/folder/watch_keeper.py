@@ -62,7 +62,9 @@ class WatchKeeper:
             try:
                 self._watch = self._watcher(self._root, self._listener)
             except OSError as error:
-                _log.warning("the kernel can't watch %s (%s); it is polled", self._root, error)
+                _log.warning(
+                    "the kernel can't watch %s (%s); the folder is scanned regularly instead", self._root, error
+                )
         self._folder, self._watched_at = folder, now
         return missed
 

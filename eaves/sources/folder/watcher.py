@@ -96,23 +96,23 @@ class _Handler(FileSystemEventHandler):
         self._listener = listener
 
     def on_created(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, wait_s=OPEN_S)
+        self._notify(event.src_path, wait_s=OPEN_S)
 
     def on_modified(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, wait_s=OPEN_S)
+        self._notify(event.src_path, wait_s=OPEN_S)
 
     def on_closed(self, event: FileSystemEvent) -> None:
-        self._tell(event.src_path, wait_s=0.0)
+        self._notify(event.src_path, wait_s=0.0)
 
     def on_moved(self, event: FileSystemEvent) -> None:
-        self._tell(event.dest_path, wait_s=0.0)
+        self._notify(event.dest_path, wait_s=0.0)
 
     def on_deleted(self, event: FileSystemEvent) -> None:
         if os.fsdecode(event.src_path) == self._root:
             self.root_deleted = True
             self._listener.check()
 
-    def _tell(self, path: bytes | str, *, wait_s: float) -> None:
+    def _notify(self, path: bytes | str, *, wait_s: float) -> None:
         text = os.fsdecode(path)
         if text.startswith(self._prefix):
             self._listener.notice(text.removeprefix(self._prefix), wait_s=wait_s)

@@ -122,7 +122,7 @@ class SnapshotClient:
             return self._follow(conditions, now, deadline)
         except (NoSnapshotError, HTTPError, OSError, ValueError) as error:
             if time.monotonic() >= deadline:  # the timer ended the connection, so its error isn't the reason
-                what = f"did not send a picture within {self._timeout_s:g} s"
+                what = f"did not send a complete image within {self._timeout_s:g} s"
                 raise self._fault(what, cause="unreadable" if self._receiving else None) from error
             if isinstance(error, NoSnapshotError):
                 raise
@@ -153,7 +153,7 @@ class SnapshotClient:
                     raise self._fault(f"answers with status {response.status}", retry_after_s=retry_after_s)
             finally:
                 response.close()
-        raise self._fault(f"redirects or asks to log in more than {MAX_STEPS} times")
+        raise self._fault(f"redirects or asks for a login more than {MAX_STEPS} times")
 
     def _request(self, url: str, conditions: Mapping[str, str], deadline: float) -> urllib3.BaseHTTPResponse:
         left_s = deadline - time.monotonic()
@@ -175,9 +175,9 @@ class SnapshotClient:
         if answered:
             raise RefusedLoginError(f"{self._shown} refuses the user name or the password")
         if not self._authentication.challenge(response.headers.getlist("www-authenticate")):
-            asks = "asks to log in, which it offers neither by Basic nor by a Digest that is known"
+            asks = "asks for a login, but supports neither Basic nor a known form of Digest authentication"
             raise self._fault(
-                asks if self._authentication.known else "asks to log in; there is no user name in its credentials"
+                asks if self._authentication.known else "asks for a login, but the credentials contain no user name"
             )
 
     def _redirected(self, url: str, location: str) -> str:
@@ -190,20 +190,20 @@ class SnapshotClient:
         """Return the answer's image after checking it."""
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
         if content_type.startswith("multipart/"):
-            raise self._fault(f"answers with a stream ({content_type}), not with one picture", cause="unsupported")
+            raise self._fault(f"answers with a stream ({content_type}), not with a single image", cause="unsupported")
         length = response.headers.get("content-length", "")
         if "content-encoding" not in response.headers and length.isdecimal() and int(length) > self._max_bytes:
             raise self._fault(f"answers with more than {self._max_bytes} bytes", cause="too_large")
         try:
             data = self._read_all(response, deadline)
         except (HTTPError, OSError, ValueError) as error:
-            raise self._fault("broke off within a picture", cause="unreadable") from error
+            raise self._fault("closed the connection before the image was complete", cause="unreadable") from error
         if media_type.sniff(data) == media_type.UNKNOWN:
-            what = f"answers with {content_type or 'something'} that is not an image"
+            what = f"answers with {content_type or 'content'} that is not an image"
             raise self._fault(what, cause="unsupported")
         framed = length or "transfer-encoding" in response.headers
         if not framed and not has_end(data):
-            raise self._fault("broke off within a picture", cause="unreadable")
+            raise self._fault("closed the connection before the image was complete", cause="unreadable")
         return data
 
     def _read_all(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

@@ -25,9 +25,9 @@ def find_target(url: str, location: str) -> str:
         there = urlsplit(urljoin(url, location.strip()))
         port = there.port
     except ValueError:
-        raise ValueError("redirects to what is no address") from None
+        raise ValueError("redirects to an invalid address") from None
     if there.scheme not in PORTS or not there.hostname:
-        raise ValueError("redirects to what is no http:// or https:// address")
+        raise ValueError("redirects to an address that is not http:// or https://")
     if there.hostname != here.hostname:
         raise ValueError(f"redirects to another host, {there.hostname[:100]!r}")
     if here.scheme == "https" and there.scheme == "http":

@@ -17,17 +17,17 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 class HttpSourceSettings:
     """Settings of a picture at a URL."""
 
-    url: str = setting(MISSING, "Address of a picture, http:// or https://, such as a camera's snapshot.")
+    url: str = setting(MISSING, "Address of an image, http:// or https://, such as a camera's snapshot.")
     every_s: float = setting(
         5.0,
-        "Seconds between two requests. The default suits what changes within seconds; for a camera that makes a new "
-        "picture each minute, 60 is enough.",
+        "Seconds between two requests. The default suits scenes that change within seconds; "
+        "for a camera that takes one image per minute, 60 is enough.",
         minimum=0.05,
         maximum=86_400,
     )
     timeout_s: float = setting(
         10.0,
-        "Seconds that one picture may take, from the request to its last byte, redirects and logging in included.",
+        "Seconds that one image may take, from the request to its last byte, including redirects and logins.",
         minimum=0.1,
         maximum=250,
     )

@@ -52,7 +52,7 @@ class Picture:
     url: str
 
     def has_validators_of(self, other: Picture) -> bool:
-        """Return whether the validators of both are the same, so that the server would call them the same picture."""
+        """Return whether two snapshots have the same validators, so the server would treat them as one picture."""
         return (self.etag or self.modified) != "" and (self.etag, self.modified) == (other.etag, other.modified)
 
 

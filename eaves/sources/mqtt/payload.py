@@ -35,7 +35,7 @@ in milliseconds, from 1973 on."""
 MAX_EXTENSIONS, MAX_EXTENSIONS_BYTES = 64, 16_384
 """Maximum number and size of a sender's extensions that are kept, bytes. An event may have 100 attributes, and the
 queue reserves 64 KB for all of them."""
-NO_POINTER = "a message is JSON: set image_at to where the image is in it"
+NO_POINTER = "a message is JSON, but image_at is not set; set it to the place of the image in the JSON"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +116,7 @@ def _read_event(message: Message, settings: MqttSourceSettings) -> Event | None:
         if settings.payload == "cloudevents" or (_is_object(message.payload) and b'"specversion"' in message.payload):
             return decode({"content-type": f"{STRUCTURED}+json"}, message.payload)
     except UnsupportedContentError as error:
-        raise UnusableError(
-            "unsupported", "a CloudEvent is of a form that isn't taken", detail=str(error)[:200]
-        ) from error
+        raise UnusableError("unsupported", "a CloudEvent has an unsupported format", detail=str(error)[:200]) from error
     except EventError as error:
         raise UnusableError("unreadable", "a CloudEvent can't be read", detail=str(error)[:200]) from error
     return None
@@ -156,7 +154,7 @@ def _read_json(payload: bytes, settings: MqttSourceSettings, sender_id: str) -> 
         raise UnusableError("unreadable", "a message is not JSON", detail=str(error)[:200]) from error
     text = find_value(document, settings.image_at)
     if not isinstance(text, str):
-        raise UnusableError("unsupported", f"a message has no text at {settings.image_at}")
+        raise UnusableError("unsupported", f"a message has no string at {settings.image_at}")
     found = sender_id or (_spell_id(find_value(document, settings.id_at)) if settings.id_at else "")
     data = _decode_base64(text, settings.image_at)
     return MessageContent(
@@ -174,7 +172,7 @@ def _decode_base64(text: str, place: str) -> bytes:
     try:
         return binascii.a2b_base64(text, strict_mode=True)
     except ValueError as error:  # binascii.Error, or a text that isn't ASCII
-        raise UnusableError("unreadable", f"the text at {place} is not base64", detail=str(error)[:200]) from error
+        raise UnusableError("unreadable", f"the string at {place} is not base64", detail=str(error)[:200]) from error
 
 
 def _build_sender(sender_id: str) -> dict[str, str]:

@@ -17,80 +17,84 @@ MAX_CLIENT_ID = 65_535
 class MqttSourceSettings:
     """Settings of a source that takes images from the topics of an MQTT broker."""
 
-    url: str = setting(MISSING, "The broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
-    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1; wildcards + and # are allowed.")
+    url: str = setting(MISSING, "Address of the broker: mqtt://HOST[:1883], or mqtts://HOST[:8883] with TLS.")
+    topics: tuple[str, ...] = setting(MISSING, "Topics to subscribe to, with QoS 1. The wildcards + and # are allowed.")
     client_id: str = setting(
         "",
-        "The name under which the broker keeps what is sent while the agent is away. No other client of the broker may "
-        "have it. Empty, the default: eaves-SITE-NAME-ID, where ID is a random one that is kept beside the spool.",
+        "MQTT client id, under which the broker keeps messages while the agent is away. No "
+        "other client of the broker may have the same id. The default is empty: "
+        "eaves-SITE-NAME-ID is used, where ID is random and stored beside the spool.",
     )
     version: str = setting(
         "auto",
-        "Version of the protocol; `auto`, the default: 5, and 3.1.1 with a broker that doesn't speak it.",
+        "MQTT version. `auto`, the default, uses 5, or 3.1.1 if the broker doesn't support 5.",
         choices=("auto", "5", "3.1.1"),
     )
     payload: str = setting(
         "auto",
-        "What a message holds: `image`: an image; `json`: JSON with an image in base64 at `image_at`; `cloudevents`: a "
-        "CloudEvent whose data is one of these. `auto`, the default: told by each message.",
+        "Content of a message. `image`: an image. `json`: JSON with an image in base64 at "
+        "`image_at`. `cloudevents`: a CloudEvent whose data is one of these. `auto`, the "
+        "default, detects it for each message.",
         choices=("auto", "image", "json", "cloudevents"),
     )
-    image_at: str = setting("", "Where JSON has the image, a JSON Pointer such as /image/data (RFC 6901).")
-    id_at: str = setting("", "Where JSON has the sender's id of the message, a JSON Pointer; empty: it has none.")
+    image_at: str = setting("", "Place of the image in the JSON, as a JSON Pointer such as /image/data (RFC 6901).")
+    id_at: str = setting("", "Place of the sender's message id in the JSON, as a JSON Pointer; empty if there is none.")
     id_property: str = setting(
         "",
-        "User property of MQTT 5 that is the sender's id of the message; empty: none is. With it, only MQTT 5 is "
-        "spoken.",
+        "MQTT 5 user property that contains the sender's message id; empty if there is none. "
+        "If this is set, only MQTT 5 is used.",
     )
     time_at: str = setting(
         "",
-        "Where JSON has the time of capture, a JSON Pointer; a timestamp of RFC 3339, or seconds or milliseconds since "
-        "1970. Empty, or without such a value: the time of arrival.",
+        "Place of the capture time in the JSON, as a JSON Pointer to an RFC 3339 timestamp, or "
+        "to seconds or milliseconds since 1970. If it is empty, or the value is missing, the "
+        "time of arrival is used.",
     )
     time_property: str = setting(
         "",
-        "User property of MQTT 5 that is the time of capture, in the same forms; it goes before `time_at`. Empty: none "
-        "is.",
+        "MQTT 5 user property that contains the capture time, in a form that `time_at` "
+        "allows; it takes precedence over `time_at`. Empty if there is none.",
     )
     camera_level: int = setting(
         0,
-        "Level of the topic that names the camera, from 1, or from -1 for the last; 0, the default: the source is the "
-        "camera.",
+        "Level of the topic that contains the camera's name, from 1, or from -1 for the last "
+        "level. The default, 0, uses the source's name as the camera.",
         minimum=-64,
         maximum=64,
     )
     retained: bool = setting(
         False,
-        "Whether to take what the broker kept of a topic from before the subscription: an image of unknown age.",
+        "Capture retained messages, which the broker stored before the subscription. Their images are of unknown age.",
     )
     in_flight: int = setting(
         8,
-        "Most messages that the broker sends before the first of them is acknowledged (Receive Maximum of MQTT 5). "
-        "They are held in memory, and as many may come twice after a lost connection; more are faster over a slow "
-        "link.",
+        "Maximum number of unacknowledged messages from the broker (Receive Maximum of MQTT "
+        "5). They are held in memory, and as many may arrive twice after a lost connection; a "
+        "larger value is faster over a slow link.",
         minimum=1,
         maximum=1000,
     )
     session_expiry_s: int = setting(
         WEEK_S,
-        "Seconds for which the broker keeps messages while the agent is away (MQTT 5); the default is 7 days. Brokers "
-        "have bounds of their own, mosquitto 1,000 messages (max_queued_messages).",
+        "Seconds that the broker keeps messages while the agent is away (MQTT 5). The default "
+        "is 7 days. Brokers have limits of their own, for example mosquitto's 1,000 messages "
+        "(max_queued_messages).",
         minimum=60,
         maximum=0xFFFF_FFFE,
     )
     keepalive_s: int = setting(
-        30, "Seconds of silence after which the broker is asked whether it is there.", minimum=5, maximum=65_535
+        30, "Seconds of silence after which the client checks whether the broker answers.", minimum=5, maximum=65_535
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Check rules that involve several fields."""
         try:
             if parse_address(self.url).path:
-                yield "url", "must have no path; `topics` says what is subscribed to"
+                yield "url", "must have no path; set the topics in `topics`"
         except ValueError as error:
             yield "url", str(error)
         if not self.topics:
-            yield "topics", "must name a topic, such as cameras/+/image"
+            yield "topics", "must contain at least one topic, such as cameras/+/image"
         for number, topic in enumerate(self.topics):
             if fault := find_filter_fault(topic):
                 yield f"topics[{number}]", f"{fault} (got {topic[:80]!r})"
@@ -99,16 +103,16 @@ class MqttSourceSettings:
         yield from self._find_pointer_faults()
         for name, value in (("id_property", self.id_property), ("time_property", self.time_property)):
             if value and self.version == "3.1.1":
-                yield name, "must not be set with version 3.1.1, which has no user properties"
+                yield name, "can't be set with version 3.1.1, which has no user properties"
 
     def _find_pointer_faults(self) -> Iterator[tuple[str, str]]:
         for name, pointer in (("image_at", self.image_at), ("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not pointer.startswith("/"):
-                yield name, f"must begin with / (got {pointer[:80]!r}); a.b is /a/b"
+                yield name, f"must begin with / (got {pointer[:80]!r}); write a.b as /a/b"
         if self.payload == "json" and not self.image_at:
-            yield "image_at", "must say where the image is, as payload is json"
+            yield "image_at", "must be set, because payload is json"
         for name, pointer in (("id_at", self.id_at), ("time_at", self.time_at)):
             if pointer and not self.image_at:
-                yield name, "needs image_at, as only JSON with an image in it is looked into"
+                yield name, "needs image_at, because only JSON messages with an image are parsed"
             elif pointer and self.payload == "image":
-                yield name, "must not be set with payload image, which is no JSON"
+                yield name, "can't be set with payload image, because such a message is not JSON"

@@ -85,7 +85,7 @@ class MqttSource(ConnectionListener):
             try:
                 while not self._context.stopping:
                     if not self._connection.is_alive():
-                        raise RuntimeError("the thread of the connection to the broker has ended or hangs")
+                        raise RuntimeError("the thread of the connection to the broker has ended or no longer responds")
                     held = self._slot.peek(LOOK_S)
                     if held is None:
                         self._ask_again()
@@ -103,7 +103,7 @@ class MqttSource(ConnectionListener):
             self._context.reconnected()
             if not session.present:
                 _log.warning(
-                    "the broker of source %s has lost its session: what it held for this source is lost there",
+                    "the broker of source %s has lost its session; messages that it kept for this source are lost",
                     self._context.name,
                 )
         if not session.present:
@@ -113,7 +113,7 @@ class MqttSource(ConnectionListener):
 
     def subscribed(self, refused: Sequence[str]) -> None:
         """Report whether the broker accepts the subscription."""
-        self._report(unavailable=f"the broker refuses to subscribe to {', '.join(refused)}" if refused else "")
+        self._report(unavailable=f"the broker refuses the subscription to {', '.join(refused)}" if refused else "")
 
     def unavailable(self, reason: str) -> None:
         """Report why there is no connection."""
@@ -135,7 +135,9 @@ class MqttSource(ConnectionListener):
             return
         if message.qos:
             self._missed = True
-            self._log_once("messages come faster than they can be stored; a new connection asks for them again", None)
+            self._log_once(
+                "messages arrive faster than they can be stored; the source connects again to receive the rest", None
+            )
             return
         while self._slot.drop_oldest_unkept():
             self._context.drop("late")
@@ -154,8 +156,8 @@ class MqttSource(ConnectionListener):
         if not self._subscribes(message):
             self._context.drop("topic")
             self._log_once(
-                "a message has a topic that isn't subscribed to, by an earlier subscription or by another client of "
-                "the same client_id",
+                "a message has a topic outside `topics`; it comes from an earlier "
+                "subscription, or from another client with the same client_id",
                 "topic",
             )
 
@@ -183,7 +185,9 @@ class MqttSource(ConnectionListener):
             return True
         except Exception as error:  # noqa: BLE001 - a message that makes the code fail must not stop the others
             self._context.drop("failed")
-            self._log_once(f"a message made the source fail with {type(error).__name__}", "failed", error=error)
+            self._log_once(
+                f"a message was not captured because of an unexpected {type(error).__name__}", "failed", error=error
+            )
             return True
         failures = 0
         while True:
@@ -191,7 +195,7 @@ class MqttSource(ConnectionListener):
                 self._context.capture(frame)
             except InputError as error:
                 self._context.drop("unreadable")
-                self._log_once("an image makes no event", "unreadable", detail=str(error)[:200])
+                self._log_once("an image can't be made into an event", "unreadable", detail=str(error)[:200])
                 return True
             except SpoolError as error:
                 if held.message.qos == 0:
@@ -217,7 +221,7 @@ class MqttSource(ConnectionListener):
         found = read_message(message, self._settings)
         known = media_type.sniff(found.data) != media_type.UNKNOWN
         if not known and not found.content_type:
-            raise UnusableError("unsupported", "a message holds no image of a format that functions read")
+            raise UnusableError("unsupported", "a message contains no image in a format that functions can read")
         return Frame(
             data=found.data,
             position=self._build_position(held, found),
@@ -252,7 +256,9 @@ class MqttSource(ConnectionListener):
             if self._unavailable:
                 self._context.report("waiting", self._unavailable)
             elif self._full:
-                self._context.report("paused", f"{self._full}; the broker keeps what comes until events are delivered")
+                self._context.report(
+                    "paused", f"{self._full}; the broker keeps new messages until events are delivered"
+                )
             else:
                 self._context.report("watching")
 
@@ -268,8 +274,12 @@ class MqttSource(ConnectionListener):
         if reason not in self._logged:
             self._logged.add(reason)
             text = f"{reason} ({detail})" if detail else reason
-            later = f"further ones are only counted, as dropped for the cause {cause}" if cause else ""
-            later = later or "this is not logged again"
+            later = (
+                f"further such messages are not logged; they are counted as dropped, with the cause {cause}"
+                if cause
+                else ""
+            )
+            later = later or "further cases are not logged"
             _log.warning("source %s: %s; %s", self._context.name, text, later, exc_info=error)
 
 

@@ -51,7 +51,7 @@ def parse_hours(texts: Sequence[str], zone: str = "") -> Hours | None:
             found = ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(
-                f"must be a time zone that this machine has, such as Europe/Berlin (got {zone!r})"
+                f"must be a time zone that this machine knows, such as Europe/Berlin (got {zone!r})"
             ) from error
     spans = tuple(_parse_span(text) for text in texts)
     return Hours(spans=spans, zone=found) if spans else None

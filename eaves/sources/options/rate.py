@@ -30,7 +30,7 @@ def parse_interval_ns(rate: str) -> int:
     match = _RATE.fullmatch(rate)
     frames = float(match[1]) if match else 0.0
     if match is None or not frames:
-        raise ValueError(f"must be frames in a time, such as 2/s, 30/min or 1/10s (got {rate[:40]!r})")
+        raise ValueError(f"must be a number of frames per time, such as 2/s, 30/min or 1/10s (got {rate[:40]!r})")
     interval_s = float(match[2] or 1) * _UNITS_S[match[3]] / frames
     if not 0.001 <= interval_s <= 366 * 86_400:
         raise ValueError(f"must be between 1000/s and 1/366d (got {rate[:40]!r})")

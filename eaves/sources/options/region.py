@@ -53,8 +53,8 @@ class Region:
         right, bottom = max(right, left + 1), max(bottom, top + 1)
         if right > size[0] or bottom > size[1]:
             raise OutsideImageError(
-                f"crop reaches to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
-                hint="give crop in shares, or measure it again",
+                f"crop extends to {right},{bottom}, beyond the image of {size[0]}x{size[1]} pixels",
+                hint="give crop as shares of the image, or correct the pixels",
             )
         return left, top, right, bottom
 
@@ -72,10 +72,10 @@ def parse_region(numbers: Sequence[float]) -> Region | None:
         raise ValueError(f"must be left, top, width, height (got {given})")
     left, top, width, height = numbers
     if min(left, top) < 0 or min(width, height) <= 0:
-        raise ValueError(f"must lie in the image and have a width and a height (got {given})")
+        raise ValueError(f"must lie within the image and have a width and a height (got {given})")
     shares = max(numbers) <= 1
     if shares and max(left + width, top + height) > 1 + 1e-9:
-        raise ValueError(f"must lie in the image: left + width and top + height are 1 at most (got {given})")
+        raise ValueError(f"must lie within the image: left + width and top + height must be <= 1 (got {given})")
     if not shares and any(number != int(number) for number in numbers):
-        raise ValueError(f"must be whole pixels, or shares of which none is above 1 (got {given})")
+        raise ValueError(f"must be whole pixels, or shares of at most 1 (got {given})")
     return Region(left=left, top=top, width=width, height=height, shares=shares)

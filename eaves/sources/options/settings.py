@@ -20,42 +20,47 @@ class FrameOptions:
 
     rate: str = setting(
         "",
-        "So many frames of a camera in a time on average, by their capture times: such as `2/s`, `30/min` or `1/10s`; "
-        "empty: all.",
+        "Maximum average number of frames per camera and time, by their capture times, such as "
+        "`2/s`, `30/min` or `1/10s`. The default, empty, keeps all frames.",
     )
     unchanged: float = setting(
         0.0,
-        "Frames are dropped that differ less than this from the last frame that was kept of the same camera: mean "
-        "absolute difference of 32x32 grey pictures, in grey levels of 0 to 255. 0 keeps all. 1 suits most cameras: "
-        "the noise of a camera makes 0.1 to 0.4, an object of a fiftieth of the picture about 1.",
+        "Minimum difference between a frame and the last frame that was kept from the same "
+        "camera; a frame that differs less is dropped. The difference is the mean absolute "
+        "difference of 32x32 grey images, in grey levels from 0 to 255. 0 keeps all frames. 1 "
+        "suits most cameras: a camera's noise gives 0.1 to 0.4, an object that covers a "
+        "fiftieth of the image about 1.",
         minimum=0,
         maximum=255,
     )
     crop: tuple[float, ...] = setting(
         (),
-        "The part of the upright image that is kept: left, top, width, height, in pixels, or all four in shares of 0 "
-        "to 1. Without it, the whole image.",
+        "Part of the upright image that is kept: left, top, width, height, in pixels, or all "
+        "four as shares from 0 to 1. The default is the whole image.",
     )
     max_side: int = setting(
         0,
-        "Longest side of an image in pixels; larger ones are made smaller. 0: as they are.",
+        "Maximum length of an image's longer side in pixels; larger images are scaled down. "
+        "The default, 0, keeps the size.",
         minimum=0,
         maximum=65_535,
     )
     jpeg_quality: int = setting(
         0,
-        "Quality, 1 to 95, at which every image is encoded anew as JPEG. 0: only images that `crop` or `max_side` "
-        "change are, with 90.",
+        "JPEG quality, 1 to 95, with which every image is encoded again. With 0, only images "
+        "that `crop` or `max_side` change are encoded again, with quality 90.",
         minimum=0,
         maximum=95,
     )
     hours: tuple[str, ...] = setting(
-        (), "Hours of capture, such as `22:00-06:00`; frames that were captured at others are dropped. Empty: all day."
+        (),
+        "Hours of capture, such as `22:00-06:00`; frames captured outside them are "
+        "dropped. The default, empty, captures all day.",
     )
     time_zone: str = setting(
         "",
-        "Time zone of `hours`, such as `Europe/Berlin`; empty: the machine's own, which is UTC in most container "
-        "images.",
+        "Time zone of `hours`, such as `Europe/Berlin`. The default, empty, is the machine's "
+        "time zone, which is UTC in most container images.",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:

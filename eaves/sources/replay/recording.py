@@ -27,7 +27,7 @@ DAMAGED = (
     *(OSError, ValueError, RuntimeError, NotImplementedError),  # encrypted, or packed in a way that Python can't undo
 )
 """Exceptions that the standard library raises for archives that are damaged or that it can't read."""
-IN_A_LOOP = ", or play it with loop: true, of which no ids are remembered"
+IN_A_LOOP = ", or set loop: true, with which ids are not remembered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ def _iter_folder(root: Path, unsupported: Callable[[str], None], limit: int) -> 
 
 
 def _too_many(path: Path, limit: int, otherwise: str) -> StorageError:
-    return StorageError(f"{path} holds more than {limit} images: split it{otherwise}", hint=f"ls -l {path}")
+    return StorageError(f"{path} contains more than {limit} images; split it{otherwise}", hint=f"ls -l {path}")
 
 
 def _iter_zip(file: Path, limit: int | None) -> Iterator[Recorded]:
@@ -146,7 +146,7 @@ def _tar_time_ns(member: tarfile.TarInfo) -> int:
 def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(member)
     if stream is None:
-        raise ValueError(f"{member.name[:100]!r} is no file")
+        raise ValueError(f"{member.name[:100]!r} is not a file")
     with stream:
         data = stream.read(member.size)
     if len(data) < member.size:

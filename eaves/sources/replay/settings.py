@@ -18,17 +18,20 @@ class ReplaySourceSettings:
 
     path: Path = setting(
         Path("/images"),
-        "The folder, with everything below it, or the archive: .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz.",
+        "Folder, including all its subfolders, or archive with the images: .zip, .tar, "
+        ".tar.gz, .tgz, .tar.bz2 or .tar.xz.",
     )
     every_s: float = setting(
         1.0,
-        "Seconds between two images; 0: as fast as the queue takes them, for load. The default can be followed by eye.",
+        "Seconds between two images; 0 captures as fast as the queue accepts them, for load "
+        "tests. The default is slow enough to watch.",
         minimum=0,
         maximum=86_400,
     )
-    loop: bool = setting(False, "Begin again after the last image; each round's images have ids of their own.")
+    loop: bool = setting(False, "Start again after the last image. The images of each round have ids of their own.")
     times: str = setting(
         "original",
-        "Capture time of the events: `original`, when the file was modified; `now`, when it is played.",
+        "Capture time of the events: `original` is the time when the file was last modified, "
+        "`now` is the time when it is played.",
         choices=("original", "now"),
     )

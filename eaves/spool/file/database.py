@@ -109,7 +109,7 @@ class Database:
             # SQLite doesn't wait for it.
             with open_lease(path):
                 if complete_path(path).exists():
-                    raise SpoolDamagedError(f"{path} is being replaced, and the process that did it was killed")
+                    raise SpoolDamagedError(f"{path} is being replaced by a process that was killed")
                 opened.callback(self._users.release)
                 self._users.acquire(blocking=True, shared=True)
                 self._repair_log()
@@ -140,8 +140,8 @@ class Database:
             SpoolDamagedError: When the log can't be repaired completely.
         """
         self._users.release()
-        if self._users.acquire() and write_ahead_log.mend(self.path):
-            raise SpoolDamagedError(f"the log of {self.path} is damaged")
+        if self._users.acquire() and write_ahead_log.repair(self.path):
+            raise SpoolDamagedError(f"the write-ahead log of {self.path} is damaged")
         self._users.release()
         self._users.acquire(blocking=True, shared=True)
 
@@ -284,9 +284,9 @@ class Database:
                 self._committing = False
                 self._turn.notify_all()
         if failure is None:
-            self._tell(group)
+            self._notify_readers(group)
 
-    def _tell(self, group: list[_Change[Any]]) -> None:
+    def _notify_readers(self, group: list[_Change[Any]]) -> None:
         with self._changed:
             lanes = {lane for change in group for lane in change.lanes}
             for lane in lanes:

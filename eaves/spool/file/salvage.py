@@ -102,8 +102,8 @@ def _carry(path: Path, *, ledger: bool = False) -> None:
         raise
     rename_durably(part, complete_path(path))
     _log.error(
-        "spool %s is damaged: %d entries were carried into a new file, %d are known to be lost, %d events without a"
-        " queue are kept as dead letters of the queue %r",
+        "spool %s is damaged: %d entries were copied to a new file, %d are lost, %d events "
+        "without an entry in the queue are kept as dead letters of the queue %r",
         path,
         count.entries,
         count.lost,
@@ -124,7 +124,7 @@ def _swap(path: Path) -> None:
     path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
     complete.rename(path)
     sync(path.parent)
-    _log.error("the damaged spool is kept as %s", aside)
+    _log.error("the damaged spool file is kept as %s", aside)
     kept = sorted(file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith("-wal"))
     older = [file for file in kept if file != aside]  # compares names because the clock may have been set back since
     for old in older[: max(0, len(older) - KEPT_FILES + 1)]:
@@ -139,10 +139,10 @@ def _is_ours(path: Path) -> bool:
     Source: sqlite.org/fileformat.html, section 1.3: the application id is at offset 68.
     """
     log = path.with_name(f"{path.name}-wal")
-    return _looks_ours(path) or (log.exists() and _looks_ours(log))
+    return _is_spool_file(path) or (log.exists() and _is_spool_file(log))
 
 
-def _looks_ours(path: Path) -> bool:
+def _is_spool_file(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(100)
         if head[:16] == b"SQLite format 3\0" and head[68:72] == schema.APPLICATION_ID.to_bytes(4, "big"):
@@ -172,7 +172,7 @@ def _copy_deliveries(old: sqlite3.Connection, new: sqlite3.Connection, count: Co
         if state not in (schema.QUEUED, schema.DEAD):
             state = schema.DEAD
         if not _is_sound(rest):
-            rest = [0, 0.0, 0, "what was known of its attempts was on a damaged page", time.time()]
+            rest = [0, 0.0, 0, "the record of its delivery attempts was on a damaged page", time.time()]
         new.execute("INSERT INTO deliveries(seq, lane, eid) VALUES(?, ?, ?)", (seq, lane, eid))
         new.execute(
             "UPDATE deliveries SET state = ?, attempts = ?, not_before = ?, status = ?, reason = ?, died_at = ?"
@@ -247,7 +247,7 @@ def _copy_lost(old: sqlite3.Connection, new: sqlite3.Connection, eids: Sequence[
     for eid in eids:
         seq = new.execute("INSERT INTO deliveries(lane, eid) VALUES(?, ?)", (only or LOST_LANE, eid)).lastrowid
         if only is None:
-            retention.make_dead(new, seq or 0, "its place in the queue was on a damaged page", 0, time.time())
+            retention.make_dead(new, seq or 0, "its queue entry was on a damaged page", 0, time.time())
             count.orphans += 1
         else:
             count.entries += 1

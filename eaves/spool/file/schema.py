@@ -175,10 +175,10 @@ def ensure(db: sqlite3.Connection, path: Path) -> None:
         db.execute("DROP TABLE seen_1")
         _mark(db)
     elif found != (APPLICATION_ID, VERSION):
-        what = f"has schema version {found[1]}" if found[0] == APPLICATION_ID else "is another program's database"
+        what = f"has schema version {found[1]}" if found[0] == APPLICATION_ID else "belongs to another program"
         raise SpoolError(
-            f"{path} {what}; this Eaves reads spools of schema versions 1 to {VERSION}",
-            hint="deliver it with the version that wrote it, or use another file",
+            f"{path} {what}; this version of Eaves reads spools of schema versions 1 to {VERSION}",
+            hint="deliver its events with the version that wrote it, or use another file",
         )
     if not has_crc(db):
         db.execute("ALTER TABLE events ADD COLUMN crc INTEGER")

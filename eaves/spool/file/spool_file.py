@@ -76,7 +76,7 @@ class SpoolFile:
         """Replace a damaged file. After a failure the next attempt waits for ten times as long as this one took."""
         began = self._clock.monotonic()
         if began < self._repair_at:
-            raise SpoolError(f"{self._path} is damaged and could not be replaced; that is tried again soon")
+            raise SpoolError(f"{self._path} is damaged and can't be replaced yet; the next try follows soon")
         try:
             if not self.current.is_replaced():
                 replace_damaged(self._path, ledger=self.has_ledger)

@@ -25,7 +25,7 @@ _SIGNS = (
     "syntax error",
     "unrecognized token",
 )
-SALVAGE_HINT = "the entries that can be read are carried into a new file at the next call"
+SALVAGE_HINT = "the readable entries are copied to a new file at the next call"
 """Hint of errors about a damaged file."""
 
 
@@ -48,7 +48,7 @@ def spool_error(path: Path, error: Exception) -> SpoolError:
     hints = {
         "disk is full": full,
         "No space left": full,
-        "locked": f"another process keeps {path} locked; look for one that hangs",
+        "locked": f"another process keeps {path} locked; find the process with `fuser {path}`",
         "disk I/O error": f"check the disk that holds {path.parent}",
         "too big": "send a reference to the data (dataref) instead of the data",
     }

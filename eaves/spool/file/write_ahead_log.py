@@ -182,7 +182,7 @@ class _Log:
         return None if fixed is None else replace(frame, head=fixed[:8], page=fixed[8:])
 
 
-def mend(database: Path) -> bool:
+def repair(database: Path) -> bool:
     """Repair the log of a database that no process has open, as far as possible.
 
     Args:
@@ -206,7 +206,7 @@ def mend(database: Path) -> bool:
         if not count or not repaired + damaged:
             return False
         _replace(path, log, found, count)
-    _log.error("%s was damaged: %d places were set right, %d pages could not be", path, repaired, damaged)
+    _log.error("%s was damaged: %d places were repaired, %d pages can't be repaired", path, repaired, damaged)
     return damaged > 0
 
 

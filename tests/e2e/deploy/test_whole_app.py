@@ -83,7 +83,7 @@ def test_a_deploy_whose_agent_ends_again_and_again_says_so(
     assert done.returncode == UNAVAILABLE, done.stderr
     last = done.stderr.splitlines()[-2:]
     assert f"StatefulSet {NAME}-odd: the process ended with exit code" in last[0]
-    assert "'theirs' is no kind of source" in last[0]
+    assert "there is no source kind 'theirs'" in last[0]
     assert f"eaves logs {NAME}.odd --on knative" in last[1]
 
     place.configure()  # status and logs look at the cluster, and need no such package
@@ -93,7 +93,7 @@ def test_a_deploy_whose_agent_ends_again_and_again_says_so(
     table = place.eaves("status").stdout
     assert f"StatefulSet {NAME}-odd" in table
     assert "degraded" in table
-    assert "'theirs' is no kind of source" in place.eaves("logs", f"{NAME}.odd", "--on", "knative").stdout
+    assert "there is no source kind 'theirs'" in place.eaves("logs", f"{NAME}.odd", "--on", "knative").stdout
 
 
 def test_a_deploy_names_the_agents_container_image_that_is_missing_then_the_trigger_that_leads_nowhere(

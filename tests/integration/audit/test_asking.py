@@ -74,7 +74,7 @@ def test_a_process_without_a_ledger_says_so(tmp_path: Path) -> None:
         queue = SpoolQueue(spool)
         server = AdminServer(partial(answer, queue), path=tmp_path / "s" / "socket")
         try:
-            with pytest.raises(NotFoundError, match="keeps no ledger"):
+            with pytest.raises(NotFoundError, match="holds no ledger"):
                 SocketQueue(tmp_path / "s" / "socket").ledger()
         finally:
             server.stop()

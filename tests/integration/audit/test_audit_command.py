@@ -236,8 +236,8 @@ def waiting(harness: LocalHarness) -> int:
         (("--sent", "FOLDER/none.jsonl", "--received", "FOLDER/none.jsonl"), 65, "can't be read"),
         (("--sent", "FOLDER/none.jsonl"), 65, "the other list must be named too"),
         (("--sent", "FOLDER/text", "--received", "FOLDER/text"), 65, "line 1 can't be read"),
-        (("--sent", "FOLDER/plain.db", "--received", "FOLDER/text"), 66, "keeps no ledger"),
-        (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must be https"),
+        (("--sent", "FOLDER/plain.db", "--received", "FOLDER/text"), 66, "holds no ledger"),
+        (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must begin with https"),
         (("--state", "FOLDER/state"), 66, "there is no relay"),
         (("--state", "FOLDER/state", "--app", "digits"), 66, "there is no queue"),
     ],
@@ -334,7 +334,7 @@ def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Pat
     with Spool(tmp_path / "relay.db", ledger=LedgerLimits()) as spool:
         spool.put_many([(classified(number), ("archive",)) for number in range(40)], once=True)
         for entry in spool.peek_batch("archive", now=2e9, max_events=40, max_bytes=1_000_000):
-            spool.dead_letter(entry, "the receiver refuses it (403)", 403)
+            spool.dead_letter(entry, "the receiver refuses the event (403)", 403)
     (tmp_path / "received.jsonl").touch()
     lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")
     done = run("relay", "audit", *lists, code=3)

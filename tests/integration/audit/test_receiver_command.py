@@ -93,7 +93,10 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
             assert ["harbour", "not", "since", "it", "started", "0", "0"] in table
             assert ["(unknown)", "0", "0", "unauthorised", "1"] in table
             assert "2 events wait for received (" in out
-            assert "paused: another receiver holds received/.lease; nothing is written until it has ended" in out
+            assert (
+                "paused: another receiver writes to received/.lease; this one waits until that receiver has ended"
+                in out
+            )
             assert "the files of castle and harbour hold the same token" in reported
             found = json.loads(run(tmp_path, "receiver", "status", "-o", "json")[0])
             assert found["status"] == "unwell"
@@ -104,7 +107,7 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
             assert process.stderr is not None
             log = process.stderr.read()
             assert "sites/castle, sites/harbour have the same token" in log
-            assert "another receiver holds received/.lease" in log
+            assert "another receiver writes to received/.lease" in log
     assert len(json.loads(run(tmp_path, "queue", "list", "--receiver", "-o", "json")[0])) == 2
 
 
@@ -147,7 +150,7 @@ def test_a_port_in_use_and_a_missing_container_image_are_reported_by_their_flags
     run(tmp_path, "receiver", "token", "mill")
     with running(tmp_path) as (_, port):
         error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]
-    assert f"error: --port: 127.0.0.1:{port} can't be listened on" in error
+    assert f"error: --port: can't listen on 127.0.0.1:{port}" in error
     assert "try: eaves receiver run --port N" in error
     error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
     assert "error: --image: must name the agents' container image by digest" in error
@@ -166,7 +169,7 @@ def test_a_token_is_changed_without_a_moment_in_which_none_works(tmp_path: Path)
             with Sender(port, token=token) as sender:
                 return sender.ask("GET", "/v1/site")[0]
 
-        assert "--keep adds another" in run(tmp_path, "receiver", "token", "mill", code=65)[1]
+        assert "add another token with --keep" in run(tmp_path, "receiver", "token", "mill", code=65)[1]
         run(tmp_path, "receiver", "token", "mill", "--keep")
         second = token_of(tmp_path, "mill")
         assert first != second

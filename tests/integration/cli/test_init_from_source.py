@@ -173,7 +173,10 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
     ("arguments", "reported"),
     [
         (("--from-source", "http://cam/", "--crop", "1,2"), "--from-source: crop: must be left, top, width, height"),
-        (("--from-source", "http://cam/", "--rate", "fast"), "--from-source: rate: must be frames in a time"),
+        (
+            ("--from-source", "http://cam/", "--rate", "fast"),
+            "--from-source: rate: must be a number of frames per time",
+        ),
         (("--from-source", "{kind: htp}"), "did you mean http?"),
         (("--from-source", "{kind: http, ulr: 'http://cam/'}"), "did you mean url?"),
         (("--from-source", "nothing"), "must be a URL, a folder, a .yaml file, or a mapping"),

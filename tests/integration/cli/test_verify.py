@@ -97,8 +97,11 @@ def change_golden(key: str, value: Any) -> Callable[[Path], None]:
 FAULTS = {
     "logits": (change_golden("logits", [0, 0, 0]), "golden/001.png: logits differ by"),
     "probabilities": (change_golden("probabilities", [0, 0, 0.5]), "golden/001.png: probabilities differ by"),
-    "input": (change_golden("tensor_sha256", "0" * 64), "golden/001.png: this machine makes another input tensor"),
-    "number": (change_golden("logits", [0, 0]), "golden/001.png: logits of another number"),
+    "input": (
+        change_golden("tensor_sha256", "0" * 64),
+        "golden/001.png: this machine decodes it to another input tensor",
+    ),
+    "number": (change_golden("logits", [0, 0]), "golden/001.png: the number of logits differs"),
 }
 
 
@@ -151,7 +154,10 @@ BAD_HANDLERS = {
         r"can't be loaded: SyntaxError: [^()]*'\(' was never closed[^()]*(\(handler.py, line 1\))?$",
     ),
     "an import": ("import no_such_module\n", r"can't be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
-    "nothing": ("def prepare(data): pass\n", r"defines no function preprocess or postprocess; found: prepare"),
+    "nothing": (
+        "def prepare(data): pass\n",
+        r"defines neither a function preprocess nor a function postprocess; it defines: prepare",
+    ),
     "a failure": ("def preprocess(data):\n    return {}['x']\n", r"preprocess failed: KeyError: 'x' \(line 2\)"),
     "no array": ("def preprocess(data): return [1]\n", r"returned list, not a numpy array"),
     "another shape": ("import numpy\ndef preprocess(data): return numpy.zeros((9, 8, 3), 'uint8')\n", r"\(9, 8, 3\)"),
@@ -203,7 +209,7 @@ def test_what_a_handler_says_in_the_childs_name_is_no_proof(tmp_path: Path, case
     error = eaves("verify", path, "--run-handler").exception
     assert isinstance(error, HandlerError)
     heard = {"one result": 1, "results of other images": 3}.get(case, 0)
-    assert f"ended the process that replays the goldens after {heard} of 3" in error.message
+    assert f"ended the process that replays the golden images after {heard} of 3" in error.message
 
 
 def test_what_a_handler_says_is_bounded(tmp_path: Path) -> None:
@@ -217,7 +223,7 @@ def test_what_a_handler_says_is_bounded(tmp_path: Path) -> None:
         "while True",
     )
     artifact = write_graph_artifact(tmp_path / "a", change=with_handler(source))
-    with pytest.raises(HandlerError, match="said more than 4194304 bytes"):
+    with pytest.raises(HandlerError, match="printed more than 4194304 bytes"):
         replay_in_child(artifact, run_handler=True, timeout_s=60)
 
 

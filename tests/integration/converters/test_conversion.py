@@ -115,7 +115,7 @@ def test_a_tampered_run_is_refused(tiny_run: Path, tmp_path: Path, name: str) ->
 
 
 def test_an_output_that_exists_is_left_alone(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="exists already"):
+    with pytest.raises(ArtifactError, match="already exists"):
         convert(tiny_run, tmp_path, ConvertSettings())
 
 

@@ -163,7 +163,7 @@ def test_a_line_changed_where_it_is_served_turns_the_goldens_red(
 ) -> None:
     done = replay_with(artifact, mutate(MUTATIONS[case]))
     assert done.returncode != 0
-    assert re.search(r"GoldenError: golden image \S+: this machine makes another input tensor", done.stderr)
+    assert re.search(r"GoldenError: golden image \S+: this machine decodes it to another input tensor", done.stderr)
 
 
 @pytest.mark.slow

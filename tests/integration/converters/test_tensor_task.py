@@ -162,9 +162,9 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = 
     "no batch": (lambda: build_sensor_graph(batch=5), {}, "its first axis must be the batch"),
     "words": (strings, {}, "word is "),
     "a name of ours": (lambda: renamed("t0001"), {}, "the name 't0001' can't be kept"),
-    "labels of two outputs": (lambda: renamed("again"), {}, "3 labels, and 2 outputs of as many numbers"),
-    "labels of none": (build_sensor_graph, {"labels": ["a", "b"]}, "2 labels, and 0 outputs"),
-    "another size": (lambda: build_sensor_graph(steps=9), {}, "00.json: there are 4 values on axis 0"),
+    "labels of two outputs": (lambda: renamed("again"), {}, "3 labels, but 2 outputs with one number for each label"),
+    "labels of none": (build_sensor_graph, {"labels": ["a", "b"]}, "2 labels, but 0 outputs"),
+    "another size": (lambda: build_sensor_graph(steps=9), {}, "00.json: found 4 values on axis 0"),
     "a height": (build_sensor_graph, {"height": 3}, "unknown setting"),
     "no samples": (build_sensor_graph, {"samples": "."}, "has no .json files"),
 }

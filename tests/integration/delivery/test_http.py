@@ -153,7 +153,7 @@ def test_a_broken_reply_is_a_body(sink: Sink, client: SinkClient, caplog: pytest
     answer = client.post(sink.url, IMAGE, prefer_reply=True, timeout_s=10)
     assert (answer.status, answer.event, answer.body) == (200, None, b"{")
     assert answer.fault.startswith("the body is not JSON")
-    assert "broken CloudEvent" in caplog.text
+    assert "invalid CloudEvent" in caplog.text
 
 
 def test_a_reply_without_its_attributes_and_without_a_body_has_a_fault(sink: Sink, client: SinkClient) -> None:

@@ -87,7 +87,7 @@ def test_an_operator_of_an_unknown_domain_is_refused(tmp_path: Path) -> None:
     path = save(build_graph(location="", domain="evil.example", op="Steal"), tmp_path / MODEL)
     with pytest.raises(ArtifactError, match=r"evil\.example.*Steal|Steal.*evil\.example") as caught:
         Session(path)
-    assert "operators that onnxruntime itself brings" in (caught.value.hint or "")
+    assert "onnxruntime's built-in operators" in (caught.value.hint or "")
 
 
 def constant(*outputs: tuple[str, int, list[int]], inputs: int = 0) -> onnx.ModelProto:
@@ -126,7 +126,7 @@ DISAGREEMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "size": ({"input": replace(IMAGES, shape=(-1, 9, 8, 3))}, r"manifest says uint8 \[-1, 9, 8, 3\]"),
     "rank": ({"input": replace(IMAGES, shape=(-1, 192))}, r"manifest says uint8 \[-1, 192\]"),
     "labels": ({"labels": ("blue", "green")}, r"output is 'logits' float32 .*manifest has 2 labels"),
-    "outputs": ({"outputs": (TensorSpec(name="scores"),)}, r"manifest: \['scores'\]"),
+    "outputs": ({"outputs": (TensorSpec(name="scores"),)}, r"manifest lists \['scores'\]"),
 }
 
 

@@ -132,7 +132,7 @@ def test_a_request_wakes_the_keeper_at_once_and_waits_for_a_replica(make: MakeAc
 def test_a_request_to_a_function_that_does_not_start_is_reported_why(make: MakeActivator, clock: ManualClock) -> None:
     answers = ask(make(FakeLauncher(exit_code=3)))
     wait_until(lambda: turn_to_next(clock) >= 0 and answers, what="the answer")
-    assert answers == ["function digits doesn't start: the process ended with exit code 3 before it was ready"]
+    assert answers == ["function digits can't start: the process ended with exit code 3 before it was ready"]
 
 
 def test_an_idle_replica_that_does_not_finish_is_killed(make: MakeActivator, clock: ManualClock) -> None:

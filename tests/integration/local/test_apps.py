@@ -105,7 +105,7 @@ def test_a_function_that_can_not_be_made_is_named_and_the_others_are_served(
     assert apps.state("zzz") == ("idle", 0, "")
     assert {one.app for one in parts.subscriptions.values()} == {"aaa", "bad", "zzz"}
     apps.require_routes()
-    with pytest.raises(UnreachableError, match="can't be made yet"):
+    with pytest.raises(UnreachableError, match="can't be set up yet"):
         parts.subscriptions["trigger/bad/bad"].send(EVENT, {})
     for _ in range(10_000):
         clock.turn(AGAIN.cap_s / 4)
@@ -147,7 +147,7 @@ def test_triggers_that_can_not_be_made_are_tried_again_and_no_event_passes_them_
     for _ in range(100):
         apps.reconcile()
     assert parts.attempts[""] == 2
-    assert apps.failed() == {"b": "its triggers can't be made: can't start new thread"}
+    assert apps.failed() == {"b": "the triggers can't be set up: can't start new thread"}
     with pytest.raises(PlatformError, match="the triggers of b aren't known"):
         apps.require_routes()
     parts.error = None
@@ -179,7 +179,7 @@ def test_nothing_is_accepted_before_the_specs_were_read_once(apps: Apps, state: 
     state.specs.rename(state.root / "away")
     with pytest.raises(OSError, match="specs"):
         apps.reconcile()
-    with pytest.raises(PlatformError, match="could not be read yet"):
+    with pytest.raises(PlatformError, match="have not been read yet"):
         apps.require_routes()
     (state.root / "away").rename(state.specs)
     apps.reconcile()

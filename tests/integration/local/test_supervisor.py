@@ -69,7 +69,7 @@ def test_a_deploy_that_can_not_be_taken_up_says_why_and_is_tried_again(
         with pytest.raises(StartError) as caught:
             platform.deploy(app("digits", SourceSpec(name="inbox", options={"path": "/in"})))
         assert caught.value.message == (
-            "digits is deployed, but it doesn't run yet: the agent of digits can't be started: no memory"
+            "digits is deployed, but it is not running yet: the agent of digits can't be started: no memory"
         )
         assert "tries again by itself" in (caught.value.hint or "")
         assert state.names() == ["digits"]
@@ -83,7 +83,7 @@ def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: StateDirectory,
         (state.specs / "bad.json").write_text("{")
         platform.deploy(app("good"))
         (state.previous / "good.json").write_text("[")
-        with pytest.raises(StartError, match="good is rolled back, but it doesn't run yet"):
+        with pytest.raises(StartError, match="good is rolled back, but it is not running yet"):
             platform.rollback("good")
 
 
@@ -91,7 +91,9 @@ def test_the_platform_goes_on_without_its_folder_of_specs(state: StateDirectory,
     with running(state, launch) as platform:
         platform.deploy(app("digits"))
         state.specs.rename(state.root / "away")
-        with pytest.raises(StartError, match=r"digits is deployed, but it doesn't run yet: the specs: .*No such file"):
+        with pytest.raises(
+            StartError, match=r"digits is deployed, but it is not running yet: the specs: .*No such file"
+        ):
             platform.reconcile("digits", "deployed")
         event = Event(id="1", source="/s", type=IMAGE_CAPTURED, data=b"x")
         for _ in range(3):

@@ -58,8 +58,8 @@ def test_a_second_platform_is_reported_which_project_has_the_port(harness: Local
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 69, second.stderr
     holder = f"the local platform of {harness.state} (`eaves up`, process {harness.process.pid})"
-    assert f"error: port {port} can't be used: {holder} uses it\n" in second.stderr
-    assert f"`eaves deploy --state {harness.state}` deploys to the platform that runs" in second.stderr
+    assert f"error: port {port} can't be used: it is in use by {holder}\n" in second.stderr
+    assert f"deploy to the platform that runs already: eaves deploy --state {harness.state}" in second.stderr
 
 
 def test_another_program_on_the_port_is_named(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_another_program_on_the_port_is_named(tmp_path: Path) -> None:
         port = server.getsockname()[1]
         command = [sys.executable, "-P", "-m", "eaves.cli", "up", "--port", str(port), "--state", str(tmp_path / "s")]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert f"(process {os.getpid()}) uses it" in done.stderr
-    assert "try: eaves up --port 0 takes a free one" in done.stderr
+    assert f"(process {os.getpid()})" in done.stderr
+    assert "try: choose a free port with `eaves up --port 0`" in done.stderr
 
 
 def test_every_event_acknowledged_while_up_starts_is_queued(harness: LocalHarness, tmp_path: Path) -> None:
@@ -192,7 +192,11 @@ def test_a_source_whose_folder_is_missing_runs_and_waits_for_it(harness: LocalHa
         digits_app(tmp_path / "no such artifact", SourceSpec(name="inbox", options={"path": str(folder)}))
     )
     log = harness.state / "logs" / "digits.agent.log"
-    wait_until(lambda: log.exists() and "capture waits until it is there" in log.read_text(), 20, what="a source waits")
+    wait_until(
+        lambda: log.exists() and "capture is paused until it can be opened" in log.read_text(),
+        20,
+        what="a source waits",
+    )
     assert list(harness.platform.status()[0].sources) == ["inbox: running"]
     folder.mkdir()
     (folder / "a.png").write_bytes(b"\x89PNG")
@@ -242,7 +246,7 @@ def test_a_deploy_that_does_not_run_yet_ends_with_the_reason_and_is_taken_up_lat
     command = [sys.executable, "-P", "-m", "eaves.cli", "deploy", str(tiny_artifact), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 69
-    assert "error: digits is deployed, but it doesn't run yet: the agent of digits can't be started" in done.stderr
+    assert "error: digits is deployed, but it is not running yet: the agent of digits can't be started" in done.stderr
     assert "try: `eaves up` tries again by itself" in done.stderr
     assert done.stdout == ""
     log.rmdir()

@@ -91,7 +91,7 @@ def test_a_version_that_is_set_is_kept(broker: Mosquitto) -> None:
     listener = RecordingListener()
     with connected(replace(to(f"mqtt://127.0.0.1:{old.port}"), version="5"), listener):
         reason = wait_until(lambda: listener.reasons, what="the reason")[0]
-    assert "doesn't speak MQTT 5" in reason
+    assert "doesn't support MQTT 5" in reason
     assert not listener.sessions
     old.close()
 

@@ -81,7 +81,7 @@ def test_an_id_in_a_user_property_needs_a_broker_that_knows_them(broker: Mosquit
     old = OldBroker(broker.port)
     with run_source(f"mqtt://127.0.0.1:{old.port}", context, wait=False, id_property="id"):
         wait_until(lambda: context.states, what="a state")
-    assert context.states[0] == ("waiting", f"the broker 127.0.0.1:{old.port} doesn't speak MQTT 5")
+    assert context.states[0] == ("waiting", f"the broker 127.0.0.1:{old.port} doesn't support MQTT 5")
     old.close()
 
 

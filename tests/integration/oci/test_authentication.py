@@ -104,7 +104,7 @@ def test_who_is_not_let_in_gets_the_reason(fake: FakeRegistry, tmp_path: Path) -
         (Reply(status=500), RegistryError, "answered 500"),
         (Reply(status=200, body=b"<html>"), RegistryError, "without a token"),
         (Reply(status=200, body=b"{}"), RegistryError, "without a token"),
-        (Reply(status=200, body=b'{"token": "a\\r\\nX: y"}'), RegistryError, "no token"),
+        (Reply(status=200, body=b'{"token": "a\\r\\nX: y"}'), RegistryError, "invalid token"),
         (Reply(status=302, headers={"Location": "http://127.0.0.1:1/"}), RegistryError, "answered 302"),
         (Reply(), RegistryError, "can't be reached"),
     ],
@@ -121,12 +121,12 @@ def test_a_token_service_that_fails(
 @pytest.mark.parametrize(
     ("challenge", "words"),
     [
-        ("Negotiate", "'Negotiate', which is not known"),
+        ("Negotiate", "'Negotiate', which is not supported"),
         ("Bearer", "not https"),
-        ("Bearer realm=", "to '', which is not https"),
-        ('Bearer realm=,service="x"', "to '', which is not https"),
-        ('Bearer realm="', "to '\"', which is not https"),
-        ("Bearer =", "to '', which is not https"),
+        ("Bearer realm=", "service '', which is not https"),
+        ('Bearer realm=,service="x"', "service '', which is not https"),
+        ('Bearer realm="', "service '\"', which is not https"),
+        ("Bearer =", "service '', which is not https"),
         ('Bearer realm="ftp://x/token", Negotiate', "not https"),
         ('Bearer realm="file:///etc/passwd"', "not https"),
         ('Bearer realm="http://[::1"', "reached"),
@@ -181,8 +181,8 @@ def test_a_helper_that_has_nothing_leaves_it_to_the_file(tmp_path: Path, monkeyp
     ("script", "words"),
     [
         ("echo locked >&2; exit 2", "failed: locked"),
-        ("echo nonsense", "no JSON of Username and Secret"),
-        ("echo '[]'", "no JSON of Username and Secret"),
+        ("echo nonsense", "not JSON with Username and Secret"),
+        ("echo '[]'", "not JSON with Username and Secret"),
     ],
 )
 def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str) -> None:
@@ -195,7 +195,7 @@ def test_a_helper_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sc
     ("config", "words"),
     [
         ({"credsStore": "that-is-not-there"}, "can't be run"),
-        ({"credsStore": "../../bin/sh"}, "no name of a credential helper"),
+        ({"credsStore": "../../bin/sh"}, "not a valid name of a credential helper"),
         ({"auths": {"reg.example": {"auth": "%%%"}}}, "not base64"),
     ],
 )

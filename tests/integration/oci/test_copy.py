@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_here(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert "can't be written: File too large | free some space" in done.stdout
+    assert "can't be written: File too large | free space on this disk" in done.stdout
     assert target.entries() == []
     # Small content that another thread was writing may stay in part, for the next copy; what didn't fit may not.
     assert [path for path in target.path.rglob(".part-*") if path.stat().st_size > 1000] == []

@@ -128,7 +128,7 @@ def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) ->
 
 def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:
     artifact = build(tmp_path / "a", b"a", handler="def prepare(data): ...\n")
-    with pytest.raises(OciError, match="code that will run"):
+    with pytest.raises(OciError, match="code that runs"):
         shop.package(artifact)
     made = shop.package(artifact, allow_handler=True)
     manifest = json.loads(made.source.read(made.descriptor))
@@ -144,18 +144,18 @@ def test_an_artifact_that_changes_meanwhile_is_not_kept(shop: Shop, tmp_path: Pa
     path.chmod(0o644)
     path.write_bytes(BACKBONE + b"y")
     for _ in range(2):
-        with pytest.raises(OciError, match="was changed while it was packaged"):
+        with pytest.raises(OciError, match="was changed while the container image was packaged"):
             shop.package(artifact)
 
 
 WHERE: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "not there": (lambda it: ["oci:/nonexistent", f"oci:{it}/l:a"], "is not an OCI layout"),
-    "no such name": (lambda it: [f"oci:{it}/l:b", f"oci:{it}/l:a"], "has no b; there: a"),
-    "a tar": (lambda it: [f"{it}/a.tar", f"oci:{it}/l:a"], "is only written"),
+    "no such name": (lambda it: [f"oci:{it}/l:b", f"oci:{it}/l:a"], "has no b (entries: a"),
+    "a tar": (lambda it: [f"{it}/a.tar", f"oci:{it}/l:a"], "can be written but not read"),
     "another platform": (
         lambda it: [f"oci:{it}/l:a", f"oci:{it}/l:a", "--platform", "linux/s390x"], "no container image for linux/s390x"
     ),
-    "no folder": (lambda it: ["oci:", f"oci:{it}/l:a"], "names no folder"),
+    "no folder": (lambda it: ["oci:", f"oci:{it}/l:a"], "contains no folder"),
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from tests.container_images.packaging import (
 from tests.container_images.unpacked import run
 from tests.waiting import wait_until
 
-MAKING = "making the layer eaves"
+MAKING = "building the layer eaves"
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "can't be written: File too large" in done.stderr
-    assert "try: free some space" in done.stderr
+    assert "try: free space on this disk" in done.stderr
     assert list((tmp_path / "temporary").glob("eaves-*")) == []
     assert "eaves" not in layers_of(cache)[1]
     assert not [left for name in (".new-*", ".*.tmp") for left in cache.rglob(name)]
@@ -212,16 +212,19 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ((tmp_path / "damaged", out, base), "labels.txt"),
         ((tmp_path / "photos", out, base), "manifest.json"),
         ((good, out, nowhere), "nowhere is not an OCI layout"),
-        ((good, out, f"{base}:v7"), "has no v7; there: base"),
+        ((good, out, f"{base}:v7"), "has no v7 (entries: base"),
         ((good, out, f"oci:{tmp_path}/photos"), "is not an OCI layout"),
         ((good, out, f"{tmp_path}/base.tar"), "try: skopeo copy oci-archive:"),
-        ((good, out, f"oci:{tmp_path}/other"), "there are: linux/s390x"),
+        ((good, out, f"oci:{tmp_path}/other"), "available: linux/s390x"),
         ((good, out, base, "--platform", "linux/riscv64"), "no container image for linux/riscv64"),
-        ((good, out, base, "--platform", "amd64"), "try: such as linux/amd64"),
-        ((good, out, base, "--python", "three"), "try: say it with --python, such as --python 3.13"),
-        ((good, out, base, "--python", "3.9"), "a function needs 3.11 or newer"),
-        ((good, out, base, "--python", "3.99"), "try: install python3.99, or choose a base with Python " + VERSION),
-        ((good, "Not A Name", base), "is no name of a container image"),
+        ((good, out, base, "--platform", "amd64"), "try: for example: linux/amd64"),
+        ((good, out, base, "--python", "three"), "try: name the version with --python, for example --python 3.13"),
+        ((good, out, base, "--python", "3.9"), "a function needs Python 3.11 or newer"),
+        (
+            (good, out, base, "--python", "3.99"),
+            "try: install python3.99, or choose a base image with Python " + VERSION,
+        ),
+        ((good, "Not A Name", base), "is not the name of a container image"),
         ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: give a tag instead"),
         ((good, tmp_path / "nowhere/x.tar", base), "there is no such folder"),
         ((good, f"oci:{tmp_path}/photos:v1", base), "is not an OCI layout"),
@@ -259,5 +262,5 @@ def test_a_base_that_does_not_say_its_python_needs_to_be_reported(
 ) -> None:
     build_base(tmp_path / "base", python="")
     words = (tiny_artifact, f"oci:{tmp_path}/out:v1", f"oci:{tmp_path}/base")
-    assert "try: say it with --python" in refused(oci_cache, *words)
+    assert "try: name the version with --python" in refused(oci_cache, *words)
     run_package(oci_cache, words[0], "-t", words[1], "--base", words[2], "--python", VERSION)

@@ -187,8 +187,8 @@ def test_a_function_in_the_cloud_is_asked_with_a_token_that_may_change(tmp_path:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"function": "http://flowers.default.svc"}, "function: must be https:// unless"),
-        ({}, "function_credentials: must be given with `function` only"),
+        ({"function": "http://flowers.default.svc"}, "function: must begin with https://, unless"),
+        ({}, "function_credentials: can be set only together with `function`"),
     ],
 )
 def test_a_token_is_never_sent_in_the_clear(values: dict[str, str], message: str) -> None:

@@ -90,8 +90,8 @@ def test_a_token_that_changes_is_used_from_the_next_request_on(
     assert caught.value.status == 401
     shown = tmp_path / "link" / "token"
     assert caught.value.detail == (
-        f"answered 401: no site has this token; the token in {shown} was sent: compare it with the site's file at the "
-        "receiver"
+        f"answered 401: no site has this token; the token in {shown} was sent; compare it with the file of this "
+        "site at the receiver"
     )
     (tmp_path / "link" / "token").write_text("renewed\n")
     assert client.send(EVENTS[1:2]).stored == 1
@@ -102,13 +102,15 @@ def test_a_client_that_is_not_known_learns_what_is_missing_here(tmp_path: Path) 
     with real_receiver(tmp_path, tls=False) as served:
         to, folder = f"http://127.0.0.1:{served.port}", tmp_path / "mine"
         folder.mkdir()
-        reported = "the caller is not a site of this receiver; "
-        with pytest.raises(StatusError, match=f"{reported}this side has no credentials folder, so no token was sent$"):
+        reported = "the request doesn't identify a site of this receiver; "
+        with pytest.raises(
+            StatusError, match=f"{reported}no credentials folder is set on this side, so no token was sent$"
+        ):
             LinkClient(to).probe()
-        with pytest.raises(StatusError, match=f"{reported}{folder}/token isn't there or is empty"):
+        with pytest.raises(StatusError, match=f"{reported}{folder}/token is missing or empty"):
             LinkClient(to, folder).probe()
         (folder / "token").write_text("a-token-of-nobody-at-all")
-        with pytest.raises(StatusError, match=f"{reported}the token in {folder}/token was sent: compare it"):
+        with pytest.raises(StatusError, match=f"{reported}the token in {folder}/token was sent; compare it"):
             LinkClient(to, folder).probe()
 
 
@@ -118,7 +120,7 @@ def test_an_authority_that_is_trusted_only_later_needs_no_restart(receiver: Fake
     authority.write_bytes(make_certificate(tmp_path / "other")[0].read_bytes())
     client = LinkClient(receiver.url, tmp_path / "link")
     with pytest.raises(
-        UnreachableError, match=r"certificate is not trusted.*ca\.crt must hold the certificate of its authority"
+        UnreachableError, match=r"certificate is not trusted.*ca\.crt must contain the certificate of its authority"
     ):
         client.probe()
     assert receiver.requests == []
@@ -175,7 +177,7 @@ def test_what_the_receiver_says_is_reported(receiver: FakeReceiver, client: Link
 @pytest.mark.parametrize("body", [b"ok", b"[]", b"{}", b'{"site": 1}', b'{"site": ""}', b"null"])
 def test_a_page_that_is_no_receivers_is_no_probe(receiver: FakeReceiver, client: LinkClient, body: bytes) -> None:
     receiver.site_reply = lambda: Reply(body=body)
-    with pytest.raises(DeliveryError, match="not answered by a receiver"):
+    with pytest.raises(DeliveryError, match="no receiver answers at"):
         client.probe()
 
 

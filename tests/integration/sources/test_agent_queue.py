@@ -95,7 +95,7 @@ def test_dead_letters_are_dropped_and_lanes_purged(stuck: AgentProcess) -> None:
     assert stuck.lane("sink")["dead"] == 0
     refused = stuck.run_queue("purge")
     assert refused.returncode == 65
-    assert "nothing says which entries" in refused.stderr
+    assert "no entries are selected" in refused.stderr
     assert stuck.ask_queue("purge", "--lane", "replies")["entries"] == 2
     assert stuck.ask_queue("list") == []
 
@@ -164,7 +164,7 @@ def test_an_agent_without_its_socket_keeps_its_file_to_itself(stuck: AgentProces
     stuck.socket.unlink()
     done = stuck.run_queue("list")
     assert done.returncode == 69
-    assert "nothing listens on" in done.stderr
+    assert "no process listens on" in done.stderr
 
 
 def test_an_agent_that_can_not_listen_delivers_all_the_same(tmp_path: Path, function: LocalSink) -> None:
@@ -175,7 +175,7 @@ def test_an_agent_that_can_not_listen_delivers_all_the_same(tmp_path: Path, func
         made.start()
         (made.inbox / "a.png").write_bytes(PNG)
         wait_until(lambda: function.received, 30, what="the image")
-        assert "events are captured and delivered all the same" in made.log.read_text()
+        assert "events are still captured and delivered" in made.log.read_text()
     finally:
         made.stop()
 

@@ -123,7 +123,7 @@ def test_links_hidden_files_and_other_files_are_left_alone(agent: Agent, sink: L
 
 def test_a_folder_that_is_missing_is_waited_for_and_watched_whenever_it_is_made(agent: Agent, sink: LocalSink) -> None:
     agent.folder.rmdir()
-    agent.start(waits_for="capture waits until it is there")
+    agent.start(waits_for="capture is paused until it can be opened")
     for number in range(3):
         agent.folder.mkdir()
         wait_until(lambda: agent.logged("is watching") == number + 1, 20, what="the watch")  # noqa: B023
@@ -140,7 +140,7 @@ def test_a_signal_ends_the_agent_whatever_it_is_doing(agent: Agent, number: sign
     agent.start()
     assert agent.end(number) == 0
     agent.folder.rmdir()
-    agent.start(waits_for="capture waits until it is there")
+    agent.start(waits_for="capture is paused until it can be opened")
     assert agent.end(number) == 0
 
 
@@ -265,10 +265,10 @@ def test_a_sink_that_only_a_proxy_reaches_gets_the_images(tmp_path: Path, sink: 
     ("environ", "message"),
     [
         ({"K_SINK": "sink.example"}, "sink: must be an http:// or https:// address"),
-        ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must hold an image of max_bytes"),
+        ({"EAVES_SPOOL_MAX_BYTES": "2000000"}, "spool_max_bytes: must fit an image of max_bytes"),
         ({"K_CE_OVERRIDES": "[1]"}, "K_CE_OVERRIDES"),
         ({"K_CE_OVERRIDES": '{"extensions": {"id": "1"}}'}, "'id' is an attribute of the event itself"),
-        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: there is no certificate in PEM form in it"),
+        ({"K_CA_CERTS": "no certificate"}, "K_CA_CERTS: ca_certs: it contains no certificate in PEM form"),
         ({"HTTPS_PROXY": "socks5://proxy.example"}, "HTTPS_PROXY: must be the address of a proxy"),
     ],
 )

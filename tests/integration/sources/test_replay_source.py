@@ -382,7 +382,7 @@ def test_what_holds_more_than_is_remembered_is_not_played_once(name: str, played
         wait_for_end(context)
     with playing_at_most(2, path, RecordingContext()) as context:
         wait_until(lambda: context.states[-1:] and context.states[-1][0] == "waiting", 20)
-        assert f"{path} holds more than 2 images" in context.states[-1][1]
+        assert f"{path} contains more than 2 images" in context.states[-1][1]
         assert "split it" in context.states[-1][1]
     assert len(context.frames) == played
 

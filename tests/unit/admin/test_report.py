@@ -69,7 +69,7 @@ def test_a_relays_link_comes_back_from_json_too() -> None:
     values = json.loads(json.dumps(report.to_dict()))
     values["link"]["added"] = 1
     assert parse_report(values) == report
-    with pytest.raises(ValueError, match="not the report of a queue"):
+    with pytest.raises(ValueError, match="not a valid queue report"):
         parse_report({**values, "link": {"up": True}})
 
 
@@ -94,7 +94,7 @@ def test_the_report_of_an_agent_with_one_source_of_a_version_before_is_read_too(
     "values", [{}, {"lanes": 1}, {"lanes": [{}]}, {"lanes": [], "source": 7}, {"lanes": [], "sources": [7]}]
 )
 def test_what_is_no_report_is_said_so(values: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not the report of a queue"):
+    with pytest.raises(ValueError, match="not a valid queue report"):
         parse_report(values)
 
 

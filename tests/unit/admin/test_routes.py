@@ -119,18 +119,18 @@ def test_purge_empties_one_lane(spool: Spool) -> None:
     [
         ("GET", "/queues/entries/99", {}, 404, "the queue has no entry 99"),
         ("GET", "/queues/entries/99/data", {}, 404, "the queue has no entry 99"),
-        ("GET", "/queues/entries/x", {}, 404, "is not answered here"),
-        ("GET", f"/queues/entries/{10**30}", {}, 400, "is not the number of an entry"),
-        ("GET", "/queues/retry", {}, 404, "is not answered here"),
-        ("POST", "/queues", {}, 404, "is not answered here"),
-        ("GET", "/queues", {"lane": "out"}, 400, "takes no query"),
+        ("GET", "/queues/entries/x", {}, 404, "no such endpoint"),
+        ("GET", f"/queues/entries/{10**30}", {}, 400, "not the number of a queue entry"),
+        ("GET", "/queues/retry", {}, 404, "no such endpoint"),
+        ("POST", "/queues", {}, 404, "no such endpoint"),
+        ("GET", "/queues", {"lane": "out"}, 400, "accepts no query parameters"),
         ("GET", "/queues/entries", {"limit": "0"}, 400, "limit must be from 1 to 10000"),
-        ("GET", "/queues/entries", {"lan": "out"}, 400, "there is no filter 'lan'"),
-        ("POST", "/queues/retry", {}, 400, "nothing says which entries"),
-        ("POST", "/queues/drop", {}, 400, "nothing says which entries"),
+        ("GET", "/queues/entries", {"lan": "out"}, 400, "unknown filter 'lan'"),
+        ("POST", "/queues/retry", {}, 400, "no entries are selected"),
+        ("POST", "/queues/drop", {}, 400, "no entries are selected"),
         ("POST", "/queues/drop", {"state": "queued"}, 400, "drop deletes dead letters only"),
-        ("POST", "/queues/purge", {}, 400, "nothing says which entries"),
-        ("POST", "/queues/purge", {"reason": "x"}, 400, "purge needs the lane"),
+        ("POST", "/queues/purge", {}, 400, "no entries are selected"),
+        ("POST", "/queues/purge", {"reason": "x"}, 400, "purge: no lane is selected"),
         ("POST", "/queues/purge", {"all": "yes"}, 400, "all must be true or false"),
     ],
 )
@@ -159,4 +159,4 @@ def test_the_ledger_is_read_in_pieces_as_json_lines(tmp_path: Path) -> None:
 def test_a_queue_without_a_ledger_says_so(spool: Spool) -> None:
     response = ask(spool, "GET", "/queues/ledger")
     assert response.status == 404
-    assert b"keeps no ledger" in response.body
+    assert b"holds no ledger" in response.body

@@ -98,5 +98,5 @@ def test_a_port_that_is_taken_is_said_so() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(ConfigError, match="can't be listened on"):
+        with pytest.raises(ConfigError, match="can't listen on"):
             AdminServer(echo, port=taken.getsockname()[1])

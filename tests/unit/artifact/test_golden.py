@@ -51,7 +51,7 @@ def test_only_the_chosen_cases_are_replayed(artifact: Artifact) -> None:
 
 def test_another_tensor_is_found_before_the_model_runs(artifact: Artifact) -> None:
     other = with_recipe(artifact, replace(artifact.manifest.image_recipe, height=9))
-    with pytest.raises(GoldenError, match=r"golden/000.png: this machine makes another input tensor"):
+    with pytest.raises(GoldenError, match=r"golden/000.png: this machine decodes it to another input tensor"):
         check(other, lambda batch: pytest.fail("the model ran"))
 
 
@@ -267,14 +267,14 @@ def claiming(shape: str, descr: str = "|u1") -> bytes:
 
 
 MISFITS = {
-    "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), the graph takes uint8 \(8, 8, 3\)"),
+    "another rank": (npy(np.zeros(192, np.uint8)), r"holds uint8 \(192,\), but the graph takes uint8 \(8, 8, 3\)"),
     "another size": (npy(np.zeros((9, 8, 3), np.uint8)), r"holds uint8 \(9, 8, 3\)"),
     "another type": (npy(np.zeros((8, 8, 3), np.int8)), r"holds int8 \(8, 8, 3\)"),
     "another byte order": (npy(np.zeros((8, 8, 3), ">f4")), r"holds >f4"),
     "a scalar": (npy(np.array(3, np.uint8)), r"holds uint8 \(\)"),
     "petabytes": (claiming("(1000000000, 100000000)"), r"holds uint8 \(1000000000, 100000000\)"),
-    "too little": (claiming("(8, 8, 3)"), r"doesn't take 1 bytes"),
-    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't take 193 bytes"),
+    "too little": (claiming("(8, 8, 3)"), r"doesn't fit 1 bytes"),
+    "too much": (npy(np.zeros((8, 8, 3), np.uint8)) + b"x", r"doesn't fit 193 bytes"),
 }
 
 
@@ -301,7 +301,7 @@ def test_petabytes_are_refused_before_they_are_allocated(tmp_path: Path) -> None
     stored = write_colours(tmp_path / "a", change=exchange)
     any_size = replace(stored.manifest.input, shape=(-1, -1, -1, 3))
     stored = replace(stored, manifest=replace(stored.manifest, input=any_size))
-    with pytest.raises(ArtifactError, match=r"doesn't take 1 bytes"):
+    with pytest.raises(ArtifactError, match=r"doesn't fit 1 bytes"):
         check(stored, ColourSession().answer)
 
 

@@ -43,7 +43,10 @@ def changed(manifest: Manifest, change: Callable[[dict[str, Any]], object]) -> b
 
 DIGEST = "0" * 64
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "newer schema": (lambda it: it.update(schema_version=SCHEMA_VERSION + 1), "schema_version 3, this Eaves reads 2"),
+    "newer schema": (
+        lambda it: it.update(schema_version=SCHEMA_VERSION + 1),
+        "schema_version 3; this version of Eaves reads 2",
+    ),
     "no schema": (lambda it: it.pop("schema_version"), "schema_version None"),
     "no name": (lambda it: it.pop("name"), "name"),
     "no files": (lambda it: it.pop("files"), "files"),
@@ -61,7 +64,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a label longer than a header": (lambda it: it["labels"].insert(1, "ü" * 257), r"labels\[1\]: must be printable"),
     "a label of two lines": (lambda it: it.update(labels=["a", "b\nc"]), r"labels\[1\]: must be printable"),
-    "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must differ .'a' is there twice"),
+    "a label twice": (lambda it: it.update(labels=["a", "b", "a"]), "labels: must be unique .'a' occurs twice"),
     "no letter as name": (lambda it: it.update(name=""), "name: must be printable, 1 to 256 characters"),
     "a name that colours the terminal": (lambda it: it.update(name="\x1b]0;x\x07"), "name: must be printable"),
     "a version of two lines": (lambda it: it.update(version="1\n2"), "version: must be printable"),
@@ -88,7 +91,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "int8 that never shipped": (lambda it: it.update(precision="int8"), "precision: is int8, but"),
     "fp32 that only some CPUs reproduce": (
         lambda it: it["quantisation"].update(instruction_set="vnni"),
-        "quantisation.instruction_set: must be any where the precision is fp32",
+        "quantisation.instruction_set: must be `any` if the precision is fp32",
     ),
     "an unknown target": (lambda it: it.update(targets=["sparc"]), "targets.0.: must be one of x86_64_avx2"),
     "a variant elsewhere": (
@@ -97,11 +100,11 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a variant that isn't listed": (
         lambda it: it.update(variants=[{"path": "variants/arm64/model.onnx", "target": "arm64"}]),
-        "files lists no variants/arm64/model.onnx",
+        "files doesn't list variants/arm64/model.onnx",
     ),
     "an interval the wrong way round": (
         lambda it: it["quantisation"].update(interval_95_fp32=[0.9, 0.1]),
-        "must be low and high",
+        "must be two numbers, low and high",
     ),
     "a trial with a share above 1": (
         lambda it: it["quantisation"].update(trials=[{"agreement": 2}]),
@@ -111,10 +114,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no tolerance of goldens": (lambda it: it.pop("golden_tolerance"), "lacks golden_tolerance"),
     "no temperature": (lambda it: it.pop("temperature"), "temperature"),
     "an unknown task": (lambda it: it.update(task="rank"), "task: must be one of classify, embed, tensor"),
-    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe is not a mapping"),
+    "no recipe for images": (lambda it: it.update(recipe=None), "the recipe must be a mapping"),
     "a recipe for numbers": (lambda it: it.update(task="tensor"), "recipe must be null where the task is tensor"),
     "features that are no output": (lambda it: it.update(task="embed"), "outputs: must name features"),
-    "numbers without outputs": (lambda it: it.update(task="tensor", recipe=None, outputs=[]), "task: tensor takes"),
+    "numbers without outputs": (
+        lambda it: it.update(task="tensor", recipe=None, outputs=[]),
+        "task: task tensor needs",
+    ),
     "tolerance as text": (lambda it: it["parity"].update(tolerance="inf"), "tolerance"),
 }
 
@@ -129,7 +135,7 @@ def test_what_is_no_manifest_is_refused_and_named(manifest: Manifest, case: str)
 def test_a_model_of_numbers_has_no_recipe_and_perhaps_no_labels(manifest: Manifest) -> None:
     tensor = replace(manifest, task="tensor", recipe=None, labels=())
     assert parse_manifest(tensor.to_json()) == tensor
-    with pytest.raises(ArtifactError, match="task tensor, and takes no images"):
+    with pytest.raises(ArtifactError, match="task tensor and takes no images"):
         _ = tensor.image_recipe
 
 
@@ -142,7 +148,7 @@ def test_labels_of_numbers_are_of_one_output() -> None:
     assert label_output(LABELS, (other, ROWS)) == "rows"
     assert label_output((), (ROWS,)) == ""
     for outputs in ((other,), (ROWS, replace(ROWS, name="again"))):
-        with pytest.raises(ArtifactError, match=r"3 labels, and [02] outputs of as many numbers"):
+        with pytest.raises(ArtifactError, match=r"3 labels, but [02] outputs with one number for each label"):
             label_output(LABELS, outputs)
 
 
@@ -201,14 +207,14 @@ def test_a_schema_version_is_a_whole_number(manifest: Manifest, version: Any) ->
 
 def test_infinity_is_no_json(manifest: Manifest) -> None:
     text = manifest.to_json().decode().replace('"temperature": 1.0', '"temperature": Infinity')
-    with pytest.raises(ArtifactError, match="Infinity is no number in JSON"):
+    with pytest.raises(ArtifactError, match="Infinity is not a number in JSON"):
         parse_manifest(text.encode())
 
 
 @pytest.mark.parametrize("key", ["name", "labels.txt", "sha256"])
 def test_a_key_that_is_there_twice_is_refused(manifest: Manifest, key: str) -> None:
     text = manifest.to_json().decode().replace(f'"{key}": ', f'"{key}": "x", "{key}": ', 1)
-    with pytest.raises(ArtifactError, match=f"a name is there twice in one object: '{key}'"):
+    with pytest.raises(ArtifactError, match=f"duplicate name in one object: '{key}'"):
         parse_manifest(text.encode())
 
 
@@ -221,5 +227,5 @@ BAD_PATHS = [
 @pytest.mark.parametrize("path", BAD_PATHS, ids=repr)
 def test_paths_that_may_leave_the_artifact_are_refused(manifest: Manifest, path: str) -> None:
     entry = {"size_bytes": 1, "sha256": DIGEST}
-    with pytest.raises(ArtifactError, match="may leave the artifact"):
+    with pytest.raises(ArtifactError, match="may lead outside the artifact"):
         parse_manifest(changed(manifest, lambda it: it["files"].update({path: entry})))

@@ -94,7 +94,9 @@ def test_another_content_under_the_same_id_is_not_the_event() -> None:
     sent = [line(1, digest="aaaa"), line(2, digest="aaaa", state="dead", reason="answered 409"), line(3, digest="bbbb")]
     found = audit(sent, got)
     assert found.totals == HourCounts(sent=3, received=1, dead=1, missing=1)
-    assert [(one.id, one.why) for one in found.missing] == [("id-1", "the receiver has another content under this id")]
+    assert [(one.id, one.why) for one in found.missing] == [
+        ("id-1", "the receiver has an event with this id but other content")
+    ]
     assert audit(sent, received(1, 2, 3)).totals.received == 3, "a list without digests is compared by ids alone"
 
 

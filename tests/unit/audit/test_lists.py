@@ -71,12 +71,12 @@ def test_a_receiver_that_refuses_is_not_asked_again() -> None:
 def test_an_answer_that_is_no_ledger_is_said() -> None:
     receiver = Receiver(1)
     receiver.lines[0]["state"] = "sent"
-    with pytest.raises(InputError, match="answers no ledger"):
+    with pytest.raises(InputError, match="didn't answer with a ledger"):
         numbers(receiver)
 
 
 def test_a_ledger_that_begins_again_and_again_ends() -> None:
-    with pytest.raises(InputError, match="don't grow"):
+    with pytest.raises(InputError, match="not in ascending order"):
         list(read_pages(lambda after: [line(5)]))
 
 
@@ -89,7 +89,7 @@ def test_a_file_is_a_spool_or_lines(tmp_path: Path) -> None:
     text.write_text("".join(json.dumps(to_dict(one)) + "\n" for one in read_file(path)))
     assert list(read_file(text)) == list(read_file(path))
     Spool(tmp_path / "plain.db").close()
-    with pytest.raises(NotFoundError, match="keeps no ledger"):
+    with pytest.raises(NotFoundError, match="holds no ledger"):
         list(read_file(tmp_path / "plain.db"))
     with pytest.raises(InputError, match="can't be read"):
         list(read_file(tmp_path))

@@ -154,7 +154,10 @@ def test_all_faults_of_a_file_are_reported_at_once_with_their_paths(project: Pat
     text = str(caught.value)
     assert "eaves.yaml: train.arch: must be one of" in text
     assert "eaves.yaml: train.epoch: unknown setting; did you mean epochs?" in text
-    assert "eaves.yaml: sources[0].kind: 'camera' is no kind of source; known here: folder, http, mqtt, replay" in text
+    assert (
+        "eaves.yaml: sources[0].kind: there is no source kind 'camera'; available kinds: folder, http, mqtt, replay"
+        in text
+    )
 
 
 def test_a_rule_across_fields_names_the_field(project: Path) -> None:
@@ -183,8 +186,8 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
         (["convert"], "no such file", "eaves init"),
         (["deploy"], "no such file", "eaves init"),
         (["inspect", "."], "neither a run nor an artifact", "runs/ or artifacts/"),
-        (["remove", "nothing"], "no function 'nothing' is deployed here (deployed: none)", None),
-        (["logs", "nothing"], "no log of 'nothing'", "eaves status"),
+        (["remove", "nothing"], "no function 'nothing' is deployed (deployed: none)", None),
+        (["logs", "nothing"], "'nothing' has no log", "eaves status"),
     ],
 )
 def test_errors_say_what_and_what_to_do(
@@ -247,7 +250,10 @@ def test_send_without_up_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         check=False,
     )
     assert done.returncode == 69
-    assert done.stderr.splitlines() == ["error: nothing runs on .eaves", "try: start `eaves up` in another terminal"]
+    assert done.stderr.splitlines() == [
+        "error: no local platform runs with the state directory .eaves",
+        "try: start `eaves up` in another terminal",
+    ]
 
 
 def test_status_without_up_lists_what_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_what_a_platform_needs_and_what_the_agent_is_reported_stand_side_by_side
     [
         ({"pth": "inbox"}, "eaves.yaml: sources[1].pth: unknown setting; did you mean path?"),
         ({"cliam": "x"}, "eaves.yaml: sources[1].cliam: unknown setting; did you mean claim?"),
-        ({"kind": "foldr"}, "eaves.yaml: sources[1].kind: 'foldr' is no kind of source; did you mean folder?"),
+        ({"kind": "foldr"}, "eaves.yaml: sources[1].kind: there is no source kind 'foldr'; did you mean folder?"),
         ({"path": "inbox", "settle_s": "long"}, "eaves.yaml: sources[1].settle_s: must be a number (got 'long')"),
         ({"path": "inbox", "credentials": "gone"}, "eaves.yaml: sources[1].credentials: "),
     ],

@@ -204,7 +204,7 @@ def test_a_body_that_is_no_event_counts_as_502_where_a_reply_was_asked_for(spool
     assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DEAD]
     [letter] = spool.dead("out")
     assert letter.status == 502
-    assert "answered 200 with 6 bytes that are no CloudEvent" in letter.reason
+    assert "answered 200 with 6 bytes that are not a CloudEvent" in letter.reason
 
 
 @pytest.mark.parametrize("error", [StartError("not ready"), OverloadedError("busy")])
@@ -234,7 +234,7 @@ def test_a_reply_that_cannot_be_used_is_retried(spool: Spool, caplog: pytest.Log
     with delivering(spool, sink, on_reply=broken) as attempts:
         wait_until(lambda: len(attempts) == 2)
     assert outcomes(attempts) == [DeliveryOutcome.RETRIED, DeliveryOutcome.DELIVERED]
-    assert attempts[0].reason == "its reply could not be used: ValueError: no such lane"
+    assert attempts[0].reason == "the reply can't be used: ValueError: no such lane"
 
 
 # Dead
@@ -338,7 +338,7 @@ def test_an_entry_whose_release_fails_is_kept_and_sent_again(tmp_path: Path, cap
         assert spool.counts() == {}
     assert sink.got == ["id-0"] * 2
     assert outcomes(attempts) == [DeliveryOutcome.DELIVERED]
-    assert sum("nothing is released" in record.getMessage() for record in caplog.records) == 1
+    assert sum("no event is removed" in record.getMessage() for record in caplog.records) == 1
 
 
 # Stopping and leases
@@ -421,4 +421,4 @@ def test_an_observer_that_fails_stops_nothing(spool: Spool, caplog: pytest.LogCa
         deliverer.start()
         wait_until(lambda: spool.depth() == 0)
         assert deliverer.stop(10)
-    assert sum("observer failed" in record.getMessage() for record in caplog.records) == 2
+    assert sum("callback for delivered events failed" in record.getMessage() for record in caplog.records) == 2

@@ -283,7 +283,7 @@ def test_dead_letters_whose_budget_refuses_stay_queued_and_pause_the_lane(tmp_pa
         found = wait_until(lambda: deliverer.status().paused and deliverer.status())
         assert deliverer.stop()
         assert found
-        assert "dead letters' budget is used up" in found.reason
+        assert "the limit for dead letters is reached" in found.reason
         assert spool.counts() == {"out": (1, 0)}
 
 

@@ -198,7 +198,7 @@ def test_a_reference_to_who_can_not_be_reached_may_be_sent_again(classifier: Cou
 def test_an_event_in_work_for_long_is_409(artifact: Artifact) -> None:
     class Slow(Counting):
         def predict(self, data: bytes) -> Prediction:
-            raise InWorkError("the same event is still in work")
+            raise InWorkError("the same event is still being processed")
 
     response = send(serve(Slow(artifact)))
     assert (response.status_code, problem(response)) == (409, "in-work")
@@ -352,4 +352,6 @@ def test_more_tensors_than_the_queue_takes_are_429(classifier: Counting) -> None
 @pytest.mark.parametrize("name", sorted(REPLY_TYPES))
 def test_types_that_are_never_predicted_can_not_be_asked_for(name: str) -> None:
     faults = list(ServeSettings(accept_types=("a.b", name)).faults())
-    assert faults == [("accept_types", f"can't name {name}: a function answers its own types with 202 and nothing")]
+    assert faults == [
+        ("accept_types", f"must not contain {name}: a function answers events of its own types with 202 and no reply")
+    ]

@@ -131,7 +131,7 @@ def test_a_tiff_of_grey_multiplied_by_its_alpha_is_read() -> None:
 
 
 def test_colours_that_are_not_taken_are_not_called_corrupt() -> None:
-    with pytest.raises(ImageError, match="colours of the kind PA are not taken") as caught:
+    with pytest.raises(ImageError, match="images with the colour mode PA are not supported") as caught:
         _to_rgb(cast(Image.Image, Strange()))
     assert "corrupt" not in str(caught.value)
 

@@ -51,7 +51,10 @@ def test_who_waits_in_vain_is_refused() -> None:
     with budget.share() as holding, budget.share() as waiting:
         holding(100)
         began = time.monotonic()
-        with pytest.raises(OverloadedError, match="the relay is reading 0 MB of other requests; send again later"):
+        with pytest.raises(
+            OverloadedError,
+            match="the relay has reached its limit: 0 MB of other requests are in memory; send again later",
+        ):
             waiting(5)
         assert WAIT_S <= time.monotonic() - began < WAIT_S + 20
     assert budget.taken_bytes == 0
@@ -62,7 +65,7 @@ def test_an_owner_has_half_of_it_and_waits_for_nothing_but_its_own() -> None:
     with budget.share("mill") as one, budget.share("mill") as two, budget.share("barn") as other:
         one(300)
         two(200)
-        with pytest.raises(OverloadedError, match="requests of mill"):
+        with pytest.raises(OverloadedError, match="requests from mill"):
             two(100)
         assert not budget.is_short(), "others want nothing of it"
         other(500)

@@ -47,7 +47,7 @@ def test_one_bad_event_spoils_no_other() -> None:
     assert found[0] == good
     assert [str(fault) for fault in found[1:]] == [
         "missing required attribute(s): source, specversion, type",
-        "a structured CloudEvent is a JSON object, not a int",
+        "a structured CloudEvent must be a JSON object, not a int",
     ]
 
 

@@ -32,7 +32,7 @@ def test_a_reply_has_one_hop_less_and_the_trace_of_its_cause() -> None:
 
 
 def test_an_event_without_hops_is_refused() -> None:
-    with pytest.raises(EventError, match="has gone round"):
+    with pytest.raises(EventError, match="has passed through the broker"):
         attach(EVENT.with_extensions(**{TTL: "0"}), {})
 
 

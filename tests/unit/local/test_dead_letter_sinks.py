@@ -209,9 +209,9 @@ def test_beyond_the_most_that_wait_dead_letters_are_only_kept(spool: Spool, capl
     spool.put(image(0), lanes=[LANE])
     (entry,) = spool.peek(LANE, now=2e9)
     judged = AttemptResult(verdict=DeliveryAction.REFUSED, status=422, answer=REFUSED)
-    (put,) = dead_letters.tell_sink(spool, SINK_LANE, given, entry, judged)
+    (put,) = dead_letters.report_to_sink(spool, SINK_LANE, given, entry, judged)
     assert (put[1], put[0].data) == ((SINK_LANE,), b"")
     with Spool(spool.path.with_name("large.db")) as large:
         large.put_many([(put[0], put[1])] * dead_letters.MAX_NOTES)
-        assert dead_letters.tell_sink(large, SINK_LANE, given, entry, judged) == []
-    assert "is only kept here" in caplog.text
+        assert dead_letters.report_to_sink(large, SINK_LANE, given, entry, judged) == []
+    assert "is kept in this queue only" in caplog.text

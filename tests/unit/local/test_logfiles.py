@@ -155,5 +155,5 @@ def test_logs_are_of_functions_and_sources_only(name: str, tmp_path: Path) -> No
         state.log(known).write_text(f"of {known}\n")
     platform = LocalPlatform(state.root)
     assert platform.logs("digits.inbox") == ["of digits.inbox"]
-    with pytest.raises(NotFoundError, match=r"\(there are: digits, digits\.inbox\)"):
+    with pytest.raises(NotFoundError, match=r"\(logs exist for: digits, digits\.inbox\)"):
         platform.logs(name)

@@ -41,7 +41,7 @@ def test_a_spec_under_another_name_is_refused(state: StateDirectory) -> None:
     (state.specs / "a.json").write_text(json.dumps(app("../../b").to_dict()))
     apps, faults = state.read_specs()
     assert apps == {}
-    assert "must be 'a', as the file is called (got '../../b')" in faults["a"]
+    assert "must be 'a', the name of the file (got '../../b')" in faults["a"]
 
 
 def test_a_deploy_replaces_a_spec_of_broken_bytes(state: StateDirectory) -> None:

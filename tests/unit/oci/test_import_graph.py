@@ -83,5 +83,5 @@ def test_what_only_type_checkers_read_is_not_imported(tmp_path: Path) -> None:
 
 
 def test_an_entry_that_is_not_there_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(OciError, match=r"has no module ours\.gone"):
+    with pytest.raises(OciError, match=r"module ours\.gone is missing"):
         modules_of(tmp_path, {"ours/__init__.py": ""}, "ours", "ours.gone")

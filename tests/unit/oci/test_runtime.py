@@ -77,12 +77,12 @@ def test_a_disk_that_takes_nothing_is_reported(tmp_path: Path) -> None:
     (tmp_path / "opt").write_text("in the way")
     with pytest.raises(OciError, match="can't be written") as caught:
         unpack([LayerFile(path="opt/a.py", content=b"")], Compiler(program="none", version="3"), tmp_path)
-    assert "free some space" in str(caught.value.hint)
+    assert "free space on this disk" in str(caught.value.hint)
 
 
 def test_a_platform_without_wheels_is_reported(tmp_path: Path) -> None:
     base = build_base(tmp_path / "base", architecture="riscv64")
     ground = Base(source=base, descriptor=base.resolve("base"), name="")
     places = [create_layout(tmp_path / name) for name in ("layout", "cache")]
-    with pytest.raises(OciError, match="no wheels for linux/riscv64"):
+    with pytest.raises(OciError, match="no Python wheels for linux/riscv64"):
         package(write_colours(tmp_path / "a"), ground, *places, platforms=[ImagePlatform(architecture="riscv64")])

@@ -54,11 +54,11 @@ def test_filters_are_used_in_place_of_a_filter() -> None:
         ({"exact": {"a": "b"}, "not": {}}, "filters[0]", "(got exact, not)"),
         ({"cesql": "EXISTS a"}, "filters[0]", "(got cesql)"),
         ("exact", "filters[0]", "(got 'exact')"),
-        ({"any": []}, "filters[0].any", "must be a list of filters, one at least"),
-        ({"any": [{"exact": {}}]}, "filters[0].any[0].exact", "must have an attribute and its value"),
+        ({"any": []}, "filters[0].any", "must be a list with at least one filter"),
+        ({"any": [{"exact": {}}]}, "filters[0].any[0].exact", "must have at least one attribute with its value"),
         ({"not": {"prefix": {"Type": "a"}}}, "filters[0].not.prefix", "a-z and 0-9 only (got 'Type')"),
-        ({"suffix": {"label": ""}}, "filters[0].suffix.label", "must be a text that is not empty (got '')"),
-        ({"exact": {"label": False}}, "filters[0].exact.label", "must be a text that is not empty (got False)"),
+        ({"suffix": {"label": ""}}, "filters[0].suffix.label", "must be a string that is not empty (got '')"),
+        ({"exact": {"label": False}}, "filters[0].exact.label", "must be a string that is not empty (got False)"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(one: Any, path: str, message: str) -> None:
@@ -98,4 +98,4 @@ def test_a_filter_compares_with_texts(value: Any) -> None:
     trigger = TriggerSpec(name="a", filter={"type": value, "label": ""})
     ((path, reported),) = trigger.faults()
     assert path == "filter.type"
-    assert "must be a text" in reported
+    assert "must be a string" in reported

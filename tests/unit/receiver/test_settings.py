@@ -42,15 +42,15 @@ def test_loopback_needs_no_tls(host: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"folder": "x"}, "sink: can't be given together with folder"),
+        ({"folder": "x"}, "sink: can't be set together with folder"),
         ({"sink": "broker"}, "sink: must be an http"),
         ({"functions": "{"}, "functions: must be a JSON object"),
         ({"functions": "[]"}, "functions: must be a JSON object"),
-        ({"functions": '{"a/b": "http://x"}'}, "is no name of a function"),
-        ({"functions": '{"a": "file:///etc/passwd"}'}, "must start with http"),
-        ({"functions": '{"a": 1}'}, "must start with http"),
+        ({"functions": '{"a/b": "http://x"}'}, "is not the name of a function"),
+        ({"functions": '{"a": "file:///etc/passwd"}'}, "must begin with http"),
+        ({"functions": '{"a": 1}'}, "must begin with http"),
         ({"ca_certs": "hello"}, "ca_certs: "),
-        ({"spool_max_bytes": "1000000"}, "spool_max_bytes: must hold an event of max_bytes"),
+        ({"spool_max_bytes": "1000000"}, "spool_max_bytes: must fit an event of max_bytes"),
         ({"port": "0"}, "port"),
     ],
 )

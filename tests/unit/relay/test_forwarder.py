@@ -35,8 +35,8 @@ def test_nothing_is_sent_before_the_receiver_says_that_this_site_is_meant(tmp_pa
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")
         assert rig.forwarder.view().reason == (
-            "the receiver knows this relay's token as site 'south', but eaves.yaml says site 'north'; "
-            "set site: south, or use north's token"
+            "the receiver identifies this relay by its token as site 'south', but eaves.yaml says site 'north'; "
+            "set site: south, or use the token of north"
         )
         assert rig.link.requests == []
         rig.link.probed = lambda: "north"

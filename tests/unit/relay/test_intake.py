@@ -158,7 +158,7 @@ def test_what_is_of_another_site_stays_here_as_a_dead_letter_and_blocks_nothing(
         queued = [one.event for one in spool.peek_batch(ARCHIVE, now=time.time(), max_events=10, max_bytes=10_000)]
         assert [one.type for one in queued] == [IMAGE_REJECTED, IMAGE_CLASSIFIED]
         letters = {letter.entry.event.source: (letter.status, letter.reason) for letter in spool.dead()}
-        reported = "the source of an event of site north begins with /eaves/north/"
+        reported = "the source of an event from site north must begin with /eaves/north/"
         assert letters == {"/eaves/northern/gate": (403, reported), "urn:x": (403, reported)}
         assert len(spool.dead()) == 2
 

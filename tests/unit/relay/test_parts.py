@@ -149,7 +149,7 @@ def test_a_picture_that_is_refused_after_its_parts_is_kept_apart_and_not_sent_ag
         rig.link.answers = refusing({"id-1"}, 409)
         rig.forwarder.start()
         rig.wait_until_empty()
-        assert rig.dead() == {"id-1": "the receiver refuses it (409): not yours"}
+        assert rig.dead() == {"id-1": "the receiver refuses the event (409): not yours"}
         assert rig.link.requests == [["id-1"]]
         assert rig.link.calls == ["probe", "part", "part", "part", "part", "send"]
 
@@ -183,7 +183,7 @@ def test_a_picture_that_is_too_large_as_a_whole_is_kept_apart(tmp_path: Path) ->
         rig.link.part_answers = lambda: status_error(413)
         rig.forwarder.start()
         rig.wait_until_empty()
-        assert rig.dead() == {"id-1": "the receiver refuses it (413): answered 413"}
+        assert rig.dead() == {"id-1": "the receiver refuses the event (413): answered 413"}
         assert rig.link.calls[:4] == ["probe", "part", "probe", "part"]
         assert rig.link.requests == []
 

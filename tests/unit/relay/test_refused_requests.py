@@ -41,7 +41,7 @@ def test_what_the_receiver_refuses_is_kept_apart_with_its_reason(tmp_path: Path,
         rig.forwarder.start()
         rig.wait_until_empty()
         assert rig.link.stored == ["id-0", "id-2", "id-4"]
-        reason = f"the receiver refuses it ({status}): not yours"
+        reason = f"the receiver refuses the event ({status}): not yours"
         assert rig.dead() == {"id-1": reason, "id-3": reason}
         assert len(rig.link.requests) == 1
         assert rig.forwarder.view().counts.refused == 2
@@ -53,7 +53,7 @@ def test_what_waits_when_a_site_gets_another_name_is_kept_and_the_link_says_so(t
         rig.link.answers = refusing({f"id-{number}" for number in range(20)}, 403)
         rig.forwarder.start()
         wait_until(lambda: rig.state() == "refused")
-        assert "what waits is of another site than its token: not yours" in rig.forwarder.view().reason
+        assert "the waiting events belong to another site than the token: not yours" in rig.forwarder.view().reason
         rig.put(event(30))  # of the new name
         wait_until(lambda: rig.link.stored == ["id-30"])
         wait_until(lambda: rig.queued() == 20, what="the release of what got through")
@@ -117,7 +117,7 @@ def test_a_picture_that_is_refused_as_it_is_goes_as_a_batch_whose_answer_says_wh
         rig.link.answers = lambda events: next(answers)
         rig.forwarder.start()
         rig.wait_until_empty()
-        assert rig.dead() == {"id-1": "the receiver refuses it (409): not yours"}
+        assert rig.dead() == {"id-1": "the receiver refuses the event (409): not yours"}
         assert rig.link.calls == ["probe", "send", "send"]
         assert rig.state() == "up"
 

@@ -32,9 +32,15 @@ def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
     ("values", "message"),
     [
         ({"to": ""}, "to: must be an https:// address"),
-        ({"to": "http://cloud:8443"}, "to: must be https:// unless the receiver is on this machine's loopback"),
-        ({"to": "http://localhost.evil.example"}, "to: must be https://"),
-        ({"to": "https://user:word@cloud"}, "to: must be an address alone; the token belongs into the file `token`"),
+        (
+            {"to": "http://cloud:8443"},
+            "to: must begin with https://, unless the receiver is on this machine's loopback address",
+        ),
+        ({"to": "http://localhost.evil.example"}, "to: must begin with https://"),
+        (
+            {"to": "https://user:word@cloud"},
+            "to: must be an address without a user name; put the token into the file `token`",
+        ),
         ({"to": "https://cloud:99999"}, "to: must be an https:// address: Port out of range"),
         ({"to": "https://cloud:8443/v1/events"}, "to: must be an address without a path"),
         ({"to": "ftp://cloud"}, "to: must be an https:// address"),
@@ -42,8 +48,8 @@ def test_a_receiver_is_reached_by_tls_or_on_loopback(to: str) -> None:
         ({"alarms": "fire"}, "alarms: must be a JSON list of mappings"),
         ({"images": "some"}, "images: must be one of none, all"),
         ({"broker": "mqtt://x"}, "broker: must be an http"),
-        ({"ca_certs": "x"}, "ca_certs: there is no certificate"),
-        ({"spool_max_bytes": 1_000_000}, "spool_max_bytes: must hold an event of max_bytes"),
+        ({"ca_certs": "x"}, "ca_certs: it contains no certificate"),
+        ({"spool_max_bytes": 1_000_000}, "spool_max_bytes: must fit an event of max_bytes"),
     ],
 )
 def test_faults_name_the_setting(values: dict[str, Any], message: str) -> None:

@@ -50,8 +50,8 @@ def test_attributes_of_the_event_itself_are_refused_and_all_named() -> None:
         ("rack", 7, "'rack' must be a string, not int"),
         ("rack", None, "'rack' must be a string, not NoneType"),
         ("rack", ["a"], "'rack' must be a string, not list"),
-        ("rack", "a\nb", "holds a control character"),
-        ("rack", "\ud800", "half a character"),
+        ("rack", "a\nb", "contains a control character"),
+        ("rack", "\ud800", "an unpaired surrogate"),
         ("rack", "x" * 5000, "more than 4096 bytes"),
     ],
 )

@@ -115,8 +115,8 @@ def test_more_than_one_batch_is_changed_whole(tmp_path: Path) -> None:
         ):
             spool.database().commit(statement(sql))
         assert BATCH < 2500
-        assert dead_letter_lane(spool, "gone", "its trigger was removed") == 2500
+        assert dead_letter_lane(spool, "gone", "the trigger of this queue was removed") == 2500
         assert spool.counts() == {"gone": (0, 2500)}
-        assert redrive(spool, Selection(reason="its trigger was removed")) == 2500
+        assert redrive(spool, Selection(reason="the trigger of this queue was removed")) == 2500
         assert drop(spool, Selection(lane="gone")) == 2500
         assert (spool.counts(), spool.size_bytes(), spool.dead_bytes()) == ({}, 0, 0)

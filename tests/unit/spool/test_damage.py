@@ -86,7 +86,7 @@ def test_a_damaged_file_of_an_earlier_release_is_replaced(path: Path) -> None:
 def test_entries_that_a_damaged_page_hides_are_found(path: Path, name: str) -> None:
     empty_page(path, name)
     with Spool(path) as spool:
-        with pytest.raises(SpoolDamagedError, match="missing in the index"):
+        with pytest.raises(SpoolDamagedError, match="missing from the index"):
             read_all(spool)
         assert read_all(spool) == [make_event(number) for number in range(COUNT)]
 

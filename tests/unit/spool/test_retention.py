@@ -120,7 +120,7 @@ def test_with_refuse_nothing_expires_and_the_entry_stays_queued(tmp_path: Path) 
     with Spool(tmp_path / "spool.db", limits=limits) as spool:
         kill(spool, 1)
         kill(spool, 2)
-        with pytest.raises(SpoolFullError, match="dead letters' budget is used up") as refused:
+        with pytest.raises(SpoolFullError, match="the limit for dead letters is reached") as refused:
             kill(spool, 3)
         assert refused.value.hint is not None
         assert dead_ids(spool) == ["id-001", "id-002"]

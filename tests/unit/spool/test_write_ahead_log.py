@@ -12,7 +12,7 @@ import pytest
 from eaves.events import IMAGE_CAPTURED, Event
 from eaves.spool import Spool
 from eaves.spool.file.frame_checksum import checksum, correct
-from eaves.spool.file.write_ahead_log import mend
+from eaves.spool.file.write_ahead_log import repair
 
 COUNT = 6
 HEADER, FRAME = 32, 24 + 4096
@@ -66,7 +66,7 @@ def was_salvaged(path: Path) -> bool:
 
 def test_a_log_without_damage_stays_as_it_is(path: Path) -> None:
     before = log_of(path).stat().st_mtime_ns, log_of(path).read_bytes()
-    assert not mend(path)
+    assert not repair(path)
     assert (log_of(path).stat().st_mtime_ns, log_of(path).read_bytes()) == before
     assert read_all(path) == [image(number) for number in range(COUNT)]
 
@@ -149,7 +149,7 @@ def test_the_frames_of_an_earlier_generation_of_the_log_are_left_alone(path: Pat
             shutil.copyfile(f"{path}{end}", f"{old}{end}")
     before = log_of(old).read_bytes()
     assert len(before) > 10 * FRAME, "the frames before the restart are still in the file"
-    assert not mend(old)
+    assert not repair(old)
     assert log_of(old).read_bytes() == before
     assert [event.id for event in read_all(old)][-1] == "last"
 
@@ -169,7 +169,7 @@ def test_a_log_in_use_is_left_alone(path: Path) -> None:
 def test_a_log_of_zeros_holds_nothing(path: Path, kept: int) -> None:
     content = log_of(path).read_bytes()
     log_of(path).write_bytes(content[:kept] + bytes(len(content) - kept))
-    assert not mend(path)
+    assert not repair(path)
     assert read_all(path) == []
 
 

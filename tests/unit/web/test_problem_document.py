@@ -55,7 +55,7 @@ def test_a_defect_of_the_local_platform_has_an_id_that_its_log_has_too(caplog: p
     (record,) = caplog.records
     assert record.error_id in problem["detail"]  # type: ignore[attr-defined]
     assert "secret" not in str(problem)
-    assert problem["hint"] == "look for the id in the log of `eaves up`"
+    assert problem["hint"] == "find this id in the log of `eaves up`"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff", "[" * 100_000, json.dumps({"detail": "x"})[:-1]])

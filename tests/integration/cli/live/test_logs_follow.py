@@ -52,7 +52,7 @@ def test_the_lines_of_one_source_are_followed(tmp_path: Path) -> None:
 def test_a_name_that_nothing_has_is_an_error(tmp_path: Path) -> None:
     with open_view(tmp_path, "logs", "-f", "flowers", "--state", ".") as view:
         assert view.process.wait(60) == NotFoundError.exit_code
-        assert "no log of 'flowers'" in view.stderr
+        assert "'flowers' has no log" in view.stderr
 
 
 def test_a_terminal_shows_lines_for_people_and_a_pipe_gets_them_as_they_were_written(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, 
 
 def test_a_container_image_that_holds_another_artifact_than_it_says_is_not_believed(gate: Gate) -> None:
     gate.publish(EARLIER, says="sha256:" + "0" * 64)
-    with pytest.raises(OciError, match="another artifact than it says"):
+    with pytest.raises(OciError, match="is not the one that its labels name"):
         gate.judge()
 
 

@@ -64,9 +64,9 @@ def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: 
 )
 def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry: FakeRegistry, tmp_path: Path) -> None:
     tag, _ = push(registry, tmp_path, labels)
-    with pytest.raises(OciError, match="is no function's container image") as raised:
+    with pytest.raises(OciError, match="is not the container image of a function") as raised:
         resolve_image(tag, PLAIN)
-    assert raised.value.hint == "eaves package makes them"
+    assert raised.value.hint == "make one with `eaves package`"
 
 
 def test_what_isnt_there_is_said(registry: FakeRegistry, tmp_path: Path) -> None:

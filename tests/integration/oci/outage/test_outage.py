@@ -68,8 +68,8 @@ def test_an_outage_is_waited_for_and_reported(fake: FakeRegistry, proxy: FaultPr
     assert (first, last >= 500_000, last % 1_000_000 != 0) == (0, True, True)
     here = f"{last / 1e6:.1f} of 1.3 MB"
     reason = said[0].removeprefix("waiting for the registry: ").partition(" (3 s)")[0]
-    assert reason in {"the connection breaks off", "no answer"}, "as the kernel sees it first"
-    assert said[0].endswith(f"; {here} are here")
+    assert reason in {"the connection was interrupted", "no answer"}, "as the kernel sees it first"
+    assert said[0].endswith(f"; {here} downloaded")
     assert said[1].startswith("the registry answers again after ")
     assert len(said) == 2
 
@@ -88,10 +88,11 @@ def test_a_link_that_stays_away_is_given_up_and_the_next_pull_goes_on(
     fake: FakeRegistry, proxy: FaultProxy, target: Layout
 ) -> None:
     with pytest.raises(
-        DownloadError, match=r"no byte came for .*\((the connection breaks off|no answer)\); 0\.\d of 1\.3"
+        DownloadError,
+        match=r"received no data for .*\((the connection was interrupted|no answer)\), after 0\.\d of 1\.3",
     ) as caught:
         target.write(LAYER_OF_IT, through(proxy, outage_s=0.5), cut_at(proxy, 500_000, []))
-    assert "goes on from there" in str(caught.value.hint)
+    assert "continues the download" in str(caught.value.hint)
     here = size_of(partial_of(target))
     assert here >= 500_000
     assert not target.has(LAYER_OF_IT)
@@ -233,4 +234,4 @@ def test_reasons() -> None:
         assert describe_outage(chained(RegistryError("z"), fault)) == reason
     assert describe_outage(NameResolutionError("h", None, socket.gaierror())) == "its name can't be resolved"  # type: ignore[arg-type]
     assert describe_outage(ReadTimeoutError(None, "", "x")) == "no answer"  # type: ignore[arg-type]
-    assert describe_outage(ProtocolError("x", ConnectionResetError())) == "the connection breaks off"
+    assert describe_outage(ProtocolError("x", ConnectionResetError())) == "the connection was interrupted"

@@ -73,7 +73,7 @@ def test_who_waits_for_another_pull_is_reported(fake: FakeRegistry, proxy: Fault
     (line,) = said
     named = re.escape(LAYER_OF_IT.digest[:19])
     assert re.fullmatch(
-        rf"waiting for another process, which fetches {named} \(\d s\); 0\.\d of 1\.3 MB are here", line
+        rf"waiting for another process that downloads {named} \(\d s\); 0\.\d of 1\.3 MB downloaded", line
     )
 
 
@@ -125,7 +125,7 @@ def test_a_registry_that_knows_no_ranges(fake: FakeRegistry, target: Layout, ans
 def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegistry, target: Layout) -> None:
     fake.content.blobs[LAYER_OF_IT.digest] = CONTENT[:-1] + b"?"
     partial_of(target).write_bytes(CONTENT[:900_001])
-    with pytest.raises(OciError, match="another digest or size"):
+    with pytest.raises(OciError, match="wrong digest or size"):
         target.write(LAYER_OF_IT, reach(fake.host))
     assert starts(fake) == [900_001, 0]
     assert not [path for path in (target.path / "blobs").rglob("*") if path.is_file()]
@@ -133,9 +133,9 @@ def test_content_that_is_altered_at_the_registry_leaves_nothing(fake: FakeRegist
 
 def test_a_disk_without_room_is_said_before_anything_is_fetched(fake: FakeRegistry, target: Layout) -> None:
     huge = Descriptor(media_type=LAYER, digest=LAYER_OF_IT.digest, size=1 << 60)
-    with pytest.raises(OciError, match=r"MB free, and .* MB are to come") as caught:
+    with pytest.raises(OciError, match=r"MB free, but .* MB are needed") as caught:
         target.write(huge, reach(fake.host))
-    assert "free some space" in str(caught.value.hint)
+    assert "free space on this disk" in str(caught.value.hint)
     assert fake.log == []
     assert not partial_of(target).exists()
 

@@ -71,27 +71,27 @@ def counting(camera_answers: itertools.count[int]) -> bytes:
 
 
 HANGS: dict[str, tuple[Callable[[FakeCamera], Iterator[bytes]], str, str | None]] = {
-    "before its answer": (lambda camera: camera.hang(), "did not send a picture within 0.6 s", None),
+    "before its answer": (lambda camera: camera.hang(), "did not send a complete image within 0.6 s", None),
     "within a header": (
         lambda camera: camera.trickle(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
-        "did not send a picture within 0.6 s",
+        "did not send a complete image within 0.6 s",
         None,
     ),
     "within the picture": (
         lambda camera: itertools.chain([respond(body=JPEG[:200], length=len(JPEG))], camera.hang()),
-        "did not send a picture within 0.6 s",
+        "did not send a complete image within 0.6 s",
         "unreadable",
     ),
     "within the picture, a byte now and then": (
         lambda camera: camera.trickle(respond(body=JPEG[:200], length=10**6), b"x"),
-        "did not send a picture within 0.6 s",
+        "did not send a complete image within 0.6 s",
         "unreadable",
     ),
     "within the size of a chunk, a byte now and then": (
         lambda camera: camera.trickle(
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n", b"0"
         ),
-        "did not send a picture within 0.6 s",
+        "did not send a complete image within 0.6 s",
         None,
     ),
 }

@@ -28,7 +28,7 @@ WRONG = {
         "answers with image/jpeg that is not an image",
         "unsupported",
     ),
-    "an empty answer": (respond(), "answers with something that is not an image", "unsupported"),
+    "an empty answer": (respond(), "answers with content that is not an image", "unsupported"),
     "a stream": (
         respond(Content_Type="multipart/x-mixed-replace; boundary=x", length=-1),
         "answers with a stream",
@@ -37,27 +37,27 @@ WRONG = {
     "more bytes than allowed, announced": (respond(length=10**9), "answers with more than 20000000 bytes", "too_large"),
     "half a picture of a known length": (
         respond(body=JPEG[:200], length=len(JPEG), Connection="close"),
-        "broke off within a picture",
+        "closed the connection before the image was complete",
         "unreadable",
     ),
     "half a picture of unknown length": (
         respond(body=JPEG[:200], length=-1),
-        "broke off within a picture",
+        "closed the connection before the image was complete",
         "unreadable",
     ),
     "half a chunk": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n400\r\n" + JPEG[:200],
-        "broke off within a picture",
+        "closed the connection before the image was complete",
         "unreadable",
     ),
     "chunks without sizes": (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nx\r\n" + JPEG,
-        "broke off within a picture",
+        "closed the connection before the image was complete",
         "unreadable",
     ),
     "a broken gzip": (
         respond(body=b"\x1f\x8b" + b"?" * 99, Content_Encoding="gzip"),
-        "broke off within a picture",
+        "closed the connection before the image was complete",
         "unreadable",
     ),
     "not found": (respond(404), "answers with status 404", None),
@@ -72,10 +72,14 @@ WRONG = {
         "redirects to another host, 'evil.example'",
         None,
     ),
-    "a redirect in a circle": (respond(302, Location="/again"), "redirects or asks to log in more than 6 times", None),
+    "a redirect in a circle": (
+        respond(302, Location="/again"),
+        "redirects or asks for a login more than 6 times",
+        None,
+    ),
     "a question who is there": (
         respond(401, WWW_Authenticate='Basic realm="cam"'),
-        "asks to log in; there is no user name in its credentials",
+        "asks for a login, but the credentials contain no user name",
         None,
     ),
 }

@@ -118,7 +118,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
-    with pytest.raises(ClaimError, match="no address that may be reached"):
+    with pytest.raises(ClaimError, match="no address that the function may connect to"):
         REACH.allowed_addresses("store.example", [address])
 
 

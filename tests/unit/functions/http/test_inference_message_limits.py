@@ -156,5 +156,5 @@ def test_what_is_not_finite_goes_in_binary_only() -> None:
 
 def test_answers_of_different_shapes_can_not_be_reported_as_one() -> None:
     results = [{"probabilities": np.zeros(size, np.float32)} for size in (2, 3)]
-    with pytest.raises(TensorError, match="another shape"):
+    with pytest.raises(TensorError, match="a different shape"):
         build_response(parse(pixel(1, 2, 3), outputs=[{"name": "probabilities"}]), results, "flowers", "1")

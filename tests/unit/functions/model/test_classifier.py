@@ -60,7 +60,7 @@ def test_tensors_for_a_handlers_graph_are_the_graphs_own(artifact: Artifact) -> 
     classifier = Classifier(artifact, cast(Session, ColourSession()), ServeSettings(), handler=handler)
     assert classifier.input == artifact.manifest.input
     assert classifier.run(np.full((8, 8, 3), COLOURS["green"], np.uint8))["label"] == "green"
-    with pytest.raises(TensorError, match=r"uint8 \(9, 8, 3\), the model takes uint8 \(8, 8, 3\)"):
+    with pytest.raises(TensorError, match=r"uint8 \(9, 8, 3\), but the model takes uint8 \(8, 8, 3\)"):
         classifier.run(np.zeros((9, 8, 3), np.uint8))
 
 

@@ -54,7 +54,7 @@ def test_what_never_runs_stays_behind(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x.py", "x/../../y.py"])
 def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OciError, match="holds the path"):
+    with pytest.raises(OciError, match="contains a file outside its folder"):
         placed(tmp_path, name)
 
 
@@ -71,7 +71,7 @@ def test_a_damaged_wheel_is_reported(tmp_path: Path) -> None:
 def test_a_platform_without_wheels_is_reported_with_those_that_have_some(
     tmp_path: Path, platform: ImagePlatform
 ) -> None:
-    with pytest.raises(OciError, match=f"no wheels for {platform}") as caught:
+    with pytest.raises(OciError, match=f"no Python wheels for {platform}") as caught:
         download(tmp_path / "lock.txt", platform, "3.13", tmp_path)
     assert "linux/amd64, linux/arm64" in str(caught.value.hint)
 
@@ -94,4 +94,4 @@ def test_an_environment_without_pip_is_reported(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(OciError, match="No module named pip") as caught:
         download(tmp_path / "lock.txt", AMD64, f"{sys.version_info.major}.{sys.version_info.minor}", tmp_path)
-    assert caught.value.hint == "install Eaves with its extra, eaves[oci]"
+    assert caught.value.hint == "install pip and the extra: pip install 'eaves[oci]'"

@@ -85,7 +85,7 @@ def test_any_pem_of_the_right_kind_is_read(tmp_path: Path) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
     assert load_private_key(write(tmp_path, old), never).public == plain.public
-    with pytest.raises(OciError, match="no private key that can be read"):
+    with pytest.raises(OciError, match="is not a readable private key"):
         load_private_key(write(tmp_path, pem(key, b"pw")), lambda: b"wrong")
 
 
@@ -98,7 +98,7 @@ def test_keys_of_other_kinds(tmp_path: Path, kind: str) -> None:
     }[kind]()
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for load, content in ((lambda path: load_private_key(path, never), pem(key)), (load_public_key, public)):
-        with pytest.raises(OciError, match="another kind than ECDSA P-256") as caught:
+        with pytest.raises(OciError, match="not an ECDSA P-256 key") as caught:
             load(write(tmp_path, content))
         assert "--new-key" in str(caught.value.hint)
 
@@ -107,7 +107,7 @@ def test_keys_of_other_kinds(tmp_path: Path, kind: str) -> None:
     "content", [b"", b"nothing", b"\0" * 100, b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"]
 )
 def test_what_is_no_public_key(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(OciError, match="no public key"):
+    with pytest.raises(OciError, match="not a public key"):
         load_public_key(write(tmp_path, content))
 
 
@@ -145,12 +145,18 @@ def sealed(**changes: Any) -> str:
         ({"kdf": 1}, "malformed"),
         ({"ciphertext": "%"}, "malformed"),
         ({"ciphertext": None}, "malformed"),
-        ({"kdf": {"name": "argon2"}}, "encrypted in another way"),
-        ({"kdf": {"name": "scrypt", "params": {"N": 2**30, "r": 8, "p": 1}, "salt": ""}}, "out of bounds"),
-        ({"kdf": {"name": "scrypt", "params": {"N": 1024, "r": 2**20, "p": 1}, "salt": ""}}, "out of bounds"),
-        ({"kdf": {"name": "scrypt", "params": {"N": 1024, "r": 8, "p": 2**40}, "salt": ""}}, "out of bounds"),
-        ({"kdf": {"name": "scrypt", "params": {"N": 1000, "r": 8, "p": 1}, "salt": ""}}, "no private key"),
-        ({"kdf": {"name": "scrypt", "params": {"N": "16", "r": 8, "p": 1}, "salt": ""}}, "out of bounds"),
+        ({"kdf": {"name": "argon2"}}, "not the one that cosign uses"),
+        ({"kdf": {"name": "scrypt", "params": {"N": 2**30, "r": 8, "p": 1}, "salt": ""}}, "outside the allowed range"),
+        (
+            {"kdf": {"name": "scrypt", "params": {"N": 1024, "r": 2**20, "p": 1}, "salt": ""}},
+            "outside the allowed range",
+        ),
+        (
+            {"kdf": {"name": "scrypt", "params": {"N": 1024, "r": 8, "p": 2**40}, "salt": ""}},
+            "outside the allowed range",
+        ),
+        ({"kdf": {"name": "scrypt", "params": {"N": 1000, "r": 8, "p": 1}, "salt": ""}}, "not a readable private key"),
+        ({"kdf": {"name": "scrypt", "params": {"N": "16", "r": 8, "p": 1}, "salt": ""}}, "outside the allowed range"),
         ({"cipher": {"name": "nacl/secretbox", "nonce": "AAAA"}}, "nonce"),
     ],
 )
@@ -161,7 +167,7 @@ def test_a_hostile_key_file(tmp_path: Path, changes: dict[str, Any], words: str)
 
 def test_no_pair_takes_the_place_of_another(tmp_path: Path) -> None:
     (tmp_path / "k.pub").write_text("mine")
-    with pytest.raises(OciError, match="is there already"):
+    with pytest.raises(OciError, match="already exists"):
         create_key_pair(tmp_path / "k", b"")
     assert not (tmp_path / "k.key").exists()
     with pytest.raises(OciError, match="can't be written"):

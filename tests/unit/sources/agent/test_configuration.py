@@ -40,7 +40,7 @@ def test_the_settings_of_all_sources_and_those_of_the_kind_stand_side_by_side() 
         ({"name": "a", "pth": "/in"}, "sources[0].pth: unknown setting; did you mean path?"),
         ({"name": "a", "max_byte": 1}, "sources[0].max_byte: unknown setting; did you mean max_bytes?"),
         ({"name": "A b"}, "sources[0].name: must be 1-40 characters"),
-        ({"name": "a", "kind": "foldr"}, "sources[0].kind: 'foldr' is no kind of source; did you mean folder?"),
+        ({"name": "a", "kind": "foldr"}, "sources[0].kind: there is no source kind 'foldr'; did you mean folder?"),
         ({"name": "a", "settle_s": -1}, "sources[0].settle_s: must be >= 0"),
         ({"name": "a", "max_bytes": "many"}, "sources[0].max_bytes: must be an integer"),
     ],
@@ -62,18 +62,18 @@ def test_all_faults_of_all_sources_are_reported_at_once() -> None:
 
 
 def test_two_sources_of_one_name_are_refused() -> None:
-    with pytest.raises(ConfigError, match="two of them are named 'a'"):
+    with pytest.raises(ConfigError, match=r"names must be unique \('a' occurs twice"):
         parse({"name": "a"}, {"name": "a"})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[1]", "no", '{"name": "a"}'])
 def test_what_is_no_list_of_sources_is_said_so_with_an_example(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"sources: (must be a JSON list of sources, for instance|is not JSON)"):
+    with pytest.raises(ConfigError, match=r"sources: (must be a JSON list of sources, for example|is not JSON)"):
         parse_sources(AgentSettings(sources=text))
 
 
 def test_the_spool_must_hold_the_largest_image_of_every_source() -> None:
-    message = "spool_max_bytes: must hold an image of max_bytes and its attributes: 20065536 at least"
+    message = "spool_max_bytes: must fit an image of max_bytes and its attributes: at least: 20065536 at least"
     with pytest.raises(ConfigError, match=message):
         parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_535)
     parse({"name": "a", "max_bytes": 1}, {"name": "b"}, spool_max_bytes=20_065_536)
@@ -118,5 +118,5 @@ def test_a_kind_that_cannot_be_loaded_is_said_so(
 
 
 def test_an_unknown_kind_is_reported_with_those_that_are_known() -> None:
-    with pytest.raises(NotFoundError, match="'x' is no kind of source; known here: folder, http, mqtt, replay"):
+    with pytest.raises(NotFoundError, match="there is no source kind 'x'; available kinds: folder, http, mqtt, replay"):
         load_kind("x")

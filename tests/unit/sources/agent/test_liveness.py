@@ -48,7 +48,7 @@ def test_a_source_that_hangs_is_reported_to_the_kubelet_after_its_time() -> None
         clock.turn(SILENT_S - 1)
         assert ask(source) == (200, [])
         clock.turn(2)
-        assert ask(source) == (503, ["source cam has ended or hangs"])
+        assert ask(source) == (503, ["source cam has ended or no longer responds"])
     finally:
         over.set()
         stop_sources([source])

@@ -132,7 +132,7 @@ def test_a_source_that_hangs_is_not_alive_and_one_that_waits_or_rests_is(
         clock.turn(2)
         assert not supervised.is_alive()
         report = supervised.report()
-        assert (report.state, report.reason) == ("hung", "no sign of life for 15 minutes")
+        assert (report.state, report.reason) == ("hung", "the source has not responded for 15 minutes")
         hung.set()
         wait_until(supervised.is_alive, what="a source that waits")
         assert supervised.report().state == "watching"

@@ -156,7 +156,7 @@ def test_a_folder_that_is_missing_is_waited_for_and_so_is_one_that_goes(
         run.advance(3600)
         assert (run.source.state, run.source.reason) == (
             "waiting",
-            f"folder {folder} can't be opened: No such file or directory; capture waits until it is there",
+            f"folder {folder} can't be opened: No such file or directory; capture is paused until it can be opened",
         )
         folder.mkdir()
         run.write("a.png")
@@ -224,7 +224,7 @@ def test_a_folder_that_the_kernel_cannot_watch_is_polled(folder: Path, caplog: p
         run.write("a.png")
         run.advance(2)
         assert run.subjects == ["a.png"]
-    assert sum("it is polled" in record.getMessage() for record in caplog.records) == 1
+    assert sum("the folder is scanned regularly" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_more_files_at_once_than_may_wait_are_all_sent(folder: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_folder_with_more_images_than_can_be_remembered_pauses_capture_until_s
         run.advance(3600)
         assert len(run.events) == 4  # the fifth would make it full
         assert run.source.state == "paused"
-        assert run.source.reason == f"folder {folder} holds max_files (5) images; capture is paused and tries again"
+        assert run.source.reason == f"folder {folder} contains max_files images (5); capture is paused and tries again"
         for subject in run.subjects:
             (folder / subject).unlink()
         run.advance(60)
@@ -324,7 +324,7 @@ def test_photos_of_phones_are_counted_once_and_the_first_is_reported(
         assert run.subjects == ["b.png"]
         assert run.source.dropped == {"unsupported": 2}
     (reported,) = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
-    assert reported.startswith("not captured: a.heic: HEIC and AVIF are not read by functions")
+    assert reported.startswith("not captured: a.heic: functions can't read HEIC and AVIF")
 
 
 def test_an_image_that_no_spool_of_this_size_could_take_is_refused_too(folder: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_cloudevent_whose_data_is_json_with_an_image() -> None:
         (in_json({**EVENT, "id": ""}), "unreadable", "missing required attribute(s): id"),
         (in_json({**EVENT, "dataref": "http://x"}), "unsupported", "no data"),
         (in_json({**EVENT, "type": "dev.eaves.image.classified.v1", "data": {}}), "unsupported", ""),
-        (message(b"[]", content_type="application/cloudevents-batch+json"), "unsupported", "batched"),
+        (message(b"[]", content_type="application/cloudevents-batch+json"), "unsupported", "batches"),
         (message(b"", properties=(("specversion", "0.3"),)), "unreadable", "missing required"),
     ],
 )
@@ -229,7 +229,7 @@ def test_json_without_image_at_is_reported_as_that(sent: Message) -> None:
         read_message(sent, settings())
     assert (caught.value.cause, caught.value.reason) == (
         "unsupported",
-        "a message is JSON: set image_at to where the image is in it",
+        "a message is JSON, but image_at is not set; set it to the place of the image in the JSON",
     )
 
 

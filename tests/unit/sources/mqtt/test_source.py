@@ -103,7 +103,7 @@ def test_a_refused_subscription_is_said(context: RecordingContext) -> None:
     source.subscribed(["a/# (not authorized)"])
     source.subscribed([])
     assert context.states == [
-        ("waiting", "the broker refuses to subscribe to a/# (not authorized)"),
+        ("waiting", "the broker refuses the subscription to a/# (not authorized)"),
         ("watching", ""),
     ]
 
@@ -127,7 +127,7 @@ def test_a_message_that_makes_the_code_fail_holds_up_no_other(
 
 def test_an_image_that_makes_no_event_holds_up_no_other(context: RecordingContext) -> None:
     source = make(context)
-    context.refuse = EventError("attribute subject holds a control character")
+    context.refuse = EventError("attribute subject contains a control character")
     source.received(message(1))
     drain(source, context, 1)
     assert context.dropped == {"unreadable": 1}
@@ -157,7 +157,7 @@ def test_messages_of_topics_that_are_not_subscribed_to_are_counted(
     drain(source, context, 3)
     assert (context.frames, context.dropped) == ([], {"topic": 3})
     assert len(caplog.records) == 1
-    assert "only counted, as dropped for the cause topic" in caplog.text
+    assert "counted as dropped, with the cause topic" in caplog.text
 
 
 def test_a_retained_message_that_is_left_out_is_not_counted(context: RecordingContext) -> None:
@@ -178,5 +178,5 @@ def test_many_odd_messages_of_one_kind_leave_the_other_kinds_in_the_log(
     source.received(message(1, b'{"i": 5}'))
     drain(source, context, 101)
     assert len(caplog.records) == 3
-    for reason in ("a message is too large (", "a message is not JSON (", "a message has no text at /i;"):
+    for reason in ("a message is too large (", "a message is not JSON (", "a message has no string at /i;"):
         assert caplog.text.count(reason) == 1

@@ -107,7 +107,7 @@ def test_a_crop_of_the_whole_image_leaves_its_bytes_alone() -> None:
 
 def test_a_crop_beyond_the_image_drops_it_and_says_why() -> None:
     outcome = FrameEditor(options(crop="300,0,200,100")).edit(frame(jpeg(quarters())))
-    assert outcome == Dropped("unsupported", "crop reaches to 500,100, beyond the image of 400x200 pixels")
+    assert outcome == Dropped("unsupported", "crop extends to 500,100, beyond the image of 400x200 pixels")
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,7 @@ def test_a_line_that_damage_has_changed_ends_no_reading(spool: Spool, change: st
 def test_a_spool_with_a_ledger_is_not_taken_over(tmp_path: Path, path: Path) -> None:
     with Spool(path, ledger=BOUND) as spool:
         spool.put(image(1))
-    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="keeps a ledger"):
+    with Spool(tmp_path / "other.db") as other, pytest.raises(SpoolError, match="holds a ledger"):
         take_over(other, path)
     with Spool(path) as spool:
         assert states(spool) == {"id-1": "queued"}

@@ -41,7 +41,7 @@ def test_a_file_that_is_no_spool_is_named_and_left_alone(path: Path) -> None:
     ("statement", "message"),
     [
         ("PRAGMA user_version = 99", "has schema version 99"),
-        ("PRAGMA application_id = 7", "is another program's database"),
+        ("PRAGMA application_id = 7", "belongs to another program"),
     ],
 )
 def test_another_versions_or_programs_file_is_refused(path: Path, statement: str, message: str) -> None:
@@ -59,7 +59,7 @@ def test_a_database_with_other_tables_is_refused(path: Path) -> None:
     db = connect(path)
     db.execute("CREATE TABLE notes(text)")
     db.close()
-    with pytest.raises(SpoolError, match="is another program's database"):
+    with pytest.raises(SpoolError, match="belongs to another program"):
         Spool(path)
 
 

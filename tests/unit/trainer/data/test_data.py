@@ -254,7 +254,7 @@ def test_an_archive_that_may_not_be_read_is_reported_as_that(tmp_path: Path) -> 
     (tmp_path / "x.zip").mkdir()
     with pytest.raises(StorageError, match=r"x\.zip: Is a directory") as caught:
         unpack_once(tmp_path / "x.zip", tmp_path / "cache", limit_bytes=1)
-    assert "who may read" in str(caught.value.hint)
+    assert "this user may read" in str(caught.value.hint)
 
 
 def test_an_archive_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:

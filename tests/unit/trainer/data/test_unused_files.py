@@ -95,12 +95,15 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
             "a line of l.csv repeats another; it counts once",
         ),
         (
-            [f"not an image that is known by its first bytes ({size} bytes)" for size in (5, 6)],
-            "not an image that is known by its first bytes",
+            [f"the data is not an image in a supported format ({size} bytes)" for size in (5, 6)],
+            "the data is not an image in a supported format",
         ),
         (
-            [f"the image is {size}, more than 50 megapixels or 65000 on a side" for size in ("9000x9000", "1x70000")],
-            "the image has more than 50 megapixels or 65000 on a side",
+            [
+                f"the image is {size}; at most 50 megapixels and 65000 pixels on a side are allowed"
+                for size in ("9000x9000", "1x70000")
+            ],
+            "the image is too large: at most 50 megapixels and 65000 pixels on a side are allowed",
         ),
     ],
 )
