@@ -86,7 +86,7 @@ def train(
             dataset, settings, identity = _load(data, settings, place, progress)
         _tell_split(dataset)
         if (done := place.find(identity.fingerprint)) is not None:
-            _logger.info("%s is already trained: the same settings and data", output)
+            _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
             store = place.checkpoints(work)
@@ -169,7 +169,7 @@ def _absolute(data: DataSettings) -> DataSettings:
 
 def _tell_split(dataset: Dataset) -> None:
     if dataset.split_of:
-        _logger.info("the split is that of %s, with what is new added", redact_uri(dataset.split_of))
+        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
     for note in dataset.notes:
         _logger.warning("%s", note)
 
@@ -216,7 +216,9 @@ def _open_task(
 ) -> Iterator[TrainingTask]:
     """Yield the training task with decoded pixels and a built model."""
     if share is not None and place.uri is None:
-        fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
+        fault = Fault(
+            origin="training", path="output", message="must be a URI that all pods of an Indexed Job can reach"
+        )
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
     features = place.features(settings.cache, shared=share is not None)
     with clock.phase("import_tensorflow"), native_stderr():

@@ -12,10 +12,19 @@ from trainer.data.listing import DataFault
 SHOWN = 3
 """Number of file names that a log line shows; the report lists all of them."""
 _GENERAL = (
-    (r"same bytes as .*", "same bytes as another file"),
-    (r"nearly the same picture as .*, which is ([a-z ]+)", r"nearly the same picture as another file, which is \1"),
-    (r"named in line \d+ of (.*) but not there", r"named in \1 but not there"),
-    (r"line \d+ of (.*) repeats line \d+; it counts once", r"a line of \1 repeats another; it counts once"),
+    (r"it has the same bytes as .*", "it has the same bytes as another file"),
+    (
+        r"it is nearly the same picture as .*, which is ([a-z ]+)",
+        r"it is nearly the same picture as another file, which is \1",
+    ),
+    (
+        r"line \d+ of (.*) names the file, but it does not exist",
+        r"a line of \1 names the file, but it does not exist",
+    ),
+    (
+        r"line \d+ of (.*) repeats line \d+; the image is used once",
+        r"a line of \1 repeats another; the image is used once",
+    ),
     (r"(not an image that is known by its first bytes) .*", r"\1"),
     (r"the image is \d+x\d+, more than (.*)", r"the image has more than \1"),
 )

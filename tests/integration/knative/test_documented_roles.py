@@ -203,7 +203,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
 
     apiserver.on_apply(run)
     apiserver.backend = lambda request: Reply(status=404)
-    with pytest.raises(RunError, match=r"no run in"):
+    with pytest.raises(RunError, match=r"is not a run"):
         download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
 
 

@@ -139,7 +139,7 @@ def test_a_pod_that_was_lost_and_the_one_that_goes_on(play: JobPlay, watch: Call
     play.exit(second, 0)
     play.end()
     watcher.result.result(20)
-    assert f"{first} ended with 75 (asked to stop; a checkpoint is written); {second} goes on" in watcher.said
+    assert f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} goes on" in watcher.said
 
 
 def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
@@ -201,7 +201,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     assert isinstance(error, InputError)
     assert error.exit_code == 65
     assert error.message.splitlines() == [
-        f"{NAME} failed: images, event or output can't be used, or nothing is learned (exit code 65 of {pod})",
+        f"{NAME} failed: images, event or output can't be used, or the training is stuck (exit code 65 of {pod})",
         "s3://photos/digits has no images",
     ]
     assert error.hint is not None

@@ -110,7 +110,7 @@ def test_one_image_in_two_classes_is_refused_as_in_training(tmp_path: Path) -> N
         DatasetError, match=r"the same image is in two classes: blue/001\.png and red/other\.png"
     ) as caught:
         load_labelled_images(root)
-    assert caught.value.hint == "remove it from blue or from red"
+    assert caught.value.hint == "remove the image from blue or from red"
 
 
 def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labels(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None
     write_colours(tmp_path, {"red": 3})
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
         load_labelled_images(tmp_path / "red")
-    assert str(caught.value.hint).startswith("name the folder above it")
+    assert str(caught.value.hint).startswith("name the folder above, ")
 
 
 def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:

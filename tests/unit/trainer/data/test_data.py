@@ -294,7 +294,7 @@ def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
     faults = {fault.file: fault for fault in dataset.faults}
     assert faults["a/really.png"].used
     assert "image/jpeg" in faults["a/really.png"].reason
-    assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "it is empty (0 bytes)"
+    assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "the file is empty (0 bytes)"
     assert faults["b/page.jpg"].reason == "same bytes as a/page.jpg"
     assert {"a/really.png", "a/page.jpg"} <= {
         item.path.relative_to(tmp_path).as_posix() for item in dataset.examples

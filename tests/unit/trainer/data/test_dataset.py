@@ -154,7 +154,7 @@ def test_an_empty_class(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_label(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="not the name of a class"):
+    with pytest.raises(DatasetError, match="is not a valid class name"):
         scan(fill(tmp_path, "a", "b\nc"), val_fraction=0.2)
 
 

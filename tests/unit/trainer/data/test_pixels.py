@@ -74,10 +74,10 @@ def test_an_image_that_is_changed_meanwhile_is_not_trained_on(dataset: Dataset) 
             path = dataset.examples[number].path
             path.write_bytes(dataset.examples[7].path.read_bytes())
         assert np.array_equal(decoded.pixels[[0, 1]], before)
-        with pytest.raises(DatasetError, match=r"6\.png was changed while it was trained on"):
+        with pytest.raises(DatasetError, match=r"6\.png was changed during the training"):
             decoded.pixels[[0, 5]]
         dataset.examples[6].path.unlink()
-        with pytest.raises(DatasetError, match=r"6\.png can't be read any more"):
+        with pytest.raises(DatasetError, match=r"6\.png can no longer be read"):
             decoded.pixels[5]
 
 
