@@ -111,9 +111,9 @@ def check_labels(listing: Listing) -> None:
             f"the folder {unfit[0]!r} is not a valid class name: it has characters that can't be printed",
             hint="rename the folder",
         )
-    strangers = _strangers(listing.entries, labels) if listing.declared else ()
-    if strangers:
-        message = f"val has classes that train does not have: {', '.join(strangers)}"
+    unknown = _find_unknown_classes(listing.entries, labels) if listing.declared else ()
+    if unknown:
+        message = f"val has classes that train does not have: {', '.join(unknown)}"
         raise DatasetError(message, hint="add images of these classes to train, or remove the classes from val")
     count = Counter(entry.label for entry in listing.entries)
     for name in labels:
@@ -165,5 +165,5 @@ def _why_empty(faults: Collection[DataFault], name: str) -> str:
     return f"; {files} not used: {found[0].reason}"
 
 
-def _strangers(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
+def _find_unknown_classes(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
     return sorted({entry.label for entry in entries} - set(labels))

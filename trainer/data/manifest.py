@@ -90,7 +90,7 @@ def parse_manifest(file: Path) -> list[Row]:
             rows.append(row)
     if len({row.split is None for row in rows}) > 1:
         wrong.append(
-            f"line {next((row.line for row in rows if row.split is None))}: the line has no split, but "
+            f"line {next(row.line for row in rows if row.split is None)}: the line has no split, but "
             "other lines have one"
         )
     if wrong:

@@ -61,7 +61,7 @@ def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[C
     return sorted(causes, key=lambda cause: -len(cause.files))
 
 
-def tell_not_used(faults: Iterable[DataFault]) -> None:
+def log_not_used(faults: Iterable[DataFault]) -> None:
     """Log one line per cause, with the number of files and their first names."""
     for line in render_not_used(faults):
         _log.warning("%s", line)

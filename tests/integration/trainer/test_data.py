@@ -301,7 +301,9 @@ def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "trainer", "--event", str(tmp_path), "--output", str(tmp_path / "runs")]
     done = subprocess.run([*command, "--allowed-prefix", "s3://ours"], capture_output=True, text=True, check=False)
     assert done.returncode == 65, done.stderr
-    assert "the event names 's3://others/photos', which is not below an allowed prefix (allowed: s3://ours)" in done.stderr
+    assert (
+        "the event names 's3://others/photos', which is not below an allowed prefix (allowed: s3://ours)" in done.stderr
+    )
     assert not (tmp_path / "runs").exists()
 
 

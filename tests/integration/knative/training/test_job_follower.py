@@ -139,7 +139,10 @@ def test_a_pod_that_was_lost_and_the_one_that_goes_on(play: JobPlay, watch: Call
     play.exit(second, 0)
     play.end()
     watcher.result.result(20)
-    assert f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} goes on" in watcher.said
+    assert (
+        f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} goes on"
+        in watcher.said
+    )
 
 
 def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:

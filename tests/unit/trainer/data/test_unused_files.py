@@ -11,7 +11,7 @@ from eaves.errors import DatasetError
 from tests.unit.trainer.data.test_dataset import fill
 from trainer.data.dataset import scan
 from trainer.data.listing import DataFault
-from trainer.data.unused_files import Cause, group_by_cause, tell_not_used
+from trainer.data.unused_files import Cause, group_by_cause, log_not_used
 
 
 def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
@@ -91,7 +91,10 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
             "named in l.csv but not there",
         ),
         (
-            ["line 3 of l.csv repeats line 2; the image is used once", "line 5 of l.csv repeats line 2; the image is used once"],
+            [
+                "line 3 of l.csv repeats line 2; the image is used once",
+                "line 5 of l.csv repeats line 2; the image is used once",
+            ],
             "a line of l.csv repeats another; the image is used once",
         ),
         (
@@ -113,7 +116,7 @@ def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: s
 def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:
     faults = [DataFault(file=f"a/{number}.png", reason="the file is empty (0 bytes)") for number in range(9)]
     with caplog.at_level(logging.WARNING):
-        tell_not_used([*faults, DataFault(file="b/1.jpg", reason="the image is corrupt: truncated")])
+        log_not_used([*faults, DataFault(file="b/1.jpg", reason="the image is corrupt: truncated")])
     assert caplog.messages == [
         "9 files are not used: the file is empty (0 bytes): a/0.png, a/1.png, a/2.png and 6 more",
         "1 file is not used: the image is corrupt: b/1.jpg",

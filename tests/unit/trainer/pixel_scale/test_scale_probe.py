@@ -102,7 +102,10 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
     ("light", "why"),
     [
         (ImageBrightness(brightness=193, spread=23), "brightness is 23 grey values (ordinary photos have at least 40)"),
-        (ImageBrightness(brightness=187, spread=44), "their brightness is 187 of 255 (ordinary photos have at most 160)"),
+        (
+            ImageBrightness(brightness=187, spread=44),
+            "their brightness is 187 of 255 (ordinary photos have at most 160)",
+        ),
     ],
 )
 def test_the_nearest_is_not_chosen_on_images_that_are_not_like_ordinary_photos(
@@ -142,7 +145,10 @@ def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
     choice = choose({"unit": 1.0, "torch": 1.0})
     assert choice.by == "probe"
     assert choice.scale in {UNIT, TORCH}
-    assert "the architecture's default scale is less accurate; the probe could not tell unit and torch apart" in choice.reason
+    assert (
+        "the architecture's default scale is less accurate; the probe could not tell unit and torch apart"
+        in choice.reason
+    )
 
 
 def test_scales_that_are_equally_good_are_seldom_distinguished() -> None:
@@ -307,7 +313,9 @@ def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_pa
     """A photo that is uploaded between the two pods' listings makes two different trainings."""
     store = open_store(tmp_path)
     save_choice(store, "that of index 0", choose({"unit": 1.0}, NEAR))
-    with pytest.raises(StorageError, match=r"the images or settings of the pod with index 0 differ from those of this pod") as caught:
+    with pytest.raises(
+        StorageError, match=r"the images or settings of the pod with index 0 differ from those of this pod"
+    ) as caught:
         wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False, patience_s=60)
     assert "scale.json" in caught.value.message
     assert "restart this pod" in str(caught.value.hint)
