@@ -92,7 +92,9 @@ def mend_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: M
             if observed and _mend(cluster, applied[key], namespace=key[2]):
                 cluster.apply(manifest, manager=MANAGER)
             else:
-                _log.warning("the Trigger %s has changed and Knative has not taken that up; deploy again later", key[1])
+                _log.warning(
+                    "the Trigger %s has changed, but Knative has not processed the change; deploy again later", key[1]
+                )
 
 
 def _may_be_left(manifest: Object, before: Object) -> bool:

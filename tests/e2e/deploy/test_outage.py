@@ -23,7 +23,7 @@ from tests.e2e.stream import ask_version
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
-CANT_FETCH = "can't fetch the container image"
+CANT_FETCH = "can't pull the container image"
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
     ("url", "message"),
     [
         ("http://flowers.example.org/", "is not an address inside the cluster"),
-        ("http://gone.cams.svc.cluster.local/", "leads nowhere: there is no Service gone in cams"),
+        ("http://gone.cams.svc.cluster.local/", "can't be reached: the Service gone does not exist in cams"),
     ],
 )
 def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:

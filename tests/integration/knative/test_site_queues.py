@@ -266,7 +266,7 @@ def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites,
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
     assert "may not get pods/proxy" in row["agents"][0]["reason"]
-    assert "by port-forward: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
+    assert "a port-forward failed too: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
 
 
 def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(

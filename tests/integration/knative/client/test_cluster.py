@@ -113,7 +113,7 @@ def test_a_namespace_that_is_missing_comes_with_the_command_that_makes_it(
     cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     apiserver.remove("Namespace", "cams")
-    with pytest.raises(AbsentError, match="edge: there is no namespace cams") as caught:
+    with pytest.raises(AbsentError, match="edge: the namespace cams does not exist") as caught:
         cluster.apply(service(), manager="eaves")
     assert caught.value.hint == "kubectl --context edge create namespace cams"
 

@@ -109,7 +109,7 @@ def test_a_token_that_has_run_out_says_to_log_in(cluster: Cluster, knative: Knat
 
 def test_a_namespace_that_isnt_there_is_made_by_a_user_who_may(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.remove("Namespace", "cams", namespace="")
-    with pytest.raises(AbsentError, match="there is no namespace cams") as raised:
+    with pytest.raises(AbsentError, match="the namespace cams does not exist") as raised:
         deploy(cluster, plain_app())
     assert "create namespace cams" in str(raised.value.hint)
 

@@ -140,7 +140,7 @@ def test_what_pods_said_of_the_registry(patient: Patient, server: FakeCluster) -
     server.put({**pod, "spec": {"nodeName": "node1"}, "status": {"containerStatuses": [status]}})
     found = patient.one("registry")
     assert found.severity == WARNING
-    assert "node node1 can't fetch the container image registry.test:5000" in found.message
+    assert "node node1 can't pull the container image registry.test:5000" in found.message
 
 
 def secret(hosts: dict[str, Any], kind: str = "kubernetes.io/dockerconfigjson") -> dict[str, Any]:

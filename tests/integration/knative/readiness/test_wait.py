@@ -110,7 +110,7 @@ def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Clus
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     error = fail(cluster, timeout_s=60)
     assert error.message.startswith(
-        "flowers doesn't start: node node1 can't fetch the container image registry.test:5000/flowers"
+        "flowers doesn't start: node node1 can't pull the container image registry.test:5000/flowers"
     )
     assert error.hint is not None
     assert "knative.image" in error.hint
@@ -122,7 +122,7 @@ def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluste
     shown: list[DeploymentProgress] = []
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
-    assert caught.value.message.startswith("flowers was not ready within 1.5 s: no node takes the pod")
+    assert caught.value.message.startswith("flowers was not ready within 1.5 s: the pod can't be scheduled on any node")
     assert caught.value.hint is not None
     assert "lower knative.cpu" in caught.value.hint
     assert len(shown) > 1
@@ -142,7 +142,7 @@ def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluste
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=2, show=show, look_s=LOOK_S)
     assert shown[-1].diagnosis is None
-    assert "can't fetch the container image registry.test:5000" in caught.value.message
+    assert "can't pull the container image registry.test:5000" in caught.value.message
 
 
 def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> None:
@@ -156,7 +156,7 @@ def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> 
     server.backend = answer
     put(server, service(), revision(), pod(container()))
     error = fail(cluster)
-    assert error.message == "flowers doesn't start: the function says: golden image 3 differs"
+    assert error.message == "flowers doesn't start: the function reports: golden image 3 differs"
     assert error.hint == "eaves verify ARTIFACT"
     assert (asked[0].target, asked[0].path) == (f"pods/{POD}:8080", "/health/readiness")
 
@@ -175,7 +175,7 @@ def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster
         {"level": "error", "message": "never ready: labels.txt was altered (try: eaves package it again)"}
     )
     server.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
-    assert fail(cluster).message == "flowers doesn't start: the function says: labels.txt was altered"
+    assert fail(cluster).message == "flowers doesn't start: the function reports: labels.txt was altered"
     asked = [len(server.asked("GET", way)) for way in ("/portforward", "/proxy/")]
     assert asked == [1, 1], "what is denied is not asked again"
 

@@ -176,7 +176,7 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
         "audit logs hold addresses"
     )
     assert bool(fake.asked("GET", "/proxy/")) is (way == "pod proxy")
-    assert ("are asked through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
+    assert ("go through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
     assert fake.all("Secret") == []
 
@@ -195,7 +195,7 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     assert "reading it through a pod instead" in stderr
     assert "error: gs://models/runs/" in stderr
     assert "may not get pods/proxy" in stderr
-    assert "by port-forward: cloud: jane may not get pods/portforward" in stderr
+    assert "a port-forward failed too: cloud: jane may not get pods/portforward" in stderr
     assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
 
 
