@@ -23,7 +23,7 @@ _MEANINGS = {
 """Cause and meaning of each type of condition."""
 _MENDS = {
     _BROKER: "eaves doctor",
-    DESTINATION: "deploy what it names, or change it in eaves.yaml",
+    DESTINATION: "deploy the object that it names, or change the name in eaves.yaml",
     _REFUSED: "eaves doctor",
 }
 

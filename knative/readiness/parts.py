@@ -84,10 +84,10 @@ def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
     fix = "eaves deploy --on knative"
     if kind is BROKER:
         fix = (
-            "set knative.create_broker in eaves.yaml to yes, or knative.broker to one that is there: kubectl -n "
+            "set knative.create_broker in eaves.yaml to yes, or knative.broker to an existing Broker: kubectl -n "
             f"{namespace} get brokers"
         )
-    found = Diagnosis(cause="missing", message=f"it is not in the namespace {namespace}", fix=fix, final=False)
+    found = Diagnosis(cause="missing", message=f"it does not exist in the namespace {namespace}", fix=fix, final=False)
     return AppPart(kind=kind.kind, name=name, namespace=namespace, state=MISSING, diagnosis=found)
 
 
@@ -100,11 +100,11 @@ def _judge_unseen(value: Object, now: float) -> PartReadiness:
     """Return the readiness of an object whose controller hasn't observed its last change."""
     applied = last_applied(value)
     if not (now and applied and now - applied > UNSEEN_S):
-        return PartReadiness(said="its controller has not looked at it yet", since=applied)
+        return PartReadiness(said="its controller has not processed it yet", since=applied)
     where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
     found = Diagnosis(
         cause="controller",
-        message=f"its controller has not looked at what was applied {now - applied:.0f} s ago",
+        message=f"its controller has not processed the change that was applied {now - applied:.0f} s ago",
         fix=f"kubectl -n {where} get pods",
         final=False,
     )

@@ -29,7 +29,7 @@ TIMEOUT_S = 120.0
 _REMOTE = re.compile(r"command terminated with exit code (\d+)")
 """Text that kubectl adds when the command in the container failed, and not kubectl itself."""
 _ERRORS: Mapping[int, type[EavesError]] = {InputError.exit_code: InputError, NotFoundError.exit_code: NotFoundError}
-ROLE_HINT = "the right to create pods/exec is missing: docs/10-knative.md has the Role that grants it"
+ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +116,10 @@ class PodQueue:
         command = self._kubectl.build_exec(self._namespace, self._pod, words, container=self._container)
         if shutil.which(self._kubectl.program) is None:
             raise ClusterError(
-                f"{self._kubectl.program} is not installed here, and only it reaches the queue of {self._pod}",
-                hint=f"install it, or run this where it is: {shlex.join(command)}",
+                f"{self._kubectl.program} is not installed on this machine, and reading the queue of {self._pod} "
+                "needs it",
+                hint=f"install {self._kubectl.program}, or run this command on a machine that has it: "
+                f"{shlex.join(command)}",
             )
         try:
             done = subprocess.run(
@@ -125,7 +127,7 @@ class PodQueue:
             )
         except subprocess.TimeoutExpired as error:
             raise ClusterError(
-                f"{self._pod} gave no answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
+                f"{self._pod} did not answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
             ) from error
         said = done.stderr.decode(errors="replace")
         if done.returncode != 0:
@@ -147,8 +149,8 @@ def _failure(pod: str, said: str, command: str) -> EavesError:
         return kind(f"{pod}: kubectl exec failed: {shorten(said)}", hint=ROLE_HINT if denied else command)
     if "No module named" in said:
         return PlatformError(
-            f"{pod}: the agent's container image has no eaves.sources.queue: it is of an older version",
-            hint="set knative.agent_image to one of this version, and deploy",
+            f"{pod}: the agent's container image has an older version of Eaves, without eaves.sources.queue",
+            hint="set knative.agent_image to a container image of this version of Eaves, then deploy",
         )
     lines = said.splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]

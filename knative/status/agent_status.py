@@ -128,5 +128,5 @@ def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
         said = answer.body[:200].decode(errors="replace")
-        reason = f"{HEALTH} answers {answer.status} without a report: {said}"
+        reason = f"{HEALTH} answered {answer.status} without a report: {said}"
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=reason)

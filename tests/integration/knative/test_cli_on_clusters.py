@@ -52,7 +52,7 @@ def running(knative: Knative) -> str:
 def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites, knative: Knative) -> None:
     said = deploy(one)
     assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
-    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: nothing else serves"
+    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: no other revision gets requests"
     said = deploy(one)
     assert said.splitlines()[-1].startswith("7 unchanged; ")
     said = deploy(one, OTHER)

@@ -203,7 +203,7 @@ def test_an_agent_of_an_older_version_is_reported_as_one(site: Sites, kubectl: F
     (kubectl.folder / "pods.json").write_text(json.dumps(pods))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, PlatformError)
-    assert "of an older version" in error.message
+    assert "has an older version of Eaves" in error.message
 
 
 def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:

@@ -108,7 +108,7 @@ def test_failures_beyond_the_budget_begin_no_other_site(twenty: Sites) -> None:
         result = twenty.run("deploy", IMAGE, "--offline", "--all", "--max-failures", "2")
     assert isinstance(result.exception, FleetError)
     assert states(result.stdout) == {"unreachable": 3, "failed": 3, "skipped": 14}
-    assert "not begun: too many others failed" in result.stdout
+    assert "not started, because too many other sites failed" in result.stdout
     assert twenty.deployed() == []
 
 

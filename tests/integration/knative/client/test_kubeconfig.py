@@ -322,7 +322,9 @@ def test_a_kubeconfig_that_is_missing_says_where_it_is_looked_for(tmp_path: Path
 
 def test_a_context_that_is_not_there_comes_with_those_that_are(apiserver: FakeCluster, tmp_path: Path) -> None:
     file = apiserver.kubeconfig(tmp_path / "kubeconfig", contexts=["barn", "mill"])
-    with pytest.raises(ConfigError, match=r"the context 'barm' does not exist \(known contexts: barn, mill\)") as caught:
+    with pytest.raises(
+        ConfigError, match=r"the context 'barm' does not exist \(known contexts: barn, mill\)"
+    ) as caught:
         open_cluster(kubeconfig=file, context="barm")
     assert caught.value.hint == "kubectl config use-context barn"
 

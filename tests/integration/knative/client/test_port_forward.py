@@ -155,7 +155,9 @@ def test_where_neither_way_is_open_both_reasons_are_reported(cluster: Cluster, a
     apiserver.denied = {FORWARD}
     apiserver.policies_enforced = True
     apiserver.backend = lambda request: Reply()
-    with pytest.raises(ClusterError, match=r"i/o timeout; a port-forward failed too: .*may not get pods/portforward") as caught:
+    with pytest.raises(
+        ClusterError, match=r"i/o timeout; a port-forward failed too: .*may not get pods/portforward"
+    ) as caught:
         cluster.ask_pod("f-1", 8080, "/")
     assert "auth can-i get pods --subresource=portforward -n cams" in str(caught.value.hint)
 

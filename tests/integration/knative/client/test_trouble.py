@@ -97,7 +97,9 @@ def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None
 
 def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": "https://no-such-host.invalid:6443"})
-    with pytest.raises(UnreachableClusterError, match=r"the name of https://no-such-host\.invalid:6443 can't be resolved"):
+    with pytest.raises(
+        UnreachableClusterError, match=r"the name of https://no-such-host\.invalid:6443 can't be resolved"
+    ):
         open_cluster(kubeconfig=file, timeout_s=5).version()
 
 

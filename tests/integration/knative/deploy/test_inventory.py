@@ -51,7 +51,7 @@ def test_the_document_has_sorted_keys_and_items(cluster: Cluster, apiserver: Fak
 def test_a_lost_race_is_a_conflict_and_changes_nothing(cluster: Cluster) -> None:
     read = write_inventory(cluster, Inventory(app="flowers"))
     won = write_inventory(cluster, replace(read, deployment=DEPLOYMENT))
-    with pytest.raises(ConflictError, match="the inventory of .* has changed"):
+    with pytest.raises(ConflictError, match=r"the inventory of .* has changed"):
         write_inventory(cluster, replace(read, deployment=replace(DEPLOYMENT, by="bob@mill")))
     assert read_inventory(cluster, "flowers") == won
 

@@ -162,7 +162,7 @@ def test_an_object_that_a_killed_deploy_made_anew_is_removed(
 def test_a_list_that_was_removed_is_not_made_again(cluster: Cluster, apiserver: FakeCluster) -> None:
     read = write_inventory(cluster, Inventory(app=NAME))
     apiserver.remove("v1/ConfigMap", RECORD, namespace=HOME)
-    with pytest.raises(ConflictError, match="the inventory of .* has changed"):
+    with pytest.raises(ConflictError, match=r"the inventory of .* has changed"):
         write_inventory(cluster, read)
     assert read_inventory(cluster, NAME).version == ""
 
@@ -191,7 +191,7 @@ def test_a_deploy_stops_a_removal_and_has_all_its_objects(
         lambda request: request.method == "DELETE" and path in request.path,
         lambda: deploy(cluster, IMAGES[1], by="jane@laptop", ready_s=0),
     )
-    with pytest.raises(ConflictError, match="another user deployed .* while it was being removed"):
+    with pytest.raises(ConflictError, match=r"another user deployed .* while it was being removed"):
         platform(cluster).remove(NAME)
     apiserver.fault = lambda request: None
     missing = {(kind, name) for kind, name, _ in listed(cluster)} - {(kind, name) for kind, name, _ in there(apiserver)}

@@ -240,7 +240,9 @@ def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(clust
     (step,) = advance_all(cluster)
     assert step.outcome is not None
     assert describe_outcome(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
-    assert describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
+    assert (
+        describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by a user"
+    )
 
 
 def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:

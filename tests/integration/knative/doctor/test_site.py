@@ -107,7 +107,7 @@ def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient
     for check in ("nodes", "link", "features", "network", "broker"):
         found = patient.one(check)
         assert found.severity == NOTE
-        assert found.message.startswith("can't be seen: ")
+        assert found.message.startswith("this check is not permitted: ")
         assert found.fix
     assert patient.one("triggers").severity == WARNING
 
@@ -121,19 +121,19 @@ def test_what_eaves_yaml_lacks(patient: Patient) -> None:
 def test_a_container_image_that_is_still_to_come(patient: Patient) -> None:
     app = replace(APP, function=replace(APP.function, image=""))
     assert patient.find("settings", app=app) == []
-    assert "no container image is named yet" in patient.one("registry", app=app).message
+    assert "eaves.yaml names no container image yet" in patient.one("registry", app=app).message
 
 
 def test_a_pod_that_runs_a_container_image_of_the_registry(patient: Patient, server: FakeCluster) -> None:
     """containerd tells `image` of what it fetched by digest as a bare digest, and `imageID` as the name."""
-    assert "no pod here ever tried" in patient.one("registry").message
+    assert "no pod in the namespace has pulled from it yet" in patient.one("registry").message
     status = {"name": "function", "image": "sha256:" + 64 * "c", "imageID": IMAGE, "state": {"running": {}}}
     server.put({**bare("v1", "Pod", "one", namespace=HERE), "spec": {}, "status": {"containerStatuses": [status]}})
-    assert "a pod here runs a container image of it" in patient.one("registry").message
+    assert "a pod in the namespace runs a container image of this registry" in patient.one("registry").message
 
 
 def test_what_pods_said_of_the_registry(patient: Patient, server: FakeCluster) -> None:
-    assert "can't be seen from here" in patient.one("registry").message
+    assert "can't be checked from this machine" in patient.one("registry").message
     waiting = {"reason": "ImagePullBackOff", "message": "dial tcp: lookup registry.test: no such host"}
     status = {"name": "function", "image": IMAGE, "ready": False, "state": {"waiting": waiting}}
     pod = bare("v1", "Pod", "flowers-1", namespace=HERE)

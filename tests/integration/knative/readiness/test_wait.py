@@ -103,14 +103,14 @@ def test_a_newer_generation_that_knative_has_not_seen_is_waited_for(server: Fake
     stale = ready_service(observedGeneration=0)
     put(server, {**stale, "spec": {"template": {"changed": True}}})
     error = fail(cluster, timeout_s=0.5)
-    assert "last seen: revision flowers-00001, OutOfDate, no pods" in error.message
+    assert "last state: revision flowers-00001, OutOfDate, no pods" in error.message
 
 
 def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     error = fail(cluster, timeout_s=60)
     assert error.message.startswith(
-        "flowers doesn't start: node node1 can't pull the container image registry.test:5000/flowers"
+        "flowers can't start: node node1 can't pull the container image registry.test:5000/flowers"
     )
     assert error.hint is not None
     assert "knative.image" in error.hint
@@ -156,7 +156,7 @@ def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> 
     server.backend = answer
     put(server, service(), revision(), pod(container()))
     error = fail(cluster)
-    assert error.message == "flowers doesn't start: the function reports: golden image 3 differs"
+    assert error.message == "flowers can't start: the function reports: golden image 3 differs"
     assert error.hint == "eaves verify ARTIFACT"
     assert (asked[0].target, asked[0].path) == (f"pods/{POD}:8080", "/health/readiness")
 
@@ -175,7 +175,7 @@ def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster
         {"level": "error", "message": "never ready: labels.txt was altered (try: eaves package it again)"}
     )
     server.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
-    assert fail(cluster).message == "flowers doesn't start: the function reports: labels.txt was altered"
+    assert fail(cluster).message == "flowers can't start: the function reports: labels.txt was altered"
     asked = [len(server.asked("GET", way)) for way in ("/portforward", "/proxy/")]
     assert asked == [1, 1], "what is denied is not asked again"
 
@@ -184,7 +184,7 @@ def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cl
     put(server, service(), revision(), pod(ended(1, restarts=3)))
     server.write_log(POD, "ValueError: bad label", container="user-container:previous", namespace=NAMESPACE)
     assert fail(cluster).message == (
-        "flowers doesn't start: the process ended with exit code 1, 3 times so far: ValueError: bad label"
+        "flowers can't start: the process ended with exit code 1, 3 times so far: ValueError: bad label"
     )
 
 
@@ -232,7 +232,7 @@ def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) ->
             server.remove("serving.knative.dev/v1/Service", NAME, namespace=NAMESPACE)
         shown.append(progress)
 
-    with pytest.raises(StartError, match="somebody removed it"):
+    with pytest.raises(StartError, match="another user removed it"):
         wait_ready(cluster, NAME, timeout_s=10, show=show, look_s=LOOK_S)
 
 

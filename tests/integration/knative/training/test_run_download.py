@@ -44,7 +44,9 @@ def test_why_a_running_pod_does_not_answer_is_reported(shelf: PodRunReader, apis
         wait(shelf)
     apiserver.policies_enforced = True
     apiserver.denied = {("create", "pods/portforward")}
-    with pytest.raises(StorageError, match=r"i/o timeout; a port-forward failed too: .*may not create pods/portforward"):
+    with pytest.raises(
+        StorageError, match=r"i/o timeout; a port-forward failed too: .*may not create pods/portforward"
+    ):
         wait(shelf)
 
 

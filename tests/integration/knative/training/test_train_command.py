@@ -108,7 +108,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     play.end()
     code, stdout, stderr = finished(laptop.train())
     assert code == 0, stderr
-    assert f"{play.name} is there already: it has ended" in stderr
+    assert f"the Job {play.name} exists already and has ended" in stderr
     brought = Path(stdout.strip())
     assert brought.parent == laptop.folder / "runs"
     assert open_run(brought).fingerprint == run.fingerprint
@@ -192,7 +192,7 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
     code, _, stderr = finished(process)
     assert code == 77
-    assert "reading it through a pod instead" in stderr
+    assert "reading the run through a pod instead" in stderr
     assert "error: gs://models/runs/" in stderr
     assert "may not get pods/proxy" in stderr
     assert "a port-forward failed too: cloud: jane may not get pods/portforward" in stderr

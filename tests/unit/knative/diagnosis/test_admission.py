@@ -110,7 +110,9 @@ PREEMPTION = (
 def test_no_room_for_the_processor() -> None:
     found = unschedulable(f"0/1 nodes are available: 1 Insufficient cpu.{PREEMPTION}")
     assert found.cause == "unschedulable"
-    assert found.message == ("the pod can't be scheduled on any node: it requests 275m cpu; 0/1 nodes are available: 1 Insufficient cpu")
+    assert found.message == (
+        "the pod can't be scheduled on any node: it requests 275m cpu; 0/1 nodes are available: 1 Insufficient cpu"
+    )
     assert found.fix.startswith("lower knative.cpu in eaves.yaml, or free resources on a node")
 
 
