@@ -20,7 +20,7 @@ from trainer.storage import open_store
 @click.argument("place")
 @click.option("--port", default=PORT, show_default=True, help="TCP port to listen at.")
 def main(place: str, port: int) -> None:
-    """Let whoever holds the token in EAVES_READER_TOKEN read the run at PLACE, a path or a URI."""
+    """Serve the run at PLACE, a path or a URI, to clients that have the token in EAVES_READER_TOKEN."""
     logs.configure()
     warn_of_variables()
     token = os.environ.get(TOKEN_VARIABLE, "")

@@ -66,9 +66,9 @@ def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError
 
 def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
     """Build the error for a success that no API server sent, such as a login page or another server's answer."""
-    said = shorten(body[:400].decode("utf-8", "replace"), 100)
+    answer_text = shorten(body[:400].decode("utf-8", "replace"), 100)
     return ClusterError(
-        f"{call.where}: {call.server} is not an API server: it answered {said}",
+        f"{call.where}: {call.server} is not an API server: it answered {answer_text}",
         hint=f"check the server's address in the kubeconfig: {call.kubectl('config view --minify')}",
     )
 

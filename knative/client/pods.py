@@ -207,10 +207,10 @@ def _http(answer: ApiResponse) -> HttpAnswer:
 def _not_proxied(call: ApiCall, answer: ApiResponse) -> ClusterError:
     if answer.status < 500:
         return build_api_error(answer.status, answer.body, call)
-    said = shorten(str((parse_status(answer.body) or {}).get("message")))
+    answer_text = shorten(str((parse_status(answer.body) or {}).get("message")))
     see = call.kubectl("get pods,endpointslices", namespaced=True)
     return ClusterError(
-        f"{call.where}: {call.what} does not answer: {said}", hint=f"this command shows what runs: {see}"
+        f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
     )
 
 

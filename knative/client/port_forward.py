@@ -135,10 +135,10 @@ def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
         denied = denied if isinstance(denied, DeniedError) else build_api_error(code, b"", call)
         return ForwardDeniedError(denied.message, hint=denied.hint)
     status = parse_status(body)
-    said = str((status or {}).get("message") or body.decode(errors="replace"))
-    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
+    answer_text = str((status or {}).get("message") or body.decode(errors="replace"))
+    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in answer_text.lower())):
         return build_api_error(code, body, call)
-    return NoForwardError(f"{call.where}: {call.server} answered {code} to a port-forward: {shorten(said)}")
+    return NoForwardError(f"{call.where}: {call.server} answered {code} to a port-forward: {shorten(answer_text)}")
 
 
 def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
@@ -273,12 +273,12 @@ class _Client(HTTPConnection):
 
 
 def _nobody_listens(refusal: str, port: int, call: ApiCall) -> ClusterError:
-    said = (
+    answer_text = (
         f"port {port} refuses connections"
         if re.search("connection refused", refusal, re.IGNORECASE)
         else shorten(refusal)
     )
     see = call.kubectl(f"describe pod {call.name}", namespaced=True)
     return ClusterError(
-        f"{call.where}: {call.what} does not answer: {said}", hint=f"this command shows what runs: {see}"
+        f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
     )

@@ -26,7 +26,7 @@ from knative.deploy.objects.ownership import (
     record_intended,
     with_uids,
 )
-from knative.deploy.objects.subscriptions import mark_trigger, mend_subscriptions
+from knative.deploy.objects.subscriptions import mark_trigger, repair_subscriptions
 from knative.diagnosis import explain_denial
 from knative.resources.fields.labels import MANAGER
 
@@ -87,7 +87,7 @@ def apply_app(
         show(applied)
     if not dry_run:
         _keep_brokers(cluster, manifests, answers, done)
-        mend_subscriptions(cluster, manifests, answers)
+        repair_subscriptions(cluster, manifests, answers)
         applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
         written = record(cluster, written, applied_uids, always=True)
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):

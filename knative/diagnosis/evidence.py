@@ -126,13 +126,13 @@ class PartReadiness:
     """The readiness of a part; a part without a text and without a diagnosis is ready.
 
     Attributes:
-        said: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
+        detail: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
         diagnosis: The fault; None while none is known.
         since: Unix seconds since when the part is in this state; None when that isn't known.
         pods: Ready pods of all pods, such as `2/3`; empty when the part runs none.
     """
 
-    said: str = ""
+    detail: str = ""
     diagnosis: Diagnosis | None = None
     since: float | None = None
     pods: str = ""
@@ -140,7 +140,7 @@ class PartReadiness:
     @property
     def ready(self) -> bool:
         """Whether the part is ready."""
-        return self.diagnosis is None and not self.said
+        return self.diagnosis is None and not self.detail
 
 
 def name_of(value: Object) -> str:

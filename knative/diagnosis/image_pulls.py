@@ -87,7 +87,7 @@ class ImagePull:
             return self.image.partition("/")[0]
 
 
-def told_by_events(message: str, events: Sequence[str]) -> str:
+def reason_from_events(message: str, events: Sequence[str]) -> str:
     """Return a back-off's message; where the kubelet (before 1.33) leaves out the reason, take it from an Event."""
     if not _BARE.fullmatch(message.strip()):
         return message

@@ -29,7 +29,7 @@ from knative.diagnosis.evidence import (
     quote,
     seen_at,
 )
-from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull, told_by_events
+from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull, reason_from_events
 from knative.diagnosis.scheduling import explain_scheduling
 
 _MOUNTS = ("FailedMount", "FailedAttachVolume")
@@ -64,7 +64,7 @@ def pull_of(
     return ImagePull(
         image=image,
         reason=reason,
-        message=told_by_events(message, events),
+        message=reason_from_events(message, events),
         namespace=evidence.namespace,
         secrets=[str(secret.get("name", "")) for secret in secrets],
         sidecar=container.get("name") == SIDECAR,

@@ -32,23 +32,23 @@ def explain_scheduling(message: str, pod: Object) -> Diagnosis:
         message: Message of the pod's condition PodScheduled.
         pod: The pod; only its spec, name and namespace are read.
     """
-    said_here = quote(_AFTER.sub("", message))
+    shown = quote(_AFTER.sub("", message))
     if (volume := _VOLUME.search(message)) is not None:
-        return _unbound(said_here, volume[1], pod)
+        return _unbound(shown, volume[1], pod)
     wanted = _requests(pod.get("spec", {}))
     # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     if _SELECTOR.search(message):
-        return _unschedulable(said_here, _selector_fix(pod))
+        return _unschedulable(shown, _selector_fix(pod))
     if (resource := _INSUFFICIENT.search(message)) is not None:
-        return _unschedulable(f"{_wants(resource[1], wanted)}; {said_here}", _room_fix(resource[1], wanted))
+        return _unschedulable(f"{_wants(resource[1], wanted)}; {shown}", _room_fix(resource[1], wanted))
     if (taint := _TAINT.search(message)) is not None:
         key = taint[1] or "KEY"
         return _unschedulable(
-            said_here,
+            shown,
             "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints; this command removes a "
             f"taint: kubectl taint node NODE {key}-",
         )
-    return _unschedulable(said_here, "kubectl describe nodes")
+    return _unschedulable(shown, "kubectl describe nodes")
 
 
 def _unschedulable(message: str, fix: str) -> Diagnosis:

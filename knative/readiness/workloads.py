@@ -80,8 +80,8 @@ def judge_workload(evidence: PartEvidence) -> PartReadiness:
         return replace(verdict, pods=shown)
     if not counts.wanted and _component(value) != pin.PART:
         return PartReadiness(diagnosis=_placed_nowhere(value), since=last_applied(value), pods=shown)
-    if text := _say(counts, pods, evidence):
-        return PartReadiness(said=text, since=since, pods=shown)
+    if text := _describe_missing(counts, pods, evidence):
+        return PartReadiness(detail=text, since=since, pods=shown)
     return PartReadiness(pods=shown)
 
 
@@ -150,7 +150,7 @@ def _count(value: Object, pods: Sequence[Object]) -> _Counts:
     return _Counts(wanted=1, ready=ready if pods else int(running), updated=1)
 
 
-def _say(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
+def _describe_missing(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
     """Describe what is missing; empty when nothing is."""
     if counts.updated < counts.wanted:
         return f"{counts.updated} of {counts.wanted} pods have the version that was deployed last"
@@ -176,7 +176,7 @@ def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None
         return None
     latest = max(refused, key=seen_at)
     namespace = str(value["metadata"].get("namespace", ""))
-    return _mend(explain_refusal(str(latest.get("message", "")), namespace=namespace), value)
+    return _with_agent_fix(explain_refusal(str(latest.get("message", "")), namespace=namespace), value)
 
 
 def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
@@ -203,7 +203,7 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
         return None
     if not is_of_version(value, pod):
         return _stuck(found, value, pod)
-    return _mend(found, value)
+    return _with_agent_fix(found, value)
 
 
 def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
@@ -217,7 +217,7 @@ def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
     )
 
 
-def _mend(found: Diagnosis, value: Object) -> Diagnosis:
+def _with_agent_fix(found: Diagnosis, value: Object) -> Diagnosis:
     """Return the diagnosis with the fix for an agent, whose container image and memory have settings of their own."""
     agent = agent_of(value)
     if not agent:

@@ -129,9 +129,9 @@ class PodQueue:
             raise ClusterError(
                 f"{self._pod} did not answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
             ) from error
-        said = done.stderr.decode(errors="replace")
+        stderr = done.stderr.decode(errors="replace")
         if done.returncode != 0:
-            raise _failure(self._pod, said, shlex.join(command))
+            raise _failure(self._pod, stderr, shlex.join(command))
         try:
             return json.loads(done.stdout)
         except ValueError as error:
@@ -140,20 +140,20 @@ class PodQueue:
             ) from error
 
 
-def _failure(pod: str, said: str, command: str) -> EavesError:
+def _failure(pod: str, stderr: str, command: str) -> EavesError:
     """Build the error for the output of a failed command."""
-    remote = _REMOTE.search(said)
+    remote = _REMOTE.search(stderr)
     if remote is None:
-        denied = "forbidden" in said.lower()
+        denied = "forbidden" in stderr.lower()
         kind = DeniedError if denied else ClusterError
-        return kind(f"{pod}: kubectl exec failed: {shorten(said)}", hint=ROLE_HINT if denied else command)
-    if "No module named" in said:
+        return kind(f"{pod}: kubectl exec failed: {shorten(stderr)}", hint=ROLE_HINT if denied else command)
+    if "No module named" in stderr:
         return PlatformError(
             f"{pod}: the agent's container image has an older version of Eaves, without eaves.sources.queue",
             hint="set knative.agent_image to a container image of this version of Eaves, then deploy",
         )
-    lines = said.splitlines()
+    lines = stderr.splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
     failed = _ERRORS.get(int(remote[1]), PlatformError)
-    return failed(f"{pod}: {shorten(' '.join(errors) or said)}", hint=hints[0] if hints else None)
+    return failed(f"{pod}: {shorten(' '.join(errors) or stderr)}", hint=hints[0] if hints else None)

@@ -124,7 +124,7 @@ class _Follower:
         self._cluster, self._name = cluster, name
         self._on_line, self._say, self._patience_s = on_line, say, patience_s
         self._follow_s = follow_s
-        self._pod = self._said = ""
+        self._pod = self._last_line = ""
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._heard: float | None = None
         self._readable = True
@@ -142,7 +142,7 @@ class _Follower:
                 lost = time.monotonic() if lost is None else lost
                 if time.monotonic() - lost > self._patience_s:
                     raise
-                self._tell(
+                self._report(
                     f"the cluster can't be reached; trying again, while the Job {self._name} continues "
                     f"({error.message})"
                 )
@@ -158,7 +158,7 @@ class _Follower:
             self._change(pods)
             self._read(pods[-1])
         elif job["spec"].get("suspend"):
-            self._tell(f"{self._name} is suspended: its queue starts it when there is room")
+            self._report(f"{self._name} is suspended: its queue starts it when there is room")
         return job
 
     def _change(self, pods: list[dict[str, Any]]) -> None:
@@ -166,14 +166,14 @@ class _Follower:
         names = [pod["metadata"]["name"] for pod in pods]
         if self._pod and self._pod != names[-1]:
             before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)
-            self._tell(f"{self._pod} {_end(before)}; {names[-1]} continues")
+            self._report(f"{self._pod} {_end(before)}; {names[-1]} continues")
         if self._pod != names[-1]:
             self._pod, self._heard = names[-1], None
             self._lines.clear()
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
-            self._tell(f"{self._pod}: {find_waiting_reason(pod)}")
+            self._report(f"{self._pod}: {find_waiting_reason(pod)}")
             return
         if not self._readable:
             return
@@ -190,15 +190,15 @@ class _Follower:
                 self._heard = time.monotonic()
         except DeniedError as error:
             self._readable = False
-            self._tell(f"the log can't be read, so only the result is shown: {error.message}")
+            self._report(f"the log can't be read, so only the result is shown: {error.message}")
         except UnreachableClusterError:
             raise
         except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
-            self._tell(f"{self._pod}: {error.message}")
+            self._report(f"{self._pod}: {error.message}")
 
-    def _tell(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _report(self, text: str) -> None:
+        if text != self._last_line:
+            self._last_line = text
             self._say(text)
 
 

@@ -110,7 +110,7 @@ class PodRunReader:
             DeniedError: When the current user may reach it neither by port-forward nor by the pod proxy.
             ClusterError: When a request to the cluster is refused or fails.
         """
-        deadline, said = time.monotonic() + ready_s, ""
+        deadline, reported = time.monotonic() + ready_s, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
             phase = pod.get("status", {}).get("phase", "Pending")
@@ -122,8 +122,8 @@ class PodRunReader:
             if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
                 hint = f"kubectl describe pod {self._pod} -n {self._cluster.namespace}"
                 raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
-            if reason != said and phase == "Pending":
-                said = reason
+            if reason != reported and phase == "Pending":
+                reported = reason
                 say(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
 

@@ -167,7 +167,7 @@ def _configure(
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:
     return DeniedError(
-        f"{name}: the login to the cluster failed: {_said(error)}",
+        f"{name}: the login to the cluster failed: {_text_without_file(error)}",
         hint=f"log in again, then check that this command works: kubectl --context {shlex.quote(name)} get namespaces",
     )
 
@@ -182,12 +182,12 @@ def _as_faults(files: str) -> Iterator[None]:
             f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
         )
         raise ConfigError(
-            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_said(error)}")],
+            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_text_without_file(error)}")],
             hint=f"correct the kubeconfig, then check that this command works: {command}",
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _text_without_file(error: Exception) -> str:
     """Return an exception's text without the part of the file that the client prints, since it may hold tokens."""
     text = (
         f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)

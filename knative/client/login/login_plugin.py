@@ -94,13 +94,13 @@ def _output(words: list[str], variables: Mapping[str, str], interactive: bool, t
         raise PluginError(f"exec: {error}") from error
     with process:
         try:
-            printed, said = process.communicate(timeout=timeout_s)
+            printed, stderr = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             raise PluginError(f"exec: the plugin did not answer within {timeout_s:g} s") from None
         finally:
             process.kill()
     if process.returncode:
-        raise PluginError(f"exec: the plugin failed with exit code {process.returncode}. {said or ''}".strip())
+        raise PluginError(f"exec: the plugin failed with exit code {process.returncode}. {stderr or ''}".strip())
     return printed
 
 

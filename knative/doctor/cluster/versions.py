@@ -105,16 +105,17 @@ def _check_part(
     versions = {str((there[name]["metadata"].get("labels") or {}).get(_VERSION_LABEL, "")) for name in wanted}
     version = " and ".join(sorted(versions - {""})) or "unknown"
     known = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", version)
-    said = f"Knative {check.capitalize()} {version}"
+    installed = f"Knative {check.capitalize()} {version}"
     if known is None:
         yield note(
             check,
-            f"{said}: its parts don't have one common version; Eaves was tested with 1.{KNATIVE[0]} to 1.{KNATIVE[1]}",
+            f"{installed}: its parts don't have one common version; Eaves was tested with 1.{KNATIVE[0]} to "
+            f"1.{KNATIVE[1]}",
         )
     elif not KNATIVE[0] <= int(known[1]) <= KNATIVE[1]:
-        yield note(check, f"{said}; Eaves was tested with 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
+        yield note(check, f"{installed}; Eaves was tested with 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
     elif not down:
-        yield ok(check, said)
+        yield ok(check, installed)
 
 
 def _release(repository: str) -> str:

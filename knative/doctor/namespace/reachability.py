@@ -85,7 +85,7 @@ def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[st
         why = (
             find_waiting_reason(pod)
             if phase in ("", "Pending")
-            else f"its phase is {phase}: {_said(pod)[:200]}".removesuffix(": ")
+            else f"its phase is {phase}: {_read_termination_message(pod)[:200]}".removesuffix(": ")
         )
         fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
         if "No module named" in why:
@@ -100,7 +100,9 @@ def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[st
             fix,
         )
         return
-    for one, reached in zip_longest(wanted, parse_report(_said(pod))[: len(wanted)]):  # in the order of the attempts
+    for one, reached in zip_longest(
+        wanted, parse_report(_read_termination_message(pod))[: len(wanted)]
+    ):  # in the order of the attempts
         if reached is None:
             yield note(
                 CHECK,
@@ -136,7 +138,7 @@ def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
     )
 
 
-def _said(pod: Mapping[str, Any]) -> str:
+def _read_termination_message(pod: Mapping[str, Any]) -> str:
     statuses = pod.get("status", {}).get("containerStatuses") or [{}]
     terminated = (statuses[0].get("state") or {}).get("terminated") or {}
     return str(terminated.get("message") or terminated.get("reason") or "")

@@ -92,12 +92,12 @@ def decide_rollout(
         judges: Judges that assess a revision that answers requests.
     """
     if state.phase is not RolloutPhase.ADVANCING:
-        return _say(RolloutAction.WAIT, state, state.reason or state.phase.value)
+        return _keep_share(RolloutAction.WAIT, state, state.reason or state.phase.value)
     if state.traffic and dict(seen.traffic) != dict(state.traffic):
         was, found = render_traffic(state.traffic), render_traffic(seen.traffic)
-        return _say(RolloutAction.HOLD, state, f"another user changed the shares from {was} to {found}")
+        return _keep_share(RolloutAction.HOLD, state, f"another user changed the shares from {was} to {found}")
     if seen.old is not None and not seen.old.exists:
-        return _say(
+        return _keep_share(
             RolloutAction.HOLD,
             state,
             f"{state.old} was deleted, so there is no revision to compare with or to roll back to",
@@ -115,16 +115,16 @@ def decide_rollout(
 
 
 def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
-    said = f": {new.message}" if new.message else ""
+    suffix = f": {new.message}" if new.message else ""
     if not state.old:  # no other revision could serve, so waiting is the only useful action
-        return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready{said}")
+        return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready{suffix}")
     if not new.exists:
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} was deleted")
     if new.ready is False:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{said}")
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{suffix}")
     if elapsed_s >= state.settings.deadline_s:
-        return _say(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{said}")
-    return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{said}")
+        return _keep_share(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
+    return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{suffix}")
 
 
 def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]) -> RolloutDecision:
@@ -135,11 +135,13 @@ def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judg
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
     missing = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN]
     if missing and elapsed_s >= settings.deadline_s:
-        return _say(RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
+        return _keep_share(
+            RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}"
+        )
     if missing:
-        return _say(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
+        return _keep_share(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
     if elapsed_s < settings.step_s:
-        return _say(
+        return _keep_share(
             RolloutAction.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s of the step have passed; {evidence}"
         )
     return _step(state, evidence)
@@ -162,5 +164,5 @@ def _evidence(state: RolloutState, seen: RolloutObservation, verdicts: Sequence[
     return ", ".join(parts)
 
 
-def _say(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
+def _keep_share(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
     return RolloutDecision(verb=verb, percent=state.percent, reason=reason)

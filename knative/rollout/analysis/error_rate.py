@@ -66,8 +66,8 @@ def judge_errors(state: RolloutState) -> Assessment:
 
 def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
     sudden = new.answered and together > max(2, new.failed / 2)
-    said = f", {together:,} of them within one or two time windows" if sudden else ""
-    return f"{new.failed:,} of {new.judged:,} requests failed{said} (before: {old.failed:,} of {old.judged:,})"
+    suffix = f", {together:,} of them within one or two time windows" if sudden else ""
+    return f"{new.failed:,} of {new.judged:,} requests failed{suffix} (before: {old.failed:,} of {old.judged:,})"
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
