@@ -74,7 +74,7 @@ def test_a_run_with_16_held_out_images_ships_fp32_unless_int8_is_asked_for(tiny_
     found = artifact.manifest.quantisation
     assert (artifact.manifest.precision, found.trials, found.evidence) == ("fp32", (), Evidence())
     assert "16 held-out labelled images are too few to show that int8 loses at most 3 points" in found.reason
-    assert "at least 99 can, or 500 photos with or without labels (convert.unlabelled)" in found.reason
+    assert "it takes at least 99, or 500 photos with or without labels (convert.unlabelled)" in found.reason
     artifact = convert(tiny_run, tmp_path / "artifact", settings(precision="int8"), page=True)
     manifest, found = artifact.manifest, artifact.manifest.quantisation
     assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("int8", "int8", True, False)
@@ -144,7 +144,7 @@ def test_int8_that_answers_too_differently_fails_with_its_numbers_and_leaves_not
     with pytest.raises(ConversionError) as caught:
         convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", tolerance_int8=0.0), page=True)
     assert caught.value.message.startswith("int8 can't be used: the int8 answers differ too much: the same label on ")
-    assert "(0 allowed)" in caught.value.message
+    assert "(at most 0 allowed)" in caught.value.message
     assert caught.value.hint is not None
     assert "precision fp32" in caught.value.hint
     assert left(tmp_path) == []

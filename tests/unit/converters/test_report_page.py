@@ -156,7 +156,7 @@ def test_fp32_that_was_asked_for_is_no_alarm(artifact: Artifact) -> None:
         text="int8 was not tried: with the precision auto it is tried and judged.",
     )
     page = read(artifact, ASKED)
-    assert "No int8 model was measured: precision fp32 was asked for." in page.words
+    assert "No int8 model was measured, because convert.precision is fp32." in page.words
     assert "svg" not in {tag for tag, _ in page.tags}
 
 

@@ -78,7 +78,7 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
         "split.jsonl, and its images have changed): all images are used, and the accuracy is overestimated if the "
         "model was trained on some of them; train the model again, or evaluate it on images that it was not trained on"
     )
-    assert "note: run old (digits" in seen.stderr
+    assert "note: the run old (digits" in seen.stderr
     assert reason in seen.stderr
     assert reason in Page(page.read_text()).words
     (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_notes"]

@@ -129,7 +129,7 @@ def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
 
 def test_a_tag_that_stays_names_the_model_before(gate: Gate) -> None:
     gate.publish(LATER, tag="stable")
-    assert f"{gate.repository}:stable had wrong" in gate.judge(tag="stable")
+    assert f"{gate.repository}:stable answered wrongly" in gate.judge(tag="stable")
 
 
 def test_an_artifact_that_is_still_here_is_not_fetched(gate: Gate, registry: LocalRegistry) -> None:

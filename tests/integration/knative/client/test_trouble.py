@@ -105,7 +105,7 @@ def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
 
 def test_a_server_without_tls_behind_https_is_not_trusted(apiserver: FakeCluster, tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": apiserver.url.replace("http:", "https:")})
-    with pytest.raises(UnreachableClusterError, match="barn: no trust in https"):
+    with pytest.raises(UnreachableClusterError, match=r"barn: the certificate of https.* can't be verified"):
         open_cluster(kubeconfig=file, timeout_s=5).version()
 
 

@@ -139,7 +139,7 @@ def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) ->
 def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
     reported, go = followed(cluster, knative, answered=10, failed=10)
     with pytest.raises(
-        StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often .*; 50 of 100"
+        StartError, match=r"flowers was not promoted: .*rolled-back: the new revision fails more often .*; 50 of 100"
     ) as e:
         go()
     assert e.value.hint == "eaves rollout flowers"

@@ -139,7 +139,7 @@ def test_an_agents_container_image_of_an_older_version(cluster: Cluster, server:
 def test_a_report_that_was_cut_short(cluster: Cluster, server: FakeCluster) -> None:
     play_pod(server)
     (found,) = look(cluster, publishing())
-    assert (found.severity, "was cut short" in found.message) == (NOTE, True)
+    assert (found.severity, "is incomplete" in found.message) == (NOTE, True)
 
 
 def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: FakeCluster) -> None:

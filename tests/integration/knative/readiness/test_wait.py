@@ -184,7 +184,7 @@ def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cl
     put(server, service(), revision(), pod(ended(1, restarts=3)))
     server.write_log(POD, "ValueError: bad label", container="user-container:previous", namespace=NAMESPACE)
     assert fail(cluster).message == (
-        "flowers can't start: the process ended with exit code 1, 3 times so far: ValueError: bad label"
+        "flowers can't start: the process ended with exit code 1, 3 times: ValueError: bad label"
     )
 
 

@@ -154,7 +154,7 @@ def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> N
     canary.pods["first"].serve(180, ms=100)
     for number in range(10):
         canary.start_pod(f"cold-{number}", SECOND).serve(3, ms=100, first_ms=900)
-        assert "it looks slow" not in advance(cluster, number).reason
+        assert "seems slow" not in advance(cluster, number).reason
         canary.stop_pod(f"cold-{number}")
     outcome = advance(cluster, 60)
     assert outcome.what == "advance", outcome.reason

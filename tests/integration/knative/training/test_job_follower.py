@@ -176,7 +176,7 @@ def test_a_job_that_a_queue_holds_back(fake: FakeCluster, play: JobPlay, watch: 
     job = fake.get("Job", NAME)
     fake.put({**job, "spec": {**job["spec"], "suspend": True}}, manager="kueue")
     watcher = watch()
-    watcher.reported("held back")
+    watcher.reported("is suspended")
     play.end()
     watcher.result.result(20)
 
@@ -293,7 +293,7 @@ def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Ca
 
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     larger = build_job(replace(TRAINING, job=replace(TRAINING.job, memory="8Gi")))
-    with pytest.raises(ConflictError, match=f"the Job {NAME} makes the run") as caught:
+    with pytest.raises(ConflictError, match=f"the Job {NAME} is writing the run") as caught:
         create_job(cluster, larger, again=False, say=lambda text: None)
     assert caught.value.hint == f"wait until it has ended, or stop it: kubectl delete job {NAME} -n default"
     play.end("Failed", reason="BackoffLimitExceeded")

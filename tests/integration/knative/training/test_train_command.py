@@ -96,7 +96,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     play.write(pod, '{"message": "Training: 1 of 4", "phase": "Training", "done": 1, "total": 4, "note": ""}')
     assert first.stderr is not None
     seen = [first.stderr.readline() for _ in range(2)]
-    assert seen == [f"{play.name} is made, in lab of cloud\n", "Training: 1 of 4\n"]
+    assert seen == [f"the Job {play.name} was created in lab of cloud\n", "Training: 1 of 4\n"]
     first.send_signal(signal.SIGINT)
     code, _, stderr = finished(first)
     assert code == 75

@@ -55,7 +55,7 @@ def test_a_class_of_unreadable_formats_says_why_it_is_empty(tmp_path: Path) -> N
     fill(tmp_path, "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one.heic").write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"the class b has no images.* 1 file in it is not used: HEIC"):
+    with pytest.raises(DatasetError, match=r"the class b has no images.* 1 file in its folder is not used: HEIC"):
         scan(tmp_path, val_fraction=0.2)
 
 
@@ -87,8 +87,8 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
             "nearly the same picture as another file, which is held out",
         ),
         (
-            ["named in line 2 of l.csv but not there", "named in line 9 of l.csv but not there"],
-            "named in l.csv but not there",
+            [f"line {line} of l.csv names the file, but it does not exist" for line in (2, 9)],
+            "a line of l.csv names the file, but it does not exist",
         ),
         (
             [

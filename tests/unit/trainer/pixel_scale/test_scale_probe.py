@@ -95,7 +95,7 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
     close = {"unit": 0.1, "symmetric": 0.25, "torch": 9.0, "raw": 5000.0}
     choice = choose(dict.fromkeys(SCALES, 3.0), close)
     assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
-    assert "could not tell whether unit or torch or raw suits better. Set train.scale (--scale)" in choice.reason
+    assert "could not tell whether unit or torch or raw is more accurate. Set train.scale (--scale)" in choice.reason
 
 
 @pytest.mark.parametrize(
