@@ -153,7 +153,7 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"])
 open({str(mark)!r}, "w").write(str(os.getpid()))
 time.sleep(60)
 """
-    with pytest.raises(PluginError, match=r"gave nothing within 2 s"):
+    with pytest.raises(PluginError, match=r"did not answer within 2 s"):
         run_plugin(plugin(tmp_path, script)["exec"], {}, timeout_s=2)
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
@@ -222,7 +222,7 @@ print(json.dumps({"apiVersion": api, "kind": "ExecCredential", "status": status}
 
 def test_a_login_plugin_of_another_version_is_refused(tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(token="a").replace("/v1", "/v1beta1"))
-    with pytest.raises(PluginError, match=r"answers in version client.*/v1beta1, not in"):
+    with pytest.raises(PluginError, match=r"answered in the version client.*/v1beta1 instead of"):
         run_plugin(user["exec"], {})
 
 
@@ -369,7 +369,7 @@ def test_a_context_of_a_cluster_that_is_not_there_tells_no_secret(apiserver: Fak
 @pytest.mark.parametrize("server", ["", "127.0.0.1:6443", "ftp://host", "https://"])
 def test_a_server_that_is_no_url_is_a_fault_of_the_kubeconfig(tmp_path: Path, server: str) -> None:
     file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": server})
-    with pytest.raises(ConfigError, match=r"clusters: server must be https://HOST"):
+    with pytest.raises(ConfigError, match=r"clusters: the server must be https://HOST"):
         open_cluster(kubeconfig=file)
 
 

@@ -134,7 +134,7 @@ def test_without_the_right_the_pod_proxy_is_asked_and_it_is_said_once(
     assert [cluster.ask_pod("f-1", 8080, "/", headers={"X-A": "b"}).body for _ in range(2)] == [b"ok", b"ok"]
     assert [one.headers["X-A"] for one in apiserver.asked("GET", "/proxy/")] == ["b", "b"]
     assert len(apiserver.asked("GET", "/portforward")) == 1
-    assert caplog.text.count(f"may not {verb} pods/portforward in namespace cams; pods are asked through") == 1
+    assert caplog.text.count(f"may not {verb} pods/portforward in namespace cams; requests to pods go through") == 1
 
 
 def test_a_right_that_lacks_in_one_namespace_is_that_ones(cluster: Cluster, apiserver: FakeCluster) -> None:

@@ -111,7 +111,7 @@ def test_a_server_without_tls_behind_https_is_not_trusted(apiserver: FakeCluster
 
 def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
-    with pytest.raises(ClusterError, match="not as an API server does: <html>Welcome"):
+    with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
         cluster.version()
     apiserver.fail(Reply(status=302, headers={"Location": "http://login.example/"}))
     with pytest.raises(ClusterError, match="answered 302"):
@@ -130,7 +130,7 @@ def test_a_token_that_was_renewed_in_the_kubeconfig_is_taken(
 
 def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.tokens = set()
-    with pytest.raises(DeniedError, match="edge: not logged in at http") as caught:
+    with pytest.raises(DeniedError, match="edge: the user is not logged in at http") as caught:
         cluster.get(KSERVICE, "flowers")
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert len(apiserver.log) == 2

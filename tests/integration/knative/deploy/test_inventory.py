@@ -91,11 +91,11 @@ def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: 
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: a item has the fields"),
+        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: the item has the fields"),
         ('{"layout": 1, "items": [], "deployment": {"sequence": 1}}', "damaged"),
         (
             '{"layout": 1, "items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
-            "kind is 1",
+            "kind has a value of the wrong type",
         ),
         ('{"layout": 2, "items": {}}', "layout 2"),
     ],

@@ -310,7 +310,10 @@ def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sit
     assert lines[0] == "1 of 2 rollouts can't be advanced:"
     assert lines[1].startswith("aaa: ")
     assert "not today" in lines[1]
-    assert lines[2:] == ["the others are advanced:", "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: it is ready"]
+    assert lines[2:] == [
+        "the others are advanced:",
+        "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: the revision is ready",
+    ]
 
 
 def test_a_trigger_that_is_refused_does_not_keep_the_rollout_from_going_on(server: Sites) -> None:

@@ -36,12 +36,12 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(
     [
         (
             "validation failed: must not set the field(s): spec.template.spec.nodeSelector",
-            "edge: Service flowers is refused: Knative takes .*nodeSelector only with kubernetes.podspec-nodeselector",
+            "edge: the cluster refuses Service flowers: Knative accepts .*nodeSelector only if kubernetes.podspec-nodeselector",
             "kubectl -n knative-serving patch configmap config-features",
         ),
         (
             'Failed to parse image reference: spec.template.spec.containers[0].image\nimage: "x@y", error: could not',
-            "edge: Service flowers is refused: Knative can't read the container image's name",
+            "edge: the cluster refuses Service flowers: Knative can't read the container image's name",
             "set knative.image in eaves.yaml",
         ),
         (
@@ -70,7 +70,7 @@ def test_a_quota_that_is_used_up_is_said_with_its_name(
     )
     apiserver.fail(refusal(403, "Forbidden", said), method="PATCH", path="/serving.knative.dev/v1")
     with pytest.raises(
-        InvalidError, match="edge: Service flowers is refused: the quota few of the namespace is used up"
+        InvalidError, match="edge: the cluster refuses Service flowers: the quota few of the namespace is used up"
     ) as raised:
         deploy(cluster, plain_app())
     assert "describe resourcequota few" in str(raised.value.hint)

@@ -136,7 +136,7 @@ def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*during this deploy") as e:
         deploy(cluster, OTHER, by="jane@laptop")
     assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to replace that deploy after it has finished"
-    assert "the later one wins, and this one stopped before the rest was applied" in e.value.message
+    assert "the later deploy takes precedence, and this one stopped before the rest was applied" in e.value.message
     assert (deployed(knative), last(cluster).image) == (THIRD, THIRD)
     assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME), "nothing was pruned"
     assert shares(knative) == {FIRST: 100}

@@ -25,7 +25,7 @@ def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster)
     server.remove("Pod", "coredns-1", namespace="kube-system")
     found = patient.one("dns")
     assert found.severity == WARNING
-    assert "pods k8s-app=kube-dns in kube-system, and there are none" in found.message
+    assert "pods k8s-app=kube-dns in kube-system, but no such pod exists" in found.message
     assert patient.one("dns", app=REFERRING).severity == ERROR
     assert "set knative.dns in eaves.yaml" in found.fix
     assert patient.find("dns", network_policy=False) == []
@@ -89,14 +89,17 @@ def test_a_user_who_may_not_forward_ports(patient: Patient, server: FakeCluster,
     assert "--verb=get,create --resource=pods/portforward" in found.fix
     permission = patient.one("permissions")
     assert permission.severity == WARNING
-    assert f"the current user may not {verb} pods/portforward in barn: eaves status, rollout" in permission.message
+    assert (
+        f"the current user may not {verb} pods/portforward in barn, which `eaves status, rollout` needs"
+        in permission.message
+    )
 
 
 def test_something_on_the_way_that_takes_no_websockets(patient: Patient, server: FakeCluster) -> None:
     server.takes_websockets = False
     run_pod(server, "flowers-00001-x", **{"serving.knative.dev/service": "flowers"})
     found = patient.one("metrics")
-    assert (found.severity, "answers 400 to a port-forward" in found.message) == (WARNING, True)
+    assert (found.severity, "answered 400 to a port-forward" in found.message) == (WARNING, True)
     assert found.fix.startswith("allow WebSockets to")
 
 

@@ -187,7 +187,7 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     secret(server, "user", "pass")
     assert "(it has pass, user)" in patient.one("credentials", app=app).message
     secret(server, "username", "password", "tls.crt")
-    assert "lacks tls.key" in patient.one("credentials", app=app).message
+    assert "has no tls.key" in patient.one("credentials", app=app).message
     secret(server, "password")
     assert patient.one("credentials", app=app).severity == WARNING
     secret(server, "username", "password", "ca.crt")
@@ -203,9 +203,9 @@ def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, 
     missing = patient.one("credentials", app=relaying())
     assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
     secret(server, "username", "password", name="link")
-    assert "has no token" in patient.one("credentials", app=relaying()).message
+    assert "has no key token" in patient.one("credentials", app=relaying()).message
     secret(server, "ca.crt", name="link")
-    assert "has no token" in patient.one("credentials", app=relaying()).message
+    assert "has no key token" in patient.one("credentials", app=relaying()).message
     for keys in (("token",), ("token", "ca.crt"), ("tls.crt", "tls.key", "ca.crt")):
         secret(server, *keys, name="link")
         assert patient.find("credentials", app=relaying()) == []
@@ -219,7 +219,7 @@ def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_ar
     play_pod(server, Reached(address="tls://cloud.example:443"))
     secret(server, "token", name="link")
     missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
-    assert "the Secret link is not in eaves-agents" in missing.message
+    assert "the Secret link does not exist in eaves-agents" in missing.message
 
 
 def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -> None:

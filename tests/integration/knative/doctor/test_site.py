@@ -57,7 +57,10 @@ def test_quotas(patient: Patient, server: FakeCluster) -> None:
 
 def test_volumes_for_agents(patient: Patient, server: FakeCluster) -> None:
     app = source(agent="claim", claim="photos")
-    assert "PersistentVolumeClaim photos of the source cam is not in barn" in patient.one("storage", app=app).message
+    assert (
+        "PersistentVolumeClaim photos of the source cam does not exist in barn"
+        in patient.one("storage", app=app).message
+    )
     server.put({**bare("v1", "PersistentVolumeClaim", "photos", namespace=HERE), "spec": {}})
     assert patient.find("storage", app=app) == []
     server.put(storage_class("standard", default=False))
@@ -70,7 +73,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")}
     hard, soft = patient.find("permissions")
     assert hard.message == (
-        "the current user may not create, patch triggers.eventing.knative.dev in barn: eaves deploy, remove"
+        "the current user may not create, patch triggers.eventing.knative.dev in barn, which `eaves deploy, remove` needs"
     )
     assert hard.fix == (
         "kubectl -n barn create role eaves-deploy --verb=create,patch --resource=triggers.eventing.knative.dev && "
@@ -86,19 +89,21 @@ def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient
     beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
     assert (beside.severity, beside.message) == (
         WARNING,
-        "the current user may not get, create pods/exec in barn: eaves queue",
+        "the current user may not get, create pods/exec in barn, which `eaves queue` needs",
     )
     assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
     found = [one.message for one in patient.find("permissions", app=source(agent="node", options={"path": "/photos"}))]
-    assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
-    assert "the current user may not get, create pods/portforward in eaves-agents: eaves status" in found
+    assert "the current user may not get, create pods/exec in eaves-agents, which `eaves queue` needs" in found
+    assert "the current user may not get, create pods/portforward in eaves-agents, which `eaves status` needs" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("*", "namespaces"), ("create", "namespaces")}
     found = patient.one("permissions", app=source(agent="node", options={"path": "/photos"}))
-    assert found.message == "the current user may not create namespaces in the whole cluster: eaves deploy"
+    assert (
+        found.message == "the current user may not create namespaces in the whole cluster, which `eaves deploy` needs"
+    )
     assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in found.fix
 
 
@@ -161,7 +166,7 @@ def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
     server.put(secret({"https://registry.test:5000/v2/": {}}))
     assert patient.find("pull-secret", pull_secret="registry") == []
     server.put(secret({}, "Opaque"))
-    assert "of type Opaque" in patient.one("pull-secret", pull_secret="registry").message
+    assert "has the type Opaque" in patient.one("pull-secret", pull_secret="registry").message
 
 
 @pytest.mark.parametrize(("skew_s", "severity"), [(60, WARNING), (-60, WARNING), (4000, ERROR)])
@@ -169,7 +174,7 @@ def test_clocks_that_do_not_agree(patient: Patient, server: FakeCluster, skew_s:
     server.skew_s = skew_s
     found = patient.find("clock")[0]
     assert found.severity == severity
-    assert found.message.startswith("this machine's clock and the API server's are ")
+    assert found.message.startswith("this machine's clock and the API server's differ by ")
 
 
 def test_a_node_whose_clock_is_wrong(patient: Patient, server: FakeCluster) -> None:

@@ -165,7 +165,7 @@ def test_a_function_that_only_loads_is_waited_for(server: FakeCluster, cluster: 
     loading = {"type": "urn:eaves:problem:loading", "detail": "the model is still loading"}
     server.backend = lambda request: reply_json(loading, 503)
     put(server, service(), revision(), pod(container()))
-    assert "last seen" in fail(cluster, timeout_s=0.4).message
+    assert "last state" in fail(cluster, timeout_s=0.4).message
 
 
 def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster, cluster: Cluster) -> None:
@@ -210,7 +210,7 @@ def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, clu
     taken = 'There is an existing placeholder Service "flowers" that we do not own.'
     put(server, service(condition("RoutesReady", "False", "NotOwned", taken), condition("Ready", "False", "NotOwned")))
     error = fail(cluster)
-    assert "the Service flowers in the namespace barn has the name" in error.message
+    assert "the name is in use: Service flowers in the namespace barn" in error.message
 
 
 def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster, cluster: Cluster) -> None:

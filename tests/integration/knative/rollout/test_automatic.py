@@ -206,7 +206,7 @@ def test_pods_that_cant_be_asked_hold_it_and_are_reported(
 
 def test_a_pod_that_is_ending_may_be_silent(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
     apiserver.fault = lambda request: refusal(502, "BadGateway", "gone") if "pods/second/" in request.path else None
-    assert "can't be asked (second" in advance(cluster, 60).reason
+    assert "can't be read (second" in advance(cluster, 60).reason
     pod = apiserver.get("Pod", "second", namespace="cams")
     pod["metadata"] |= {"deletionTimestamp": "2026-11-24T14:42:56Z", "finalizers": ["kept/open"]}
     apiserver.put(pod, namespace="cams")

@@ -113,7 +113,7 @@ def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serv
 def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving) -> None:
     rollout.promote(cluster, NAME)
     apiserver.remove(REVISION, FIRST, namespace="cams")
-    with pytest.raises(NotFoundError, match="flowers-00001 is gone"):
+    with pytest.raises(NotFoundError, match="flowers-00001 no longer exists"):
         rollout.rollback(cluster, NAME)
     with pytest.raises(NotFoundError, match="no function 'roses' in cams of edge"):
         rollout.rollback(cluster, "roses")

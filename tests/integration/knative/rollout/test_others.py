@@ -100,7 +100,7 @@ def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(
 def test_a_service_without_a_rollout_is_left_alone_unless_settings_come_with_it(
     cluster: Cluster, serving: Serving
 ) -> None:
-    with pytest.raises(NotFoundError, match=f"no function '{NAME}' in cams of edge"):
+    with pytest.raises(NotFoundError, match=f"the function '{NAME}' does not exist in cams of edge"):
         advance(cluster, 0)
     deploy(cluster, "r/f@sha256:1")
     assert advance(cluster, 0).reason == "no rollout was started"

@@ -68,7 +68,7 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by
     two_of_three.server.skew_s += 601
     outcome = rollout.advance_rollout(cluster, NAME)
     assert (outcome.what, outcome.advancing) == ("hold", False)
-    assert "s flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
+    assert "s the container image of flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
     assert shares(two_of_three) == {FIRST: 100}
     two_of_three.pull(IMAGES[1])
     rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
@@ -76,7 +76,7 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by
 
 
 def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:
-    refused = r"flowers-00002 gets no share before .* pinned on 2 of 3 nodes"
+    refused = r"flowers-00002 gets no share of requests before .* pinned on 2 of 3 nodes"
     with pytest.raises(StartError, match=refused) as raised:
         rollout.set_percent(cluster, NAME, 10, pin_wait_s=0.0)
     assert "--unpinned" in str(raised.value.hint)
