@@ -90,8 +90,7 @@ def parse_manifest(file: Path) -> list[Row]:
             rows.append(row)
     if len({row.split is None for row in rows}) > 1:
         wrong.append(
-            f"line {next(row.line for row in rows if row.split is None)}: the line has no split, but "
-            "other lines have one"
+            f"line {next(row.line for row in rows if row.split is None)} has no split, but other lines have one"
         )
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -122,9 +121,9 @@ def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, f"the line is not valid JSON: {error}"[:120]
+            yield number, f"not valid JSON: {error}"[:120]
             continue
-        yield number, values if isinstance(values, dict) else "the line is not a JSON object"
+        yield number, values if isinstance(values, dict) else "not a JSON object"
 
 
 def _parse_row(line: int, values: dict[str, Any]) -> Row | str:

@@ -149,7 +149,7 @@ def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     for (command, namespace, hard, verbs), resources in missing.items():
         where = f"in {namespace}" if namespace else "in the whole cluster"
         message = (
-            f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}, which `eaves {command}` needs"
+            f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where} (needed by eaves {command})"
         )
         yield (error if hard else warning)("permissions", message, grant(command, namespace, verbs, resources))
 

@@ -243,7 +243,7 @@ def test_doctor_says_that_the_right_to_make_secrets_is_missing(
     assert warned(HOME) == []
     grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
     (missing,) = warned(HOME)
-    assert "may not create, patch, delete secrets in cams, which `eaves train` needs" in missing
+    assert "may not create, patch, delete secrets in cams (needed by eaves train)" in missing
     assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
     assert warned("") == []
 

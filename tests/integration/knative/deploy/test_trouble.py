@@ -36,7 +36,7 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(
     [
         (
             "validation failed: must not set the field(s): spec.template.spec.nodeSelector",
-            "edge: the cluster refuses Service flowers: Knative accepts .*nodeSelector only if kubernetes.podspec-nodeselector",
+            "edge: the cluster refuses Service flowers: Knative accepts .*nodeSelector only if ",
             "kubectl -n knative-serving patch configmap config-features",
         ),
         (

@@ -90,7 +90,7 @@ def test_a_user_who_may_not_forward_ports(patient: Patient, server: FakeCluster,
     permission = patient.one("permissions")
     assert permission.severity == WARNING
     assert (
-        f"the current user may not {verb} pods/portforward in barn, which `eaves status, rollout` needs"
+        f"the current user may not {verb} pods/portforward in barn (needed by eaves status, rollout)"
         in permission.message
     )
 

@@ -73,7 +73,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")}
     hard, soft = patient.find("permissions")
     assert hard.message == (
-        "the current user may not create, patch triggers.eventing.knative.dev in barn, which `eaves deploy, remove` needs"
+        "the current user may not create, patch triggers.eventing.knative.dev in barn (needed by eaves deploy, remove)"
     )
     assert hard.fix == (
         "kubectl -n barn create role eaves-deploy --verb=create,patch --resource=triggers.eventing.knative.dev && "
@@ -89,21 +89,19 @@ def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient
     beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
     assert (beside.severity, beside.message) == (
         WARNING,
-        "the current user may not get, create pods/exec in barn, which `eaves queue` needs",
+        "the current user may not get, create pods/exec in barn (needed by eaves queue)",
     )
     assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
     found = [one.message for one in patient.find("permissions", app=source(agent="node", options={"path": "/photos"}))]
-    assert "the current user may not get, create pods/exec in eaves-agents, which `eaves queue` needs" in found
-    assert "the current user may not get, create pods/portforward in eaves-agents, which `eaves status` needs" in found
+    assert "the current user may not get, create pods/exec in eaves-agents (needed by eaves queue)" in found
+    assert "the current user may not get, create pods/portforward in eaves-agents (needed by eaves status)" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("*", "namespaces"), ("create", "namespaces")}
     found = patient.one("permissions", app=source(agent="node", options={"path": "/photos"}))
-    assert (
-        found.message == "the current user may not create namespaces in the whole cluster, which `eaves deploy` needs"
-    )
+    assert found.message == "the current user may not create namespaces in the whole cluster (needed by eaves deploy)"
     assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in found.fix
 
 

@@ -64,13 +64,13 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
         DataFault(file="a/1.png", reason="the file is empty (0 bytes)"),
         DataFault(file="a/2.png", reason="the image is corrupt: broken PNG file"),
         DataFault(file="a/3.png", reason="the image is corrupt: truncated"),
-        DataFault(file="a/4.png", reason="same bytes as a/5.png"),
-        DataFault(file="a/6.png", reason="same bytes as a/7.png"),
-        DataFault(file="a/8.png", reason="same bytes as b/7.png"),
+        DataFault(file="a/4.png", reason="it has the same bytes as a/5.png"),
+        DataFault(file="a/6.png", reason="it has the same bytes as a/7.png"),
+        DataFault(file="a/8.png", reason="it has the same bytes as b/7.png"),
         DataFault(file="a/9.png", reason="the file's content is image/png, which its name does not show", used=True),
     ]
     assert group_by_cause(faults) == [
-        Cause(reason="same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
+        Cause(reason="it has the same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
         Cause(reason="the image is corrupt", files=("a/2.png", "a/3.png")),
         Cause(reason="the file is empty (0 bytes)", files=("a/1.png",)),
     ]
@@ -81,10 +81,10 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
     [
         (
             [
-                "nearly the same picture as a/1.png, which is held out",
-                "nearly the same picture as b, which is held out",
+                "it is nearly the same picture as a/1.png, which is held out",
+                "it is nearly the same picture as b, which is held out",
             ],
-            "nearly the same picture as another file, which is held out",
+            "it is nearly the same picture as another file, which is held out",
         ),
         (
             [f"line {line} of l.csv names the file, but it does not exist" for line in (2, 9)],
