@@ -18,14 +18,20 @@ from eaves.options import build_settings, report_errors, settings_options, warn_
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="The artifact's directory; must not exist."
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory that the artifact is written to; it must not exist.",
 )
-@click.option("--declare", type=click.Path(path_type=Path), help="What describes a model that is no run; model.yaml.")
+@click.option(
+    "--declare", type=click.Path(path_type=Path), help="Declaration of a model that is not a run, such as model.yaml."
+)
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
     envvar="EAVES_WORK",
-    help="Local folder for downloaded images, the training's; the one beside the run by default. [EAVES_WORK]",
+    help="Local folder for downloaded images; it can be shared with trainings. Default: .cache beside the run. "
+    "[EAVES_WORK]",
 )
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 @settings_options(ConvertSettings, section="convert.")

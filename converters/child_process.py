@@ -107,21 +107,24 @@ def _watch(child: subprocess.Popen[str], job: str, what: str, limits: ChildLimit
         peak_mb = _peak_bytes(child.pid) / 1e6
         if limits.memory_limit_mb and peak_mb > limits.memory_limit_mb:
             raise ConversionError(
-                f"{what} was stopped: it reached {peak_mb:.0f} MB of memory, and convert.memory_limit_mb is "
-                f"{limits.memory_limit_mb}",
+                f"{what} was stopped: it used {peak_mb:.0f} MB of memory, which is more than "
+                f"convert.memory_limit_mb ({limits.memory_limit_mb})",
                 hint="raise convert.memory_limit_mb, or convert on a larger machine",
             )
         if time.monotonic() > deadline:
-            raise ConversionError(f"{what} took longer than {limits.timeout_s:.0f} s", hint="raise convert.timeout_s")
+            raise ConversionError(
+                f"{what} was stopped: it took longer than convert.timeout_s ({limits.timeout_s:.0f} s)",
+                hint="raise convert.timeout_s",
+            )
 
 
 def _crash(what: str, code: int, words: str) -> ConversionError:
     last = "\n".join(words.strip().splitlines()[-8:])
     if code >= 0:
-        return ConversionError(f"{what} failed with exit code {code}; its last words:\n{last}")
+        return ConversionError(f"{what} failed with exit code {code}; the end of its output:\n{last}")
     return ConversionError(
-        f"{what} was killed by signal {-code}; its last words:\n{last}",
-        hint="when it is signal 9, this machine ran out of memory: convert on a larger one",
+        f"{what} was killed by signal {-code}; the end of its output:\n{last}",
+        hint="if the signal is 9, this machine ran out of memory: convert on a machine with more memory",
     )
 
 
@@ -146,4 +149,4 @@ def _die_with_parent() -> None:
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit("the conversion that started this process is gone")
+        sys.exit("the conversion that started this process has ended")

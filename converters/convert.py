@@ -205,7 +205,7 @@ class _Conversion:
         """Copy the files that ship into the artifact: the chosen graph, variants of fp32, labels."""
         variants: tuple[Variant, ...] = ()
         if choice.model is None and self.settings.targets:
-            with self.progress.phase("Laying out for targets", 1) as step:
+            with self.progress.phase("Building graphs for target CPUs", 1) as step:
                 variants = write_variants(
                     self.prepared_file,
                     self.staging,
@@ -258,8 +258,8 @@ def _as_asked(source: ModelSource, task: str) -> ModelSource:
         return source
     if task == EMBED and source.route != "run":
         raise ConversionError(
-            f"{source.name}: it isn't declared which output holds the features",
-            hint="declare `task: embed` and `features: NAME`",
+            f"the declaration of {source.name} does not name the output that holds the features",
+            hint="add `task: embed` and `features: NAME` to the declaration",
         )
     return replace(source, task=task, interface=replace(source.interface, features=""))
 

@@ -105,17 +105,20 @@ def _try_batch(model: Path, source: ModelSource) -> None:
     alone = _run(session, images[:1], "an image of the declared size", "correct `height`, `width` or `layout`")
     if alone.shape != (1, len(source.labels)):
         raise ConversionError(
-            f"the model gives {alone.shape[-1]} numbers for an image; {len(source.labels)} labels are declared",
-            hint="declare as many labels as it has classes",
+            f"the model gives {alone.shape[-1]} numbers for an image, but the declaration has "
+            f"{len(source.labels)} labels",
+            hint="declare as many labels as the model has classes",
         )
-    again = "export it again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
+    again = "export the model again with a dynamic batch dimension (PyTorch: `dynamic_axes` or `dynamic_shapes`)"
     both = _run(session, images, "two images at once: its batch size is fixed in the graph", again)
     if both.shape[0] != 2 or not np.allclose(both[:1], alone, rtol=1e-3, atol=1e-3):
-        raise ConversionError("the model answers two images at once differently from one alone", hint=again)
+        raise ConversionError(
+            "the model gives another answer for an image in a batch of two than for the image alone", hint=again
+        )
 
 
 def _run(session: Session, batch: npt.NDArray[np.uint8], given: str, hint: str) -> npt.NDArray[np.float32]:
     try:
         return session.run(batch)[0]
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
-        raise ConversionError(f"the model can't take {given}: {str(error)[:300]}", hint=hint) from error
+        raise ConversionError(f"the model can't process {given}: {str(error)[:300]}", hint=hint) from error

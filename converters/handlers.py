@@ -27,10 +27,10 @@ def copy_handler(path: str, staging: Path) -> Path | None:
         source = Path(path).read_bytes()
     except OSError as error:
         raise ConversionError(
-            f"the handler {path} can't be read: {error.strerror}", hint="correct convert.handler"
+            f"the handler {path} can't be read: {error.strerror}", hint="set convert.handler to a file that can be read"
         ) from error
     if len(source) > MAX_HANDLER_BYTES:
-        raise ConversionError(f"the handler {path} has {len(source)} bytes, more than {MAX_HANDLER_BYTES}")
+        raise ConversionError(f"the handler {path} is too large: {len(source)} bytes (at most {MAX_HANDLER_BYTES})")
     (staging / HANDLER).write_bytes(source)
     return staging / HANDLER
 

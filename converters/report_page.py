@@ -120,38 +120,41 @@ def build_verdict(manifest: Manifest) -> ConversionVerdict:
     if manifest.precision == INT8:
         return _judge_int8(found)
     if found.trials:
-        return ConversionVerdict(title="fp32: int8 was tried and not shown to be as good", text=_tell(found), loud=True)
+        return ConversionVerdict(
+            title="fp32: int8 was tried, but is not proven to be as good", text=_describe(found), loud=True
+        )
     if found.asked == FP32:
         return ConversionVerdict(
-            title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
+            title="fp32, as set by convert.precision",
+            text="int8 was not tried: with the precision auto it is tried and judged.",
         )
-    text = f"Precision {found.asked} was asked for, and no int8 model was measured."
+    text = f"The precision {found.asked} was set, but no int8 model could be measured."
     return ConversionVerdict(title="fp32: int8 was not tried", text=text, loud=True)
 
 
 def _judge_int8(found: Quantisation) -> ConversionVerdict:
     evidence = found.evidence
     if not evidence.passed:
-        title = "int8, as asked: the evidence doesn't suffice by itself"
-        return ConversionVerdict(title=title, text=_tell(found), loud=True)
+        title = "int8, as set by convert.precision: the evidence does not suffice"
+        return ConversionVerdict(title=title, text=_describe(found), loud=True)
     if evidence.kind == AGREEMENT:
         title = f"int8 agrees with fp32 on at least {evidence.agreement_bound_95:.1%} of images"
     else:
         title = f"int8 loses at most {format_bound(evidence.drop_bound_95)} points of accuracy"
-    return ConversionVerdict(title=title, text=_tell(found))
+    return ConversionVerdict(title=title, text=_describe(found))
 
 
-def _tell(found: Quantisation) -> str:
+def _describe(found: Quantisation) -> str:
     """Return the counts behind the evidence as text."""
     evidence = found.evidence
     parts = []
     if evidence.labelled_images:
         accuracies = f"{found.trials[-1].accuracy:.3f} against fp32's {found.accuracy_fp32:.3f}"
-        counts = f"{evidence.lost} that only fp32 names right, {evidence.gained} that only int8 does"
+        counts = f"only fp32 is right on {evidence.lost}, only int8 is right on {evidence.gained}"
         parts.append(f"Accuracy {accuracies} on {evidence.labelled_images:,} labelled images: {counts}.")
     if evidence.images:
-        parts.append(f"The same label on {evidence.agreement:.1%} of {evidence.images:,} images.")
-    return " ".join(parts) or "No image was there to judge it on."
+        parts.append(f"int8 and fp32 predict the same label on {evidence.agreement:.1%} of {evidence.images:,} images.")
+    return " ".join(parts) or "There was no image to judge int8 on."
 
 
 def _scale(found: Quantisation) -> tuple[float, float]:

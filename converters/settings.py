@@ -20,86 +20,99 @@ class ConvertSettings:
 
     task: str = setting(
         "",
-        "What the artifact does: `classify`; `embed`: answers with the features that the head sees too, fp32 only; "
-        "empty: what a declaration says, else `classify`.",
+        "Task of the artifact. `classify`: predicts classes; `embed`: returns the features that are the input of "
+        "the head, fp32 only; empty: the task of the declaration, else `classify`.",
         choices=("", CLASSIFY, EMBED),
     )
     handler: str = setting(
         "",
-        "Path of a handler.py that goes into the artifact and replaces pre- or post-processing; see "
+        "Path of a handler.py that is copied into the artifact and replaces pre- or post-processing; see "
         "docs/04-function.md. The conversion runs it.",
     )
     precision: str = setting(
         "auto",
-        "`auto`: int8 where the evidence suffices, else fp32; `int8`: int8 with its evidence, whatever that is: your "
-        "own decision; `fp32`: don't try.",
+        "Number format of the weights. `auto`: int8 if the evidence shows that it is as good, else fp32; `int8`: "
+        "int8 in any case, with the evidence stored in the artifact; `fp32`: int8 is not tried.",
         choices=("auto", "fp32", "int8"),
     )
     max_accuracy_drop: float = setting(
         3.0,
-        "Points of accuracy (of 100) that int8 may lose; the upper bound of its loss on held-out images, with 95 % "
-        "confidence, must be within. 3 points take about 250 images where the two differ on 2 % of answers, 1 point "
-        "takes 1,600. A class may lose twice as much.",
+        "Points of accuracy (of 100) that int8 may lose: the upper bound of its loss on held-out images, with 95 "
+        "% confidence, must not exceed it. 3 points take about 250 images if int8 and fp32 differ on 2 % of "
+        "answers, 1 point takes 1,600. A single class may lose twice as much.",
         minimum=0,
         maximum=100,
     )
     min_agreement: float = setting(
         0.95,
-        "Share of images on which int8 must name fp32's label where labels don't suffice: the lower bound of it, with "
-        "95 % confidence, on at least 500 images with or without labels. Of four int8 graphs of Inception V3 on 150 "
-        "photos of flowers, three agreed on 95 to 98 % and lost 0.7 to 2 points, one agreed on 93 % and lost 2.7.",
+        "Share of images on which int8 must predict the same label as fp32, if there are too few labelled images "
+        "to measure accuracy: the lower bound of the share, with 95 % confidence, on at least 500 images with or "
+        "without labels. Of four int8 graphs of Inception V3 on 150 photos of flowers, three agreed on 95 to 98 "
+        "% and lost 0.7 to 2 points, one agreed on 93 % and lost 2.7.",
         minimum=0,
         maximum=1,
     )
     unlabelled: str = setting(
         "",
-        "Folder of photos without labels, its subfolders too, on which int8 is compared with fp32 where the labels "
-        "don't suffice; photos that were trained on, and copies, are left out.",
+        "Folder of photos without labels, subfolders included, on which int8 is compared with fp32 if there are "
+        "too few labelled images; photos that were trained on, and copies, are left out.",
     )
     int8_time_limit_s: float = setting(
         300.0,
-        "Seconds after which no further int8 graph is made; the best so far is judged. Inception V3 on two cores takes "
-        "80 for the first graph and up to 270 to measure which layers rounding hurts; with 300 a first model is "
-        "trained, converted and deployed within ten minutes.",
+        "Seconds after which no further int8 graph is built; the best graph so far is judged. Inception V3 on "
+        "two cores takes 80 s for the first graph and up to 270 s to measure which layers are sensitive to "
+        "rounding; with 300 s a first model is trained, converted and deployed within ten minutes.",
         minimum=0,
     )
     data: str = setting(
         "",
-        "Labelled images that int8 is fitted to and judged on, as `data.path`; empty: those that the run was trained "
-        "on, or a declaration's samples.",
+        "Labelled images that int8 is calibrated and judged on, in a form that `data.path` accepts; empty: the "
+        "images that the run was trained on, or the samples of the declaration.",
     )
     calibration_images: int = setting(
-        100, "Training images that int8's ranges are measured on; more cost time and change little.", minimum=1
+        100,
+        "Number of training images that the value ranges of int8 are measured on; more images take longer "
+        "and change little.",
+        minimum=1,
     )
     targets: tuple[str, ...] = setting(
         (),
-        "CPUs that it will run on; none: any. When all of them have int8 dot products (the `vnni` ones and arm64), "
-        "int8 weights get 8 bits instead of 7; an fp32 artifact gets a graph laid out for each that is like this one.",
+        "CPUs that the model will run on; empty: any CPU. If all of them have int8 dot products (the `vnni` ones "
+        "and arm64), int8 weights get 8 bits instead of 7; an fp32 artifact gets an optimised graph for each of "
+        "them that this CPU can build for.",
         choices=tuple(TARGETS),
     )
     previous: str = setting(
         "",
-        "Artifact to build on: its golden images are used again while they fit, and the int8 backbone while the "
-        "backbone is the same, so that an update ships only a head; empty: those beside the new one.",
+        "Earlier artifact to build on: its golden images are used again if they still fit, and its int8 backbone "
+        "if the backbone is the same, so that an update ships only a head; empty: the artifacts beside the new "
+        "one.",
     )
-    opset: int = setting(OPSET, "ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18)
+    opset: int = setting(
+        OPSET, "Version of the ONNX operator set of the graph; see docs/02-conversion.md.", minimum=13, maximum=18
+    )
     tolerance: float = setting(
         1e-3,
-        "Largest difference of a logit or a probability between training and fp32; 1e-5 is usual.",
+        "Maximum difference of a logit or a probability between the trained model and the fp32 graph; 1e-5 is usual.",
         minimum=0,
         maximum=1,
     )
     tolerance_int8: float = setting(
-        0.3, "Largest difference of a probability between training and int8.", minimum=0, maximum=1
+        0.3, "Maximum difference of a probability between the trained model and the int8 graph.", minimum=0, maximum=1
     )
     agreement_int8: float = setting(
-        0.85, "Smallest share of the samples on which int8 names training's label.", minimum=0, maximum=1
+        0.85, "Minimum share of the samples on which int8 must predict the trained model's label.", minimum=0, maximum=1
     )
     golden: int = setting(
-        10, "Golden images that travel with the model: one a class, up to this many.", minimum=1, maximum=100
+        10,
+        "Maximum number of golden images that are stored with the model, one for each class.",
+        minimum=1,
+        maximum=100,
     )
-    licence: str = setting("", "SPDX expression of the model's licence, for the manifest.")
-    timeout_s: float = setting(900.0, "Seconds that a child process may take.", minimum=10, maximum=86400)
+    licence: str = setting("", "SPDX expression of the model's licence, stored in the manifest.")
+    timeout_s: float = setting(
+        900.0, "Seconds after which a child process of the conversion is stopped.", minimum=10, maximum=86400
+    )
     memory_limit_mb: int = setting(
-        0, "Resident memory a child process may reach, MB; 0 for any. Inception V3 takes about 1,000.", minimum=0
+        0, "Maximum resident memory of a child process, MB; 0: no limit. Inception V3 takes about 1,000.", minimum=0
     )

@@ -33,8 +33,10 @@ def open_staging(output: Path) -> Iterator[StagingDirectory]:
     """
     output = output.absolute()
     if output.exists():
-        raise ArtifactError(f"{output} exists already", hint="name another directory, or remove it")
-    busy = ArtifactError(f"another process is making {output}", hint="wait for it, or name another directory")
+        raise ArtifactError(f"{output} exists already", hint="name another directory, or remove the existing one")
+    busy = ArtifactError(
+        f"another process is writing {output}", hint="wait until it has finished, or name another directory"
+    )
     with unfinished_folder(output, refusal=busy) as place:
         work = StagingDirectory(staging=place / "artifact", folder=place / "work")
         work.staging.mkdir()

@@ -62,8 +62,8 @@ def convert_tensor(
     """
     if settings.precision == INT8 or settings.task:
         raise ConversionError(
-            f"{source.name} is declared for the task tensor: it has no other, and precision fp32 only",
-            hint="leave convert.task empty, and precision auto",
+            f"{source.name} is declared for the task tensor, which has no other task and only the precision fp32",
+            hint="leave convert.task empty and convert.precision at auto",
         )
     with progress.phase("Preparing the graph", 1) as step:
         signature, opset = _prepare(source, place, settings)
@@ -108,22 +108,27 @@ def _check_names(model: onnx.ModelProto) -> None:
     """Check names and batch axes before the conversion adds its own names."""
     for value in (*model.graph.input, *model.graph.output):
         if not (0 < len(value.name) <= 64 and value.name.isprintable()) or _OURS.fullmatch(value.name):
-            raise ConversionError(f"the name {value.name[:80]!r} can't be kept", hint="export it with another name")
+            raise ConversionError(
+                f"the input or output name {value.name[:80]!r} is not supported",
+                hint="export the model with another name",
+            )
         dims = value.type.tensor_type.shape.dim
         if not dims or (dims[0].HasField("dim_value") and dims[0].dim_value != 1):
             sizes = [dim.dim_value or dim.dim_param or "any" for dim in dims]
             raise ConversionError(
-                f"{value.name} has the shape {sizes}; its first axis must be the batch, of 1 or any size",
-                hint="export it with a batch dimension first, of the input and of every output",
+                f"{value.name} has the shape {sizes}; its first axis must be the batch axis, with the size 1 or any",
+                hint="export the model with the batch as the first axis of the input and of every output",
             )
 
 
 def _check(signature: Signature) -> None:
     for spec in (signature.input, *signature.outputs):
         if spec.dtype not in NUMBERS:
-            raise ConversionError(f"{spec.name} is {spec.dtype}; taken and given are {', '.join(NUMBERS)}")
+            raise ConversionError(f"{spec.name} has the type {spec.dtype}; supported are {', '.join(NUMBERS)}")
     if len(signature.input.shape) < 2:
-        raise ConversionError(f"the input {signature.input.name} has no axis but the batch; one more is needed")
+        raise ConversionError(
+            f"the input {signature.input.name} has only a batch axis; at least one more axis is needed"
+        )
 
 
 def _prove(
@@ -141,13 +146,15 @@ def _prove(
         found = session.answer(tensor[np.newaxis])
         for name, own in expected.items():
             if not np.all(np.isfinite(own)):
-                raise ConversionError(f"{path.name}: {name} of the original is not finite", hint="remove the sample")
+                raise ConversionError(
+                    f"{path.name}: the output {name} of the original model is not finite", hint="remove the sample"
+                )
             off = difference(found[name], own.ravel()) if found[name].shape == own.shape else np.inf
             if off > tolerance:
                 raise ParityError(
-                    f"{path.name}: {name} of the converted model differs from the original's by {off:.2e} of the "
-                    f"largest, more than {tolerance:.0e}",
-                    hint="convert with another convert.opset, or report the model",
+                    f"{path.name}: the output {name} of the converted model differs from the original's by "
+                    f"{off:.2e} of the largest value (at most {tolerance:.0e} allowed)",
+                    hint="set another convert.opset, or report the model to the developers of Eaves",
                 )
             worst = max(worst, off)
             absolute = max(absolute, float(np.max(np.abs(found[name].astype(np.float64) - own), initial=0.0)))
@@ -178,7 +185,9 @@ def _write_goldens(
         file = f"{GOLDEN}/{number:03d}{source.samples[index].suffix.lower()}"
         tensor = f"{GOLDEN}/{number:03d}.npy"
         if file == tensor:
-            raise ConversionError(f"samples that end in {file[-4:]} can't be kept", hint="name them otherwise")
+            raise ConversionError(
+                f"samples whose names end in {file[-4:]} are not supported", hint="rename the samples"
+            )
         shutil.copyfile(source.samples[index], staging / file)
         np.save(staging / tensor, np.ascontiguousarray(inputs[index]), allow_pickle=False)
         outputs = {name: tuple(value.ravel().tolist()) for name, value in truth[index].items()}
@@ -206,7 +215,8 @@ def _describe(
         golden_tolerance=settings.tolerance,
         precision=FP32,
         quantisation=Quantisation(
-            asked=settings.precision, reason="int8 was not tried: it is judged on labelled images"
+            asked=settings.precision,
+            reason="int8 was not tried: it is judged on labelled images, and this model does not take images",
         ),
         targets=settings.targets,
         source=Origin(route="onnx", digest=source.digest),

@@ -54,7 +54,7 @@ def parse_resolver(text: str) -> Resolver:
     if pods := _PODS.fullmatch(text):
         port = int(pods["port"] or DNS_PORT)
         if not 0 < port < 65536:
-            raise ValueError(f"{port} is no port")
+            raise ValueError(f"{port} is not a port number")
         return Resolver(namespace=pods["namespace"], labels=((pods["key"], pods["value"]),), port=port)
     return Resolver(network=str(ipaddress.ip_network(text)))
 

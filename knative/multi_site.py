@@ -139,7 +139,9 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
     if budget.stopped:
         return _stopped(site)
     if budget.used_up:
-        return SiteOutcome(site=site.name, state=SKIPPED, error=EavesError("not begun: too many others failed"))
+        return SiteOutcome(
+            site=site.name, state=SKIPPED, error=EavesError("not started, because too many other sites failed")
+        )
     start = time.monotonic()
     try:
         result = operation(site)
@@ -157,7 +159,7 @@ def _run_one(site: SiteSettings, operation: Callable[[SiteSettings], T], budget:
 
 
 def _stopped(site: SiteSettings) -> SiteOutcome[T]:
-    return SiteOutcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it was done"))
+    return SiteOutcome(site=site.name, state=STOPPED, error=StoppedError("stopped before it had finished"))
 
 
 class _Budget:

@@ -174,10 +174,11 @@ class KnativePlatform:
             except (AbsentError, InvalidError) as error:  # it has just gone, or hasn't started
                 silent.append(error)
         if not pods or len(silent) == len(pods):
-            text = f"no replica has started: {silent[0].message}" if silent else "it is at zero"
+            text = f"no replica has started: {silent[0].message}" if silent else "it is scaled to zero"
             raise NotFoundError(
-                f"{name} has no lines to show here: {text}",
-                hint="eaves status --on knative; lines of replicas that have gone are in the cluster's own log store",
+                f"{name} has no log lines to show: {text}",
+                hint="eaves status --on knative; the log lines of deleted replicas are in the cluster's log "
+                "store, if it has one",
             )
         return found[-lines:]
 
@@ -208,7 +209,8 @@ class KnativePlatform:
         if found is None:
             known = ", ".join(_name(one) for one in self.cluster.list(kind)) or "none"
             raise NotFoundError(
-                f"no {kind.kind} {name!r} in {self.cluster.namespace} of {self.cluster.name} (there are: {known})",
+                f"the {kind.kind} {name!r} does not exist in {self.cluster.namespace} of {self.cluster.name} "
+                f"(existing: {known})",
                 hint="eaves status --on knative",
             )
         return found

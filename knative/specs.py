@@ -48,27 +48,30 @@ class ClusterSource(SourceSpec):
 
     agent: str = setting(
         "",
-        "On a cluster: `claim`, one agent that watches the volume `claim` and keeps its spool on a volume of its own; "
-        "`node`, one on each edge node, that watches the folder `path` of the node (needs a privileged namespace of "
-        "its own); `reader`, like `claim` but without memory: it sends everything again after each restart, under the "
-        "same ids; `service`, one agent without a folder that keeps its spool on a volume of its own, for what is "
-        "reached over the network. Not given: what fits its kind.",
+        "How the source's agent runs on a cluster. `claim`: one agent that watches the volume `claim` and keeps "
+        "its spool on another volume; `node`: one agent on each edge node that watches the folder `path` of the "
+        "node (needs a privileged namespace of its own); `reader`: like `claim`, but without a stored spool, so "
+        "that all images are sent again after a restart, with the same ids; `service`: one agent without a "
+        "folder that keeps its spool on a volume, for images that are read over the network. Empty: the "
+        "agent that suits the kind of source best.",
         choices=("", "claim", "node", "reader", "service"),
     )
     through: str = setting(
         "function",
-        "On a cluster: `function`, the agent asks the function itself, keeps its predictions and passes them on to "
-        "the Broker: nothing is lost with a Broker that keeps events in memory; `broker`, images go through the "
-        "Broker, where Triggers of others find them too.",
+        "Receiver of the source's images on a cluster. `function`: the agent sends images to the function "
+        "itself, stores the predictions and sends them to the Broker, so that no image is lost with a Broker "
+        "that keeps events in memory; `broker`: the agent sends images to the Broker, where Triggers of other "
+        "apps can receive them too.",
         choices=("function", "broker"),
     )
-    claim: str = setting("", "On a cluster: the PersistentVolumeClaim whose root is the folder to watch.")
+    claim: str = setting("", "PersistentVolumeClaim whose root is the watched folder, on a cluster.")
     spool_size: str = setting(
         "2Gi",
-        "On a cluster: size of the volume for images while the broker doesn't answer. Somewhat less than half of it is "
-        "for images that wait, a tenth for dead letters, the rest for the files' own needs.",
+        "Size of the volume that stores images while the receiver does not answer, on a cluster. Slightly less "
+        "than half of it is for waiting images, a tenth for dead letters, and the rest for the database's "
+        "overhead.",
     )
-    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
+    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
@@ -90,12 +93,13 @@ class ClusterMqttSettings(MqttTriggerSettings):
     """Settings for publishing to an MQTT broker: the section `mqtt` of a trigger whose url is mqtt:// or mqtts://."""
 
     secret: str = setting(
-        "", "On a cluster: the Secret that holds those files; it is mounted in place of `credentials`."
+        "", "Secret with the credentials' files, which is mounted in place of `credentials`, on a cluster."
     )
     spool_size: str = setting(
         "1Gi",
-        "On a cluster: size of the volume for predictions while the broker doesn't answer. Somewhat less than half of "
-        "it is for those that wait, a tenth for dead letters, the rest for the files' own needs.",
+        "Size of the volume that stores predictions while the MQTT broker does not answer, on a cluster. "
+        "Slightly less than half of it is for waiting events, a tenth for dead letters, and the rest for the "
+        "database's overhead.",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -115,7 +119,9 @@ class ClusterTrigger(TriggerSpec):
         mqtt: Settings for publishing events to an MQTT broker.
     """
 
-    mqtt: ClusterMqttSettings = setting(ClusterMqttSettings, "How events are published when url is an MQTT broker's.")
+    mqtt: ClusterMqttSettings = setting(
+        ClusterMqttSettings, "How events are published if url is the address of an MQTT broker."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,7 @@ class ClusterRelay(RelaySpec):
         secret: Secret with the relay's credentials.
     """
 
-    secret: str = setting("", "On a cluster: the Secret with its credentials, mounted in place of `credentials`.")
+    secret: str = setting("", "Secret with the credentials, which is mounted in place of `credentials`, on a cluster.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield violations of rules that concern several fields, as (field, message)."""
@@ -162,4 +168,4 @@ def find_object_fault(name: str) -> str:
     """Find the fault of a Kubernetes object's name; empty when the name is valid or empty."""
     if not name or SUBDOMAIN_PATTERN.fullmatch(name):
         return ""
-    return f"must be the name of a Kubernetes object: a-z, 0-9, '-' and '.', no more than 253 (got {name!r})"
+    return f"must be a name that Kubernetes allows: at most 253 characters a-z, 0-9, '-' and '.' (got {name!r})"

@@ -39,30 +39,32 @@ _logger = logging.getLogger("trainer")
     "--output",
     "-o",
     required=True,
-    help="Directory or URI of the run; new, empty, unfinished, or holding the run of this same training already.",
+    help="Directory or URI that the run is written to. It must be new or empty, or hold an unfinished or "
+    "complete run of the same settings and data.",
 )
-@click.option("--name", help="Name of the model; by default the output's.")
+@click.option("--name", help="Name of the model. Default: the last part of --output.")
 @click.option(
     "--event",
     "folder",
     envvar="K_EVENT_PATH",
     type=click.Path(path_type=Path),
-    help="Folder with a `dataset.updated` event, as JobSink mounts it: it names the data, and the run becomes "
-    "OUTPUT/IDENTITY, the same however often the event comes. [K_EVENT_PATH]",
+    help="Folder with a `dataset.updated` event, as JobSink mounts it. The event names the data, and the run is "
+    "written to OUTPUT/IDENTITY, where IDENTITY is the same for every repeat of the event. [K_EVENT_PATH]",
 )
 @click.option(
     "--allowed-prefix",
     "prefixes",
     multiple=True,
     envvar="EAVES_DATA_ALLOWED_PREFIXES",
-    help="URI under which an event may name data; repeatable. [EAVES_DATA_ALLOWED_PREFIXES, separated by spaces]",
+    help="Prefix that the URI of an event's data must have; repeatable. [EAVES_DATA_ALLOWED_PREFIXES, separated "
+    "by spaces]",
 )
 @click.option(
     "--work",
     envvar="EAVES_WORK",
     type=click.Path(path_type=Path),
-    help="Local folder for downloads and for building a run that goes to a URI; it may be removed at any time. By "
-    "default .cache beside a local run, ~/.cache/eaves for one at a URI. [EAVES_WORK]",
+    help="Local folder for downloads, and for building a run that is uploaded to a URI; it may be removed at any "
+    "time. Default: .cache beside a local run, ~/.cache/eaves for a run at a URI. [EAVES_WORK]",
 )
 @click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 def main(
@@ -102,7 +104,10 @@ def _share(environ: Mapping[str, str]) -> Shard | None:
     if index is None or count == "1":
         return None
     if count is None or not count.isdecimal() or not index.isdecimal() or int(index) >= int(count):
-        message = f"must be the Job's completions, above JOB_COMPLETION_INDEX {index} (got {count!r})"
+        message = (
+            f"must be the Job's number of completions, a whole number above JOB_COMPLETION_INDEX {index} "
+            f"(got {count!r})"
+        )
         raise ConfigError([Fault(origin="environment variable JOB_COMPLETIONS", path="", message=message)])
     return Shard(index=int(index), count=int(count))
 
@@ -112,8 +117,12 @@ def _event(folder: Path | None, prefixes: tuple[str, ...], parameters: dict[str,
     if folder is None:
         return None
     if parameters["path"] is not None:
-        fault = Fault(origin="--event", path="", message=f"names the data, and so does --path {parameters['path']}")
-        raise ConfigError([fault], hint="leave out one of the two (--event is also set by K_EVENT_PATH)")
+        fault = Fault(
+            origin="--event",
+            path="",
+            message=f"the event names the data, but --path {parameters['path']} names data too",
+        )
+        raise ConfigError([fault], hint="leave out --event or --path (the variable K_EVENT_PATH also sets --event)")
     event = read_event(folder)
     check_allowed(event.dataset, prefixes)
     parameters["path"] = event.dataset

@@ -36,14 +36,16 @@ class ExitCode:
 
 
 ENDINGS = (
-    ExitCode(code=0, meaning="the run exists, made now or before", action=""),
+    ExitCode(code=0, meaning="the run is complete, from this training or an earlier one", action=""),
     ExitCode(code=1, meaning="a defect of Eaves or a library", action="Count"),
-    ExitCode(code=2, meaning="a command line that can't be read", action="FailJob"),
-    ExitCode(code=65, meaning="images, event or output can't be used, or nothing is learned", action="FailJob"),
+    ExitCode(code=2, meaning="the command line is not valid", action="FailJob"),
+    ExitCode(code=65, meaning="images, event or output can't be used, or the training is stuck", action="FailJob"),
     ExitCode(code=74, meaning="storage can't be read or written, or other pods delivered nothing", action="Count"),
-    ExitCode(code=75, meaning="asked to stop; a checkpoint is written", action="Ignore"),
-    ExitCode(code=78, meaning="settings, among them weights that can't be loaded", action="FailJob"),
-    ExitCode(code=137, meaning="killed (SIGKILL, out of memory); the last checkpoint stands", action="Count"),
+    ExitCode(code=75, meaning="the training was stopped after it had written a checkpoint", action="Ignore"),
+    ExitCode(code=78, meaning="a setting is not valid, or the weights can't be loaded", action="FailJob"),
+    ExitCode(
+        code=137, meaning="the process was killed (SIGKILL, out of memory); the last checkpoint is kept", action="Count"
+    ),
 )
 """Every exit code, in order; docs/01-training.md shows this table.
 
@@ -99,4 +101,7 @@ class Stoppable:
 
     def _check(self, title: str) -> None:
         if self._stop.is_set():
-            raise StoppedError(f"stopped at: {title}", hint="run the same command again; it goes on from there")
+            raise StoppedError(
+                f"the training was stopped during: {title}",
+                hint="run the same command again; it continues from the last checkpoint",
+            )

@@ -50,7 +50,7 @@ class LoggedProgress:
         def about(done: int, note: str = "") -> dict[str, object]:
             return {"phase": title, "done": done, "total": total, "note": note}
 
-        _logger.info("%s: %d to do", title, total, extra=about(0))
+        _logger.info("%s: 0 of %d", title, total, extra=about(0))
 
         def step(count: int = 1, note: str = "") -> None:
             nonlocal done, last, logged

@@ -18,14 +18,14 @@ from trainer.storage import open_store
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("place")
-@click.option("--port", default=PORT, show_default=True, help="To listen at.")
+@click.option("--port", default=PORT, show_default=True, help="TCP port to listen at.")
 def main(place: str, port: int) -> None:
-    """Let whoever holds the token in EAVES_READER_TOKEN read the run at PLACE, a path or a URI."""
+    """Serve the run at PLACE, a path or a URI, to clients that have the token in EAVES_READER_TOKEN."""
     logs.configure()
     warn_of_variables()
     token = os.environ.get(TOKEN_VARIABLE, "")
     if len(token) < 16:
-        raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of 16 characters or more")
+        raise click.UsageError(f"{TOKEN_VARIABLE} must hold a token of at least 16 characters")
     with RunServer(("", port), open_store(place), token) as server:
         server.serve_forever()
 

@@ -50,26 +50,30 @@ class DataSettings:
     )
     near_copies: str = setting(
         "exact",
-        "What stays on one side of the split. `exact`: re-encoded and scaled copies of one photo. `similar`: also "
-        "pictures of one class that look alike, such as a burst; under a fixed camera these may be all of them. `off`: "
-        "nothing. Default exact: two shots by a fixed camera look alike and are still two parts. Files of the same "
-        "bytes are used once in any case.",
+        "Which images are kept on the same side of the split. `exact`: re-encoded and scaled copies of one "
+        "photo. `similar`: also pictures of one class that look alike, such as a burst; with a fixed camera "
+        "these may be all pictures of the class. `off`: none. The default is `exact`, because two shots of a "
+        "fixed camera look alike and can still show two different parts. Files with the same bytes are always "
+        "used once.",
         choices=NEAR_COPIES,
     )
     group_by: str = setting(
         "",
-        "Images that belong together (of one part, day, camera) and stay on one side of the split, named by their "
-        "`folder:1` (first folder below the class's; in a manifest, below its own), by `name:(part[0-9]+)_` (a regular "
-        "expression on the file's name; its first group counts) or by `column:part` (of a manifest); empty: none. "
-        "Takes precedence over near_copies.",
+        "How images that belong together (the same part, day or camera) are found, so that they are kept on the "
+        "same side of the split: `folder:1` by the first folder below the class's folder (in a manifest: below "
+        "the manifest's folder), `name:(part[0-9]+)_` by the first group of a regular expression on the file's "
+        "name, `column:part` by a column of the manifest; empty: images are not grouped. Takes precedence over "
+        "near_copies.",
     )
     unpacked_gb: float = setting(
-        50.0, "Most that an archive may unpack to, GB; guards the disk against an archive made to fill it.", minimum=0
+        50.0,
+        "Maximum size of an unpacked archive, GB; protects the disk from an archive that is made to fill it.",
+        minimum=0,
     )
     allowed_prefixes: tuple[str, ...] = setting(
         (),
-        "URIs under which an event (`--event`) may name data: `s3://photos/site-a` allows what is below it; none: no "
-        "event is taken.",
+        "URI prefixes that an event (`--event`) may name data under: `s3://photos/site-a` allows all URIs below "
+        "it; empty: every event is refused.",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -90,97 +94,105 @@ class TrainSettings:
 
     arch: str = setting(
         PRETRAINED,
-        "Architecture of the network; `auto` chooses by the images and by which weights are there, and says why.",
+        "Architecture of the network; `auto` chooses by the images and by the pretrained weights on this "
+        "machine, and logs the reason.",
         choices=(*ARCHITECTURES, AUTO),
     )
     weights: str = setting(
         "auto",
-        "What the backbone starts from: `imagenet` (downloaded by Keras), `none`, or the path or URI of a Keras "
-        "weights file without the top; `auto`: imagenet where there is one.",
+        "Initial weights of the backbone: `imagenet` (downloaded by Keras), `none` (random), or the path or URI "
+        "of a Keras weights file without the top; `auto`: imagenet if the architecture has such weights.",
     )
     mode: str = setting(
         "auto",
-        "`frozen` trains only the head, on features computed once: minutes. `finetune` then trains the backbone's top "
-        "blocks too, on what reaches them of a few variants of each image, computed once. `full` trains everything and "
-        "needs thousands of images. `auto`: frozen when the backbone has weights.",
+        "Which layers are trained. `frozen`: only the head, on features that are computed once; takes minutes. "
+        "`finetune`: first the head, then also the top blocks of the backbone, on activations of a few variants "
+        "of each image that are computed once. `full`: all layers; needs thousands of images. `auto`: frozen if "
+        "the backbone has pretrained weights, else full.",
         choices=("auto", "frozen", "finetune", "full"),
     )
-    cut: str = setting("", "Layer above which `finetune` trains; empty: the architecture's own.")
+    cut: str = setting(
+        "", "Name of the layer above which `finetune` trains the backbone; empty: the architecture's default."
+    )
     variants: int = setting(
         4,
-        "Variants of each training image when fine-tuning: itself, and others that are mirrored, cropped and lit "
-        "differently. `full` sees the image and a new variant in turn, epoch by epoch. 1: the image alone, in both.",
+        "Number of variants of each training image when fine-tuning: the image itself, and copies that are "
+        "mirrored, cropped and lit differently. `full` trains on the image and on a new variant in alternate "
+        "epochs. 1: only the image itself, in both modes.",
         minimum=1,
         maximum=64,
     )
     mirror: bool = setting(
         True,
-        "Whether half of the variants are mirrored, left to right. Say false where a mirrored image belongs to another "
-        "class or to none: writing, left and right parts.",
+        "Whether half of the variants are mirrored, left to right. Set to false if a mirrored image belongs to "
+        "another class or to none, such as writing, or left and right parts.",
     )
     cache: str = setting(
         "",
-        "Folder or URI where features are kept for the next training; empty: `.cache/features` beside the run. It may "
-        "be removed at any time.",
+        "Folder or URI where computed features are kept for the next training; empty: `.cache/features` beside "
+        "the run. It may be removed at any time.",
     )
     epochs: int = setting(
         0,
-        "Passes over the training images (when fine-tuning: over all their variants); 0: 100 for a frozen backbone's "
-        "head, 3 for fine-tuning, else the architecture's.",
+        "Number of epochs, which are passes over the training images (when fine-tuning: over all their "
+        "variants); 0: 100 for the head of a frozen backbone, 3 for fine-tuning, else the architecture's default.",
         minimum=0,
     )
-    batch_size: int = setting(32, "Images per step.", minimum=1, maximum=4096)
+    batch_size: int = setting(32, "Number of images per training step.", minimum=1, maximum=4096)
     learning_rate: float = setting(
-        0.0, "Peak learning rate, falling to 0 along a cosine; 0: the mode's own.", minimum=0, maximum=1
+        0.0, "Peak learning rate, which falls to 0 along a cosine; 0: the default of the mode.", minimum=0, maximum=1
     )
     head_l2: float = setting(
         20.0,
-        "L2 penalty on a frozen backbone's head, divided by the number of training images (a prior weighs less the "
-        "more is seen); 20 was best in cross-validation on 500 photos of flowers, 10 to 50 nearly as good.",
+        "L2 penalty on a frozen backbone's head, divided by the number of training images (the more images, the "
+        "less a prior should weigh); 20 was best in cross-validation on 500 photos of flowers, 10 to 50 nearly "
+        "as good.",
         minimum=0,
     )
     val_fraction: float = setting(
         0.2,
-        "Share of each class's images held out, at least 2 of them, chosen by a hash of their bytes. A later run on "
-        "the same images keeps the sides of an earlier one (`split`).",
+        "Share of the images of each class that is held out, at least 2 images, chosen by a hash of their bytes. "
+        "A later run on the same images keeps the split of the earlier run (setting `split`).",
         minimum=0.01,
         maximum=0.9,
     )
     split: str = setting(
         "",
-        "Run whose split is kept, by its name beside this run, its directory or its URI; `new`: split anew; empty: the "
-        "newest run beside this one that was trained on the same `data.path`, if there is one. Images that it doesn't "
-        "know are added.",
+        "Earlier run whose split is kept: its name beside this run, its directory or its URI; `new`: make a new "
+        "split; empty: the newest run beside this one that was trained on the same `data.path`, if there is one. "
+        "New images are added to the split.",
     )
     seed: int = setting(
         0, "Seed of a new split, of the initial weights and of the order of images.", minimum=0, maximum=2**31 - 1
     )
     usable_accuracy: float = setting(
         0.7,
-        "Accuracy that the lower end of its 95 % interval must exceed for the verdict `usable`; it changes no weight.",
+        "Accuracy above which a model is called `usable`: the lower end of its 95 % confidence interval must "
+        "exceed it. It does not change the training.",
         minimum=0,
         maximum=1,
     )
     image_size: int = setting(
-        0, "Side of the network's input, pixels; 0: the architecture's own.", minimum=0, maximum=2048
+        0, "Side of the network's square input, pixels; 0: the architecture's default.", minimum=0, maximum=2048
     )
     resize: str = setting(
         "stretch",
-        "How an image becomes square: `stretch` keeps all of it, `crop` its middle, `pad` all of it and its "
-        "proportions. In cross-validation on flowers 0.695, 0.679 and 0.688.",
+        "How an image is made square: `stretch` keeps all of it, `crop` keeps its middle, `pad` keeps all of it "
+        "and its proportions. Accuracy in cross-validation on photos of flowers: 0.695, 0.679 and 0.688.",
         choices=("stretch", "crop", "pad"),
     )
     scale: str = setting(
         "auto",
-        "What the backbone's weights expect pixels to be: `unit` 0..1, `symmetric` -1..1, `torch` 0..1 and then each "
-        "channel by ImageNet's mean and deviation, `raw` 0..255. `auto`: what Keras's own weights expect; a file of "
-        "other weights is probed on training images.",
+        "Range of pixel values that the backbone's weights expect: `unit` 0..1, `symmetric` -1..1, `torch` 0..1 "
+        "and then each channel normalised by ImageNet's mean and deviation, `raw` 0..255. `auto`: the range of "
+        "Keras's weights; for a file of other weights, a probe on training images chooses.",
         choices=("auto", *SCALES),
     )
 
     checkpoint_s: float = setting(
         60.0,
-        "Seconds between checkpoints: what a killed training loses at most; writing Inception V3's takes one or two.",
+        "Seconds between checkpoints, and so the most work that a killed training loses; writing a checkpoint of "
+        "Inception V3 takes one or two seconds.",
         minimum=0,
     )
 
@@ -188,9 +200,9 @@ class TrainSettings:
         """Yield faults between several fields: (setting, what is wrong)."""
         arch = self.architecture
         if not arch.pretrained and self.weights not in ("auto", "none"):
-            yield "weights", f"{arch.name} has no weights to start from (got {self.weights!r}, must be auto or none)"
+            yield "weights", f"must be auto or none, as {arch.name} has no pretrained weights (got {self.weights!r})"
         if not arch.pretrained and self.mode in ("frozen", "finetune"):
-            yield "mode", f"{arch.name} is always trained in full (got {self.mode!r})"
+            yield "mode", f"must be auto or full, as {arch.name} is always trained in full (got {self.mode!r})"
         if self.arch != AUTO and self.image_size and self.image_size < arch.min_size:
             yield "image_size", f"must be >= {arch.min_size} for {arch.name} (got {self.image_size})"
 

@@ -17,8 +17,8 @@ from eaves.base.files import STAGING_SUFFIX, write_atomically
 from eaves.errors import StorageError
 
 _HINTS = (
-    (PermissionError, "check the credentials of this process and what they may do there"),
-    (FileNotFoundError, "check the name, and that the bucket or folder is there"),
+    (PermissionError, "check the credentials of this process and their permissions on the bucket or folder"),
+    (FileNotFoundError, "check the name, and that the bucket or folder exists"),
 )
 
 
@@ -157,7 +157,7 @@ def open_store(place: str | Path) -> FileStore:
     except ImportError as error:
         protocol = uri.partition("://")[0]
         needed = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(protocol)
-        hint = f"pip install {needed}" if needed else f"install what fsspec needs for {protocol}://"
+        hint = f"pip install {needed}" if needed else f"install the package that fsspec needs for {protocol}://"
         raise StorageError(f"can't open {uri}: {error}", hint=hint) from error
     except ValueError as error:
         hint = "use a path, or a URI such as s3://BUCKET/NAME"
@@ -183,6 +183,9 @@ def _translated(verb: str, uri: str, name: str) -> Iterator[None]:
 
 
 def _build_error(verb: str, uri: str, name: str, error: Exception) -> StorageError:
-    hint = next((text for kind, text in _HINTS if isinstance(error, kind)), "try again; is the place reachable?")
+    hint = next(
+        (text for kind, text in _HINTS if isinstance(error, kind)),
+        "check that the address is reachable, then try again",
+    )
     where = f"{uri.rstrip('/')}/{name}".rstrip("/")
     return StorageError(f"can't {verb} {where}: {str(error)[:300] or type(error).__name__}", hint=hint)

@@ -17,7 +17,7 @@ from trainer.data.dataset import Dataset, load_dataset
 from trainer.data.remote import mirror_file, redact_uri
 from trainer.data.split.earlier_run import find_earlier
 from trainer.data.split.stored_split import SPLIT_FILE, render_split
-from trainer.data.unused_files import tell_not_used
+from trainer.data.unused_files import log_not_used
 from trainer.evaluation import metrics
 from trainer.features.sharding import Shard, ShardDoneError
 from trainer.lifecycle import Stoppable
@@ -84,9 +84,9 @@ def train(
         settings = _fetch_weights(settings, place, progress)
         with clock.phase("hash"):
             dataset, settings, identity = _load(data, settings, place, progress)
-        _tell_split(dataset)
+        _log_split(dataset)
         if (done := place.find(identity.fingerprint)) is not None:
-            _logger.info("%s is already trained: the same settings and data", output)
+            _logger.info("%s is already trained with the same settings and data", output)
             return done
         with new_run(place.local) as work:
             store = place.checkpoints(work)
@@ -167,9 +167,9 @@ def _absolute(data: DataSettings) -> DataSettings:
     return data if is_uri(place) else replace(data, path=Path(place).absolute())
 
 
-def _tell_split(dataset: Dataset) -> None:
+def _log_split(dataset: Dataset) -> None:
     if dataset.split_of:
-        _logger.info("the split is that of %s, with what is new added", redact_uri(dataset.split_of))
+        _logger.info("the split of %s is kept, and new images are added to it", redact_uri(dataset.split_of))
     for note in dataset.notes:
         _logger.warning("%s", note)
 
@@ -194,7 +194,7 @@ def _load(
         progress=progress,
     )
     dataset = replace(dataset, split_of="" if dataset.declared else earlier.origin)
-    tell_not_used(dataset.faults)
+    log_not_used(dataset.faults)
     files = [example.path for example in dataset.examples if example.split == "train"]
     settings, reason = choose_architecture(settings, files, len(dataset.labels))
     if reason:
@@ -216,7 +216,9 @@ def _open_task(
 ) -> Iterator[TrainingTask]:
     """Yield the training task with decoded pixels and a built model."""
     if share is not None and place.uri is None:
-        fault = Fault(origin="training", path="output", message="must be a URI that all pods of an Indexed Job see")
+        fault = Fault(
+            origin="training", path="output", message="must be a URI that all pods of an Indexed Job can reach"
+        )
         raise ConfigError([fault], hint="use --output s3://BUCKET/NAME")
     features = place.features(settings.cache, shared=share is not None)
     with clock.phase("import_tensorflow"), native_stderr():
@@ -227,7 +229,7 @@ def _open_task(
         digest = models.weights_digest(backbone)
     with pixels.decode(dataset, settings.recipe(), progress, folder=place.cache) as decoded:
         reported = set(dataset.faults)
-        tell_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
+        log_not_used(fault for fault in decoded.dataset.faults if fault not in reported)
         with clock.phase("scale"):
             scale = choose_scale(
                 settings,

@@ -50,15 +50,19 @@ def read_event(directory: Path) -> TrainingEvent:
         body = (directory / FILE).read_bytes()
     except OSError as error:
         fault = Fault(origin="--event", path="", message=f"can't read {directory / FILE}: {error.strerror}")
-        raise ConfigError([fault], hint="name the folder that JobSink mounts, as K_EVENT_PATH does") from error
+        raise ConfigError(
+            [fault], hint="name the folder that JobSink mounts; the variable K_EVENT_PATH holds its path"
+        ) from error
     event = decode(_STRUCTURED, body)
     if event.type != DATASET_UPDATED:
-        hint = f"let the trigger before the JobSink pass {DATASET_UPDATED} only"
-        raise EventError(f"an event of type {event.type[:80]!r} starts no training", hint=hint)
+        hint = f"filter the Trigger of the JobSink to the type {DATASET_UPDATED}"
+        raise EventError(f"an event of the type {event.type[:80]!r} can't start a training", hint=hint)
     data = event.json()
     dataset = data.get("dataset") if isinstance(data, dict) else None
     if not isinstance(dataset, str) or not dataset:
-        raise EventError("the event names no data", hint='its data must be like {"dataset": "s3://BUCKET/FOLDER"}')
+        raise EventError(
+            "the event does not name data", hint='set the event\'s data to {"dataset": "s3://BUCKET/FOLDER"}'
+        )
     return TrainingEvent(dataset=dataset, identity=identity(event))
 
 
@@ -80,11 +84,19 @@ def check_allowed(uri: str, prefixes: Sequence[str]) -> None:
     """
     parts = _split(uri)
     if parts is None:
-        raise DatasetError(f"not a plain URI: {uri[:200]!r}", hint="an event names data like s3://BUCKET/FOLDER")
+        raise DatasetError(
+            f"the URI of the event's data is not valid: {uri[:200]!r}",
+            hint="set the event's data to a URI such as s3://BUCKET/FOLDER",
+        )
     if not any(_is_below(parts, allowed) for prefix in prefixes if (allowed := _split(prefix))):
         known = ", ".join(prefixes) or "none"
-        hint = "add its prefix to data.allowed_prefixes (EAVES_DATA_ALLOWED_PREFIXES) if you trust who sends the events"
-        raise DatasetError(f"an event may not name {uri[:200]!r}; allowed prefixes: {known}", hint=hint)
+        hint = (
+            "add the URI's prefix to data.allowed_prefixes (EAVES_DATA_ALLOWED_PREFIXES) if you trust the "
+            "sender of the events"
+        )
+        raise DatasetError(
+            f"the event names {uri[:200]!r}, which is not below an allowed prefix (allowed: {known})", hint=hint
+        )
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -34,7 +34,8 @@ class ArtifactModel:
         found = artifact.manifest
         if found.task != CLASSIFY:
             raise ArtifactError(
-                f"{path} is for the task {found.task}, which names no class", hint="name an artifact that classifies"
+                f"{path} can't be evaluated: its task is {found.task}, which does not predict classes",
+                hint="name an artifact of the task classify",
             )
         self.name = f"{path.name} ({found.name} {found.version})"
         self.labels: tuple[str, ...] | None = found.labels
@@ -62,6 +63,6 @@ def read_best(predictions: object, time_ms: float) -> ImagePrediction:
         return ImagePrediction(label=str(best["label"]), score=float(best["score"]), time_ms=time_ms)
     except (TypeError, LookupError, ValueError, OverflowError) as error:
         raise ArtifactError(
-            f"the answer holds no list of predictions: {str(predictions)[:100]}",
-            hint="evaluate a model for the task classify",
+            f"the handler's answer has no list of predictions: {str(predictions)[:100]}",
+            hint="evaluate a model of the task classify",
         ) from error

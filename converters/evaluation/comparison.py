@@ -158,16 +158,16 @@ def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingP
     for run, split in zip((first, second), splits, strict=True):
         if split is None:
             raise DatasetError(
-                f"{run.path.name} does not tell which images it was trained on: it has no {SPLIT_FILE}, as runs of an "
-                "earlier Eaves"
+                f"the run {run.path.name} does not list the images that it was trained on: it was made by an "
+                f"earlier version of Eaves and has no {SPLIT_FILE}"
             )
     held_out = [{d for d, entry in (split or {}).items() if entry.split == "val"} for split in splits]
     shared = held_out[0] & held_out[1]
     if not shared:
-        raise DatasetError("no image is held out by both runs")
+        raise DatasetError("the runs have no held-out image in common")
     place = str(data or runs[0].settings.get("data.path", ""))
     if not place or not (is_uri(place) or Path(place).exists()):
-        raise DatasetError(f"the images are not at {place or 'any known place'}; name their place with --data")
+        raise DatasetError(f"the images are not at {place or 'any known path'}; name their path with --data")
     trained_on = {d for split in splits for d, entry in (split or {}).items() if entry.split == "train"}
     path, faults = find_local(
         DataSettings(path=place), cache=first.path.absolute().parent / ".cache", progress=progress
@@ -175,7 +175,7 @@ def _load_shared(runs: tuple[RunFacts, RunFacts], data: str, progress: TrainingP
     found = load_labelled_images(path, trained_on, faults)
     left = tuple(image for image in found.images if image.digest in shared)
     if not left:
-        raise DatasetError(f"none of the {len(shared)} images that both runs hold out are in {place}")
+        raise DatasetError(f"none of the {len(shared)} images that both runs hold out is in {place}")
     return replace(found, images=left)
 
 

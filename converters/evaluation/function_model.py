@@ -58,12 +58,14 @@ class FunctionModel:
         if answer.status in REFUSED:
             raise ImageError(_detail(answer))
         if answer.status // 100 != 2:
-            raise DeliveryError(f"{self._url} answered {answer.status}: {_detail(answer)}", hint="check that it runs")
+            raise DeliveryError(
+                f"{self._url} answered {answer.status}: {_detail(answer)}", hint="check that the function runs"
+            )
         try:
             document = json.loads(answer.body)
             predictions = document["predictions"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ArtifactError(f"the answer of {self._url} holds no predictions", hint=FUNCTION_HINT) from error
+            raise ArtifactError(f"the answer of {self._url} has no predictions", hint=FUNCTION_HINT) from error
         return read_best(predictions, answer.latency_ms)
 
     def _post(self, data: bytes) -> HttpAnswer:

@@ -86,7 +86,10 @@ def load_unseen_images(
     for model in models:
         known = model.trained_on
         if known is None and model.run is not None and (known := _compute_trained_on(model.run, path)) is not None:
-            notes.append(f"run {model.name} has no {SPLIT_FILE}; its split was computed again, as {path} is unchanged")
+            notes.append(
+                f"the run {model.name} has no {SPLIT_FILE}; its split was computed again, which is "
+                f"possible because {path} is unchanged"
+            )
         trained_on |= known or frozenset()
         if known is None and held_out_of is None:
             notes.append(_describe_unknown(model))
@@ -105,14 +108,14 @@ def _compute_trained_on(run: Path, path: Path) -> frozenset[str] | None:
 
 def _describe_unknown(model: EvaluatedModel) -> str:
     if model.run is not None:
-        why = f"it has no {SPLIT_FILE}, as runs of an earlier Eaves, and its images have changed"
-        then = "train it again, or give images that it has not seen"
+        why = f"it was made by an earlier version of Eaves and has no {SPLIT_FILE}, and its images have changed"
+        then = "train the model again, or evaluate it on images that it was not trained on"
     else:
-        why = "only a run does"
-        then = "name its run (--held-out-of RUN), or give images that it has not seen"
+        why = "only a run lists them"
+        then = "name the model's run (--held-out-of RUN), or evaluate it on images that it was not trained on"
     return (
-        f"{model.kind} {model.name} does not tell which images it was trained on ({why}): all images are used, and its "
-        f"accuracy is overestimated if it was trained on some of them; {then}"
+        f"the {model.kind} {model.name} does not list the images that it was trained on ({why}): all images are "
+        f"used, and the accuracy is overestimated if the model was trained on some of them; {then}"
     )
 
 
@@ -143,7 +146,7 @@ def load_labelled_images(
         try:
             data = entry.path.read_bytes()
         except OSError as error:
-            not_used.append(DataFault(file=name, reason=f"can't be read: {error.strerror}"))
+            not_used.append(DataFault(file=name, reason=f"the file can't be read: {error.strerror}"))
             continue
         digest = hashlib.sha256(data).hexdigest()
         image = LabelledImage(path=entry.path, name=name, label=entry.label, digest=digest)
@@ -158,10 +161,13 @@ def load_labelled_images(
     left_out = len(known) - len(images)
     if not images and left_out:
         raise DatasetError(
-            f"the model was trained on all {left_out} images in {path}", hint="give images that it has not seen"
+            f"the model was trained on all {left_out} images in {path}",
+            hint="evaluate the model on images that it was not trained on",
         )
     if not images:
-        raise DatasetError(f"no labelled images in {path}", hint="name a folder with one subfolder of images per class")
+        raise DatasetError(
+            f"{path} has no labelled images", hint="name a folder with one subfolder of images per class"
+        )
     return LabelledImages(images=tuple(images), faults=tuple(not_used), trained_on=left_out)
 
 
@@ -174,8 +180,8 @@ def check_labels(found: Collection[str], known: Sequence[str], model: str) -> No
     unknown = sorted(set(found) - set(known))
     if unknown:
         raise DatasetError(
-            f"{model} does not know the classes {_list(unknown)}; it knows {_list(known)}",
-            hint="give each folder the name of one of the model's classes, or leave the folder out",
+            f"{model} does not have the classes {_list(unknown)}; its classes are {_list(known)}",
+            hint="rename each folder to one of the model's classes, or remove the folder",
         )
 
 

@@ -137,14 +137,14 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
     images: list[LabelledImage] = []
     answers: list[ImagePrediction] = []
     refused: list[UnreadableImage] = []
-    with progress.phase(f"Asking the {model.kind}", len(found.images)) as step:
+    with progress.phase(f"Predicting with the {model.kind}", len(found.images)) as step:
         for image in found.images:
             try:
                 answer = model.classify(image.path.read_bytes())
             except InputError as error:
                 refused.append(UnreadableImage(file=image.name, reason=error.message))
             except OSError as error:
-                refused.append(UnreadableImage(file=image.name, reason=f"can't be read: {error.strerror}"))
+                refused.append(UnreadableImage(file=image.name, reason=f"the file can't be read: {error.strerror}"))
             else:
                 _check_score(model, image, answer)
                 images.append(image)
@@ -171,8 +171,10 @@ def evaluate(model: EvaluatedModel, found: LabelledImages, progress: TrainingPro
 
 def _check_score(model: EvaluatedModel, image: LabelledImage, answer: ImagePrediction) -> None:
     if not math.isfinite(answer.score):
-        message = f"{model.name} answered {image.name} with the score {answer.score}"
-        raise ArtifactError(message, hint="train the model again, or mend the handler or the function that answers so")
+        message = f"{model.name} answered {image.name} with the score {answer.score}, which is not a finite number"
+        raise ArtifactError(
+            message, hint="train the model again, or correct the handler or the function that gives such scores"
+        )
 
 
 def _measure(

@@ -103,7 +103,7 @@ def pair(first: Evaluation, second: Evaluation) -> Pairing:
         if answer.label != other.label:
             differing.append(Difference(image=image, first=answer, second=other))
     if not sum(counts.values()):
-        raise DatasetError("there is no image that both models can read")
+        raise DatasetError("the models can't be compared: no image can be read by both")
     return Pairing(
         both_right=counts[True, True],
         lost=counts[True, False],

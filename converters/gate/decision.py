@@ -10,7 +10,7 @@ from converters.gate.settings import PipelineSettings
 from eaves.base.statistics import images_needed, paired_drop_bound
 from eaves.errors import RefusedModelError
 
-_WHERE = "the run and its report stay where they are"
+_WHERE = "the run and its report are kept"
 
 
 def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
@@ -34,13 +34,14 @@ def check_floor(evaluation: Evaluation, settings: PipelineSettings) -> str:
     )
     if low < settings.floor:
         raise RefusedModelError(
-            f"the model is not published: {figures}; the lower end must reach pipeline.floor, {settings.floor:g}",
-            hint=f"add images, or lower pipeline.floor if that is good enough; {_WHERE}",
+            f"the model is not published: {figures}; the lower end of the interval must reach pipeline.floor "
+            f"({settings.floor:g})",
+            hint=f"add images, or lower pipeline.floor if this accuracy is good enough; {_WHERE}",
         )
     if low <= guessed:
         raise RefusedModelError(
-            f"the model is not published: {figures}; always answering {label!r} gets {guessed:.3f}, and the lower end "
-            "must exceed it",
+            f"the model is not published: {figures}; always answering {label!r} gives {guessed:.3f}, and the "
+            "lower end of the interval must exceed that",
             hint=f"add images, or choose another architecture; {_WHERE}",
         )
     return figures
@@ -66,21 +67,26 @@ def check_replacement(pairing: Pairing, name: str, settings: PipelineSettings, *
     lost, gained, images = pairing.lost, pairing.gained, pairing.images
     bound = 100 * paired_drop_bound(lost, gained, images)
     figures = (
-        f"on {images} held-out images {gained} are right that {name} had wrong, and {lost} are wrong that it had "
-        f"right: at most {bound:.1f} points of accuracy are lost with 95 % confidence"
+        f"of {images} held-out images, the new model is right on {gained} that {name} answered wrongly, and wrong "
+        f"on {lost} that {name} answered rightly: it loses at most {bound:.1f} points of accuracy, with 95 % "
+        "confidence"
     )
     allowed = settings.max_accuracy_drop
     if bound <= allowed:
         return f"{figures}; pipeline.max_accuracy_drop is {allowed:g}"
     raise RefusedModelError(
         f"the model is not published: {figures}, and pipeline.max_accuracy_drop allows {allowed:g}{note}",
-        hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100: not compared); {_WHERE}",
+        hint=f"{_advise(pairing, allowed)}, or raise pipeline.max_accuracy_drop (100 turns the comparison off); "
+        f"{_WHERE}",
     )
 
 
 def _advise(pairing: Pairing, allowed: float) -> str:
     """Return advice for a refused model; more images don't help a model that already lost too much."""
     if -100 * pairing.difference > allowed or not allowed:
-        return "look at the images in the report that it answers wrongly"
+        return "look at the wrong answers in the report"
     differing = (pairing.lost + pairing.gained) / pairing.images
-    return f"hold out about {images_needed(differing, allowed / 100)} images, which would show it"
+    return (
+        f"hold out about {images_needed(differing, allowed / 100)} images, which are enough to show whether "
+        "the loss is allowed"
+    )

@@ -55,17 +55,22 @@ def check_publication(
     """
     artifact = open_artifact(path)
     if artifact.manifest.task != CLASSIFY:
-        return [f"not judged: a model for the task {artifact.manifest.task} has no accuracy"]
+        return [f"the model is not checked: a model of the task {artifact.manifest.task} has no accuracy"]
     own, last = find_published(tag, artifact.manifest.version, access)
     for found in (own, last):
         if found is not None and found.artifact_digest == artifact.digest:
-            return [f"{found.name} is this model: it was judged before it was published"]
+            return [f"{found.name} is this model; it was checked before it was published"]
     images = _held_out(place, data, progress)
     model = ArtifactModel(path)
     evaluation = evaluate(model, images, progress)
     lines = [check_floor(evaluation, settings)]
     if last is None or settings.max_accuracy_drop >= NEVER:
-        return [*lines, "nothing was published here before" if last is None else "not compared: max_accuracy_drop"]
+        return [
+            *lines,
+            "the model is not compared: no earlier model is published here"
+            if last is None
+            else ("the model is not compared: pipeline.max_accuracy_drop turns the comparison off"),
+        ]
     with last.artifact(path.parent, place.cache / "published") as earlier:
         _check_handler(earlier, artifact, last)
         trained_on = _find_trained_on(place, earlier.manifest.version)
@@ -73,12 +78,16 @@ def check_publication(
         shared = [image for image in shared if image.label in earlier.manifest.labels]
         if not shared:
             raise RefusedModelError(
-                f"the model is not published: {last.name} was trained on every held-out image of a class that it "
-                "knows, so nothing shows what is lost",
+                f"the model is not published: {last.name} was trained on every held-out image of its classes, so "
+                "the loss of accuracy can't be measured",
                 hint=_UNCOMPARED,
             )
         before = evaluate(ArtifactModel(earlier.path), replace(images, images=tuple(shared)), progress)
-    note = "" if trained_on is not None else f"; {last.name} may have seen some of them: its run is not beside this one"
+    note = (
+        ""
+        if trained_on is not None
+        else (f"; {last.name} may have been trained on some of them: its run is not beside this one")
+    )
     return [*lines, check_replacement(pair(before, evaluation), last.name, settings, note=note)]
 
 
@@ -91,12 +100,12 @@ def _held_out(place: RunLocation, data: DataSettings, progress: TrainingProgress
     """
     split = open_run(place.local).split()
     if split is None:
-        raise RunError(f"{place.local} does not tell which images it held out", hint="train it again")
+        raise RunError(f"the run {place.local} does not list its held-out images", hint="train the model again")
     path, faults = find_local(data, cache=place.cache, progress=progress)
     found = load_labelled_images(path, {digest for digest, one in split.items() if one.split == "train"}, faults)
     left = sorted((image for image in found.images if image.digest in split), key=lambda image: image.digest)[:AT_MOST]
     if not left:
-        raise DatasetError(f"none of the images that the run held out is in {path} any more", hint="train it again")
+        raise DatasetError(f"none of the images that the run held out is still in {path}", hint="train the model again")
     return replace(found, images=tuple(left))
 
 
@@ -120,7 +129,7 @@ def _check_handler(earlier: Artifact, artifact: Artifact, last: Published) -> No
     handler, known = (one.manifest.files.get(HANDLER) for one in (earlier, artifact))
     if handler is not None and (known is None or known.sha256 != handler.sha256):
         raise RefusedModelError(
-            f"the model is not published: {last.name} has another {HANDLER}, which is not run here, so nothing shows "
-            "what is lost",
+            f"the model is not published: {last.name} has another {HANDLER}, which is not run here, so the loss "
+            "of accuracy can't be measured",
             hint=_UNCOMPARED,
         )

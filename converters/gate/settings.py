@@ -16,17 +16,18 @@ class PipelineSettings:
 
     floor: float = setting(
         0.0,
-        "Accuracy that a model must have to be published, 0 to 1: the lower end of its 95 % confidence interval on "
-        "held-out images must reach it. In any case the lower end must exceed what always answering the most frequent "
-        "class gets.",
+        "Accuracy that a model needs to be published, 0 to 1: the lower end of its 95 % confidence interval on "
+        "held-out images must reach it. The lower end must also exceed the accuracy of always answering the most "
+        "frequent class.",
         minimum=0,
         maximum=1,
     )
     max_accuracy_drop: float = setting(
         5.0,
-        "Points of accuracy (of 100) that a model may lose against the one that it replaces; the upper bound of its "
-        "loss on the same held-out images, with 95 % confidence, must be within. 5 points take about 200 images where "
-        "two models that are equally good differ on 6 % of answers, and 59 where they never differ; 100: not compared.",
+        "Points of accuracy (of 100) that a model may lose compared with the model that it replaces: the upper "
+        "bound of its loss on the same held-out images, with 95 % confidence, must not exceed it. 5 points take "
+        "about 200 images if two equally good models differ on 6 % of answers, and 59 if they never differ; 100: "
+        "models are not compared.",
         minimum=0,
         maximum=100,
     )

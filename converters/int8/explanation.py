@@ -27,20 +27,20 @@ def explain(evidence: Evidence, max_drop: float) -> str:
         f"on {evidence.labelled_images:,} images"
     )
     if evidence.classes_beyond:
-        return f"{text}; it lost too much of {', '.join(evidence.classes_beyond)}"
+        return f"{text}; the accuracy of {', '.join(evidence.classes_beyond)} dropped too much"
     if evidence.passed:
         return text + _finer(evidence, max_drop)
     if not evidence.missing_labelled or evidence.lost - evidence.gained > max_drop * evidence.labelled_images:
-        return f"{text}; {_points(max_drop)} may be lost"
-    return f"{text}; {_points(max_drop)} may be lost: {_ask_for_labels(evidence)}"
+        return f"{text}; the limit is {_points(max_drop)}"
+    return f"{text}; the limit is {_points(max_drop)}: {_ask_for_labels(evidence)}"
 
 
 def explain_difference(parity: Parity) -> str:
     """Explain why the parity proof of the selected candidate failed."""
     return (
-        f"int8 answered too differently: the same label on {parity.top1_agreement:.1%} of {parity.images} samples "
-        f"({parity.min_agreement:.0%} demanded), a probability off by {parity.max_abs_error_probabilities:.4f} "
-        f"({parity.tolerance:g} allowed)"
+        f"the int8 answers differ too much: the same label on {parity.top1_agreement:.1%} of {parity.images} "
+        f"samples (at least {parity.min_agreement:.0%} required), a probability off by "
+        f"{parity.max_abs_error_probabilities:.4f} (at most {parity.tolerance:g} allowed)"
     )
 
 
@@ -58,30 +58,33 @@ def round_up(images: int) -> str:
 def _explain_agreement(evidence: Evidence) -> str:
     verb = "agrees" if evidence.passed else "agrees too little"
     text = (
-        f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, "
-        f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.0%} wanted"
+        f"int8 {verb} with fp32: on {evidence.agreement:.1%} of {evidence.images:,} images, at least "
+        f"{evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.0%} required"
     )
     if evidence.classes_beyond:
-        text += f"; it answers too many images of {', '.join(evidence.classes_beyond)} otherwise"
+        text += f"; its answers differ on too many images of {', '.join(evidence.classes_beyond)}"
     if evidence.missing_labelled:
-        text += f"; {round_up(evidence.missing_labelled)} more labelled images would show its accuracy"
+        text += f"; {round_up(evidence.missing_labelled)} more labelled images would be enough to measure its accuracy"
     return text
 
 
 def _ask_for_labels(evidence: Evidence) -> str:
-    more = f"{round_up(evidence.missing_labelled)} more labelled images would show it"
+    more = f"{round_up(evidence.missing_labelled)} more labelled images would be enough to decide"
     return f"{more}, or {_ask_for_photos(evidence)}" if evidence.missing_images else more
 
 
 def _ask_for_photos(evidence: Evidence) -> str:
-    return f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would show whether it agrees"
+    return (
+        f"{evidence.missing_images:,} more photos without labels (convert.unlabelled) would be enough to "
+        "compare it with fp32"
+    )
 
 
 def _finer(evidence: Evidence, max_drop: float) -> str:
     if evidence.drop_bound_95 <= FINER or max_drop <= FINER:
         return ""
     missing = count_missing(evidence.lost, evidence.gained, evidence.labelled_images, FINER)
-    return f"; {round_up(missing)} more would show {FINER * 100:g}" if missing else ""
+    return f"; {round_up(missing)} more images could show a loss of at most {FINER * 100:g}" if missing else ""
 
 
 def _change(evidence: Evidence) -> str:

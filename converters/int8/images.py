@@ -69,12 +69,12 @@ def find_images(source: ModelSource, settings: ConvertSettings, cache: Path, pro
     if not fitted:  # photos can be used too, but those that int8 is fitted to can't assess it
         fitted, unlabelled = unlabelled[: count + PICKING_IMAGES], unlabelled[count + PICKING_IMAGES :]
     if not fitted:
-        raise ConversionError("there are no images of the training side, and no photos, to calibrate on")
+        raise ConversionError("there are no training images and no photos without labels to calibrate int8 on")
     total, allowed = len(labelled.judged) + len(unlabelled), AllowedLoss.of(settings)
     if settings.precision != INT8 and not can_pass(len(labelled.judged), total, allowed):
         raise ConversionError(
-            f"{len(labelled.judged)} labelled images that were held out can't show that it loses at most "
-            f"{settings.max_accuracy_drop:g} points: at least {images_needed(0.0, allowed.drop)} can, or "
+            f"{len(labelled.judged)} held-out labelled images are too few to show that int8 loses at most "
+            f"{settings.max_accuracy_drop:g} points: it takes at least {images_needed(0.0, allowed.drop)}, or "
             f"{AGREEMENT_IMAGES} photos with or without labels (convert.unlabelled)"
         )
     picking = fitted[count:] if len(fitted) >= count + FEWEST_TO_PICK else fitted

@@ -71,9 +71,9 @@ def load_labelled(
             out.
     """
     place = data or source.data_path
-    hint = "give the labelled images: convert.data"
+    hint = "set convert.data to the folder of the labelled images"
     if not place:
-        raise ConversionError("nothing says where the labelled images are", hint=hint)
+        raise ConversionError("the location of the labelled images is not known", hint=hint)
     try:
         path, _ = find_local(DataSettings(path=place), cache=cache, progress=progress)
         found = read_images(path, progress)
@@ -81,7 +81,8 @@ def load_labelled(
         raise ConversionError(f"the labelled images can't be read: {error.message}", hint=hint) from error
     if found.listing.labels != tuple(sorted(source.labels)):
         raise ConversionError(
-            f"{place} has the classes {', '.join(found.listing.labels[:5])}, the model {', '.join(source.labels[:5])}",
+            f"the classes in {place} ({', '.join(found.listing.labels[:5])}) are not those of the model "
+            f"({', '.join(source.labels[:5])})",
             hint=hint,
         )
     sides = _find_sides(source, found)
@@ -109,8 +110,8 @@ def without_images(source: ModelSource, error: ConversionError) -> LabelledSplit
         stored = load_stored_sides(source.model.parent)
         if stored is None:
             raise ConversionError(
-                f"{error.message}, and the photos without labels can't be used: {source.model.parent} keeps no list "
-                "of the images that it was trained on, and these may be among the photos",
+                f"{error.message}, and the photos without labels can't be used: the run {source.model.parent} "
+                "does not list the images that it was trained on, and these may be among the photos",
                 hint=error.hint,
             ) from error
         trained = _trained(stored)
@@ -132,7 +133,7 @@ def _find_sides(source: ModelSource, found: DatasetImages) -> Mapping[str, Split
             gone = len(held_out - present)
             if gone:
                 _logger.warning(
-                    "%d of the %d images that the run held out are no longer there; int8 is judged on the others",
+                    "%d of the %d images that the run held out no longer exist; int8 is judged on the others",
                     gone,
                     len(held_out),
                 )

@@ -100,7 +100,7 @@ def choose_precision(
     """
     asked = Quantisation(asked=settings.precision, max_accuracy_drop=settings.max_accuracy_drop / 100)
     if settings.precision == FP32:
-        return PrecisionChoice(quantisation=replace(asked, reason="fp32 was asked for"))
+        return PrecisionChoice(quantisation=replace(asked, reason="convert.precision is fp32"))
     if why := _untried(work):
         if settings.precision == INT8:
             raise ConversionError(f"int8 can't be tried: {why}", hint="convert with precision fp32")
@@ -119,8 +119,12 @@ def choose_precision(
 def _untried(work: PrecisionInputs) -> str:
     """Return why int8 can't be assessed; empty when it can."""
     if work.source.task == EMBED:
-        return "it is judged by labels, which say nothing of features"
-    return "it is judged on images, and a handler makes the inputs" if work.truth.tensors is not None else ""
+        return "int8 is judged by predicted labels, and this model predicts features"
+    return (
+        "int8 is judged on images, and this model's inputs are made by a handler"
+        if work.truth.tensors is not None
+        else ""
+    )
 
 
 def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
@@ -130,11 +134,11 @@ def _check(work: PrecisionInputs, *, reduce_range: bool) -> None:
         ConversionError: The model has no convolutions, or this CPU computes differently.
     """
     if not convolutions(work.prepared):
-        raise ConversionError("the model has no convolutions, and only these are quantised")
+        raise ConversionError("the model has no convolutions, and only convolutions are quantised")
     if not reduce_range and not detect_cpu().vnni:
         raise ConversionError(
-            "8-bit weights for CPUs with int8 dot products can't be judged on this one, which has none",
-            hint="convert on a machine like convert.targets, or leave targets empty",
+            "8-bit weights for CPUs with int8 dot products can't be judged on this CPU, which has no int8 dot products",
+            hint="convert on a machine with one of the CPUs of convert.targets, or leave convert.targets empty",
         )
 
 
@@ -200,29 +204,31 @@ class _Decision:
             reason = explain_difference(parity)
             if self.settings.precision == INT8:
                 raise ConversionError(
-                    f"int8 can't ship: {reason}",
+                    f"int8 can't be used: {reason}",
                     hint="convert with precision fp32, or allow more with convert.tolerance_int8",
                 )
         elif evidence.passed or self.settings.precision == INT8:
             if not evidence.passed:
-                reason = f"int8 was asked for, and the evidence doesn't suffice by itself: {reason}"
+                reason = f"int8 was required by convert.precision, although the evidence does not suffice: {reason}"
             shipped = replace(
                 found, shipped=True, reason=reason, instruction_set="any" if self.reduce_range else "vnni"
             )
             return PrecisionChoice(quantisation=shipped, model=picked.model, parity=parity)
         if self.reduce_range:
-            reason += ". Weights had 7 bits; CPUs with int8 dot products take 8, if convert.targets names them"
+            reason += ". Weights had 7 bits; they get 8 bits if convert.targets names only CPUs with int8 dot products"
         return PrecisionChoice(quantisation=replace(found, reason=reason))
 
     def _pick(self) -> list[ScoredCandidate[_Written]]:
         """Return the candidates with their scores on the training side's images, the selected one last."""
         images, recipe = self.images.picking, self.work.source.recipe
-        exact = classify(self.fp32, recipe, images, self.progress, what="Answering in fp32")
+        exact = classify(self.fp32, recipe, images, self.progress, what="Predicting with fp32")
 
         def look(written: _Written) -> CandidateScore:
             kept = len(written.candidate.kept)
             session = Session(written.model, optimise=False)
-            found = classify(session, recipe, images, self.progress, what=f"Looking at int8, {kept} layers in fp32")
+            found = classify(
+                session, recipe, images, self.progress, what=f"Predicting with int8, {kept} layers in fp32"
+            )
             return _compare(exact, found)
 
         wanted = SelectionGoal(

@@ -44,7 +44,7 @@ def rank(
     exact = _logits(model, chosen)
     gains: dict[str, float] = {}
     names = convolutions(model)
-    with progress.phase("Finding the sensitive layers", len(names)) as step:
+    with progress.phase("Measuring the layers' sensitivity to int8", len(names)) as step:
         for name in names:
             if out_of_time():
                 break

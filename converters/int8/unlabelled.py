@@ -16,7 +16,7 @@ from eaves.media_type import UNKNOWN, sniff
 from trainer.data.split.near_duplicates import ImageFingerprint, compute_fingerprint, find_copies
 from trainer.progress import TrainingProgress
 
-_HINT = "give a folder of photos: convert.unlabelled"
+_HINT = "set convert.unlabelled to a folder of photos"
 
 _logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def find_unlabelled(
         return ()
     root = Path(folder)
     if not root.is_dir():
-        raise ConversionError(f"the photos without labels can't be read: {folder} is no folder", hint=_HINT)
+        raise ConversionError(f"the photos without labels can't be read: {folder} is not a folder", hint=_HINT)
     files = sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
     found: dict[str, Path] = {}
     try:
@@ -82,8 +82,8 @@ def _keep_different(
     )
     if len(different) < len(photos):
         _logger.warning(
-            "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled images, "
-            "and %d are of one colour or can't be read",
+            "%d of %d photos without labels differ and can judge int8: %d are copies of others or of labelled "
+            "images, and %d have only one colour or can't be read",
             len(different),
             len(photos),
             int(copied.sum()),

@@ -81,13 +81,13 @@ def _before(graph: onnx.GraphProto, value: onnx.ValueInfoProto, interface: Inter
             steps.append(("Cast", [], {"to": kind}))
     elif kind != TensorProto.UINT8:
         raise ConversionError(
-            f"the model takes {helper.tensor_dtype_to_string(kind)}; images are taken as uint8 or floats",
-            hint="export it with a float32 input",
+            f"the model's input has the type {helper.tensor_dtype_to_string(kind)}; supported are uint8 and floats",
+            hint="export the model with a float32 input",
         )
     elif interface.scales:
         raise ConversionError(
-            "the model takes uint8, so it scales by itself, but a scale is declared",
-            hint="remove `multiply` and `add`",
+            "the declaration has a scale, but the model's input is uint8, so the model scales pixels itself",
+            hint="remove `multiply` and `add` from the declaration",
         )
     if interface.layout == "NCHW":
         steps.append(("Transpose", [], {"perm": [0, 3, 1, 2]}))
@@ -132,11 +132,13 @@ def _check_output(graph: onnx.GraphProto, name: str, classes: int) -> int:
     value = next(value for value in graph.output if value.name == name)
     shape, kind = _shape(value), value.type.tensor_type.elem_type
     if kind not in FLOATS:
-        raise ConversionError(f"output {name} is {helper.tensor_dtype_to_string(kind)}, not floats")
+        raise ConversionError(
+            f"the output {name} has the type {helper.tensor_dtype_to_string(kind)}; floats are required"
+        )
     if shape is not None and (len(shape) != 2 or shape[1] not in {None, classes}):
         found = ", ".join("?" if size is None else str(size) for size in shape)
         raise ConversionError(
-            f"output {name} has the shape ({found}); {classes} labels are declared",
+            f"the output {name} has the shape ({found}), but the declaration has {classes} labels",
             hint="declare as many labels as the model has classes, or name another output",
         )
     return int(kind)

@@ -45,8 +45,10 @@ def read_signature(model: onnx.ModelProto) -> Signature:
     outputs = tuple(sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name))
     names = tuple(spec.name for spec in outputs)
     if [spec.name for spec in inputs] != ["image"] or names not in (OUTPUTS, (FEATURES, *OUTPUTS)):
-        found = f"inputs {[spec.name for spec in inputs]}, outputs {[spec.name for spec in outputs]}"
-        raise ConversionError(f"the graph must take `image` and give `logits` and `probabilities`; it has {found}")
+        found = f"the inputs {[spec.name for spec in inputs]} and the outputs {[spec.name for spec in outputs]}"
+        raise ConversionError(
+            f"the graph must have the input `image` and the outputs `logits` and `probabilities`; it has {found}"
+        )
     return Signature(input=inputs[0], outputs=outputs)
 
 
@@ -58,7 +60,7 @@ def read_tensors(model: onnx.ModelProto) -> Signature:
     """
     inputs = [_spec(value) for value in model.graph.input]
     if len(inputs) != 1:
-        raise ConversionError(f"the model must take one input; it has {', '.join(i.name for i in inputs) or 'none'}")
+        raise ConversionError(f"the model must have one input; it has {', '.join(i.name for i in inputs) or 'none'}")
     outputs = sorted((_spec(value) for value in model.graph.output), key=lambda spec: spec.name)
     return Signature(input=inputs[0], outputs=tuple(outputs))
 
@@ -81,7 +83,7 @@ def show_features(model: onnx.ModelProto) -> None:
     kernels = {tensor.name: tensor for tensor in graph.initializer if is_head(tensor.name) and len(tensor.dims) == 2}
     head = next((n for n in graph.node if n.op_type == "MatMul" and n.input[1] in kernels and is_head(n.name)), None)
     if head is None:
-        raise ConversionError("the graph has no layer named head, so there are no features to show before it")
+        raise ConversionError("the graph has no layer named head, so it has no features to output")
     old, size = head.input[0], kernels[head.input[1]].dims[0]
     for node in graph.node:
         node.input[:] = [FEATURES if name == old else name for name in node.input]

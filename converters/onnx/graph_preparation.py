@@ -29,7 +29,7 @@ def prepare(exported: Path, *, split: bool) -> onnx.ModelProto:
     try:
         model = onnx.load(str(exported))
     except Exception as error:  # protobuf raises its own exceptions, and the file may not exist
-        raise ConversionError(f"what was exported can't be read: {error}") from error
+        raise ConversionError(f"the exported ONNX graph can't be read: {error}") from error
     read_signature(model)
     with tempfile.TemporaryDirectory(dir=exported.parent) as folder:
         pool_globally(model)

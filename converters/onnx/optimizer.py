@@ -56,6 +56,6 @@ def optimize(model: Path, output: Path, level: Level, *, portable: bool = True) 
         )
     except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
         raise ConversionError(
-            f"onnxruntime can't run what was exported: {str(error)[:300]}", hint="try another convert.opset"
+            f"onnxruntime can't run the exported graph: {str(error)[:300]}", hint="set another convert.opset"
         ) from error
     return onnx.load(str(output))

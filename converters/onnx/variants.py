@@ -37,7 +37,10 @@ def write_variants(
         if layout == "arm64":  # with onnxruntime 1.32, all of its optimisations give the portable graph on arm64
             continue
         if layout != here.layout or not here.runs(target):
-            _log.warning("no graph laid out for %s: this CPU can't make one; convert on such a machine", target)
+            _log.warning(
+                "the artifact has no graph for %s: this CPU can't build one; convert on a machine with such a CPU",
+                target,
+            )
         elif layout not in made:
             path = f"{VARIANTS}/{target}/{MODEL}"
             model = optimize(prepared, folder / "laid-out.onnx", "all", portable=False)

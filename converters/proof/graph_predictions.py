@@ -63,7 +63,10 @@ def classify(
             step()
     width = max((len(row) for _, row in rows if row is not None), default=0)
     if paths and not width:
-        raise ConversionError(f"none of the {len(paths)} images can be decoded", hint="look at the run's report.html")
+        raise ConversionError(
+            f"none of the {len(paths)} images can be decoded",
+            hint="see the list of unreadable files in the run's report.html",
+        )
     nothing = np.zeros(width, np.float32)
     return GraphPredictions(
         predicted=np.array([label for label, _ in rows], np.int64),

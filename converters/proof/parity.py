@@ -60,7 +60,10 @@ def run_session(session: Session, recipe: Recipe, images: Sequence[Path], truth:
         ParityError: There are no images, or an input tensor differs from the original's.
     """
     if not images:
-        raise ParityError("there are no images to prove parity on", hint="train with more images held out")
+        raise ParityError(
+            "there are no images to prove on that the converted model gives the same answers",
+            hint="train with more held-out images (train.val_fraction)",
+        )
     answers = []
     for number, (path, expected) in enumerate(zip(images, truth.tensor_sha256, strict=True)):
         tensor = recipe.tensor(path.read_bytes()) if truth.tensors is None else truth.tensors[number]
@@ -86,7 +89,8 @@ def compare(answers: SessionOutputs, truth: ReferenceOutputs, demand: ParityTole
     logits = answers.logits
     if logits.shape != truth.logits.shape:
         raise ParityError(
-            f"the converted model differs from the trained one: {logits.shape[1]} outputs, not {truth.logits.shape[1]}"
+            f"the converted model differs from the trained one: it has {logits.shape[1]} outputs instead of "
+            f"{truth.logits.shape[1]}"
         )
     scale = np.maximum(np.max(np.abs(truth.logits), axis=1, keepdims=True), 1e-6)
     agreement = float(np.mean(np.argmax(logits, axis=1) == np.argmax(truth.logits, axis=1)))
@@ -128,7 +132,7 @@ def prove_parity(
             f"the converted model differs from the trained one: logits by up to {parity.max_abs_error:.2e}, "
             f"probabilities by up to {parity.max_abs_error_probabilities:.2e} (allowed {parity.tolerance:.0e}), the "
             f"same label on {parity.top1_agreement:.1%} of {parity.images} images",
-            hint="convert with another convert.opset, or report the architecture",
+            hint="set another convert.opset, or report the architecture to the developers of Eaves",
         )
     return parity
 
@@ -138,7 +142,10 @@ def _prove_features(found: Floats, expected: Floats, tolerance: float) -> None:
     scale = np.maximum(np.max(np.abs(expected), axis=1, keepdims=True), 1.0)
     worst = _worst(found / scale, expected / scale) if found.shape == expected.shape else float("inf")
     if worst > tolerance:
-        raise ParityError(f"the converted model's features differ from the original's by {worst:.2e} of the largest")
+        raise ParityError(
+            "the converted model's features differ from those of the original model by up to "
+            f"{worst:.2e} of the largest value"
+        )
 
 
 def _worst(found: Floats, expected: Floats) -> float:

@@ -104,7 +104,7 @@ def _run(job: Mapping[str, Any], limits: ChildLimits) -> dict[str, Tensor]:
             "converters.proof.reference_process",
             {**job, "output": str(output)},
             Path(folder) / "facts.json",
-            what=f"{name}, answering for the parity proof,",
+            what=f"the original model {name}, which answers the samples of the parity proof,",
             limits=limits,
         )
         with np.load(output, allow_pickle=False) as stored:

@@ -105,7 +105,7 @@ def write_reference_outputs(job: Mapping[str, Any], dtype: Any, call: Call) -> N
         try:
             tensor = (own or recipe.tensor)(Path(path).read_bytes())
         except InputError as error:
-            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
+            raise ConversionError(f"{path}: {error.message}", hint="remove the file from the samples") from error
         answered = call(build_input(tensor, interface, dtype))
         one, other = read_outputs(answered, interface)
         if interface.features:
@@ -143,11 +143,11 @@ def write_tensor_outputs(job: Mapping[str, Any], call: Call) -> None:
         try:
             tensor = prepare(Path(path).read_bytes())
         except InputError as error:
-            raise ConversionError(f"{path}: {error.message}", hint="remove it from the samples") from error
+            raise ConversionError(f"{path}: {error.message}", hint="remove the file from the samples") from error
         try:
             outputs = call(tensor[np.newaxis])
         except Exception as error:  # onnxruntime raises its own exceptions, which share no public base class
-            raise ConversionError(f"{path}: the model can't take it: {str(error)[:300]}") from error
+            raise ConversionError(f"{path}: the model can't process this sample: {str(error)[:300]}") from error
         stored[str(number)] = tensor
         stored |= {f"{number}/{name}": output for name, output in outputs.items()}
     with open(job["output"], "wb") as stream:  # noqa: PTH123 - by name, savez would take names of outputs for its own

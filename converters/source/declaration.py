@@ -23,38 +23,54 @@ Declared = TypeVar("Declared", "Declaration", "TensorDeclaration")
 class Declaration:
     """Declaration of an image model, in a file beside the model or named by `--declare`."""
 
-    name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
-    version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
+    name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
     task: str = setting(
-        CLASSIFY, "What the artifact does; `tensor` has settings of its own.", choices=(CLASSIFY, EMBED)
+        CLASSIFY, "Task of the artifact; the task `tensor` has settings of its own.", choices=(CLASSIFY, EMBED)
     )
     labels: tuple[str, ...] = setting(
-        MISSING, "Class names in the order of the outputs, or a file with one a line, relative to this one."
+        MISSING,
+        "Class names in the order of the outputs, or the name of a file with one class per line, "
+        "relative to the declaration.",
     )
-    height: int = setting(MISSING, "Rows of the model's input, pixels.", minimum=1, maximum=4096)
-    width: int = setting(MISSING, "Columns of the model's input, pixels.", minimum=1, maximum=4096)
+    height: int = setting(MISSING, "Height of the model's input, pixels.", minimum=1, maximum=4096)
+    width: int = setting(MISSING, "Width of the model's input, pixels.", minimum=1, maximum=4096)
     resize: str = setting(
         "stretch",
-        "How an image gets that size: both sides stretched, the centre cropped, or the rest padded with grey.",
+        "How an image is brought to this size: both sides stretched, the centre cropped, or the rest padded with grey.",
         choices=("stretch", "crop", "pad"),
     )
-    filter: str = setting("bilinear", "Resampling, antialiased.", choices=("bilinear", "bicubic", "lanczos"))
-    multiply: tuple[float, ...] = setting(
-        (1.0,), "Factor on pixels 0 to 255: one, or one for each channel in the model's own order."
+    filter: str = setting(
+        "bilinear", "Filter for resampling, which is antialiased.", choices=("bilinear", "bicubic", "lanczos")
     )
-    add: tuple[float, ...] = setting((0.0,), "Added after multiplying: one, or one for each channel.")
-    layout: str = setting("NHWC", "Axes of the model's own input; PyTorch's are NCHW.", choices=("NHWC", "NCHW"))
-    channels: str = setting("RGB", "Their order in the model's own input; Caffe's is BGR.", choices=("RGB", "BGR"))
-    signature: str = setting("serving_default", "Of a SavedModel.")
-    input: str = setting("", "Name of the model's input; needed by none that has only one.")
+    multiply: tuple[float, ...] = setting(
+        (1.0,),
+        "Factor that pixels 0 to 255 are multiplied by: one number, or one for each channel in the "
+        "model's channel order.",
+    )
+    add: tuple[float, ...] = setting(
+        (0.0,), "Offset that is added after multiplying: one number, or one for each channel."
+    )
+    layout: str = setting(
+        "NHWC", "Order of the axes of the model's input; PyTorch models use NCHW.", choices=("NHWC", "NCHW")
+    )
+    channels: str = setting(
+        "RGB", "Order of the channels in the model's input; Caffe models use BGR.", choices=("RGB", "BGR")
+    )
+    signature: str = setting("serving_default", "Name of the signature to convert, in a SavedModel.")
+    input: str = setting("", "Name of the model's input; empty: the only input.")
     logits: str = setting("", "Name of the output that holds logits.")
     probabilities: str = setting("", "Name of the output that holds probabilities.")
     features: str = setting("", "Name of the output that holds features, for the task `embed`.")
-    output_is: str = setting("", "What the only output is, instead of its name.", choices=("logits", "probabilities"))
-    samples: Path = setting(
-        MISSING, "Folder with a subfolder of images for each label, relative to this file: parity is proven on them."
+    output_is: str = setting(
+        "", "Content of the model's only output, if the output is not named.", choices=("logits", "probabilities")
     )
-    licence: str = setting("", "Of the model, as an SPDX identifier.")
+    samples: Path = setting(
+        MISSING,
+        "Folder with one subfolder of images per label, relative to the declaration; the converted "
+        "model must give the same answers as the original on them.",
+    )
+    licence: str = setting("", "Licence of the model, an SPDX identifier.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield faults between several fields: (setting, what is wrong)."""
@@ -65,11 +81,14 @@ class Declaration:
             if len(values) not in {1, 3}:
                 yield path, f"must be one number, or one for each of three channels (got {len(values)})"
         if self.task == EMBED and not self.features:
-            yield "features", "must name an output where the task is embed"
+            yield "features", "must name an output if the task is embed"
         if 0 in self.multiply:
             yield "multiply", "must not be 0"
         if self.output_is and (self.logits or self.probabilities):
-            yield "output_is", "is for a model whose output isn't named; remove it, or `logits` and `probabilities`"
+            yield (
+                "output_is",
+                ("can't be set together with `logits` or `probabilities`: it is for a model whose output is not named"),
+            )
 
     @property
     def recipe(self) -> Recipe:
@@ -104,16 +123,20 @@ class Declaration:
 class TensorDeclaration:
     """Declaration of an ONNX file that doesn't take images; the file states its input and outputs."""
 
-    name: str = setting(MISSING, "Of the model: lower-case letters, digits and dashes.")
-    version: str = setting("", "Of the model; `0-` and the first 8 digits of its digest when not given.")
-    task: str = setting(TENSOR, "What the artifact does.", choices=(TENSOR,))
+    name: str = setting(MISSING, "Name of the model: lower-case letters, digits and dashes.")
+    version: str = setting("", "Version of the model; empty: `0-` and the first 8 digits of the model's digest.")
+    task: str = setting(TENSOR, "Task of the artifact.", choices=(TENSOR,))
     labels: tuple[str, ...] = setting(
-        (), "Names for the numbers of the one output that has as many, or a file with one a line; none: no labels."
+        (),
+        "Names of the numbers of the one output that has this many numbers, or the name of a file with one "
+        "name per line; empty: no labels.",
     )
     samples: Path = setting(
-        MISSING, "Folder of .json files, an example each, relative to this file: parity is proven on them."
+        MISSING,
+        "Folder of .json files, one example each, relative to the declaration; the converted model must "
+        "give the same answers as the original on them.",
     )
-    licence: str = setting("", "Of the model, as an SPDX identifier.")
+    licence: str = setting("", "Licence of the model, an SPDX identifier.")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield faults between several fields: (setting, what is wrong)."""
@@ -149,7 +172,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values: Any = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
+        raise ConfigError(
+            [Fault(origin=str(path), path="", message=f"the declaration can't be read: {error}")]
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError([Fault(origin=str(path), path="", message="must be a mapping of settings")])
     return values
@@ -160,7 +185,9 @@ def _complete(declared: Declared, path: Path) -> Declared:
     labels = _load_labels(declared.labels, path, faults) if declared.labels else ()
     samples = path.parent / declared.samples
     if not samples.is_dir():
-        faults.append(Fault(origin=path.name, path="samples", message=f"must be a folder (got {str(samples)!r})"))
+        faults.append(
+            Fault(origin=path.name, path="samples", message=f"must be an existing folder (got {str(samples)!r})")
+        )
     if faults:
         raise ConfigError(faults)
     return replace(declared, labels=labels, samples=samples)
@@ -168,9 +195,12 @@ def _complete(declared: Declared, path: Path) -> Declared:
 
 def _name_faults(name: str, version: str) -> Iterator[tuple[str, str]]:
     if not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", name):
-        yield "name", f"must be lower-case letters, digits and dashes, a letter first, at most 40 (got {name!r})"
+        yield (
+            "name",
+            (f"must be at most 40 lower-case letters, digits and dashes, starting with a letter (got {name!r})"),
+        )
     if version and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}", version):
-        yield "version", f"must be letters, digits, `_`, `.` and `-`, at most 64 (got {version!r})"
+        yield "version", f"must be at most 64 letters, digits, `_`, `.` and `-` (got {version!r})"
 
 
 def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tuple[str, ...]:
@@ -178,12 +208,18 @@ def _load_labels(labels: tuple[str, ...], path: Path, faults: list[Fault]) -> tu
         try:
             text = (path.parent / labels[0]).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            faults.append(Fault(origin=path.name, path="labels", message=f"the file can't be read: {error}"))
+            faults.append(
+                Fault(origin=path.name, path="labels", message=f"the file of class names can't be read: {error}")
+            )
             return labels
         labels = tuple(line.strip() for line in text.splitlines() if line.strip())
     double = sorted({label for label in labels if labels.count(label) > 1})
     if len(labels) < 2:
         faults.append(Fault(origin=path.name, path="labels", message=f"must be two or more (got {len(labels)})"))
     if double:
-        faults.append(Fault(origin=path.name, path="labels", message=f"must differ (twice: {', '.join(double[:5])})"))
+        faults.append(
+            Fault(
+                origin=path.name, path="labels", message=f"must be different names (repeated: {', '.join(double[:5])})"
+            )
+        )
     return labels

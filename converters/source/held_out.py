@@ -14,7 +14,7 @@ from trainer.data.split.legacy_split import sides_before
 from trainer.data.split.stored_split import SPLIT_FILE, parse_split, sides
 from trainer.run.run import MANIFEST
 
-_AGAIN = "train it again"
+_AGAIN = "train the model again"
 
 
 def load_sides(run: Path, images: DatasetImages) -> Mapping[str, Split]:
@@ -54,7 +54,7 @@ def _sides_before(run: Path, images: DatasetImages) -> Mapping[str, Split]:
         fraction, seed, wanted = float(train["val_fraction"]), int(train["seed"]), str(about["dataset"]["sha256"])
         left_out = {fault["file"] for fault in about["data_faults"] if not fault.get("used")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConversionError(f"{run} doesn't say which images were held out", hint=_AGAIN) from error
+        raise ConversionError(f"the run {run} does not list its held-out images", hint=_AGAIN) from error
     computed = _compute(images, fraction, seed)
     used = [
         (item.digest, side, item.entry.label)
@@ -64,7 +64,7 @@ def _sides_before(run: Path, images: DatasetImages) -> Mapping[str, Split]:
     lines = sorted(f"{digest} {side} {label}\n" for digest, side, label in used)
     if hashlib.sha256("".join(lines).encode()).hexdigest() != wanted:
         raise ConversionError(
-            f"{run} keeps no list of its held-out images, and the images have changed since it was trained",
+            f"the run {run} does not list its held-out images, and the images have changed since the training",
             hint=_AGAIN,
         )
     return {digest: side for digest, side, _ in used}

@@ -48,9 +48,11 @@ class Interface:
         """
         found = ", ".join(sorted(names)) or "none"
         if len(names) != 1:
-            raise ConversionError(f"the model must take one input, the images; it has {found}")
+            raise ConversionError(f"the model must have one input, the images; it has {found}")
         if self.input not in {"", *names}:
-            raise ConversionError(f"the model has no input {self.input}; it has {found}", hint="correct `input`")
+            raise ConversionError(
+                f"the model has no input {self.input}; it has {found}", hint="correct `input` in the declaration"
+            )
         return next(iter(names))
 
     def pick_outputs(self, names: Collection[str]) -> tuple[str | None, str | None]:
@@ -64,7 +66,7 @@ class Interface:
         if missing:
             raise ConversionError(
                 f"the model has no output {missing[0]}; it has {found}",
-                hint="correct `logits`, `probabilities` or `features`",
+                hint="correct `logits`, `probabilities` or `features` in the declaration",
             )
         if self.logits or self.probabilities:
             return self.logits or None, self.probabilities or None
@@ -76,8 +78,10 @@ class Interface:
         if any(ours):
             return ours[0], ours[1]
         raise ConversionError(
-            f"it isn't declared which output of the model holds logits or probabilities; it has {found}",
-            hint="declare `logits: NAME` or `probabilities: NAME`, or for an only output `output_is: logits`",
+            "the declaration does not name the output that holds logits or probabilities; the model's outputs "
+            f"are {found}",
+            hint="declare `logits: NAME` or `probabilities: NAME`, or, if the model has a single output, "
+            "`output_is: logits`",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -105,6 +109,7 @@ def check_input(shape: Sequence[int | None] | None, interface: Interface, height
         own = ", ".join("?" if size is None else str(size) for size in shape or ())
         wanted = ", ".join(map(str, sizes))
         raise ConversionError(
-            f"the model's input has the shape ({own}); declared is (batch, {wanted}), {interface.layout}",
-            hint="correct `height`, `width` or `layout` of the declaration",
+            f"the model's input has the shape ({own}), but the declaration says (batch, {wanted}) with the layout "
+            f"{interface.layout}",
+            hint="correct `height`, `width` or `layout` in the declaration",
         )

@@ -154,14 +154,14 @@ def route_of(path: Path) -> Route:
     if path.is_file() and path.suffix == ".onnx":
         return "onnx"
     if not path.exists():
-        found = "there is nothing"
+        found = "it does not exist"
     elif path.is_dir():
         names = sorted(entry.name for entry in path.iterdir())
         found = f"it is a directory with {', '.join(names[:8]) or 'nothing in it'}{', ...' if len(names) > 8 else ''}"
     else:
         found = f"it is a file that ends in {path.suffix or 'nothing'}"
     raise ConversionError(
-        f"{path} is nothing to convert: {found}",
+        f"{path} is not a model that can be converted: {found}",
         hint="name a run (it holds run.json), a SavedModel (saved_model.pb), a .keras file or an .onnx file",
     )
 
@@ -178,7 +178,7 @@ def find_declaration(path: Path, declaration: Path | None) -> Path:
     chosen = declaration or beside
     if not chosen.is_file():
         raise ConversionError(
-            f"{path} needs a declaration, which says what the model doesn't: {chosen} isn't there",
+            f"{path} needs a declaration of its labels and inputs, but {chosen} does not exist",
             hint=f"write {NAME} with name, labels, height, width, samples and the scale; see docs/02-conversion.md",
         )
     return chosen
@@ -215,6 +215,8 @@ def _samples(declared: Declaration, *, any_kind: bool) -> tuple[ParitySample, ..
         chosen += [ParitySample(path=file, label=label, sha256=file_digest(file)) for file in files[:per_label]]
     if not chosen:
         named = ", ".join(declared.labels[:5])
-        message = f"{declared.samples} has no images in subfolders named after the labels ({named})"
+        message = (
+            f"the folder of samples {declared.samples} has no images in subfolders named like the labels ({named})"
+        )
         raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
     return tuple(chosen[:: -(-len(chosen) // AT_MOST)])

@@ -58,13 +58,13 @@ def open_tensor_source(
         return None
     if route != "onnx":
         raise ConversionError(
-            f"{path} is no .onnx file, and only these are taken for the task tensor",
-            hint="export it to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
+            f"{path} is not an .onnx file, which the task tensor requires",
+            hint="export the model to ONNX: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx",
         )
     found = declared.samples.glob("[!.]*" if handler else "*.json")
     files = sorted(file for file in found if file.is_file())[:AT_MOST]
     if not files:
-        message = f"{declared.samples} has no .json files"
+        message = f"the folder of samples {declared.samples} has no .json files"
         raise ConfigError([Fault(origin=NAME, path="samples", message=message)])
     digest = digest_of(path, route)
     return TensorSource(

@@ -50,7 +50,7 @@ def load_foreign(path: Path, *, opset: int) -> tuple[onnx.ModelProto, tuple[str,
     except ConversionError:
         raise
     except Exception as error:  # protobuf and onnx raise their own exceptions, which have no common base class
-        raise ConversionError(f"{path.name} is no valid ONNX model: {str(error)[:300]}") from error
+        raise ConversionError(f"{path.name} is not a valid ONNX model: {str(error)[:300]}") from error
     _check_operators(model)
     given = {tensor.name for tensor in model.graph.initializer}
     own = [
@@ -78,7 +78,9 @@ def _check_functions(model: onnx.ModelProto) -> None:
         return total
 
     if (found := count(model.graph.node, 0)) > MAX_NODES:
-        raise ConversionError(f"the model has {found} nodes once its functions are written out; {MAX_NODES} are taken")
+        raise ConversionError(
+            f"the model has {found} nodes after its functions are expanded; at most {MAX_NODES} are supported"
+        )
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
@@ -92,7 +94,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises its own exceptions
-        raise ConversionError(f"{path.name} is no ONNX model: {str(error)[:300]}") from error
+        raise ConversionError(f"{path.name} is not an ONNX model: {str(error)[:300]}") from error
     locations = {
         entry.value
         for tensor in _tensors(model)
@@ -106,10 +108,12 @@ def external_files(path: Path) -> tuple[Path, ...]:
         if not target.is_relative_to(folder):
             raise ConversionError(
                 f"{path.name} keeps weights outside its own folder ({location})",
-                hint="save it again with `onnx.save(..., save_as_external_data=True)`, or in one file",
+                hint="save the model again with `onnx.save(..., save_as_external_data=True)`, or in one file",
             )
         if not target.is_file():
-            raise ConversionError(f"{path.name} keeps weights in {location}, which isn't there", hint="copy it too")
+            raise ConversionError(
+                f"{path.name} keeps weights in {location}, which does not exist", hint="copy that file too"
+            )
     return tuple(path.parent / location for location in sorted(locations))
 
 
@@ -121,7 +125,8 @@ def _check_size(path: Path, parts: tuple[Path, ...]) -> None:
 
 def _too_large(path: Path, size_bytes: int) -> ConversionError:
     return ConversionError(
-        f"{path.name} has {size_bytes / 1e9:.1f} GB of weights; at most {MAX_BYTES / 1e9:.1f} GB are taken"
+        f"{path.name} has {size_bytes / 1000000000.0:.1f} GB of weights; at most {MAX_BYTES / 1000000000.0:.1f} "
+        "GB are supported"
     )
 
 
@@ -154,8 +159,8 @@ def _check_operators(model: onnx.ModelProto) -> None:
     )
     if strange:
         raise ConversionError(
-            f"the model uses operators that an edge node doesn't have: {', '.join(strange[:5])}",
-            hint="export it without custom operators",
+            f"the model uses operators that onnxruntime does not have on edge nodes: {', '.join(strange[:5])}",
+            hint="export the model without custom operators",
         )
     refuse_control_flow(model.graph)
     used = {node.domain for node in model.graph.node} | {""}
@@ -173,8 +178,8 @@ def refuse_control_flow(graph: onnx.GraphProto) -> None:
     control = sorted({node.op_type for node in graph.node if node.op_type in CONTROL_FLOW})
     if control:
         raise ConversionError(
-            f"the model branches or loops ({', '.join(control)}), which a classifier's graph doesn't need",
-            hint="export it by tracing instead of scripting, or simplify it",
+            f"the model has branches or loops ({', '.join(control)}), which are not supported",
+            hint="export the model by tracing instead of scripting, or simplify it",
         )
 
 
@@ -189,7 +194,8 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, t
         return model, ()
     if found > opset:
         warning = (
-            f"the file's operator set {found} is newer than convert.opset {opset}: it is kept, old runtimes refuse it"
+            f"the operator set {found} of the file is newer than convert.opset ({opset}); it is kept, and older "
+            "versions of onnxruntime refuse it"
         )
         return model, (warning,)
     try:
@@ -197,7 +203,7 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> tuple[onnx.ModelProto, t
         onnx.checker.check_model(raised)
     except Exception as error:  # onnx raises its own exceptions
         raise ConversionError(
-            f"operator set {found} can't be converted to {opset}: {str(error)[:300]}",
+            f"the operator set {found} can't be converted to {opset}: {str(error)[:300]}",
             hint=f"export the model again with operator set {opset}, or set convert.opset to {max(found, 13)}",
         ) from error
-    return raised, (f"converted from operator set {found} to {opset}",)
+    return raised, (f"the model was converted from operator set {found} to {opset}",)

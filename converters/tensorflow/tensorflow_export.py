@@ -59,7 +59,9 @@ def _convert(function: Any, names: Mapping[str, str], job: Mapping[str, Any], me
         proto = _to_onnx(weightless, names, job["opset"])
     except (UnsupportedError, *FOLDED) as error:
         del messages[before:]  # these warnings are about a graph that isn't used
-        messages.append(f"converted with its weights in the graph, which takes several times the memory: {error}")
+        messages.append(
+            f"the model was converted with its weights in the graph, which takes several times the memory: {error}"
+        )
         proto = _freeze(function, names, job)
         _renumber(proto.graph)
         Path(job["output"]).write_bytes(proto.SerializeToString(deterministic=True))

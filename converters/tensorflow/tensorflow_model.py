@@ -49,7 +49,7 @@ def open_model(job: Mapping[str, Any]) -> OpenedModel:
     specs = tf.nest.flatten(function.structured_input_signature)
     if len(inputs) != 1:
         found = ", ".join(spec.name for spec in specs) or "none"
-        raise ConversionError(f"the model must take one input, the images; it has {found}")
+        raise ConversionError(f"the model must have one input, the images; it has {found}")
     name = str(specs[0].name)
     outputs = dict(zip([tensor.name for tensor in function.outputs], sorted(function.structured_outputs), strict=True))
 
@@ -75,7 +75,7 @@ def _open_saved_model(job: Mapping[str, Any]) -> tuple[Any, Any]:
         found = ", ".join(sorted(loaded.signatures)) or "none"
         raise ConversionError(
             f"the SavedModel has no signature {job['signature']}; it has {found}",
-            hint="declare one of them as `signature`, or save it again with one",
+            hint="declare an existing one as `signature`, or save the model again with a signature",
         )
     return loaded.signatures[job["signature"]], loaded
 
@@ -91,10 +91,10 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
         raise _refused(str(error)) from error
     inputs = getattr(model, "inputs", None) or []  # a subclass of Model may not know its inputs
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "what it doesn't say"
+        found = ", ".join(str(tuple(tensor.shape)) for tensor in inputs) or "inputs that it does not name"
         raise ConversionError(
             f"the model must take one batch of images (batch, height, width, 3); it takes {found}",
-            hint="build it with `keras.Input`, or save it with `model.export(FOLDER)` and convert that",
+            hint="build the model with `keras.Input`, or save it with `model.export(FOLDER)` and convert that folder",
         )
     (given,) = inputs
     # a Sequential has one output and doesn't name it
@@ -114,10 +114,11 @@ def _open_keras(job: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _refused(reason: str) -> ConversionError:
     if "lambda" in reason.lower() or "safe_mode" in reason:
-        reason = "a layer of it holds Python code (a Lambda), which is never run here"
+        reason = "a layer holds Python code (a Lambda), which Eaves never runs"
     return ConversionError(
         f"Keras can't open the file: {reason[:300]}",
-        hint="where its code is at home, `model.export(FOLDER)` writes a SavedModel: convert that",
+        hint="on a machine that has the model's code, write a SavedModel with `model.export(FOLDER)`, and "
+        "convert that folder",
     )
 
 

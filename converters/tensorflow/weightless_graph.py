@@ -64,7 +64,7 @@ def build_weightless_graph(function: Any) -> WeightlessGraph:
         for outer, inner in zip(function.captured_inputs, function.graph.internal_captures, strict=True)
     }
     if any(node.op.startswith("Assign") for node in graph.node):
-        raise UnsupportedError("it changes variables while it runs")
+        raise UnsupportedError("the model changes variables while it runs")
     outputs = tuple(tensor.name for tensor in function.outputs)
     made, readers = _replace(graph, captured)
     wanted = [name.split(":")[0] for name in outputs]
@@ -72,7 +72,7 @@ def build_weightless_graph(function: Any) -> WeightlessGraph:
     left = {node.name for node in made.node}
     if made.library.function or not left.isdisjoint(name for name, e in captured.items() if e.dtype == tf.resource):
         raise UnsupportedError(
-            "it uses a variable within a loop, a branch or a function, or in another way than reading"
+            "the model uses a variable within a loop, a branch or a function, or in another way than reading"
         )
     return WeightlessGraph(
         graph=made,
@@ -135,7 +135,7 @@ def _open_variable(
 ) -> tuple[Callable[[], npt.NDArray[Any]], list[int]]:
     """Return the function that reads a variable's value, and its shape."""
     if name not in captured:
-        raise UnsupportedError(f"it makes a variable of its own ({name})")
+        raise UnsupportedError(f"the model creates a variable while it runs ({name})")
     handle = captured[name]
     kind = tf.as_dtype(dtype)
 

@@ -100,42 +100,50 @@ def build_api_error(code: int, body: bytes, call: ApiCall, *, wait_s: float | No
         wait_s: Seconds after which the server asks for a retry; None when it doesn't say.
     """
     status = parse_status(body)
-    said = shorten(str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE)
+    answer_text = shorten(
+        str((status or {}).get("message") or body[:MAX_MESSAGE].decode("utf-8", "replace")), MAX_MESSAGE
+    )
     found = (status or {}).get("details")
     details: dict[str, Any] = found if isinstance(found, dict) else {}
-    message = f"{call.where}: {said}" if said else f"{call.where}: answered {code} about {call.what}"
+    message = (
+        f"{call.where}: {answer_text}"
+        if answer_text
+        else (f"{call.where}: the API server answered {code} to a request for {call.what}")
+    )
     if code == 401:
-        return _not_logged_in(said, call)
+        return _not_logged_in(answer_text, call)
     if code == 403:
-        return _forbidden(said, message, details, call)
+        return _forbidden(answer_text, message, details, call)
     if code == 404:
         return _absent(message, details, call, known=status is not None)
     if code == 409:
         return _conflict(message, details, call)
     if code == 410:
-        return ExpiredError(message, hint="list again")
+        return ExpiredError(message, hint="list the objects again")
     if 400 <= code < 500 and code != 429:
         return InvalidError(message)
-    return _failed(code, said, message, call, wait_s)
+    return _failed(code, answer_text, message, call, wait_s)
 
 
-def _not_logged_in(said: str, call: ApiCall) -> DeniedError:
+def _not_logged_in(answer_text: str, call: ApiCall) -> DeniedError:
     return DeniedError(
-        f"{call.where}: not logged in at {call.server}: {said or 'Unauthorized'}",
-        hint=f"log in again, until this works: {call.kubectl('get namespaces')}",
+        f"{call.where}: the user is not logged in at {call.server}: {answer_text or 'Unauthorized'}",
+        hint=f"log in again, then check that this command works: {call.kubectl('get namespaces')}",
     )
 
 
-def _forbidden(said: str, message: str, details: dict[str, Any], call: ApiCall) -> ClusterError:
-    right = _RIGHT.search(said)
+def _forbidden(answer_text: str, message: str, details: dict[str, Any], call: ApiCall) -> ClusterError:
+    right = _RIGHT.search(answer_text)
     if right and right["user"] == "system:anonymous":
-        return _not_logged_in(said, call)
+        return _not_logged_in(answer_text, call)
     if right is None and any(cause.get("reason") == "NamespaceTerminating" for cause in _causes(details)):
         command = call.kubectl(f"wait --for=delete namespace/{call.namespace} --timeout=5m")
-        return ClusterError(message, hint=f"wait until it is gone: {command}")
-    if right is None and "exceeded quota" in said:
+        return ClusterError(message, hint=f"wait until the namespace is deleted: {command}")
+    if right is None and "exceeded quota" in answer_text:
         return InvalidError(message, hint=call.kubectl("describe resourcequota", namespaced=True))
-    if right is None and said:  # a refusal by admission (Pod Security, a webhook) concerns the object, not the user
+    if (
+        right is None and answer_text
+    ):  # a refusal by admission (Pod Security, a webhook) concerns the object, not the user
         return InvalidError(message)
     verb, resource = call.verb, call.resource
     if right:
@@ -146,7 +154,8 @@ def _forbidden(said: str, message: str, details: dict[str, Any], call: ApiCall) 
     return DeniedError(
         f"{call.where}: {right['user'] if right else 'this user'} may not {verb} "
         f"{resource}{f'/{tail}' if tail else ''} in {scope}",
-        hint=f"have this answer yes: {call.kubectl(asked, namespaced=True)}",
+        hint="ask the cluster's administrator for this permission, until this command answers yes: "
+        f"{call.kubectl(asked, namespaced=True)}",
     )
 
 
@@ -154,12 +163,13 @@ def _absent(message: str, details: dict[str, Any], call: ApiCall, *, known: bool
     if details.get("kind") == "namespaces" and not call.resource.startswith("namespaces"):
         name = str(details.get("name") or call.namespace)
         hint = call.kubectl(f"create namespace {shlex.quote(name)}")
-        return AbsentError(f"{call.where}: there is no namespace {name}", hint=hint)
+        return AbsentError(f"{call.where}: the namespace {name} does not exist", hint=hint)
     if not known:
         group = call.resource.partition(".")[2]
         return AbsentError(
-            f"{call.where}: this cluster has no {call.resource or 'such path'}",
-            hint=f"see what it has, and install what is missing: {call.kubectl(f'api-resources --api-group={group}')}",
+            f"{call.where}: this cluster does not have {call.resource or 'the requested path'}",
+            hint="list the resources that the cluster has, and install the missing ones: "
+            f"{call.kubectl(f'api-resources --api-group={group}')}",
         )
     return AbsentError(message, hint=call.kubectl(f"get {call.resource}", namespaced=True) if call.resource else None)
 
@@ -171,33 +181,37 @@ def _conflict(message: str, details: dict[str, Any], call: ApiCall) -> ConflictE
         if cause.get("reason") == "FieldManagerConflict"
     )
     if not causes:
-        return ConflictError(message, hint="it was changed meanwhile: read it again, then try again")
+        return ConflictError(message, hint="another client has changed the object; read it again, then try again")
     owners = ", ".join(sorted({manager for manager, _ in causes}))
     listed = ", ".join(field for _, field in causes[:5]) + (", ..." if len(causes) > 5 else "")
     see = call.kubectl(f"get {call.resource} {call.name} -o yaml --show-managed-fields", namespaced=True)
     return ConflictError(
-        f"{call.where}: {call.what} has fields that {owners} set: {listed}",
-        hint=f"leave them to it, or take them over on purpose; see them: {see}",
+        f"{call.where}: {owners} has set fields of {call.what}: {listed}",
+        hint=f"leave these fields out, or take them over (--adopt); this command shows their owners: {see}",
         causes=causes,
     )
 
 
-def _failed(code: int, said: str, message: str, call: ApiCall, wait_s: float | None) -> ClusterError:
-    if code == 500 and any(text in said for text in _UNDECLARED):
+def _failed(code: int, answer_text: str, message: str, call: ApiCall, wait_s: float | None) -> ClusterError:
+    if code == 500 and any(text in answer_text for text in _UNDECLARED):
         return InvalidError(message)
-    if "failed calling webhook" in said:
+    if "failed calling webhook" in answer_text:
         command = call.kubectl("get pods --all-namespaces --field-selector=status.phase!=Running")
-        return ClusterError(message, hint=f"a webhook doesn't answer: {command}")
+        return ClusterError(
+            message, hint=f"a webhook doesn't answer; this command lists the pods that don't run: {command}"
+        )
     if code == 429:
         again = f"try again in {wait_s:g} s" if wait_s else "try again later"
-        return ClusterError(f"{call.where}: the API server is overloaded: {said or 'Too Many Requests'}", hint=again)
-    hint = f"when this says ok, try again: {call.kubectl('get --raw /readyz')}"
+        return ClusterError(
+            f"{call.where}: the API server is overloaded: {answer_text or 'Too Many Requests'}", hint=again
+        )
+    hint = f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}"
     if code in {502, 503, 504}:
-        return UnreachableClusterError(f"{call.where}: {call.server} answered {code}: {said}", hint=hint)
+        return UnreachableClusterError(f"{call.where}: {call.server} answered {code}: {answer_text}", hint=hint)
     if code < 400:
         return ClusterError(
-            f"{call.where}: {call.server} answered {code}, as no API server does",
-            hint=f"check the server in the kubeconfig: {call.kubectl('config view --minify')}",
+            f"{call.where}: {call.server} is not an API server: it answered {code}",
+            hint=f"check the server's address in the kubeconfig: {call.kubectl('config view --minify')}",
         )
     return ClusterError(message, hint=hint)
 

@@ -261,7 +261,7 @@ class Cluster(Pods):
         try:
             return parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         except ValueError as error:
-            raise ClusterError(f"{self.name}: the API server doesn't say what time it is") from error
+            raise ClusterError(f"{self.name}: the API server's answer has no time (header Date)") from error
 
     def _listed(
         self, kind: ObjectKind, namespace: str, selector: str, fields: str, *, must_exist: bool = False

@@ -38,18 +38,21 @@ def build_unreachable_error(error: Exception, call: ApiCall, limit_s: float) -> 
     """
     if isinstance(error, ProtocolError | ConnectionError) and not isinstance(error, NewConnectionError):
         return build_broken_error(error, call)
-    what = f"no connection to {call.server}: {_reason(error)}"
+    what = f"can't connect to {call.server}: {_reason(error)}"
     ready = call.kubectl("get --raw /readyz")
-    hint = f"check the link; when this says ok, try again: {ready}"
+    hint = f"check the network, and try again when this command answers ok: {ready}"
     if isinstance(error, NameResolutionError):
-        what = f"{call.server}: its name doesn't resolve"
+        what = f"the name of {call.server} can't be resolved"
     elif isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
-        what = f"no connection to {call.server} in time"
+        what = f"can't connect to {call.server}: the connection timed out"
     elif isinstance(error, ReadTimeoutError | TimeoutError):
-        what = f"no answer from {call.server} within {limit_s:.3g} s"
+        what = f"{call.server} did not answer within {limit_s:.3g} s"
     elif isinstance(error, SSLError):
-        what = f"no trust in {call.server}: {_reason(error)}"
-        hint = f"renew the kubeconfig, check this machine's clock: {call.kubectl('config view --minify')}"
+        what = f"the certificate of {call.server} can't be verified: {_reason(error)}"
+        hint = (
+            "check the clock of this machine and the certificate authority in the kubeconfig: "
+            f"{call.kubectl('config view --minify')}"
+        )
     return UnreachableClusterError(f"{call.where}: {what}", hint=hint)
 
 
@@ -57,16 +60,16 @@ def build_broken_error(error: Exception, call: ApiCall) -> BrokenConnectionError
     """Build the error for a connection that broke."""
     return BrokenConnectionError(
         f"{call.where}: the connection to {call.server} broke: {_reason(error)}",
-        hint=f"when this says ok, try again: {call.kubectl('get --raw /readyz')}",
+        hint=f"try again when this command answers ok: {call.kubectl('get --raw /readyz')}",
     )
 
 
 def build_foreign_error(body: bytes, call: ApiCall) -> ClusterError:
     """Build the error for a success that no API server sent, such as a login page or another server's answer."""
-    said = shorten(body[:400].decode("utf-8", "replace"), 100)
+    answer_text = shorten(body[:400].decode("utf-8", "replace"), 100)
     return ClusterError(
-        f"{call.where}: {call.server} answers, but not as an API server does: {said}",
-        hint=f"check the server in the kubeconfig: {call.kubectl('config view --minify')}",
+        f"{call.where}: {call.server} is not an API server: it answered {answer_text}",
+        hint=f"check the server's address in the kubeconfig: {call.kubectl('config view --minify')}",
     )
 
 

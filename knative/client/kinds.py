@@ -90,5 +90,7 @@ def kind_of(manifest: Mapping[str, Any]) -> ObjectKind:
     """
     key = (str(manifest.get("apiVersion", "")), str(manifest.get("kind", "")))
     if key not in _KINDS:
-        raise ClusterError(f"Eaves knows no {key[1] or 'kind'} of {key[0] or 'no apiVersion'}")
+        raise ClusterError(
+            f"Eaves does not support objects of the kind {key[1] or '(none)'} and apiVersion {key[0] or '(none)'}"
+        )
     return _KINDS[key]

@@ -182,14 +182,14 @@ class Pods:
             except (ForwardDeniedError, NoForwardError) as error:
                 denied = error  # a missing right concerns one namespace, a proxy without WebSockets all of them
                 self._no_forward[space if isinstance(error, ForwardDeniedError) else ""] = error
-                _log.warning("%s; pods are asked through the API server's pod proxy instead", error.message)
+                _log.warning("%s; requests to pods go through the API server's pod proxy instead", error.message)
         try:
             return self.proxy(f"pods/{pod}:{port}", path, headers=headers, timeout_s=timeout_s, namespace=namespace)
         except AbsentError:
             raise
         except ClusterError as error:
             hint = denied.hint or error.hint
-            raise type(error)(f"{error.message}; by port-forward: {denied.message}", hint=hint) from error
+            raise type(error)(f"{error.message}; a port-forward failed too: {denied.message}", hint=hint) from error
 
     def _log(self, pod: str, namespace: str | None) -> tuple[ApiCall, str]:
         space = self.namespace if namespace is None else namespace
@@ -207,9 +207,11 @@ def _http(answer: ApiResponse) -> HttpAnswer:
 def _not_proxied(call: ApiCall, answer: ApiResponse) -> ClusterError:
     if answer.status < 500:
         return build_api_error(answer.status, answer.body, call)
-    said = shorten(str((parse_status(answer.body) or {}).get("message")))
+    answer_text = shorten(str((parse_status(answer.body) or {}).get("message")))
     see = call.kubectl("get pods,endpointslices", namespaced=True)
-    return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")
+    return ClusterError(
+        f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
+    )
 
 
 def _container(name: str) -> dict[str, str]:

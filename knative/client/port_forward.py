@@ -117,7 +117,7 @@ def _open(transport: ApiTransport, path: str, call: ApiCall, deadline: Deadline)
         except WebSocketConnectionClosedException as error:
             raise build_broken_error(error, call) from error
         except WebSocketException as error:  # a redirect, or an answer without a WebSocket
-            raise NoForwardError(f"{call.where}: {call.server} forwards no ports: {error}") from error
+            raise NoForwardError(f"{call.where}: {call.server} does not support port-forwards: {error}") from error
         except (HTTPException, OSError) as error:
             raise build_unreachable_error(HTTPError(str(error)), call, deadline.limit_s) from error
 
@@ -135,10 +135,10 @@ def _refused(error: WebSocketBadStatusException, call: ApiCall) -> ClusterError:
         denied = denied if isinstance(denied, DeniedError) else build_api_error(code, b"", call)
         return ForwardDeniedError(denied.message, hint=denied.hint)
     status = parse_status(body)
-    said = str((status or {}).get("message") or body.decode(errors="replace"))
-    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in said.lower())):
+    answer_text = str((status or {}).get("message") or body.decode(errors="replace"))
+    if code in {502, 503, 504} or (status is not None and not (code == 400 and "upgrade" in answer_text.lower())):
         return build_api_error(code, body, call)
-    return NoForwardError(f"{call.where}: {call.server} answers {code} to a port-forward: {shorten(said)}")
+    return NoForwardError(f"{call.where}: {call.server} answered {code} to a port-forward: {shorten(answer_text)}")
 
 
 def _handshake(connection: ApiConnection, path: str, identity: Mapping[str, str], deadline: Deadline) -> WebSocket:
@@ -165,7 +165,7 @@ def _dial(connection: ApiConnection, timeout_s: float) -> socket.socket:
     """Connect to the API server, through the same proxy as its other requests."""
     server, proxy = urlsplit(connection.server), urlsplit(connection.proxy)
     if proxy.scheme not in {"", "http"}:
-        raise NoForwardError(f"ports can't be forwarded through a proxy by {proxy.scheme}")
+        raise NoForwardError(f"ports can't be forwarded through a proxy with the scheme {proxy.scheme}")
     host, port = server.hostname or "", server.port or {"http": 80, "https": 443}[server.scheme]
     dialled = HTTPConnection(
         proxy.hostname or host, proxy.port or (80 if connection.proxy else port), timeout=timeout_s
@@ -240,7 +240,7 @@ class _Stream(io.RawIOBase):
 
     def _wait(self) -> None:
         if self._deadline.left_s <= 0:
-            raise TimeoutError("time is over")
+            raise TimeoutError("the time limit has passed")
         self._websocket.settimeout(self._deadline.left_s)
 
 
@@ -273,10 +273,12 @@ class _Client(HTTPConnection):
 
 
 def _nobody_listens(refusal: str, port: int, call: ApiCall) -> ClusterError:
-    said = (
+    answer_text = (
         f"port {port} refuses connections"
         if re.search("connection refused", refusal, re.IGNORECASE)
         else shorten(refusal)
     )
     see = call.kubectl(f"describe pod {call.name}", namespaced=True)
-    return ClusterError(f"{call.where}: nothing answers at {call.what}: {said}", hint=f"see what runs: {see}")
+    return ClusterError(
+        f"{call.where}: {call.what} does not answer: {answer_text}", hint=f"this command shows what runs: {see}"
+    )

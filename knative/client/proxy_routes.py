@@ -44,7 +44,9 @@ def find_route(cluster: Cluster, url: str) -> ProxyRoute:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = cluster.get(SERVICE, name, namespace=namespace)
     if service is None:
-        raise ClusterError(f"{url} leads nowhere: there is no Service {name} in {namespace}", hint="eaves doctor")
+        raise ClusterError(
+            f"{url} can't be reached: the Service {name} does not exist in {namespace}", hint="eaves doctor"
+        )
     alias = str(service.get("spec", {}).get("externalName", ""))
     if alias:
         name, namespace = _split(alias)

@@ -298,7 +298,7 @@ def _read(call: ApiCall, response: urllib3.BaseHTTPResponse, deadline: Deadline)
     try:
         return read_body(response, time.monotonic() + deadline.left_s, max_bytes=MAX_BODY_BYTES)
     except LargeAnswerError as error:
-        message = f"{call.where}: the answer about {call.what} is larger than {MAX_BODY_BYTES} bytes"
+        message = f"{call.where}: the answer to a request for {call.what} is larger than {MAX_BODY_BYTES} bytes"
         raise ClusterError(message) from error
     except (HTTPError, OSError) as error:
         raise build_unreachable_error(error, call, deadline.limit_s) from error

@@ -122,7 +122,9 @@ def parse_events(chunks: Iterable[bytes], call: ApiCall) -> Iterator[Change]:
             kind, item = str(event["type"]), event["object"]
             version = "" if kind == "ERROR" else item["metadata"]["resourceVersion"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnreachableClusterError(f"{call.where}: a watch of {call.what} broke off within an event") from error
+            raise UnreachableClusterError(
+                f"{call.where}: the watch of {call.what} ended in the middle of an event"
+            ) from error
         if not version:
             raise build_api_error(int(item.get("code") or 500), json.dumps(item).encode(), call)
         yield kind, item

@@ -26,7 +26,7 @@ from knative.deploy.objects.ownership import (
     record_intended,
     with_uids,
 )
-from knative.deploy.objects.subscriptions import mark_trigger, mend_subscriptions
+from knative.deploy.objects.subscriptions import mark_trigger, repair_subscriptions
 from knative.diagnosis import explain_denial
 from knative.resources.fields.labels import MANAGER
 
@@ -87,7 +87,7 @@ def apply_app(
         show(applied)
     if not dry_run:
         _keep_brokers(cluster, manifests, answers, done)
-        mend_subscriptions(cluster, manifests, answers)
+        repair_subscriptions(cluster, manifests, answers)
         applied_uids = partial(with_uids, cluster, manifests=manifests, applied=answers)
         written = record(cluster, written, applied_uids, always=True)
     for applied in _prune(cluster, holdings.left, owner.app, dry_run=dry_run):
@@ -159,8 +159,8 @@ def _apply(
             raise
         if not adopt:
             raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is not ours alone: {_owners(error)}",
-                hint="`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes it over",
+                f"{cluster.name}: other owners have set fields of {kind.kind} {name}: {_owners(error)}",
+                hint="`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes the fields over",
                 causes=error.causes,
             ) from error
         after, outcome = cluster.apply(manifest, manager=MANAGER, force=True, dry_run=dry_run), ADOPTED
@@ -173,13 +173,14 @@ def _explained(error: InvalidError, cluster: Cluster, manifest: Object) -> Inval
     kind, (_, name, namespace) = kind_of(manifest), key_of(manifest, cluster)
     found = explain_denial(error.message)
     if found is not None:
-        return InvalidError(f"{cluster.name}: {kind.kind} {name} is refused: {found.message}", hint=found.fix)
+        return InvalidError(f"{cluster.name}: the cluster refuses {kind.kind} {name}: {found.message}", hint=found.fix)
     if any(text in error.message for text in _IMMUTABLE):
         kept = " --cascade=orphan" if kind is STATEFUL_SET else ""
         full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
         delete = f"kubectl --context {cluster.name} -n {namespace} delete {full} {name}{kept}"
         return InvalidError(
-            f"{error.message} ({kind.kind} {name})", hint=f"it must be made anew: {delete}; then deploy again"
+            f"{error.message} ({kind.kind} {name})",
+            hint=f"the object must be created again: {delete}; then deploy again",
         )
     return InvalidError(f"{error.message} ({kind.kind} {name})", hint=error.hint or "eaves doctor")
 

@@ -104,15 +104,15 @@ class DeploymentHold:
         last = inventory.deployment
         if last is None:
             raise ConflictError(
-                f"{cluster.name}: somebody removed {self.app} while it was deployed; this deploy stopped before "
+                f"{cluster.name}: {self.app} was removed by another user during this deploy, which stopped before "
                 f"{before}",
-                hint=f"{take_over(self.deployment.image, self.site)}   # to have it again",
+                hint=f"{take_over(self.deployment.image, self.site)}   # to deploy it again",
             )
         if mark_of(last) != mark_of(self.deployment):
             raise ConflictError(
-                f"{cluster.name}: {describe_deployment(last)}, while this deploy was under way: the later one wins, "
-                f"and this one stopped before {before}",
-                hint=f"{take_over(self.deployment.image, self.site)}   # to take over, once they are done",
+                f"{cluster.name}: {describe_deployment(last)}, during this deploy; the later deploy takes "
+                f"precedence, and this one stopped before {before}",
+                hint=f"{take_over(self.deployment.image, self.site)}   # to replace that deploy after it has finished",
             )
         return inventory
 
@@ -126,10 +126,10 @@ class DeploymentHold:
         """
         last = read_inventory(cluster, self.app).deployment
         if last is None or mark_of(last) != mark_of(self.deployment):
-            reason = "somebody removed it" if last is None else describe_deployment(last)
+            reason = "another user removed it" if last is None else describe_deployment(last)
             raise ConflictError(
-                f"{cluster.name}: {reason}, while the promotion of {self.app} waited; nothing was promoted",
-                hint=f"eaves promote {self.app} --site {self.site}   # for what is the newest now",
+                f"{cluster.name}: {reason}, while the promotion of {self.app} was waiting; nothing was promoted",
+                hint=f"eaves promote {self.app} --site {self.site}   # to promote the newest deployment",
             )
 
 
@@ -172,8 +172,8 @@ def digest_manifests(manifests: Manifests) -> str:
 
 def describe_deployment(deployment: DeploymentRecord) -> str:
     """Describe who deployed what, and when, as a sentence without its full stop."""
-    what = f"deployed {deployment.image}" if deployment.image else "began to remove the function"
-    return f"{deployment.by} {what} at {format_time(deployment.at)} by the site's clock"
+    what = f"deployed {deployment.image}" if deployment.image else "started to remove the function"
+    return f"{deployment.by} {what} at {format_time(deployment.at)} (the site's clock)"
 
 
 def format_time(at: float) -> str:
@@ -181,7 +181,7 @@ def format_time(at: float) -> str:
     try:
         return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
     except (OverflowError, ValueError, OSError):
-        return f"{at:.0f} s after 1970"
+        return f"{at:.0f} s after 1970-01-01"
 
 
 def take_number(cluster: Cluster, app: str, intent: DeployIntent, *, seen: Inventory | None = None) -> DeploymentHold:
@@ -255,13 +255,13 @@ def _mark(inventory: Inventory) -> DeploymentMark | None:
 def _lost(cluster: Cluster, app: str, intent: DeployIntent, inventory: Inventory) -> ConflictError:
     if inventory.deployment is None:
         return ConflictError(
-            f"{cluster.name}: somebody else deploys or removes {app} at this moment; nothing was applied",
-            hint=f"{take_over(intent.image.name, intent.site)}   # once they are done",
+            f"{cluster.name}: another user is deploying or removing {app}; nothing was applied",
+            hint=f"{take_over(intent.image.name, intent.site)}   # after they have finished",
         )
     return ConflictError(
-        f"{cluster.name}: {describe_deployment(inventory.deployment)}, at the same moment; nothing of this deploy was "
-        "applied",
-        hint=f"{take_over(intent.image.name, intent.site)}   # to take over, once they are done",
+        f"{cluster.name}: {describe_deployment(inventory.deployment)}, at the same time as this deploy, of which "
+        "nothing was applied",
+        hint=f"{take_over(intent.image.name, intent.site)}   # to replace that deploy after it has finished",
     )
 
 
@@ -291,6 +291,6 @@ def _settings(deployment: DeploymentRecord) -> dict[str, Any]:
     except ValueError as error:
         raise InvalidError(
             f"the record of deployment {deployment.sequence} is damaged: {error}",
-            hint="eaves deploy IMAGE --on knative   # writes it again",
+            hint="eaves deploy IMAGE --on knative   # writes the record again",
         ) from error
     return settings if isinstance(settings, dict) else {}

@@ -38,7 +38,10 @@ def trust_image(text: str) -> FunctionImage:
     """
     reference = parse_reference(text)
     if not reference.digest:
-        raise OciError(f"{text} is a tag, and only the registry knows what it is", hint="name the digest")
+        raise OciError(
+            f"{text} names a tag; without asking the registry its digest is not known",
+            hint="name the container image by digest: REPOSITORY@sha256:...",
+        )
     return FunctionImage(name=str(reference.pinned(reference.digest)))
 
 
@@ -55,7 +58,10 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
     """
     place = open_location(text, access)
     if place.reference is None:
-        raise OciError(f"{text} is not at a registry, where nodes could fetch it", hint="skopeo copy it to one")
+        raise OciError(
+            f"{text} is not at a registry, so nodes can't pull it",
+            hint="copy the container image to a registry (skopeo copy)",
+        )
     descriptor = place.resolve()
     if key is not None:
         find_signature(place.store, descriptor, key, place.reference)
@@ -65,10 +71,14 @@ def resolve_image(text: str, access: Access, *, key: PublicKey | None = None) ->
         for image in load_images(place.store, descriptor)
     }
     if len(labelled) != 1:
-        raise OciError(f"{pinned} holds another artifact on each platform", hint="eaves package makes them alike")
+        raise OciError(
+            f"{pinned} does not hold the same artifact for every platform",
+            hint="build it with eaves package, which puts the same artifact into every platform's container image",
+        )
     ((artifact, task),) = labelled
     if not artifact.startswith("sha256:") or task not in (CLASSIFY, EMBED, TENSOR):
         raise OciError(
-            f"{pinned} is no function's container image: it names no artifact", hint="eaves package makes them"
+            f"{pinned} is not the container image of a function: its labels name no artifact",
+            hint="build the container image with eaves package",
         )
     return FunctionImage(name=pinned, artifact_digest=artifact.removeprefix("sha256:"), task=task)

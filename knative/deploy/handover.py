@@ -84,8 +84,10 @@ def _wait_gone(cluster: Cluster, agent: Mapping[str, Any], gone_s: float) -> Non
         while pods := cluster.list(POD, namespace=namespace, selector=selector):
             if time.monotonic() > deadline:
                 names = ", ".join(str(pod["metadata"]["name"]) for pod in pods)
-                _log.warning("agents have not ended within %.0f s, their nodes don't seem to answer: %s", gone_s, names)
+                _log.warning(
+                    "agents have not ended within %.0f s, probably because their nodes don't answer: %s", gone_s, names
+                )
                 return
             time.sleep(POLL_S)
     except DeniedError as error:
-        _log.warning("whether the agents of %s have ended can't be seen: %s", namespace, error.message)
+        _log.warning("can't check whether the agents of %s have ended: %s", namespace, error.message)

@@ -97,13 +97,15 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
         return _decide_without_record(serving, wanted, wish)
     if not last.image:
         return ReconcileDecision(
-            verb=ReconcileAction.LEAVE, reason=f"{describe_deployment(last)}, which isn't finished", agreed=False
+            verb=ReconcileAction.LEAVE, reason=f"{describe_deployment(last)}, and has not finished", agreed=False
         )
     if wanted is None:
         return ReconcileDecision(verb=ReconcileAction.KEEP)
     if wish.memory.known == mark_of(last):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
-    reason = f"{describe_deployment(last)}; it stays, as this workspace's {wanted.name} may be older"
+    reason = (
+        f"{describe_deployment(last)}; that deployment is kept, because {wanted.name} in this workspace may be older"
+    )
     return ReconcileDecision(
         verb=ReconcileAction.KEEP, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False
     )
@@ -119,7 +121,10 @@ def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedD
     """
     if wish.memory.known == mark_of(last):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=image)
-    reason = f"{describe_deployment(last)}, with another eaves.yaml or version of Eaves than here; nothing is applied"
+    reason = (
+        f"{describe_deployment(last)}, with another eaves.yaml or another version of Eaves than this "
+        "workspace; nothing is applied"
+    )
     return ReconcileDecision(
         verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over(last.image, wish.site)})", agreed=False
     )
@@ -128,16 +133,16 @@ def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedD
 def _decide_without_record(serving: str, wanted: FunctionImage | None, wish: WantedDeployment) -> ReconcileDecision:
     memory = wish.memory
     if wanted is None:
-        reason = "nothing was deployed here from this workspace, and eaves.yaml names no container image"
+        reason = "this workspace has deployed nothing to this site, and eaves.yaml names no container image"
         return ReconcileDecision(verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over('IMAGE', wish.site)})")
     if serving == wanted.name or (not serving and memory.known is None):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving and memory.known is None and memory.pending is not None:
         return ReconcileDecision(verb=ReconcileAction.BRING, image=wanted)
     if serving:
-        reason = f"{serving} was deployed by an older version of Eaves, which keeps no record of who and when; it stays"
+        reason = f"{serving} was deployed by an older version of Eaves, which does not record deployments; it is kept"
     else:
-        reason = "the function was removed, or the cluster was made anew, since this workspace deployed to it"
+        reason = "the function was removed, or the cluster was set up again, since this workspace deployed to it"
     return ReconcileDecision(
         verb=ReconcileAction.LEAVE, reason=f"{reason} (try: {take_over(wanted.name, wish.site)})", agreed=False
     )

@@ -65,8 +65,8 @@ def reconcile_site(
             if error.causes or read_inventory(cluster, app).deployment == inventory.deployment:
                 raise
     raise ConflictError(
-        f"{cluster.name}: {app} is deployed again and again at this moment; nothing was applied",
-        hint=f"eaves reconcile --site {site.name}   # once they are done",
+        f"{cluster.name}: other users keep deploying {app}; nothing was applied",
+        hint=f"eaves reconcile --site {site.name}   # after they have finished",
     )
 
 

@@ -44,7 +44,8 @@ def remove_app(cluster: Cluster, owner: AppOwner, *, adopt: bool = False) -> lis
         services = cluster.list(KSERVICE, selector=_OURS)
         known = ", ".join(sorted(one["metadata"]["name"] for one in services)) or "none"
         raise NotFoundError(
-            f"no function {owner.app!r} in {cluster.namespace} of {cluster.name} (there are: {known})",
+            f"the function {owner.app!r} does not exist in {cluster.namespace} of {cluster.name} (known "
+            f"functions: {known})",
             hint="eaves status --on knative",
         )
     accounts = [item for item in items if item.kind == SERVICE_ACCOUNT.kind]  # last: the next call finds the app by it
@@ -120,8 +121,8 @@ def _delete_inventory(cluster: Cluster, inventory: Inventory, done: Sequence[Inv
 
 def _overtaken(cluster: Cluster, app: str) -> ConflictError:
     return ConflictError(
-        f"{cluster.name}: {app} was deployed by somebody else while it was removed",
-        hint="eaves status --on knative shows what is there now",
+        f"{cluster.name}: another user deployed {app} while it was being removed",
+        hint="eaves status --on knative   # shows what is deployed now",
     )
 
 
@@ -134,8 +135,8 @@ def _is_named_after(one: Mapping[str, Any], app: str) -> bool:
 def _not_deployed(cluster: Cluster, owner: AppOwner, found: Sequence[Mapping[str, Any]]) -> ConflictError:
     listed = ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in found)
     return ConflictError(
-        f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves can't tell "
-        f"which of these are its objects: {listed}",
-        hint=f"remove them where they were applied from (kubectl delete -f, Git); or `eaves remove {owner.app} "
-        "--adopt`, which shows what it deletes",
+        f"{cluster.name}: {owner.app} in {cluster.namespace} was not deployed by `eaves deploy`, so Eaves does "
+        f"not know which of these objects belong to it: {listed}",
+        hint="remove them by the tool that applied them (kubectl delete -f, Git); or run `eaves remove "
+        f"{owner.app} --adopt`, which shows what it deletes",
     )

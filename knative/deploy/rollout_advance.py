@@ -64,7 +64,7 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
     except EavesError as error:
         return RolloutStep(name=name, error=error)
     except Exception as error:  # noqa: BLE001 - a defect that one function meets must not stop the others' rollouts
-        _log.exception("the rollout of %s", name)
+        _log.exception("the rollout of %s failed", name)
         return RolloutStep(name=name, error=EavesError(f"{name}: {type(error).__name__}: {error}"[:300]))
 
 

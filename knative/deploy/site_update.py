@@ -314,7 +314,7 @@ def follow_rollout(
         UnreachableClusterError: When the cluster doesn't answer for `patience_s` seconds.
         ClusterError: When a request to the cluster is refused or fails.
     """
-    said, heard = "", time.monotonic()
+    reported, heard = "", time.monotonic()
     while True:
         ended = False
         try:
@@ -326,9 +326,9 @@ def follow_rollout(
             if time.monotonic() - heard > patience_s:
                 raise
             text = error.message
-        if text != said:
+        if text != reported:
             tell(text)
-            said = text
+            reported = text
         if ended:
             break
         time.sleep(poll_s)

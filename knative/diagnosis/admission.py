@@ -37,7 +37,10 @@ def explain_denial(message: str) -> Diagnosis | None:
         lasting = warn_lasting(*{flag.key: flag for flag in flags.values()}.values())
         return Diagnosis(
             cause="flag",
-            message=f"Knative takes {', '.join(flags)} only with {' and '.join(keys)} in its ConfigMap config-features"
+            message=(
+                f"Knative accepts {', '.join(flags)} only if {' and '.join(keys)} is enabled in its ConfigMap "
+                "config-features"
+            )
             + (f" ({lasting})" if lasting else ""),
             fix=enable_command(*{flag.key: flag for flag in flags.values()}.values()),
             final=True,
@@ -67,8 +70,8 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
         return Diagnosis(
             cause="refused",
             message=f"the quota {found[1]} of the namespace is used up: {quote(found[2])}",
-            fix=f"kubectl {where}describe resourcequota {found[1]}; raise it, or lower knative.cpu, knative.memory or "
-            "scale.max in eaves.yaml",
+            fix=f"kubectl {where}describe resourcequota {found[1]}; raise the quota, or lower knative.cpu, "
+            "knative.memory or scale.max in eaves.yaml",
             final=False,  # there may be room once the old revision's pod is gone
         )
     if (found := _UNSPECIFIED.search(message)) is not None:
@@ -76,9 +79,9 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
     if (found := _LIMIT.search(message)) is not None:
         return Diagnosis(
             cause="refused",
-            message=f"a limit range of the namespace doesn't take the pod: {quote(found[0])}",
+            message=f"a limit range of the namespace refuses the pod: {quote(found[0])}",
             fix=f"kubectl {where}describe limitrange; change knative.cpu, knative.memory and their limits in "
-            "eaves.yaml, or the limit range; Knative's sidecar asks for 25m of a processor",
+            "eaves.yaml, or the limit range; Knative's sidecar requests 25m CPU",
             final=True,
         )
     return None
@@ -104,7 +107,7 @@ def _pod_security(level: str, violations: str, namespace: str) -> Diagnosis:
     shown = namespace or "NAMESPACE"
     return Diagnosis(
         cause="refused",
-        message=f"the namespace enforces the Pod Security level {level}, which doesn't take the pod: {violations}",
+        message=f"the namespace enforces the Pod Security level {level}, which refuses the pod: {violations}",
         fix=f"deploy into a namespace of its own (namespace of the site in eaves.yaml), or: kubectl label namespace "
         f"{shown} --overwrite pod-security.kubernetes.io/enforce={lower}",
         final=True,
@@ -124,7 +127,7 @@ def _unspecified(quota: str, missing: str, where: str) -> Diagnosis:
     ]
     return Diagnosis(
         cause="refused",
-        message=f"the quota {quota} of the namespace wants every container to specify {missing}",
+        message=f"the quota {quota} of the namespace requires every container to specify {missing}",
         fix=", and ".join(fixes) or f"kubectl {where}describe resourcequota {quota}",
         final=True,
     )

@@ -44,20 +44,21 @@ def explain_configuration(message: str, namespace: str) -> Diagnosis:
         what = f"its key {found[3]}" if found[3] else "it"
         return Diagnosis(
             cause="configuration",
-            message=f"the container needs the {kind} {name}, and {what} isn't there",
-            fix=f"kubectl -n {namespace} get {kind} {name}; make it, the pod goes on by itself then",
+            message=f"the container needs the {kind} {name}, but {what} does not exist",
+            fix=f"kubectl -n {namespace} get {kind} {name}; create it, and the pod then starts by itself",
             final=False,
         )
     if _ROOT.search(message):
         return Diagnosis(
             cause="configuration",
-            message=f"the container image wants to run as root, which is not allowed: {quote(message)}",
-            fix="build it with eaves package, whose container images run as another user by number",
+            message=f"the container image runs as root, which the cluster does not allow: {quote(message)}",
+            fix="build the container image with eaves package, whose container images run as a numeric user "
+            "other than root",
             final=True,
         )
     return Diagnosis(
         cause="configuration",
-        message=f"the container can't be made: {quote(message)}",
+        message=f"the container can't be created: {quote(message)}",
         fix=f"kubectl -n {namespace} get events --field-selector type=Warning",
         final=False,
     )
@@ -71,7 +72,7 @@ def explain_start(reason: str, message: str, image: str) -> Diagnosis:
     return Diagnosis(
         cause="configuration",
         message=f"the container can't be started ({reason}): {quote(message)}",
-        fix=f"build it with eaves package and set knative.image in eaves.yaml; this one is {image}",
+        fix=f"build the container image with eaves package and set knative.image in eaves.yaml (now {image})",
         final=certain,
     )
 
@@ -81,10 +82,10 @@ def wrong_architecture(image: str) -> Diagnosis:
     repository = image.partition("@")[0]
     return Diagnosis(
         cause="image",
-        message=f"{image} is not for the node's kind of processor (exec format error)",
-        fix=f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform linux/arm64, then "
-        "set knative.image in eaves.yaml to what it prints; kubectl get nodes -L kubernetes.io/arch tells the nodes' "
-        "own",
+        message=f"{image} is built for another processor architecture than the node's (exec format error)",
+        fix=f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform linux/arm64, "
+        "then set knative.image in eaves.yaml to the printed name; kubectl get nodes -L kubernetes.io/arch "
+        "shows the architecture of each node",
         final=True,
     )
 
@@ -116,8 +117,8 @@ def explain_crash(status: Object, wanted: Object, logs: Sequence[str], where: st
     return Diagnosis(
         cause="crash",
         message=f"the process ended with exit code {code}"
-        + (f", {restarts} times so far" if restarts > 1 else "")
-        + (f": {quote(' | '.join(tail))}" if tail else ", and wrote nothing"),
+        + (f", {restarts} times" if restarts > 1 else "")
+        + (f": {quote(' | '.join(tail))}" if tail else ", and wrote no log"),
         fix=f"kubectl logs --previous {where}",
         final=code in _CERTAIN_EXITS or restarts >= _GIVEN_UP_AFTER,
     )
@@ -158,8 +159,9 @@ def explain_log(lines: Sequence[str]) -> Diagnosis | None:
 def _own(detail: str, hint: str) -> Diagnosis:
     return Diagnosis(
         cause="function",
-        message=f"the function says: {quote(detail)}",
-        fix=hint or "eaves verify ARTIFACT, then eaves package it again and set knative.image in eaves.yaml",
+        message=f"the function reports: {quote(detail)}",
+        fix=hint
+        or ("eaves verify ARTIFACT, then build it again with eaves package and set knative.image in eaves.yaml"),
         final=True,
     )
 
@@ -168,14 +170,16 @@ def _memory(wanted: Object, restarts: int, *, killed: bool) -> Diagnosis:
     limit = ((wanted.get("resources") or {}).get("limits") or {}).get("memory", "")
     size = parse_quantity(limit) if limit else None
     more = show_memory(size * 2) if size else "2Gi"
-    how = "was killed, most likely for" if killed else "was killed for"
+    how = "was killed, most likely because it used" if killed else "was killed because it used"
     return Diagnosis(
         cause="memory",
-        message=f"the process {how} taking more memory than it may" + (f" ({limit})" if limit else ""),
+        message=f"the process {how} more memory than allowed" + (f" ({limit})" if limit else ""),
         fix=f"set knative.memory_limit in eaves.yaml to {more}, then: eaves deploy --on knative"
         if limit
-        else "the node has too little memory for it: set knative.memory in eaves.yaml to what it takes, so that it is "
-        "placed where there is room",
+        else (
+            "set knative.memory in eaves.yaml to the memory that the process needs, so that it is scheduled on "
+            "a node with enough free memory"
+        ),
         final=restarts >= 1,
     )
 

@@ -129,13 +129,14 @@ def _worse_after_deadline(evidence: FunctionEvidence, found: Diagnosis | None) -
     if found is None:
         return Diagnosis(
             cause="controller",
-            message=f"the revision {name} did not become ready within its progress deadline, and Knative has given it "
-            f"up",
-            fix=f"raise scale.start_timeout_s in eaves.yaml if it only is slow; to have it tried again: {again}",
+            message=f"the revision {name} did not become ready within its progress deadline, and Knative has "
+            "stopped trying",
+            fix="raise scale.start_timeout_s in eaves.yaml if the function starts slowly; this command makes "
+            f"Knative try again: {again}",
             final=True,
         )
-    message = f"{found.message}; Knative has given the revision {name} up"
-    return replace(found, final=True, message=message, fix=f"{found.fix}; then have it tried again: {again}")
+    message = f"{found.message}; Knative has stopped trying to start the revision {name}"
+    return replace(found, final=True, message=message, fix=f"{found.fix}; then make Knative try again: {again}")
 
 
 def _ended(evidence: FunctionEvidence, reason: str, message: str) -> Diagnosis:

@@ -35,19 +35,19 @@ class Diagnosis:
 
 
 CAUSES = {
-    "image": "the container image can't be fetched or isn't for the node's processor",
-    "refused": "the cluster doesn't let it in: a quota, a limit range, Pod Security, a webhook, a name that is taken",
-    "unschedulable": "no node takes the pod, or its node has put it out",
-    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command isn't there",
-    "crash": "the process ends again and again",
-    "memory": "the process takes more memory than it may",
-    "function": "the function itself says why it isn't ready",
-    "flag": "a feature of Knative is off that is needed",
-    "routing": "requests don't get to it",
-    "controller": "its controller takes no notice, or has given it up",
-    "broker": "its Broker is missing or not ready",
-    "destination": "where its events go can't be resolved",
-    "missing": "the object is not there",
+    "image": "the container image can't be pulled, or is built for another processor architecture",
+    "refused": "the cluster refuses an object: a quota, a limit range, Pod Security, a webhook or a name in use",
+    "unschedulable": "the pod can't be scheduled on any node, or its node has evicted it",
+    "configuration": "the container can't be started: a Secret, a ConfigMap, a volume or its command is missing",
+    "crash": "the process ends repeatedly",
+    "memory": "the process uses more memory than allowed",
+    "function": "the function itself reports why it isn't ready",
+    "flag": "a required feature of Knative is disabled",
+    "routing": "requests don't reach the function",
+    "controller": "the controller of the object has not processed it, or has stopped trying",
+    "broker": "the Broker of a Trigger is missing or not ready",
+    "destination": "a destination of events can't be resolved",
+    "missing": "the object does not exist",
 }
 """Every cause with its meaning; the docs list the same."""
 
@@ -126,13 +126,13 @@ class PartReadiness:
     """The readiness of a part; a part without a text and without a diagnosis is ready.
 
     Attributes:
-        said: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
+        detail: What is missing when no fault is known, such as `2 of 3 pods are ready`; empty when nothing is.
         diagnosis: The fault; None while none is known.
         since: Unix seconds since when the part is in this state; None when that isn't known.
         pods: Ready pods of all pods, such as `2/3`; empty when the part runs none.
     """
 
-    said: str = ""
+    detail: str = ""
     diagnosis: Diagnosis | None = None
     since: float | None = None
     pods: str = ""
@@ -140,7 +140,7 @@ class PartReadiness:
     @property
     def ready(self) -> bool:
         """Whether the part is ready."""
-        return self.diagnosis is None and not self.said
+        return self.diagnosis is None and not self.detail
 
 
 def name_of(value: Object) -> str:

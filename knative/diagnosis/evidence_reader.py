@@ -59,7 +59,8 @@ class EvidenceReader:
         """
         service = service or self._cluster.get(KSERVICE, name)
         if service is None:
-            raise NotFoundError(f"there is no function {name!r} in {self._cluster.namespace}", hint="eaves deploy")
+            message = f"the function {name!r} does not exist in {self._cluster.namespace}"
+            raise NotFoundError(message, hint="eaves deploy")
         created = str(service.get("status", {}).get("latestCreatedRevisionName", ""))
         if not created:
             return FunctionEvidence(service=service, now=now)

@@ -87,7 +87,7 @@ class ImagePull:
             return self.image.partition("/")[0]
 
 
-def told_by_events(message: str, events: Sequence[str]) -> str:
+def reason_from_events(message: str, events: Sequence[str]) -> str:
     """Return a back-off's message; where the kubelet (before 1.33) leaves out the reason, take it from an Event."""
     if not _BARE.fullmatch(message.strip()):
         return message
@@ -102,7 +102,7 @@ def explain_pull(pull: ImagePull) -> Diagnosis:
     who = f"node {pull.node}" if pull.node else "Knative's controller"
     return Diagnosis(
         cause="image",
-        message=f"{who} can't fetch {what} {pull.image}: {quote(_last(pull))}",
+        message=f"{who} can't pull {what} {pull.image}: {quote(_last(pull))}",
         fix=_fix(kind, pull),
         final=kind not in {"", _UNREACHABLE},
     )
@@ -111,26 +111,33 @@ def explain_pull(pull: ImagePull) -> Diagnosis:
 def _fix(kind: str, pull: ImagePull) -> str:
     repository = pull.image.partition("@")[0]
     if kind == _UNREACHABLE:
-        return f"from the node: curl -I https://{pull.host}/v2/ - it must answer 200 or 401"
+        return f"run on the node: curl -I https://{pull.host}/v2/   # the registry must answer 200 or 401"
     if pull.sidecar:
         return "kubectl -n knative-serving get configmap config-deployment -o jsonpath='{.data.queue-sidecar-image}'"
     if kind == _DENIED:
         return _secret_fix(pull)
     return {
-        _PLATFORM: f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform "
-        "linux/arm64, then set knative.image in eaves.yaml to what it prints",
-        _UNTRUSTED: "put its certificate, or that it speaks plain HTTP, into "
-        f"/etc/containerd/certs.d/{pull.host}/hosts.toml of each node (k3s: /etc/rancher/k3s/registries.yaml)",
-        _MISSING: f"eaves package ARTIFACT -t {repository} --base BASE, then set knative.image in eaves.yaml to what "
-        "it prints",
+        _PLATFORM: (
+            f"eaves package ARTIFACT -t {repository} --base BASE --platform linux/amd64 --platform "
+            "linux/arm64, then set knative.image in eaves.yaml to the printed name"
+        ),
+        _UNTRUSTED: (
+            "write the registry's certificate authority, or that it uses plain HTTP, into "
+            f"/etc/containerd/certs.d/{pull.host}/hosts.toml of each node (k3s: "
+            "/etc/rancher/k3s/registries.yaml)"
+        ),
+        _MISSING: (
+            f"eaves package ARTIFACT -t {repository} --base BASE, then set knative.image in eaves.yaml to "
+            "the printed name"
+        ),
     }.get(kind, f"kubectl -n {pull.namespace} get events --field-selector reason=Failed")
 
 
 def _secret_fix(pull: ImagePull) -> str:
     if pull.secrets:
         return (
-            f"kubectl -n {pull.namespace} get secret {pull.secrets[0]} - it must be there, of type "
-            f"kubernetes.io/dockerconfigjson, and know {pull.host}"
+            f"kubectl -n {pull.namespace} get secret {pull.secrets[0]}   # it must exist, have the type "
+            f"kubernetes.io/dockerconfigjson, and have an entry for {pull.host}"
         )
     return (
         f"kubectl -n {pull.namespace} create secret docker-registry registry --docker-server={pull.host} "

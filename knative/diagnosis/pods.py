@@ -29,7 +29,7 @@ from knative.diagnosis.evidence import (
     quote,
     seen_at,
 )
-from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull, told_by_events
+from knative.diagnosis.image_pulls import REASONS, ImagePull, explain_pull, reason_from_events
 from knative.diagnosis.scheduling import explain_scheduling
 
 _MOUNTS = ("FailedMount", "FailedAttachVolume")
@@ -64,7 +64,7 @@ def pull_of(
     return ImagePull(
         image=image,
         reason=reason,
-        message=told_by_events(message, events),
+        message=reason_from_events(message, events),
         namespace=evidence.namespace,
         secrets=[str(secret.get("name", "")) for secret in secrets],
         sidecar=container.get("name") == SIDECAR,
@@ -115,8 +115,8 @@ def _explain_waiting(evidence: FunctionEvidence, pod: Object) -> Diagnosis | Non
         if reason == _SANDBOX:
             return Diagnosis(
                 cause="configuration",
-                message=f"the node can't set the pod up: {quote(message)}",
-                fix=f"{describe}; it is the node's network or container runtime, mostly",
+                message=f"the node can't set up the pod: {quote(message)}",
+                fix=f"{describe}; the cause is mostly the node's network or container runtime",
                 final=False,
             )
     return None
@@ -139,7 +139,7 @@ def _evicted(pod: Object, message: str) -> Diagnosis:
     node = str(pod.get("spec", {}).get("nodeName", "NODE"))
     return Diagnosis(
         cause="unschedulable",
-        message=f"node {node} has put the pod out: {quote(message)}",
+        message=f"the node {node} has evicted the pod: {quote(message)}",
         fix=f"kubectl describe node {node} | grep -A8 Conditions",
         final=False,
     )

@@ -39,9 +39,10 @@ def explain_owner(evidence: FunctionEvidence) -> Diagnosis | None:
             resource = _RESOURCES.get(kind, kind.lower())
             return Diagnosis(
                 cause="refused",
-                message=f"the {kind} {name} in the namespace {evidence.namespace} has the name and isn't Knative's own",
-                fix=f"set another name in eaves.yaml, or, when nobody needs it: kubectl -n {evidence.namespace} "
-                f"delete {resource} {name}",
+                message=f"the name is in use: {kind} {name} in the namespace {evidence.namespace} does not belong "
+                "to Knative",
+                fix="set another name in eaves.yaml, or, if the object is not needed: kubectl -n "
+                f"{evidence.namespace} delete {resource} {name}",
                 final=True,
             )
     return None
@@ -55,7 +56,7 @@ def explain_creation(evidence: FunctionEvidence) -> Diagnosis | None:
         return None
     return explain_denial(found[1]) or Diagnosis(
         cause="refused",
-        message=f"Knative can't make a revision: {quote(found[1])}",
+        message=f"Knative can't create a revision: {quote(found[1])}",
         fix=f"kubectl -n {evidence.namespace} describe configurations.serving.knative.dev {evidence.name}",
         final=False,
     )
@@ -71,7 +72,7 @@ def explain_routes(evidence: FunctionEvidence) -> Diagnosis | None:
         gone = _GONE.search(message)
         return Diagnosis(
             cause="routing",
-            message=f"the traffic leads to a revision that isn't there: {quote(gone[0] if gone else message)}",
+            message=f"requests are routed to a revision that does not exist: {quote(gone[0] if gone else message)}",
             fix=f"eaves promote {evidence.name} --on knative",
             final=True,
         )
@@ -95,21 +96,21 @@ def leads_nowhere(service: Object) -> bool:
 def _certificate(evidence: FunctionEvidence, reason: str, message: str) -> Diagnosis:
     return Diagnosis(
         cause="routing",
-        message=f"its certificate isn't there: {quote(message)}",
-        fix=f"kubectl -n {evidence.namespace} describe certificates.networking.internal.knative.dev; inside the "
-        "cluster none is needed: knative.public: no in eaves.yaml",
+        message=f"the function's TLS certificate is missing: {quote(message)}",
+        fix=f"kubectl -n {evidence.namespace} describe certificates.networking.internal.knative.dev; a function "
+        "that is used only inside the cluster needs none (knative.public: no in eaves.yaml)",
         final=reason in {"CertificateProvisionFailed", "CertificateNotOwned"},
     )
 
 
 def _ingress(reason: str, message: str) -> Diagnosis:
     nobody = reason == "IngressNotConfigured"
-    why = "nobody takes up its Ingress" if nobody else "the networking layer isn't ready"
+    why = "no networking layer processes the function's Ingress" if nobody else "the networking layer isn't ready"
     return Diagnosis(
         cause="routing",
         message=f"{why} ({quote(message) or reason})",
-        fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}' - that "
-        "networking layer must run: eaves doctor",
+        fix="kubectl -n knative-serving get configmap config-network -o jsonpath='{.data.ingress-class}'   # "
+        "this networking layer must run; `eaves doctor` checks it",
         final=False,
     )
 
@@ -121,7 +122,8 @@ def explain_unobserved(service: Object, waited_s: float) -> Diagnosis | None:
     name, namespace = service["metadata"].get("name"), service["metadata"].get("namespace")
     return Diagnosis(
         cause="controller",
-        message=f"Knative's controller has not taken up what was applied to {namespace}/{name} {waited_s:.0f} s ago",
+        message=f"Knative's controller has not processed the change of {namespace}/{name} that was applied "
+        f"{waited_s:.0f} s ago",
         fix="kubectl -n knative-serving get pods -l app=controller; kubectl -n knative-serving logs -l app=controller",
         final=False,
     )

@@ -32,27 +32,29 @@ def explain_scheduling(message: str, pod: Object) -> Diagnosis:
         message: Message of the pod's condition PodScheduled.
         pod: The pod; only its spec, name and namespace are read.
     """
-    said_here = quote(_AFTER.sub("", message))
+    shown = quote(_AFTER.sub("", message))
     if (volume := _VOLUME.search(message)) is not None:
-        return _unbound(said_here, volume[1], pod)
+        return _unbound(shown, volume[1], pod)
     wanted = _requests(pod.get("spec", {}))
     # Reasons that are permanent on every node come first; a full node may have room tomorrow.
     if _SELECTOR.search(message):
-        return _unschedulable(said_here, _selector_fix(pod))
+        return _unschedulable(shown, _selector_fix(pod))
     if (resource := _INSUFFICIENT.search(message)) is not None:
-        return _unschedulable(f"{_wants(resource[1], wanted)}; {said_here}", _room_fix(resource[1], wanted))
+        return _unschedulable(f"{_wants(resource[1], wanted)}; {shown}", _room_fix(resource[1], wanted))
     if (taint := _TAINT.search(message)) is not None:
         key = taint[1] or "KEY"
         return _unschedulable(
-            said_here,
-            "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints; a taint goes by: kubectl "
-            f"taint node NODE {key}-",
+            shown,
+            "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints; this command removes a "
+            f"taint: kubectl taint node NODE {key}-",
         )
-    return _unschedulable(said_here, "kubectl describe nodes")
+    return _unschedulable(shown, "kubectl describe nodes")
 
 
 def _unschedulable(message: str, fix: str) -> Diagnosis:
-    return Diagnosis(cause="unschedulable", message=f"no node takes the pod: {message}", fix=fix, final=False)
+    return Diagnosis(
+        cause="unschedulable", message=f"the pod can't be scheduled on any node: {message}", fix=fix, final=False
+    )
 
 
 def _unbound(message: str, claim: str | None, pod: Object) -> Diagnosis:
@@ -60,9 +62,9 @@ def _unbound(message: str, claim: str | None, pod: Object) -> Diagnosis:
     shown = f" {claim}" if claim else ""
     return Diagnosis(
         cause="unschedulable",
-        message=f"a volume that the pod needs isn't there: {message}",
-        fix=f"kubectl -n {namespace} get persistentvolumeclaims{shown}; without a default storage class "
-        "(kubectl get storageclasses) none is made",
+        message=f"a volume that the pod needs does not exist: {message}",
+        fix=f"kubectl -n {namespace} get persistentvolumeclaims{shown}; volumes are created only if the cluster "
+        "has a default storage class (kubectl get storageclasses)",
         final=False,
     )
 
@@ -74,15 +76,15 @@ def _selector_fix(pod: Object) -> str:
         return "kubectl get nodes --show-labels"
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     return (
-        f"kubectl get nodes -l {labels}; if none is listed: kubectl label node NODE {labels.replace(',', ' ')}, or "
-        "change selector of the site in eaves.yaml"
+        f"kubectl get nodes -l {labels}; if no node is listed: kubectl label node NODE "
+        f"{labels.replace(',', ' ')}, or change selector of the site in eaves.yaml"
     )
 
 
 def _wants(resource: str, wanted: Mapping[str, float]) -> str:
     show = {"cpu": show_cpu, "memory": show_memory}.get(resource)
     return (
-        f"it asks for {show(wanted[resource])} {resource}" if show and resource in wanted else f"it asks for {resource}"
+        f"it requests {show(wanted[resource])} {resource}" if show and resource in wanted else f"it requests {resource}"
     )
 
 
@@ -90,7 +92,7 @@ def _room_fix(resource: str, wanted: Mapping[str, float]) -> str:
     seen = "kubectl describe nodes | grep -A8 'Allocated resources'"
     if resource not in {"cpu", "memory"} or resource not in wanted:
         return seen
-    return f"lower knative.{resource} in eaves.yaml, or make room: {seen}"
+    return f"lower knative.{resource} in eaves.yaml, or free resources on a node: {seen}"
 
 
 def _requests(spec: Object) -> dict[str, float]:

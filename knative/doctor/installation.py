@@ -31,7 +31,8 @@ def check_owners(
             faults = True
             yield error(
                 "packages",
-                f"the package {name} is brought by {', '.join(others)} too, and the one installed last wins",
+                f"the package {name} is also installed by {', '.join(others)}, and the distribution that was "
+                "installed last overwrites it",
                 f"pip uninstall {' '.join(others)} && pip install --force-reinstall --no-deps {DISTRIBUTION}",
             )
     home = found.get(DISTRIBUTION)
@@ -40,13 +41,14 @@ def check_owners(
             faults = True
             yield error(
                 "packages",
-                f"the package {name} is imported from {place or 'nowhere'}, not from {home} beside eaves",
-                f"rename {place}/{name}, or start elsewhere"
+                f"the package {name} is imported from {place or 'nowhere'} instead of {home}, the folder of the "
+                "package eaves",
+                f"rename {place}/{name}, or start in another folder"
                 if place
                 else f"pip install --force-reinstall {DISTRIBUTION}",
             )
     if not faults:
-        yield ok("packages", f"{', '.join(NAMES)} are ours alone")
+        yield ok("packages", f"the packages {', '.join(NAMES)} belong to Eaves alone")
 
 
 def _place(name: str) -> Path | None:

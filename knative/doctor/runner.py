@@ -36,7 +36,7 @@ def check_settings(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     for fault in subject.faults:
         yield error("settings", f"{fault.path}: {fault.message}", f"set {fault.path} in {fault.origin}")
     if not subject.faults:
-        yield ok("settings", f"eaves.yaml says all that {subject.site.name or 'the site'} takes")
+        yield ok("settings", f"eaves.yaml has every setting that {subject.site.name or 'the site'} needs")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
@@ -106,14 +106,19 @@ def examine(
         try:
             findings += list(check(subject))
         except DeniedError as denied:
-            findings.append(note(name, f"can't be seen: {denied.message}", denied.hint or _ask_admin(subject)))
+            findings.append(
+                note(name, f"this check is not permitted: {denied.message}", denied.hint or _ask_admin(subject))
+            )
         except UnreachableClusterError as lost:
             findings.append(error(name, f"the cluster stopped answering: {lost.message}", lost.hint or "eaves doctor"))
             break
         except ClusterError as failed:
-            findings.append(error(name, f"can't be told: {failed.message}", failed.hint or "eaves doctor"))
+            findings.append(error(name, f"this check failed: {failed.message}", failed.hint or "eaves doctor"))
     return findings
 
 
 def _ask_admin(subject: ExaminedSite) -> str:
-    return f"ask who may: kubectl --context {subject.cluster.name} auth can-i --list"
+    return (
+        "ask the cluster's administrator for the permission; this command lists yours: kubectl --context "
+        f"{subject.cluster.name} auth can-i --list"
+    )

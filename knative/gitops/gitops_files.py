@@ -40,8 +40,9 @@ def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[P
     before = found[1] if found is not None else None
     if found is not None and not found[1]["spec"]["template"].get("metadata", {}).get("name"):
         raise InputError(
-            f"{found[0]} names no revision, so nobody knows what it serves: it was not rendered for GitOps",
-            hint=f"rm {found[0]}   # then the new revision gets every request as soon as it is ready",
+            f"{found[0]} was not rendered for GitOps: it names no revision, so the revision that it serves is not "
+            "known",
+            hint=f"rm {found[0]}   # the new revision then gets every request as soon as it is ready",
         )
     targeted = [_targeted(one, before) if is_function(one) else one for one in manifests]
     service = next(one for one in targeted if is_function(one))
@@ -67,7 +68,7 @@ def change_traffic(folder: Path, verb: str, percent: int | None) -> Path:
     """
     found = find_service(folder)
     if found is None:
-        fault = Fault(origin=str(folder), path="", message="has no file of a Knative Service")
+        fault = Fault(origin=str(folder), path="", message="the folder has no file with a Knative Service")
         raise ConfigError([fault], hint=_where(folder) or f"eaves render --gitops --output {folder}")
     path, manifest = found
     changed = rollout_files.set_percent(manifest, percent or 0) if verb == "percent" else VERBS[verb](manifest)
@@ -87,8 +88,8 @@ def find_service(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     found = [(path, document) for path, document in _documents(folder) if is_function(document)]
     if len(found) > 1:
         names = ", ".join(path.name for path, _ in found)
-        fault = Fault(origin=str(folder), path="", message=f"has several Knative Services: {names}")
-        raise ConfigError([fault], hint="one folder for each")
+        fault = Fault(origin=str(folder), path="", message=f"the folder has several Knative Services: {names}")
+        raise ConfigError([fault], hint="use one folder for each Knative Service")
     return found[0] if found else None
 
 
@@ -102,7 +103,7 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         try:
             document = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError([Fault(origin=str(path), path="", message=f"can't be read: {error}")]) from error
+            raise ConfigError([Fault(origin=str(path), path="", message=f"the file can't be read: {error}")]) from error
         if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
             yield path, document
 

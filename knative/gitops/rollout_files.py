@@ -60,7 +60,11 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
         return _annotated(kept, annotation) if annotation else kept
     serving = replace(before, newest=name).other
     state = RolloutState(
-        old=serving, new=name, phase=RolloutPhase.HELD, traffic={serving: 100}, reason="a file waits for a word"
+        old=serving,
+        new=name,
+        phase=RolloutPhase.HELD,
+        traffic={serving: 100},
+        reason="rendered for GitOps; waiting for `eaves promote` or `eaves rollout`",
     )
     return _written(new, Plan(state=state, traffic=state.traffic, preview=name))
 
@@ -113,8 +117,8 @@ def _revision(manifest: Manifest) -> str:
     name = manifest.get("spec", {}).get("template", {}).get("metadata", {}).get("name")
     if not name:
         raise InputError(
-            "the file doesn't name its revision (spec.template.metadata.name), so no share can",
-            hint="render it for GitOps",
+            "the file does not name its revision (spec.template.metadata.name), so no share can be set",
+            hint="render the file with `eaves render --gitops`",
         )
     return str(name)
 

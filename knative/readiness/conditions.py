@@ -21,9 +21,9 @@ _MEANINGS = {
     "SinkBindingReady": (DESTINATION, "its sink can't be resolved"),
 }
 """Cause and meaning of each type of condition."""
-_MENDS = {
+_FIXES = {
     _BROKER: "eaves doctor",
-    DESTINATION: "deploy what it names, or change it in eaves.yaml",
+    DESTINATION: "deploy the object that it names, or change the name in eaves.yaml",
     _REFUSED: "eaves doctor",
 }
 
@@ -37,7 +37,7 @@ def judge_conditions(value: Object) -> PartReadiness:
     worst = _find_worst(value) or ready
     message = quote(str(worst.get("message") or worst.get("reason") or ""))
     if worst.get("status") != "False":
-        return PartReadiness(said=message or "it is not ready yet", since=since)
+        return PartReadiness(detail=message or "it is not ready yet", since=since)
     kind = str(worst.get("type", ""))
     cause, meaning = _MEANINGS.get(
         kind, (_REFUSED, f"its condition {kind} is False" if worst is not ready else "it is not ready")
@@ -47,7 +47,7 @@ def judge_conditions(value: Object) -> PartReadiness:
     found = Diagnosis(
         cause=cause,
         message=f"{meaning}: {message}" if message else meaning,
-        fix=f"{_MENDS[cause]}; {describe}",
+        fix=f"{_FIXES[cause]}; {describe}",
         final=False,
     )
     return PartReadiness(diagnosis=found, since=since)

@@ -26,7 +26,7 @@ class AppPart:
         component: Part of the app, the value of the label `knative.resources.fields.labels.PART_LABEL`.
         state: `ready`; `starting` when it isn't ready and no fault is known; `failed` when it isn't ready for the
             reason in `diagnosis`; `missing`; or `unknown` when the user may not read it.
-        said: What is missing when no fault is known; empty when nothing is.
+        detail: What is missing when no fault is known; empty when nothing is.
         diagnosis: The fault; None while none is known.
         since: Unix seconds since when it is in this state; None when that isn't known.
         pods: Ready pods of all pods, such as `2/3`; empty when it runs none.
@@ -37,7 +37,7 @@ class AppPart:
     namespace: str
     component: str = ""
     state: str = READY
-    said: str = ""
+    detail: str = ""
     diagnosis: Diagnosis | None = None
     since: float | None = None
     pods: str = ""
@@ -50,7 +50,7 @@ class AppPart:
     @property
     def reason(self) -> str:
         """Reason for people why the part isn't ready; empty when it is."""
-        return self.diagnosis.message if self.diagnosis is not None else self.said
+        return self.diagnosis.message if self.diagnosis is not None else self.detail
 
 
 def judge_part(evidence: PartEvidence) -> AppPart:
@@ -72,7 +72,7 @@ def judge_part(evidence: PartEvidence) -> AppPart:
         namespace=str(metadata.get("namespace", "")),
         component=str((metadata.get("labels") or {}).get(PART_LABEL, "")),
         state=READY if verdict.ready else FAILED if verdict.diagnosis is not None else STARTING,
-        said=verdict.said,
+        detail=verdict.detail,
         diagnosis=verdict.diagnosis,
         since=verdict.since,
         pods=verdict.pods,
@@ -84,27 +84,27 @@ def missing_part(kind: ObjectKind, name: str, namespace: str) -> AppPart:
     fix = "eaves deploy --on knative"
     if kind is BROKER:
         fix = (
-            "set knative.create_broker in eaves.yaml to yes, or knative.broker to one that is there: kubectl -n "
+            "set knative.create_broker in eaves.yaml to yes, or knative.broker to an existing Broker: kubectl -n "
             f"{namespace} get brokers"
         )
-    found = Diagnosis(cause="missing", message=f"it is not in the namespace {namespace}", fix=fix, final=False)
+    found = Diagnosis(cause="missing", message=f"it does not exist in the namespace {namespace}", fix=fix, final=False)
     return AppPart(kind=kind.kind, name=name, namespace=namespace, state=MISSING, diagnosis=found)
 
 
 def unknown_part(kind: ObjectKind, namespace: str, reason: str) -> AppPart:
     """Build the part for all objects of a kind that the user may not read."""
-    return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, said=reason)
+    return AppPart(kind=kind.kind, name="*", namespace=namespace, state=UNKNOWN, detail=reason)
 
 
 def _judge_unseen(value: Object, now: float) -> PartReadiness:
     """Return the readiness of an object whose controller hasn't observed its last change."""
     applied = last_applied(value)
     if not (now and applied and now - applied > UNSEEN_S):
-        return PartReadiness(said="its controller has not looked at it yet", since=applied)
+        return PartReadiness(detail="its controller has not processed it yet", since=applied)
     where = "knative-eventing" if kind_of(value).group.endswith("knative.dev") else "kube-system"
     found = Diagnosis(
         cause="controller",
-        message=f"its controller has not looked at what was applied {now - applied:.0f} s ago",
+        message=f"its controller has not processed the change that was applied {now - applied:.0f} s ago",
         fix=f"kubectl -n {where} get pods",
         final=False,
     )

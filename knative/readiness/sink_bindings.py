@@ -79,7 +79,7 @@ def touch_binding(cluster: Cluster, binding: Object) -> None:
     """
     metadata = binding["metadata"]
     change = {"metadata": {"annotations": {TOUCHED_ANNOTATION: datetime.now(UTC).isoformat()}}}
-    _log.info("Knative is made to look at the SinkBinding %s again", metadata["name"])
+    _log.info("an annotation makes Knative process the SinkBinding %s again", metadata["name"])
     with suppress(AbsentError):  # it was deleted in between
         cluster.patch(
             SINK_BINDING, str(metadata["name"]), change, manager=TOUCH_MANAGER, namespace=str(metadata["namespace"])

@@ -169,7 +169,7 @@ class _Waiting:
                 return True
         if not there:
             raise StartError(
-                f"the function {self._name} is no longer in {self._cluster.namespace}: somebody removed it",
+                f"the function {self._name} no longer exists in {self._cluster.namespace}: another user removed it",
                 hint="eaves deploy --on knative",
             )
         if self._left_s <= 0:
@@ -221,7 +221,7 @@ class _Waiting:
             return True  # the rollout corrects the traffic, once it knows a revision that can answer
         self._last = found or self._last
         if found is not None and self._is_certain(found):
-            raise StartError(f"{self._name} doesn't start: {found.message}", hint=found.fix)
+            raise StartError(f"{self._name} can't start: {found.message}", hint=found.fix)
         return False
 
     def _judge_parts(self, left: Sequence[AppPart], *, function_ready: bool) -> None:
@@ -233,7 +233,7 @@ class _Waiting:
         hopeless = self._patience.find_hopeless(left, time.monotonic(), function_ready=function_ready)
         if hopeless is not None and hopeless.diagnosis is not None:
             text = _name_parts([hopeless, *(part for part in left if part is not hopeless)])
-            raise StartError(f"{self._name} is not ready as a whole: {text}", hint=hopeless.diagnosis.fix)
+            raise StartError(f"parts of {self._name} can't become ready: {text}", hint=hopeless.diagnosis.fix)
 
     def _late_parts(self, left: Sequence[AppPart]) -> StartError:
         wrong = [part for part in left if part.diagnosis is not None]
@@ -271,7 +271,7 @@ class _Waiting:
         seen = self._seen
         pods = "; ".join(f"{pod.name} {pod.state} {pod.ready}" for pod in seen.pods) or "no pods"
         return StartError(
-            f"{waited}; last seen: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
+            f"{waited}; last state: revision {seen.revision or 'none'}, {seen.reason or seen.ready}, {pods}",
             hint=f"eaves logs {self._name} --on knative",
         )
 

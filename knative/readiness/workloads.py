@@ -47,9 +47,11 @@ _REVISION_LABEL = "controller-revision-hash"
 
 _ROOM = "kubectl -n {namespace} describe pods -l {pods}; kubectl describe nodes | grep -A8 'Allocated resources'"
 _AGENT_FIXES = {
-    "knative.image": "set knative.agent_image in eaves.yaml to a container image that is there and is for the nodes' "
-    "processor, by digest (Dockerfile, target agent)",
-    "knative.memory_limit": "lower max_bytes of the source in eaves.yaml: an agent's limit grows with it",
+    "knative.image": (
+        "set knative.agent_image in eaves.yaml to an existing container image for the nodes' "
+        "processor architecture, by digest (Dockerfile, target agent)"
+    ),
+    "knative.memory_limit": "lower max_bytes of the source in eaves.yaml; the memory limit of an agent grows with it",
     "knative.memory": _ROOM,
     "knative.cpu": _ROOM,
 }
@@ -78,8 +80,8 @@ def judge_workload(evidence: PartEvidence) -> PartReadiness:
         return replace(verdict, pods=shown)
     if not counts.wanted and _component(value) != pin.PART:
         return PartReadiness(diagnosis=_placed_nowhere(value), since=last_applied(value), pods=shown)
-    if text := _say(counts, pods, evidence):
-        return PartReadiness(said=text, since=since, pods=shown)
+    if text := _describe_missing(counts, pods, evidence):
+        return PartReadiness(detail=text, since=since, pods=shown)
     return PartReadiness(pods=shown)
 
 
@@ -148,10 +150,10 @@ def _count(value: Object, pods: Sequence[Object]) -> _Counts:
     return _Counts(wanted=1, ready=ready if pods else int(running), updated=1)
 
 
-def _say(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
+def _describe_missing(counts: _Counts, pods: Sequence[Object], evidence: PartEvidence) -> str:
     """Describe what is missing; empty when nothing is."""
     if counts.updated < counts.wanted:
-        return f"{counts.updated} of {counts.wanted} pods are of the version that was deployed last"
+        return f"{counts.updated} of {counts.wanted} pods have the version that was deployed last"
     if counts.ready < counts.wanted:
         nodes = sorted({str(pod.get("spec", {}).get("nodeName") or "") for pod in pods if not _is_ready(pod)} - {""})
         where = f", not on {', '.join(nodes[:3])}" + ("..." if len(nodes) > 3 else "") if nodes else ""
@@ -174,7 +176,7 @@ def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None
         return None
     latest = max(refused, key=seen_at)
     namespace = str(value["metadata"].get("namespace", ""))
-    return _mend(explain_refusal(str(latest.get("message", "")), namespace=namespace), value)
+    return _with_agent_fix(explain_refusal(str(latest.get("message", "")), namespace=namespace), value)
 
 
 def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
@@ -201,20 +203,21 @@ def _explain_pod(evidence: PartEvidence, pod: Object) -> Diagnosis | None:
         return None
     if not is_of_version(value, pod):
         return _stuck(found, value, pod)
-    return _mend(found, value)
+    return _with_agent_fix(found, value)
 
 
 def _stuck(found: Diagnosis, value: Object, pod: Object) -> Diagnosis:
     """Add to a diagnosis that a pod of the previous version may block its own replacement."""
     return replace(
         found,
-        message=f"{found.message}; this pod is of the version before, and Kubernetes may wait for it to become ready",
+        message=f"{found.message}; this pod has the previous version, and Kubernetes may wait for it to become "
+        "ready before it is replaced",
         fix=f"kubectl -n {value['metadata'].get('namespace')} delete pod {name_of(pod)}",
         final=False,
     )
 
 
-def _mend(found: Diagnosis, value: Object) -> Diagnosis:
+def _with_agent_fix(found: Diagnosis, value: Object) -> Diagnosis:
     """Return the diagnosis with the fix for an agent, whose container image and memory have settings of their own."""
     agent = agent_of(value)
     if not agent:
@@ -231,7 +234,7 @@ def _placed_nowhere(value: Object) -> Diagnosis:
     labels = ",".join(f"{key}={label}" for key, label in selector.items())
     return Diagnosis(
         cause="unschedulable",
-        message="no node takes its pod" + (f": none has the labels {labels}" if labels else ""),
+        message="its pod can't be scheduled on any node" + (f": no node has the labels {labels}" if labels else ""),
         fix=f"kubectl get nodes -l {labels}; change selector of the site in eaves.yaml"
         if labels
         else "kubectl get nodes",

@@ -32,19 +32,23 @@ def find_faults(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) 
 
     function = app.function
     if "@sha256:" not in function.image:
-        got = f"got {function.image!r}" if function.image else "none is named"
+        got = f"got {function.image!r}" if function.image else "no container image is named"
         yield fault("knative.image", f"must name the function's container image by digest ({got})")
     takes_agent = app.sources or app.relay.enabled or any(trigger.is_mqtt for trigger in app.triggers)
     if takes_agent and not settings.agent_image:
         yield fault(
-            "knative.agent_image", "must be set where there are sources, a relay, or triggers that publish to MQTT"
+            "knative.agent_image", "must be set if the app has sources, a relay, or triggers that publish to MQTT"
         )
     for path, message in find_relay_faults(app, site):
         yield fault(path, message)
     for index, trigger in enumerate(app.triggers[1:]):
         if not trigger.url and trigger.delivery.timeout_s <= function.scale.start_timeout_s:
             path = f"triggers[{index}].delivery.timeout_s"
-            yield fault(path, f"must be above scale.start_timeout_s, {function.scale.start_timeout_s:g}: a cold start")
+            yield fault(
+                path,
+                f"must be above scale.start_timeout_s ({function.scale.start_timeout_s:g}), the "
+                "time limit of a cold start",
+            )
         for path, message in _publisher_faults(app, trigger, site) if trigger.is_mqtt else ():
             yield fault(f"triggers[{index}].{path}", message)
     for index, source in enumerate(app.sources):
@@ -62,18 +66,18 @@ def _publisher_faults(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettin
     name = publisher_name(app, trigger)
     if len(name) > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(name) + len(trigger.name)
-        yield "name", f"must be at most {most} characters long, for a StatefulSet that is named {name}"
+        yield "name", f"must be at most {most} characters long, as the StatefulSet {name} is named after it"
     if any(name == f"{app.function.name}-{source.name}" for source in app.sources):
-        yield "name", f"must be another, as the StatefulSet {name} would be the source's of that name too"
+        yield "name", f"must be another name, as the StatefulSet of a source has the name {name} too"
 
 
 def _password_in_address(site: SiteSettings, name: str, setting: str) -> str:
     """Describe the fix for a password in an address."""
     return (
-        "must hold no password or token, as whoever sees the pod would see it; make a Secret of it, "
-        f"{show_kubectl(site)} create secret generic {name} --from-literal=username=USER --from-file=password=FILE, "
-        f"name it by {setting}: {name}, and leave both out of the address; where a query needs them, write "
-        "{username} and {password} there"
+        "must not have a password or token, as everyone who can read the pod can read the address; create a "
+        f"Secret, {show_kubectl(site)} create secret generic {name} --from-literal=username=USER "
+        f"--from-file=password=FILE, name it in {setting}: {name}, and remove user name and password from the "
+        "address; if they belong in the query, write {username} and {password} there"
     )
 
 
@@ -94,14 +98,17 @@ def _source_faults(source: ClusterSource, site: SiteSettings, function: str) -> 
     if runner is SourceRunner.NODE:
         path = str(source.options.get("path", ""))
         if not path.startswith("/"):
-            yield "path", f"must be the whole path of a folder on the nodes (got {path!r})"
+            yield "path", f"must be the absolute path of a folder on the nodes (got {path!r})"
         if not site.namespace:
-            yield "sites.namespace", f"must be set: the agent {source.name!r} on the nodes has a namespace of its own"
+            yield (
+                "sites.namespace",
+                (f"must be set, as the agent {source.name!r} on the nodes runs in another namespace"),
+            )
     elif runner in {SourceRunner.CLAIM, SourceRunner.READER} and not source.claim:
-        also = ", or `agent: node` be set" if SourceRunner.NODE in known else ""
+        also = ", or set `agent: node`" if SourceRunner.NODE in known else ""
         yield "claim", f"must name the volume that the agent {source.name!r} reads{also}"
     if fault := find_size_fault(source.spool_size, largest_image(source), IMAGE_ATTRIBUTES, "images"):
         yield "spool_size", fault
     if runner in {SourceRunner.CLAIM, SourceRunner.SERVICE} and len(f"{function}-{source.name}") > MAX_STATEFUL_SET:
         most = MAX_STATEFUL_SET - len(function) - 1
-        yield "name", f"must be at most {most} characters long, for a StatefulSet that is named after {function} and it"
+        yield "name", f"must be at most {most} characters long, as the StatefulSet {function}-NAME is named after it"

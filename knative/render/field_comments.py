@@ -3,108 +3,163 @@
 from __future__ import annotations
 
 _TRAINING = {
-    "kueue.x-k8s.io/queue-name": "Kueue holds the Job back until there is room.",
-    "eaves.dev/run": "Name of the run that it makes; run one Job at a time for it.",
-    "ttlSecondsAfterFinished": "Then the Job and its logs are cleared away; the run stays where it is.",
-    "podFailurePolicy": "By exit codes: making room costs no attempt, bad images or settings end it at once.",
-    "completions": "Pods that share out the images; JOB_COMPLETIONS tells them how many they are.",
-    "restartPolicy": "A podFailurePolicy wants it.",
-    "terminationGracePeriodSeconds": "For the checkpoint.",
-    "automountServiceAccountToken": "Nothing in the pod talks to the API server.",
-    "fsGroup": "So that the volumes may be written.",
-    "envFrom": "Credentials of the storage.",
-    "emptyDir": "The root is read-only.",
-    ".dockerconfigjson": "Logins at registries, as $DOCKER_CONFIG/config.json.",
+    "kueue.x-k8s.io/queue-name": "Kueue starts the Job when the queue has room.",
+    "eaves.dev/run": "Name of the run that the Job writes; run only one Job at a time for a run.",
+    "ttlSecondsAfterFinished": "Seconds after the end until the Job and its logs are deleted; the run is kept.",
+    "podFailurePolicy": (
+        "By exit code: a pod that is evicted costs no attempt; bad images or settings end the Job at once."
+    ),
+    "completions": "Number of pods that share the images; the variable JOB_COMPLETIONS has the same number.",
+    "restartPolicy": "A podFailurePolicy requires Never.",
+    "terminationGracePeriodSeconds": "Seconds that a stopped pod has to write its checkpoint.",
+    "automountServiceAccountToken": "The pod needs no access to the API server.",
+    "fsGroup": "The group that may write the volumes.",
+    "envFrom": "Secret with the credentials of the storage.",
+    "emptyDir": "Folders to write to; the root file system is read-only.",
+    ".dockerconfigjson": "Secret with the logins at registries, mounted as $DOCKER_CONFIG/config.json.",
 }
 
-_PARALLEL = "A pod that can't start is replaced as soon as its template is mended."
-_FILE_MODE = "0400: read by its user alone; the kubelet adds fsGroup."
+_PARALLEL = "With Parallel, a pod that can't start is replaced as soon as its template is corrected."
+_FILE_MODE = "0400: only the user of the container may read the files; the kubelet adds fsGroup."
 
 COMMENTS = {
     "Job": _TRAINING,
-    "JobSink": _TRAINING | {"job": "Each event makes one, named by the event's source and id."},
+    "JobSink": _TRAINING | {"job": "Each event creates one Job, named after the event's source and id."},
     "Service": {
-        "eaves.dev/pin": "The DaemonSet that keeps its container image on the nodes; a rollout waits for it.",
-        "networking.knative.dev/visibility": "No address outside the cluster; `knative.public: true` gives it one.",
-        "autoscaling.knative.dev/min-scale": "0: it stops when nothing comes for the window, and starts at an event.",
-        "queue.sidecar.serving.knative.dev/cpu-resource-request": "The sidecar that Knative puts before it.",
-        "serving.knative.dev/progress-deadline": "Fetching the container image and the start; then the revision fails.",
-        "automountServiceAccountToken": "No pod of it has a token: none talks to the API server.",
-        "containerConcurrency": "The function's own EAVES_CONCURRENCY; what comes beyond it waits in the sidecar.",
-        "timeoutSeconds": "As long as the most patient Trigger waits.",
-        "enableServiceLinks": "Variables for every Service of the namespace would slow the start.",
-        "nodeSelector": "Needs the feature flag kubernetes.podspec-nodeselector.",
-        "image": "By digest: a tag can move, and a digest is not looked up at the registry.",
-        "readinessProbe": "Ready once a golden image is reproduced. No period: the sidecar asks many times a second.",
-        "successThreshold": "Knative's default, said: else it refuses to change shares beside a revision with a name.",
-        "emptyDir": "The root is read-only.",
+        "eaves.dev/pin": "Name of the DaemonSet that keeps the container image on the nodes; a rollout waits for it.",
+        "networking.knative.dev/visibility": (
+            "The function has no address outside the cluster; `knative.public: true` adds one."
+        ),
+        "autoscaling.knative.dev/min-scale": (
+            "0: the function stops when no request arrives for the window, and starts at the next one."
+        ),
+        "queue.sidecar.serving.knative.dev/cpu-resource-request": "Requests of the sidecar that Knative adds.",
+        "serving.knative.dev/progress-deadline": (
+            "Time limit for pulling the container image and the start; then the revision fails."
+        ),
+        "automountServiceAccountToken": "Its pods get no token, as they need no access to the API server.",
+        "containerConcurrency": "Equal to the function's EAVES_CONCURRENCY; further requests wait in the sidecar.",
+        "timeoutSeconds": "Equal to the longest timeout of the Triggers.",
+        "enableServiceLinks": "Environment variables for every Service of the namespace would slow the start.",
+        "nodeSelector": "Needs Knative's feature flag kubernetes.podspec-nodeselector.",
+        "image": "Named by digest: a tag can be moved, and a digest needs no request to the registry.",
+        "readinessProbe": (
+            "The function is ready after it has reproduced a golden image. There is no period, as "
+            "the sidecar probes many times a second."
+        ),
+        "successThreshold": (
+            "Knative's default; without it, Knative refuses to change shares if the revision has a name."
+        ),
+        "emptyDir": "Folders to write to; the root file system is read-only.",
     },
     "NetworkPolicy": {
-        "ingress": "Serving's activator, autoscaler and the gateway; nobody else reaches the pods.",
-        "egress": "The cluster's DNS (knative.dns); hosts of function.dataref_hosts where that is set.",
-        "ports": "The sidecar's: HTTP 8012 and HTTPS 8112; below, its metrics 9090 for the autoscaler.",
+        "ingress": "Only Serving's activator, its autoscaler and the gateway may reach the pods.",
+        "egress": (
+            "The pods may reach the cluster's DNS (knative.dns), and the hosts of function.dataref_hosts "
+            "if that is set."
+        ),
+        "ports": (
+            "Ports of the sidecar: HTTP 8012 and HTTPS 8112; the next rule has 9090, its metrics for the autoscaler."
+        ),
     },
-    "ServiceAccount": {"automountServiceAccountToken": "No pod of it has a token: none talks to the API server."},
+    "ServiceAccount": {
+        "automountServiceAccountToken": "Its pods get no token, as they need no access to the API server."
+    },
     "Broker": {
-        "spec": "The cluster's default class mostly keeps events in memory: `eaves doctor` tells.",
+        "spec": "The cluster's default class mostly keeps events in memory; `eaves doctor` checks it.",
     },
     "Trigger": {
-        "filters": "What the function makes of the Broker's events; agents send theirs straight to the relay.",
-        "filter": "Without a type, a function would get its own replies back (it answers them with 202).",
-        "retry": "Pauses: 0.5 s, 1 s, 2 s, 4 s, ... (exponential), or 1 s, 2 s, 3 s, 4 s, ... (linear).",
-        "timeout": "Above a cold start and the queue: both count.",
-        "deadLetterSink": "Gets what is given up on, with the reason in knativeerror* attributes.",
+        "filters": "Only predictions of events from the Broker; agents send their predictions directly to the relay.",
+        "filter": "Without a type, the function would get its own replies (it answers them with 202).",
+        "retry": (
+            "Number of retries, after 0.5 s, 1 s, 2 s, 4 s, ... (exponential) or 1 s, 2 s, 3 s, 4 s, ... (linear)."
+        ),
+        "timeout": "Longer than a cold start and the wait in the queue together.",
+        "deadLetterSink": "Gets events that can't be delivered, with the reason in knativeerror* attributes.",
     },
     "EventType": {"eaves.dev/schema": "JSON Schema of the event's data."},
     "DaemonSet": {
-        "maxSurge": "A node's old pod goes once the new one runs there, one node at a time.",
-        "eaves.dev/revisions": "Revisions of this container image; the file goes when the Service names none of them.",
-        "command": "Does nothing: it keeps the container image on the node.",
-        "hostPath": "Folders of the node: images, the spool, and `former`, an earlier version's spool to be emptied.",
-        "runAsUser": "The kubelet makes the spool's folder as root; every capability is dropped.",
+        "maxSurge": "A node's old pod is deleted after the new one runs there, one node at a time.",
+        "eaves.dev/revisions": (
+            "Revisions of this container image; `eaves render` deletes the file when the Service names none of them."
+        ),
+        "command": "The container does nothing; its pod keeps the container image on the node.",
+        "hostPath": (
+            "Folders of the node: images, the spool, and `former`, the spool of an earlier version, which is emptied."
+        ),
+        "runAsUser": "The kubelet creates the spool's folder as root; every capability is dropped.",
     },
     "StatefulSet": {
-        "env": "EAVES_FUNCTION_URL: asked first; only predictions go to the sink (`through: broker`: the images do).",
-        "fsGroup": "So that the agent may write its spool, and read its Secret.",
+        "env": (
+            "EAVES_FUNCTION_URL: the agent sends images to this function and only predictions to the sink "
+            "(with `through: broker`: images to the sink)."
+        ),
+        "fsGroup": "The group that lets the agent write its spool and read its Secret.",
         "podManagementPolicy": _PARALLEL,
         "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "What was found and the broker hasn't taken yet.",
+        "volumeClaimTemplates": "Volume of the spool: events that the sink has not accepted yet.",
     },
-    "ContainerSource": {"emptyDir": "No memory: after a restart everything is sent again, under the same ids."},
+    "ContainerSource": {
+        "emptyDir": ("The spool is not kept: after a restart all images are sent again, with the same ids.")
+    },
     "publisher NetworkPolicy": {
-        "ingress": "Events from Knative Eventing only; metrics within the cluster.",
+        "ingress": "Only Knative Eventing may send events; metrics can be read from within the cluster.",
     },
     "relay NetworkPolicy": {
-        "ingress": "Events from Knative Eventing and the app's agents; metrics within the cluster.",
+        "ingress": (
+            "Only Knative Eventing and the app's agents may send events; metrics can be read from within the cluster."
+        ),
     },
-    "relay Service": {"spec": "The sink of agents, a Trigger's subscriber, and the dead-letter sink of every Trigger."},
-    "relay SinkBinding": {"subject": "Gets K_SINK, the address of the Broker, which gets a copy of every event."},
+    "relay Service": {
+        "spec": ("It is the sink of agents, the subscriber of a Trigger, and the dead letter sink of every Trigger.")
+    },
+    "relay SinkBinding": {
+        "subject": (
+            "The workload that gets K_SINK, the address of the Broker; the relay sends "
+            "the Broker a copy of every event."
+        )
+    },
     "relay StatefulSet": {
         "podManagementPolicy": _PARALLEL,
-        "fsGroup": "So that the relay may write its spool, and read its Secret.",
+        "fsGroup": "The group that lets the relay write its spool and read its Secret.",
         "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "What the receiver hasn't answered for yet. It stays when the relay is removed.",
+        "volumeClaimTemplates": (
+            "Volume of the spool: events that the receiver has not confirmed yet. It is kept when the relay is removed."
+        ),
     },
-    "publisher Service": {"spec": "The Trigger's subscriber: Knative delivers by HTTP."},
+    "publisher Service": {"spec": "It is the subscriber of the Trigger, as Knative delivers events by HTTP."},
     "publisher StatefulSet": {
         "podManagementPolicy": _PARALLEL,
-        "fsGroup": "So that the publisher may write its spool, and read its Secret.",
+        "fsGroup": "The group that lets the publisher write its spool and read its Secret.",
         "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "What the Broker delivered and the MQTT broker hasn't acknowledged yet.",
+        "volumeClaimTemplates": "Volume of the spool: events that the MQTT broker has not acknowledged yet.",
     },
     "receiver NetworkPolicy": {
-        "ingress": "Sites from anywhere, which show a token or a certificate; metrics within the cluster.",
+        "ingress": (
+            "Sites may connect from anywhere, with a token or a certificate; metrics can be read from "
+            "within the cluster."
+        ),
     },
-    "receiver Service": {"targetPort": "TLS ends in the pod: what stands before it must pass it through."},
-    "receiver SinkBinding": {"subject": "Gets K_SINK, the address of the Broker that received events go to."},
+    "receiver Service": {
+        "targetPort": ("TLS ends in the pod, so a gateway or load balancer in front of it must pass TLS through.")
+    },
+    "receiver SinkBinding": {
+        "subject": ("The workload that gets K_SINK, the address of the Broker that received events are sent to.")
+    },
     "receiver StatefulSet": {
         "podManagementPolicy": _PARALLEL,
-        "fsGroup": "So that the receiver may write its volumes, and read its Secrets.",
-        "projected": "The server's certificate alone: the authority beside it signs no site's certificate.",
+        "fsGroup": "The group that lets the receiver write its volumes and read its Secrets.",
+        "projected": (
+            "Only the server's certificate and key; the ca.crt beside them does not sign certificates of sites."
+        ),
         "defaultMode": _FILE_MODE,
-        "volumeClaimTemplates": "What was received and not passed on yet, and the ids that were received.",
+        "volumeClaimTemplates": (
+            "Volume for received events that were not passed on yet, and for the ids of received events."
+        ),
     },
-    "SinkBinding": {"subject": "Gets K_SINK, the address of the sink; a Job only while it is made."},
+    "SinkBinding": {
+        "subject": ("The workload that gets K_SINK, the address of the sink; a Job gets it only when it is created.")
+    },
 }
 """Comment of each field, by kind, or by part and kind; it stands at the field's first place in the object."""
 

@@ -19,21 +19,33 @@ def find_relay_faults(app: ClusterApp, site: SiteSettings) -> Iterator[tuple[str
     if not relay.enabled:
         return
     if is_loopback(urlsplit(relay.to).hostname or ""):
-        yield "relay.to", f"must be an address that pods reach: {relay.to} is the pod's own"
+        yield "relay.to", f"must be an address that pods can reach; {relay.to} is the pod itself"
     if relay.credentials and not relay.secret:
         yield "relay.secret", advise_secret(site, "relay", "relay.credentials", relay.credentials)
     elif not relay.secret:
         create = f"{show_kubectl(site)} create secret generic relay --from-file=token=FILE --from-file=ca.crt=FILE"
-        yield "relay.secret", f"must name the Secret with the site's token, by which the receiver knows it: {create}"
+        yield (
+            "relay.secret",
+            (
+                "must name the Secret with the site's token, by which the receiver identifies the "
+                f"site; create it: {create}"
+            ),
+        )
     if fault := find_size_fault(relay.spool_size, RelaySettings().max_bytes, ATTRIBUTES_BYTES, "events"):
         yield "relay.spool_size", fault
     for index, source in enumerate(app.sources):
         if source.through == "broker" and app.through == CLOUD:
-            yield f"sources[{index}].through", "must be function where `through` is cloud: its agent asks it"
+            yield (
+                f"sources[{index}].through",
+                ("must be function if `through` is cloud, as the agent asks the function itself"),
+            )
         elif source.through == "broker" and relay.images == LOW:
             yield (
                 f"sources[{index}].through",
-                "must be function where relay.images is low: only its agent has the image and the prediction together",
+                (
+                    "must be function if relay.images is low, as only then the agent has both the image and its "
+                    "prediction"
+                ),
             )
 
 
@@ -43,16 +55,16 @@ def advise_relay_secret(relay: ClusterRelay, site: SiteSettings) -> str:
         f"--from-file={relay.credentials}" if relay.credentials else "--from-file=token=FILE --from-file=ca.crt=FILE"
     )
     return (
-        f"the token of site {site.name} for the relay: "
-        f"{show_kubectl(site)} create secret generic {relay.secret} {files}"
+        f"create the Secret with the token of the site {site.name}, which the relay needs: {show_kubectl(site)} "
+        f"create secret generic {relay.secret} {files}"
     )
 
 
 def advise_secret(site: SiteSettings, name: str, setting: str, folder: object) -> str:
     """Describe the fix for a folder of credentials, which pods don't see."""
     return (
-        f"must name a Secret, as pods don't see the folder {setting}: "
-        f"{show_kubectl(site)} create secret generic {name} --from-file={folder}"
+        f"must name a Secret, as pods can't read the folder in {setting}; create it: {show_kubectl(site)} create "
+        f"secret generic {name} --from-file={folder}"
     )
 
 

@@ -26,7 +26,7 @@ from knative.resources.relay import build_relay, build_relay_triggers
 from knative.settings import KnativeSettings, SiteSettings
 from knative.specs import ClusterApp
 
-HEAD = "# Written by `eaves render`. Change eaves.yaml and render again; `kubectl apply -f` takes it as it is.\n"
+HEAD = "# Written by `eaves render` for `kubectl apply -f`. To change it, change eaves.yaml and render again.\n"
 
 
 def render_app(app: ClusterApp, settings: KnativeSettings, site: SiteSettings) -> tuple[dict[str, Any], ...]:
@@ -101,5 +101,5 @@ def write_files(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Pa
             content = HEAD + to_yaml(manifest)
             write_atomically(folder / name, content, durability="none", mode=None, sole_writer=True)
     except (OSError, UnicodeDecodeError) as error:
-        raise StorageError(f"{folder} can't be written: {error}", hint="choose another with --output") from error
+        raise StorageError(f"{folder} can't be written: {error}", hint="choose another folder with --output") from error
     return [folder / name for name in wanted]

@@ -140,7 +140,7 @@ def _with_spool(
     if reads:
         pod["volumes"].append(_claim(source))
     yield {
-        **build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(source)),
+        **build_object(STATEFUL_SET, name, app, site, PART, more_labels=_source_label(source)),
         "spec": {
             "replicas": 1,
             "serviceName": name,
@@ -178,7 +178,7 @@ def _on_nodes(
     ]
     if site.selector:
         pod["nodeSelector"] = dict(site.selector)
-    labels = {**_told(source), **home}
+    labels = {**_source_label(source), **home}
     yield {
         **build_object(DAEMON_SET, name, app, site, PART, namespace=namespace, more_labels=labels),
         "spec": {
@@ -201,7 +201,7 @@ def _reading(
     if any("secret" in volume for volume in pod["volumes"]):
         pod["securityContext"] = {"fsGroup": USER}
     pod["volumes"] += [_claim(source), {"name": "spool", "emptyDir": {"sizeLimit": source.spool_size}}]
-    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_told(source))
+    made = build_object(CONTAINER_SOURCE, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
     template = {"metadata": {"labels": _labels(app, source, site)}, "spec": pod}
     yield {**made, "spec": {"sink": _sink(app, source, settings, site), "template": template}}
 
@@ -329,11 +329,11 @@ def _selector(app: ClusterApp, source: ClusterSource) -> dict[str, str]:
 
 
 def _labels(app: ClusterApp, source: ClusterSource, site: SiteSettings) -> dict[str, str]:
-    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART, more_labels=_told(source))
+    made = build_object(STATEFUL_SET, agent_name(app, source), app, site, PART, more_labels=_source_label(source))
     return dict(made["metadata"]["labels"])
 
 
-def _told(source: ClusterSource) -> dict[str, str]:
+def _source_label(source: ClusterSource) -> dict[str, str]:
     return {SOURCE_LABEL: source.name}
 
 

@@ -118,11 +118,11 @@ def build_event_types(app: ClusterApp, settings: KnativeSettings, site: SiteSett
 
 
 DESCRIPTIONS = {
-    "dev.eaves.image.captured.v1": "An image that a source found: its data are the image's bytes.",
-    "dev.eaves.image.classified.v1": "A prediction: labels with their scores.",
-    "dev.eaves.image.embedded.v1": "An image's features.",
-    "dev.eaves.tensor.captured.v1": "Numbers for a model that is not about images.",
-    "dev.eaves.tensor.predicted.v1": "What such a model answered.",
+    "dev.eaves.image.captured.v1": "An image that a source captured; the data are the bytes of the image.",
+    "dev.eaves.image.classified.v1": "The classification of an image: labels with their scores.",
+    "dev.eaves.image.embedded.v1": "The features of an image.",
+    "dev.eaves.tensor.captured.v1": "The input numbers of a model that does not take images.",
+    "dev.eaves.tensor.predicted.v1": "The output numbers of a model that does not take images.",
 }
 
 

@@ -49,14 +49,16 @@ def build_publishers(app: ClusterApp, settings: KnativeSettings, site: SiteSetti
 
 def _service(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
     ports = [{"name": "http", "port": 80, "targetPort": "events"}]
-    made = build_object(SERVICE, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
+    made = build_object(SERVICE, publisher_name(app, trigger), app, site, PART, more_labels=_trigger_label(trigger))
     return {**made, "spec": {"selector": _selector(app, trigger), "ports": ports}}
 
 
 def _policy(app: ClusterApp, trigger: ClusterTrigger, site: SiteSettings) -> dict[str, Any]:
     """Build the policy that admits events only from Eventing's dispatchers, which filter them, and metrics scrapes."""
     eventing = build_namespace_peer(EVENTING_NAMESPACE)
-    made = build_object(NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_told(trigger))
+    made = build_object(
+        NETWORK_POLICY, publisher_name(app, trigger), app, site, PART, more_labels=_trigger_label(trigger)
+    )
     return {
         **made,
         "spec": {
@@ -74,7 +76,7 @@ def _stateful_set(
     app: ClusterApp, trigger: ClusterTrigger, settings: KnativeSettings, site: SiteSettings
 ) -> dict[str, Any]:
     name = publisher_name(app, trigger)
-    made = build_object(STATEFUL_SET, name, app, site, PART, more_labels=_told(trigger))
+    made = build_object(STATEFUL_SET, name, app, site, PART, more_labels=_trigger_label(trigger))
     spool = {
         "metadata": {"name": "spool"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": trigger.mqtt.spool_size}}},
@@ -152,5 +154,5 @@ def _selector(app: ClusterApp, trigger: ClusterTrigger) -> dict[str, str]:
     return {APP_LABEL: app.function.name, TRIGGER_LABEL: trigger.name}
 
 
-def _told(trigger: ClusterTrigger) -> dict[str, str]:
+def _trigger_label(trigger: ClusterTrigger) -> dict[str, str]:
     return {TRIGGER_LABEL: trigger.name}

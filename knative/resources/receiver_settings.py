@@ -15,43 +15,52 @@ from knative.specs import find_object_fault
 class ReceiverDeployment:
     """A receiver in a namespace of a cluster."""
 
-    name: str = setting("receiver", "Name of its objects; others reach it at https://NAME.NAMESPACE.svc.")
-    namespace: str = setting("", "Namespace; empty: none is written, and kubectl's `-n` decides.")
+    name: str = setting(
+        "receiver", "Name of the receiver's objects; sites reach the receiver at https://NAME.NAMESPACE.svc."
+    )
+    namespace: str = setting(
+        "", "Namespace of the receiver; empty: the objects name no namespace, and kubectl's `-n` decides."
+    )
     image: str = setting("", "The agents' container image by digest (Dockerfile, target `agent`).")
-    pull_secret: str = setting("", "Secret by which nodes fetch the container image; empty: none is needed.")
+    pull_secret: str = setting(
+        "", "Secret with which nodes pull the container image; empty: the registry needs no login."
+    )
     tls_secret: str = setting(
         "receiver-tls",
-        "Secret with the server's certificate, `tls.crt` and `tls.key`; cert-manager keeps such a one. A renewed "
+        "Secret with the server's certificate, `tls.crt` and `tls.key`, as cert-manager creates it. A renewed "
         "certificate is used from the next connection on.",
     )
     client_ca_secret: str = setting(
         "",
-        "Secret whose `ca.crt` holds the authorities that sign sites' certificates; empty: sites have tokens. The "
-        "`ca.crt` of `tls_secret` is never used for that.",
+        "Secret whose `ca.crt` holds the authorities that sign sites' certificates; empty: sites have tokens. "
+        "The `ca.crt` of `tls_secret` is never used for this.",
     )
     sites_secret: str = setting(
         "receiver-sites",
-        "Secret with a key for each site, named like the site; each line of it is a token of the site. An "
-        "empty one is a site that shows a certificate.",
+        "Secret with one key for each site, named like the site; each line of its value is a token of the site. "
+        "An empty value means that the site has a certificate.",
     )
-    broker: str = setting("", "The Broker of the namespace that received events go to.")
-    sink: str = setting("", "The http(s) address that they go to, instead of a Broker.")
+    broker: str = setting("", "Broker of the namespace that received events are sent to.")
+    sink: str = setting("", "The http(s) address that received events are sent to, instead of a Broker.")
     folder_size: str = setting(
-        "", "Size of a volume where they are written to files, instead of a Broker or an address."
+        "", "Size of a volume where received events are written to files, instead of a Broker or an address."
     )
     functions: tuple[str, ...] = setting(
-        (), "Functions that sites with `through: cloud` may ask, NAME=ADDRESS each, separated by commas."
+        (), "Functions that sites with `through: cloud` may send images to, each as NAME=ADDRESS, separated by commas."
     )
     function_timeout_s: float = setting(
-        120.0, "Seconds that a function may take, its cold start included.", minimum=1, maximum=600
+        120.0,
+        "Maximum seconds that a function may take for an answer, its cold start included.",
+        minimum=1,
+        maximum=600,
     )
     spool_size: str = setting(
-        "5Gi", "Size of the volume for what was received and not passed on yet, and for the ids that were received."
+        "5Gi", "Size of the volume for received events that were not passed on yet, and for the ids of received events."
     )
     service_type: str = setting(
         "ClusterIP",
-        "How it is reached: `ClusterIP`, from within the cluster or by a gateway that passes TLS through; `NodePort` "
-        "or `LoadBalancer`, from outside.",
+        "Type of the receiver's Service: `ClusterIP`, reached from within the cluster or by a gateway that "
+        "passes TLS through; `NodePort` or `LoadBalancer`, reached from outside.",
         choices=("ClusterIP", "NodePort", "LoadBalancer"),
     )
 
@@ -84,8 +93,8 @@ class ReceiverDeployment:
     def _destination_faults(self) -> Iterator[tuple[str, str]]:
         given = [name for name in ("broker", "sink", "folder_size") if getattr(self, name)]
         if len(given) != 1:
-            got = f"{' and '.join(given)} are" if given else "none is"
-            yield "broker", f"one of broker, sink and folder_size must be given ({got})"
+            got = f"{' and '.join(given)} are set" if given else "none is set"
+            yield "broker", f"exactly one of broker, sink and folder_size must be set ({got})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must start with http:// or https:// (got {self.sink!r})"
         for name, url in self.addresses().items():

@@ -68,7 +68,7 @@ def parse_state(text: str) -> RolloutState:
     if not isinstance(document, dict):
         raise _damaged("it is not a JSON object")
     if document.get("v") not in (VERSION, *OLDER) or isinstance(document["v"], bool):
-        raise _damaged(f"it is of version {str(document.get('v'))[:20]}, this Eaves reads up to {VERSION}")
+        raise _damaged(f"it has the version {str(document.get('v'))[:20]}; this version of Eaves reads up to {VERSION}")
     state = RolloutState(
         old=_text(document.get("old", "")),
         new=_text(document.get("new", "")),
@@ -87,9 +87,9 @@ def parse_state(text: str) -> RolloutState:
         history=tuple(map(_parse_entry, _list(document.get("history", []))))[-KEPT_ENTRIES:],
     )
     if state.traffic and sum(state.traffic.values()) != 100:
-        raise _damaged("its shares are not 100 % together")
+        raise _damaged("its shares do not add up to 100 %")
     if state.old and state.old == state.new:
-        raise _damaged("its old and its new revision are the same")
+        raise _damaged("its old and new revision are the same")
     return state
 
 
@@ -163,7 +163,7 @@ def _parse_judged(values: object) -> RequestCounters:
 def _parse_times(values: object) -> WindowTimes:
     windows, timed, seconds, squares = _row(values, 4)
     if not 1 <= windows <= timed:
-        raise _damaged(f"{windows:g} windows hold {timed:g} predictions")
+        raise _damaged(f"{timed:g} predictions in {windows:g} windows are not possible")
     return WindowTimes(windows=int(windows), timed=int(timed), seconds=seconds, squares=squares)
 
 
@@ -175,26 +175,26 @@ def _parse_entry(values: object) -> HistoryEntry:
 def _row(values: object, size: int) -> list[float]:
     numbers = [_number(value) for value in _list(values)]
     if len(numbers) != size:
-        raise _damaged(f"it has {len(numbers)} numbers where {size} belong")
+        raise _damaged(f"it has {len(numbers)} numbers instead of {size}")
     return numbers
 
 
 def _number(value: object, *, minimum: float = 0.0) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and minimum <= value < MAX_NUMBER:
         return float(value)
-    raise _damaged(f"{str(value)[:40]!r} is not a number that belongs there")
+    raise _damaged(f"{str(value)[:40]!r} is not a number in the allowed range")
 
 
 def _percent(value: object) -> int:
     number = _number(value)
     if not number.is_integer() or not 1 <= number <= 100:
-        raise _damaged(f"{number:g} is no share in percent")
+        raise _damaged(f"{number:g} is not a share in percent")
     return int(number)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _damaged(f"{str(value)[:40]!r} is not a text")
+        raise _damaged(f"{str(value)[:40]!r} is not a string")
     return value
 
 

@@ -81,7 +81,7 @@ def begin_rollout(
     )
     if pin is None or pin.complete:
         return outcome
-    return replace(outcome, reason=f"{outcome.reason}; it is {pin.render()} so far")
+    return replace(outcome, reason=f"{outcome.reason}; its container image is {pin.render()} so far")
 
 
 def advance_rollout(
@@ -135,15 +135,15 @@ def _propose(cluster: Cluster, service: Mapping[str, Any], settings: RolloutSett
     """Return the next change, or the reason why there is none."""
     standing = parse_rollout_status(service)
     if not standing.settled:
-        return "Knative has not taken up what was deployed last yet"
+        return "Knative has not processed the last deployment yet"
     if not standing.newest:
-        return "there is no revision yet"
+        return "the function has no revision yet"
     if (state := standing.current) is None:
         kept = settings or (standing.state.settings if standing.state is not None else None)
         if kept is None:
-            return standing.fault or "no rollout was begun"
+            return standing.fault or "no rollout was started"
         plan = plan_begin(standing, kept, now)
-        return _Move(what="begin", reason=plan.state.reason or f"{standing.newest} is to be rolled out", plan=plan)
+        return _Move(what="begin", reason=plan.state.reason or f"the rollout of {standing.newest} starts", plan=plan)
     if state.phase is not RolloutPhase.ADVANCING:
         return state.reason or state.phase.value
     return _consider(cluster, service, state, now)

@@ -55,7 +55,7 @@ class PinStatus:
     def render(self) -> str:
         """Render the status for people, such as `pinned on 2 of 3 nodes (edge-3: ImagePullBackOff)`."""
         if self.fault and not self.nodes:
-            return f"not known to be pinned: {self.fault}"
+            return f"not pinned as far as known: {self.fault}"
         counted = f"pinned on {self.ready} of {self.nodes} nodes"
         return f"{counted} ({self.fault})" if self.fault else counted
 
@@ -78,7 +78,7 @@ def read_pin(cluster: Cluster, service: Manifest) -> PinStatus | None:
     except DeniedError as error:
         return PinStatus(name=name, fault=error.message)
     if found is None:
-        return PinStatus(name=name, fault=f"the DaemonSet {name} is missing; `eaves deploy` makes it again")
+        return PinStatus(name=name, fault=f"the DaemonSet {name} is missing; `eaves deploy` creates it again")
     status = parse_pin(found, _image(service))
     if status.complete or status.fault:
         return status
@@ -99,9 +99,9 @@ def parse_pin(pin: Manifest, image: str) -> PinStatus:
     # Pods of an earlier template differ only in the pull secret, but they may have been pulled with it.
     current = min(int(status.get("numberReady") or 0), int(status.get("updatedNumberScheduled") or 0))
     if (held := _image({"spec": pin["spec"]})) != image:
-        return PinStatus(name=name, nodes=nodes, fault=f"the DaemonSet {name} holds another container image, {held}")
+        return PinStatus(name=name, nodes=nodes, fault=f"the DaemonSet {name} has another container image: {held}")
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
-        return PinStatus(name=name, nodes=nodes, fault="Kubernetes has not taken up its DaemonSet yet")
+        return PinStatus(name=name, nodes=nodes, fault="Kubernetes has not processed its DaemonSet yet")
     return PinStatus(name=name, nodes=nodes, ready=current)
 
 
@@ -127,7 +127,11 @@ def hold_unpinned(
         return decision
     elapsed_s = max(0.0, now - state.since)
     late = elapsed_s >= state.settings.deadline_s
-    text = f"after {elapsed_s:.0f} s {state.new} is" if late else f"{state.new} waits for its container image: it is"
+    text = (
+        f"after {elapsed_s:.0f} s the container image of {state.new} is"
+        if late
+        else (f"{state.new} waits until its container image is on every node; it is")
+    )
     return replace(
         decision,
         verb=RolloutAction.HOLD if late else RolloutAction.WAIT,
@@ -157,9 +161,10 @@ def require_pinned(cluster: Cluster, service: Manifest, plan: Plan, *, wait_s: f
     while (pin := read_pin(cluster, service)) is not None and not pin.complete:
         if time.monotonic() >= until:
             raise StartError(
-                f"{new} gets no share before its container image is on every node it may run on: it is {pin.render()}",
-                hint="do it again once the nodes have pulled it, or with --unpinned for a function that may fail to "
-                "start there while the registry is out of reach",
+                f"{new} gets no share of requests before its container image is on every node that it may run on; "
+                f"it is {pin.render()}",
+                hint="try again after the nodes have pulled the container image; or use --unpinned, with which "
+                "the function may fail to start on a node while the registry is unreachable",
             )
         time.sleep(POLL_S)
 

@@ -46,20 +46,24 @@ def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
         NotFoundError: When there is no other revision to get the rest.
     """
     if not 0 <= percent <= 100:
-        raise InputError(f"a share is from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
+        raise InputError(f"a share must be from 0 to 100 percent (got {percent})", hint="eaves rollout --percent 10")
     new = _newest(standing)
     old = find_largest_share(standing.shares, apart_from=new) or standing.other
     state = _about(standing, old, new)
     if percent == 100:
-        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by hand")
+        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="promoted by a user")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     if not old:
         raise NotFoundError(
-            f"{new} is the only revision of {standing.name} that Eaves knows of: it has all requests",
-            hint="deploy another, then give it a share",
+            f"{new} is the only known revision of {standing.name}, so it gets all requests",
+            hint="deploy another revision, then set its share",
         )
     after = state.become(
-        RolloutPhase.HELD, split_traffic(new, percent, old), now, what=f"{percent} %", why=f"set to {percent} % by hand"
+        RolloutPhase.HELD,
+        split_traffic(new, percent, old),
+        now,
+        what=f"{percent} %",
+        why=f"set to {percent} % by a user",
     )
     after = replace(after, counts=after.counts.begin_step())
     preview = new if percent == 0 else ""
@@ -103,21 +107,21 @@ def plan_rollback(standing: RolloutStatus, now: float, *, undo: bool = True) -> 
             return None
         if not state.served:
             raise NotFoundError(
-                f"{state.old} serves again already, since {state.new} was rolled back: {state.reason}; there is "
-                "nothing before it",
-                hint=f"eaves promote {standing.name}   # to serve {state.new} all the same",
+                f"{state.new} was rolled back to {state.old} already ({state.reason}), and no earlier revision is "
+                "known",
+                hint=f"eaves promote {standing.name}   # to send all requests to {state.new} in spite of that",
             )
-        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="the rollback was taken back by hand")
+        after = state.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="the rollback was undone by a user")
         return Plan(state=after, traffic=after.traffic, needs=(new,))
     old = (state.old if state is not None else "") or standing.other
     if not old:
         why = f" ({standing.fault})" if standing.fault else ""
         raise NotFoundError(
-            f"{standing.name} has no revision before {new} that Eaves knows of{why}",
-            hint=f"kn service update {standing.name} --traffic REVISION=100   # `kn revision list` names them",
+            f"{standing.name} has no known revision before {new}{why}",
+            hint=f"kn service update {standing.name} --traffic REVISION=100   # `kn revision list` lists the revisions",
         )
     after = _about(standing, old, new).become(
-        RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by hand"
+        RolloutPhase.ROLLED_BACK, {old: 100}, now, what="rolled back", why="rolled back by a user"
     )
     # One that serves already keeps what it has, whatever its condition says; the rollout is stopped in any case.
     return Plan(state=after, traffic=after.traffic, bears=() if old in standing.shares else (old,))
@@ -145,7 +149,7 @@ def plan_begin(standing: RolloutStatus, settings: RolloutSettings, now: float, *
     if new and dict(standing.shares) == {new: 100}:
         # It has all requests: Knative gave them to a first revision, or another tool did.
         before = RolloutState(old=old, new=new, phase=RolloutPhase.ADVANCING, settings=settings)
-        after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="nothing else serves")
+        after = before.become(RolloutPhase.DONE, {new: 100}, now, what="done", why="no other revision gets requests")
         return Plan(state=after, traffic=None if standing.pinned else after.traffic)
     before = replace(_about(standing, old, new, settings), served=False)
     share = standing.shares.get(new, 0) if old else 0

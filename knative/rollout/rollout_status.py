@@ -96,9 +96,9 @@ def parse_health(name: str, revision: Mapping[str, Any] | None) -> RevisionHealt
     if revision is None:
         return RevisionHealth(name=name, exists=False, ready=None)
     condition = condition_of(revision, "Ready")
-    said = {"True": True, "False": False}.get(str(condition.get("status", "")))
+    is_ready = {"True": True, "False": False}.get(str(condition.get("status", "")))
     reason, message = str(condition.get("reason") or ""), str(condition.get("message") or "")
-    return RevisionHealth(name=name, ready=said, message=message or reason)
+    return RevisionHealth(name=name, ready=is_ready, message=message or reason)
 
 
 def condition_of(manifest: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -85,7 +85,9 @@ def read_service(cluster: Cluster, name: str, *, settle_s: float = 0.0) -> dict[
             if service is None or parse_rollout_status(service).settled:
                 break
     if service is None:
-        raise NotFoundError(f"no function {name!r} in {cluster.namespace} of {cluster.name}", hint="eaves status")
+        raise NotFoundError(
+            f"the function {name!r} does not exist in {cluster.namespace} of {cluster.name}", hint="eaves status"
+        )
     return service
 
 
@@ -104,7 +106,10 @@ def require_revisions(cluster: Cluster, name: str, plan: Plan) -> None:
     for revision in (*plan.needs, *plan.bears):
         health = read_health(cluster, revision)
         if not health.exists:
-            raise NotFoundError(f"the revision {revision} is gone: Knative deletes old ones", hint="deploy it again")
+            raise NotFoundError(
+                f"the revision {revision} no longer exists; Knative deletes old revisions",
+                hint="deploy its container image again",
+            )
         if health.ready is False or (health.ready is None and revision in plan.needs):
             state = "failed" if health.ready is False else "isn't ready yet"
             raise StartError(f"{revision} {state}: {health.message or 'no reason given'}", hint=f"eaves logs {name}")
@@ -118,8 +123,8 @@ def require_settled(standing: RolloutStatus) -> RolloutStatus:
     """
     if not standing.settled:
         raise ClusterError(
-            f"Knative has not taken up what was deployed last to {standing.name}, so nobody knows its newest revision",
-            hint="kubectl -n knative-serving get pods   # does its controller run?",
+            f"Knative has not processed the last deployment of {standing.name}, so its newest revision is not known",
+            hint="kubectl -n knative-serving get pods   # the controller must run",
         )
     return standing
 
@@ -230,7 +235,7 @@ def unchanged_outcome(standing: RolloutStatus, reason: str) -> RolloutOutcome:
 
 def build_conflict_error(name: str) -> ConflictError:
     """Build the error for a Service that changes all the time."""
-    return ConflictError(f"{name} changes faster than it can be read", hint="try again in a moment")
+    return ConflictError(f"the Service {name} changes too often to be updated", hint="try again in a moment")
 
 
 def build_owner_error(name: str, error: ConflictError) -> ConflictError:
@@ -238,6 +243,6 @@ def build_owner_error(name: str, error: ConflictError) -> ConflictError:
     managers = ", ".join(sorted({manager for manager, _ in error.causes}))
     return ConflictError(
         f"the shares of {name} were set by {managers}",
-        hint="say --adopt to take them over; where a GitOps controller sets them, change its file instead",
+        hint="take the shares over with --adopt; if a GitOps controller sets them, change its file instead",
         causes=error.causes,
     )

@@ -62,8 +62,8 @@ def build_traffic(traffic: Traffic, *, preview: str = "") -> list[dict[str, Any]
         InputError: When a share isn't from 0 to 100, or they aren't 100 together; Knative refuses them too.
     """
     if sum(traffic.values()) != 100 or any(not 0 <= percent <= 100 for percent in traffic.values()):
-        said = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
-        raise InputError(f"shares of requests must be 100 % together (got {said or 'none'})")
+        shown = ", ".join(f"{revision or 'the latest'} {percent} %" for revision, percent in traffic.items())
+        raise InputError(f"shares of requests must add up to 100 % (got {shown or 'none'})")
     # Knative's webhook adds a missing `latestRevision`, and then the applied value would always differ.
     entries: list[dict[str, Any]] = [
         {"latestRevision": False, "percent": percent, "revisionName": revision}

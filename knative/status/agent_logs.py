@@ -33,7 +33,7 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
     if not chosen:
         known = ", ".join(dict.fromkeys(pod.agent for pod in pods)) or "none"
         raise NotFoundError(
-            f"no pod of {name} is in {cluster.namespace} of {cluster.name} (there are: {known})",
+            f"{name} has no pod in {cluster.namespace} of {cluster.name} (agents with pods: {known})",
             hint="eaves status --on knative",
         )
     found: list[str] = []
@@ -45,7 +45,8 @@ def read_agent_logs(cluster: Cluster, owner: AppOwner, name: str, *, lines: int)
             silent.append(error)
     if len(silent) == len(chosen):
         raise NotFoundError(
-            f"{name} has no lines to show: no pod has started: {silent[0].message}", hint="eaves status --on knative"
+            f"{name} has no log lines to show, because no pod has started: {silent[0].message}",
+            hint="eaves status --on knative",
         )
     return found[-lines:]
 

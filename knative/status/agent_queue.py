@@ -29,7 +29,7 @@ TIMEOUT_S = 120.0
 _REMOTE = re.compile(r"command terminated with exit code (\d+)")
 """Text that kubectl adds when the command in the container failed, and not kubectl itself."""
 _ERRORS: Mapping[int, type[EavesError]] = {InputError.exit_code: InputError, NotFoundError.exit_code: NotFoundError}
-ROLE_HINT = "the right to create pods/exec is missing: docs/10-knative.md has the Role that grants it"
+ROLE_HINT = "the permission to create pods/exec is missing; docs/10-knative.md has the Role that grants it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +116,10 @@ class PodQueue:
         command = self._kubectl.build_exec(self._namespace, self._pod, words, container=self._container)
         if shutil.which(self._kubectl.program) is None:
             raise ClusterError(
-                f"{self._kubectl.program} is not installed here, and only it reaches the queue of {self._pod}",
-                hint=f"install it, or run this where it is: {shlex.join(command)}",
+                f"{self._kubectl.program} is not installed on this machine, and reading the queue of {self._pod} "
+                "needs it",
+                hint=f"install {self._kubectl.program}, or run this command on a machine that has it: "
+                f"{shlex.join(command)}",
             )
         try:
             done = subprocess.run(
@@ -125,11 +127,11 @@ class PodQueue:
             )
         except subprocess.TimeoutExpired as error:
             raise ClusterError(
-                f"{self._pod} gave no answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
+                f"{self._pod} did not answer within {TIMEOUT_S:g} s", hint=shlex.join(command)
             ) from error
-        said = done.stderr.decode(errors="replace")
+        stderr = done.stderr.decode(errors="replace")
         if done.returncode != 0:
-            raise _failure(self._pod, said, shlex.join(command))
+            raise _failure(self._pod, stderr, shlex.join(command))
         try:
             return json.loads(done.stdout)
         except ValueError as error:
@@ -138,20 +140,20 @@ class PodQueue:
             ) from error
 
 
-def _failure(pod: str, said: str, command: str) -> EavesError:
+def _failure(pod: str, stderr: str, command: str) -> EavesError:
     """Build the error for the output of a failed command."""
-    remote = _REMOTE.search(said)
+    remote = _REMOTE.search(stderr)
     if remote is None:
-        denied = "forbidden" in said.lower()
+        denied = "forbidden" in stderr.lower()
         kind = DeniedError if denied else ClusterError
-        return kind(f"{pod}: kubectl exec failed: {shorten(said)}", hint=ROLE_HINT if denied else command)
-    if "No module named" in said:
+        return kind(f"{pod}: kubectl exec failed: {shorten(stderr)}", hint=ROLE_HINT if denied else command)
+    if "No module named" in stderr:
         return PlatformError(
-            f"{pod}: the agent's container image has no eaves.sources.queue: it is of an older version",
-            hint="set knative.agent_image to one of this version, and deploy",
+            f"{pod}: the agent's container image has an older version of Eaves, without eaves.sources.queue",
+            hint="set knative.agent_image to a container image of this version of Eaves, then deploy",
         )
-    lines = said.splitlines()
+    lines = stderr.splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     hints = [line.removeprefix("try: ") for line in lines if line.startswith("try: ")]
     failed = _ERRORS.get(int(remote[1]), PlatformError)
-    return failed(f"{pod}: {shorten(' '.join(errors) or said)}", hint=hints[0] if hints else None)
+    return failed(f"{pod}: {shorten(' '.join(errors) or stderr)}", hint=hints[0] if hints else None)

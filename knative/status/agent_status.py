@@ -127,6 +127,6 @@ def _read(cluster: Cluster, pod: AgentPod) -> AgentStatus:
     except ClusterError as error:
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=error.message)
     except (ValueError, KeyError, TypeError):
-        said = answer.body[:200].decode(errors="replace")
-        reason = f"{HEALTH} answers {answer.status} without a report: {said}"
+        answer_text = answer.body[:200].decode(errors="replace")
+        reason = f"{HEALTH} answered {answer.status} without a report: {answer_text}"
         return describe_silent(pod.agent, pod.sources, pod=pod.name, state="unknown", reason=reason)

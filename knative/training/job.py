@@ -113,21 +113,25 @@ def training_faults(training: TrainingJob) -> Iterator[Fault]:
     if not training.knative.trainer_image:
         yield fault("knative.trainer_image", "must name the trainer's container image by digest")
     if not job.output and not job.output_claim:
-        yield fault("job.output", "must say where runs go: a URI, or `output_claim` a volume")
+        yield fault("job.output", "must be a URI that runs are written to, unless `job.output_claim` names a volume")
     if not job.data_claim and not is_uri(training.images):
         yield fault(
-            "job.data", f"must be a URI, or `data_claim` a volume: {training.images!r} is a path on this machine"
+            "job.data",
+            f"must be a URI, unless `job.data_claim` names a volume; {training.images!r} is a path on this machine",
         )
     secret = (("job.data", training.images, DATA_VARIABLE), ("train.weights", training.train.weights, WEIGHTS_VARIABLE))
     for path, uri, variable in secret:
         if redact_uri(uri) != uri:
             message = (
-                f"must have no password, signature or query: whoever may read Jobs reads it ({redact_uri(uri)}?...)"
+                "must not have a password, signature or query, as everyone who can read Jobs can read it "
+                f"({redact_uri(uri)}?...)"
             )
-            yield fault(path, f"{message}; give the whole address as {variable} in the Secret that job.secret names")
+            yield fault(path, f"{message}; store the whole URI as {variable} in the Secret that job.secret names")
     weights = training.train.weights
     if training.train.weights_kind == "file" and not is_uri(weights) and not weights.startswith(f"{DATA}/"):
-        message = f"must be a URI, or a file below {DATA}, in the volume `job.data_claim` (got {weights!r})"
+        message = (
+            f"must be a URI, or a path below {DATA}, where the volume `job.data_claim` is mounted (got {weights!r})"
+        )
         yield fault("train.weights", message)
 
 

@@ -45,7 +45,7 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
         raw = cluster.logs(pod["metadata"]["name"], container=CONTAINER, lines=LINES)
         words, advice = find_last_words(raw)
     except ClusterError as error:
-        words = [f"its log can't be read: {error.message}"]
+        words = [f"the log of the pod can't be read: {error.message}"]
     code = int(end["exitCode"])
     meaning = _meaning(code, end)
     message = "\n".join([f"{name} failed: {meaning} (exit code {code} of {pod['metadata']['name']})", *words])
@@ -57,17 +57,20 @@ def explain_failure(cluster: Cluster, job: Mapping[str, Any]) -> EavesError:
 
 def _meaning(code: int, end: Mapping[str, Any]) -> str:
     if end.get("reason") == "OOMKilled":
-        return "it took more memory than it may have"
-    return next((ending.meaning for ending in ENDINGS if ending.code == code), "for a reason that nobody told")
+        return "the process used more memory than job.memory_limit"
+    return next((ending.meaning for ending in ENDINGS if ending.code == code), "the reason is not known")
 
 
 def _reason(state: Mapping[str, Any]) -> str:
-    return ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part) or "nobody told why"
+    return (
+        ": ".join(str(part) for part in (state.get("reason"), state.get("message")) if part)
+        or "the reason is not known"
+    )
 
 
 def _hint(reason: str, name: str, cluster: Cluster) -> str:
     if reason == "OOMKilled":
-        return "raise job.memory and job.memory_limit in eaves.yaml, then the same command"
+        return "raise job.memory and job.memory_limit in eaves.yaml, then run the same command again"
     if reason == "DeadlineExceeded":
-        return f"raise job.deadline_s in eaves.yaml, then: {AGAIN}"
-    return f"all of its log: kubectl logs job/{name} -n {cluster.namespace}; once it is mended: {AGAIN}"
+        return f"raise job.deadline_s in eaves.yaml, then run: {AGAIN}"
+    return f"kubectl logs job/{name} -n {cluster.namespace} shows the whole log; after the cause is fixed, run: {AGAIN}"

@@ -55,18 +55,18 @@ def create_job(cluster: Cluster, manifest: Mapping[str, Any], *, again: bool, sa
         _remove(cluster, name)
         found = None
     if found is not None:
-        say(f"{name} is there already: it {'has ended' if find_ending(found) else 'goes on'}")
+        say(f"the Job {name} exists already and {'has ended' if find_ending(found) else 'is running'}")
         return
     run = manifest["metadata"]["labels"][RUN_LABEL]
     for other in cluster.list(JOB, selector=f"{RUN_LABEL}={run}"):
         if not find_ending(other):
             stands = other["metadata"]["name"]
             raise ConflictError(
-                f"the Job {stands} makes the run {run} with other resources, and two would write it at once",
-                hint=f"wait for it, or: kubectl delete job {stands} -n {cluster.namespace}",
+                f"the Job {stands} is writing the run {run} already, and two Jobs can't write one run",
+                hint=f"wait until it has ended, or stop it: kubectl delete job {stands} -n {cluster.namespace}",
             )
     cluster.apply(manifest, manager=MANAGER)
-    say(f"{name} is made, in {cluster.namespace} of {cluster.name}")
+    say(f"the Job {name} was created in {cluster.namespace} of {cluster.name}")
 
 
 def _remove(cluster: Cluster, name: str) -> None:
@@ -74,7 +74,10 @@ def _remove(cluster: Cluster, name: str) -> None:
     deadline = time.monotonic() + GONE_S
     while cluster.get(JOB, name) is not None:
         if time.monotonic() > deadline:
-            raise ClusterError(f"the Job {name} is not gone after {GONE_S:g} s", hint="look at its finalizers")
+            raise ClusterError(
+                f"the Job {name} still exists {GONE_S:g} s after its deletion",
+                hint="kubectl get job NAME -o yaml   # its finalizers keep it",
+            )
         time.sleep(POLL_S)
 
 
@@ -121,7 +124,7 @@ class _Follower:
         self._cluster, self._name = cluster, name
         self._on_line, self._say, self._patience_s = on_line, say, patience_s
         self._follow_s = follow_s
-        self._pod = self._said = ""
+        self._pod = self._last_line = ""
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._heard: float | None = None
         self._readable = True
@@ -139,20 +142,23 @@ class _Follower:
                 lost = time.monotonic() if lost is None else lost
                 if time.monotonic() - lost > self._patience_s:
                     raise
-                self._tell(f"no link to the cluster, trying again; {self._name} goes on ({error.message})")
+                self._report(
+                    f"the cluster can't be reached; trying again, while the Job {self._name} continues "
+                    f"({error.message})"
+                )
             time.sleep(POLL_S)
 
     def _look(self) -> dict[str, Any]:
         job = self._cluster.get(JOB, self._name)
         if job is None:
-            hint = "the same command makes it again; it goes on from its last checkpoint"
+            hint = "run the same command again; the new Job continues from the last checkpoint"
             raise NotFoundError(f"the Job {self._name} was removed", hint=hint)
         pods = [pod for pod in pods_of(self._cluster, job) if _index(pod) == "0"]
         if pods:
             self._change(pods)
             self._read(pods[-1])
         elif job["spec"].get("suspend"):
-            self._tell(f"{self._name} is held back: a queue lets it in when there is room")
+            self._report(f"{self._name} is suspended: its queue starts it when there is room")
         return job
 
     def _change(self, pods: list[dict[str, Any]]) -> None:
@@ -160,14 +166,14 @@ class _Follower:
         names = [pod["metadata"]["name"] for pod in pods]
         if self._pod and self._pod != names[-1]:
             before = next((pod for pod in pods if pod["metadata"]["name"] == self._pod), None)
-            self._tell(f"{self._pod} {_end(before)}; {names[-1]} goes on")
+            self._report(f"{self._pod} {_end(before)}; {names[-1]} continues")
         if self._pod != names[-1]:
             self._pod, self._heard = names[-1], None
             self._lines.clear()
 
     def _read(self, pod: Mapping[str, Any]) -> None:
         if pod.get("status", {}).get("phase", "Pending") == "Pending":
-            self._tell(f"{self._pod}: {find_waiting_reason(pod)}")
+            self._report(f"{self._pod}: {find_waiting_reason(pod)}")
             return
         if not self._readable:
             return
@@ -184,15 +190,15 @@ class _Follower:
                 self._heard = time.monotonic()
         except DeniedError as error:
             self._readable = False
-            self._tell(f"its log can't be read, only how it ends: {error.message}")
+            self._report(f"the log can't be read, so only the result is shown: {error.message}")
         except UnreachableClusterError:
             raise
         except ClusterError as error:  # a pod that is being deleted has no log; the next read shows its state
-            self._tell(f"{self._pod}: {error.message}")
+            self._report(f"{self._pod}: {error.message}")
 
-    def _tell(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+    def _report(self, text: str) -> None:
+        if text != self._last_line:
+            self._last_line = text
             self._say(text)
 
 
@@ -207,6 +213,6 @@ def _end(pod: Mapping[str, Any] | None) -> str:
 
     code = find_exit(pod).get("exitCode") if pod else None
     if code is None:
-        return "is gone"
+        return "was deleted"
     meaning = next((ending.meaning for ending in ENDINGS if ending.code == code), "unknown")
     return f"ended with {code} ({meaning})"

@@ -14,64 +14,82 @@ from eaves.platform import QUANTITY_PATTERN
 class JobSettings:
     """Settings of a training's Job on a cluster, and of the run that it leaves."""
 
-    context: str = setting("", "Context of the kubeconfig, of the cluster that trains; empty: the current one.")
-    namespace: str = setting("", "Namespace that trains; empty: the context's own.")
+    context: str = setting("", "Context of the kubeconfig for the cluster that trains; empty: the current context.")
+    namespace: str = setting("", "Namespace of the training Job; empty: the namespace of the context.")
     data: str = setting(
         "",
-        "Where pods find the images: a URI, or a path in the volume `data_claim`; empty: all of that volume, or "
-        "without one `data.path`, which then must be a URI.",
+        "Location of the images for the pods: a URI, or a path in the volume `data_claim`; empty: the whole "
+        "volume, or, without a volume, `data.path`, which must then be a URI.",
     )
-    data_claim: str = setting("", "PersistentVolumeClaim with the images; it is mounted at /data, read-only.")
+    data_claim: str = setting("", "PersistentVolumeClaim with the images, which is mounted read-only at /data.")
     output: str = setting(
-        "", "URI below which runs go, each training's under a name of its own: s3://models/runs. Or `output_claim`."
+        "",
+        "URI that runs are written below, such as s3://models/runs; each training gets a name of its own. "
+        "Can't be set together with `output_claim`.",
     )
-    output_claim: str = setting("", "PersistentVolumeClaim that runs go to; it is mounted at /runs.")
+    output_claim: str = setting("", "PersistentVolumeClaim that runs are written to, which is mounted at /runs.")
     work_claim: str = setting(
         "",
-        "PersistentVolumeClaim that keeps downloads, features and artifacts for the next training; empty: a pod's own "
-        "disk, which goes with it.",
+        "PersistentVolumeClaim that keeps downloads, features and artifacts for the next training; empty: they "
+        "are kept on the pod's disk and deleted with the pod.",
     )
-    work_size: str = setting("20Gi", "Most that a pod may keep on its node's disk: downloads, features, the run.")
+    work_size: str = setting("20Gi", "Maximum size of a pod's files on its node's disk: downloads, features, the run.")
     secret: str = setting(
-        "", "Secret whose entries become environment variables: AWS_ACCESS_KEY_ID and what else storage asks for."
+        "",
+        "Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID and other credentials "
+        "of the storage.",
     )
     service_account: str = setting(
-        "", "ServiceAccount of the pods, where storage knows them by it; empty: the namespace's default, without token."
+        "",
+        "ServiceAccount of the pods, if the storage identifies them by it; empty: the namespace's default, "
+        "without a token.",
     )
-    cpu: str = setting("2", "Processor time asked for a pod.")
-    memory: str = setting("4Gi", "Memory asked for a pod; Inception V3 frozen takes 2, in full at batch 16 3.")
-    memory_limit: str = setting("", "Most memory of a pod; empty: the node's.")
+    cpu: str = setting("2", "CPU request of a pod.")
+    memory: str = setting(
+        "4Gi",
+        "Memory request of a pod; Inception V3 takes 2 GB with a frozen backbone, and 3 GB in full at batch size 16.",
+    )
+    memory_limit: str = setting("", "Memory limit of a pod; empty: no limit but the node's memory.")
     shards: int = setting(
-        1, "Pods that share out the pass through the backbone (an Indexed Job).", minimum=1, maximum=100
+        1,
+        "Number of pods that share the pass of the images through the backbone (an Indexed Job).",
+        minimum=1,
+        maximum=100,
     )
-    queue: str = setting("", "Kueue's LocalQueue that lets trainings in; empty: they start at once.")
+    queue: str = setting("", "Kueue LocalQueue that trainings wait in; empty: trainings start at once.")
     retries: int = setting(
-        4, "Failed pods after which it is given up; a pod that had to make room doesn't count.", minimum=0, maximum=100
+        4, "Number of failed pods after which the training fails; evicted pods don't count.", minimum=0, maximum=100
     )
-    deadline_s: int = setting(0, "Seconds that a training may take, waiting included; 0: no end.", minimum=0)
-    ttl_s: int = setting(86400, "Seconds that a finished Job and its logs are kept.", minimum=0, maximum=2**31 - 1)
-    grace_s: int = setting(
-        60, "Seconds that a pod has for its checkpoint when it must make room.", minimum=5, maximum=3600
+    deadline_s: int = setting(0, "Maximum duration of a training, waiting included, seconds; 0: no limit.", minimum=0)
+    ttl_s: int = setting(
+        86400, "Seconds after which a finished Job and its logs are deleted.", minimum=0, maximum=2**31 - 1
     )
+    grace_s: int = setting(60, "Seconds that an evicted pod has to write its checkpoint.", minimum=5, maximum=3600)
     repository: str = setting(
         "",
-        "Where a pipeline puts the function's container image: HOST/REPOSITORY; its tag is the model's version unless "
-        "one is given.",
+        "Repository that a pipeline pushes the function's container image to: HOST/REPOSITORY; the tag is the "
+        "model's version unless a tag is named.",
     )
     base: str = setting(
         "",
-        "The plain Python that a pipeline builds on, by digest for the same bytes each time; of the same minor version "
-        "as the trainer's container image (3.13).",
+        "Base container image with Python that a pipeline builds on; named by digest, the same bytes are built "
+        "each time. Its minor version of Python must be that of the trainer's container image (3.13).",
     )
     platforms: tuple[str, ...] = setting(
-        (), "What that container image must run on: linux/amd64, linux/arm64; none: the training node's own."
+        (),
+        "Platforms that the container image is built for, such as linux/amd64 and linux/arm64; empty: the "
+        "training node's platform.",
     )
     push_secret: str = setting(
-        "", "Secret of type kubernetes.io/dockerconfigjson by which a pipeline gets the base and pushes."
+        "",
+        "Secret of the type kubernetes.io/dockerconfigjson with which a pipeline pulls the base and pushes "
+        "the container image.",
     )
-    plain_http: bool = setting(False, "Whether the pipeline's registry is reached without TLS.")
+    plain_http: bool = setting(False, "Whether the pipeline connects to the registry without TLS.")
     sink: str = setting(
-        "", "The http(s) address that gets `model.published`; empty: the Broker `knative.broker`, by a SinkBinding."
+        "",
+        "The http(s) address that gets the event `model.published`; empty: the Broker `knative.broker`, by a "
+        "SinkBinding.",
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -85,10 +103,10 @@ class JobSettings:
         if self.output and "://" not in self.output:
             yield "output", f"must be a URI such as s3://models/runs (got {self.output!r})"
         if self.output and self.output_claim:
-            yield "output_claim", "can't be set together with output"
+            yield "output_claim", "can't be set together with `job.output`"
         if self.data_claim and "://" in self.data:
             yield "data", f"must be a path in the volume {self.data_claim} (got {self.data!r})"
         if "@" in self.repository:
-            yield "repository", f"can't name a digest: content decides it (got {self.repository!r})"
+            yield "repository", f"must not name a digest, which depends on the content (got {self.repository!r})"
         if self.sink and not self.sink.startswith(("http://", "https://")):
             yield "sink", f"must start with http:// or https:// (got {self.sink!r})"

@@ -53,7 +53,7 @@ def find_waiting_reason(pod: Mapping[str, Any]) -> str:
     for one in status.get("conditions") or ():
         if one["type"] == "PodScheduled" and one["status"] == "False":
             return f"{one.get('reason', '')}: {one.get('message', '')}"
-    return "the pod waits for its node"
+    return "the pod is waiting to start on its node"
 
 
 def last_failed(pods: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -47,7 +47,7 @@ def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
     faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
     yield from (fault for fault in faults if fault.path not in by_event)
     if not training.data.allowed_prefixes:
-        message = "must name the URIs below which an event may name images, such as s3://photos"
+        message = "must list the URI prefixes that events may name images under, such as s3://photos"
         yield Fault(origin="eaves.yaml", path="data.allowed_prefixes", message=message)
 
 

@@ -48,15 +48,23 @@ def pipeline_faults(training: TrainingJob) -> Iterator[Fault]:
 
     job = training.job
     if not job.repository:
-        yield fault("job.repository", "must say where the function's container image goes: HOST/REPOSITORY")
+        yield fault("job.repository", "must name the repository of the function's container image: HOST/REPOSITORY")
     if not job.base:
-        yield fault("job.base", "must name the plain Python that container image is built on")
+        yield fault(
+            "job.base",
+            "must name the base container image with Python, which the function's container image is built on",
+        )
     if job.shards > 1:
-        yield fault("job.shards", f"must be 1 in a pipeline: one pod goes on after the training (got {job.shards})")
+        yield fault(
+            "job.shards", f"must be 1 in a pipeline, as a single pod continues after the training (got {job.shards})"
+        )
     if "@" in urlsplit(job.sink).netloc:
-        yield fault("job.sink", "must have no password: whoever may read Jobs reads it")
+        yield fault("job.sink", "must not have a password, as everyone who can read Jobs can read it")
     if training.convert.handler and not training.convert.handler.startswith(f"{DATA}/"):
-        message = f"must be a file below {DATA}, in the volume `job.data_claim` (got {training.convert.handler!r})"
+        message = (
+            f"must be a path below {DATA}, where the volume `job.data_claim` is mounted (got "
+            f"{training.convert.handler!r})"
+        )
         yield fault("convert.handler", message)
 
 

@@ -65,7 +65,7 @@ def download_run(
         try:
             return fetch_from(open_store(training.output), local, progress)
         except (RunError, StorageError) as error:  # for example, a bucket of that name in another account has no run
-            say(f"{error.message}; reading it through a pod instead")
+            say(f"{error.message}; reading the run through a pod instead")
     name, token = f"{training.run_name}-read-{secrets.token_hex(2)}", secrets.token_hex(16)
     try:
         cluster.apply(build_token(training, name, token, job), manager=MANAGER)
@@ -75,10 +75,10 @@ def download_run(
         return fetch_from(shelf, local, progress)
     except DeniedError as error:
         hint = (
-            "ask for the rights to create pods and secrets and to get and create pods/portforward, or read the run "
-            "where it is"
+            "ask for the permissions to create pods and secrets and to get and create pods/portforward, or read "
+            "the run in its storage"
         )
-        raise DeniedError(f"{training.output} can't be read from here: {error.message}", hint=hint) from error
+        raise DeniedError(f"{training.output} can't be read from this machine: {error.message}", hint=hint) from error
     finally:
         for kind in (POD, SECRET):
             with suppress(ClusterError):  # both are deleted with the Job in any case
@@ -110,20 +110,20 @@ class PodRunReader:
             DeniedError: When the current user may reach it neither by port-forward nor by the pod proxy.
             ClusterError: When a request to the cluster is refused or fails.
         """
-        deadline, said = time.monotonic() + ready_s, ""
+        deadline, reported = time.monotonic() + ready_s, ""
         while True:
             pod = self._cluster.get(POD, self._pod) or {}
             phase = pod.get("status", {}).get("phase", "Pending")
             failure = self._try() if phase == "Running" else None
             if phase == "Running" and failure is None:
                 return
-            reason = find_waiting_reason(pod) if phase == "Pending" else f"it is {phase}"
+            reason = find_waiting_reason(pod) if phase == "Pending" else f"its phase is {phase}"
             reason += f", but {failure.message}" if failure is not None else ""
             if phase in ("Failed", "Succeeded") or time.monotonic() > deadline:
-                hint = f"look at it: kubectl describe pod {self._pod} -n {self._cluster.namespace}"
-                raise StorageError(f"the pod that reads {self.uri} doesn't answer: {reason}", hint=hint)
-            if reason != said and phase == "Pending":
-                said = reason
+                hint = f"kubectl describe pod {self._pod} -n {self._cluster.namespace}"
+                raise StorageError(f"the pod that reads {self.uri} does not answer: {reason}", hint=hint)
+            if reason != reported and phase == "Pending":
+                reported = reason
                 say(f"{self._pod}: {reason}")
             time.sleep(POLL_S)
 
@@ -151,7 +151,7 @@ class PodRunReader:
         while True:
             piece = self._piece(name, len(content), PIECE_BYTES)
             if piece is None:
-                raise StorageError(f"{self.uri} has no {name}", hint="train it again")
+                raise StorageError(f"{self.uri} has no {name}", hint="train the model again")
             content += piece
             if len(piece) < PIECE_BYTES:
                 return bytes(content)

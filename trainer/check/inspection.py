@@ -180,11 +180,11 @@ def _read(listing: Listing, entry: ListedImage) -> CheckedImage | str:
     try:
         data = entry.path.read_bytes()
         if not data:
-            return "it is empty (0 bytes)"
+            return "the file is empty (0 bytes)"
         pixels = decode(data, at_least=(_DECODED, _DECODED))
         width, height = _full_size(data, pixels)
     except OSError as error:
-        return f"can't be read: {error.strerror}"
+        return f"the file can't be read: {error.strerror}"
     except ImageError as error:
         return error.message
     return CheckedImage(
@@ -213,7 +213,7 @@ def _first_of_each(found: Sequence[CheckedImage], faults: list[DataFault]) -> li
     for image in found:
         first = known.setdefault(image.digest, image)
         if first is not image:
-            faults.append(DataFault(file=image.name, reason=f"same bytes as {first.name}"))
+            faults.append(DataFault(file=image.name, reason=f"it has the same bytes as {first.name}"))
     return list(known.values())
 
 

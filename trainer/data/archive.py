@@ -87,9 +87,9 @@ def unpack(archive: Path, folder: Path, *, limit_bytes: int, name: str) -> None:
             left -= _write(stream, folder, member, name, left)
             if left < 0:
                 message = f"{name} unpacks to more than {limit_bytes / 1e9:.3g} GB"
-                raise DatasetError(message, hint="raise data.unpacked_gb if you trust it")
+                raise DatasetError(message, hint="raise data.unpacked_gb if you trust the archive")
     except _CORRUPT as error:
-        raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or make it again") from error
+        raise DatasetError(f"can't unpack {name}: {error}", hint="check the archive, or create it again") from error
 
 
 def _top(folder: Path) -> Path:
@@ -104,7 +104,7 @@ def _zip(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
         for info in opened.infolist():
             if (info.external_attr >> 16) & 0o170000 == 0o120000:
-                raise _refuse(name, info.filename, "is a link")
+                raise _refuse(name, info.filename, "can't be unpacked: it is a link")
             if not info.is_dir():
                 with opened.open(info) as stream:
                     yield info.filename, stream
@@ -114,7 +114,7 @@ def _tar(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(archive, "r:gz" if name.lower().endswith("gz") else "r:") as opened:
         for info in opened:
             if not (info.isfile() or info.isdir()):
-                raise _refuse(name, info.name, "is a link or a device")
+                raise _refuse(name, info.name, "can't be unpacked: it is a link or a device")
             stream = opened.extractfile(info)
             if stream is not None:
                 with stream:
@@ -124,7 +124,7 @@ def _tar(archive: Path, name: str) -> Iterator[tuple[str, IO[bytes]]]:
 def _write(stream: IO[bytes], work: Path, member: str, name: str, limit_bytes: int) -> int:
     """Write one member and return its size in bytes; writing stops once the size exceeds the limit."""
     if leaves_root(member):
-        raise _refuse(name, member, "is not below the archive's root")
+        raise _refuse(name, member, "can't be unpacked: it is not below the archive's root")
     parts = PurePosixPath(member).parts
     if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
         return 0
@@ -135,7 +135,7 @@ def _write(stream: IO[bytes], work: Path, member: str, name: str, limit_bytes: i
     except OSError as error:
         if error.errno not in _UNFIT_NAME:
             raise
-        raise _refuse(name, member, f"can't be a file here: {error.strerror}") from error
+        raise _refuse(name, member, f"can't be unpacked: {error.strerror}") from error
     size = 0
     with opened as file:
         while size <= limit_bytes and (chunk := stream.read(_CHUNK_BYTES)):

@@ -260,9 +260,9 @@ def _near_faults(listing: Listing, group: Sequence[Example]) -> Iterator[DataFau
     held = next((item for item in group if item.split == "val"), None)
     for item in group:
         if held and item.split == "train":
-            reason = f"nearly the same picture as {entry_name(listing, held.path)}, which is held out"
+            reason = f"it is nearly the same picture as {entry_name(listing, held.path)}, which is held out"
         elif item.label != group[0].label:
-            reason = f"nearly the same picture as {entry_name(listing, group[0].path)}, which is in another class"
+            reason = f"it is nearly the same picture as {entry_name(listing, group[0].path)}, which is in another class"
         else:
             continue
         yield DataFault(file=entry_name(listing, item.path), reason=reason, used=True)
@@ -273,5 +273,9 @@ def _check_sides(dataset: Dataset) -> None:
         if not count:
             raise DatasetError(f"the class {name} has no images left to train on", hint=f"add images to {name}")
     if not any(dataset.counts("val").values()):
-        hint = "add images to val" if dataset.declared else "add images, or hold out a larger fraction of them"
-        raise DatasetError("no images are left to validate on", hint=hint)
+        hint = (
+            "add images to the folder val, or lines with the split val to the manifest"
+            if dataset.declared
+            else "add images, or raise train.val_fraction"
+        )
+        raise DatasetError("no images are held out to validate on", hint=hint)

@@ -16,8 +16,8 @@ DECLARED = ("train", "val")
 NAMED_PAIRS = 5
 """Images in two classes that an error names; further ones are counted."""
 
-LOOSE = "it lies beside the class folders, in no class's folder"
-NOT_CONVERTED = "HEIC and AVIF are not read, convert it to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
+LOOSE = "the file is beside the class folders and not in one of them"
+NOT_CONVERTED = "HEIC and AVIF can't be read; convert the file to JPEG (`magick mogrify -format jpg *.heic *.avif`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ def suffix_fault(name: str) -> DataFault | None:
         return None
     if suffix in UNSUPPORTED_SUFFIXES:
         return DataFault(file=name, reason=NOT_CONVERTED)
-    return DataFault(file=name, reason=f"its name does not end in {', '.join(SUFFIXES)}")
+    return DataFault(file=name, reason=f"the file's name does not end in {', '.join(SUFFIXES)}")
 
 
 def leaves_root(name: str) -> bool:
@@ -100,26 +100,31 @@ def check_labels(listing: Listing) -> None:
     root, labels = listing.root, listing.labels
     check_not_loose(listing)
     if not listing.entries:
-        raise DatasetError(f"no images under {root}", hint=f"give each class some {'/'.join(SUFFIXES)} files")
+        raise DatasetError(
+            f"no images under {root}", hint=f"add files that end in {', '.join(SUFFIXES)} to the folder of each class"
+        )
     if len(labels) < 2:
         raise DatasetError(f"only one class under {root}: {', '.join(labels)}", hint="add images of a second class")
     unfit = [name for name in labels if not name.isprintable()]
     if unfit:
-        raise DatasetError(f"not the name of a class: {unfit[0]!r}", hint="rename it, with printable letters")
-    strangers = _strangers(listing.entries, labels) if listing.declared else ()
-    if strangers:
-        message = f"classes in val that are not in train: {', '.join(strangers)}"
-        raise DatasetError(message, hint="add images of them to train, or take them out of val")
+        raise DatasetError(
+            f"the folder {unfit[0]!r} is not a valid class name: it has characters that can't be printed",
+            hint="rename the folder",
+        )
+    unknown = _find_unknown_classes(listing.entries, labels) if listing.declared else ()
+    if unknown:
+        message = f"val has classes that train does not have: {', '.join(unknown)}"
+        raise DatasetError(message, hint="add images of these classes to train, or remove the classes from val")
     count = Counter(entry.label for entry in listing.entries)
     for name in labels:
         if not count[name]:
             message = f"the class {name} has no images{_why_empty(listing.faults, name)}"
-            raise DatasetError(message, hint=f"add some to it, or remove the class {name}")
+            raise DatasetError(message, hint=f"add images to the class {name}, or remove it")
 
 
 def same_bytes(name: str, first: str) -> DataFault:
     """Return the fault of a file that repeats the bytes of another one."""
-    return DataFault(file=name, reason=f"same bytes as {first}")
+    return DataFault(file=name, reason=f"it has the same bytes as {first}")
 
 
 def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> DatasetError:
@@ -131,7 +136,7 @@ def in_two_classes(pairs: Sequence[tuple[tuple[str, str], tuple[str, str]]]) -> 
     one, other = pairs[0]
     if len(pairs) == 1:
         message = f"the same image is in two classes: {one[0]} and {other[0]}"
-        return DatasetError(message, hint=f"remove it from {one[1]} or from {other[1]}")
+        return DatasetError(message, hint=f"remove the image from {one[1]} or from {other[1]}")
     shown = "; ".join(f"{first[0]} and {second[0]}" for first, second in pairs[:NAMED_PAIRS])
     more = f"; and {len(pairs) - NAMED_PAIRS} more" if len(pairs) > NAMED_PAIRS else ""
     hint = "leave each image in one class only; `eaves data check` finds copies"
@@ -147,8 +152,8 @@ def check_not_loose(listing: Listing) -> None:
     loose = sum(fault.reason == LOOSE for fault in listing.faults)
     if not listing.entries and loose:
         above = listing.root.absolute().parent
-        hint = f"name the folder above it, {above}, if its subfolders are the classes; or make one subfolder per class"
-        raise DatasetError(f"{loose} images lie directly in {listing.root}, in no class's folder", hint=hint)
+        hint = f"name the folder above, {above}, if its subfolders are the classes; or create one subfolder per class"
+        raise DatasetError(f"{loose} images lie directly in {listing.root}, not in the folder of a class", hint=hint)
 
 
 def _why_empty(faults: Collection[DataFault], name: str) -> str:
@@ -156,8 +161,9 @@ def _why_empty(faults: Collection[DataFault], name: str) -> str:
     found = [fault for fault in faults if not fault.used and name in PurePosixPath(fault.file).parts[:-1]]
     if not found:
         return ""
-    return f"; {len(found)} {'file in it is' if len(found) == 1 else 'files in it are'} not used: {found[0].reason}"
+    files = "1 file in its folder is" if len(found) == 1 else f"{len(found)} files in its folder are"
+    return f"; {files} not used: {found[0].reason}"
 
 
-def _strangers(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
+def _find_unknown_classes(entries: Collection[ListedImage], labels: Collection[str]) -> list[str]:
     return sorted({entry.label for entry in entries} - set(labels))

@@ -46,7 +46,9 @@ def load_manifest(file: Path) -> Listing:
         path = file.parent / row.path
         fault = suffix_fault(row.path)
         if not fault and not is_file(path):
-            fault = DataFault(file=row.path, reason=f"named in line {row.line} of {file.name} but not there")
+            fault = DataFault(
+                file=row.path, reason=f"line {row.line} of {file.name} names the file, but it does not exist"
+            )
         if fault:
             faults.append(fault)
         else:
@@ -87,10 +89,14 @@ def parse_manifest(file: Path) -> list[Row]:
         else:
             rows.append(row)
     if len({row.split is None for row in rows}) > 1:
-        wrong.append(f"line {next(row.line for row in rows if row.split is None)}: no split, but other lines have one")
+        wrong.append(
+            f"line {next(row.line for row in rows if row.split is None)} has no split, but other lines have one"
+        )
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise DatasetError(f"{file.name}: {'; '.join(wrong[:_SHOWN])}{more}", hint="mend these lines of the manifest")
+        raise DatasetError(
+            f"{file.name}: {'; '.join(wrong[:_SHOWN])}{more}", hint="correct these lines of the manifest"
+        )
     return rows
 
 
@@ -101,11 +107,11 @@ def _csv(name: str, text: str) -> Iterator[tuple[int, Any]]:
         if missing:
             first = ", ".join(reader.fieldnames or ())[:80]
             message = f"{name} has no column {' or '.join(missing)}; its first line is: {first or 'empty'}"
-            raise DatasetError(message, hint="begin it with the line: path,label or path,label,split")
+            raise DatasetError(message, hint="make the first line of the file: path,label or path,label,split")
         for values in reader:
             yield reader.line_num, values
     except csv.Error as error:
-        raise DatasetError(f"{name}: line {reader.line_num}: not CSV: {error}") from error
+        raise DatasetError(f"{name}: line {reader.line_num} is not valid CSV: {error}") from error
 
 
 def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
@@ -115,7 +121,7 @@ def _jsonl(text: str) -> Iterator[tuple[int, Any]]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            yield number, f"not JSON: {error}"[:120]
+            yield number, f"not valid JSON: {error}"[:120]
             continue
         yield number, values if isinstance(values, dict) else "not a JSON object"
 
@@ -136,7 +142,7 @@ def _parse_row(line: int, values: dict[str, Any]) -> Row | str:
     if leaves_root(path):
         return f"the path {path[:80]!r} is not below the manifest's folder"
     if not label:
-        return f"no label for {path[:80]}"
+        return f"{path[:80]} has no label"
     if split and split not in DECLARED:
         return f"split must be train or val (got {split[:40]!r})"
     columns = {str(name): _plain(value) for name, value in values.items() if name not in COLUMNS}
@@ -162,6 +168,6 @@ def _unique(file: Path, rows: list[Row]) -> tuple[list[Row], list[DataFault]]:
             named = [" ".join(filter(None, (item.label, item.split))) for item in (known, row)]
             message = f"{file.name}: {row.path} is {named[0]} in line {known.line} and {named[1]} in line {row.line}"
             raise DatasetError(message, hint="remove one of the two lines")
-        reason = f"line {row.line} of {file.name} repeats line {known.line}; it counts once"
+        reason = f"line {row.line} of {file.name} repeats line {known.line}; the image is used once"
         faults.append(DataFault(file=row.path, reason=reason, used=True))
     return list(first.values()), faults

@@ -154,13 +154,13 @@ class PixelRows:
     def _decode(self, row: int) -> Pixels:
         """Decode an image again, and check that its file has not changed since it was decoded first."""
         example = self._examples[row]
-        hint = "leave the images as they are while a training goes on; then run the same command again"
+        hint = "don't change images during a training; run the same command again"
         try:
             data = example.path.read_bytes()
         except OSError as error:
-            raise DatasetError(f"{example.path} can't be read any more: {error.strerror}", hint=hint) from error
+            raise DatasetError(f"{example.path} can no longer be read: {error.strerror}", hint=hint) from error
         if hashlib.sha256(data).hexdigest() != example.digest:
-            raise DatasetError(f"{example.path} was changed while it was trained on", hint=hint)
+            raise DatasetError(f"{example.path} was changed during the training", hint=hint)
         return self._recipe.tensor(data)
 
 
@@ -208,7 +208,10 @@ class _KeptRows:
         while done < self._row_bytes:
             size = os.preadv(self._descriptor, [target[done:]], start + done)
             if not size:
-                raise OSError(errno.EIO, "the temporary file of decoded pixels is shorter than it was written")
+                raise OSError(
+                    errno.EIO,
+                    "the temporary file of decoded pixels is shorter than expected: another process has changed it",
+                )
             done += size
 
     def _free_bytes(self) -> int:
@@ -217,7 +220,11 @@ class _KeptRows:
 
     def _end_full(self) -> None:
         self._open = False
-        _log.info("the disk is full after the pixels of %d images: the others are decoded again", self._count)
+        _log.info(
+            "the disk is full after the decoded pixels of %d images; the other images are decoded again "
+            "whenever they are needed",
+            self._count,
+        )
 
     def _write(self, content: memoryview, start: int) -> None:
         done = 0
@@ -249,7 +256,7 @@ def _decode_all(examples: Sequence[Example], recipe: Recipe, pool: ThreadPoolExe
         except ImageError as error:
             return error.message
         except OSError as error:
-            return f"can't be read: {error.strerror}"
+            return f"the file can't be read: {error.strerror}"
 
     for start in range(0, len(examples), _CHUNK):
         yield from pool.map(one, examples[start : start + _CHUNK])

@@ -116,7 +116,7 @@ def _read_all(listing: Listing, faults: list[DataFault], progress: TrainingProgr
                     continue
                 expected = _MEDIA_TYPES.get(entry.path.suffix.lower(), f"image/{entry.path.suffix[1:].lower()}")
                 if seen.media_type not in (UNKNOWN, expected):
-                    reason = f"its bytes are {seen.media_type}, whatever its name ends in"
+                    reason = f"the file's content is {seen.media_type}, which its name does not show"
                     faults.append(DataFault(file=name, reason=reason, used=True))
                 yield seen
 
@@ -126,9 +126,9 @@ def _read(entry: ListedImage) -> ImageRecord | str:
     try:
         data = entry.path.read_bytes()
     except OSError as error:
-        return f"can't be read: {error.strerror}"
+        return f"the file can't be read: {error.strerror}"
     if not data:
-        return "it is empty (0 bytes)"
+        return "the file is empty (0 bytes)"
     digest = hashlib.sha256(data).hexdigest()
     return ImageRecord(
         entry=entry, digest=digest, media_type=sniff(data), look=near_duplicates.compute_fingerprint(data)

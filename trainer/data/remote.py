@@ -79,7 +79,7 @@ def mirror(uri: str, cache: Path, progress: TrainingProgress, *, attempts: int =
     if name.lower().endswith(manifest.SUFFIXES):
         return _mirror_manifest(place, name, root, progress)
     if scheme.startswith("http"):
-        message = f"{redact_uri(uri)}: HTTP has no listing of folders"
+        message = f"{redact_uri(uri)}: a folder can't be listed over HTTP"
         raise DatasetError(message, hint="name a manifest (.csv, .jsonl) or an archive (.zip, .tar, .tar.gz) instead")
     return _mirror_folder(place, root.rstrip("/"), uri, progress)
 
@@ -118,14 +118,15 @@ def _mirror_folder(place: _Place, root: str, uri: str, progress: TrainingProgres
         if name.endswith("/") or any(part.startswith(".") and part != ".." for part in name.split("/")):
             continue
         if leaves_root(name) or "//" in name:
-            faults.append(DataFault(file=name, reason="its name is not that of a file below the folder"))
+            faults.append(DataFault(file=name, reason="the name leads to a file outside the folder"))
         elif fault := suffix_fault(name):
             faults.append(fault)
         else:
             wanted.append((name, path))
     if not wanted:
         raise DatasetError(
-            f"no images under {uri}", hint="check the URI; a folder holds one folder of images per class"
+            f"no images under {uri}",
+            hint="check the URI; it must name a folder that holds one folder of images per class",
         )
     place.prune({name for name, _ in wanted})
     place.fetch(wanted, progress, known=found)
@@ -208,7 +209,7 @@ class _Place:
         self.files.get_file(path, str(part))
         got = part.stat().st_size
         if size is not None and got != size:
-            raise StorageError(f"{redact_uri(path)}: {got} of {size} bytes came", hint="try again")
+            raise StorageError(f"{redact_uri(path)}: the download ended after {got} of {size} bytes", hint="try again")
 
 
 def _open(uri: str, scheme: str) -> tuple[Any, str]:
@@ -216,7 +217,8 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
 
     if scheme not in PACKAGES or "::" in uri:
         raise DatasetError(
-            f"data can't be read from {redact_uri(uri)}", hint=f"use one of {', '.join(PACKAGES)}, or a path"
+            f"data can't be read from {redact_uri(uri)}: the scheme is not supported",
+            hint=f"use a path, or a URI with one of the schemes {', '.join(PACKAGES)}",
         )
     try:
         files, root = fsspec.core.url_to_fs(uri, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
@@ -224,7 +226,7 @@ def _open(uri: str, scheme: str) -> tuple[Any, str]:
         message = f"{scheme}:// needs the package {PACKAGES[scheme]}, which is not installed"
         raise DatasetError(message, hint=f"pip install {PACKAGES[scheme]}") from error
     except ValueError as error:
-        raise DatasetError(f"not a URI that can be read: {redact_uri(uri)} ({error})") from error
+        raise DatasetError(f"the URI {redact_uri(uri)} can't be read: {error}") from error
     return files, str(root)
 
 
@@ -238,11 +240,11 @@ def _translated(path: str) -> Iterator[None]:
         if not _is_missing(error):
             raise _unreachable(path, error.__cause__ or error) from error
         raise DatasetError(
-            f"nothing at {redact_uri(path)}", hint="check the URI, and that the bucket is there"
+            f"{redact_uri(path)} does not exist", hint="check the URI, and that the bucket exists"
         ) from error
     except PermissionError as error:
-        hint = "check this process's credentials and what they may read"
-        raise DatasetError(f"{redact_uri(path)} may not be read: {str(error)[:200]}", hint=hint) from error
+        hint = "check the credentials of this process and their permission to read the URI"
+        raise DatasetError(f"reading {redact_uri(path)} is not permitted: {str(error)[:200]}", hint=hint) from error
     except Exception as error:
         # Every protocol's package raises its own errors (botocore's, aiohttp's, google's), which have no common base
         # class.
@@ -260,7 +262,9 @@ def _is_missing(error: FileNotFoundError) -> bool:
 
 def _unreachable(path: str, error: BaseException) -> StorageError:
     reason = f"{type(error).__name__}: {str(error)[:200]}"
-    return StorageError(f"can't read {redact_uri(path)}: {reason}", hint="is the place reachable? try again")
+    return StorageError(
+        f"can't read {redact_uri(path)}: {reason}", hint="check that the address is reachable, then try again"
+    )
 
 
 def _read_index(log: Path) -> Iterator[tuple[str, dict[str, str]]]:

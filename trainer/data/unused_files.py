@@ -12,10 +12,19 @@ from trainer.data.listing import DataFault
 SHOWN = 3
 """Number of file names that a log line shows; the report lists all of them."""
 _GENERAL = (
-    (r"same bytes as .*", "same bytes as another file"),
-    (r"nearly the same picture as .*, which is ([a-z ]+)", r"nearly the same picture as another file, which is \1"),
-    (r"named in line \d+ of (.*) but not there", r"named in \1 but not there"),
-    (r"line \d+ of (.*) repeats line \d+; it counts once", r"a line of \1 repeats another; it counts once"),
+    (r"it has the same bytes as .*", "it has the same bytes as another file"),
+    (
+        r"it is nearly the same picture as .*, which is ([a-z ]+)",
+        r"it is nearly the same picture as another file, which is \1",
+    ),
+    (
+        r"line \d+ of (.*) names the file, but it does not exist",
+        r"a line of \1 names the file, but it does not exist",
+    ),
+    (
+        r"line \d+ of (.*) repeats line \d+; the image is used once",
+        r"a line of \1 repeats another; the image is used once",
+    ),
     (r"(the data is not an image in a supported format) .*", r"\1"),
     (r"the image is \d+x\d+; (at most .*) are allowed", r"the image is too large: \1 are allowed"),
 )
@@ -52,7 +61,7 @@ def group_by_cause(faults: Iterable[DataFault], *, used: bool = False) -> list[C
     return sorted(causes, key=lambda cause: -len(cause.files))
 
 
-def tell_not_used(faults: Iterable[DataFault]) -> None:
+def log_not_used(faults: Iterable[DataFault]) -> None:
     """Log one line per cause, with the number of files and their first names."""
     for line in render_not_used(faults):
         _log.warning("%s", line)

@@ -150,15 +150,16 @@ def _describe(
 ) -> str:
     if perfect:
         return (
-            f"the temperature is 1: all {len(before)} held-out images are right, so they don't show how high the "
-            "scores of mistakes are"
+            f"the temperature is 1: the model is right on all {len(before)} held-out images, so the scores of "
+            "wrong answers can't be measured"
         )
     if len(before) < LEAST_IMAGES or interval is None:
         return f"the temperature is 1: {LEAST_IMAGES} held-out images are needed to fit one (got {len(before)})"
     gain, (low, high) = float(np.mean(before - after)), interval
     figures = (
-        f"{before.mean():.3f} nats at temperature 1, {after.mean():.3f} scaled; gain {gain:+.3f}, {low:+.3f} to "
-        f"{high:+.3f} with 95 % confidence, each image judged at a temperature that was fitted without it"
+        f"{before.mean():.3f} nats at temperature 1, {after.mean():.3f} after scaling; gain {gain:+.3f}, "
+        f"{low:+.3f} to {high:+.3f} with 95 % confidence, each image measured at a temperature that was fitted "
+        "without it"
     )
     if helps:
         return (
@@ -166,6 +167,6 @@ def _describe(
             f"({figures})"
         )
     return (
-        f"the temperature is 1: scaling, by {fitted:.3f}, isn't shown to lower the negative log-likelihood of "
-        f"{len(before)} held-out images ({figures})"
+        f"the temperature is 1: {len(before)} held-out images do not show that scaling by {fitted:.3f} lowers "
+        f"their negative log-likelihood ({figures})"
     )

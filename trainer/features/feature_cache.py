@@ -165,9 +165,9 @@ class FeatureCache:
             with np.load(io.BytesIO(data), allow_pickle=False) as shard:
                 digests, values = shard["digests"].tolist(), shard["values"]
             if values.shape != (len(digests), *out.shape[1:]) or values.dtype != out.dtype:
-                raise ValueError(f"it holds {values.dtype} {values.shape}")
+                raise ValueError(f"the file holds an array of {values.dtype} {values.shape}")
         except _DAMAGED as error:
-            _log.warning("cached features %s are damaged and computed again: %s", name, str(error)[:200])
+            _log.warning("the cached features %s are damaged and are computed again: %s", name, str(error)[:200])
             self._store.delete(name)
             return None
         return digests, values

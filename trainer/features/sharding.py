@@ -102,7 +102,8 @@ class ShardedCache(FeatureCache):
                 heard = time.monotonic() if came else heard
                 if time.monotonic() - heard > self._patience_s:
                     message = (
-                        f"{len(waiting)} of {len(digests)} images have no features, none new for {self._patience_s:g} s"
+                        f"{len(waiting)} of {len(digests)} images have no features, and no pod has delivered any "
+                        f"for {self._patience_s:g} s"
                     )
-                    raise StorageError(message, hint="look at the Job's other pods")
+                    raise StorageError(message, hint="look at the logs of the Job's other pods")
                 time.sleep(POLL_S)

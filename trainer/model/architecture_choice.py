@@ -55,7 +55,7 @@ def choose_architecture(
 
 def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_folder: Path) -> tuple[str, str]:
     if settings.weights_kind == "file" or settings.weights == "imagenet":
-        return PRETRAINED, f"weights are named ({settings.weights})"
+        return PRETRAINED, f"train.weights is {settings.weights}"
     if settings.mode in ("frozen", "finetune"):
         return PRETRAINED, f"train.mode is {settings.mode}"
     if 0 < settings.image_size < ARCHITECTURES[PRETRAINED].min_size:
@@ -67,10 +67,10 @@ def _choose(settings: TrainSettings, files: Sequence[Path], classes: int, keras_
         return SMALL, f"the pictures are small ({side:.0f} pixels) and many ({each:.0f} for each class)"
     for name, start in KERAS_FILES.items():
         if any(file.is_file() and "top" in file.name for file in keras_folder.glob(f"{start}*")):
-            return name, f"Keras's weights of it are in {keras_folder}"
+            return name, f"its Keras weights are in {keras_folder}"
     return SMALL, (
-        f"no weights are here; it learns from the {len(files)} training images alone. Give train.weights: imagenet "
-        f"downloads those of {PRETRAINED}"
+        f"this machine has no pretrained weights, so the model learns from the {len(files)} training images "
+        f"alone. Set train.weights to imagenet to download those of {PRETRAINED}"
     )
 
 

@@ -129,20 +129,20 @@ def _load_backbone(settings: TrainSettings, size: int) -> Any:
     kind, build = settings.weights_kind, settings.architecture.build
     start = {"none": None, "imagenet": "imagenet", "file": settings.weights}[kind]
     if kind == "file" and not Path(settings.weights).is_file():
-        raise _weights_error(settings, "no such file", "name a Keras weights file, imagenet or none")
+        raise _weights_error(settings, "the file does not exist", "name a Keras weights file, imagenet or none")
     try:
         backbone = build(start, size)
     except (OSError, ValueError, KeyError) as error:
         hint = f"use weights of {settings.arch} saved without its top (`include_top=False`)"
         raise _weights_error(
-            settings, f"can't be loaded into {settings.arch}: {' '.join(str(error).split())[:300]}", hint
+            settings, f"the weights can't be loaded into {settings.arch}: {' '.join(str(error).split())[:300]}", hint
         ) from error
     except Exception as error:
         # Source: keras/src/utils/file_utils.py, get_file: a download that fails raises a bare Exception.
         if kind != "imagenet":
             raise
-        message = f"can't be downloaded: {str(error)[:300]}"
-        raise _weights_error(settings, message, "give the path of a weights file instead") from error
+        message = f"the weights can't be downloaded: {str(error)[:300]}"
+        raise _weights_error(settings, message, "set train.weights to the path of a weights file") from error
     backbone.name = "backbone"
     return backbone
 

@@ -39,9 +39,12 @@ class ImageBrightness:
     def find_oddity(self) -> str:
         """Return how the images differ from ordinary photos, as the end of a sentence; empty if they don't."""
         if self.spread < LEAST_SPREAD:
-            return f"their spread is {self.spread:.0f} grey values (of ordinary photos at least {LEAST_SPREAD:.0f})"
+            return (
+                f"the spread of their brightness is {self.spread:.0f} grey values (ordinary photos have at "
+                f"least {LEAST_SPREAD:.0f})"
+            )
         if self.brightness > BRIGHTEST:
-            return f"their brightness is {self.brightness:.0f} of 255 (of ordinary photos at most {BRIGHTEST:.0f})"
+            return f"their brightness is {self.brightness:.0f} of 255 (ordinary photos have at most {BRIGHTEST:.0f})"
         return ""
 
 

@@ -89,12 +89,12 @@ def settle_scale(settings: TrainSettings) -> ScaleChoice | None:
         )
     if settings.weights_kind != "file":
         return ScaleChoice(
-            scale=scale, by="architecture", reason=f"{settings.arch} takes {scale.name} (pixels {scale.words})"
+            scale=scale, by="architecture", reason=f"{settings.arch} expects {scale.name} (pixels {scale.words})"
         )
     if is_published_by_keras(settings.arch, file):
         reason = (
-            f"{file.name} is Keras's own file of {settings.arch}, which takes {scale.name} (pixels {scale.words}): "
-            "it is not probed"
+            f"{file.name} is the file that Keras publishes for {settings.arch}, which expects {scale.name} "
+            f"(pixels {scale.words}), so it is not probed"
         )
         return ScaleChoice(scale=scale, by="keras", reason=reason)
     return None

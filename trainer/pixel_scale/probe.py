@@ -79,7 +79,7 @@ def choose_scale_by_probe(
         return ScaleChoice(
             scale=SCALES[name],
             by=by,
-            reason=f"train.scale: auto took {name} (pixels {SCALES[name].words}) for {file}: {why}",
+            reason=f"train.scale: auto chose {name} (pixels {SCALES[name].words}) for {file}: {why}",
             images=images,
             figures=_build_figures(right, distances, worse),
         )
@@ -90,14 +90,22 @@ def choose_scale_by_probe(
     compared = {name: distances[name] for name in left if name in distances}
     nearest, doubt = _find_nearest(compared), _find_doubt(compared, light)
     if len(left) == 1:
-        return build(left[0], "a linear classifier is worse under every other")
+        return build(left[0], "a linear classifier is less accurate with every other scale")
     if nearest and not doubt:
-        return build(nearest, "under it the network's first features are the nearest to those of its training")
+        return build(
+            nearest, "with this scale the network's first features are the nearest to those of its own training"
+        )
     if own.name in worse:
-        return build(best, f"the architecture's own is worse; the probe could not tell {' and '.join(left)} apart")
+        return build(
+            best,
+            f"the architecture's default scale is less accurate; the probe could not tell {' and '.join(left)} apart",
+        )
     others = " or ".join(name for name in left if name != own.name)
-    why = f"the architecture's own; a probe of {images} training images could not tell whether {others} suits better"
-    advice = "Set train.scale (--scale) where you know what the weights were trained with"
+    why = (
+        f"it is the architecture's default scale; a probe of {images} training images could not tell whether "
+        f"{others} is more accurate"
+    )
+    advice = "Set train.scale (--scale) if you know the scale that the weights were trained with"
     return build(own.name, ". ".join(filter(None, (why, doubt, advice))), by="undecided")
 
 
@@ -116,8 +124,8 @@ def _find_doubt(distances: Mapping[str, float], light: ImageBrightness) -> str:
     nearest = min(distances, key=lambda name: distances[name])
     if distances[nearest] > NEAR:
         return (
-            f"The distance of the first features does not decide: the smallest is {distances[nearest]:.2g}, that of "
-            f"{nearest}, and near is {NEAR:g}"
+            f"The distance of the first features does not decide: the smallest is {distances[nearest]:.2g} "
+            f"({nearest}), and at most {NEAR:g} counts as near"
         )
     return ""
 

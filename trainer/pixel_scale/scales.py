@@ -56,7 +56,7 @@ SYMMETRIC = Scale(name="symmetric", words="-1 to 1", multiply=1 / 127.5, add=-1.
 """Source: keras/src/applications/imagenet_utils.py, `_preprocess_numpy_input`, mode "tf"."""
 TORCH = Scale(
     name="torch",
-    words="0 to 1, then each channel by ImageNet's mean and deviation",
+    words="0 to 1, then each channel normalised by ImageNet's mean and deviation",
     multiply=1 / 255,
     add=0.0,
     mean=(0.485, 0.456, 0.406),

@@ -68,23 +68,24 @@ def wait_for_choice(
         ShardDoneError: The run exists.
     """
     deadline = time.monotonic() + patience_s
-    with progress.phase("Waiting for the scale that index 0 chooses", 1) as step:
+    with progress.phase("Waiting for the pod with index 0 to choose the scale", 1) as step:
         while (stored := _load(store)) is None:
             if is_finished():
                 raise ShardDoneError
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"index 0 of the Job has stored no {SCALE_FILE} in {store.uri} for {patience_s:g} s",
-                    hint="look at that pod, or set train.scale, which leaves nothing to wait for",
+                    f"the pod with index 0 of the Job has not stored {SCALE_FILE} in {store.uri} within "
+                    f"{patience_s:g} s",
+                    hint="look at the log of that pod, or set train.scale, so that no pod has to wait",
                 )
             step(0)
             time.sleep(poll_s)
         step()
     if stored.fingerprint != fingerprint:
         raise StorageError(
-            f"images or settings of index 0 differ from those of this pod: {SCALE_FILE} in {store.uri} is of another "
-            "training",
-            hint="start this pod again, so that it lists the images anew; don't add images while pods start",
+            f"{SCALE_FILE} in {store.uri} belongs to another training: the images or settings of the pod with "
+            "index 0 differ from those of this pod",
+            hint="restart this pod, so that it lists the images again; don't add images while pods start",
         )
     return stored.choice
 

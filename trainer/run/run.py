@@ -39,7 +39,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "run.json"
 CONFIG = "config.json"
 WORK, CHECKPOINTS = "run", "checkpoints"
-TAKEN = "name another directory for the run, or remove that one"
+TAKEN = "name another directory for the run, or remove the existing one"
 """Hint of the errors about a directory that holds something already."""
 
 
@@ -153,13 +153,18 @@ def open_run(path: Path) -> Run:
     """
     manifest = path / MANIFEST
     if not manifest.is_file():
-        raise RunError(f"no run in {path}: it has no {MANIFEST}", hint="train one, or name another directory")
-    again = "train it again, or copy it again as a whole"
+        raise RunError(
+            f"{path} is not a run: it has no {MANIFEST}", hint="train a model (eaves train), or name another directory"
+        )
+    again = "train the model again, or copy the whole run again"
     try:
         values = json.loads(manifest.read_text(encoding="utf-8"))
         found = values["schema_version"]
         if found != SCHEMA_VERSION:
-            raise RunError(f"{manifest} has schema version {found!r}, not {SCHEMA_VERSION}", hint="update Eaves")
+            raise RunError(
+                f"{manifest} has the schema version {found!r}; this version of Eaves reads {SCHEMA_VERSION}",
+                hint="update Eaves",
+            )
         run = _parse_run(path, values)
     except ArtifactError as error:
         raise RunError(f"{manifest}: {error.message}", hint=error.hint) from error
@@ -170,7 +175,7 @@ def open_run(path: Path) -> Run:
         if not file.is_file():
             raise RunError(f"the run in {path} is not complete: {name} is missing", hint=again)
         if file.stat().st_size != entry["size_bytes"] or _sha256(file) != entry["sha256"]:
-            raise RunError(f"the run in {path} is damaged: {name} is not as it was written", hint=again)
+            raise RunError(f"the run in {path} is damaged: {name} has changed since it was written", hint=again)
     return run
 
 
@@ -182,7 +187,9 @@ def load_trained_on(path: Path) -> frozenset[str]:
     """
     entries = open_run(path).split()
     if entries is None:
-        raise RunError(f"the run in {path} does not tell which images it was trained on", hint="train it again")
+        raise RunError(
+            f"the run in {path} does not list the images that it was trained on", hint="train the model again"
+        )
     return frozenset(entry.digest for entry in entries.values() if entry.split == "train")
 
 
@@ -200,7 +207,7 @@ def check_output(output: Path) -> None:
         RunError: The output holds something else.
     """
     if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise RunError(f"{output} exists and holds something else", hint=TAKEN)
+        raise RunError(f"{output} exists and is not a run", hint=TAKEN)
 
 
 @contextmanager
@@ -217,7 +224,9 @@ def new_run(output: Path) -> Iterator[Path]:
     check_output(output)
     if (output / MANIFEST).is_file():
         raise RunError(f"{output} exists and holds a run", hint=TAKEN)
-    busy = RunError(f"another process is writing {output}", hint="wait for it, or name another directory for the run")
+    busy = RunError(
+        f"another process is writing {output}", hint="wait until it has finished, or name another directory for the run"
+    )
     with unfinished_folder(output, refusal=busy, kept=(CHECKPOINTS,)) as place:
         work = place / WORK
         work.mkdir()

@@ -65,19 +65,21 @@ def fetch_from(reader: RunReader, local: Path, progress: TrainingProgress | None
     """
     uri = reader.uri
     if not reader.exists(MANIFEST):
-        raise RunError(f"no run in {uri}: it has no {MANIFEST}", hint="train one, or name another URI")
+        raise RunError(
+            f"{uri} is not a run: it has no {MANIFEST}", hint="train a model (eaves train), or name another URI"
+        )
     manifest = reader.read(MANIFEST)
     if (local / MANIFEST).is_file() and (local / MANIFEST).read_bytes() == manifest:
         return open_run(local)
     shutil.rmtree(local, ignore_errors=True)
     names = _manifest_files(uri, manifest)
     local.mkdir(parents=True)
-    with (progress or SilentProgress()).phase("Fetching the run", len(names)) as step:
+    with (progress or SilentProgress()).phase("Downloading the run", len(names)) as step:
 
         def download(name: str) -> None:
             file = (local / name).resolve()
             if not file.is_relative_to(local.resolve()):
-                raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train it again")
+                raise RunError(f"{uri}/{MANIFEST} names a file outside the run: {name}", hint="train the model again")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(reader.read(name))
             step()
@@ -100,7 +102,7 @@ def _manifest_files(uri: str, manifest: bytes) -> list[str]:
     try:
         return [str(name) for name in json.loads(manifest)["files"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train it again") from error
+        raise RunError(f"{uri}/{MANIFEST} can't be read: {error}", hint="train the model again") from error
 
 
 def _each(names: list[str], action: Callable[[str], None]) -> None:

@@ -64,7 +64,9 @@ def load_settings(output: Path) -> StoredSettings | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file} can't be read: {error}", hint="remove it to start the training afresh") from error
+        raise RunError(
+            f"{file} can't be read: {error}", hint="remove the file to start the training from the beginning"
+        ) from error
 
 
 def continue_settings(

@@ -109,7 +109,9 @@ class Checkpoints:
             StoppedError: The process is asked to stop.
         """
         if self._stop.is_set():
-            raise StoppedError("stopped while training; a checkpoint is written", hint="run the same command again")
+            raise StoppedError(
+                "the training was stopped after it had written a checkpoint", hint="run the same command again"
+            )
 
     def load(self, stage: str) -> Checkpoint | None:
         """Load the last checkpoint of a stage; return None when there is none."""
@@ -119,7 +121,7 @@ class Checkpoints:
             if hashlib.sha256(data).hexdigest() == entry["sha256"]:
                 with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
                     return Checkpoint(arrays=dict(arrays), meta=entry["meta"])
-            _logger.warning("checkpoint %s in %s is damaged: the one before it is used", name, self._store.uri)
+            _logger.warning("the checkpoint %s in %s is damaged; the one before it is used", name, self._store.uri)
         return None
 
     def save(self, stage: str, arrays: Mapping[str, npt.NDArray[Any]], meta: Mapping[str, Any]) -> None:
@@ -158,13 +160,13 @@ class Checkpoints:
         there, ours = json.loads(self._store.read(IDENTITY)), json.loads(_dump(asdict(self._identity)))
         if there == ours:
             return True
-        hint = f"remove {self._store.uri} to start afresh, or name another directory for the run"
+        hint = f"remove {self._store.uri} to start from the beginning, or name another directory for the run"
         what = f"the unfinished run in {self._store.uri}"
         if there["labels"] != ours["labels"]:
-            message = f"labels differ from those of {what}: {_difference(there['labels'], ours['labels'])}"
+            message = f"the labels differ from those of {what}: {_difference(there['labels'], ours['labels'])}"
             raise DatasetError(message, hint=hint)
         if there["dataset"] != ours["dataset"]:
-            raise DatasetError(f"images, their labels or the split differ from those of {what}", hint=hint)
+            raise DatasetError(f"the images, their labels or the split differ from those of {what}", hint=hint)
         keys = sorted({*there["config"], *ours["config"]})
         faults = [
             Fault(origin="training", path=key, message=f"{what} was started with {before!r} (got {now!r})")
@@ -172,7 +174,8 @@ class Checkpoints:
             if (before := there["config"].get(key)) != (now := ours["config"].get(key))
         ]
         raise ConfigError(
-            faults or [Fault(origin="training", path="", message=f"{what} was started by other code")], hint=hint
+            faults or [Fault(origin="training", path="", message=f"{what} was started by another version of Eaves")],
+            hint=hint,
         )
 
 

@@ -71,8 +71,10 @@ def cut_backbone(model: Any, layer: str) -> tuple[Any, Any]:
         tensor = backbone.get_layer(layer).output
         upper = keras.Model(tensor, backbone.output, name="upper")
     except (ValueError, KeyError) as error:
-        fault = Fault(origin="training", path="cut", message=f"the network can't be cut there (got {layer!r})")
-        hint = "name a layer that everything above goes through, such as the end of a block"
+        fault = Fault(
+            origin="training", path="cut", message=f"the network can't be divided at this layer (got {layer!r})"
+        )
+        hint = "name a layer that all data pass through, such as the last layer of a block"
         raise ConfigError([fault], hint=hint) from error
     lower = keras.Model(model.input, keras.Model(backbone.input, tensor)(model.get_layer("scaling").output))
     above = {id(one) for one in upper.layers}

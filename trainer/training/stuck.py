@@ -52,9 +52,9 @@ class StuckWatch:
         if max(losses) - min(losses) <= FLAT * mean:
             (only,) = given
             raise StuckTrainingError(
-                f"training is stuck after {len(self.losses)} epochs: the loss has stayed at {mean:.3f} for {window} "
-                f"epochs, and every held-out image is taken for {self.labels[only]!r}",
+                f"training is stuck after {len(self.losses)} epochs: the loss has stayed at {mean:.3f} for "
+                f"{window} epochs, and the model answers {self.labels[only]!r} for every held-out image",
                 hint="use another architecture (train.arch: inception_v3) or another learning rate "
-                "(train.learning_rate), and look whether the classes can be told apart at the size of the network's "
-                "input (train.image_size)",
+                "(train.learning_rate), and check that the classes differ visibly at the size of the "
+                "network's input (train.image_size)",
             )

@@ -92,8 +92,8 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
         if kubeconfig is None and not name and (SERVICE_ACCOUNT / "token").is_file():
             return None
         raise ConfigError(
-            [Fault(origin=files, path="", message="no such kubeconfig")],
-            hint="export KUBECONFIG=FILE, with the file that whoever runs the cluster gave you",
+            [Fault(origin=files, path="", message="the kubeconfig does not exist")],
+            hint="get a kubeconfig from the cluster's administrator, and run: export KUBECONFIG=FILE",
         )
     with _as_faults(files):
         config = load_kubeconfig(files)
@@ -102,10 +102,10 @@ def find_context(kubeconfig: Path | None, name: str) -> Context | None:
             namespace = str(config.contexts[chosen].get("namespace") or "default")
             return Context(files=files, name=chosen, namespace=namespace)
     known = sorted(config.contexts)
-    fault = f"there is no context {chosen!r}" if chosen else "no context is the current one"
+    fault = f"the context {chosen!r} does not exist" if chosen else "no current context is set"
     example = difflib.get_close_matches(chosen, known, n=1) or known or ["NAME"]
     raise ConfigError(
-        [Fault(origin=files, path="contexts", message=f"{fault} (there is: {', '.join(known) or 'none'})")],
+        [Fault(origin=files, path="contexts", message=f"{fault} (known contexts: {', '.join(known) or 'none'})")],
         hint=f"kubectl config use-context {shlex.quote(example[0])}",
     )
 
@@ -167,8 +167,8 @@ def _configure(
 
 def _cannot_log_in(name: str, error: Exception) -> DeniedError:
     return DeniedError(
-        f"{name}: can't log in: {_said(error)}",
-        hint=f"log in again, until this works: kubectl --context {shlex.quote(name)} get namespaces",
+        f"{name}: the login to the cluster failed: {_text_without_file(error)}",
+        hint=f"log in again, then check that this command works: kubectl --context {shlex.quote(name)} get namespaces",
     )
 
 
@@ -182,12 +182,12 @@ def _as_faults(files: str) -> Iterator[None]:
             f"kubectl --kubeconfig {shlex.quote(files)} config view" if ":" not in files else "kubectl config view"
         )
         raise ConfigError(
-            [Fault(origin=files, path="", message=f"not a usable kubeconfig: {_said(error)}")],
-            hint=f"mend it, until this works: {command}",
+            [Fault(origin=files, path="", message=f"the kubeconfig can't be used: {_text_without_file(error)}")],
+            hint=f"correct the kubeconfig, then check that this command works: {command}",
         ) from error
 
 
-def _said(error: Exception) -> str:
+def _text_without_file(error: Exception) -> str:
     """Return an exception's text without the part of the file that the client prints, since it may hold tokens."""
     text = (
         f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
@@ -240,10 +240,12 @@ def _connection(
     server = str(configuration.host).rstrip("/")
     parts = urlsplit(server)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        fault = Fault(origin=origin, path="clusters", message=f"server must be https://HOST[:PORT] (got {server!r})")
+        fault = Fault(
+            origin=origin, path="clusters", message=f"the server must be https://HOST[:PORT] (got {server!r})"
+        )
         raise ConfigError([fault], hint="kubectl config set-cluster NAME --server=https://HOST:6443")
     if not configuration.verify_ssl:
-        _log.warning("%s: nobody checks that %s is who it says (insecure-skip-tls-verify)", name or origin, server)
+        _log.warning("%s: the certificate of %s is not verified (insecure-skip-tls-verify)", name or origin, server)
         urllib3.disable_warnings(InsecureRequestWarning)  # logged once above; urllib3 would warn on every request
     client = ApiClient(configuration)
     client.user_agent = f"eaves/{__version__}"

@@ -62,7 +62,9 @@ class KubeconfigFiles:
         context = self.contexts[name]
         cluster = self.clusters.get(str(context.get("cluster", "")))
         if cluster is None:
-            raise ValueError(f"the context {name} names the cluster {context.get('cluster')}, which is not there")
+            raise ValueError(
+                f"the context {name} names the cluster {context.get('cluster')}, which the kubeconfig does not have"
+            )
         user = self.users.get(str(context.get("user", ""))) or {}
         namespace = str(context.get("namespace") or "default")
         return ContextEntry(name=name, namespace=namespace, cluster=cluster, user=user)
@@ -87,7 +89,7 @@ def load_kubeconfig(files: str) -> KubeconfigFiles:
     """
     paths = [path for path in split_paths(files) if path.exists()]
     if not paths:
-        raise ValueError("no configuration found")
+        raise ValueError("none of the files exists")
     return _merge(tuple((path, _version(path)) for path in paths))
 
 
@@ -103,7 +105,7 @@ def _merge(files: tuple[tuple[Path, tuple[int, int, int]], ...]) -> KubeconfigFi
     for path, _ in files:
         config = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - both loaders are safe
         if not isinstance(config, dict):
-            raise TypeError("it is empty" if config is None else "it is not a mapping")
+            raise TypeError("the file is empty" if config is None else "the file is not a YAML mapping")
         current = current or str(config.get("current-context") or "")
         for plural, singular in (("contexts", "context"), ("clusters", "cluster"), ("users", "user")):
             for name, value in _entries(config, plural, singular):

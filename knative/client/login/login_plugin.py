@@ -76,7 +76,7 @@ def run_plugin(
     """
     for key in ("command", "apiVersion"):
         if not plugin.get(key):
-            raise PluginError(f"exec: the kubeconfig's user has no {key}")
+            raise PluginError(f"exec: the plugin of the kubeconfig's user has no {key}")
     version = str(plugin["apiVersion"])
     # An interactive plugin gets the terminal, so that its prompts go there and not into an error message.
     interactive = plugin.get("interactiveMode") != "Never" and sys.stdin is not None and sys.stdin.isatty()
@@ -94,13 +94,13 @@ def _output(words: list[str], variables: Mapping[str, str], interactive: bool, t
         raise PluginError(f"exec: {error}") from error
     with process:
         try:
-            printed, said = process.communicate(timeout=timeout_s)
+            printed, stderr = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            raise PluginError(f"exec: the plugin gave nothing within {timeout_s:g} s") from None
+            raise PluginError(f"exec: the plugin did not answer within {timeout_s:g} s") from None
         finally:
             process.kill()
     if process.returncode:
-        raise PluginError(f"exec: the plugin ended with code {process.returncode}. {said or ''}".strip())
+        raise PluginError(f"exec: the plugin failed with exit code {process.returncode}. {stderr or ''}".strip())
     return printed
 
 
@@ -139,19 +139,19 @@ def _parse(printed: str, version: str) -> PluginCredential:
         value = json.loads(printed)
         status, answered = value["status"] or {}, value["apiVersion"]
         if not isinstance(status, dict):
-            raise TypeError("its status is no object")
+            raise TypeError("the status is not an object")
     except (ValueError, KeyError, TypeError) as error:
-        raise PluginError("exec: failed to decode process output: it is no ExecCredential") from error
+        raise PluginError("exec: failed to decode process output: it is not an ExecCredential") from error
     if answered != version:
-        raise PluginError(f"exec: the plugin answers in version {answered}, not in {version}")
+        raise PluginError(f"exec: the plugin answered in the version {answered} instead of {version}")
     token, certificate, key = (
         str(status.get(name) or "") for name in ("token", "clientCertificateData", "clientKeyData")
     )
     if not token and not (certificate and key):
-        raise PluginError("exec: the plugin gave neither a token nor a certificate with its key")
+        raise PluginError("exec: the plugin's answer has neither a token nor a certificate with its key")
     expiry = status.get("expirationTimestamp")
     try:
         expires_at = datetime.fromisoformat(str(expiry)).timestamp() if expiry else None
     except ValueError as error:
-        raise PluginError(f"exec: the plugin's expirationTimestamp is no time (got {expiry!r})") from error
+        raise PluginError(f"exec: the plugin's expirationTimestamp is not a time (got {expiry!r})") from error
     return PluginCredential(token=token, certificate=certificate, key=key, expires_at=expires_at)

@@ -103,7 +103,7 @@ def keep_broker(cluster: Cluster, manifest: Object, *, gone_s: float = GONE_S) -
             with suppress(ConflictError):  # it was deleted in between
                 _clear_mark(cluster, found)
         elif time.monotonic() > deadline:
-            _log.warning("the Broker %s was deleted and has not gone within %.0f s; deploy again later", name, gone_s)
+            _log.warning("the Broker %s was deleted, but still exists after %.0f s; deploy again later", name, gone_s)
             return
         else:
             time.sleep(POLL_S)

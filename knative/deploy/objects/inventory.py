@@ -198,7 +198,7 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
     if labels.get(PART_LABEL) != PART or labels.get(APP_LABEL) != app:
         raise ConflictError(
             f"{cluster.name}: the labels of ConfigMap {name} in {cluster.namespace} are not those of an inventory",
-            hint=f"rename it: Eaves keeps the list of the objects of {app} under that name",
+            hint=f"rename that ConfigMap: Eaves stores the list of the objects of {app} under this name",
         )
     version, uid = str(metadata["resourceVersion"]), str(metadata["uid"])
     text = (found.get("data") or {}).get(DATA_KEY)
@@ -219,8 +219,9 @@ def _parse(found: Mapping[str, Any], cluster: Cluster, app: str) -> Inventory:
             hint=f"{delete}; then `eaves deploy --adopt` writes it again",
         ) from error
     raise InvalidError(
-        f"{cluster.name}: the inventory of {app} has the layout {layout}, and this version of Eaves knows {LAYOUT}",
-        hint="use the version of Eaves that deployed it",
+        f"{cluster.name}: the inventory of {app} has the layout {layout}, and this version of Eaves supports only "
+        f"{LAYOUT}",
+        hint="use the version of Eaves that deployed the app",
     )
 
 
@@ -233,15 +234,15 @@ def _checked(kind: type[InventoryItem | DeploymentRecord], value: Mapping[str, A
     known: dict[str, type | tuple[type, ...]] = {"sequence": int, "at": (int, float)}
     names = {field.name for field in fields(kind)}
     if set(value) != names:
-        raise ValueError(f"a {_WORDS[kind]} has the fields {sorted(names)}, this one {sorted(value)}")
+        raise ValueError(f"the {_WORDS[kind]} has the fields {sorted(value)} instead of {sorted(names)}")
     for name, one in value.items():
         if not isinstance(one, known.get(name, str)) or isinstance(one, bool):
-            raise TypeError(f"{name} is {one!r}")
+            raise TypeError(f"{name} has a value of the wrong type ({one!r})")
     return dict(value)
 
 
 def _changed(cluster: Cluster, app: str) -> ConflictError:
     return ConflictError(
-        f"{cluster.name}: the inventory of {app} changed meanwhile: somebody else deploys or removes {app}",
-        hint="wait until they are done, then do it again",
+        f"{cluster.name}: the inventory of {app} has changed: another user is deploying or removing {app}",
+        hint="wait until they have finished, then try again",
     )

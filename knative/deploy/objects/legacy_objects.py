@@ -57,10 +57,10 @@ def refuse_former_sites(
         if agent and _label(one, _SOURCE_LABEL) in wanted - {""} and site != owner.site:
             where = f"--context {cluster.name} -n {metadata['namespace']}"
             raise ConflictError(
-                f"{cluster.name}: the agent {metadata['name']} still runs for the site {site}, which is now called "
-                f"{owner.site}; the images in its queue would stay on the nodes",
-                hint=f"deploy once under the name {site}, which takes its queue over; or, when its queue is empty, "
-                f"kubectl {where} delete daemonset,sinkbinding {metadata['name']}",
+                f"{cluster.name}: the agent {metadata['name']} still runs under the site's earlier name {site}, "
+                f"which is now {owner.site}; the images in its queue would be left on the nodes",
+                hint=f"deploy once with the site name {site}, which takes the queue over; or, if the queue is "
+                f"empty, run kubectl {where} delete daemonset,sinkbinding {metadata['name']}",
             )
 
 

@@ -48,7 +48,7 @@ def refuse_foreign_objects(
         if one is not None and not _is_known(manifest, one, owner, cluster.namespace):
             kind, name = kind_of(manifest), manifest["metadata"]["name"]
             raise ConflictError(
-                f"{cluster.name}: {kind.kind} {name} is there and not ours: {_whose(one)}",
+                f"{cluster.name}: {kind.kind} {name} exists already and does not belong to this app: {_whose(one)}",
                 hint=_remedy(manifest),
                 causes=_causes(cluster, manifest),
             )
@@ -82,14 +82,14 @@ def _whose(one: Object) -> str:
         return f"it belongs to the app {labels[APP_LABEL]} of the site {labels.get(SITE_LABEL, '?')}"
     entries = one["metadata"].get("managedFields") or ()
     managers = dict.fromkeys(str(entry.get("manager")) for entry in entries if not entry.get("subresource"))
-    return f"{', '.join(managers) or 'somebody'} made it"
+    return f"it was created by {', '.join(managers) or 'an unknown client'}"
 
 
 def _remedy(manifest: Object) -> str:
     kind, metadata = kind_of(manifest), manifest["metadata"]
-    adopt = "`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes it over"
+    adopt = "`eaves diff --on knative` shows what would change; `eaves deploy --adopt` takes the object over"
     if kind is BROKER:
-        return f"to use it as it is, set knative.create_broker: no in eaves.yaml; {adopt}"
+        return f"to use the Broker as it is, set knative.create_broker: no in eaves.yaml; {adopt}"
     if kind is NAMESPACE:
         wanted = " ".join(f"{name}={value}" for name, value in metadata["labels"].items() if name != MANAGED_LABEL)
         return f"kubectl label namespace {metadata['name']} {wanted}; or name another in knative.agent_namespace"

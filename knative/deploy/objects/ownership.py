@@ -226,8 +226,9 @@ def kind_named(item: InventoryItem) -> ObjectKind:
     """
     if item.kind not in _KINDS:
         raise InvalidError(
-            f"the inventory lists {item.kind} {item.name} in {item.namespace}, and Eaves makes no {item.kind}",
-            hint="use the version of Eaves that deployed it",
+            f"the inventory lists {item.kind} {item.name} in {item.namespace}, but this version of Eaves does not "
+            f"support {item.kind}",
+            hint="use the version of Eaves that deployed the app",
         )
     return _KINDS[item.kind]
 

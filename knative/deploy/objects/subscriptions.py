@@ -72,7 +72,7 @@ def mark_trigger(manifest: Object, before: Object | None) -> Object:
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
-def mend_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: Mapping[Key, Object]) -> None:
+def repair_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: Mapping[Key, Object]) -> None:
     """Remove from Subscriptions the settings that their marked Triggers no longer have, then remove the marks.
 
     No request is made when no Trigger is marked.
@@ -89,18 +89,20 @@ def mend_subscriptions(cluster: Cluster, manifests: Sequence[Object], applied: M
         key = key_of(manifest, cluster)
         if kind_of(manifest) is TRIGGER and key in applied and _is_marked(applied[key]):
             observed = _wait_observed(cluster, applied[key], namespace=key[2])
-            if observed and _mend(cluster, applied[key], namespace=key[2]):
+            if observed and _repair(cluster, applied[key], namespace=key[2]):
                 cluster.apply(manifest, manager=MANAGER)
             else:
-                _log.warning("the Trigger %s has changed and Knative has not taken that up; deploy again later", key[1])
+                _log.warning(
+                    "the Trigger %s has changed, but Knative has not processed the change; deploy again later", key[1]
+                )
 
 
 def _may_be_left(manifest: Object, before: Object) -> bool:
     wanted = manifest["spec"].get("delivery") or {}
     if _is_marked(before):
         return True
-    said = condition(before, "SubscriptionReady")
-    if said.get("status") == "False" and "spec.delivery.deadLetterSink" in said.get("message", ""):
+    subscription = condition(before, "SubscriptionReady")
+    if subscription.get("status") == "False" and "spec.delivery.deadLetterSink" in subscription.get("message", ""):
         return "deadLetterSink" not in wanted  # an earlier deploy removed it
     actual, ours = before["spec"].get("delivery") or {}, set(_list_ours(before))
     return bool(find_hidden(wanted, {name: value for name, value in actual.items() if name in ours}))
@@ -134,7 +136,7 @@ def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool
         found = there
 
 
-def _mend(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
+def _repair(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
     """Remove from a Trigger's Subscription what the Trigger lacks; return False when it keeps changing."""
     name, uid = str(trigger["metadata"]["name"]), trigger["metadata"]["uid"]
     wanted = trigger["spec"].get("delivery") or {}

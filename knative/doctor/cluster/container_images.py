@@ -30,8 +30,8 @@ def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if not image:
         yield note(
             "registry",
-            "no container image is named yet, so nothing is known about its registry",
-            "eaves package ARTIFACT -t REFERENCE --base BASE, then set knative.image in eaves.yaml to what it prints",
+            "eaves.yaml names no container image yet, so its registry can't be checked",
+            "eaves package ARTIFACT -t REFERENCE --base BASE, then set knative.image in eaves.yaml to the printed name",
         )
         return
     host = _host(image)
@@ -39,19 +39,27 @@ def check_registry(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         one.strip()
         for one in subject.config("config-deployment").get("registries-skipping-tag-resolving", "").split(",")
     }
-    why = "it is named by digest" if "@sha256:" in image else f"{host} is among registries-skipping-tag-resolving"
+    why = (
+        "the container image is named by digest"
+        if "@sha256:" in image
+        else (f"registries-skipping-tag-resolving has {host}")
+    )
     if "@sha256:" in image or host in skipped:
-        yield ok("registry", f"Knative's controller doesn't ask the registry {host} for {image}: {why}")
+        yield ok("registry", f"Knative's controller does not need the registry {host} for {image}: {why}")
     else:
-        yield note("registry", f"Knative's controller has to reach the registry {host}; from here that can't be told")
+        yield note(
+            "registry", f"Knative's controller must reach the registry {host}, which can't be checked from this machine"
+        )
     failures = dict(_failures(subject, host))
     for message, fix in failures.items():
         yield warning("registry", f"in {subject.namespace}, {message}", fix)
     if not failures:
         seen = (
-            "a pod here runs a container image of it" if _runs(subject, host) else "no pod here ever tried, nor failed"
+            "a pod in the namespace runs a container image of this registry"
+            if _runs(subject, host)
+            else ("no pod in the namespace has pulled from it yet")
         )
-        yield note("registry", f"whether the nodes reach {host} can't be seen from here: {seen}")
+        yield note("registry", f"whether the nodes reach {host} can't be checked from this machine; {seen}")
 
 
 def _failures(subject: ExaminedSite, host: str) -> Iterator[tuple[str, str]]:
@@ -111,12 +119,12 @@ def check_pull_secret(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             "--docker-username=USER --docker-password=PASSWORD"
         )
         if secret is None:
-            yield error("pull-secret", f"the Secret {name} (knative.pull_secret) is not in {namespace}", create)
+            yield error("pull-secret", f"the Secret {name} (knative.pull_secret) does not exist in {namespace}", create)
             continue
         if secret.get("type") != _DOCKER_CONFIG:
             yield error(
                 "pull-secret",
-                f"the Secret {name} in {namespace} is of type {secret.get('type')}, not {_DOCKER_CONFIG}",
+                f"the Secret {name} in {namespace} has the type {secret.get('type')} instead of {_DOCKER_CONFIG}",
                 f"kubectl -n {namespace} delete secret {name} && {create}",
             )
             continue
@@ -133,7 +141,7 @@ def _check_hosts(subject: ExaminedSite, name: str, namespace: str, hosts: set[st
             f"kubectl -n {namespace} create secret docker-registry OTHER --docker-server={host} --docker-username=USER "
             "--docker-password=PASSWORD, then set knative.pull_secret in eaves.yaml to OTHER",
         )
-    return ok("pull-secret", f"the Secret {name} is in {namespace}")
+    return ok("pull-secret", f"the Secret {name} exists in {namespace} and has an entry for the registry")
 
 
 def _hosts(secret: Mapping[str, Any]) -> set[str]:

@@ -37,33 +37,33 @@ _DATE_S = 1.0
 def check_link(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Check where the control plane is, as far as it can be known."""
     round_trip_s = min(_time(subject) for _ in range(_ASKED))
-    delay = f"its API server answers in {round_trip_s * 1000:.0f} ms"
+    delay = f"the API server answers in {round_trip_s * 1000:.0f} ms"
     clouds = Counter(scheme for node in subject.nodes if (scheme := _provider(node)) in CLOUDS)
     if subject.site.selector:
         yield warning(
             "link",
-            f"the site is part of a larger cluster, its nodes chosen by selector ({delay}): while the link to them is "
-            "down, nothing there is placed, scaled or started again; what runs goes on, so one replica is kept running",
-            "give the place a cluster of its own, a single-node k3s for instance, and name its context in sites of "
-            "eaves.yaml",
+            f"the site is a part of a larger cluster, chosen by selector ({delay}): while the link to its nodes "
+            "is down, pods there are not scheduled, scaled or restarted; running pods continue, so one replica "
+            "is kept running",
+            "set up a cluster at the site, such as a single-node k3s, and name its context in sites of eaves.yaml",
         )
     elif clouds:
         cloud, count = clouds.most_common(1)[0]
         yield warning(
             "link",
-            f"{count} of {len(subject.nodes)} nodes are in a cloud ({cloud}), and the site has no selector: functions "
-            "run there, and images have to cross the link to be predicted",
+            f"{count} of {len(subject.nodes)} nodes are in a cloud ({cloud}), and the site has no selector: "
+            "functions run in the cloud, and images are sent over the link to be predicted",
             "set selector of the site in eaves.yaml to the labels of the nodes at the edge, or use a cluster at the "
             "edge",
         )
     elif round_trip_s > _NEAR_S:
         yield note(
             "link",
-            f"{delay}: it may be at the edge and we away from it, or the other way round; only where its control plane "
-            "is at the edge does the site keep working while the link is down",
+            f"{delay}: either the cluster or this machine is far from the edge; the site works while the link is "
+            "down only if the cluster's control plane is at the edge",
         )
     else:
-        yield ok("link", f"a cluster without a cloud's marks, and near: {delay}")
+        yield ok("link", f"the cluster is near and its nodes are not in a known cloud: {delay}")
 
 
 def _time(subject: ExaminedSite) -> float:
@@ -101,7 +101,7 @@ def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         if times and renewed is not None:
             skews[name_of(lease)] = max(times) - renewed
     if not skews:
-        yield note("clock", "the nodes' clocks can't be seen: their leases don't say when they were written")
+        yield note("clock", "the nodes' clocks can't be checked: their leases have no time of writing")
         return
     name, apart = max(skews.items(), key=lambda found: abs(found[1]))
     what = f"the clocks of {len(skews)} nodes" if len(skews) > 1 else f"the clock of node {name}"
@@ -113,7 +113,7 @@ def check_node_clocks(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 def _judge(what: str, apart: float, unsure: float, fix: str) -> DoctorFinding:
     seconds = max(0.0, abs(apart) - unsure)
     if seconds > BROKEN_S:
-        return error("clock", f"{what} are {seconds:.0f} s apart: certificates and tokens fail", fix)
+        return error("clock", f"{what} differ by {seconds:.0f} s: certificates and tokens are refused", fix)
     if seconds > SKEW_S:
-        return warning("clock", f"{what} are {seconds:.0f} s apart: events carry wrong times", fix)
+        return warning("clock", f"{what} differ by {seconds:.0f} s: events have wrong times", fix)
     return ok("clock", f"{what} agree within {max(unsure, abs(apart)):.0f} s")

@@ -31,7 +31,7 @@ def check_dns(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         return
     resolvers = [parse_resolver(text) for text in settings.dns]
     found = [*_check_pods(subject, resolvers), *_check_node_cache(subject, resolvers)]
-    yield from found or [ok(CHECK, f"the function may look up names at {', '.join(settings.dns)}")]
+    yield from found or [ok(CHECK, f"the NetworkPolicy lets the function resolve names at {', '.join(settings.dns)}")]
 
 
 def _check_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[DoctorFinding]:
@@ -43,8 +43,9 @@ def _check_pods(subject: ExaminedSite, resolvers: list[Resolver]) -> Iterator[Do
         if not subject.cluster.list(POD, namespace=resolver.namespace, selector=selector):
             yield severity(
                 CHECK,
-                f"our NetworkPolicy lets the function look up names at pods {selector} in {resolver.namespace}, and "
-                "there are none: where the network enforces it, no name of function.dataref_hosts resolves",
+                f"the NetworkPolicy lets the function resolve names at pods {selector} in {resolver.namespace}, "
+                "but no such pod exists: if the network enforces the policy, no name of function.dataref_hosts "
+                "can be resolved",
                 "set knative.dns in eaves.yaml to NAMESPACE/LABEL=VALUE of the cluster's DNS: kubectl get pods -A "
                 "--show-labels | grep -i dns",
             )
@@ -60,8 +61,8 @@ def _check_node_cache(subject: ExaminedSite, resolvers: list[Resolver]) -> Itera
         wanted = ", ".join([*subject.settings.dns, *missing])
         yield warning(
             CHECK,
-            f"each node answers for names itself ({NODE_CACHE}, at {', '.join(missing)}), and our NetworkPolicy "
-            "doesn't let the function ask it",
+            f"each node resolves names itself ({NODE_CACHE}, at {', '.join(missing)}), but the NetworkPolicy does "
+            "not let the function reach it",
             f"set knative.dns in eaves.yaml to [{wanted}]",
         )
 

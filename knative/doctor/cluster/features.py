@@ -22,16 +22,16 @@ def check_features(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             lasting = warn_lasting(flag)
             yield error(
                 "features",
-                f"{_why(field)} needs Knative's feature flag {flag.key}, which is off"
+                f"{_why(field)} needs Knative's feature flag {flag.key}, which is disabled"
                 + (f"; it {lasting.removeprefix(flag.key).strip()}" if lasting else ""),
                 enable_command(flag),
             )
         elif flag.lasting:
-            yield note("features", f"{flag.key} is on, and {_why(field)} needs it: it cannot safely be disabled again")
+            yield note("features", f"{flag.key} is enabled, as {_why(field)} needs; it can't be disabled again safely")
     if not missing:
         keys = ", ".join(flag.key for flag in needed.values())
         yield ok(
-            "features", f"every feature flag that is needed is on ({keys})" if keys else "no feature flag is needed"
+            "features", f"every required feature flag is enabled ({keys})" if keys else "no feature flag is required"
         )
 
 
@@ -44,6 +44,6 @@ def needed_flags(spec: Mapping[str, Any]) -> dict[str, FeatureFlag]:
 
 
 def _why(field: str) -> str:
-    return {"nodeSelector": "selector of the site in eaves.yaml", "emptyDir": "the function's own /tmp"}.get(
+    return {"nodeSelector": "the selector of the site in eaves.yaml", "emptyDir": "the function's folder /tmp"}.get(
         field, field
     )

@@ -75,8 +75,8 @@ def check_network(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if layer is None:
         yield note(
             "network",
-            f"the networking layer is {chosen}, which Eaves doesn't know; whether it runs can't be told",
-            "set knative.gateway_namespace in eaves.yaml to its gateway's",
+            f"the networking layer is {chosen}, which Eaves does not know, so it can't be checked",
+            "set knative.gateway_namespace in eaves.yaml to the namespace of its gateway",
         )
         return
     there = _check_layer(subject, layer, chosen)
@@ -93,19 +93,23 @@ def _check_layer(subject: ExaminedSite, layer: NetworkingLayer, chosen: str) -> 
         for one in subject.deployments(SERVING_NAMESPACE)
     }
     if layer.controller not in running and gateway is None:
-        named = f"config-network asks for {layer.name}" if chosen else "config-network names none, which means Istio"
+        named = (
+            f"the ConfigMap config-network names {layer.name}"
+            if chosen
+            else ("the ConfigMap config-network names no networking layer, which means Istio")
+        )
         install = layer.install if chosen else LAYERS[KOURIER].install
-        return error("network", f"{named}, and it is not in this cluster: no request gets anywhere", install)
+        return error("network", f"{named}, but this cluster does not have it: no request reaches a function", install)
     if gateway is None:
-        missing = f"the gateway of {layer.name} (Service {layer.service} in {layer.namespace}) is not there"
+        missing = f"the gateway of {layer.name} (Service {layer.service} in {layer.namespace}) does not exist"
         return error("network", missing, layer.install)
     if not running.get(layer.controller):
         return error(
             "network",
-            f"{layer.controller} in {SERVING_NAMESPACE} doesn't run: routes don't change",
+            f"{layer.controller} in {SERVING_NAMESPACE} does not run: changes of routes have no effect",
             f"kubectl -n {SERVING_NAMESPACE} get pods -l app={layer.controller}",
         )
-    return ok("network", f"{layer.name}, its gateway in {layer.namespace}")
+    return ok("network", f"the networking layer {layer.name} runs, with its gateway in {layer.namespace}")
 
 
 def _check_policy(subject: ExaminedSite, layer: NetworkingLayer) -> Iterator[DoctorFinding]:
@@ -113,7 +117,8 @@ def _check_policy(subject: ExaminedSite, layer: NetworkingLayer) -> Iterator[Doc
     if settings.network_policy and settings.gateway_namespace != layer.namespace:
         yield error(
             "network",
-            f"our NetworkPolicy lets in {settings.gateway_namespace}, but the gateway is in {layer.namespace}",
+            f"the NetworkPolicy allows requests from {settings.gateway_namespace}, but the gateway is in "
+            f"{layer.namespace}",
             f"set knative.gateway_namespace in eaves.yaml to {layer.namespace}",
         )
 
@@ -125,7 +130,8 @@ def _check_domain(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if not set(domains) - {DEFAULT_DOMAIN}:
         yield warning(
             "network",
-            "knative.public is on, but the cluster has no domain: the function's address is known only inside it",
+            "knative.public is on, but the cluster has no domain: the function's address can be resolved only "
+            "inside the cluster",
             f"kubectl -n {SERVING_NAMESPACE} patch configmap config-domain --type merge -p "
             """'{"data":{"example.com":""}}'""",
         )

@@ -16,8 +16,8 @@ _SIDECAR = {"cpu": 0.025, "memory": 50 * 2.0**20}
 """Requests of Knative's sidecar, as set by the annotations of our Knative Service."""
 _PRESSURES = {
     "DiskPressure": "its disk is nearly full",
-    "MemoryPressure": "its memory is",
-    "PIDPressure": "its PIDs are",
+    "MemoryPressure": "its memory is nearly used up",
+    "PIDPressure": "its process IDs are nearly used up",
 }
 
 
@@ -26,27 +26,31 @@ def check_nodes(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     selector = ",".join(f"{key}={value}" for key, value in subject.site.selector.items())
     chosen = subject.edge
     if not chosen:
-        what = f"no node has the labels {selector} of the site's selector" if selector else "the cluster has no node"
+        what = (
+            f"none of the cluster's {len(subject.nodes)} nodes has the labels {selector} of the site's selector"
+            if selector
+            else "the cluster has no nodes"
+        )
         yield error(
             "nodes",
-            f"{what}, of {len(subject.nodes)}",
+            what,
             f"kubectl label node NODE {selector.replace(',', ' ')}" if selector else "kubectl get nodes",
         )
         return
     usable = [node for node in chosen if _is_ready(node) and not node["spec"].get("unschedulable")]
     if not usable:
-        yield error("nodes", f"none of {len(chosen)} nodes is ready and takes pods", "kubectl get nodes")
+        yield error("nodes", f"none of {len(chosen)} nodes is ready and accepts pods", "kubectl get nodes")
         return
     yield from _check_state(chosen)
-    of = f" of {len(subject.nodes)} in the cluster, by {selector}" if selector else ""
-    yield ok("nodes", f"{len(usable)} of {len(chosen)} nodes ready{of}: {_kinds(usable)}")
+    of = f" (of {len(subject.nodes)} in the cluster, chosen by {selector})" if selector else ""
+    yield ok("nodes", f"{len(usable)} of {len(chosen)} nodes are ready{of}: {_kinds(usable)}")
     kinds = sorted({_arch(node) for node in usable})
     if len(kinds) > 1:
         platforms = " ".join(f"--platform linux/{kind}" for kind in kinds)
         yield note(
             "nodes",
-            f"nodes of several kinds of processor ({', '.join(kinds)}): the container image must have a variant for "
-            "each",
+            f"the nodes have several processor architectures ({', '.join(kinds)}): the container image must have "
+            "a variant for each",
             f"eaves package ARTIFACT -t REFERENCE --base BASE {platforms}",
         )
     yield from _check_room(subject, usable)
@@ -71,7 +75,7 @@ def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
         if not _is_ready(node):
             yield warning(
                 "nodes",
-                f"node {name} is not ready: {condition(node, 'Ready').get('message', 'it says nothing')}",
+                f"node {name} is not ready: {condition(node, 'Ready').get('message', 'it gives no reason')}",
                 f"kubectl describe node {name}",
             )
             continue
@@ -79,12 +83,11 @@ def _check_state(nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
             if condition(node, kind).get("status") == "True":
                 yield warning(
                     "nodes",
-                    f"node {name} is under {kind}: {text}; it puts pods out and deletes container images that nothing "
-                    "uses",
+                    f"node {name} reports {kind}: {text}; it evicts pods and deletes unused container images",
                     f"kubectl describe node {name}",
                 )
         if node["spec"].get("unschedulable"):
-            yield note("nodes", f"node {name} takes no new pods", f"kubectl uncordon {name}")
+            yield note("nodes", f"node {name} accepts no new pods (it is cordoned)", f"kubectl uncordon {name}")
 
 
 def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> Iterator[DoctorFinding]:
@@ -98,9 +101,9 @@ def _check_room(subject: ExaminedSite, nodes: Sequence[Mapping[str, Any]]) -> It
         if wanted[resource] > largest:
             yield error(
                 "nodes",
-                f"a replica asks for {show(wanted[resource])} {resource}, Knative's sidecar included, and the largest "
-                f"node has {show(largest)}",
-                f"set knative.{resource} in eaves.yaml to less",
+                f"a replica requests {show(wanted[resource])} {resource}, Knative's sidecar included, but the "
+                f"largest node has only {show(largest)}",
+                f"lower knative.{resource} in eaves.yaml",
             )
 
 

@@ -30,15 +30,15 @@ def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     where = f"the API server of {subject.cluster.name} is Kubernetes {version}"
     lowest, highest = KUBERNETES
     if found is None:
-        yield note("server", f"{where}, which Eaves can't read")
+        yield note("server", f"{where}, a version number that Eaves can't parse")
     elif int(found[1]) < lowest:
         yield warning(
             "server",
-            f"{where}; Knative 1.23 needs 1.{lowest}, an older Kubernetes an older Knative",
+            f"{where}; Knative 1.23 needs at least 1.{lowest}",
             f"upgrade Kubernetes to 1.{lowest} or newer",
         )
     elif int(found[1]) > highest:
-        yield note("server", f"{where}, newer than 1.{highest}, the newest that Eaves was tried with")
+        yield note("server", f"{where}, newer than 1.{highest}, the newest version that Eaves was tested with")
     else:
         yield ok("server", where)
 
@@ -47,15 +47,15 @@ def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Check Knative Serving."""
     install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
     if not subject.cluster.serves(KSERVICE.api_version):
-        yield error("serving", "Knative Serving is not in this cluster", install)
+        yield error("serving", "Knative Serving is not installed in this cluster", install)
         return
     yield from _check_part("serving", subject.deployments(SERVING_NAMESPACE), _SERVING, SERVING_NAMESPACE, install)
     scaler = subject.config("config-autoscaler")
     if str(scaler.get("enable-scale-to-zero", "true")).lower() == "false":
         yield note(
             "serving",
-            "the cluster lets nothing scale to zero (config-autoscaler, enable-scale-to-zero): the function always "
-            "runs",
+            "scaling to zero is disabled in this cluster (config-autoscaler, enable-scale-to-zero): the function "
+            "always runs",
             f"kubectl -n {SERVING_NAMESPACE} patch configmap config-autoscaler --type merge "
             '-p \'{"data":{"enable-scale-to-zero":"true"}}\'',
         )
@@ -66,19 +66,29 @@ def check_eventing(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     install = _install("eventing", "eventing-crds.yaml", "eventing-core.yaml", "in-memory-channel.yaml")
     install += f" && kubectl apply -f {_release('eventing')}/mt-channel-broker.yaml"
     if not subject.cluster.serves(BROKER.api_version):
-        yield error("eventing", "Knative Eventing is not in this cluster: no event reaches the function", install)
+        yield error(
+            "eventing", "Knative Eventing is not installed in this cluster: no event reaches the function", install
+        )
         return
     yield from _check_part("eventing", subject.deployments(EVENTING_NAMESPACE), _EVENTING, EVENTING_NAMESPACE, install)
     for kind in (EVENT_TYPE, SINK_BINDING):
         if not subject.cluster.serves(kind.api_version):
-            yield error("eventing", f"{kind.kind} {kind.api_version} is not in this cluster: it is too old", install)
+            yield error(
+                "eventing",
+                f"this cluster does not have {kind.kind} {kind.api_version}: its Knative Eventing is too old",
+                install,
+            )
     training = bool(subject.settings.trainer_image)
     if subject.cluster.serves(JOB_SINK.api_version):
-        yield ok("eventing", "JobSink is there: events can start trainings")
+        yield ok("eventing", "JobSink is installed: events can start trainings")
     elif training:
-        yield warning("eventing", "JobSink is not in this cluster: no event can start a training", install)
+        yield warning("eventing", "JobSink is not installed in this cluster: events can't start trainings", install)
     else:
-        yield note("eventing", "JobSink is not in this cluster; only a training that an event starts needs it", install)
+        yield note(
+            "eventing",
+            "JobSink is not installed in this cluster; only trainings that are started by events need it",
+            install,
+        )
 
 
 def _check_part(
@@ -87,21 +97,25 @@ def _check_part(
     there = {one["metadata"]["name"]: one for one in deployments}
     missing = [name for name in wanted if name not in there]
     if missing:
-        yield error(check, f"its CRDs are there, but not {', '.join(missing)} in {namespace}", install)
+        yield error(check, f"the CRDs are installed, but {', '.join(missing)} in {namespace} is missing", install)
         return
     down = [name for name in wanted if not (there[name].get("status") or {}).get("availableReplicas")]
     if down:
-        yield error(check, f"{', '.join(down)} in {namespace} doesn't run", f"kubectl -n {namespace} get pods")
+        yield error(check, f"{', '.join(down)} in {namespace} does not run", f"kubectl -n {namespace} get pods")
     versions = {str((there[name]["metadata"].get("labels") or {}).get(_VERSION_LABEL, "")) for name in wanted}
     version = " and ".join(sorted(versions - {""})) or "unknown"
     known = re.fullmatch(r"v?1\.(\d+)(\.\d+)?", version)
-    said = f"Knative {check.capitalize()} {version}"
+    installed = f"Knative {check.capitalize()} {version}"
     if known is None:
-        yield note(check, f"{said}: its parts don't say one version; tried are 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
+        yield note(
+            check,
+            f"{installed}: its parts don't have one common version; Eaves was tested with 1.{KNATIVE[0]} to "
+            f"1.{KNATIVE[1]}",
+        )
     elif not KNATIVE[0] <= int(known[1]) <= KNATIVE[1]:
-        yield note(check, f"{said}; tried are 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
+        yield note(check, f"{installed}; Eaves was tested with 1.{KNATIVE[0]} to 1.{KNATIVE[1]}")
     elif not down:
-        yield ok(check, said)
+        yield ok(check, installed)
 
 
 def _release(repository: str) -> str:

@@ -24,15 +24,17 @@ CHANNEL_BROKER = "MTChannelBasedBroker"
 DURABLE = frozenset({"Kafka", "KafkaNamespaced", "RabbitMQBroker"})
 IN_MEMORY = "InMemoryChannel"
 _PROMISE = (
-    "at most once for whoever sends once. It answers when every trigger has delivered or dead-lettered an event, and "
-    "agents keep theirs and send again until then"
+    "an event that is sent once is delivered at most once. The Broker answers after every trigger has delivered "
+    "or dead-lettered the event; agents keep an event and send it again until then"
 )
 """Promise of a Broker that waits for delivery.
 
 Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: without the annotation below, handlers wait.
 """
 ASYNC = "messaging.knative.dev/async-handler"
-_ASYNC_PROMISE = f"at most once: its annotation {ASYNC} has it answer before anything is delivered"
+_ASYNC_PROMISE = (
+    f"an event is delivered at most once, because its annotation {ASYNC} makes it answer before the delivery"
+)
 
 
 def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
@@ -42,27 +44,29 @@ def check_broker(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if broker is None and not settings.create_broker:
         yield error(
             "broker",
-            f"the Broker {name} is not in {subject.namespace}, and knative.create_broker is off",
-            "set knative.create_broker in eaves.yaml to yes, or knative.broker to one that is there: kubectl -n "
+            f"the Broker {name} does not exist in {subject.namespace}, and knative.create_broker is off",
+            "set knative.create_broker in eaves.yaml to yes, or knative.broker to an existing Broker: kubectl -n "
             f"{subject.namespace} get brokers",
         )
         return
     if broker is not None:
         yield from _check_existing(subject, broker)
     chosen, config = _class_and_config(subject, broker)
-    what = f"the Broker {name} ({chosen or 'of no class'})"
+    what = f"the Broker {name} ({chosen or 'without a class'})"
     if not chosen:
         yield error(
             "broker",
             "no broker class is set, and the cluster has no default",
-            "set knative.broker_class in eaves.yaml, to Kafka for instance",
+            "set knative.broker_class in eaves.yaml, for example to Kafka",
         )
     elif chosen in DURABLE:
         yield ok("broker", f"{what} keeps events on disk")
     elif chosen == CHANNEL_BROKER:
         yield from _check_channel(subject, what, config, _ASYNC_PROMISE if _answers_early(broker) else _PROMISE)
     else:
-        yield note("broker", f"{what} is of a class that Eaves doesn't know; whether it keeps events can't be told")
+        yield note(
+            "broker", f"{what} has a class that Eaves does not know, so Eaves can't check whether it stores events"
+        )
 
 
 def _check_existing(subject: ExaminedSite, broker: Mapping[str, Any]) -> Iterator[DoctorFinding]:
@@ -71,14 +75,14 @@ def _check_existing(subject: ExaminedSite, broker: Mapping[str, Any]) -> Iterato
     if settings.create_broker and settings.broker_class not in {"", there}:
         yield error(
             "broker",
-            f"the Broker {settings.broker} is of class {there}, not {settings.broker_class}, and a class can't be "
-            "changed",
-            f"kubectl -n {subject.namespace} delete broker {settings.broker} - what it holds is lost; or set "
-            f"knative.broker_class in eaves.yaml to {there}",
+            f"the Broker {settings.broker} has the class {there} instead of {settings.broker_class}, and the "
+            "class of a Broker can't be changed",
+            f"kubectl -n {subject.namespace} delete broker {settings.broker}   # its undelivered events are lost; "
+            f"or set knative.broker_class in eaves.yaml to {there}",
         )
     ready = condition(broker, "Ready")
     if ready.get("status") != "True":
-        reason = ready.get("message") or ready.get("reason") or "nobody takes care of it"
+        reason = ready.get("message") or ready.get("reason") or "no controller has processed it"
         yield warning(
             "broker",
             f"the Broker {settings.broker} is not ready: {reason}",
@@ -104,17 +108,17 @@ def _check_channel(
     if kind == IN_MEMORY:
         yield warning(
             "broker",
-            f"{what} keeps events in memory only ({IN_MEMORY}): {promise}",
-            "install the Knative Broker for Apache Kafka and set knative.broker_class in eaves.yaml to Kafka; a "
-            "Broker that is there already has to be removed first",
+            f"{what} keeps events only in memory ({IN_MEMORY}): {promise}",
+            "install the Knative Broker for Apache Kafka and set knative.broker_class in eaves.yaml to Kafka; an "
+            "existing Broker must be removed first",
         )
     elif kind == "KafkaChannel":
         yield ok("broker", f"{what} keeps events on disk ({kind})")
     else:
+        unknown = f"Eaves does not know {kind}" if kind else f"the ConfigMap {namespace}/{name} does not name its kind"
         yield note(
             "broker",
-            f"{what} keeps events as its channel does, {kind or 'which'} "
-            f"{'Eaves does not know' if kind else f'ConfigMap {namespace}/{name} does not say'}",
+            f"whether {what} stores events depends on its channel: {unknown}",
         )
 
 
@@ -151,25 +155,25 @@ def check_triggers(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Check where undeliverable events are sent."""
     broker = subject.cluster.get(BROKER, subject.settings.broker, namespace=subject.namespace)
     if ((broker or {}).get("spec", {}).get("delivery") or {}).get("deadLetterSink"):
-        yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all of them")
+        yield ok("triggers", f"the Broker {subject.settings.broker} has a dead letter sink for all triggers")
         return
     every = subject.settings.dead_letter_sink or subject.app.relay.to
     bare = [trigger.name for trigger in subject.app.triggers if not (trigger.delivery.dead_letter_sink or every)]
     for name in bare:
         yield warning(
             "triggers",
-            f"the trigger {name} has no dead letter sink: an event that {_attempts(subject, name)} attempts don't "
-            "deliver is dropped without a trace, or, where the broker waits for delivery, sent again by its agent for "
-            "ever",
+            f"the trigger {name} has no dead letter sink: an event that is not delivered in "
+            f"{_attempts(subject, name)} attempts is dropped without a record, or, if the Broker waits for the "
+            "delivery, sent again by its agent without end",
             "set knative.dead_letter_sink in eaves.yaml to an http(s) address",
         )
     through_broker = [one.name for one in subject.app.sources if not sends_to_relay(subject.app, one)]
     if subject.app.relay.enabled and through_broker and not subject.settings.dead_letter_sink:
         yield warning(
             "triggers",
-            f"the Trigger {relay_name(subject.app)} has no dead letter sink, as the relay can't be its own: what "
-            f"{', '.join(through_broker)} sent through the Broker is dropped when the relay is away or full for "
-            f"{PATIENCE_S / 3600:.0f} hours",
+            f"the Trigger {relay_name(subject.app)} has no dead letter sink, because the relay can't be its own: "
+            f"events that {', '.join(through_broker)} sent through the Broker are dropped if the relay is "
+            f"unavailable or full for {PATIENCE_S / 3600:.0f} hours",
             "set knative.dead_letter_sink in eaves.yaml to an http(s) address, or let the agents send to the relay "
             "(`through: function`)",
         )
@@ -196,9 +200,9 @@ def check_binding(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             fix = f"kubectl label namespace {name} bindings.knative.dev/exclude-"
         else:
             continue
-        yield error("agents", f"Eventing's SinkBindings don't see the namespace {name}: agents get no sink", fix)
+        yield error("agents", f"Eventing's SinkBindings ignore the namespace {name}, so agents there get no sink", fix)
         return
-    yield ok("agents", f"agents in {', '.join(sorted(bound))} are told their sink")
+    yield ok("agents", f"agents in {', '.join(sorted(bound))} get their sink from Eventing's SinkBindings")
 
 
 def _selects_by_inclusion(subject: ExaminedSite) -> bool:

@@ -21,8 +21,8 @@ CHECK = "metrics"
 FUNCTION_PORT = 8080
 TIMEOUT_S = 5.0
 _OTHER_WAY = (
-    "metrics are read through the API server's pod proxy instead, which reaches no pod on another node where the "
-    "network enforces NetworkPolicies: an automatic rollout then holds"
+    "metrics are read through the API server's pod proxy instead. If the network enforces NetworkPolicies, the "
+    "proxy can't reach pods on other nodes, and an automatic rollout is held"
 )
 
 
@@ -30,7 +30,7 @@ def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     """Check one running pod: of the function if it has one, else of an agent, a publisher or the relay."""
     found = next(_running(subject), None)
     if found is None:
-        yield note(CHECK, f"no pod of {subject.app.function.name} runs that metrics could be read from yet")
+        yield note(CHECK, f"no pod of {subject.app.function.name} is running yet, so reading metrics can't be checked")
         return
     pod, port = found
     try:
@@ -42,16 +42,19 @@ def check_metrics(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             grant("status", subject.namespace, ("get", "create"), ["pods/portforward"]),
         )
     except NoForwardError as swallowed:
-        fix = f"let WebSockets through to {subject.cluster.name}'s API server: kubectl port-forward needs them too"
+        fix = (
+            f"allow WebSockets to the API server of {subject.cluster.name} in the proxy between; kubectl "
+            "port-forward needs them too"
+        )
         yield warning(CHECK, f"{swallowed.message}: {_OTHER_WAY}", fix)
     except ClusterError as failed:
         yield warning(CHECK, f"the metrics of {pod} can't be read: {failed.message}", failed.hint or "eaves status")
     else:
         if answer.status == 200:
-            yield ok(CHECK, f"the metrics of {pod} are read by port-forward")
+            yield ok(CHECK, f"the metrics of {pod} can be read by port-forward")
         else:
             fix = f"kubectl -n {subject.namespace} logs {pod}"
-            yield warning(CHECK, f"{pod} answers {answer.status} when its metrics are asked for", fix)
+            yield warning(CHECK, f"{pod} answered {answer.status} to a request for its metrics", fix)
 
 
 def _running(subject: ExaminedSite) -> Iterator[tuple[str, int]]:

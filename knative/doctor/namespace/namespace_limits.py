@@ -30,7 +30,7 @@ def check_namespace(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         namespace = subject.cluster.get(NAMESPACE, name, namespace="")
         if namespace is None:
             if name not in made:
-                yield error("namespace", f"the namespace {name} is not there", f"kubectl create namespace {name}")
+                yield error("namespace", f"the namespace {name} does not exist", f"kubectl create namespace {name}")
             continue
         if namespace["metadata"].get("deletionTimestamp"):
             yield error("namespace", f"the namespace {name} is being deleted", f"kubectl get namespace {name} -o yaml")
@@ -46,11 +46,12 @@ def _check_level(subject: ExaminedSite, name: str, level: str) -> Iterator[Docto
     for pod in refused:
         yield error(
             "namespace",
-            f"{name} enforces Pod Security {level}, and {pod.by} needs {_wants(pod)}: no pod of it is made",
+            f"the namespace {name} enforces Pod Security {level}, but {pod.by} needs {_wants(pod)}, so its pods "
+            "can't be created",
             f"kubectl label namespace {name} --overwrite {LEVEL_LABEL}={_wants(pod)}",
         )
     if not refused:
-        yield ok("namespace", f"{name} is there and takes every pod that would be made (Pod Security {level})")
+        yield ok("namespace", f"the namespace {name} exists and accepts every pod of the app (Pod Security {level})")
 
 
 def _wants(pod: PlannedPod) -> str:
@@ -84,13 +85,13 @@ def check_quota(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             found = True
             yield finding
     if not found:
-        yield ok("quota", f"no quota of {subject.namespace} stands in the way of a replica")
+        yield ok("quota", f"no quota of {subject.namespace} prevents a new replica")
     if ranges:
         names = ", ".join(str(one["metadata"]["name"]) for one in ranges)
         yield note(
             "quota",
-            f"limit ranges of {subject.namespace} ({names}) hold for every container, Knative's sidecar too, which "
-            "asks for 25m and 50Mi",
+            f"the limit ranges of {subject.namespace} ({names}) apply to every container, also to Knative's "
+            "sidecar, which requests 25m CPU and 50Mi memory",
             f"kubectl -n {subject.namespace} describe limitrange",
         )
 
@@ -107,13 +108,13 @@ def _check_limits(subject: ExaminedSite, quota: Mapping[str, Any], defaults: set
             patch = '\'{"data":{"queueproxy.resource-defaults":"enabled"}}\''
             yield error(
                 "quota",
-                f"the quota {name} wants a {resource} limit of every container, and Knative's sidecar has none",
+                f"the quota {name} requires a {resource} limit for every container, and Knative's sidecar has none",
                 f"kubectl -n knative-serving patch configmap config-features --type merge -p {patch}",
             )
         if not own:
             yield error(
                 "quota",
-                f"the quota {name} wants a {resource} limit of every container, and the function has none",
+                f"the quota {name} requires a {resource} limit for every container, and the function has none",
                 f"set knative.{resource}_limit in eaves.yaml",
             )
 
@@ -131,9 +132,8 @@ def _check_room(subject: ExaminedSite, quota: Mapping[str, Any], function: Plann
         if amount > left:
             yield warning(
                 "quota",
-                f"the quota {name} has {show(max(0.0, left))} {resource} left, and one replica more asks for "
-                f"{show(amount)}: "
-                "a new revision needs it beside the old one",
+                f"the quota {name} has {show(max(0.0, left))} {resource} left, but one more replica requests "
+                f"{show(amount)}; a new revision runs beside the old one",
                 f"kubectl -n {subject.namespace} describe resourcequota {name}",
             )
 
@@ -149,9 +149,10 @@ def check_storage(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         if source.claim and claim is None:
             yield error(
                 "storage",
-                f"the PersistentVolumeClaim {source.claim} of the source {source.name} is not in {subject.namespace}",
-                f"kubectl -n {subject.namespace} get persistentvolumeclaims; make it, or set claim of the source in "
-                "eaves.yaml",
+                f"the PersistentVolumeClaim {source.claim} of the source {source.name} does not exist in "
+                f"{subject.namespace}",
+                f"kubectl -n {subject.namespace} get persistentvolumeclaims; create the claim, or set claim of "
+                "the source in eaves.yaml",
             )
     spools = any(find_runner(source) in {SourceRunner.CLAIM, SourceRunner.SERVICE} for source in agents)
     if not spools and not any(trigger.is_mqtt for trigger in subject.app.triggers):
@@ -163,7 +164,10 @@ def check_storage(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         if (one["metadata"].get("annotations") or {}).get(_DEFAULT_CLASS) == "true"
     ]
     if default:
-        yield ok("storage", f"spools of agents, publishers and relays are made by the storage class {default[0]}")
+        yield ok(
+            "storage",
+            f"the default storage class {default[0]} provides the volumes for spools of agents, publishers and relays",
+        )
         return
     name = str(classes[0]["metadata"]["name"]) if classes else "NAME"
     patch = f'\'{{"metadata":{{"annotations":{{"{_DEFAULT_CLASS}":"true"}}}}}}\''

@@ -141,10 +141,16 @@ def check_permissions(subject: ExaminedSite) -> Iterator[DoctorFinding]:
         if verbs := _denied(subject, need):
             missing.setdefault((need.command, need.namespace, need.hard, verbs), []).append(need.resource)
     if not missing:
-        yield ok("permissions", f"the current user may deploy, roll out, ask and remove in {subject.namespace}")
+        yield ok(
+            "permissions",
+            "the current user has the permissions to deploy, roll out, send to and remove "
+            f"functions in {subject.namespace}",
+        )
     for (command, namespace, hard, verbs), resources in missing.items():
         where = f"in {namespace}" if namespace else "in the whole cluster"
-        message = f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where}: eaves {command}"
+        message = (
+            f"the current user may not {', '.join(verbs)} {', '.join(resources)} {where} (needed by eaves {command})"
+        )
         yield (error if hard else warning)("permissions", message, grant(command, namespace, verbs, resources))
 
 

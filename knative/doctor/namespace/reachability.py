@@ -37,10 +37,12 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
     if not wanted:
         return
     if not subject.settings.agent_image:
-        yield note(CHECK, f"{_named(wanted)} can't be tried without the agents' container image", _SET_IMAGE)
+        yield note(
+            CHECK, f"whether pods reach {_named(wanted)} can't be checked: knative.agent_image is not set", _SET_IMAGE
+        )
         return
     if not subject.may_probe:
-        yield note(CHECK, f"{_named(wanted)} was not tried, as --no-pod says", "eaves doctor")
+        yield note(CHECK, f"whether pods reach {_named(wanted)} was not checked, because of --no-pod", "eaves doctor")
         return
     name = f"{subject.app.function.name}-doctor-{secrets.token_hex(3)}"
     try:
@@ -48,7 +50,7 @@ def check_reachability(subject: ExaminedSite) -> Iterator[DoctorFinding]:
             build_reachability_pod(name, wanted, subject.app, subject.settings, subject.site), manager=MANAGER
         )
     except DeniedError as denied:
-        yield note(CHECK, f"{_named(wanted)} can't be tried from inside the cluster: {denied.message}", _grant(subject))
+        yield note(CHECK, f"whether pods reach {_named(wanted)} can't be checked: {denied.message}", _grant(subject))
         return
     try:
         pod = _wait(subject, name)
@@ -83,20 +85,33 @@ def _judge(subject: ExaminedSite, wanted: Sequence[Destination], pod: Mapping[st
         why = (
             find_waiting_reason(pod)
             if phase in ("", "Pending")
-            else f"it is {phase}: {_said(pod)[:200]}".removesuffix(": ")
+            else f"its phase is {phase}: {_read_termination_message(pod)[:200]}".removesuffix(": ")
         )
         fix = f"kubectl -n {subject.namespace} get events --sort-by=.lastTimestamp"
         if "No module named" in why:
-            fix = "set knative.agent_image in eaves.yaml to one of this version: that one is older"
-        yield warning(CHECK, f"{_named(wanted)} could not be tried: the pod that tries it did not run: {why}", fix)
+            fix = (
+                "set knative.agent_image in eaves.yaml to a container image of this version of Eaves; the "
+                "present one is older"
+            )
+        yield warning(
+            CHECK,
+            f"whether pods reach {_named(wanted)} could not be checked, because the pod for the "
+            f"check did not run: {why}",
+            fix,
+        )
         return
-    for one, reached in zip_longest(wanted, parse_report(_said(pod))[: len(wanted)]):  # in the order of the attempts
+    for one, reached in zip_longest(
+        wanted, parse_report(_read_termination_message(pod))[: len(wanted)]
+    ):  # in the order of the attempts
         if reached is None:
-            yield note(CHECK, f"whether the {one.by} reaches {one.address} isn't known: the report was cut short")
+            yield note(
+                CHECK,
+                f"whether the {one.by} reaches {one.address} could not be checked: the report of the pod is incomplete",
+            )
         elif not reached.failed:
             yield ok(CHECK, f"the {one.by} reaches {one.address}")
         else:
-            message = f"the {one.by} doesn't reach {one.address} from inside the cluster: {reached.message}"
+            message = f"the {one.by} can't reach {one.address} from inside the cluster: {reached.message}"
             yield error(CHECK, message, _fix(subject, one, reached))
 
 
@@ -104,26 +119,26 @@ def _fix(subject: ExaminedSite, one: Destination, reached: Reached) -> str:
     host = one.address.rpartition(":")[0].removeprefix("tls://")
     if reached.failed == "name":
         return (
-            f"use a name that the cluster's DNS knows instead of {host}: an IP address, or SERVICE.NAMESPACE.svc; a "
-            "name that ends with .local is known to mDNS only"
+            f"replace {host} by an IP address or a name that the cluster's DNS can resolve, such as "
+            "SERVICE.NAMESPACE.svc; names that end in .local can be resolved only by mDNS"
         )
     if reached.failed == "certificate":
         secret = one.secret or "NAME"
         token = f"--from-file={TOKEN}=FILE " if one.by == RELAY else ""
         name_it = "" if one.secret else f", then set {one.setting} of the {one.by} in eaves.yaml to {secret}"
         return (
-            f"put the authority that signed its certificate into the Secret: kubectl -n {subject.namespace} create "
-            f"secret generic {secret} {token}--from-file={AUTHORITIES}=FILE{name_it}"
+            "put the certificate authority that signed its certificate into the Secret: kubectl -n "
+            f"{subject.namespace} create secret generic {secret} {token}--from-file={AUTHORITIES}=FILE{name_it}"
         )
     if reached.failed == "tls":
         return f"set the address of the {one.by} in eaves.yaml to its port for TLS, or to a scheme without TLS"
     return (
-        f"check that it runs and listens there, and what lets pods out: kubectl -n {subject.namespace} get "
-        "networkpolicies, and the firewall between the nodes and it"
+        f"check that the address is in use, that NetworkPolicies allow it (kubectl -n {subject.namespace} get "
+        "networkpolicies), and the firewall between the nodes and the address"
     )
 
 
-def _said(pod: Mapping[str, Any]) -> str:
+def _read_termination_message(pod: Mapping[str, Any]) -> str:
     statuses = pod.get("status", {}).get("containerStatuses") or [{}]
     terminated = (statuses[0].get("state") or {}).get("terminated") or {}
     return str(terminated.get("message") or terminated.get("reason") or "")
@@ -133,7 +148,7 @@ def _named(wanted: Sequence[Destination]) -> str:
     return ", ".join(dict.fromkeys(one.address for one in wanted))
 
 
-_SET_IMAGE = "set knative.agent_image in eaves.yaml (Dockerfile, target agent)"
+_SET_IMAGE = "build the agents' container image (Dockerfile, target agent) and set knative.agent_image in eaves.yaml"
 
 
 def _grant(subject: ExaminedSite) -> str:

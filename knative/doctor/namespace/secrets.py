@@ -36,19 +36,30 @@ def _check(subject: ExaminedSite, namespace: str, name: str, by: str) -> DoctorF
     create = f"kubectl -n {namespace} create secret generic {name} {held}"
     secret = subject.cluster.get(SECRET, name, namespace=namespace)
     if secret is None:
-        return error(CHECK, f"the Secret {name} is not in {namespace}, and {by} doesn't start without it", create)
+        return error(CHECK, f"the Secret {name} does not exist in {namespace}, and {by} can't start without it", create)
     keys = set(secret.get("data") or {})
     again = f"kubectl -n {namespace} delete secret {name} && {create}"
     if not keys & set(KEYS):
         has = ", ".join(sorted(keys)) or "nothing"
         known = ", ".join(KEYS)
-        return error(CHECK, f"the Secret {name} in {namespace} has none of {known} (it has {has})", again)
+        return error(CHECK, f"the Secret {name} in {namespace} has none of the keys {known} (it has {has})", again)
     if of_relay and not keys & {TOKEN, CERTIFICATE}:
-        return error(CHECK, f"the Secret {name} in {namespace} has no {TOKEN}: the receiver knows no site by it", again)
+        return error(
+            CHECK,
+            f"the Secret {name} in {namespace} has no key {TOKEN}, so the receiver can't identify the site",
+            again,
+        )
     if (CERTIFICATE in keys) != (KEY in keys):
         missing = KEY if CERTIFICATE in keys else CERTIFICATE
-        fix = f"kubectl -n {namespace} create secret tls {name} --cert=FILE --key=FILE, after deleting it"
-        return error(CHECK, f"the Secret {name} in {namespace} lacks {missing}: a certificate needs its key", fix)
+        fix = (
+            f"kubectl -n {namespace} create secret tls {name} --cert=FILE --key=FILE   # after deleting the "
+            "existing Secret"
+        )
+        return error(
+            CHECK,
+            f"the Secret {name} in {namespace} has no {missing}: a certificate and its key are needed together",
+            fix,
+        )
     if PASSWORD in keys and USERNAME not in keys:
-        return warning(CHECK, f"the Secret {name} in {namespace} has a {PASSWORD} and no {USERNAME}", again)
-    return ok(CHECK, f"the Secret {name} is in {namespace}, with {', '.join(sorted(keys & set(KEYS)))}")
+        return warning(CHECK, f"the Secret {name} in {namespace} has a {PASSWORD} but no {USERNAME}", again)
+    return ok(CHECK, f"the Secret {name} exists in {namespace}, with {', '.join(sorted(keys & set(KEYS)))}")

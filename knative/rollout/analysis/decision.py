@@ -92,37 +92,39 @@ def decide_rollout(
         judges: Judges that assess a revision that answers requests.
     """
     if state.phase is not RolloutPhase.ADVANCING:
-        return _say(RolloutAction.WAIT, state, state.reason or state.phase.value)
+        return _keep_share(RolloutAction.WAIT, state, state.reason or state.phase.value)
     if state.traffic and dict(seen.traffic) != dict(state.traffic):
         was, found = render_traffic(state.traffic), render_traffic(seen.traffic)
-        return _say(RolloutAction.HOLD, state, f"somebody else changed the shares from {was} to {found}")
+        return _keep_share(RolloutAction.HOLD, state, f"another user changed the shares from {was} to {found}")
     if seen.old is not None and not seen.old.exists:
-        return _say(
-            RolloutAction.HOLD, state, f"{state.old} is gone: nothing to compare with, and nothing to go back to"
+        return _keep_share(
+            RolloutAction.HOLD,
+            state,
+            f"{state.old} was deleted, so there is no revision to compare with or to roll back to",
         )
     elapsed_s = max(0.0, now - state.since)
     if not seen.new.exists or seen.new.ready is not True:
         return _unready(state, seen.new, elapsed_s)
     if seen.old is None:
         return RolloutDecision(
-            verb=RolloutAction.FINISH, percent=100, reason="it is ready, and there is none before it"
+            verb=RolloutAction.FINISH, percent=100, reason="the revision is ready, and it is the first one"
         )
     if state.percent == 0:
-        return _step(state, "it is ready")
+        return _step(state, "the revision is ready")
     return _judge(state, seen, elapsed_s, judges)
 
 
 def _unready(state: RolloutState, new: RevisionHealth, elapsed_s: float) -> RolloutDecision:
-    said = f": {new.message}" if new.message else ""
+    suffix = f": {new.message}" if new.message else ""
     if not state.old:  # no other revision could serve, so waiting is the only useful action
-        return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready{said}")
+        return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready{suffix}")
     if not new.exists:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} is gone")
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} was deleted")
     if new.ready is False:
-        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{said}")
+        return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{new.name} failed{suffix}")
     if elapsed_s >= state.settings.deadline_s:
-        return _say(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{said}")
-    return _say(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{said}")
+        return _keep_share(RolloutAction.HOLD, state, f"{new.name} isn't ready after {elapsed_s:.0f} s{suffix}")
+    return _keep_share(RolloutAction.WAIT, state, f"{new.name} isn't ready yet{suffix}")
 
 
 def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judges: Sequence[Judge]) -> RolloutDecision:
@@ -133,11 +135,15 @@ def _judge(state: RolloutState, seen: RolloutObservation, elapsed_s: float, judg
         return RolloutDecision(verb=RolloutAction.ROLL_BACK, percent=0, reason=f"{worse[0].why}; {evidence}")
     missing = [verdict.why for verdict in verdicts if verdict.finding is AssessmentResult.OPEN]
     if missing and elapsed_s >= settings.deadline_s:
-        return _say(RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}")
+        return _keep_share(
+            RolloutAction.HOLD, state, f"undecided after {elapsed_s:.0f} s: {', '.join(missing)}; {evidence}"
+        )
     if missing:
-        return _say(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
+        return _keep_share(RolloutAction.WAIT, state, f"{', '.join(missing)}; {evidence}")
     if elapsed_s < settings.step_s:
-        return _say(RolloutAction.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s; {evidence}")
+        return _keep_share(
+            RolloutAction.WAIT, state, f"{elapsed_s:.0f} of {settings.step_s:.0f} s of the step have passed; {evidence}"
+        )
     return _step(state, evidence)
 
 
@@ -151,12 +157,12 @@ def _step(state: RolloutState, why: str) -> RolloutDecision:
 def _evidence(state: RolloutState, seen: RolloutObservation, verdicts: Sequence[Assessment]) -> str:
     parts = [verdict.evidence for verdict in verdicts if verdict.evidence]
     if refused := state.counts.step(state.new).refused:
-        parts.append(f"{refused} were refused (4xx)")
+        parts.append(f"{refused} requests were refused (4xx)")
     if seen.unread:
         pod, why = next(iter(sorted(seen.unread.items())))
-        parts.append(f"{len(seen.unread)} of the pods can't be asked ({pod}: {why[:120]})")
+        parts.append(f"the metrics of {len(seen.unread)} of the pods can't be read ({pod}: {why[:120]})")
     return ", ".join(parts)
 
 
-def _say(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
+def _keep_share(verb: RolloutAction, state: RolloutState, reason: str) -> RolloutDecision:
     return RolloutDecision(verb=verb, percent=state.percent, reason=reason)

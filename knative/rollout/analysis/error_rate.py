@@ -38,30 +38,36 @@ def judge_errors(state: RolloutState) -> Assessment:
     steady = counts.steady(state.new, state.old, apart_from=state.new)
     evidence = _evidence(new, old, new.failed - steady[0].failed)
     if new.failed >= FAILURE_LIMIT and not new.answered and old.answered >= old.failed:
-        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="it has answered nothing")
+        return Assessment(
+            finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision has answered no request"
+        )
     if new.judged < settings.min_requests:
         why = f"too few requests: {new.judged} of {settings.min_requests}"
         return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     chance = _chance(*steady, settings.max_error_increase)
-    odds = f"chance alone shows that in fewer than 1 of {_whole(1 / max(chance, 1e-9)):,} steps"
+    odds = f"by chance, this happens in fewer than 1 of {_whole(1 / max(chance, 1e-09)):,} steps"
     if chance <= false_alarm(state, judges=2):
-        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why=f"it fails more often ({odds})")
+        return Assessment(
+            finding=AssessmentResult.WORSE, evidence=evidence, why=f"the new revision fails more often ({odds})"
+        )
     if chance <= SUSPICION:
-        return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=f"it may fail more often ({odds})")
+        return Assessment(
+            finding=AssessmentResult.OPEN, evidence=evidence, why=f"the new revision may fail more often ({odds})"
+        )
     if new.error_rate > old.error_rate + max(settings.max_error_increase, GROSS_INCREASE):
-        why = "not enough to tell whether it goes on failing"
+        why = "too few requests to decide whether the new revision keeps failing"
         return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     calm = counts.steady(state.new, state.old, apart_from=state.old)
     if (missing := _missing(*calm, _margin(state))) <= 0:
         return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
-    why = f"not enough to tell: {_requests_missing(*calm, _margin(state), missing)}"
+    why = f"too few requests to decide: {_requests_missing(*calm, _margin(state), missing)}"
     return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
 
 
 def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
     sudden = new.answered and together > max(2, new.failed / 2)
-    said = f", {together:,} of them at one moment or two" if sudden else ""
-    return f"{new.failed:,} of {new.judged:,} requests failed{said} (before: {old.failed:,} of {old.judged:,})"
+    suffix = f", {together:,} of them within one or two time windows" if sudden else ""
+    return f"{new.failed:,} of {new.judged:,} requests failed{suffix} (before: {old.failed:,} of {old.judged:,})"
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
@@ -114,7 +120,7 @@ def _requests_missing(new: RequestCounters, old: RequestCounters, margin: float,
     if after_as_many >= missing:
         return "more requests like these would not decide"
     number = _whole(new.judged * missing / (missing - after_as_many), up=True)
-    return f"about {number:,} more requests if it is as good as the old one"
+    return f"about {number:,} more are needed if the new revision is as good as the old one"
 
 
 def _whole(number: float, *, up: bool = False) -> int:

@@ -33,21 +33,29 @@ def judge_times(state: RolloutState) -> Assessment:
     settings = state.settings
     new, old = state.counts.step(state.new), state.counts.step(state.old)
     if min(new.timed, old.timed) < settings.min_requests / 2:
-        note = "times aren't compared: too few that were not the first of their process" if new.judged else ""
+        note = (
+            "times are not compared: there are too few predictions besides the first one of each process"
+            if new.judged
+            else ""
+        )
         return Assessment(finding=AssessmentResult.SILENT, evidence=note)
-    evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f})"
+    evidence = f"a prediction takes {new.mean_ms:.1f} ms (before: {old.mean_ms:.1f} ms)"
     if new.mean_ms <= old.mean_ms * settings.max_latency_ratio:
         return Assessment(finding=AssessmentResult.FINE, evidence=evidence)
     measured = state.counts.windows.times
     new_times, old_times = measured.get(state.new, WindowTimes()), measured.get(state.old, WindowTimes())
     windows = min(new_times.windows, old_times.windows)
     if windows < ENOUGH_WINDOWS:
-        why = f"it looks slow, and {windows} of {ENOUGH_WINDOWS} times of {WINDOW_S:.0f} s are measured"
+        why = (
+            f"the new revision seems slow; {windows} of {ENOUGH_WINDOWS} time windows of {WINDOW_S:.0f} s are measured"
+        )
         return Assessment(finding=AssessmentResult.OPEN, evidence=evidence, why=why)
     if _chance(new_times, old_times, settings.max_latency_ratio) <= false_alarm(state, judges=2):
-        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="it is too slow")
+        return Assessment(finding=AssessmentResult.WORSE, evidence=evidence, why="the new revision is too slow")
     return Assessment(
-        finding=AssessmentResult.OPEN, evidence=evidence, why="it looks slow, and times vary too much to tell"
+        finding=AssessmentResult.OPEN,
+        evidence=evidence,
+        why="the new revision seems slow, but the times vary too much to decide",
     )
 
 

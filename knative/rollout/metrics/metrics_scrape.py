@@ -77,10 +77,10 @@ def _ask(cluster: Cluster, pod: Mapping[str, Any]) -> MetricsReading | str:
     except ClusterError as error:
         return error.message
     if answer.status != 200:
-        return f"/metrics answers {answer.status}"
+        return f"/metrics answered {answer.status}"
     text = answer.body.decode(errors="replace")
     if REQUESTS not in text:
-        return "/metrics tells no requests: it is no function of Eaves"
+        return "/metrics has no counters of requests: the pod is not a function of Eaves"
     restarts, crashed = _restarts(pod)
     tally, slowest = parse_counters(text)
     revision = pod["metadata"].get("labels", {}).get(REVISION_LABEL, "")

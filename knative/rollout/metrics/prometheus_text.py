@@ -65,7 +65,7 @@ def parse_metrics(text: str) -> Samples:
         except ValueError:
             continue
         if math.isfinite(value) and value >= 0:
-            labels = {name: _unescape(said) for name, said in _LABEL.findall(matched[2] or "")}
+            labels = {name: _unescape(text_value) for name, text_value in _LABEL.findall(matched[2] or "")}
             samples.setdefault(matched[1], []).append((labels, value))
     return samples
 

@@ -62,7 +62,7 @@ def test_what_kn_made_is_refused_before_anything_is_applied_and_taken_over_when_
     wait_until(lambda: is_ready(place.cluster.get(KSERVICE, NAME) or {}), 120, pause_s=0.5, what="kn's Service")
     with Stream(place.platform, NAME, make_event) as stream:
         refused = place.eaves("deploy", second_image, "--plain-http", codes=range(1, 128))
-        assert "not ours" in refused.stderr
+        assert "does not belong to this app" in refused.stderr
         assert "--adopt" in refused.stderr
         for kind in (BROKER, TRIGGER, SERVICE_ACCOUNT):
             assert [one["metadata"]["name"] for one in place.cluster.list(kind)] in ([], ["default"]), kind

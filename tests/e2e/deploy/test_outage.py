@@ -24,7 +24,7 @@ from tests.inputs.artifacts import copy_artifact
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
-CANT_FETCH = "can't fetch the container image"
+CANT_FETCH = "can't pull the container image"
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_with_the_registry_gone_both_revisions_of_a_rollout_start_from_zero(
     place.cluster.apply(NO_PINS, manager=MANAGER)
     place.eaves("deploy", images["second"], "--plain-http")
     (row,) = json.loads(place.eaves("reconcile", "-o", "json").stdout)
-    assert f"{SECOND} waits for its container image: it is pinned on 0 of 1 nodes" in row["what"]
+    assert f"{SECOND} waits until its container image is on every node; it is pinned on 0 of 1 nodes" in row["what"]
     with pytest.raises(StartError, match="pinned on 0 of 1 nodes"):
         rollout.set_percent(place.cluster, NAME, 10, pin_wait_s=1)
     assert place.status().traffic == (f"{FIRST} 100 %",)

@@ -56,7 +56,7 @@ def test_a_reconcile_from_another_workspace_takes_no_newer_deploy_back(
     laptop.eaves("deploy", second_image, "--plain-http")
     said = place.eaves("reconcile").stderr
     assert "nothing applied" in said
-    assert "with another eaves.yaml or version of Eaves than here" in said
+    assert "with another eaves.yaml or another version of Eaves than this workspace" in said
     assert revisions(place) == 3
     laptop.eaves("remove", NAME, "--on", "knative")
     assert "the function was removed" in place.eaves("reconcile").stderr

@@ -112,7 +112,7 @@ def test_a_revision_whose_requests_fail_is_rolled_back_and_the_deploy_that_waits
     tired = put_image(changed.path)
     with Stream(place.platform, NAME, make_event) as stream:
         done = place.eaves("deploy", tired, "--plain-http", "--wait", codes=(1, 69, 70, 75))
-        assert "it fails more often" in done.stderr
+        assert "the new revision fails more often" in done.stderr
         wait_for(place, make_event, manifest.version)
         begun = len(stream.answers)
         stream.more(20)

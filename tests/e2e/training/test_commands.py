@@ -96,7 +96,7 @@ def test_a_training_runs_as_a_job_to_its_end_and_its_run_comes_here(place: Place
     (pod,) = pods_of(place.cluster, job)
     assert pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"] is True
     again = place.eaves("train", "--on", "knative")
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert again.stdout == first.stdout
     assert [one["metadata"]["uid"] for one in jobs(place)] == [job["metadata"]["uid"]]
 

@@ -119,7 +119,7 @@ def test_a_training_whose_pod_is_lost_goes_on_and_its_run_comes_here(
     said: list[str] = []
     for _ in range(2):
         create_job(cluster, manifest, again=False, say=said.append)
-    assert said[1] == f"{name} is there already: it goes on"
+    assert said[1] == f"the Job {name} exists already and is running"
     watched = watch(name)
     wait_until(lambda: watched.done() > 0, 400, pause_s=0.5, what="the first steps")
     (first,) = pods_of(cluster, cluster.get(JOB, name) or {})
@@ -127,7 +127,7 @@ def test_a_training_whose_pod_is_lost_goes_on_and_its_run_comes_here(
     job = watched.result.result(600)
     assert find_ending(job) == "Complete", condition(job)
     assert job["status"].get("failed", 0) == 0, "making room costs no attempt"
-    assert any("goes on" in text for text in watched.said)
+    assert any("continues" in text for text in watched.said)
     resumed = [line.done for line in watched.lines if line.phase == "Training" and line.done]
     assert resumed == sorted(resumed), "it went on where it was"
     run = download_run(cluster, longer, job, tmp_path / "run", say=said.append, progress=SilentProgress())

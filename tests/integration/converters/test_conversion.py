@@ -126,6 +126,8 @@ def test_a_crash_of_tf2onnx_is_reported_with_its_last_words_and_leaves_nothing(t
     about = json.loads((tmp_path / "run/run.json").read_text())
     about["files"] = {name: entry for name, entry in about["files"].items() if not name.startswith("model/")}
     (tmp_path / "run/run.json").write_text(json.dumps(about))
-    with pytest.raises(ConversionError, match=r"tf2onnx failed with exit code 1; its last words:\n[\s\S]*SavedModel"):
+    with pytest.raises(
+        ConversionError, match=r"tf2onnx failed with exit code 1; the end of its output:\n[\s\S]*SavedModel"
+    ):
         convert(tmp_path / "run", tmp_path / "artifact", ConvertSettings())
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

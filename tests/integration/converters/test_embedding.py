@@ -69,7 +69,7 @@ def test_goldens_hold_the_features_too(embedding: Artifact, tmp_path: Path) -> N
 
 
 def test_int8_is_refused_with_the_reason(tiny_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="it is judged by labels, which say nothing of features"):
+    with pytest.raises(ConversionError, match="int8 is judged by predicted labels, and this model predicts features"):
         convert(tiny_run, tmp_path / "a", replace(EMBED, precision="int8"))
 
 
@@ -104,7 +104,7 @@ def test_a_declared_model_gives_the_same_features(declared: Path, embedding: Art
 
 
 def test_a_declared_model_without_features_can_not_embed(tiny_graph: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="isn't declared which output holds the features"):
+    with pytest.raises(ConversionError, match="does not name the output that holds the features"):
         convert(tiny_graph, tmp_path / "a", EMBED)
 
 

@@ -73,12 +73,14 @@ def test_a_run_with_16_held_out_images_ships_fp32_unless_int8_is_asked_for(tiny_
     artifact = convert(tiny_run, tmp_path / "auto", settings())
     found = artifact.manifest.quantisation
     assert (artifact.manifest.precision, found.trials, found.evidence) == ("fp32", (), Evidence())
-    assert "16 labelled images that were held out can't show that it loses at most 3 points" in found.reason
-    assert "at least 99 can, or 500 photos with or without labels (convert.unlabelled)" in found.reason
+    assert "16 held-out labelled images are too few to show that int8 loses at most 3 points" in found.reason
+    assert "it takes at least 99, or 500 photos with or without labels (convert.unlabelled)" in found.reason
     artifact = convert(tiny_run, tmp_path / "artifact", settings(precision="int8"), page=True)
     manifest, found = artifact.manifest, artifact.manifest.quantisation
     assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("int8", "int8", True, False)
-    assert found.reason.startswith("int8 was asked for, and the evidence doesn't suffice by itself: int8 ")
+    assert found.reason.startswith(
+        "int8 was required by convert.precision, although the evidence does not suffice: int8 "
+    )
     evidence, shipped = found.evidence, found.trials[-1]
     assert (evidence.kind, evidence.passed, evidence.labelled_images, evidence.images) == ("labels", False, 16, 16)
     assert evidence.drop_bound_95 > 0.15 > found.max_accuracy_drop == 0.03
@@ -141,8 +143,8 @@ def test_int8_that_answers_too_differently_fails_with_its_numbers_and_leaves_not
 ) -> None:
     with pytest.raises(ConversionError) as caught:
         convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", tolerance_int8=0.0), page=True)
-    assert caught.value.message.startswith("int8 can't ship: int8 answered too differently: the same label on ")
-    assert "(0 allowed)" in caught.value.message
+    assert caught.value.message.startswith("int8 can't be used: the int8 answers differ too much: the same label on ")
+    assert "(at most 0 allowed)" in caught.value.message
     assert caught.value.hint is not None
     assert "precision fp32" in caught.value.hint
     assert left(tmp_path) == []
@@ -155,7 +157,7 @@ def test_auto_then_ships_fp32_with_the_table_and_the_reason(
     artifact = convert(tiny_graph, tmp_path / "artifact", asked, page=True)
     manifest, found = artifact.manifest, artifact.manifest.quantisation
     assert (manifest.precision, found.asked, found.shipped, manifest.optimise_on_open) == ("fp32", "auto", False, True)
-    assert "answered too differently" in found.reason
+    assert "the int8 answers differ too much" in found.reason
     assert len(found.trials) >= 2
     assert [trial.judged for trial in found.trials] == [False] * (len(found.trials) - 1) + [True]
     assert {0} < {len(trial.kept_fp32) for trial in found.trials}
@@ -164,7 +166,7 @@ def test_auto_then_ships_fp32_with_the_table_and_the_reason(
     fp32 = convert(tiny_graph, tmp_path / "fp32" / "artifact", settings(precision="fp32"))
     assert [content(artifact)[name] for name in names] == [content(fp32)[name] for name in names]
     page = (tmp_path / "artifact.html").read_text(encoding="utf-8")
-    assert "answered too differently" in page
+    assert "the int8 answers differ too much" in page
 
 
 def test_no_further_int8_graph_is_made_when_the_time_is_over(tiny_graph: Path, tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ def test_enough_labelled_images_ship_int8_with_the_bound_of_its_loss(tiny_graph:
     assert evidence.labelled_images >= 99
     assert evidence.drop_bound_95 == paired_drop_bound(evidence.lost, evidence.gained, evidence.labelled_images) <= 0.03
     assert "with 95 % confidence, on " in found.reason
-    looks = [total for title, total in followed.phases if title.startswith("Looking at int8")]
+    looks = [total for title, total in followed.phases if title.startswith("Predicting with int8")]
     assert set(looks) == {found.picking_images}, "candidates are picked on the training side's images"
     judged = [total for title, total in followed.phases if title == "Judging int8"]
     assert judged == [found.images], "one candidate is judged, once"
@@ -261,7 +263,7 @@ def test_data_out_of_reach_ships_fp32_and_says_that_int8_was_not_tried(tiny_grap
 def test_data_out_of_reach_is_an_error_when_int8_is_asked_for(tiny_graph: Path, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="the labelled images can't be read") as caught:
         convert(tiny_graph, tmp_path / "artifact", settings(precision="int8", data=str(tmp_path / "gone")))
-    assert caught.value.hint == "give the labelled images: convert.data"
+    assert caught.value.hint == "set convert.data to the folder of the labelled images"
     assert left(tmp_path) == []
 
 

@@ -181,7 +181,7 @@ def test_what_can_not_be_served_is_refused(tmp_path: Path, case: str) -> None:
 def test_int8_and_other_tasks_are_refused(tmp_path: Path) -> None:
     path = write_sensors(tmp_path / "m")
     for settings in (ConvertSettings(precision="int8"), ConvertSettings(task="embed")):
-        with pytest.raises(EavesError, match="it has no other, and precision fp32 only"):
+        with pytest.raises(EavesError, match="which has no other task and only the precision fp32"):
             convert(path, tmp_path / "a", settings)
 
 

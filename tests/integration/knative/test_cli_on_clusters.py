@@ -52,7 +52,7 @@ def running(knative: Knative) -> str:
 def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites, knative: Knative) -> None:
     said = deploy(one)
     assert said.splitlines()[0] == f"{FIRST} ready 100 % {FIRST}"
-    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: nothing else serves"
+    assert said.splitlines()[-1] == f"7 created; {FIRST} 100 %: done: no other revision gets requests"
     said = deploy(one)
     assert said.splitlines()[-1].startswith("7 unchanged; ")
     said = deploy(one, OTHER)
@@ -123,7 +123,7 @@ def test_what_kn_made_is_taken_over_once_it_is_shown_and_answered_for(one: Sites
     words = ("deploy", IMAGE, "--offline", "--on", "knative")
     error = one.run(*words).exception
     assert isinstance(error, ConflictError)
-    assert (error.exit_code, "kn made it" in error.message) == (75, True)
+    assert (error.exit_code, "created by kn" in error.message) == (75, True)
     result = one.run(*words, "--adopt")
     assert result.exit_code == 2
     assert "--adopt asks before it takes over; --yes answers" in result.stderr
@@ -209,7 +209,7 @@ def test_without_an_eaves_yaml_every_rollout_of_the_namespace_goes_on(one: Sites
     (one.folder / "eaves.yaml").unlink()
     result = one.run("reconcile", "--namespace", "eaves")
     assert result.exit_code == 0
-    assert result.stderr == f"flowers: {FIRST} 90 %, {SECOND} 10 %: advancing: it is ready\n"
+    assert result.stderr == f"flowers: {FIRST} 90 %, {SECOND} 10 %: advancing: the revision is ready\n"
     result = one.run("reconcile", "--namespace", "eaves", "-o", "json")
     (row,) = json.loads(result.stdout)
     assert (row["site"], row["state"]) == ("here", "done")

@@ -203,7 +203,7 @@ def train(cluster: Cluster, apiserver: FakeCluster, folder: Path, *, again: bool
 
     apiserver.on_apply(run)
     apiserver.backend = lambda request: Reply(status=404)
-    with pytest.raises(RunError, match=r"no run in"):
+    with pytest.raises(RunError, match=r"is not a run"):
         download_run(cluster, TRAINING, job, folder, say=lambda text: None, progress=SilentProgress())
 
 
@@ -243,7 +243,7 @@ def test_doctor_says_that_the_right_to_make_secrets_is_missing(
     assert warned(HOME) == []
     grant(apiserver, deploys, lambda verb, resource, *where: resource != "secrets" and trains(verb, resource, *where))
     (missing,) = warned(HOME)
-    assert "may not create, patch, delete secrets in cams: eaves train" in missing
+    assert "may not create, patch, delete secrets in cams (needed by eaves train)" in missing
     assert "kubectl -n cams create role eaves-train --verb=create,patch,delete --resource=secrets" in missing
     assert warned("") == []
 

@@ -73,7 +73,9 @@ def test_a_function_without_an_address_cant_be_asked_yet(cluster: Cluster, knati
     platform.deploy(plain_app())
     with pytest.raises(ClusterError, match="Service flowers has no address yet"):
         platform.invoke("flowers", EVENT)
-    with pytest.raises(NotFoundError, match=r"no Service 'roses' in cams of edge \(there are: flowers\)"):
+    with pytest.raises(
+        NotFoundError, match=r"the Service 'roses' does not exist in cams of edge \(existing: flowers\)"
+    ):
         platform.invoke("roses", EVENT)
 
 
@@ -106,7 +108,7 @@ def test_a_broker_that_refuses_is_an_error(status: int, platform: KnativePlatfor
 
 
 def test_a_broker_that_isnt_there_is_said_so(cluster: Cluster, knative: Knative) -> None:
-    with pytest.raises(NotFoundError, match=r"no Broker 'eaves' in cams of edge \(there are: none\)"):
+    with pytest.raises(NotFoundError, match=r"the Broker 'eaves' does not exist in cams of edge \(existing: none\)"):
         KnativePlatform(cluster, KnativeSettings(), SITE).publish(EVENT)
 
 
@@ -136,7 +138,7 @@ def test_an_address_in_the_cluster_is_a_service_and_its_port(
     ("url", "message"),
     [
         ("http://flowers.example.org/", "is not an address inside the cluster"),
-        ("http://gone.cams.svc.cluster.local/", "leads nowhere: there is no Service gone in cams"),
+        ("http://gone.cams.svc.cluster.local/", "can't be reached: the Service gone does not exist in cams"),
     ],
 )
 def test_other_addresses_are_refused(url: str, message: str, cluster: Cluster) -> None:

@@ -184,7 +184,7 @@ def test_logs_of_agents_are_read_by_name(cluster: Cluster, knative: Knative, api
 
 def test_logs_are_of_every_replica_that_wrote_something(platform: KnativePlatform, knative: Knative) -> None:
     platform.deploy(plain_app())
-    with pytest.raises(NotFoundError, match="flowers has no lines to show here: it is at zero"):
+    with pytest.raises(NotFoundError, match="flowers has no log lines to show: it is scaled to zero"):
         platform.logs("flowers")
     knative.run(FIRST, "a", "one", "two")
     knative.run(FIRST, "b", "three")

@@ -203,7 +203,7 @@ def test_an_agent_of_an_older_version_is_reported_as_one(site: Sites, kubectl: F
     (kubectl.folder / "pods.json").write_text(json.dumps(pods))
     error = site.run("queue", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, PlatformError)
-    assert "of an older version" in error.message
+    assert "has an older version of Eaves" in error.message
 
 
 def test_an_agent_that_is_not_there_is_said_so_with_those_that_are(site: Sites, kubectl: FakeKubectl) -> None:
@@ -266,7 +266,7 @@ def test_status_without_the_right_to_ask_pods_says_so_at_each_agent(site: Sites,
     (row,) = json.loads(site.run("status", "-o", "json", "--on", "knative").stdout)
     assert [agent["state"] for agent in row["agents"]] == ["unknown"] * 3
     assert "may not get pods/proxy" in row["agents"][0]["reason"]
-    assert "by port-forward: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
+    assert "a port-forward failed too: s000: jane may not get pods/portforward" in row["agents"][0]["reason"]
 
 
 def test_the_queue_of_a_publisher_is_shown_and_asked_like_an_agents(

@@ -55,7 +55,7 @@ def test_twenty_sites_with_five_down(twenty: Sites) -> None:
     assert result.exception.message == "of 20 sites: 15 done, 3 unreachable, 2 failed"
     assert result.exception.hint == "eaves reconcile --site s000,s001,s002,s003,s004"
     assert states(result.stdout) == {"done": 15, "unreachable": 3, "failed": 2}
-    assert "no connection to" in result.stdout
+    assert "can't connect to" in result.stdout
     assert "jane may not get services.serving.knative.dev in namespace eaves" in " ".join(result.stdout.split())
     assert twenty.deployed() == twenty.names[5:]
     assert twenty.run("reconcile", "--site", "s000,s001,s002,s003,s004").exit_code == 0
@@ -108,7 +108,7 @@ def test_failures_beyond_the_budget_begin_no_other_site(twenty: Sites) -> None:
         result = twenty.run("deploy", IMAGE, "--offline", "--all", "--max-failures", "2")
     assert isinstance(result.exception, FleetError)
     assert states(result.stdout) == {"unreachable": 3, "failed": 3, "skipped": 14}
-    assert "not begun: too many others failed" in result.stdout
+    assert "not started, because too many other sites failed" in result.stdout
     assert twenty.deployed() == []
 
 

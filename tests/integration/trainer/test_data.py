@@ -180,7 +180,7 @@ def test_a_manifest_in_a_bucket_names_images_below_it(bucket: Any, tmp_path: Pat
     uri = upload(bucket, PHOTOS | {"flowers.csv": manifest.encode()})
     dataset = load(f"{uri}/flowers.csv", tmp_path / "cache")
     assert len(dataset.examples) == 16
-    assert [(fault.file, "not there" in fault.reason) for fault in dataset.faults] == [("rose/gone.jpg", True)]
+    assert [(fault.file, "does not exist" in fault.reason) for fault in dataset.faults] == [("rose/gone.jpg", True)]
     before = times(tmp_path / "cache")
     assert load(f"{uri}/flowers.csv", tmp_path / "cache").digest() == dataset.digest()
     assert times(tmp_path / "cache") == before
@@ -208,11 +208,11 @@ def test_keys_that_reach_out_are_left_out(bucket: Any, tmp_path: Path) -> None:
 
 
 def test_a_bucket_that_is_not_there_or_empty(bucket: Any, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"nothing at|no images under"):
+    with pytest.raises(DatasetError, match=r"does not exist|no images under"):
         load("s3://no-such-bucket-here/photos", tmp_path / "cache")
     with pytest.raises(DatasetError, match="no images under"):
         load(f"s3://{bucket.name}/photos", tmp_path / "cache")
-    with pytest.raises(DatasetError, match="nothing at"):
+    with pytest.raises(DatasetError, match="does not exist"):
         load(f"s3://{bucket.name}/photos.zip", tmp_path / "cache")
 
 
@@ -286,10 +286,10 @@ def test_a_download_that_breaks_off_is_tried_again(web: Web, tmp_path: Path) -> 
 
 
 def test_a_folder_over_http_and_a_server_that_is_gone(web: Web, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no listing") as caught:
+    with pytest.raises(DatasetError, match="can't be listed over HTTP") as caught:
         load(f"{web.url}/flowers/", tmp_path / "cache")
     assert "manifest" in str(caught.value.hint)
-    with pytest.raises(DatasetError, match="nothing at"):
+    with pytest.raises(DatasetError, match="does not exist"):
         load(f"{web.url}/nowhere.zip", tmp_path / "cache")
     with pytest.raises(StorageError, match="can't read"):
         remote.mirror("http://127.0.0.1:9/flowers.zip", tmp_path / "cache", SilentProgress(), attempts=1)
@@ -301,7 +301,9 @@ def test_an_event_may_not_name_any_place(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "trainer", "--event", str(tmp_path), "--output", str(tmp_path / "runs")]
     done = subprocess.run([*command, "--allowed-prefix", "s3://ours"], capture_output=True, text=True, check=False)
     assert done.returncode == 65, done.stderr
-    assert "an event may not name 's3://others/photos'; allowed prefixes: s3://ours" in done.stderr
+    assert (
+        "the event names 's3://others/photos', which is not below an allowed prefix (allowed: s3://ours)" in done.stderr
+    )
     assert not (tmp_path / "runs").exists()
 
 
@@ -313,12 +315,12 @@ def test_weights_in_a_bucket_are_downloaded_once_while_they_stay_the_same(bucket
     assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).stat().st_mtime_ns == touched
     upload(bucket, {"notop.h5": b"second"}, "weights/")
     assert remote.mirror_file(f"{uri}/notop.h5", tmp_path, SilentProgress()).read_bytes() == b"second"
-    with pytest.raises(DatasetError, match="nothing at"):
+    with pytest.raises(DatasetError, match="does not exist"):
         remote.mirror_file(f"{uri}/other.h5", tmp_path, SilentProgress(), attempts=1)
 
 
 def test_weights_at_a_uri_are_taken_as_if_they_lay_here(tmp_path: Path) -> None:
     """A URI that leads nowhere is reported before anything is trained."""
     settings = TrainSettings(weights=(tmp_path / "lost.h5").as_uri())
-    with pytest.raises(DatasetError, match=r"nothing at .*lost\.h5"):
+    with pytest.raises(DatasetError, match=r"lost\.h5 does not exist"):
         train(DataSettings(path=tmp_path), settings, tmp_path / "run")

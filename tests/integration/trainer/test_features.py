@@ -142,7 +142,7 @@ def test_the_saved_model_answers_as_the_fine_tuned_one(folder: Path, store: File
 
 @pytest.mark.parametrize("layer", ["nowhere", "expanded_conv_7_expand"])
 def test_a_layer_that_is_no_cut_is_a_fault_of_the_setting(folder: Path, store: FileStore, layer: str) -> None:
-    with pytest.raises(ConfigError, match="cut: the network can't be cut there"):
+    with pytest.raises(ConfigError, match="cut: the network can't be divided at this layer"):
         train(folder, settings(mode="finetune", cut=layer), store)
 
 

@@ -192,7 +192,7 @@ def test_a_run_at_a_uri_survives_its_machine(digits: Path, undisturbed: Run, buc
     wait_until(lambda: store.exists("checkpoints/full/latest.json"), timeout_s=STARTED_S)
     process.kill()
     process.wait()
-    with pytest.raises(RunError, match=r"no run in .*run.json"):
+    with pytest.raises(RunError, match=r"is not a run: it has no run.json"):
         fetch_run(output, tmp_path / "fetched")
     assert on_machine(2).wait(STARTED_S) == 0, (tmp_path / "2.log").read_text()
     run = fetch_run(output, tmp_path / "fetched")

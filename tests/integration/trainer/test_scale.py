@@ -130,7 +130,7 @@ def test_the_scale_of_the_training_is_recognised_and_reported(run: Run) -> None:
     assert json.loads((run.path / "config.json").read_text())["train"]["scale"] == "auto"
     page = (run.path / "report.html").read_text()
     assert "What pixels become" in page
-    assert "train.scale: auto took unit" in page
+    assert "train.scale: auto chose unit" in page
     assert run.val_accuracy > 0.7
 
 
@@ -219,7 +219,7 @@ class Finishing(Phases):
     @contextmanager
     def phase(self, title: str, total: int) -> Iterator[Step]:
         """Enter a phase."""
-        if title.startswith("Waiting for the scale"):
+        if title.startswith("Waiting for the pod"):
             shutil.copytree(self._run, self._place)
         with super().phase(title, total) as step:
             yield step
@@ -234,7 +234,7 @@ def test_a_pod_that_misses_the_scale_is_done_when_the_run_exists(
     compute_share(
         DataSettings(path=stripes), made, f"file://{place}", share=share, cache=tmp_path / "work", progress=phases
     )
-    assert phases.titles[-1] == "Waiting for the scale that index 0 chooses"
+    assert phases.titles[-1] == "Waiting for the pod with index 0 to choose the scale"
 
 
 @pytest.mark.slow
@@ -250,12 +250,12 @@ def test_pods_of_a_job_take_the_scale_that_the_first_one_probes(weights: Path, s
 
     second = pod(1)
     log = tmp_path / "1.log"
-    wait_until(lambda: "Waiting for the scale" in log.read_text(), timeout_s=STARTED_S)
+    wait_until(lambda: "Waiting for the pod" in log.read_text(), timeout_s=STARTED_S)
     first = pod(0)
     assert second.wait(STARTED_S) == 0, log.read_text()
     assert first.wait(STARTED_S) == 0, (tmp_path / "0.log").read_text()
     assert "Probing scale" not in log.read_text()
-    assert "train.scale: auto took unit" in log.read_text()
+    assert "train.scale: auto chose unit" in log.read_text()
     assert open_run(tmp_path / "run").scale["name"] == "unit"
 
 

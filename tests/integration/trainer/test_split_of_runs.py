@@ -53,7 +53,7 @@ def test_a_later_run_keeps_the_split_and_adds_to_it(
     fill(data, 10, start=50)
     with caplog.at_level(logging.INFO):
         second = run_of(data, tmp_path / "runs" / "second", seed=3)
-    assert "the split is that of" in caplog.text
+    assert "is kept, and new images are added to it" in caplog.text
     assert second.dataset["split_of"].endswith("runs/first")
     assert len(sides(second)) == 39
     kept = sides(first).items() & sides(second).items()

@@ -151,7 +151,7 @@ def test_a_container_image_has_to_be_named_somewhere(command: str, project: Path
 def test_a_tag_cant_be_trusted_unasked(project: Path) -> None:
     error = eaves("render", "registry.example/flowers:v1", "--offline", "--all").exception
     assert isinstance(error, OciError)
-    assert (error.hint, error.exit_code) == ("name the digest", 65)
+    assert (error.hint, error.exit_code) == ("name the container image by digest: REPOSITORY@sha256:...", 65)
 
 
 @pytest.mark.parametrize("command", ["promote", "rollback", "rollout"])
@@ -165,7 +165,7 @@ def test_a_function_has_to_be_named_somewhere(command: str, tmp_path: Path, monk
 def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:
     error = eaves("status", "--site", "barn", "--kubeconfig", "nowhere").exception
     assert isinstance(error, ConfigError)
-    assert "nowhere: no such kubeconfig" in error.message
+    assert "nowhere: the kubeconfig does not exist" in error.message
 
 
 @pytest.mark.parametrize("name", [*ON_CLUSTERS, "diff", "doctor"])

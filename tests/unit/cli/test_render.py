@@ -172,7 +172,7 @@ def test_what_a_folder_cant_do_is_said(project: Path, tmp_path: Path) -> None:
     assert "--resume is for clusters" in result.stderr
     error = eaves(project, "rollback", "--dir", folder).exception
     assert isinstance(error, NotFoundError)
-    assert "no revision before" in error.message
+    assert "no known revision before" in error.message
     error = eaves(project, "rollout", "--percent", "10", "--dir", folder).exception
     assert isinstance(error, NotFoundError)
 
@@ -204,7 +204,7 @@ def test_a_broken_file_is_named(project: Path, tmp_path: Path) -> None:
     (folder / "99-notes.yaml").write_text("a: [")
     error = eaves(project, "promote", "--dir", folder).exception
     assert isinstance(error, EavesError)
-    assert "99-notes.yaml: can't be read" in error.message
+    assert "99-notes.yaml: the file can't be read" in error.message
 
 
 def test_an_eaves_yaml_without_data_renders_a_container_image(project: Path) -> None:
@@ -222,7 +222,6 @@ def test_the_secret_of_each_sites_relay_is_reported(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     files = "--from-file=token=FILE --from-file=ca.crt=FILE"
     for site in SITES:
-        reported = (
-            f"the token of site {site['name']} for the relay: kubectl -n {site['namespace']} create secret generic"
-        )
-        assert f"{reported} link {files}" in result.stderr
+        reported = f"create the Secret with the token of the site {site['name']}, which the relay needs"
+        command = f"kubectl -n {site['namespace']} create secret generic link {files}"
+        assert f"{reported}: {command}" in result.stderr

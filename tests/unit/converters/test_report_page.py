@@ -120,8 +120,8 @@ def test_int8_by_labels_is_reported_with_its_numbers(artifact: Artifact) -> None
     page = read(artifact, HELD)
     for part in (
         verdict.title,
-        "Accuracy 0.773 against fp32's 0.780 on 550 labelled images: 7 that only fp32 names right, 3 that only int8",
-        "The same label on 98.2% of 550 images.",
+        "Accuracy 0.773 against fp32's 0.780 on 550 labelled images: only fp32 is right on 7, only int8",
+        "int8 and fp32 predict the same label on 98.2% of 550 images.",
         "Why & how.",
         "2.50 × images a second",
         "3.7 × smaller than fp32",
@@ -138,12 +138,12 @@ def test_int8_by_labels_is_reported_with_its_numbers(artifact: Artifact) -> None
 def test_int8_by_agreement_says_that_it_agrees(artifact: Artifact) -> None:
     verdict = headline(artifact, AGREES)
     assert (verdict.title, verdict.loud) == ("int8 agrees with fp32 on at least 97.7% of images", False)
-    assert "The same label on 98.2% of 2,550 images." in verdict.text
+    assert "int8 and fp32 predict the same label on 98.2% of 2,550 images." in verdict.text
 
 
 def test_int8_that_was_not_shown_to_be_as_good_is_loud(artifact: Artifact) -> None:
     verdict = headline(artifact, TRIED)
-    assert (verdict.title, verdict.loud) == ("fp32: int8 was tried and not shown to be as good", True)
+    assert (verdict.title, verdict.loud) == ("fp32: int8 was tried, but is not proven to be as good", True)
     page = read(artifact, TRIED)
     assert "Read this before deploying" in page.text
     assert "fp32, ships 0.780 – – – 87.30 MB int8 only the head in fp32" in page.words
@@ -151,7 +151,7 @@ def test_int8_that_was_not_shown_to_be_as_good_is_loud(artifact: Artifact) -> No
 
 def test_int8_by_its_owners_decision_is_loud_and_says_whose_it_was(artifact: Artifact) -> None:
     verdict = headline(artifact, OWN)
-    assert (verdict.title, verdict.loud) == ("int8, as asked: the evidence doesn't suffice by itself", True)
+    assert (verdict.title, verdict.loud) == ("int8, as set by convert.precision: the evidence does not suffice", True)
     assert "Accuracy 0.773 against fp32's 0.780 on 550 labelled images" in verdict.text
 
 
@@ -162,10 +162,11 @@ def test_int8_that_was_not_tried_is_loud(artifact: Artifact) -> None:
 
 def test_fp32_that_was_asked_for_is_no_alarm(artifact: Artifact) -> None:
     assert headline(artifact, ASKED) == ConversionVerdict(
-        title="fp32, as asked", text="int8 was not tried: precision auto tries it and judges it."
+        title="fp32, as set by convert.precision",
+        text="int8 was not tried: with the precision auto it is tried and judged.",
     )
     page = read(artifact, ASKED)
-    assert "No int8 model was measured: precision fp32 was asked for." in page.words
+    assert "No int8 model was measured, because convert.precision is fp32." in page.words
     assert "svg" not in {tag for tag, _ in page.tags}
 
 

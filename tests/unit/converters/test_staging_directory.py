@@ -28,7 +28,7 @@ def test_what_a_killed_conversion_left_is_cleared(tmp_path: Path) -> None:
 
 def test_a_second_process_is_reported_and_disturbs_nothing(tmp_path: Path) -> None:
     with open_staging(tmp_path / "artifact") as place:
-        with pytest.raises(ArtifactError, match="another process is making"), open_staging(tmp_path / "artifact"):
+        with pytest.raises(ArtifactError, match="another process is writing"), open_staging(tmp_path / "artifact"):
             pass
         assert place.staging.is_dir()
 

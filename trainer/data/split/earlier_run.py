@@ -62,8 +62,8 @@ def find_earlier(
             if store.exists(SPLIT_FILE):
                 return _read(store)
         raise RunError(
-            f"no split in the run {wanted}: it has no {SPLIT_FILE}",
-            hint="name a run that was trained with this version, or split anew: --split new",
+            f"the run {wanted} has no split to keep: the file {SPLIT_FILE} is missing",
+            hint="name a run that was trained with this version of Eaves, or make a new split: --split new",
         )
     for store in (run, unfinished):
         if store.exists(SPLIT_FILE):

@@ -70,14 +70,14 @@ def parse_group_by(text: str) -> GroupBy | None:
         return GroupBy(kind=kind, column=value)
     if kind == "folder":
         if not value.isdecimal() or int(value) < 1:
-            raise ValueError("the level of a folder must be 1 (the first below the class's folder) or more")
+            raise ValueError("the level in folder:LEVEL must be 1 (the first folder below the class's folder) or more")
         return GroupBy(kind=kind, level=int(value))
     try:
         pattern = re.compile(value)
     except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
+        raise ValueError(f"the pattern is not a valid regular expression: {error}") from error
     if not pattern.groups:
-        raise ValueError("the pattern must have a group, in parentheses: name:(part[0-9]+)_")
+        raise ValueError("the pattern must have a group in parentheses, such as name:(part[0-9]+)_")
     return GroupBy(kind=kind, pattern=pattern)
 
 
@@ -89,8 +89,8 @@ def check_used(text: str, keys: Sequence[str]) -> None:
     """
     if not any(keys):
         raise DatasetError(
-            f"data.group_by {text!r} finds no group: none of {len(keys)} images has one",
-            hint="look at the images' paths, or leave data.group_by empty",
+            f"data.group_by {text!r} matches none of {len(keys)} images",
+            hint="compare data.group_by with the paths of the images, or leave it empty",
         )
 
 

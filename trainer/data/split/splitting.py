@@ -170,8 +170,8 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
     few = [f"{label} has {size}" for label, size in sorted(sizes.items()) if size < 2 * LEAST]
     if few:
         raise DatasetError(
-            f"a class needs 4 images, 2 to train on and 2 to hold out: {', '.join(few)}",
-            hint="add images of it, or remove the class",
+            f"a class needs 4 images, 2 to train on and 2 to hold out, but {', '.join(few)}",
+            hint="add images to the class, or remove it",
         )
 
 
@@ -182,6 +182,8 @@ def _check_sides(items: Sequence[SplitImage], of: Sequence[Split], known: bool) 
         if min(held, trained) < LEAST:
             raise DatasetError(
                 f"the class {label} has {trained} images to train on and {held} held out, and needs 2 of each"
-                + ("; the split is an earlier run's" if known else ""),
-                hint="add images of it, or split anew: --split new" if known else "add images of it",
+                + ("; the split is taken from an earlier run" if known else ""),
+                hint="add images to the class, or make a new split: --split new"
+                if known
+                else "add images to the class",
             )

@@ -59,7 +59,7 @@ def parse_split(text: str, origin: str) -> dict[str, SplitEntry]:
         except (ValueError, TypeError, RecursionError) as error:
             raise _unreadable(origin, number, str(error)) from error
         if not all(isinstance(value, str) for value in asdict(entry).values()) or entry.split not in DECLARED:
-            raise _unreadable(origin, number, f"not a side: {entry.split!r}")
+            raise _unreadable(origin, number, f"the split must be train or val (got {entry.split!r})")
         entries[entry.digest] = entry
     return entries
 
@@ -70,4 +70,4 @@ def sides(entries: Mapping[str, SplitEntry]) -> dict[str, Split]:
 
 
 def _unreadable(origin: str, number: int, reason: str) -> RunError:
-    return RunError(f"{origin}: line {number} can't be read: {reason[:120]}", hint="train it again")
+    return RunError(f"{origin}: line {number} can't be read: {reason[:120]}", hint="train the model again")

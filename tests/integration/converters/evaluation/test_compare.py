@@ -63,7 +63,7 @@ def test_images_that_are_gone_leave_the_rest(tiny_run: Path, shorter: Path, tmp_
     (tmp_path / "other").mkdir()
     reported = compare(tmp_path / "copy", shorter, "--data", tmp_path / "other")
     assert reported["pairing"] is None
-    assert reported["not_paired"].startswith("no labelled images in")
+    assert reported["not_paired"].endswith("has no labelled images")
     assert reported["settings"]
 
 
@@ -79,7 +79,9 @@ def test_images_of_an_archive_are_unpacked_as_training_does(tiny_run: Path, shor
 
 def test_a_run_that_does_not_tell_its_split_is_named(tiny_run: Path, shorter: Path, tmp_path: Path) -> None:
     reported = compare(shorter, strip_split(tiny_run, tmp_path / "old"))
-    assert reported["not_paired"].startswith("old does not tell which images it was trained on: it has no split.jsonl")
+    assert reported["not_paired"].startswith(
+        "the run old does not list the images that it was trained on: it was made by an earlier"
+    )
 
 
 def test_the_table_tells_both(tiny_run: Path, shorter: Path) -> None:

@@ -74,20 +74,20 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on_is_named(
     page = tmp_path / "page.html"
     seen = eaves("evaluate", old, digits, "--page", page)
     reason = (
-        "does not tell which images it was trained on (it has no split.jsonl, as runs of an earlier Eaves, and its "
-        "images have changed): all images are used, and its accuracy is overestimated if it was trained on some of "
-        "them; train it again, or give images that it has not seen"
+        "does not list the images that it was trained on (it was made by an earlier version of Eaves and has no "
+        "split.jsonl, and its images have changed): all images are used, and the accuracy is overestimated if the "
+        "model was trained on some of them; train the model again, or evaluate it on images that it was not trained on"
     )
-    assert "note: run old (digits" in seen.stderr
+    assert "note: the run old (digits" in seen.stderr
     assert reason in seen.stderr
     assert reason in Page(page.read_text()).words
     (line,) = read(eaves("evaluate", tiny_artifact, digits, "-o", "json"))["trained_on_notes"]
-    assert "only a run does" in line
-    assert "name its run (--held-out-of RUN)" in line
+    assert "only a run lists them" in line
+    assert "name the model's run (--held-out-of RUN)" in line
     for quiet in ((tiny_run, digits), (tiny_artifact, digits, "--held-out-of", tiny_run)):
         assert read(eaves("evaluate", *quiet, "-o", "json"))["trained_on_notes"] == []
     refused = CliRunner().invoke(cli, ["evaluate", str(tiny_artifact), str(digits), "--held-out-of", str(old)])
-    assert "does not tell which images it was trained on" in str(refused.exception)
+    assert "does not list the images that it was trained on" in str(refused.exception)
 
 
 @pytest.mark.parametrize("as_uri", [False, True])
@@ -167,7 +167,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
     ("status", "body", "error", "message"),
     [
         (200, b'{"predictions": [{"label": "1", "score": NaN}]}', ArtifactError, "with the score nan"),
-        (200, b'{"predictions": ' + b"[" * 200_000, ArtifactError, "holds no predictions"),
+        (200, b'{"predictions": ' + b"[" * 200_000, ArtifactError, "has no predictions"),
         (400, b"[" * 60_000, DatasetError, "none of the 72 images can be read"),
         (500, b"[" * 60_000, DeliveryError, "answered 500"),
     ],

@@ -98,8 +98,8 @@ def gate(
 def test_the_first_model_needs_to_be_good_enough_only(gate: Gate) -> None:
     reported = gate.judge()
     assert "on 16 held-out images" in reported
-    assert "nothing was published here before" in reported
-    with pytest.raises(RefusedModelError, match=r"pipeline\.floor, 0\.99"):
+    assert "no earlier model is published here" in reported
+    with pytest.raises(RefusedModelError, match=r"pipeline\.floor \(0\.99\)"):
         gate.judge(PipelineSettings(floor=0.99))
 
 
@@ -107,8 +107,8 @@ def test_a_model_is_compared_with_the_newest_other_one(gate: Gate) -> None:
     gate.publish(EARLIER, swapped=True)  # all of its answers are wrong
     gate.publish("20200102-000000-00000000")  # answers the same
     reported = gate.judge()
-    assert "0 are right that" in reported
-    assert "20200102-000000-00000000 had wrong, and 0 are wrong" in reported
+    assert "the new model is right on 0 that" in reported
+    assert "20200102-000000-00000000 answered wrongly, and wrong on 0" in reported
     with pytest.raises(RefusedModelError, match=r"max_accuracy_drop allows 5; .*its run is not beside this one"):
         gate.judge(PipelineSettings())
 
@@ -129,7 +129,7 @@ def test_what_is_published_already_is_not_judged_again(gate: Gate) -> None:
 
 def test_a_tag_that_stays_names_the_model_before(gate: Gate) -> None:
     gate.publish(LATER, tag="stable")
-    assert f"{gate.repository}:stable had wrong" in gate.judge(tag="stable")
+    assert f"{gate.repository}:stable answered wrongly" in gate.judge(tag="stable")
 
 
 def test_an_artifact_that_is_still_here_is_not_fetched(gate: Gate, registry: LocalRegistry) -> None:
@@ -149,7 +149,7 @@ def test_the_images_that_the_model_before_was_trained_on_dont_count(gate: Gate, 
     manifest = json.loads((runs / "before/run.json").read_text())
     (runs / "before/run.json").write_text(json.dumps(manifest | {"version": EARLIER}))
     gate.place = build_location(runs / "new", gate.folder / "work")
-    assert "may have seen" not in gate.judge()
+    assert "may have been trained on" not in gate.judge()
     lines = [json.loads(line) for line in (runs / "before/split.jsonl").read_text().splitlines()]
     trained = "".join(json.dumps(line | {"split": "train"}) + "\n" for line in lines)
     (runs / "before/split.jsonl").write_text(trained)

@@ -49,7 +49,7 @@ def test_traffic_belongs_to_another_manager(cluster: Cluster) -> None:
 def test_fields_of_another_manager_are_a_conflict_that_names_them(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.put(service(), manager="kn", namespace="cams")
     with pytest.raises(
-        ConflictError, match=r"edge: services\.serving\.knative\.dev flowers .* fields that kn set"
+        ConflictError, match=r"edge: kn has set fields of services\.serving\.knative\.dev flowers"
     ) as caught:
         cluster.apply(service("r/f@sha256:2"), manager="eaves")
     assert caught.value.causes == (("kn", ".spec.template.spec.containers"),)
@@ -113,14 +113,14 @@ def test_a_namespace_that_is_missing_comes_with_the_command_that_makes_it(
     cluster: Cluster, apiserver: FakeCluster
 ) -> None:
     apiserver.remove("Namespace", "cams")
-    with pytest.raises(AbsentError, match="edge: there is no namespace cams") as caught:
+    with pytest.raises(AbsentError, match="edge: the namespace cams does not exist") as caught:
         cluster.apply(service(), manager="eaves")
     assert caught.value.hint == "kubectl --context edge create namespace cams"
 
 
 def test_a_cluster_without_a_kind_says_so_when_applied_to(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.unserved.add("serving.knative.dev/v1")
-    with pytest.raises(AbsentError, match=r"no services\.serving\.knative\.dev"):
+    with pytest.raises(AbsentError, match=r"does not have services\.serving\.knative\.dev"):
         cluster.apply(service(), manager="eaves")
     assert cluster.get(KSERVICE, "flowers") is None
     assert cluster.list(KSERVICE) == []

@@ -102,7 +102,7 @@ def test_what_the_backend_refuses_is_an_answer(cluster: Cluster, apiserver: Fake
 
 
 def test_what_the_api_server_refuses_is_an_error(cluster: Cluster, apiserver: FakeCluster) -> None:
-    with pytest.raises(ClusterError, match=r"edge: nothing answers at pods f-1:8080 in namespace cams: .*refused"):
+    with pytest.raises(ClusterError, match=r"edge: pods f-1:8080 in namespace cams does not answer: .*refused"):
         cluster.proxy("pods/f-1:8080", "/")
     with pytest.raises(AbsentError, match='services "f" not found'):
         cluster.proxy("services/f:80", "/")
@@ -124,6 +124,6 @@ def test_a_backend_that_is_slow_costs_the_proxys_own_time_limit(cluster: Cluster
         return Reply(delay_s=30)
 
     apiserver.backend = backend
-    with pytest.raises(ClusterError, match=r"no answer from \S+ within 0\.3 s"):
+    with pytest.raises(ClusterError, match=r"\S+ did not answer within 0\.3 s"):
         cluster.proxy("pods/f-1:8080", "/", timeout_s=0.3)
     wait_until(waiting.is_set)

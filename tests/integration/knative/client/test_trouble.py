@@ -72,7 +72,7 @@ def test_a_server_that_hangs_costs_the_time_limit_and_no_more(apiserver: FakeClu
     cluster = open_cluster(kubeconfig=apiserver.kubeconfig(tmp_path / "kubeconfig"), timeout_s=0.4)
     apiserver.hangs = True
     started = time.monotonic()
-    with pytest.raises(UnreachableClusterError, match=r"edge: no answer from http://\S+ within 0\.4 s") as caught:
+    with pytest.raises(UnreachableClusterError, match=r"edge: http://\S+ did not answer within 0\.4 s") as caught:
         cluster.get(CONFIG_MAP, "a")
     assert time.monotonic() - started < 3
     assert "kubectl --context edge get --raw /readyz" in str(caught.value.hint)
@@ -83,7 +83,7 @@ def test_an_answer_that_trickles_costs_the_time_limit_and_little_more(apiserver:
     trickle = ((apiserver.closing.wait(0.05) and b"") or b" " for _ in range(200))
     apiserver.fail(Reply(stream=trickle))
     started = time.monotonic()
-    with pytest.raises(UnreachableClusterError, match="no answer"):
+    with pytest.raises(UnreachableClusterError, match="did not answer"):
         cluster.get(CONFIG_MAP, "a")
     assert time.monotonic() - started < 3
 
@@ -91,25 +91,27 @@ def test_an_answer_that_trickles_costs_the_time_limit_and_little_more(apiserver:
 def test_a_server_that_is_down_is_named_with_its_context(tmp_path: Path) -> None:
     with refusing_url() as url:
         cluster = open_cluster(kubeconfig=write_kubeconfig(tmp_path / "kubeconfig", {"barn": url}))
-        with pytest.raises(UnreachableClusterError, match=rf"barn: no connection to {url}: .*[Cc]onnection refused"):
+        with pytest.raises(UnreachableClusterError, match=rf"barn: can't connect to {url}: .*[Cc]onnection refused"):
             cluster.version()
 
 
 def test_a_name_that_does_not_resolve_is_said_to_be_one(tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": "https://no-such-host.invalid:6443"})
-    with pytest.raises(UnreachableClusterError, match=r"no-such-host\.invalid:6443: its name doesn't resolve"):
+    with pytest.raises(
+        UnreachableClusterError, match=r"the name of https://no-such-host\.invalid:6443 can't be resolved"
+    ):
         open_cluster(kubeconfig=file, timeout_s=5).version()
 
 
 def test_a_server_without_tls_behind_https_is_not_trusted(apiserver: FakeCluster, tmp_path: Path) -> None:
     file = write_kubeconfig(tmp_path / "kubeconfig", {"barn": apiserver.url.replace("http:", "https:")})
-    with pytest.raises(UnreachableClusterError, match="barn: no trust in https"):
+    with pytest.raises(UnreachableClusterError, match=r"barn: the certificate of https.* can't be verified"):
         open_cluster(kubeconfig=file, timeout_s=5).version()
 
 
 def test_a_web_page_is_not_taken_for_an_api_server(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.fail(Reply(body=b"<html>Welcome to our hotel</html>"))
-    with pytest.raises(ClusterError, match="not as an API server does: <html>Welcome"):
+    with pytest.raises(ClusterError, match="is not an API server: it answered <html>Welcome"):
         cluster.version()
     apiserver.fail(Reply(status=302, headers={"Location": "http://login.example/"}))
     with pytest.raises(ClusterError, match="answered 302"):
@@ -128,7 +130,7 @@ def test_a_token_that_was_renewed_in_the_kubeconfig_is_taken(
 
 def test_a_token_that_has_expired_for_good_says_how_to_log_in(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.tokens = set()
-    with pytest.raises(DeniedError, match="edge: not logged in at http") as caught:
+    with pytest.raises(DeniedError, match="edge: the user is not logged in at http") as caught:
         cluster.get(KSERVICE, "flowers")
     assert "kubectl --context edge get namespaces" in str(caught.value.hint)
     assert len(apiserver.log) == 2

@@ -195,7 +195,7 @@ def test_two_sources_on_nodes_share_an_account(cluster: Cluster, knative: Knativ
 
 def test_a_cluster_without_eventing_says_what_it_has_not(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.unserved = {"eventing.knative.dev/v1", "eventing.knative.dev/v1beta3", "sources.knative.dev/v1"}
-    with pytest.raises(ClusterError, match=r"has no brokers\.eventing\.knative\.dev") as raised:
+    with pytest.raises(ClusterError, match=r"does not have brokers\.eventing\.knative\.dev") as raised:
         deploy(cluster, plain_app())
     assert "kubectl --context edge api-resources --api-group=eventing.knative.dev" in str(raised.value.hint)
 

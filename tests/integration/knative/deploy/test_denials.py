@@ -48,7 +48,7 @@ def refuse(server: FakeCluster, cluster: Cluster, text: str) -> InvalidError:
 def test_a_missing_flag_is_named_with_the_line_that_sets_it(server: FakeCluster, cluster: Cluster) -> None:
     error = refuse(server, cluster, "must not set the field(s): spec.template.spec.nodeSelector")
     assert error.message == (
-        "edge: Service flowers is refused: Knative takes spec.template.spec.nodeSelector only with "
+        "edge: the cluster refuses Service flowers: Knative accepts spec.template.spec.nodeSelector only with "
         "kubernetes.podspec-nodeselector in its ConfigMap config-features (kubernetes.podspec-nodeselector cannot "
         "safely be disabled once enabled)"
     )

@@ -55,7 +55,7 @@ def test_an_index_is_one_function_for_several_platforms(registry: FakeRegistry, 
 
 def test_an_index_whose_platforms_hold_different_artifacts_is_refused(registry: FakeRegistry, tmp_path: Path) -> None:
     tag, _ = push(registry, tmp_path, reported(), reported(OTHER))
-    with pytest.raises(OciError, match="holds another artifact on each platform"):
+    with pytest.raises(OciError, match="does not hold the same artifact for every platform"):
         resolve_image(tag, PLAIN)
 
 
@@ -66,7 +66,7 @@ def test_what_names_no_artifact_is_no_function(labels: dict[str, str], registry:
     tag, _ = push(registry, tmp_path, labels)
     with pytest.raises(OciError, match="is not the container image of a function") as raised:
         resolve_image(tag, PLAIN)
-    assert raised.value.hint == "make one with `eaves package`"
+    assert raised.value.hint == "build the container image with eaves package"
 
 
 def test_what_isnt_there_is_said(registry: FakeRegistry, tmp_path: Path) -> None:
@@ -107,5 +107,5 @@ def test_a_digest_is_trusted_without_asking_and_a_tag_isnt() -> None:
     name = f"registry.example/barn/flowers@sha256:{DIGEST}"
     assert trust_image(name).name == name
     assert trust_image(name).artifact_digest == ""
-    with pytest.raises(OciError, match="is a tag, and only the registry knows what it is"):
+    with pytest.raises(OciError, match="names a tag; without asking the registry"):
         trust_image("registry.example/barn/flowers:v1")

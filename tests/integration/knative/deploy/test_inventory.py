@@ -51,7 +51,7 @@ def test_the_document_has_sorted_keys_and_items(cluster: Cluster, apiserver: Fak
 def test_a_lost_race_is_a_conflict_and_changes_nothing(cluster: Cluster) -> None:
     read = write_inventory(cluster, Inventory(app="flowers"))
     won = write_inventory(cluster, replace(read, deployment=DEPLOYMENT))
-    with pytest.raises(ConflictError, match="changed meanwhile"):
+    with pytest.raises(ConflictError, match=r"the inventory of .* has changed"):
         write_inventory(cluster, replace(read, deployment=replace(DEPLOYMENT, by="bob@mill")))
     assert read_inventory(cluster, "flowers") == won
 
@@ -91,11 +91,11 @@ def test_a_command_killed_between_the_two_requests_leaves_an_empty_one(cluster: 
     [
         ("{", "damaged"),
         ("[]", "damaged"),
-        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: a item has the fields"),
+        ('{"layout": 1, "items": [{"kind": "DaemonSet"}], "deployment": null}', "damaged: the item has the fields"),
         ('{"layout": 1, "items": [], "deployment": {"sequence": 1}}', "damaged"),
         (
             '{"layout": 1, "items": [{"kind": 1, "name": "", "namespace": "", "uid": ""}], "deployment": null}',
-            "kind is 1",
+            "kind has a value of the wrong type",
         ),
         ('{"layout": 2, "items": {}}', "layout 2"),
     ],

@@ -198,7 +198,9 @@ def test_a_site_that_was_renamed_since_is_refused_until_its_queue_is_moved(
 ) -> None:
     stable = replace(OWNER, site="stable")
     before = objects(former)
-    with pytest.raises(ConflictError, match="still runs for the site barn, which is now called stable") as raised:
+    with pytest.raises(
+        ConflictError, match="still runs under the site's earlier name barn, which is now stable"
+    ) as raised:
         deploy(cluster, same_app("stable"), full_settings(), owner=stable)
     assert f"kubectl --context edge -n {AGENTS} delete daemonset,sinkbinding flowers-barn-camera" in str(
         raised.value.hint

@@ -36,7 +36,7 @@ def test_a_function_of_kns_is_shown_with_its_fields_and_nothing_is_applied(
 ) -> None:
     by_kn(apiserver)
     before = objects(apiserver)
-    with pytest.raises(ConflictError, match="edge: Service flowers is there and not ours: kn made it") as raised:
+    with pytest.raises(ConflictError, match=r"edge: Service flowers exists already .*: it was created by kn") as raised:
         deploy(cluster, plain_app())
     assert raised.value.causes == (("kn", ".spec.template.spec.containers"),)
     assert "eaves deploy --adopt" in str(raised.value.hint)
@@ -49,7 +49,9 @@ def test_one_without_a_field_to_quarrel_about_is_not_ours_either(
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "flowers", "labels": {"team": "a"}}}
     apiserver.put(account, manager="kubectl-create", namespace="cams")
     before = objects(apiserver)
-    with pytest.raises(ConflictError, match="ServiceAccount flowers is there and not ours: kubectl-create made it"):
+    with pytest.raises(
+        ConflictError, match=r"ServiceAccount flowers exists already .*: it was created by kubectl-create"
+    ):
         deploy(cluster, plain_app())
     assert objects(apiserver) == before
 
@@ -68,14 +70,14 @@ def test_what_another_app_has_is_not_taken_from_it(cluster: Cluster, knative: Kn
     app = plain_app(name="flowers-alarm")  # its first trigger has the name of a trigger of `flowers`
     app = replace(app, triggers=(replace(app.triggers[0], name="flowers-alarm", function="flowers-alarm"),))
     owner = replace(OWNER, app="flowers-alarm")
-    with pytest.raises(ConflictError, match="flowers-alarm is there and not ours: it belongs to the app flowers of"):
+    with pytest.raises(ConflictError, match=r"flowers-alarm exists already .*: it belongs to the app flowers of"):
         deploy(cluster, app, full_settings(), owner=owner)
 
 
 def test_a_broker_that_others_made_is_theirs(cluster: Cluster, knative: Knative, apiserver: FakeCluster) -> None:
     broker = {"apiVersion": "eventing.knative.dev/v1", "kind": "Broker", "metadata": {"name": "default"}, "spec": {}}
     apiserver.put(broker, namespace="cams")
-    with pytest.raises(ConflictError, match="Broker default is there and not ours") as raised:
+    with pytest.raises(ConflictError, match="Broker default exists already and does not belong to this app") as raised:
         deploy(cluster, plain_app(), KnativeSettings(broker="default"))
     assert "knative.create_broker: no" in str(raised.value.hint)
     done = outcomes(deploy(cluster, plain_app(), KnativeSettings(broker="default", create_broker=False)))
@@ -100,7 +102,9 @@ def test_a_namespace_that_doesnt_let_agents_read_folders_isnt_changed_behind_its
     cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     apiserver.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENTS}})
-    with pytest.raises(ConflictError, match=f"Namespace {AGENTS} is there and not ours") as raised:
+    with pytest.raises(
+        ConflictError, match=f"Namespace {AGENTS} exists already and does not belong to this app"
+    ) as raised:
         deploy(cluster, full_app(), full_settings())
     assert f"kubectl label namespace {AGENTS} pod-security.kubernetes.io/enforce=privileged" in str(raised.value.hint)
 
@@ -112,7 +116,9 @@ def test_a_field_that_somebody_set_since_stops_the_deploy_there(
     trigger = apiserver.get(TRIGGER, "flowers", namespace="cams")
     trigger["spec"]["delivery"]["retry"] = 1
     apiserver.put(trigger, manager="kubectl-edit", namespace="cams")
-    with pytest.raises(ConflictError, match="Trigger flowers is not ours alone: kubectl-edit owns") as raised:
+    with pytest.raises(
+        ConflictError, match="other owners have set fields of Trigger flowers: kubectl-edit owns"
+    ) as raised:
         deploy(cluster, plain_app())
     assert raised.value.causes == (("kubectl-edit", ".spec.delivery.retry"),)
     done = outcomes(deploy(cluster, plain_app(), adopt=True))

@@ -66,7 +66,9 @@ def test_a_command_killed_on_the_way_continues_the_next_time(
 
 def test_an_app_that_isnt_there_is_distinguished_from_those_that_are(cluster: Cluster, knative: Knative) -> None:
     deploy(cluster, plain_app(name="roses"), owner=ROSES)
-    with pytest.raises(NotFoundError, match=r"no function 'flowers' in cams of edge \(there are: roses\)"):
+    with pytest.raises(
+        NotFoundError, match=r"the function 'flowers' does not exist in cams of edge \(known functions: roses\)"
+    ):
         remove_app(cluster, OWNER)
 
 

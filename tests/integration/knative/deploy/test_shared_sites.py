@@ -125,7 +125,7 @@ def test_a_deploy_says_whose_it_replaces(server: Sites, laptop: Sites) -> None:
     record(server, by="jane@laptop")
     said = deploy(laptop, OTHER)
     assert re.search(
-        rf"^jane@laptop deployed {IMAGE} at \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC by the site's clock; "
+        rf"^jane@laptop deployed {IMAGE} at \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(the site's clock\); "
         "this deploy replaces it$",
         said,
         re.MULTILINE,
@@ -202,7 +202,7 @@ def test_an_eaves_yaml_that_is_older_than_the_deploy_is_not_applied(server: Site
     said = run(server, "reconcile", "--all")
     assert said.startswith("nothing applied; ")
     assert f"jane@laptop deployed {IMAGE} at " in said
-    assert "with another eaves.yaml or version of Eaves than here" in said
+    assert "with another eaves.yaml or another version of Eaves than this workspace" in said
     assert most_replicas(server) == "3"
     server.write_project(scale={"max": 3})
     assert "nothing applied" not in run(server, "reconcile", "--all")
@@ -256,7 +256,7 @@ def test_a_removal_that_was_stopped_is_not_undone(server: Sites, laptop: Sites) 
     cluster.fail(refusal(403, "Forbidden", "no"), times=100, method="DELETE")
     assert laptop.run("remove", "flowers", "--all").exit_code != 0
     cluster.remove("serving.knative.dev/v1/Service", "flowers", namespace="eaves")
-    assert "began to remove the function at " in run(server, "reconcile", "--all")
+    assert "started to remove the function at " in run(server, "reconcile", "--all")
     assert server.deployed() == []
     cluster.fault = lambda request: None
     run(laptop, "remove", "flowers", "--all")
@@ -310,7 +310,10 @@ def test_a_function_that_is_refused_is_reported_and_the_others_go_on(server: Sit
     assert lines[0] == "1 of 2 rollouts can't be advanced:"
     assert lines[1].startswith("aaa: ")
     assert "not today" in lines[1]
-    assert lines[2:] == ["the others are advanced:", "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: it is ready"]
+    assert lines[2:] == [
+        "the others are advanced:",
+        "bbb: bbb-00001 90 %, bbb-00002 10 %: advancing: the revision is ready",
+    ]
 
 
 def test_a_trigger_that_is_refused_does_not_keep_the_rollout_from_going_on(server: Sites) -> None:

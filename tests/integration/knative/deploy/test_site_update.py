@@ -132,14 +132,14 @@ def test_a_rollout_is_followed_to_its_end(cluster: Cluster, knative: Knative) ->
     reported, go = followed(cluster, knative, answered=20)
     assert phase(go()) is RolloutPhase.DONE
     assert shares(knative) == {SECOND: 100}
-    assert reported[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
+    assert reported[0] == f"{FIRST} 50 %, {SECOND} 50 %: advancing: the revision is ready"
     assert reported[-1].startswith(f"{SECOND} 100 %: done: 0 of 20 requests failed")
 
 
 def test_one_that_fails_more_often_is_rolled_back_and_the_command_fails(cluster: Cluster, knative: Knative) -> None:
     reported, go = followed(cluster, knative, answered=10, failed=10)
     with pytest.raises(
-        StartError, match=r"flowers was not promoted: .*rolled-back: it fails more often .*; 50 of 100"
+        StartError, match=r"flowers was not promoted: .*rolled-back: the new revision fails more often .*; 50 of 100"
     ) as e:
         go()
     assert e.value.hint == "eaves rollout flowers"
@@ -239,8 +239,10 @@ def test_every_rollout_of_a_namespace_is_advanced_without_knowing_the_apps(clust
     update(cluster, image=OTHER)
     (step,) = advance_all(cluster)
     assert step.outcome is not None
-    assert describe_outcome(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: it is ready"
-    assert describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by hand"
+    assert describe_outcome(step.outcome) == f"{FIRST} 50 %, {SECOND} 50 %: advancing: the revision is ready"
+    assert (
+        describe_outcome(rollout.rollback(cluster, "flowers")) == f"{FIRST} 100 %: rolled-back: rolled back by a user"
+    )
 
 
 def test_eaves_yaml_is_judged_before_the_cluster_is_touched(cluster: Cluster, apiserver: FakeCluster) -> None:

@@ -36,12 +36,12 @@ def test_a_right_that_lacks_is_named_with_how_to_see_it(
     [
         (
             "validation failed: must not set the field(s): spec.template.spec.nodeSelector",
-            "edge: Service flowers is refused: Knative takes .*nodeSelector only with kubernetes.podspec-nodeselector",
+            "edge: the cluster refuses Service flowers: Knative accepts .*nodeSelector only if ",
             "kubectl -n knative-serving patch configmap config-features",
         ),
         (
             'Failed to parse image reference: spec.template.spec.containers[0].image\nimage: "x@y", error: could not',
-            "edge: Service flowers is refused: Knative can't read the container image's name",
+            "edge: the cluster refuses Service flowers: Knative can't read the container image's name",
             "set knative.image in eaves.yaml",
         ),
         (
@@ -70,7 +70,7 @@ def test_a_quota_that_is_used_up_is_said_with_its_name(
     )
     apiserver.fail(refusal(403, "Forbidden", said), method="PATCH", path="/serving.knative.dev/v1")
     with pytest.raises(
-        InvalidError, match="edge: Service flowers is refused: the quota few of the namespace is used up"
+        InvalidError, match="edge: the cluster refuses Service flowers: the quota few of the namespace is used up"
     ) as raised:
         deploy(cluster, plain_app())
     assert "describe resourcequota few" in str(raised.value.hint)
@@ -109,7 +109,7 @@ def test_a_token_that_has_run_out_says_to_log_in(cluster: Cluster, knative: Knat
 
 def test_a_namespace_that_isnt_there_is_made_by_a_user_who_may(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.remove("Namespace", "cams", namespace="")
-    with pytest.raises(AbsentError, match="there is no namespace cams") as raised:
+    with pytest.raises(AbsentError, match="the namespace cams does not exist") as raised:
         deploy(cluster, plain_app())
     assert "create namespace cams" in str(raised.value.hint)
 

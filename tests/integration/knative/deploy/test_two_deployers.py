@@ -121,9 +121,9 @@ def test_of_two_who_take_the_same_number_one_wins_and_the_other_applies_nothing(
     assert isinstance(lost, ConflictError)
     winner = last(cluster)
     assert f"{winner.by} deployed {winner.image} at 20" in lost.message
-    assert lost.message.endswith("at the same moment; nothing of this deploy was applied")
+    assert lost.message.endswith("at the same time as this deploy, of which nothing was applied")
     other = OTHER if winner.image == THIRD else THIRD
-    assert lost.hint == f"eaves deploy {other} --site barn   # to take over, once they are done"
+    assert lost.hint == f"eaves deploy {other} --site barn   # to replace that deploy after it has finished"
     assert (winner.sequence, deployed(knative)) == (2, winner.image)
 
 
@@ -133,10 +133,10 @@ def test_a_deploy_that_another_overtakes_stops_before_it_applies_the_function(
 ) -> None:
     deploy(cluster, IMAGE, by="jane@laptop", extra="old")
     apiserver.fault = Meanwhile(path, "PATCH", lambda: deploy(cluster, THIRD, by="bob@desk", extra="old"))
-    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*while this deploy was under way") as e:
+    with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at 20.*during this deploy") as e:
         deploy(cluster, OTHER, by="jane@laptop")
-    assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to take over, once they are done"
-    assert "the later one wins, and this one stopped before the rest was applied" in e.value.message
+    assert e.value.hint == f"eaves deploy {OTHER} --site barn   # to replace that deploy after it has finished"
+    assert "the later deploy takes precedence, and this one stopped before the rest was applied" in e.value.message
     assert (deployed(knative), last(cluster).image) == (THIRD, THIRD)
     assert apiserver.get("eventing.knative.dev/v1/Trigger", "flowers-old", namespace=HOME), "nothing was pruned"
     assert shares(knative) == {FIRST: 100}
@@ -230,7 +230,7 @@ def test_a_promotion_that_waits_while_another_deploys_promotes_nothing(
     platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="jane@laptop", ready_timeout_s=10)
     with pytest.raises(ConflictError, match=r"bob@desk deployed \S+ at .* nothing was promoted") as e:
         platform.promote(NAME)
-    assert e.value.hint == "eaves promote flowers --site barn   # for what is the newest now"
+    assert e.value.hint == "eaves promote flowers --site barn   # to promote the newest deployment"
     assert shares(knative) == {FIRST: 100}
     platform.promote(NAME)
     assert shares(knative) == {"flowers-00003": 100}
@@ -240,7 +240,7 @@ def test_a_removal_stops_a_deploy_that_is_under_way(cluster: Cluster, knative: K
     deploy(cluster, IMAGE, by="jane@laptop")
     platform = KnativePlatform(cluster, KnativeSettings(), SITE, by="bob@desk")
     apiserver.fault = Meanwhile("/brokers/", "PATCH", lambda: platform.remove(NAME))
-    with pytest.raises(ConflictError, match="somebody removed flowers while it was deployed"):
+    with pytest.raises(ConflictError, match="flowers was removed by another user during this deploy"):
         deploy(cluster, OTHER, by="jane@laptop")
     assert apiserver.all("serving.knative.dev/v1/Service", namespace=HOME) == []
 

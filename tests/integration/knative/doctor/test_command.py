@@ -68,11 +68,11 @@ def test_it_ends_with_nothing_but_notes_when_all_is_well(project: Path, server: 
 
 
 def test_it_looks_at_the_container_image_that_was_deployed_last(project: Path) -> None:
-    assert "no container image is named yet" in doctor(project).output
+    assert "eaves.yaml names no container image yet" in doctor(project).output
     kept = project.parent / ".eaves/wanted" / f"{FLOWERS['name']}.json"
     kept.parent.mkdir(parents=True)
     kept.write_text(json.dumps({"name": f"registry.test/flowers@sha256:{'0' * 64}"}))
-    assert "no container image is named yet" not in doctor(project).output
+    assert "eaves.yaml names no container image yet" not in doctor(project).output
 
 
 def test_it_ends_with_69_when_something_will_not_work(project: Path, server: FakeCluster) -> None:
@@ -117,5 +117,5 @@ def test_no_pod_is_made_when_none_is_wanted(project: Path, server: FakeCluster) 
     project.write_text(yaml.safe_dump({**values, "triggers": triggers, "knative": agent}))
     found = json.loads(doctor(project, "--no-pod", "-o", "json").stdout)
     (reported,) = [one["message"] for one in found if one["check"] == "reachability"]
-    assert reported == "broker.lan:1883 was not tried, as --no-pod says"
+    assert reported == "whether pods reach broker.lan:1883 was not checked, because of --no-pod"
     assert server.asked("PATCH", "/pods/") == []

@@ -58,16 +58,15 @@ def test_a_cluster_without_knative(patient: Patient, server: FakeCluster) -> Non
 def test_a_part_of_knative_that_does_not_run(patient: Patient, server: FakeCluster) -> None:
     server.put(deployment("webhook", SERVING, "1.23.0", replicas=0))
     server.remove("Deployment", "eventing-controller", namespace=EVENTING)
-    assert patient.one("serving").message == "webhook in knative-serving doesn't run"
-    assert "not eventing-controller in knative-eventing" in patient.one("eventing").message
+    assert patient.one("serving").message == "webhook in knative-serving does not run"
+    assert "but eventing-controller in knative-eventing is missing" in patient.one("eventing").message
 
 
 def test_an_old_eventing_lacks_what_is_applied(patient: Patient, server: FakeCluster) -> None:
     server.unserved = {"eventing.knative.dev/v1beta3", "sinks.knative.dev/v1alpha1"}
-    assert [(one.severity, one.message.split()[0]) for one in patient.find("eventing")] == [
-        (ERROR, "EventType"),
-        (NOTE, "JobSink"),
-    ]
+    old, sink = patient.find("eventing")
+    assert (old.severity, "does not have EventType eventing.knative.dev/v1beta3" in old.message) == (ERROR, True)
+    assert (sink.severity, sink.message.split()[0]) == (NOTE, "JobSink")
     training = patient.find("eventing", trainer_image=IMAGE)
     assert training[1].severity == WARNING
 
@@ -87,13 +86,13 @@ def test_a_networking_layer_that_is_not_there(patient: Patient, server: FakeClus
     server.put(config("config-network"))
     found = patient.one("network")
     assert found.severity == ERROR
-    assert "config-network names none, which means Istio" in found.message
+    assert "config-network names no networking layer, which means Istio" in found.message
     assert '"ingress-class":"kourier.ingress.networking.knative.dev"' in found.fix
 
 
 def test_a_networking_layer_in_pieces(patient: Patient, server: FakeCluster) -> None:
     server.put(deployment("net-kourier-controller", SERVING, "1.23.0", replicas=0))
-    assert "net-kourier-controller in knative-serving doesn't run" in patient.one("network").message
+    assert "net-kourier-controller in knative-serving does not run" in patient.one("network").message
     server.remove("Service", "kourier-internal", namespace=GATEWAY)
     assert "the gateway of Kourier" in patient.one("network").message
 
@@ -126,7 +125,7 @@ def test_a_flag_that_the_site_needs(patient: Patient, server: FakeCluster) -> No
     assert patient.find("features") == []
     server.put(config("config-features", **{"kubernetes.podspec-nodeselector": "Enabled"}))
     on = patient.one("features", site=site)
-    assert (on.severity, "it cannot safely be disabled again" in on.message) == (NOTE, True)
+    assert (on.severity, "it can't be disabled again safely" in on.message) == (NOTE, True)
 
 
 def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None:
@@ -134,7 +133,7 @@ def test_nodes_that_cannot_run_it(patient: Patient, server: FakeCluster) -> None
     missing = patient.one("nodes", site=site)
     assert missing.fix == "kubectl label node NODE place=barn"
     server.put(node("node1", ready=False))
-    assert patient.one("nodes").message == "none of 1 nodes is ready and takes pods"
+    assert patient.one("nodes").message == "none of 1 nodes is ready and accepts pods"
 
 
 def test_nodes_that_are_not_well(patient: Patient, server: FakeCluster) -> None:
@@ -143,9 +142,9 @@ def test_nodes_that_are_not_well(patient: Patient, server: FakeCluster) -> None:
     server.put(node("node4", unschedulable=True))
     found = [(one.severity, one.message.partition(":")[0]) for one in patient.find("nodes")]
     assert found == [
-        (WARNING, "node node2 is under DiskPressure"),
+        (WARNING, "node node2 reports DiskPressure"),
         (WARNING, "node node3 is not ready"),
-        (NOTE, "node node4 takes no new pods"),
+        (NOTE, "node node4 accepts no new pods (it is cordoned)"),
     ]
 
 
@@ -156,12 +155,12 @@ def test_nodes_of_several_kinds(patient: Patient, server: FakeCluster) -> None:
 
 def test_a_replica_that_fits_no_node(patient: Patient) -> None:
     cpu, memory = patient.find("nodes", cpu="4", memory="16Gi", memory_limit="16Gi")
-    assert "asks for 4025m cpu, Knative's sidecar included, and the largest node has 4" in cpu.message
-    assert memory.fix == "set knative.memory in eaves.yaml to less"
+    assert "requests 4025m cpu, Knative's sidecar included, but the largest node has only 4" in cpu.message
+    assert memory.fix == "lower knative.memory in eaves.yaml"
 
 
 def test_a_broker_that_keeps_events(patient: Patient, server: FakeCluster) -> None:
-    assert "at most once for whoever sends once" in patient.one("broker").message
+    assert "an event that is sent once is delivered at most once" in patient.one("broker").message
     set_channel(server, "KafkaChannel")
     assert patient.find("broker") == []
     set_channel(server, "InMemoryChannel")
@@ -174,7 +173,7 @@ def test_a_broker_that_answers_before_it_delivers(patient: Patient, server: Fake
     there = bare("eventing.knative.dev/v1", "Broker", "eaves", namespace=HERE, annotations=annotations)
     server.put({**there, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
     annotated = patient.find("broker", broker_class="MTChannelBasedBroker")
-    assert any("async-handler has it answer before anything is delivered" in one.message for one in annotated)
+    assert any("async-handler makes it answer before the delivery" in one.message for one in annotated)
 
 
 def test_a_namespace_with_a_broker_class_of_its_own(patient: Patient, server: FakeCluster) -> None:
@@ -190,7 +189,7 @@ def test_a_broker_that_is_there(patient: Patient, server: FakeCluster) -> None:
     server.put({**there, "spec": {}, "status": status})
     assert patient.one("broker").message == "the Broker eaves is not ready: topic is not present"
     other, _ = patient.find("broker", broker_class="RabbitMQBroker")
-    assert "a class can't be changed" in other.message
+    assert "the class of a Broker can't be changed" in other.message
 
 
 def test_a_broker_that_somebody_else_should_have_made(patient: Patient) -> None:

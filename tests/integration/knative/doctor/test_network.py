@@ -25,7 +25,7 @@ def test_a_cluster_whose_dns_is_elsewhere(patient: Patient, server: FakeCluster)
     server.remove("Pod", "coredns-1", namespace="kube-system")
     found = patient.one("dns")
     assert found.severity == WARNING
-    assert "pods k8s-app=kube-dns in kube-system, and there are none" in found.message
+    assert "pods k8s-app=kube-dns in kube-system, but no such pod exists" in found.message
     assert patient.one("dns", app=REFERRING).severity == ERROR
     assert "set knative.dns in eaves.yaml" in found.fix
     assert patient.find("dns", network_policy=False) == []
@@ -58,7 +58,7 @@ def test_metrics_are_read_from_a_pod_of_the_function(cluster: Cluster, server: F
     run_pod(server, "flowers-00001-x", **{"serving.knative.dev/service": "flowers"})
     found = [one for one in examine(cluster, APP, SETTINGS, SITE) if one.check == "metrics"]
     assert [(one.severity, one.message) for one in found] == [
-        (OK, "the metrics of flowers-00001-x are read by port-forward")
+        (OK, "the metrics of flowers-00001-x can be read by port-forward")
     ]
     assert [(one.target, one.path) for one in asked] == [("pods/flowers-00001-x:8080", "/metrics")]
 
@@ -74,7 +74,7 @@ def test_without_a_pod_of_the_function_one_of_its_agents_is_asked(patient: Patie
     server.backend = backend
     run_pod(server, "flowers-cam-0", **{"eaves.dev/app": "flowers", "app.kubernetes.io/component": "source"})
     found = patient.one("metrics")
-    assert (found.severity, found.message) == (WARNING, "flowers-cam-0 answers 500 when its metrics are asked for")
+    assert (found.severity, found.message) == (WARNING, "flowers-cam-0 answered 500 to a request for its metrics")
     assert asked == ["pods/flowers-cam-0:9090"]
 
 
@@ -89,15 +89,18 @@ def test_a_user_who_may_not_forward_ports(patient: Patient, server: FakeCluster,
     assert "--verb=get,create --resource=pods/portforward" in found.fix
     permission = patient.one("permissions")
     assert permission.severity == WARNING
-    assert f"the current user may not {verb} pods/portforward in barn: eaves status, rollout" in permission.message
+    assert (
+        f"the current user may not {verb} pods/portforward in barn (needed by eaves status, rollout)"
+        in permission.message
+    )
 
 
 def test_something_on_the_way_that_takes_no_websockets(patient: Patient, server: FakeCluster) -> None:
     server.takes_websockets = False
     run_pod(server, "flowers-00001-x", **{"serving.knative.dev/service": "flowers"})
     found = patient.one("metrics")
-    assert (found.severity, "answers 400 to a port-forward" in found.message) == (WARNING, True)
-    assert found.fix.startswith("let WebSockets through")
+    assert (found.severity, "answered 400 to a port-forward" in found.message) == (WARNING, True)
+    assert found.fix.startswith("allow WebSockets to")
 
 
 def test_a_function_that_does_not_listen(patient: Patient, server: FakeCluster) -> None:

@@ -60,7 +60,11 @@ def test_an_address_that_is_reached(cluster: Cluster, server: FakeCluster) -> No
 @pytest.mark.parametrize(
     ("failed", "message", "fix"),
     [
-        ("name", "Name or service not known", "use a name that the cluster's DNS knows instead of broker.lan"),
+        (
+            "name",
+            "Name or service not known",
+            "replace broker.lan by an IP address or a name that the cluster's DNS can resolve",
+        ),
         ("connection", "Connection refused", "kubectl -n barn get networkpolicies"),
         ("certificate", "self-signed certificate", "create secret generic login --from-file=ca.crt=FILE"),
         ("tls", "wrong version number", "to its port for TLS, or to a scheme without TLS"),
@@ -72,7 +76,7 @@ def test_an_address_that_is_not_reached(
     play_pod(server, Reached(address=TLS, failed=failed, message=message))
     (found,) = look(cluster, publishing("mqtts://broker.lan/gate", secret="login"))
     assert found.severity == ERROR
-    assert found.message == f"the trigger out doesn't reach {TLS} from inside the cluster: {message}"
+    assert found.message == f"the trigger out can't reach {TLS} from inside the cluster: {message}"
     assert fix in found.fix
 
 
@@ -128,14 +132,14 @@ def test_an_agents_container_image_of_an_older_version(cluster: Cluster, server:
     (found,) = look(cluster, publishing())
     assert (found.severity, found.fix) == (
         WARNING,
-        "set knative.agent_image in eaves.yaml to one of this version: that one is older",
+        "set knative.agent_image in eaves.yaml to a container image of this version of Eaves; the present one is older",
     )
 
 
 def test_a_report_that_was_cut_short(cluster: Cluster, server: FakeCluster) -> None:
     play_pod(server)
     (found,) = look(cluster, publishing())
-    assert (found.severity, "was cut short" in found.message) == (NOTE, True)
+    assert (found.severity, "is incomplete" in found.message) == (NOTE, True)
 
 
 def test_a_link_that_breaks_meanwhile_leaves_no_pod(cluster: Cluster, server: FakeCluster) -> None:
@@ -177,13 +181,13 @@ def test_secrets_that_are_not_there_or_of_no_use(patient: Patient, server: FakeC
     missing = patient.one("credentials", app=app)
     assert (missing.severity, missing.message) == (
         ERROR,
-        "the Secret login is not in barn, and StatefulSet flowers-out-mqtt doesn't start without it",
+        "the Secret login does not exist in barn, and StatefulSet flowers-out-mqtt can't start without it",
     )
     assert missing.fix.startswith("kubectl -n barn create secret generic login --from-literal=username=USER")
     secret(server, "user", "pass")
     assert "(it has pass, user)" in patient.one("credentials", app=app).message
     secret(server, "username", "password", "tls.crt")
-    assert "lacks tls.key" in patient.one("credentials", app=app).message
+    assert "has no tls.key" in patient.one("credentials", app=app).message
     secret(server, "password")
     assert patient.one("credentials", app=app).severity == WARNING
     secret(server, "username", "password", "ca.crt")
@@ -199,9 +203,9 @@ def test_the_secret_of_a_relay_needs_a_token_or_a_certificate(patient: Patient, 
     missing = patient.one("credentials", app=relaying())
     assert missing.fix == ("kubectl -n barn create secret generic link --from-file=token=FILE --from-file=ca.crt=FILE")
     secret(server, "username", "password", name="link")
-    assert "has no token" in patient.one("credentials", app=relaying()).message
+    assert "has no key token" in patient.one("credentials", app=relaying()).message
     secret(server, "ca.crt", name="link")
-    assert "has no token" in patient.one("credentials", app=relaying()).message
+    assert "has no key token" in patient.one("credentials", app=relaying()).message
     for keys in (("token",), ("token", "ca.crt"), ("tls.crt", "tls.key", "ca.crt")):
         secret(server, *keys, name="link")
         assert patient.find("credentials", app=relaying()) == []
@@ -215,14 +219,14 @@ def test_agents_that_ask_the_function_in_the_cloud_need_the_secret_where_they_ar
     play_pod(server, Reached(address="tls://cloud.example:443"))
     secret(server, "token", name="link")
     missing = patient.one("credentials", app=app, site=replace(SITE, namespace=HERE))
-    assert "the Secret link is not in eaves-agents" in missing.message
+    assert "the Secret link does not exist in eaves-agents" in missing.message
 
 
 def test_a_receiver_that_is_not_reached(cluster: Cluster, server: FakeCluster) -> None:
     address = "tls://cloud.example:443"
     play_pod(server, Reached(address=address, failed="certificate", message="self-signed certificate"))
     (found,) = look(cluster, relaying())
-    assert found.message.startswith(f"the relay doesn't reach {address} from inside the cluster")
+    assert found.message.startswith(f"the relay can't reach {address} from inside the cluster")
     assert "secret generic link --from-file=token=FILE --from-file=ca.crt=FILE" in found.fix
 
 
@@ -239,7 +243,10 @@ def test_what_comes_to_a_relay_through_the_broker_needs_a_dead_letter_sink(
     app = replace(relaying(), sources=(ClusterSource(name="shared", claim="shared", through="broker"),))
     found = patient.one("triggers", app=app)
     assert "the Trigger flowers-relay has no dead letter sink" in found.message
-    assert "what shared sent through the Broker is dropped when the relay is away or full for 50 hours" in found.message
+    assert (
+        "events that shared sent through the Broker are dropped if the relay is unavailable or full for 50 hours"
+        in found.message
+    )
     assert patient.find("triggers", app=app, dead_letter_sink="http://dead.test/") == []
 
 

@@ -57,7 +57,10 @@ def test_quotas(patient: Patient, server: FakeCluster) -> None:
 
 def test_volumes_for_agents(patient: Patient, server: FakeCluster) -> None:
     app = source(agent="claim", claim="photos")
-    assert "PersistentVolumeClaim photos of the source cam is not in barn" in patient.one("storage", app=app).message
+    assert (
+        "PersistentVolumeClaim photos of the source cam does not exist in barn"
+        in patient.one("storage", app=app).message
+    )
     server.put({**bare("v1", "PersistentVolumeClaim", "photos", namespace=HERE), "spec": {}})
     assert patient.find("storage", app=app) == []
     server.put(storage_class("standard", default=False))
@@ -70,7 +73,7 @@ def test_what_the_user_may_not(patient: Patient, server: FakeCluster) -> None:
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "create")}
     hard, soft = patient.find("permissions")
     assert hard.message == (
-        "the current user may not create, patch triggers.eventing.knative.dev in barn: eaves deploy, remove"
+        "the current user may not create, patch triggers.eventing.knative.dev in barn (needed by eaves deploy, remove)"
     )
     assert hard.fix == (
         "kubectl -n barn create role eaves-deploy --verb=create,patch --resource=triggers.eventing.knative.dev && "
@@ -86,19 +89,19 @@ def test_who_may_not_exec_learns_what_the_queues_of_agents_take(patient: Patient
     beside = patient.one("permissions", app=source(agent="claim", claim="photos"))
     assert (beside.severity, beside.message) == (
         WARNING,
-        "the current user may not get, create pods/exec in barn: eaves queue",
+        "the current user may not get, create pods/exec in barn (needed by eaves queue)",
     )
     assert beside.fix.startswith("kubectl -n barn create role eaves-queue-exec --verb=get,create --resource=pods/exec ")
     server.denied |= {(verb, "pods/portforward") for verb in ("*", "get", "create")}
     found = [one.message for one in patient.find("permissions", app=source(agent="node", options={"path": "/photos"}))]
-    assert "the current user may not get, create pods/exec in eaves-agents: eaves queue" in found
-    assert "the current user may not get, create pods/portforward in eaves-agents: eaves status" in found
+    assert "the current user may not get, create pods/exec in eaves-agents (needed by eaves queue)" in found
+    assert "the current user may not get, create pods/portforward in eaves-agents (needed by eaves status)" in found
 
 
 def test_a_namespace_of_its_own_for_agents_has_to_be_made(patient: Patient, server: FakeCluster) -> None:
     server.denied = {("*", "namespaces"), ("create", "namespaces")}
     found = patient.one("permissions", app=source(agent="node", options={"path": "/photos"}))
-    assert found.message == "the current user may not create namespaces in the whole cluster: eaves deploy"
+    assert found.message == "the current user may not create namespaces in the whole cluster (needed by eaves deploy)"
     assert "kubectl create clusterrolebinding eaves-deploy --clusterrole=eaves-deploy --user=USER" in found.fix
 
 
@@ -107,7 +110,7 @@ def test_what_may_not_be_seen_is_said_and_the_rest_is_looked_at(patient: Patient
     for check in ("nodes", "link", "features", "network", "broker"):
         found = patient.one(check)
         assert found.severity == NOTE
-        assert found.message.startswith("can't be seen: ")
+        assert found.message.startswith("this check is not permitted: ")
         assert found.fix
     assert patient.one("triggers").severity == WARNING
 
@@ -121,26 +124,26 @@ def test_what_eaves_yaml_lacks(patient: Patient) -> None:
 def test_a_container_image_that_is_still_to_come(patient: Patient) -> None:
     app = replace(APP, function=replace(APP.function, image=""))
     assert patient.find("settings", app=app) == []
-    assert "no container image is named yet" in patient.one("registry", app=app).message
+    assert "eaves.yaml names no container image yet" in patient.one("registry", app=app).message
 
 
 def test_a_pod_that_runs_a_container_image_of_the_registry(patient: Patient, server: FakeCluster) -> None:
     """containerd tells `image` of what it fetched by digest as a bare digest, and `imageID` as the name."""
-    assert "no pod here ever tried" in patient.one("registry").message
+    assert "no pod in the namespace has pulled from it yet" in patient.one("registry").message
     status = {"name": "function", "image": "sha256:" + 64 * "c", "imageID": IMAGE, "state": {"running": {}}}
     server.put({**bare("v1", "Pod", "one", namespace=HERE), "spec": {}, "status": {"containerStatuses": [status]}})
-    assert "a pod here runs a container image of it" in patient.one("registry").message
+    assert "a pod in the namespace runs a container image of this registry" in patient.one("registry").message
 
 
 def test_what_pods_said_of_the_registry(patient: Patient, server: FakeCluster) -> None:
-    assert "can't be seen from here" in patient.one("registry").message
+    assert "can't be checked from this machine" in patient.one("registry").message
     waiting = {"reason": "ImagePullBackOff", "message": "dial tcp: lookup registry.test: no such host"}
     status = {"name": "function", "image": IMAGE, "ready": False, "state": {"waiting": waiting}}
     pod = bare("v1", "Pod", "flowers-1", namespace=HERE)
     server.put({**pod, "spec": {"nodeName": "node1"}, "status": {"containerStatuses": [status]}})
     found = patient.one("registry")
     assert found.severity == WARNING
-    assert "node node1 can't fetch the container image registry.test:5000" in found.message
+    assert "node node1 can't pull the container image registry.test:5000" in found.message
 
 
 def secret(hosts: dict[str, Any], kind: str = "kubernetes.io/dockerconfigjson") -> dict[str, Any]:
@@ -161,7 +164,7 @@ def test_the_pull_secret(patient: Patient, server: FakeCluster) -> None:
     server.put(secret({"https://registry.test:5000/v2/": {}}))
     assert patient.find("pull-secret", pull_secret="registry") == []
     server.put(secret({}, "Opaque"))
-    assert "of type Opaque" in patient.one("pull-secret", pull_secret="registry").message
+    assert "has the type Opaque" in patient.one("pull-secret", pull_secret="registry").message
 
 
 @pytest.mark.parametrize(("skew_s", "severity"), [(60, WARNING), (-60, WARNING), (4000, ERROR)])
@@ -169,7 +172,7 @@ def test_clocks_that_do_not_agree(patient: Patient, server: FakeCluster, skew_s:
     server.skew_s = skew_s
     found = patient.find("clock")[0]
     assert found.severity == severity
-    assert found.message.startswith("this machine's clock and the API server's are ")
+    assert found.message.startswith("this machine's clock and the API server's differ by ")
 
 
 def test_a_node_whose_clock_is_wrong(patient: Patient, server: FakeCluster) -> None:

@@ -103,14 +103,14 @@ def test_a_newer_generation_that_knative_has_not_seen_is_waited_for(server: Fake
     stale = ready_service(observedGeneration=0)
     put(server, {**stale, "spec": {"template": {"changed": True}}})
     error = fail(cluster, timeout_s=0.5)
-    assert "last seen: revision flowers-00001, OutOfDate, no pods" in error.message
+    assert "last state: revision flowers-00001, OutOfDate, no pods" in error.message
 
 
 def test_what_never_comes_right_ends_it_early(server: FakeCluster, cluster: Cluster) -> None:
     put(server, service(), revision(), pod(waiting("ErrImagePull", "manifest unknown")))
     error = fail(cluster, timeout_s=60)
     assert error.message.startswith(
-        "flowers doesn't start: node node1 can't fetch the container image registry.test:5000/flowers"
+        "flowers can't start: node node1 can't pull the container image registry.test:5000/flowers"
     )
     assert error.hint is not None
     assert "knative.image" in error.hint
@@ -122,7 +122,7 @@ def test_what_may_come_right_is_shown_and_waited_for(server: FakeCluster, cluste
     shown: list[DeploymentProgress] = []
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=1.5, show=shown.append, look_s=LOOK_S)
-    assert caught.value.message.startswith("flowers was not ready within 1.5 s: no node takes the pod")
+    assert caught.value.message.startswith("flowers was not ready within 1.5 s: the pod can't be scheduled on any node")
     assert caught.value.hint is not None
     assert "lower knative.cpu" in caught.value.hint
     assert len(shown) > 1
@@ -142,7 +142,7 @@ def test_what_was_wrong_is_remembered_when_its_pods_have_gone(server: FakeCluste
     with pytest.raises(StartError) as caught:
         wait_ready(cluster, NAME, timeout_s=2, show=show, look_s=LOOK_S)
     assert shown[-1].diagnosis is None
-    assert "can't fetch the container image registry.test:5000" in caught.value.message
+    assert "can't pull the container image registry.test:5000" in caught.value.message
 
 
 def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> None:
@@ -156,7 +156,7 @@ def test_the_function_itself_is_asked(server: FakeCluster, cluster: Cluster) -> 
     server.backend = answer
     put(server, service(), revision(), pod(container()))
     error = fail(cluster)
-    assert error.message == "flowers doesn't start: the function says: golden image 3 differs"
+    assert error.message == "flowers can't start: the function reports: golden image 3 differs"
     assert error.hint == "eaves verify ARTIFACT"
     assert (asked[0].target, asked[0].path) == (f"pods/{POD}:8080", "/health/readiness")
 
@@ -165,7 +165,7 @@ def test_a_function_that_only_loads_is_waited_for(server: FakeCluster, cluster: 
     loading = {"type": "urn:eaves:problem:loading", "detail": "the model is still loading"}
     server.backend = lambda request: reply_json(loading, 503)
     put(server, service(), revision(), pod(container()))
-    assert "last seen" in fail(cluster, timeout_s=0.4).message
+    assert "last state" in fail(cluster, timeout_s=0.4).message
 
 
 def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster, cluster: Cluster) -> None:
@@ -175,7 +175,7 @@ def test_where_the_function_may_not_be_asked_its_log_is_read(server: FakeCluster
         {"level": "error", "message": "never ready: labels.txt was altered (try: eaves package it again)"}
     )
     server.write_log(POD, "starting", line, container="user-container", namespace=NAMESPACE)
-    assert fail(cluster).message == "flowers doesn't start: the function says: labels.txt was altered"
+    assert fail(cluster).message == "flowers can't start: the function reports: labels.txt was altered"
     asked = [len(server.asked("GET", way)) for way in ("/portforward", "/proxy/")]
     assert asked == [1, 1], "what is denied is not asked again"
 
@@ -184,7 +184,7 @@ def test_the_last_words_of_a_process_that_ended(server: FakeCluster, cluster: Cl
     put(server, service(), revision(), pod(ended(1, restarts=3)))
     server.write_log(POD, "ValueError: bad label", container="user-container:previous", namespace=NAMESPACE)
     assert fail(cluster).message == (
-        "flowers doesn't start: the process ended with exit code 1, 3 times so far: ValueError: bad label"
+        "flowers can't start: the process ended with exit code 1, 3 times: ValueError: bad label"
     )
 
 
@@ -210,7 +210,7 @@ def test_who_may_only_read_the_service_gets_the_service(server: FakeCluster, clu
     taken = 'There is an existing placeholder Service "flowers" that we do not own.'
     put(server, service(condition("RoutesReady", "False", "NotOwned", taken), condition("Ready", "False", "NotOwned")))
     error = fail(cluster)
-    assert "the Service flowers in the namespace barn has the name" in error.message
+    assert "the name is in use: Service flowers in the namespace barn" in error.message
 
 
 def test_traffic_that_leads_nowhere_is_left_to_who_promotes(server: FakeCluster, cluster: Cluster) -> None:
@@ -232,7 +232,7 @@ def test_one_that_is_removed_meanwhile(server: FakeCluster, cluster: Cluster) ->
             server.remove("serving.knative.dev/v1/Service", NAME, namespace=NAMESPACE)
         shown.append(progress)
 
-    with pytest.raises(StartError, match="somebody removed it"):
+    with pytest.raises(StartError, match="another user removed it"):
         wait_ready(cluster, NAME, timeout_s=10, show=show, look_s=LOOK_S)
 
 

@@ -73,7 +73,7 @@ def test_a_trigger_whose_subscriber_does_not_resolve(cluster: Cluster, knative: 
 
 def test_a_broker_that_is_missing(cluster: Cluster, knative: Knative) -> None:
     error = fail(cluster, plain_app(), KnativeSettings(create_broker=False))
-    assert "Broker eaves: it is not in the namespace cams" in error.message
+    assert "Broker eaves: it does not exist in the namespace cams" in error.message
     assert error.hint is not None
     assert "knative.create_broker" in error.hint
 
@@ -92,7 +92,7 @@ def test_an_agent_in_a_crash_loop(cluster: Cluster, knative: Knative, apiserver:
     apiserver.write_log("flowers-inbox-0", line, container="agent:previous", namespace=HOME)
     error = fail(cluster, full_app(), ready_s=60)
     assert error.message.startswith(
-        "flowers is not ready as a whole: StatefulSet flowers-inbox: the process ended with exit code 1"
+        "parts of flowers can't become ready: StatefulSet flowers-inbox: the process ended with exit code 1"
     )
     assert "sources.inbox.path: is not a folder" in error.message
     assert error.hint == "eaves logs flowers.inbox --on knative"

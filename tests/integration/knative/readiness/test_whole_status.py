@@ -183,6 +183,6 @@ def test_the_table_has_a_line_for_each_part_that_is_not_ready(tmp_path: Path, mo
         (part,) = [line for line in words if line[:5] == ["s000", "flowers", "Trigger", "flowers", "failed"]]
         assert "destination" in part
         assert "EventType" not in result.stdout, "what is ready has no line"
-        assert "try: deploy what it names" in result.stderr
+        assert "try: deploy the object that it names" in result.stderr
         (row,) = json.loads(sites.run("status", "--on", "knative", "-o", "json").stdout)
         assert {one["kind"] for one in row["parts"]} >= {"Trigger", "Broker", "EventType"}

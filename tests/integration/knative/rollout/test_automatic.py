@@ -146,7 +146,7 @@ def test_it_is_rolled_back_when_it_is_too_slow(cluster: Cluster, canary: Serving
         canary.pods["second"].serve(5, ms=160)
         outcome = advance(cluster, 16 * number)
     assert outcome.what == "roll back"
-    assert "it is too slow" in outcome.reason
+    assert "the new revision is too slow" in outcome.reason
 
 
 def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> None:
@@ -154,7 +154,7 @@ def test_cold_starts_do_not_make_it_slow(cluster: Cluster, canary: Serving) -> N
     canary.pods["first"].serve(180, ms=100)
     for number in range(10):
         canary.start_pod(f"cold-{number}", SECOND).serve(3, ms=100, first_ms=900)
-        assert "it looks slow" not in advance(cluster, number).reason
+        assert "seems slow" not in advance(cluster, number).reason
         canary.stop_pod(f"cold-{number}")
     outcome = advance(cluster, 60)
     assert outcome.what == "advance", outcome.reason
@@ -198,7 +198,7 @@ def test_pods_that_cant_be_asked_hold_it_and_are_reported(
     canary.pods["second"].answer = Reply(status=500)
     canary.pods["first"].answer = Reply(body=b"go_goroutines 7\n")
     outcome = advance(cluster, 60)
-    assert "2 of the pods can't be asked (first: /metrics tells no requests" in outcome.reason
+    assert "the metrics of 2 of the pods can't be read (first: /metrics has no counters of requests" in outcome.reason
     assert outcome.what == "wait"
     apiserver.denied.add(("list", "pods"))
     assert advance(cluster, 600).what == "hold"
@@ -206,11 +206,11 @@ def test_pods_that_cant_be_asked_hold_it_and_are_reported(
 
 def test_a_pod_that_is_ending_may_be_silent(cluster: Cluster, apiserver: FakeCluster, canary: Serving) -> None:
     apiserver.fault = lambda request: refusal(502, "BadGateway", "gone") if "pods/second/" in request.path else None
-    assert "can't be asked (second" in advance(cluster, 60).reason
+    assert "can't be read (second" in advance(cluster, 60).reason
     pod = apiserver.get("Pod", "second", namespace="cams")
     pod["metadata"] |= {"deletionTimestamp": "2026-11-24T14:42:56Z", "finalizers": ["kept/open"]}
     apiserver.put(pod, namespace="cams")
-    assert "can't be asked" not in advance(cluster, 61).reason
+    assert "can't be read" not in advance(cluster, 61).reason
 
 
 def test_what_could_not_be_read_when_a_step_began_is_not_of_that_step(cluster: Cluster, canary: Serving) -> None:

@@ -84,7 +84,7 @@ def test_what_just_was_deployed_is_rolled_back_before_it_got_anything(cluster: C
     outcome = rollout.rollback(cluster, NAME)
     assert outcome.state is not None
     assert (outcome.state.phase, outcome.shares) == (RolloutPhase.ROLLED_BACK, {FIRST: 100})
-    with pytest.raises(NotFoundError, match="nothing before it"):
+    with pytest.raises(NotFoundError, match="no earlier revision is known"):
         rollout.rollback(cluster, NAME)
     with pytest.raises(StartError, match="flowers-00002 failed: golden image 3 differs"):
         rollout.promote(cluster, NAME)
@@ -113,7 +113,7 @@ def test_a_revision_that_isnt_ready_gets_nothing(cluster: Cluster, serving: Serv
 def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeCluster, serving: Serving) -> None:
     rollout.promote(cluster, NAME)
     apiserver.remove(REVISION, FIRST, namespace="cams")
-    with pytest.raises(NotFoundError, match="flowers-00001 is gone"):
+    with pytest.raises(NotFoundError, match="flowers-00001 no longer exists"):
         rollout.rollback(cluster, NAME)
     with pytest.raises(NotFoundError, match="no function 'roses' in cams of edge"):
         rollout.rollback(cluster, "roses")
@@ -153,5 +153,5 @@ def test_it_waits_until_knative_has_taken_up_the_deploy_just_before(cluster: Clu
 
 def test_nobody_knows_the_newest_revision_when_knatives_controller_is_down(cluster: Cluster, serving: Serving) -> None:
     standing = parse_rollout_status({**serving.service(), "status": {"observedGeneration": 0}})
-    with pytest.raises(ClusterError, match="has not taken up what was deployed last"):
+    with pytest.raises(ClusterError, match="has not processed the last deployment"):
         service_store.require_settled(standing)

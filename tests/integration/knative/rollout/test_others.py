@@ -24,7 +24,7 @@ def test_shares_that_somebody_else_changes_hold_it_and_are_left_alone(cluster: C
     canary.pods["second"].serve(100)
     outcome = advance(cluster, 60)
     assert (outcome.what, outcome.changed) == ("hold", True)
-    assert "somebody else changed the shares" in outcome.reason
+    assert "another user changed the shares" in outcome.reason
     assert shares(canary) == {FIRST: 100}
     owners = [entry["manager"] for entry in canary.service()["metadata"]["managedFields"] if "f:traffic" in str(entry)]
     assert owners == ["kn"], "what they set stays theirs"
@@ -75,7 +75,7 @@ def test_a_service_that_changes_all_the_time_is_given_up_on_for_now(
     canary.pods["second"].serve(100)
     said = "Operation cannot be fulfilled: the object has been modified"
     apiserver.fail(refusal(409, "Conflict", said), times=100, method="PATCH")
-    with pytest.raises(ConflictError, match="changes faster than it can be read"):
+    with pytest.raises(ConflictError, match="changes too often to be updated"):
         advance(cluster, 60)
     assert len(apiserver.asked("PATCH", resourceVersion="")) == 0
     assert shares(canary) == {FIRST: 90, SECOND: 10}
@@ -100,10 +100,10 @@ def test_a_damaged_annotation_is_no_rollout_and_that_is_reported(
 def test_a_service_without_a_rollout_is_left_alone_unless_settings_come_with_it(
     cluster: Cluster, serving: Serving
 ) -> None:
-    with pytest.raises(NotFoundError, match=f"no function '{NAME}' in cams of edge"):
+    with pytest.raises(NotFoundError, match=f"the function '{NAME}' does not exist in cams of edge"):
         advance(cluster, 0)
     deploy(cluster, "r/f@sha256:1")
-    assert advance(cluster, 0).reason == "no rollout was begun"
+    assert advance(cluster, 0).reason == "no rollout was started"
     outcome = rollout.advance_rollout(cluster, NAME, settings=SETTINGS, now=START)
     assert outcome.state is not None
     assert (outcome.what, outcome.state.settings) == ("begin", SETTINGS)
@@ -125,9 +125,9 @@ def test_a_service_whose_first_revision_has_no_name_yet_is_waited_for(
     serving.paused = True
     deploy(cluster, "r/f@sha256:1")
     apiserver.status(SERVICE, NAME, {"observedGeneration": 1}, namespace="cams")
-    assert advance(cluster, 0).reason == "there is no revision yet"
+    assert advance(cluster, 0).reason == "the function has no revision yet"
     assert rollout.begin_rollout(cluster, NAME, SETTINGS, now=START).advancing
-    assert advance(cluster, 0).reason == "there is no revision yet"
+    assert advance(cluster, 0).reason == "the function has no revision yet"
     serving.take_up()
     outcome = advance(cluster, 1)
     assert outcome.state is not None

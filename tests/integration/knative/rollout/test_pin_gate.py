@@ -54,7 +54,7 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
     assert shares(two_of_three) == {FIRST: 100}
     assert (outcome.what, outcome.advancing) == ("wait", True)
     assert outcome.reason == (
-        "flowers-00002 waits for its container image: it is pinned on 2 of 3 nodes "
+        "flowers-00002 waits until its container image is on every node; it is pinned on 2 of 3 nodes "
         '(edge-3: ImagePullBackOff: Back-off pulling image "registry.example/barn/flowers")'
     )
     two_of_three.pull(IMAGES[1])
@@ -68,7 +68,7 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by
     two_of_three.server.skew_s += 601
     outcome = rollout.advance_rollout(cluster, NAME)
     assert (outcome.what, outcome.advancing) == ("hold", False)
-    assert "s flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
+    assert "s the container image of flowers-00002 is pinned on 2 of 3 nodes" in outcome.reason
     assert shares(two_of_three) == {FIRST: 100}
     two_of_three.pull(IMAGES[1])
     rollout.begin_rollout(cluster, NAME, SETTINGS, again=True)
@@ -76,7 +76,7 @@ def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by
 
 
 def test_a_person_gives_it_no_share_before_either_unless_they_say_so(cluster: Cluster, two_of_three: Knative) -> None:
-    refused = r"flowers-00002 gets no share before .* pinned on 2 of 3 nodes"
+    refused = r"flowers-00002 gets no share of requests before .* pinned on 2 of 3 nodes"
     with pytest.raises(StartError, match=refused) as raised:
         rollout.set_percent(cluster, NAME, 10, pin_wait_s=0.0)
     assert "--unpinned" in str(raised.value.hint)
@@ -128,7 +128,7 @@ def test_a_first_revision_serves_at_once_and_says_how_far_it_is_pinned(cluster: 
     outcome = update(cluster).outcome
     assert outcome is not None
     assert shares(knative) == {FIRST: 100}
-    assert outcome.reason == "nothing else serves; it is pinned on 1 of 3 nodes so far"
+    assert outcome.reason == "no other revision gets requests; its container image is pinned on 1 of 3 nodes so far"
 
 
 def test_a_pin_that_is_gone_is_waited_for_until_a_deploy_makes_it_again(
@@ -139,7 +139,7 @@ def test_a_pin_that_is_gone_is_waited_for_until_a_deploy_makes_it_again(
     apiserver.remove(PIN_KIND, "flowers-pin-00000001", namespace=HOME)
     outcome = rollout.advance_rollout(cluster, NAME)
     assert outcome.what == "wait"
-    assert "not known to be pinned: the DaemonSet flowers-pin-00000001 is missing" in outcome.reason
+    assert "not pinned as far as known: the DaemonSet flowers-pin-00000001 is missing" in outcome.reason
     update(cluster, IMAGES[1])
     assert rollout.advance_rollout(cluster, NAME).what == "advance"
 
@@ -152,7 +152,7 @@ def test_without_the_right_to_see_pins_it_waits_and_says_which_right(
     apiserver.denied.add(("get", "daemonsets.apps"))
     outcome = rollout.advance_rollout(cluster, NAME)
     assert outcome.what == "wait"
-    assert "it is not known to be pinned" in outcome.reason
+    assert "it is not pinned as far as known" in outcome.reason
     assert "may not get daemonsets.apps in namespace cams" in outcome.reason
 
 

@@ -41,7 +41,7 @@ def test_rollouts_are_judged_rightly(scenario: Scenario, per_second: float, roll
 def test_a_rollout_is_simulated_with_the_same_end_each_time_and_says_what_was_seen() -> None:
     ending, again = (simulate(USUAL, Revision(errors=0.05), per_second=2, seed=7) for _ in range(2))
     assert ending == again
-    assert ending.reason.startswith("it fails more often (chance alone shows that in fewer than 1 of ")
+    assert ending.reason.startswith("the new revision fails more often (by chance, this happens in fewer than 1 of ")
     assert ending.failed >= 4
 
 

@@ -105,7 +105,7 @@ def test_wanted_twice_it_is_one_job(fake: FakeCluster, cluster: Cluster) -> None
     create_job(cluster, JOB, again=False, say=said.append)
     create_job(cluster, JOB, again=False, say=said.append)
     assert len(fake.asked("PATCH", f"/jobs/{NAME}")) == 1
-    assert said == [f"{NAME} is made, in default of edge", f"{NAME} is there already: it goes on"]
+    assert said == [f"the Job {NAME} was created in default of edge", f"the Job {NAME} exists already and is running"]
 
 
 def test_a_log_is_read_to_its_end_over_cut_links_each_line_once(
@@ -139,7 +139,10 @@ def test_a_pod_that_was_lost_and_the_one_that_goes_on(play: JobPlay, watch: Call
     play.exit(second, 0)
     play.end()
     watcher.result.result(20)
-    assert f"{first} ended with 75 (asked to stop; a checkpoint is written); {second} goes on" in watcher.said
+    assert (
+        f"{first} ended with 75 (the training was stopped after it had written a checkpoint); {second} continues"
+        in watcher.said
+    )
 
 
 def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Callable[..., Watcher]) -> None:
@@ -152,7 +155,7 @@ def test_a_pod_whose_node_is_gone(fake: FakeCluster, play: JobPlay, watch: Calla
     second = play.start(f"{NAME}-b")
     play.write(second, step(2))
     watcher.heard("Training: 2 of 4")
-    assert f"{first} is gone; {second} goes on" in watcher.said
+    assert f"{first} was deleted; {second} continues" in watcher.said
     play.exit(second, 0)
     play.end()
     watcher.result.result(20)
@@ -173,7 +176,7 @@ def test_a_job_that_a_queue_holds_back(fake: FakeCluster, play: JobPlay, watch: 
     job = fake.get("Job", NAME)
     fake.put({**job, "spec": {**job["spec"], "suspend": True}}, manager="kueue")
     watcher = watch()
-    watcher.reported("held back")
+    watcher.reported("is suspended")
     play.end()
     watcher.result.result(20)
 
@@ -201,7 +204,7 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     assert isinstance(error, InputError)
     assert error.exit_code == 65
     assert error.message.splitlines() == [
-        f"{NAME} failed: images, event or output can't be used, or nothing is learned (exit code 65 of {pod})",
+        f"{NAME} failed: images, event or output can't be used, or the training is stuck (exit code 65 of {pod})",
         "s3://photos/digits has no images",
     ]
     assert error.hint is not None
@@ -214,9 +217,9 @@ def test_images_that_cant_be_used_end_with_the_trainers_own_words_and_code(clust
     [
         (78, "Error", ConfigError, "settings"),
         (74, "Error", StorageError, "storage can't be read"),
-        (137, "OOMKilled", PlatformError, "more memory than it may have"),
+        (137, "OOMKilled", PlatformError, "more memory than job.memory_limit"),
         (1, "Error", PlatformError, "a defect of Eaves or a library"),
-        (139, "Error", PlatformError, "for a reason that nobody told"),
+        (139, "Error", PlatformError, "the reason is not known"),
     ],
 )
 def test_each_way_to_fail_is_its_own_error(
@@ -249,7 +252,7 @@ def test_a_link_that_is_down_for_a_while_costs_nothing(
     fake.fault = lambda request: Reply(status=0)  # closes the connection
     fake.cut_streams()
     play.write(pod, step(2))
-    watcher.reported("no link to the cluster")
+    watcher.reported("the cluster can't be reached")
     fake.fault = lambda request: None
     watcher.heard("Training: 2 of 4")
     play.exit(pod, 0)
@@ -274,7 +277,7 @@ def test_who_may_not_read_logs_still_learns_how_it_ends(
     fake.denied = {("get", "pods/log")}
     watcher = watch()
     pod = play.start(f"{NAME}-a")
-    watcher.reported("its log can't be read, only how it ends")
+    watcher.reported("the log can't be read, so only the result is shown")
     play.exit(pod, 0)
     play.end()
     assert find_ending(watcher.result.result(20)) == "Complete"
@@ -290,9 +293,9 @@ def test_a_job_that_somebody_removed(fake: FakeCluster, play: JobPlay, watch: Ca
 
 def test_two_jobs_never_write_one_run(fake: FakeCluster, cluster: Cluster, play: JobPlay) -> None:
     larger = build_job(replace(TRAINING, job=replace(TRAINING.job, memory="8Gi")))
-    with pytest.raises(ConflictError, match=f"the Job {NAME} makes the run") as caught:
+    with pytest.raises(ConflictError, match=f"the Job {NAME} is writing the run") as caught:
         create_job(cluster, larger, again=False, say=lambda text: None)
-    assert caught.value.hint == f"wait for it, or: kubectl delete job {NAME} -n default"
+    assert caught.value.hint == f"wait until it has ended, or stop it: kubectl delete job {NAME} -n default"
     play.end("Failed", reason="BackoffLimitExceeded")
     create_job(cluster, larger, again=False, say=lambda text: None)
     assert len(fake.all("Job")) == 2
@@ -308,9 +311,9 @@ def test_a_job_that_failed_is_made_anew_only_when_asked(fake: FakeCluster, clust
     assert fake.get("Job", NAME)["metadata"]["uid"] != before
     create_job(cluster, JOB, again=True, say=said.append)
     assert said == [
-        f"{NAME} is there already: it has ended",
-        f"{NAME} is made, in default of edge",
-        f"{NAME} is there already: it goes on",
+        f"the Job {NAME} exists already and has ended",
+        f"the Job {NAME} was created in default of edge",
+        f"the Job {NAME} exists already and is running",
     ]
 
 

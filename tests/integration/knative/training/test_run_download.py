@@ -44,11 +44,13 @@ def test_why_a_running_pod_does_not_answer_is_reported(shelf: PodRunReader, apis
         wait(shelf)
     apiserver.policies_enforced = True
     apiserver.denied = {("create", "pods/portforward")}
-    with pytest.raises(StorageError, match=r"i/o timeout; by port-forward: .*may not create pods/portforward"):
+    with pytest.raises(
+        StorageError, match=r"i/o timeout; a port-forward failed too: .*may not create pods/portforward"
+    ):
         wait(shelf)
 
 
 def test_a_right_that_lacks_is_reported_at_once(shelf: PodRunReader, apiserver: FakeCluster) -> None:
     apiserver.denied = {("get", "pods/proxy"), ("get", "pods/portforward")}
-    with pytest.raises(DeniedError, match=r"get pods/proxy.*; by port-forward: .*get pods/portforward"):
+    with pytest.raises(DeniedError, match=r"get pods/proxy.*; a port-forward failed too: .*get pods/portforward"):
         shelf.wait(lambda text: None)

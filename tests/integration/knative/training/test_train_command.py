@@ -96,7 +96,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     play.write(pod, '{"message": "Training: 1 of 4", "phase": "Training", "done": 1, "total": 4, "note": ""}')
     assert first.stderr is not None
     seen = [first.stderr.readline() for _ in range(2)]
-    assert seen == [f"{play.name} is made, in lab of cloud\n", "Training: 1 of 4\n"]
+    assert seen == [f"the Job {play.name} was created in lab of cloud\n", "Training: 1 of 4\n"]
     first.send_signal(signal.SIGINT)
     code, _, stderr = finished(first)
     assert code == 75
@@ -108,7 +108,7 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     play.end()
     code, stdout, stderr = finished(laptop.train())
     assert code == 0, stderr
-    assert f"{play.name} is there already: it has ended" in stderr
+    assert f"the Job {play.name} exists already and has ended" in stderr
     brought = Path(stdout.strip())
     assert brought.parent == laptop.folder / "runs"
     assert open_run(brought).fingerprint == run.fingerprint
@@ -126,7 +126,7 @@ def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: Fake
     play.end("Failed", reason="PodFailurePolicy")
     code, _, stderr = finished(process)
     assert code == 65
-    assert f"error: {play.name} failed: images, event or output can't be used, or nothing is learned" in stderr
+    assert f"error: {play.name} failed: images, event or output can't be used, or the training is stuck" in stderr
     assert "kubectl logs job/" in stderr
 
 
@@ -176,7 +176,7 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
         "audit logs hold addresses"
     )
     assert bool(fake.asked("GET", "/proxy/")) is (way == "pod proxy")
-    assert ("are asked through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
+    assert ("go through the API server's pod proxy instead" in stderr) is (way == "pod proxy")
     assert [one for one in fake.all("Pod") if "-read-" in one["metadata"]["name"]] == []
     assert fake.all("Secret") == []
 
@@ -192,10 +192,10 @@ def test_a_uri_that_only_pods_reach_is_read_by_one(laptop: Laptop, fake: FakeClu
     fake.status("Pod", pods[0]["metadata"]["name"], {"phase": "Running"}, namespace="lab")
     code, _, stderr = finished(process)
     assert code == 77
-    assert "reading it through a pod instead" in stderr
+    assert "reading the run through a pod instead" in stderr
     assert "error: gs://models/runs/" in stderr
     assert "may not get pods/proxy" in stderr
-    assert "by port-forward: cloud: jane may not get pods/portforward" in stderr
+    assert "a port-forward failed too: cloud: jane may not get pods/portforward" in stderr
     assert "try: ask for the rights to create pods and secrets and to get and create pods/portforward" in stderr
 
 

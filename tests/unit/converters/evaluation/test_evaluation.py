@@ -44,14 +44,14 @@ def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
 
 def test_unknown_classes_are_refused_with_both_lists(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "mauve": 1}))
-    with pytest.raises(DatasetError, match=r"does not know the classes mauve; it knows blue, green, red"):
+    with pytest.raises(DatasetError, match=r"does not have the classes mauve; its classes are blue, green, red"):
         evaluate(ColourModel(), found, SilentProgress())
 
 
 def test_a_model_that_does_not_tell_its_classes_is_refused_when_no_name_fits(tmp_path: Path) -> None:
     found = load_labelled_images(write_colours(tmp_path, {"blue": 2, "red": 1}))
     renamed = {"blue": "b", "red": "r"}
-    with pytest.raises(DatasetError, match="does not know the classes blue, red; it knows b, r"):
+    with pytest.raises(DatasetError, match="does not have the classes blue, red; its classes are b, r"):
         evaluate(ColourModel(answers=renamed, tells=False), found, SilentProgress())
     assert evaluate(ColourModel(answers={"red": "blue"}, tells=False), found, SilentProgress()).unseen == ("red",)
 
@@ -99,8 +99,8 @@ def test_the_same_bytes_count_once_and_are_reported_as_in_training(tmp_path: Pat
     found = load_labelled_images(root)
     assert [image.name for image in found.images] == ["blue/000-00.png", "blue/001-00.png", "red/000.png"]
     assert len(found.faults) == 40
-    assert found.faults[0] == DataFault(file="blue/000-01.png", reason="same bytes as blue/000-00.png")
-    assert [cause.reason for cause in group_by_cause(found.faults)] == ["same bytes as another file"]
+    assert found.faults[0] == DataFault(file="blue/000-01.png", reason="it has the same bytes as blue/000-00.png")
+    assert [cause.reason for cause in group_by_cause(found.faults)] == ["it has the same bytes as another file"]
     assert load_labelled_images(root, digests).trained_on == 1
 
 
@@ -111,7 +111,7 @@ def test_one_image_in_two_classes_is_refused_as_in_training(tmp_path: Path) -> N
         DatasetError, match=r"the same image is in two classes: blue/001\.png and red/other\.png"
     ) as caught:
         load_labelled_images(root)
-    assert caught.value.hint == "remove it from blue or from red"
+    assert caught.value.hint == "remove the image from blue or from red"
 
 
 def test_the_same_bytes_in_two_classes_that_are_no_image_say_nothing_of_the_labels(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_score_that_is_no_number_is_an_error_that_names_the_image(tmp_path: Pa
 
 @pytest.mark.parametrize("score", ["high", None, [], 10**400], ids=["text", "none", "list", "huge"])
 def test_an_answer_whose_score_cannot_be_read_is_an_error(score: object) -> None:
-    with pytest.raises(ArtifactError, match="the answer holds no list of predictions"):
+    with pytest.raises(ArtifactError, match="the handler's answer has no list of predictions"):
         read_best([{"label": "a", "score": score}], 1.0)
 
 
@@ -157,7 +157,7 @@ def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None
     write_colours(tmp_path, {"red": 3})
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
         load_labelled_images(tmp_path / "red")
-    assert str(caught.value.hint).startswith("name the folder above it")
+    assert str(caught.value.hint).startswith("name the folder above, ")
 
 
 def test_two_models_are_distinguished_by_the_images_that_one_of_them_gets_right(tmp_path: Path) -> None:

@@ -181,33 +181,34 @@ def reported(n: int, **counts: Any) -> str:
 
 def test_a_pass_tells_loss_bound_images_and_what_more_would_show() -> None:
     assert reported(400, lost=3, gained=1) == (
-        "int8 lost 0.5 points, at most 1.7 with 95 % confidence, on 400 images; 650 more would show 1"
+        "int8 lost 0.5 points, at most 1.7 with 95 % confidence, on 400 images; "
+        "650 more images could show a loss of at most 1"
     )
     assert reported(5000, lost=20, gained=25).startswith("int8 gained 0.1 points, at most 0.2 with 95 % confidence")
-    assert "more would show" not in reported(5000, lost=20, gained=25)
+    assert "could show" not in reported(5000, lost=20, gained=25)
 
 
 def test_a_refusal_tells_what_is_missing() -> None:
     assert reported(150, lost=3, gained=1) == (
-        "int8 lost 1.3 points, at most 4.5 with 95 % confidence, on 150 images; 3 points may be lost: "
-        "140 more labelled images would show it, or 350 more photos without labels (convert.unlabelled) would show "
-        "whether it agrees"
+        "int8 lost 1.3 points, at most 4.5 with 95 % confidence, on 150 images; the limit is 3 points: "
+        "140 more labelled images would be enough to decide, or 350 more photos without labels (convert.unlabelled) "
+        "would be enough to compare it with fp32"
     )
-    assert reported(400, lost=20).endswith("on 400 images; 3 points may be lost")
-    assert reported(500, lost=15).endswith("on 500 images; 3 points may be lost"), "no number of images would help"
-    assert reported(500, lost=12).endswith(" more labelled images would show it"), (
+    assert reported(400, lost=20).endswith("on 400 images; the limit is 3 points")
+    assert reported(500, lost=15).endswith("on 500 images; the limit is 3 points"), "no number of images would help"
+    assert reported(500, lost=12).endswith(" more labelled images would be enough to decide"), (
         "photos are no way round these labels"
     )
     assert reported(0, unlabelled=20).startswith("no image has a label; 480 more photos without labels")
     weed = explain(with_class(5, 5), 0.03)
-    assert weed.endswith("; it lost too much of weed")
+    assert weed.endswith("; the accuracy of weed dropped too much")
 
 
 def test_agreement_is_reported_as_agreement_and_never_as_accuracy() -> None:
     text = reported(120, lost=2, gained=1, unlabelled=480, different=8)
     assert text == (
-        "int8 agrees with fp32: on 98.2% of 600 images, at least 97.0% with 95 % confidence, 95% wanted; "
-        "160 more labelled images would show its accuracy"
+        "int8 agrees with fp32: on 98.2% of 600 images, at least 97.0% with 95 % confidence, 95% required; "
+        "160 more labelled images would be enough to measure its accuracy"
     )
     assert "holds" not in text
     assert reported(0, unlabelled=500, different=20).startswith("int8 agrees too little with fp32")

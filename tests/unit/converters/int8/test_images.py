@@ -81,7 +81,7 @@ def test_photos_are_fitted_to_where_no_labelled_image_can_be_read(tmp_path: Path
 
 
 def test_images_that_can_show_nothing_are_reported_with_what_could(tmp_path: Path) -> None:
-    message = r"\d labelled images that were held out can't show .* at most 3 points: at least 99 can, or 500 photos"
+    message = r"\d held-out labelled images are too few .* at most 3 points: it takes at least 99, or 500 photos"
     with pytest.raises(ConversionError, match=message):
         find(tmp_path, precision="auto")
     photos = write_photos(tmp_path / "photos", 500)

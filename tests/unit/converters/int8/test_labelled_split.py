@@ -99,9 +99,9 @@ def test_data_that_is_named_wins(tmp_path: Path) -> None:
 
 
 def test_no_place_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="nothing says where the labelled images are") as caught:
+    with pytest.raises(ConversionError, match="the location of the labelled images is not known") as caught:
         load(build_source(tmp_path, None), tmp_path)
-    assert caught.value.hint == "give the labelled images: convert.data"
+    assert caught.value.hint == "set convert.data to the folder of the labelled images"
 
 
 @pytest.mark.parametrize("place", ["gone", "empty"])
@@ -109,12 +109,14 @@ def test_a_place_without_images_is_an_error(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConversionError, match="the labelled images can't be read: ") as caught:
         load(build_source(tmp_path, tmp_path / place), tmp_path)
-    assert caught.value.hint == "give the labelled images: convert.data"
+    assert caught.value.hint == "set convert.data to the folder of the labelled images"
 
 
 def test_images_of_other_classes_are_an_error(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data", ("blue", "green", "white"))
-    with pytest.raises(ConversionError, match="has the classes blue, green, white, the model blue, green, red"):
+    with pytest.raises(
+        ConversionError, match=r"\(blue, green, white\) are not those of the model \(blue, green, red\)"
+    ):
         load(build_source(tmp_path, data), tmp_path)
 
 
@@ -236,7 +238,7 @@ def test_a_target_that_this_machine_is_not_gets_none_and_a_warning(
     assert write_variants(prepared, tmp_path / "staging", others, split=False, folder=tmp_path) == ()
     assert list((tmp_path / "staging").iterdir()) == []
     assert len(caplog.messages) == len(others) > 0
-    assert all("convert on such a machine" in message for message in caplog.messages)
+    assert all("convert on a machine with such a CPU" in message for message in caplog.messages)
 
 
 def test_only_convolutions_are_quantised(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_one_picture_in_many_files_is_one_photo(tmp_path: Path, caplog: pytest.L
     (message,) = caplog.messages
     assert message == (
         "2 of 25 photos without labels differ and can judge int8: 23 are copies of others or of labelled images, "
-        "and 0 are of one colour or can't be read"
+        "and 0 have only one colour or can't be read"
     )
 
 
@@ -92,7 +92,7 @@ def test_pictures_of_one_colour_show_nothing(tmp_path: Path, caplog: pytest.LogC
         (tmp_path / f"{shade}.png").write_bytes(encode_png((shade, 0, 0)))
     write(tmp_path / "photo.png", 1)
     assert find(tmp_path) == (tmp_path / "photo.png",)
-    assert "20 are of one colour or can't be read" in caplog.text
+    assert "20 have only one colour or can't be read" in caplog.text
 
 
 def test_photos_that_all_differ_are_no_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -104,6 +104,6 @@ def test_photos_that_all_differ_are_no_warning(tmp_path: Path, caplog: pytest.Lo
 
 def test_no_folder_is_no_photo_and_a_wrong_one_an_error(tmp_path: Path) -> None:
     assert find_unlabelled("", known=set(), looks=(), at_most=5, progress=SilentProgress()) == ()
-    with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is no folder") as caught:
+    with pytest.raises(ConversionError, match=r"photos without labels can't be read: .* is not a folder") as caught:
         find(tmp_path / "gone")
-    assert caught.value.hint == "give a folder of photos: convert.unlabelled"
+    assert caught.value.hint == "set convert.unlabelled to a folder of photos"

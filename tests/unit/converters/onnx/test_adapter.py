@@ -114,14 +114,24 @@ def test_an_output_nobody_reads_is_not_computed() -> None:
 @pytest.mark.parametrize(
     ("interface", "changes", "classes", "message"),
     [
-        (Interface(logits="y"), {}, 4, r"output y has the shape \(\?, 5\); 4 labels are declared"),
+        (Interface(logits="y"), {}, 4, r"output y has the shape \(\?, 5\), but the declaration has 4 labels"),
         (Interface(logits="z"), {}, 5, "no output z; it has y"),
-        (Interface(), {}, 5, "isn't declared which output"),
+        (Interface(), {}, 5, "does not name the output"),
         (Interface(logits="y", input="images"), {}, 5, "no input images; it has x"),
-        (Interface(logits="y", layout="NCHW"), {}, 5, r"shape \(\?, 4, 6, 3\); declared is \(batch, 3, 4, 6\)"),
+        (
+            Interface(logits="y", layout="NCHW"),
+            {},
+            5,
+            r"shape \(\?, 4, 6, 3\), but the declaration says \(batch, 3, 4, 6\)",
+        ),
         (Interface(logits="y"), {"shape": ("n", 72)}, 5, r"shape \(\?, 72\)"),
-        (Interface(logits="y"), {"kind": TensorProto.INT64}, 5, "takes TensorProto.INT64"),
-        (Interface(logits="y", add=(1.0,)), {"kind": TensorProto.UINT8}, 5, "takes uint8, so it scales by itself"),
+        (Interface(logits="y"), {"kind": TensorProto.INT64}, 5, "has the type TensorProto.INT64"),
+        (
+            Interface(logits="y", add=(1.0,)),
+            {"kind": TensorProto.UINT8},
+            5,
+            "input is uint8, so the model scales pixels itself",
+        ),
     ],
 )
 def test_what_is_not_as_declared_is_refused(
@@ -139,14 +149,14 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 def test_an_older_operator_set_is_raised_and_a_newer_one_kept_with_a_word(tmp_path: Path) -> None:
     model, said = load_foreign(save(build(opset=11), tmp_path / "a.onnx"), opset=17)
     assert model.opset_import[0].version == 17
-    assert said == ("converted from operator set 11 to 17",)
+    assert said == ("the model was converted from operator set 11 to 17",)
     model, said = load_foreign(save(build(opset=18), tmp_path / "b.onnx"), opset=17)
     assert model.opset_import[0].version == 18
-    assert "newer than convert.opset 17" in said[0]
+    assert "newer than convert.opset (17)" in said[0]
 
 
 def test_operators_of_others_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match=r"have: my\.domain:Identity"):
+    with pytest.raises(ConversionError, match=r"on edge nodes: my\.domain:Identity"):
         load_foreign(save(build(domain="my.domain"), tmp_path / "a.onnx"), opset=17)
     with pytest.raises(ConversionError, match=r"have: com\.microsoft:Identity"):
         load_foreign(save(build(domain="com.microsoft"), tmp_path / "a.onnx"), opset=17)
@@ -154,7 +164,7 @@ def test_operators_of_others_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_onnx_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"no protobuf")
-    with pytest.raises(ConversionError, match="is no ONNX model"):
+    with pytest.raises(ConversionError, match="is not an ONNX model"):
         load_foreign(tmp_path / "a.onnx", opset=17)
 
 
@@ -205,5 +215,5 @@ def test_functions_within_functions_are_counted_before_they_are_written_out(tmp_
     )
     functions = [level(number) for number in range(40)]
     onnx.save(helper.make_model(graph, functions=functions, opset_imports=opsets), str(tmp_path / "laughs.onnx"))
-    with pytest.raises(ConversionError, match="once its functions are written out"):
+    with pytest.raises(ConversionError, match="after its functions are expanded"):
         load_foreign(tmp_path / "laughs.onnx", opset=17)

@@ -231,7 +231,9 @@ def test_a_graph_that_is_no_classifiers_is_refused(tmp_path: Path, case: str) ->
     model = NO_CLASSIFIER[case]()
     onnx.save(model, str(tmp_path / "exported.onnx"))
     for read in (lambda: read_signature(model), lambda: prepare(tmp_path / "exported.onnx", split=True)):
-        with pytest.raises(ConversionError, match="must take `image` and give `logits` and `probabilities`"):
+        with pytest.raises(
+            ConversionError, match="must have the input `image` and the outputs `logits` and `probabilities`"
+        ):
             read()
 
 

@@ -50,7 +50,7 @@ def test_a_conflict_names_each_manager_and_field() -> None:
         ("kubectl-edit", ".metadata.labels.a"),
         ('Helm "3"', '.spec.env[name="A"].value'),
     )
-    assert "barn: services.serving.knative.dev flowers in namespace cams has fields that" in error.message
+    assert "has set fields of services.serving.knative.dev flowers in namespace cams" in error.message
     assert error.hint is not None
     assert error.hint.endswith(
         "kubectl --context barn get services.serving.knative.dev flowers -o yaml --show-managed-fields -n cams"
@@ -137,7 +137,7 @@ def test_a_missing_namespace_is_distinguished_from_a_missing_object_and_a_missin
     thing = build_api_error(404, status(404, 'services.serving.knative.dev "flowers" not found', kind="services"), CALL)
     assert thing.hint == "kubectl --context barn get services.serving.knative.dev -n cams"
     kind = build_api_error(404, b"404 page not found\n", CALL)
-    assert kind.message == "barn: this cluster has no services.serving.knative.dev"
+    assert kind.message == "barn: this cluster does not have services.serving.knative.dev"
     assert str(kind.hint).endswith("kubectl --context barn api-resources --api-group=serving.knative.dev")
 
 

@@ -52,8 +52,8 @@ def test_a_pending_deploy_is_kept_back_once_somebody_else_deployed(known: Deploy
     )
     assert (decision.verb, decision.agreed) == (ReconcileAction.KEEP, False)
     assert decision.reason == (
-        f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC by the site's clock; it stays, as this "
-        f"workspace's {NEW.name} may be older (try: eaves deploy {NEW.name} --site barn)"
+        f"jane@laptop deployed {THEIRS.name} at 2027-01-15 08:00:00 UTC (the site's clock); that deployment is "
+        f"kept, because {NEW.name} in this workspace may be older (try: eaves deploy {NEW.name} --site barn)"
     )
 
 
@@ -115,7 +115,7 @@ def test_a_cluster_without_a_record(serving: str, memory: WorkspaceMemory, verb:
 def test_nothing_to_bring_and_nothing_there() -> None:
     decision = decide_reconcile(None, "", WantedDeployment(site="barn", image=None))
     assert decision.verb is ReconcileAction.LEAVE
-    assert "nothing was deployed here from this workspace" in decision.reason
+    assert "this workspace has deployed nothing to this site" in decision.reason
 
 
 def test_a_removal_that_was_begun_is_not_undone() -> None:
@@ -125,7 +125,7 @@ def test_a_removal_that_was_begun_is_not_undone() -> None:
         WantedDeployment(site="barn", image=NEW, memory=WorkspaceMemory(known=mark_of(LAST), pending=NEW)),
     )
     assert decision.verb is ReconcileAction.LEAVE
-    assert decision.reason.startswith("jane@laptop began to remove the function at 2027-01-15 08:00:00 UTC")
+    assert decision.reason.startswith("jane@laptop started to remove the function at 2027-01-15 08:00:00 UTC")
 
 
 def test_another_eaves_yaml_is_applied_only_from_where_the_last_deploy_is_known() -> None:
@@ -139,9 +139,9 @@ def test_another_eaves_yaml_is_applied_only_from_where_the_last_deploy_is_known(
         LAST, THEIRS, WantedDeployment(site="barn", image=OLD, memory=WorkspaceMemory(known=BEFORE))
     )
     assert (decision.verb, decision.agreed) == (ReconcileAction.LEAVE, False)
-    assert "with another eaves.yaml or version of Eaves than here" in decision.reason
+    assert "with another eaves.yaml or another version of Eaves than this workspace" in decision.reason
 
 
 def test_a_time_that_no_calendar_has_is_still_reported() -> None:
-    assert format_time(1e18) == "1000000000000000000 s after 1970"
+    assert format_time(1e18) == "1000000000000000000 s after 1970-01-01"
     assert format_time(0) == "1970-01-01 00:00:00 UTC"

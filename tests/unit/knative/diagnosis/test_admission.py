@@ -110,13 +110,15 @@ PREEMPTION = (
 def test_no_room_for_the_processor() -> None:
     found = unschedulable(f"0/1 nodes are available: 1 Insufficient cpu.{PREEMPTION}")
     assert found.cause == "unschedulable"
-    assert found.message == ("no node takes the pod: it asks for 275m cpu; 0/1 nodes are available: 1 Insufficient cpu")
-    assert found.fix.startswith("lower knative.cpu in eaves.yaml, or make room")
+    assert found.message == (
+        "the pod can't be scheduled on any node: it requests 275m cpu; 0/1 nodes are available: 1 Insufficient cpu"
+    )
+    assert found.fix.startswith("lower knative.cpu in eaves.yaml, or free resources on a node")
 
 
 def test_no_room_for_the_memory() -> None:
     found = unschedulable(f"0/3 nodes are available: 3 Insufficient memory.{PREEMPTION}")
-    assert "it asks for 256Mi memory" in found.message
+    assert "it requests 256Mi memory" in found.message
     assert "lower knative.memory" in found.fix
 
 

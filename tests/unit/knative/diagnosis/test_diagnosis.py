@@ -136,7 +136,7 @@ def test_a_networking_layer_that_does_nothing() -> None:
     found = routes("Unknown", "IngressNotConfigured", "Ingress has not yet been reconciled.")
     assert found is not None
     assert (found.cause, found.final) == ("routing", False)
-    assert found.message == "nobody takes up its Ingress (Ingress has not yet been reconciled)"
+    assert found.message == "no networking layer processes the function's Ingress (Ingress has not yet been reconciled)"
     assert "ingress-class" in found.fix
 
 
@@ -181,7 +181,7 @@ def test_routes_that_only_take_their_time(reason: str) -> None:
     assert routes("Unknown", reason, "") is None
 
 
-GIVEN_UP = "Knative has given the revision flowers-00001 up"
+GIVEN_UP = "Knative has stopped trying to start the revision flowers-00001"
 
 
 def test_past_its_deadline_what_was_waited_for_is_final() -> None:

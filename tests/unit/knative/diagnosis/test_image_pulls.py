@@ -88,7 +88,7 @@ def test_every_text_has_its_fix(text: str, fix: str) -> None:
 def test_the_words_of_the_puller_are_shown() -> None:
     found = explain_pull(pull(f"{CONTAINERD}{HEAD}dial tcp: lookup registry.test on 10.0.0.53:53: no such host"))
     words = "dial tcp: lookup registry.test on 10.0.0.53:53: no such host"
-    assert found.message == f"node node1 can't fetch the container image {IMAGE}: {words}"
+    assert found.message == f"node node1 can't pull the container image {IMAGE}: {words}"
 
 
 def test_the_name_of_a_container_image_is_no_reason() -> None:
@@ -106,9 +106,9 @@ def test_what_can_be_mended_is_a_command_or_a_setting() -> None:
         "kubectl -n barn create secret docker-registry registry --docker-server=registry.test:5000 "
         "--docker-username=USER --docker-password=PASSWORD, then set knative.pull_secret in eaves.yaml to registry"
     )
-    assert "get secret mine - it must be there" in explain_pull(pull(denied, secrets=("mine",))).fix
+    assert "get secret mine   # it must exist" in explain_pull(pull(denied, secrets=("mine",))).fix
     missing = explain_pull(pull("manifest unknown"))
-    assert missing.message == f"node node1 can't fetch the container image {IMAGE}: manifest unknown"
+    assert missing.message == f"node node1 can't pull the container image {IMAGE}: manifest unknown"
     assert missing.fix.startswith(
         "eaves package ARTIFACT -t registry.test:5000/flowers --base BASE, then set knative.image"
     )
@@ -153,7 +153,7 @@ def test_a_tag_that_the_controller_cannot_resolve() -> None:
     found = diagnose_function(FunctionEvidence(service=failed_service(message), revision=failed))
     assert found is not None
     assert (found.cause, found.final) == ("image", True)
-    assert "Knative's controller can't fetch the container image" in found.message
+    assert "Knative's controller can't pull the container image" in found.message
 
 
 def test_a_pod_on_its_way_out_tells_nothing() -> None:

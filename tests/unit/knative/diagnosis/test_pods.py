@@ -68,7 +68,7 @@ def test_a_crash_is_reported_with_the_last_lines() -> None:
 def test_a_crash_is_certain_after_three_restarts() -> None:
     seen = found(ended(1, message="boom", restarts=3))
     assert seen.final
-    assert seen.message == "the process ended with exit code 1, 3 times so far: boom"
+    assert seen.message == "the process ended with exit code 1, 3 times: boom"
 
 
 def test_a_process_that_can_only_fail_again_is_not_waited_for() -> None:
@@ -76,13 +76,13 @@ def test_a_process_that_can_only_fail_again_is_not_waited_for() -> None:
 
 
 def test_a_process_that_wrote_nothing() -> None:
-    assert found(ended(3)).message == "the process ended with exit code 3, and wrote nothing"
+    assert found(ended(3)).message == "the process ended with exit code 3, and wrote no log"
 
 
 def test_out_of_memory_names_the_setting_and_twice_the_limit() -> None:
     seen = found(ended(137, reason="OOMKilled"), memory="512Mi")
     assert (seen.cause, seen.final) == ("memory", True)
-    assert seen.message == "the process was killed for taking more memory than it may (512Mi)"
+    assert seen.message == "the process was killed because it used more memory than allowed (512Mi)"
     assert seen.fix == "set knative.memory_limit in eaves.yaml to 1Gi, then: eaves deploy --on knative"
 
 
@@ -152,7 +152,7 @@ def test_the_functions_own_words_count() -> None:
     }
     seen = found(container(), readiness=problem)
     assert (seen.cause, seen.final) == ("function", True)
-    assert seen.message == "the function says: golden image 3: logits differ by 0.4"
+    assert seen.message == "the function reports: golden image 3: logits differ by 0.4"
     assert seen.fix == "eaves verify ARTIFACT"
 
 
@@ -170,7 +170,7 @@ def test_where_nobody_may_ask_the_function_its_log_tells(as_json: bool) -> None:
     line = json.dumps({"level": "error", "message": text}) if as_json else f"2026-11-25 09:53:00,000 ERROR {text}"
     seen = found(container(), logs=["starting", line, "{not json", "something else"])
     assert (seen.cause, seen.final) == ("function", True)
-    assert seen.message == "the function says: labels.txt was altered"
+    assert seen.message == "the function reports: labels.txt was altered"
     assert seen.fix == "eaves package it again"
 
 
@@ -223,5 +223,5 @@ def test_between_two_crashes_the_last_one_still_counts() -> None:
     again = container(lastState={"terminated": {"exitCode": 1, "message": "boom"}}, restartCount=4)
     seen = found(again)
     assert (seen.cause, seen.final) == ("crash", True)
-    assert seen.message.endswith("4 times so far: boom")
+    assert seen.message.endswith("4 times: boom")
     assert found(again, readiness={"type": "urn:eaves:problem:golden", "detail": "differs"}).cause == "function"

@@ -21,7 +21,7 @@ def test_here_they_are_ours() -> None:
 def test_another_distribution_with_a_name_of_ours() -> None:
     (found,) = check_owners({**OWNERS, "trainer": ["eaves", "trainer-lib"]}, PLACES)
     assert found.severity == ERROR
-    assert found.message == "the package trainer is brought by trainer-lib too, and the one installed last wins"
+    assert found.message.startswith("the package trainer is also installed by trainer-lib, and the distribution that")
     assert found.fix == "pip uninstall trainer-lib && pip install --force-reinstall --no-deps eaves"
 
 
@@ -29,7 +29,7 @@ def test_a_folder_that_hides_ours() -> None:
     (found,) = check_owners(OWNERS, {**PLACES, "functions": Path("/home/jane/work")})
     assert found.severity == ERROR
     assert "/home/jane/work" in found.message
-    assert found.fix == "rename /home/jane/work/functions, or start elsewhere"
+    assert found.fix == "rename /home/jane/work/functions, or start in another folder"
 
 
 def test_a_package_that_is_missing() -> None:

@@ -130,5 +130,5 @@ def test_the_annotation_is_small_and_tells_no_time() -> None:
         "new": "a-y",
         "phase": "held",
         "traffic": {"a-x": 70, "a-y": 30},
-        "reason": "set to 30 % by hand",
+        "reason": "set to 30 % by a user",
     }

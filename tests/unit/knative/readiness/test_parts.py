@@ -76,7 +76,7 @@ def test_what_is_ready() -> None:
 
 def test_a_process_that_has_just_been_started_is_not_ready_yet() -> None:
     found = judge(stateful_set(1), pod(ready=True, started=JUST), steady=False)
-    assert (found.state, found.said, found.pods) == (STARTING, "its pod has run for less than 10 s", "1/1")
+    assert (found.state, found.detail, found.pods) == (STARTING, "its pod has run for less than 10 s", "1/1")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_pod_of_the_version_before_may_be_in_the_way() -> None:
     old = pod(ended=JUST, restarts=4, labels={"controller-revision-hash": "a"})
     found = judge(stateful_set(updateRevision="b", currentRevision="a"), old)
     assert found.diagnosis is not None
-    assert "of the version before" in found.diagnosis.message
+    assert "has the previous version" in found.diagnosis.message
     assert (found.diagnosis.fix, found.diagnosis.final) == ("kubectl -n barn delete pod flowers-inbox-0", False)
     new = judge(stateful_set(updateRevision="a", currentRevision="a"), old)
     assert new.diagnosis is not None
@@ -118,21 +118,21 @@ def test_a_pod_of_the_version_before_may_be_in_the_way() -> None:
 
 def test_pods_that_are_still_of_the_version_before() -> None:
     value = part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=1, numberReady=3)
-    assert judge(value).said == "1 of 3 pods are of the version that was deployed last"
+    assert judge(value).detail == "1 of 3 pods have the version that was deployed last"
     value = stateful_set(1, updateRevision="b", currentRevision="a")
-    assert judge(value).said == "0 of 1 pods are of the version that was deployed last"
+    assert judge(value).detail == "0 of 1 pods have the version that was deployed last"
 
 
 def test_nodes_without_a_ready_pod_are_named() -> None:
     value = part("DaemonSet", desiredNumberScheduled=3, updatedNumberScheduled=3, numberReady=2)
-    assert judge(value, pod(started=HOUR_AGO)).said == "2 of 3 pods are ready, not on edge-1"
+    assert judge(value, pod(started=HOUR_AGO)).detail == "2 of 3 pods are ready, not on edge-1"
 
 
 def test_an_agent_that_no_node_may_run() -> None:
     spec = {"template": {"spec": {"nodeSelector": {"place": "barn"}}}}
     found = judge(part("DaemonSet", spec=spec, desiredNumberScheduled=0, numberReady=0))
     assert cause(found) == "unschedulable"
-    assert "none has the labels place=barn" in found.reason
+    assert "no node has the labels place=barn" in found.reason
     kept = part("DaemonSet", component="pin", spec=spec, desiredNumberScheduled=0, numberReady=0)
     assert judge(kept).state == READY, "there is nothing to keep a container image on"
 
@@ -173,7 +173,7 @@ def test_conditions_that_keep_a_trigger_from_being_ready(kind: str, cause_: str,
 def test_a_condition_that_is_only_not_known_yet_is_waited_for() -> None:
     states = condition("SubscriptionReady", "Unknown", "", "the channel is being made"), condition("Ready", "Unknown")
     found = judge(part("Trigger", *states))
-    assert (found.state, found.said) == (STARTING, "the channel is being made")
+    assert (found.state, found.detail) == (STARTING, "the channel is being made")
 
 
 def test_a_condition_with_a_severity_is_no_reason() -> None:
@@ -231,7 +231,7 @@ def test_what_cannot_come_right_ends_it_at_the_second_look() -> None:
 
 
 def test_what_is_missing_says_how_it_comes_back() -> None:
-    assert missing_part(BROKER, "eaves", "barn").reason == "it is not in the namespace barn"
+    assert missing_part(BROKER, "eaves", "barn").reason == "it does not exist in the namespace barn"
     found = missing_part(TRIGGER, "flowers", "barn").diagnosis
     assert found is not None
     assert found.fix == "eaves deploy --on knative"

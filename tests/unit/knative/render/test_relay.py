@@ -201,7 +201,7 @@ def test_images_chosen_by_their_prediction_must_be_seen_with_it() -> None:
 
 
 def test_an_address_of_this_machine_is_no_receiver_of_a_pod() -> None:
-    assert "the pod's own" in faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
+    assert "the pod itself" in faults(relayed_app(to="http://127.0.0.1:8443"))["relay.to"]
 
 
 def test_a_relay_without_a_secret_is_refused_with_what_to_do() -> None:

@@ -23,11 +23,11 @@ def build_trigger(secret: str) -> ClusterTrigger:
 
 @pytest.mark.parametrize("name", ["Broker_Login", "-a", "a-", "a..b", "a b", "a" * 254, "ä", "a\n"])
 def test_what_no_object_may_be_called_is_a_fault(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"secret: must be the name of a Kubernetes object"):
+    with pytest.raises(ConfigError, match=r"secret: must be a name that Kubernetes allows"):
         build_source(secret=name)
-    with pytest.raises(ConfigError, match=r"claim: must be the name of a Kubernetes object"):
+    with pytest.raises(ConfigError, match=r"claim: must be a name that Kubernetes allows"):
         build_source(claim=name)
-    with pytest.raises(ConfigError, match=r"mqtt\.secret: must be the name of a Kubernetes object"):
+    with pytest.raises(ConfigError, match=r"mqtt\.secret: must be a name that Kubernetes allows"):
         build_trigger(name)
 
 

@@ -49,7 +49,7 @@ def test_a_pin_of_another_container_image_counts_for_nothing() -> None:
     pin = build_pin(plain_app(), KnativeSettings(), SiteSettings(name="barn"))
     status = parse_pin({**pin, "status": READY}, IMAGE.replace("b", "c"))
     assert not status.complete
-    assert "holds another container image" in status.render()
+    assert "has another container image" in status.render()
 
 
 def test_a_name_tells_the_container_image_and_the_nodes() -> None:

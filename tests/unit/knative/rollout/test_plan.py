@@ -57,7 +57,7 @@ def test_a_person_gives_the_newest_revision_a_share_and_the_rest_to_the_one_with
     assert plan.traffic == {"a-1": 70, "a-2": 30}
     assert (plan.state.phase, plan.state.old, plan.state.new) == (RolloutPhase.HELD, "a-1", "a-2")
     assert plan.needs == ("a-2",)
-    assert plan.state.reason == "set to 30 % by hand"
+    assert plan.state.reason == "set to 30 % by a user"
 
 
 def test_the_newest_revision_is_never_the_rest_of_itself() -> None:
@@ -79,7 +79,7 @@ def test_a_share_is_from_0_to_100(percent: int) -> None:
 
 
 def test_the_only_revision_has_everything_and_cant_have_less() -> None:
-    with pytest.raises(NotFoundError, match="only revision"):
+    with pytest.raises(NotFoundError, match="only known revision"):
         plan_percent(standing({"a-2": 100}), 50, NOW)
     with pytest.raises(NotFoundError, match="no revision yet"):
         plan_percent(standing({LATEST: 100}, newest=""), 50, NOW)
@@ -139,7 +139,7 @@ def test_a_second_rollback_may_be_asked_to_change_nothing() -> None:
 def test_what_never_had_everything_is_not_rolled_back_to_blindly() -> None:
     there = standing({"a-1": 50, "a-2": 50}, state=rolling(50))
     back = after(there, plan_rollback(there, NOW))
-    with pytest.raises(NotFoundError, match="rolled back by hand") as raised:
+    with pytest.raises(NotFoundError, match="rolled back by a user") as raised:
         plan_rollback(back, NOW)
     assert "eaves promote a" in str(raised.value.hint)
     assert after(back, plan_promote(back, NOW)).traffic == {"a-2": 100}
@@ -161,7 +161,7 @@ def test_shares_set_by_other_means_after_a_rollback_can_be_rolled_back_again() -
 
 
 def test_there_may_be_nothing_before_it() -> None:
-    with pytest.raises(NotFoundError, match="no revision before a-2"):
+    with pytest.raises(NotFoundError, match="no known revision before a-2"):
         plan_rollback(standing({"a-2": 100}), NOW)
     damaged = replace(standing({"a-2": 100}), fault="the annotation can't be read")
     with pytest.raises(NotFoundError, match="can't be read"):

@@ -51,7 +51,7 @@ def test_a_revision_at_zero_stands_in_the_list_only_to_be_tried_under_an_address
 
 @pytest.mark.parametrize("shares", [{}, {"a": 99}, {"a": 60, "b": 60}, {"a": 150, "b": -50}])
 def test_shares_that_are_not_100_percent_together_are_refused(shares: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="100 % together"):
+    with pytest.raises(InputError, match="add up to 100 %"):
         build_traffic(shares)
 
 

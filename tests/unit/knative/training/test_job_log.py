@@ -18,7 +18,7 @@ def test_what_a_phase_logs_is_how_far_it_is(caplog: pytest.LogCaptureFixture) ->
         step(3, "loss 0.5")
         step(1, "loss 0.4")
     first, last = (parse_line(JsonFormatter().format(record)) for record in caplog.records)
-    assert first == LogLine(text="Training: 4 to do", phase="Training", done=0, total=4)
+    assert first == LogLine(text="Training: 0 of 4", phase="Training", done=0, total=4)
     assert (last.phase, last.done, last.total, last.note) == ("Training", 4, 4, "loss 0.4")
     assert last.text.startswith("Training: all 4 in")
 

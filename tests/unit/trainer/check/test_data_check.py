@@ -84,10 +84,10 @@ def test_files_that_are_not_used_are_reported_by_cause(tmp_path: Path) -> None:
     (root / "red/empty.png").write_bytes(b"")
     (root / "red/cut.png").write_bytes((root / "red/00.png").read_bytes()[:200])
     (root / "loose.jpg").write_bytes(b"x")
-    causes = {cause.reason.split(",")[0]: cause.files for cause in inspect(root).not_used}
-    assert causes["HEIC and AVIF are not read"] == ("red/a.heic", "red/b.heic")
-    assert causes["it is empty (0 bytes)"] == ("red/empty.png",)
-    assert causes["it lies beside the class folders"] == ("loose.jpg",)
+    causes = {cause.reason.split(";")[0]: cause.files for cause in inspect(root).not_used}
+    assert causes["HEIC and AVIF can't be read"] == ("red/a.heic", "red/b.heic")
+    assert causes["the file is empty (0 bytes)"] == ("red/empty.png",)
+    assert causes["the file is beside the class folders and not in one of them"] == ("loose.jpg",)
     assert any(files == ("red/cut.png",) for files in causes.values())
 
 
@@ -171,7 +171,7 @@ def test_the_page_is_whole_and_asks_nothing_of_a_network(tmp_path: Path) -> None
     html = build_check_page(inspect(root))
     assert_self_contained(html)
     text = Page(html).words
-    for part in ("<photos>", "37 images in 3 classes", "Training would refuse", "green/wrong.png", "looks like red"):
+    for part in ("<photos>", "37 images in 3 classes", "A training would refuse", "green/wrong.png", "looks like red"):
         assert part in text
 
 
@@ -181,7 +181,7 @@ def test_the_command_changes_nothing_and_prints_both_forms(tmp_path: Path) -> No
     before = sorted((str(path), path.stat().st_mtime_ns) for path in root.rglob("*"))
     table = CliRunner().invoke(cli, ["data", "check", str(root)], catch_exceptions=False)
     assert table.exit_code == 0
-    assert "not used: 1 file: HEIC and AVIF are not read" in table.stdout
+    assert "not used: 1 file: HEIC and AVIF can't be read" in table.stdout
     page = tmp_path / "page.html"
     reported = CliRunner().invoke(cli, ["data", "check", str(root), "-o", "json", "--page", str(page)])
     assert json.loads(reported.stdout)["classes"] == {"blue": 12, "green": 12, "red": 12}

@@ -97,8 +97,8 @@ def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path
     dataset = scan(write_csv(tmp_path / "m.csv", ["path,label", *lines]), val_fraction=0.3)
     faults = {fault.file: fault for fault in dataset.faults}
     assert len(dataset.examples) == 24
-    assert faults["daisy/gone.jpg"].reason == "named in line 26 of m.csv but not there"
-    assert faults[too_long].reason == "named in line 29 of m.csv but not there"
+    assert faults["daisy/gone.jpg"].reason == "line 26 of m.csv names the file, but it does not exist"
+    assert faults[too_long].reason == "line 29 of m.csv names the file, but it does not exist"
     assert faults["daisy/00.jpg"].used
     assert "line 27 of m.csv repeats line 2" in faults["daisy/00.jpg"].reason
     assert "does not end in" in faults["daisy/notes.txt"].reason
@@ -107,15 +107,15 @@ def test_missing_files_and_repeated_rows_of_a_manifest_are_listed(tmp_path: Path
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["path,label", "a/1.jpg,"], r"line 2: no label for a/1\.jpg"),
+        (["path,label", "a/1.jpg,"], r"line 2: a/1\.jpg has no label"),
         (["path,label", ",rose"], "line 2: no path"),
         (["path,label,split", "a/1.jpg,rose,test"], r"line 2: split must be train or val \(got 'test'\)"),
-        (["path,label,split", "a/1.jpg,rose,val", "a/2.jpg,rose,"], "line 3: no split, but other lines have one"),
+        (["path,label,split", "a/1.jpg,rose,val", "a/2.jpg,rose,"], "line 3 has no split, but other lines have one"),
         (["path,label", "../1.jpg,rose"], "not below the manifest's folder"),
         (["path,label", "/etc/1.jpg,rose"], "not below the manifest's folder"),
         (["path,label", "a/1.jpg,rose", "a/1.jpg,daisy"], "rose in line 2 and daisy in line 3"),
         (["file,class", "a/1.jpg,rose"], "no column path or label; its first line is: file, class"),
-        (["path,label", '"a/1.jpg,rose'], "not CSV"),
+        (["path,label", '"a/1.jpg,rose'], "is not valid CSV"),
         ([], "first line is: empty"),
         (["path,label"], "no images under"),
         (["path,label", *["x.jpg,"] * 9], "and 4 more"),
@@ -129,7 +129,7 @@ def test_rows_that_make_no_sense(tmp_path: Path, lines: list[str], message: str)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"path": "a.jpg"', "line 1: not JSON"),
+        ('{"path": "a.jpg"', "line 1: not valid JSON"),
         ('["a.jpg", "rose"]', "line 1: not a JSON object"),
         ('{"path": "a.jpg", "label": true}', "label must be a string"),
         ('{"path": 3, "label": "rose"}', "path must be a string"),
@@ -233,10 +233,10 @@ def zip_with_a_name_that_is_not_utf_8(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be a file here: File name too long"),
-        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be a file here: File exists"),
-        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be a file here: Not a directory"),
-        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be a file here: Is a directory"),
+        (zip_of("a/1.jpg", f"a/{'n' * 300}.jpg"), r"'a/n+' can't be unpacked: File name too long"),
+        (zip_of("a/1.jpg", "a/1.jpg/2.jpg"), r"'a/1.jpg/2.jpg' can't be unpacked: File exists"),
+        (zip_of("a/1.jpg", "a/1.jpg/b/2.jpg"), r"'a/1.jpg/b/2.jpg' can't be unpacked: Not a directory"),
+        (zip_of("a/1/2.jpg", "a/1"), r"'a/1' can't be unpacked: Is a directory"),
         (zip_with_a_name_that_is_not_utf_8, r"can't unpack x.zip: .* can't decode"),
     ],
 )
@@ -294,8 +294,8 @@ def test_what_the_bytes_are_counts_more_than_the_name(tmp_path: Path) -> None:
     faults = {fault.file: fault for fault in dataset.faults}
     assert faults["a/really.png"].used
     assert "image/jpeg" in faults["a/really.png"].reason
-    assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "it is empty (0 bytes)"
-    assert faults["b/page.jpg"].reason == "same bytes as a/page.jpg"
+    assert faults["a/empty.jpg"].reason == faults["b/empty.jpg"].reason == "the file is empty (0 bytes)"
+    assert faults["b/page.jpg"].reason == "it has the same bytes as a/page.jpg"
     assert {"a/really.png", "a/page.jpg"} <= {
         item.path.relative_to(tmp_path).as_posix() for item in dataset.examples
     }, "the first is used, the second is for the decoder to refuse"
@@ -327,8 +327,8 @@ def test_twins_across_a_declared_split_or_two_classes_are_reported_and_used(tmp_
     reasons = {fault.file: fault.reason for fault in dataset.faults if fault.used}
     assert len(dataset.examples) == 14
     assert reasons == {
-        "train/a/00.jpg": "nearly the same picture as val/a/twin.jpg, which is held out",
-        "train/b/other.jpg": "nearly the same picture as train/a/01.jpg, which is in another class",
+        "train/a/00.jpg": "it is nearly the same picture as val/a/twin.jpg, which is held out",
+        "train/b/other.jpg": "it is nearly the same picture as train/a/01.jpg, which is in another class",
     }
 
 

@@ -62,7 +62,7 @@ def test_an_image_keeps_the_side_of_an_earlier_run_when_others_come(tmp_path: Pa
 
 def test_a_class_of_three_images_is_refused_with_the_count(tmp_path: Path) -> None:
     fill(tmp_path, "a", "b")
-    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*: c has 3$"):
+    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*, but c has 3$"):
         scan(fill(tmp_path, "c", count=3), val_fraction=0.2)
 
 
@@ -71,7 +71,7 @@ def test_copies_inside_a_class_are_used_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "copy.png").write_bytes((tmp_path / "a" / "03.png").read_bytes())
     dataset = scan(tmp_path, val_fraction=0.2)
     assert len(dataset.examples) == 40
-    assert dataset.faults == (DataFault(file="a/copy.png", reason="same bytes as a/03.png"),)
+    assert dataset.faults == (DataFault(file="a/copy.png", reason="it has the same bytes as a/03.png"),)
 
 
 def test_one_image_in_two_classes_names_both(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_train_and_val_beside_a_third_folder_are_no_classes(tmp_path: Path) -> N
 def test_a_class_only_in_val(tmp_path: Path) -> None:
     fill(tmp_path / "train", "a", "b", count=5)
     fill(tmp_path / "val", "a", "c", count=2)
-    with pytest.raises(DatasetError, match="not in train: c"):
+    with pytest.raises(DatasetError, match="that train does not have: c"):
         scan(tmp_path, val_fraction=0.2)
 
 
@@ -154,7 +154,7 @@ def test_an_empty_class(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_label(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="not the name of a class"):
+    with pytest.raises(DatasetError, match="is not a valid class name"):
         scan(fill(tmp_path, "a", "b\nc"), val_fraction=0.2)
 
 

@@ -11,7 +11,7 @@ from eaves.errors import DatasetError
 from tests.unit.trainer.data.test_dataset import fill
 from trainer.data.dataset import scan
 from trainer.data.listing import DataFault
-from trainer.data.unused_files import Cause, group_by_cause, tell_not_used
+from trainer.data.unused_files import Cause, group_by_cause, log_not_used
 
 
 def test_photos_of_a_phone_are_reported_with_what_converts_them(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_images_beside_the_class_folders_are_reported(tmp_path: Path) -> None:
     for name in ("x.jpg", "y.heic", ".hidden.jpg", "README.txt", "labels.csv"):
         (tmp_path / name).write_bytes(b"x")
     faults = scan(tmp_path, val_fraction=0.2).faults
-    assert [(fault.file, "in no class's folder" in fault.reason) for fault in faults] == [
+    assert [(fault.file, "beside the class folders" in fault.reason) for fault in faults] == [
         ("x.jpg", True),
         ("y.heic", True),
     ]
@@ -48,31 +48,31 @@ def test_a_folder_of_one_class_is_reported_as_what_it_is(tmp_path: Path) -> None
         (tmp_path / f"{number}.jpg").write_bytes(b"x")
     with pytest.raises(DatasetError, match="3 images lie directly in") as caught:
         scan(tmp_path, val_fraction=0.2)
-    assert str(caught.value.hint).startswith(f"name the folder above it, {tmp_path.parent}, if")
+    assert str(caught.value.hint).startswith(f"name the folder above, {tmp_path.parent}, if")
 
 
 def test_a_class_of_unreadable_formats_says_why_it_is_empty(tmp_path: Path) -> None:
     fill(tmp_path, "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one.heic").write_bytes(b"x")
-    with pytest.raises(DatasetError, match=r"the class b has no images.* 1 file in it is not used: HEIC"):
+    with pytest.raises(DatasetError, match=r"the class b has no images.* 1 file in its folder is not used: HEIC"):
         scan(tmp_path, val_fraction=0.2)
 
 
 def test_causes_are_counted_the_most_frequent_first() -> None:
     faults = [
-        DataFault(file="a/1.png", reason="it is empty (0 bytes)"),
+        DataFault(file="a/1.png", reason="the file is empty (0 bytes)"),
         DataFault(file="a/2.png", reason="the image is corrupt: broken PNG file"),
         DataFault(file="a/3.png", reason="the image is corrupt: truncated"),
-        DataFault(file="a/4.png", reason="same bytes as a/5.png"),
-        DataFault(file="a/6.png", reason="same bytes as a/7.png"),
-        DataFault(file="a/8.png", reason="same bytes as b/7.png"),
-        DataFault(file="a/9.png", reason="its bytes are image/png, whatever its name ends in", used=True),
+        DataFault(file="a/4.png", reason="it has the same bytes as a/5.png"),
+        DataFault(file="a/6.png", reason="it has the same bytes as a/7.png"),
+        DataFault(file="a/8.png", reason="it has the same bytes as b/7.png"),
+        DataFault(file="a/9.png", reason="the file's content is image/png, which its name does not show", used=True),
     ]
     assert group_by_cause(faults) == [
-        Cause(reason="same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
+        Cause(reason="it has the same bytes as another file", files=("a/4.png", "a/6.png", "a/8.png")),
         Cause(reason="the image is corrupt", files=("a/2.png", "a/3.png")),
-        Cause(reason="it is empty (0 bytes)", files=("a/1.png",)),
+        Cause(reason="the file is empty (0 bytes)", files=("a/1.png",)),
     ]
 
 
@@ -81,18 +81,21 @@ def test_causes_are_counted_the_most_frequent_first() -> None:
     [
         (
             [
-                "nearly the same picture as a/1.png, which is held out",
-                "nearly the same picture as b, which is held out",
+                "it is nearly the same picture as a/1.png, which is held out",
+                "it is nearly the same picture as b, which is held out",
             ],
-            "nearly the same picture as another file, which is held out",
+            "it is nearly the same picture as another file, which is held out",
         ),
         (
-            ["named in line 2 of l.csv but not there", "named in line 9 of l.csv but not there"],
-            "named in l.csv but not there",
+            [f"line {line} of l.csv names the file, but it does not exist" for line in (2, 9)],
+            "a line of l.csv names the file, but it does not exist",
         ),
         (
-            ["line 3 of l.csv repeats line 2; it counts once", "line 5 of l.csv repeats line 2; it counts once"],
-            "a line of l.csv repeats another; it counts once",
+            [
+                "line 3 of l.csv repeats line 2; the image is used once",
+                "line 5 of l.csv repeats line 2; the image is used once",
+            ],
+            "a line of l.csv repeats another; the image is used once",
         ),
         (
             [f"the data is not an image in a supported format ({size} bytes)" for size in (5, 6)],
@@ -114,10 +117,10 @@ def test_what_differs_from_file_to_file_is_no_cause(reasons: list[str], cause: s
 
 
 def test_each_cause_is_one_line_with_count_and_first_names(caplog: pytest.LogCaptureFixture) -> None:
-    faults = [DataFault(file=f"a/{number}.png", reason="it is empty (0 bytes)") for number in range(9)]
+    faults = [DataFault(file=f"a/{number}.png", reason="the file is empty (0 bytes)") for number in range(9)]
     with caplog.at_level(logging.WARNING):
-        tell_not_used([*faults, DataFault(file="b/1.jpg", reason="the image is corrupt: truncated")])
+        log_not_used([*faults, DataFault(file="b/1.jpg", reason="the image is corrupt: truncated")])
     assert caplog.messages == [
-        "9 files are not used: it is empty (0 bytes): a/0.png, a/1.png, a/2.png and 6 more",
+        "9 files are not used: the file is empty (0 bytes): a/0.png, a/1.png, a/2.png and 6 more",
         "1 file is not used: the image is corrupt: b/1.jpg",
     ]

@@ -62,6 +62,6 @@ def test_progress_lines_say_start_and_end(caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.INFO), LoggedProgress().phase("Epochs", 2) as step:
         step(1, "loss 2")
         step(1, "loss 1")
-    assert caplog.messages[0] == "Epochs: 2 to do"
+    assert caplog.messages[0] == "Epochs: 0 of 2"
     assert caplog.messages[1].startswith("Epochs: all 2 in ")
     assert caplog.messages[1].endswith("loss 1")

@@ -37,8 +37,8 @@ def test_a_named_architecture_stays(tmp_path: Path) -> None:
 def test_without_any_weights_it_is_the_small_one(tmp_path: Path) -> None:
     name, reason = choose(pictures(tmp_path / "photos", 60, 640), tmp_path / "nowhere")
     assert name == "small_cnn"
-    assert reason.startswith("train.arch: auto chose small_cnn: no weights are here; it learns from the 60 training")
-    assert "train.weights: imagenet" in reason
+    assert reason.startswith("train.arch: auto chose small_cnn: this machine has no pretrained weights")
+    assert "train.weights to imagenet" in reason
 
 
 @pytest.mark.parametrize(

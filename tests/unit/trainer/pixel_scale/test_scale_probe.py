@@ -67,7 +67,7 @@ def test_the_scale_under_which_a_classifier_is_better_beyond_noise_is_chosen() -
     low, high = first.interval_95
     assert low < first.accuracy < high
     assert choice.reason.startswith(
-        "train.scale: auto took unit (pixels 0 to 1) for w.h5: a linear classifier is worse"
+        "train.scale: auto chose unit (pixels 0 to 1) for w.h5: a linear classifier is less accurate"
     )
     assert f"unit {first.accuracy:.2f} ({low:.2f} to {high:.2f}); symmetric" in choice.render_line()
 
@@ -80,7 +80,7 @@ def test_the_architectures_own_is_confirmed_where_all_others_are_worse() -> None
 def test_among_scales_that_a_classifier_does_not_tell_apart_the_nearest_is_chosen() -> None:
     choice = choose(dict.fromkeys(SCALES, 3.0), NEAR)
     assert (choice.scale, choice.by) == (UNIT, "probe")
-    assert "first features are the nearest to those of its training" in choice.reason
+    assert "first features are the nearest to those of its own training" in choice.reason
     assert "distance 0.1; " in choice.render_line()
 
 
@@ -95,14 +95,17 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
     close = {"unit": 0.1, "symmetric": 0.25, "torch": 9.0, "raw": 5000.0}
     choice = choose(dict.fromkeys(SCALES, 3.0), close)
     assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
-    assert "could not tell whether unit or torch or raw suits better. Set train.scale (--scale)" in choice.reason
+    assert "could not tell whether unit or torch or raw is more accurate. Set train.scale (--scale)" in choice.reason
 
 
 @pytest.mark.parametrize(
     ("light", "why"),
     [
-        (ImageBrightness(brightness=193, spread=23), "their spread is 23 grey values (of ordinary photos at least 40)"),
-        (ImageBrightness(brightness=187, spread=44), "their brightness is 187 of 255 (of ordinary photos at most 160)"),
+        (ImageBrightness(brightness=193, spread=23), "brightness is 23 grey values (ordinary photos have at least 40)"),
+        (
+            ImageBrightness(brightness=187, spread=44),
+            "their brightness is 187 of 255 (ordinary photos have at most 160)",
+        ),
     ],
 )
 def test_the_nearest_is_not_chosen_on_images_that_are_not_like_ordinary_photos(
@@ -142,7 +145,10 @@ def test_the_architectures_own_is_not_taken_where_it_is_worse() -> None:
     choice = choose({"unit": 1.0, "torch": 1.0})
     assert choice.by == "probe"
     assert choice.scale in {UNIT, TORCH}
-    assert "the architecture's own is worse; the probe could not tell unit and torch apart" in choice.reason
+    assert (
+        "the architecture's default scale is less accurate; the probe could not tell unit and torch apart"
+        in choice.reason
+    )
 
 
 def test_scales_that_are_equally_good_are_seldom_distinguished() -> None:
@@ -307,10 +313,12 @@ def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_pa
     """A photo that is uploaded between the two pods' listings makes two different trainings."""
     store = open_store(tmp_path)
     save_choice(store, "that of index 0", choose({"unit": 1.0}, NEAR))
-    with pytest.raises(StorageError, match=r"images or settings of index 0 differ from those of this pod") as caught:
+    with pytest.raises(
+        StorageError, match=r"the images or settings of the pod with index 0 differ from those of this pod"
+    ) as caught:
         wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False, patience_s=60)
     assert "scale.json" in caught.value.message
-    assert "start this pod again" in str(caught.value.hint)
+    assert "restart this pod" in str(caught.value.hint)
 
 
 def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_path: Path) -> None:

@@ -104,9 +104,13 @@ def test_mistakes_are_few_and_small(tmp_path: Path) -> None:
 
 def test_faults_are_reported_by_cause_with_count_and_first_names(tmp_path: Path) -> None:
     facts = build_facts(tmp_path, ["a", "b"], faults=FILES + 50)
-    facts.about["data_faults"].append({"file": "one.png", "reason": "it is empty (0 bytes)", "used": False})
+    facts.about["data_faults"].append({"file": "one.png", "reason": "the file is empty (0 bytes)", "used": False})
     facts.about["data_faults"].extend(
-        {"file": f"{number}.jpg", "reason": "its bytes are image/png, whatever its name ends in", "used": True}
+        {
+            "file": f"{number}.jpg",
+            "reason": "the file's content is image/png, which its name does not show",
+            "used": True,
+        }
         for number in range(3)
     )
     page = Page(build_report(facts))
@@ -114,10 +118,9 @@ def test_faults_are_reported_by_cause_with_count_and_first_names(tmp_path: Path)
     assert f"{FILES + 50} files are not used: corrupt & small" in page.words
     assert f"<{FILES - 1}>.png and 50 more" in page.words
     assert f"<{FILES}>.png" not in page.text
-    assert "1 file is not used: it is empty (0 bytes) one.png" in page.words
-    assert "3 files are used all the same: its bytes are image/png, whatever its name ends in 0.jpg, 1.jpg, 2.jpg" in (
-        page.words
-    )
+    assert "1 file is not used: the file is empty (0 bytes) one.png" in page.words
+    reason = "the file's content is image/png, which its name does not show"
+    assert f"3 files are used all the same: {reason} 0.jpg, 1.jpg, 2.jpg" in page.words
 
 
 def test_data_without_faults_are_said_to_have_none(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
         write(tmp_path / "run")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("x")
-    with pytest.raises(RunError, match="holds something else"):
+    with pytest.raises(RunError, match="is not a run"):
         write(tmp_path / "other")
 
 
@@ -111,7 +111,7 @@ def change_manifest(key: str, value: Any) -> Callable[[Path], None]:
         (lambda run: (run / "run.json").write_text("[]"), "can't be read"),
         (lambda run: (run / "run.json").write_bytes(b"\xff"), "can't be read"),
         (lambda run: (run / "model" / "saved_model.pb").unlink(), "saved_model.pb is missing"),
-        (lambda run: (run / "model" / "saved_model.pb").write_bytes(b"grape"), "not as it was written"),
+        (lambda run: (run / "model" / "saved_model.pb").write_bytes(b"grape"), "has changed since it was written"),
         (change_manifest("schema_version", 99), "schema version 99"),
         (change_manifest("labels", None), "can't be read"),
         (change_manifest("recipe", {"height": 1, "new": 2}), "unknown fields"),

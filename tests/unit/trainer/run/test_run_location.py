@@ -21,4 +21,4 @@ def test_the_run_of_another_training_is_refused_in_words_of_every_command(tmp_pa
     with pytest.raises(RunError) as caught:
         build_location(place, tmp_path / "cache").find("of these images")
     assert caught.value.message == f"{place} holds a run of other images or settings"
-    assert caught.value.hint == "name another directory for the run, or remove that one"
+    assert caught.value.hint == "name another directory for the run, or remove the existing one"

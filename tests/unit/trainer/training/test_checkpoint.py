@@ -90,7 +90,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, caplog: pytes
         (replace(IDENTITY, labels=("roses", "daisy")), DatasetError, "another order"),
         (replace(IDENTITY, dataset="01"), DatasetError, "images, their labels or the split differ"),
         (replace(IDENTITY, config={"epochs": 4}), ConfigError, "epochs: .* started with 3 .*got 4"),
-        (replace(IDENTITY, code="12"), ConfigError, "other code"),
+        (replace(IDENTITY, code="12"), ConfigError, "another version of Eaves"),
     ],
 )
 def test_another_training_may_not_go_on(

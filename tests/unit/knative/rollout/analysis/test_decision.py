@@ -107,7 +107,7 @@ def test_too_few_requests_at_the_deadline_hold_it() -> None:
     decision = decided(at(new=tally(3, refused=7)), after_s=600)
     assert (decision.verb, decision.percent) == (RolloutAction.HOLD, 10)
     assert "3 of 20" in decision.reason
-    assert "7 were refused" in decision.reason
+    assert "7 requests were refused" in decision.reason
 
 
 # Errors
@@ -117,8 +117,8 @@ def test_a_single_failed_request_decides_nothing() -> None:
     decision = decided(at(new=tally(19, 1), old=tally(180), settings=STRICT), after_s=5)
     assert decision.verb is RolloutAction.WAIT
     assert decision.reason == (
-        "not enough to tell: about 60 more requests if it is as good as the old one; "
-        "1 of 20 requests failed (before: 0 of 180), a prediction takes 100.0 ms (before: 100.0)"
+        "too few requests to decide: about 60 more are needed if the new revision is as good as the old one; "
+        "1 of 20 requests failed (before: 0 of 180), a prediction takes 100.0 ms (before: 100.0 ms)"
     )
 
 
@@ -127,7 +127,7 @@ def test_one_that_keeps_failing_more_often_is_rolled_back_without_waiting_for_th
     decision = decided(state, after_s=50)
     assert (decision.verb, decision.percent) == (RolloutAction.ROLL_BACK, 0)
     assert decision.reason.startswith(
-        "it fails more often (chance alone shows that in fewer than 1 of 100,000 steps); "
+        "the new revision fails more often (by chance, this happens in fewer than 1 of 100,000 steps); "
         "8 of 48 requests failed (before: 0 of 432)"
     )
 
@@ -137,7 +137,7 @@ def test_failed_requests_of_one_moment_never_roll_back() -> None:
     state = looked(state, new=tally(0, 40), old=tally(50))
     decision = decided(state, after_s=100)
     assert decision.verb is RolloutAction.WAIT
-    assert "40 of 240 requests failed, 40 of them at one moment or two (before: 0 of 250)" in decision.reason
+    assert "40 of 240 requests failed, 40 of them within one or two time windows (before: 0 of 250)" in decision.reason
     state = looked(looked(state, new=tally(0, 40), old=tally(50)), new=tally(0, 40), old=tally(50))
     assert decided(state, after_s=130).verb is RolloutAction.ROLL_BACK, "a third moment"
 
@@ -148,7 +148,9 @@ def test_no_share_grows_while_most_of_what_it_answered_has_failed() -> None:
     state = looked(state, new=tally(0, 12), old=tally(33))
     decision = decided(state)
     assert decision.verb is RolloutAction.WAIT
-    assert decision.reason.startswith("not enough to tell whether it goes on failing; 12 of 23 requests failed, 12 of")
+    assert decision.reason.startswith(
+        "too few requests to decide whether the new revision keeps failing; 12 of 23 requests failed, 12 of"
+    )
     after = looked(state, new=tally(20), old=tally(80), times=2)
     assert decided(after).verb is RolloutAction.ADVANCE, "it was a moment"
     worse = looked(state, new=tally(0, 12), old=tally(40), times=3)
@@ -201,7 +203,9 @@ def test_without_requests_of_the_old_one_there_is_nothing_to_compare_with() -> N
 def test_one_of_which_no_request_was_answered_is_rolled_back_at_once() -> None:
     decision = decided(at(new=tally(0, 10), old=tally(5), settings=STRICT), after_s=5)
     assert decision.verb is RolloutAction.ROLL_BACK
-    assert decision.reason.startswith("it has answered nothing; 10 of 10 requests failed (before: 0 of 5)")
+    assert decision.reason.startswith(
+        "the new revision has answered no request; 10 of 10 requests failed (before: 0 of 5)"
+    )
     assert decided(at(new=tally(0, 9), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
     assert decided(at(new=tally(1, 10), old=tally(5)), after_s=5).verb is RolloutAction.WAIT
     assert decided(at(new=tally(0, 10), old=tally(1, 5)), after_s=5).verb is RolloutAction.WAIT, (
@@ -216,11 +220,11 @@ def test_one_that_is_too_slow_is_rolled_back_once_it_is_known_how_much_times_var
     state = looked(at(), new=tally(5, ms=155), old=tally(45, ms=100), times=7)
     decision = decided(state, after_s=110)
     assert decision.verb is RolloutAction.WAIT
-    assert "it looks slow, and 7 of 8 times of 15 s are measured" in decision.reason
+    assert "the new revision seems slow; 7 of 8 time windows of 15 s are measured" in decision.reason
     decision = decided(looked(state, new=tally(5, ms=155), old=tally(45, ms=100)), after_s=125)
     assert decision.verb is RolloutAction.ROLL_BACK
-    assert decision.reason.startswith("it is too slow; 0 of 40 requests failed (before: 0 of 360)")
-    assert "155.0 ms (before: 100.0)" in decision.reason
+    assert decision.reason.startswith("the new revision is too slow; 0 of 40 requests failed (before: 0 of 360)")
+    assert "155.0 ms (before: 100.0 ms)" in decision.reason
     allowed = looked(at(), new=tally(5, ms=150), old=tally(45, ms=100), times=20)
     assert decided(allowed, after_s=300).verb is RolloutAction.ADVANCE
 
@@ -230,7 +234,7 @@ def test_a_few_very_slow_predictions_roll_nothing_back() -> None:
     state = looked(state, new=tally(5, ms=1500), old=tally(45, ms=100))
     decision = decided(state, after_s=150)
     assert decision.verb is RolloutAction.WAIT
-    assert "it looks slow, and times vary too much to tell" in decision.reason
+    assert "the new revision seems slow, but the times vary too much to decide" in decision.reason
     assert decided(state, after_s=600).verb is RolloutAction.HOLD
 
 
@@ -242,7 +246,7 @@ def test_times_are_not_compared_where_either_has_few_and_that_is_reported() -> N
     ):
         decision = decided(state)
         assert decision.verb is RolloutAction.ADVANCE
-        assert "times aren't compared" in decision.reason
+        assert "times are not compared" in decision.reason
 
 
 # Judges
@@ -310,7 +314,7 @@ def test_pods_that_cant_be_asked_are_reported() -> None:
     state = at(10)
     decision = decide_rollout(state, seen(state, pod="403: no"), BEGUN + 600)
     assert decision.verb is RolloutAction.HOLD
-    assert "1 of the pods can't be asked (pod: 403: no)" in decision.reason
+    assert "the metrics of 1 of the pods can't be read (pod: 403: no)" in decision.reason
 
 
 def test_a_clock_that_goes_back_makes_a_step_longer_and_never_shorter() -> None:

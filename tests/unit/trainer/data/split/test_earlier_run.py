@@ -86,7 +86,7 @@ def test_new_takes_nothing_over(tmp_path: Path) -> None:
 
 
 def test_a_named_run_without_a_split_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no split in the run old") as caught:
+    with pytest.raises(RunError, match="the run old has no split to keep") as caught:
         find(tmp_path / "new", "old")
     assert caught.value.hint is not None
     assert "--split new" in caught.value.hint

@@ -230,7 +230,7 @@ def test_group_by_names_a_group(text: str, path: str, expected: str) -> None:
         ("column:", "folder:LEVEL, name:PATTERN or column:NAME"),
         ("folder:0", "must be 1"),
         ("folder:x", "must be 1"),
-        ("name:(", "not a regular expression"),
+        ("name:(", "not a valid regular expression"),
         ("name:part", "in parentheses"),
     ],
 )
@@ -280,7 +280,7 @@ def test_a_manifests_column_groups(tmp_path: Path) -> None:
 
 
 def test_a_group_by_that_finds_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="finds no group: none of 60 images has one"):
+    with pytest.raises(DatasetError, match="matches none of 60 images"):
         scan(fill(tmp_path), val_fraction=0.2, group_by="column:part")
 
 

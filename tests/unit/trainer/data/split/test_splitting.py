@@ -63,7 +63,7 @@ def test_every_class_holds_out_its_share(count: int, fraction: float, expected: 
 
 def test_a_class_of_fewer_than_four_is_refused_with_its_count() -> None:
     found = [*items("few", 3), *items("fewer", 1), *items("enough", 4)]
-    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*: few has 3, fewer has 1$"):
+    with pytest.raises(DatasetError, match=r"a class needs 4 images, .*, but few has 3, fewer has 1$"):
         place(found)
 
 
