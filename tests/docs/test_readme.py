@@ -35,8 +35,8 @@ def test_the_quick_start_ends_with_predictions() -> None:
             ["bash", "-c", script], cwd=folder, env=environ, capture_output=True, text=True, check=False
         )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert re.search(r"parity: (int8|fp32) differs from training by at most \S+ in a probability", done.stderr)
-    assert re.search(r"(int8|fp32) ships: int8 \w+", done.stderr)
+    assert re.search(r"parity: probabilities of the (int8|fp32) model differ .* by at most \S+;", done.stderr)
+    assert re.search(r"the artifact holds the (int8|fp32) model: int8 \w+", done.stderr)
     assert "image.captured.v1" in done.stdout
     assert "image.classified.v1" in done.stdout
     assert "removed flowers" in done.stderr

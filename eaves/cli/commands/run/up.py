@@ -1,4 +1,4 @@
-"""`eaves up`."""
+"""The command `eaves up`, which runs the local platform."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eaves.options import build_settings, settings_options
 
 PORT = 8480
 SECTION = "up."
-"""What the environment variables of the settings begin with."""
+"""Section of the settings, which begins the names of their environment variables."""
 
 
 @click.command()
@@ -33,8 +33,8 @@ SECTION = "up."
 @click.option(
     "--listen",
     metavar="ADDRESS:PORT",
-    help="Also take requests at this address of the machine, from callers that send the token in STATE/token. "
-    "Eaves makes the token. Token and images travel unencrypted.",
+    help="Also accept requests at this address of the machine, from callers that send the token in STATE/token, which "
+    "Eaves creates. Token and images are sent unencrypted.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print no predictions.")
 @state_option
@@ -42,8 +42,9 @@ SECTION = "up."
 def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **options: Any) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
-    Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
-    example the path of the image. Predictions that come faster than the terminal takes them are counted, not printed.
+    Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
+    score and subject, for example the path of the image. When predictions come faster than the terminal prints them,
+    some are only counted.
     """
     from eaves.cli.live.event_printer import PredictionPrinter
     from eaves.local.state import StateDirectory
@@ -61,9 +62,9 @@ def command(port: int, listen: str | None, quiet: bool, state_dir: Path, **optio
     supervisor = Supervisor(state, environ=os.environ, port=port, listen=opened, settings=settings, observe=observe)
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
-    say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
+    say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if opened is not None:
-        say(f"requests to {listen} need the token in {state.token}; they travel unencrypted")
+        say(f"requests to {listen} need the token in {state.token}; they are sent unencrypted")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
@@ -78,10 +79,10 @@ def _ignore(event: Event) -> None:
 
 
 def parse_listen(text: str) -> tuple[str, int]:
-    """Address and port of `--listen`.
+    """Parse the value of `--listen` into address and port.
 
     Raises:
-        click.BadParameter: When it isn't ADDRESS:PORT.
+        click.BadParameter: When the text isn't ADDRESS:PORT.
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:

@@ -186,7 +186,7 @@ def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
     result = eaves("evaluate", tiny_artifact, digits)
     assert result.exit_code == 0
     headline = "accuracy 1.000 (0.949 to 1.000 with 95 % confidence) on 72 images"
-    for part in (headline, "calibration error", "ms an image", "RECALL"):
+    for part in (headline, "calibration error", "time for one image: median", "RECALL"):
         assert part in result.stdout
 
 
@@ -196,7 +196,7 @@ def test_what_is_reported_two_models_fits_a_terminal_of_80_columns(
     result = eaves("evaluate", tiny_run, tiny_artifact, digits)
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert "the second differs by +0.0 points" in result.stdout
+    assert "the second model's accuracy differs by +0.0 points" in result.stdout
     assert [line for line in lines if len(line) > 80] == []
     heading = next(line for line in lines if line.lstrip().startswith("CLASS"))
     assert len(heading.rstrip()) <= 68, "names of classes as long as `sunflowers` would not fit"
