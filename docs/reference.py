@@ -129,7 +129,8 @@ def _settings(cls: type, *, env: bool = True, section: str = "") -> Iterator[str
         default = "required" if leaf.default is MISSING else f"`{given}`" if given else ""
         choices = f" One of {', '.join(f'`{choice}`' for choice in leaf.choices)}." if leaf.choices else ""
         variable = f"`{leaf.env}` | " if env else ""
-        yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices} |"
+        limits = f" Range: {leaf.range}." if leaf.range else ""
+        yield f"| `{leaf.path.removeprefix(section)}` | {variable}{default} | {leaf.doc}{choices}{limits} |"
     yield ""
 
 

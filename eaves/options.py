@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eaves.base.terminal import escape
-from eaves.config import SettingsLayer, SettingsLeaf, build, env_layer, flag_layer, is_scalar, iter_leaves
+from eaves.config import (
+    SettingsLayer,
+    SettingsLeaf,
+    build,
+    env_layer,
+    flag_layer,
+    format_number,
+    is_scalar,
+    iter_leaves,
+)
 from eaves.config.environment import find_variable_warnings
 from eaves.errors import EavesError
 
@@ -45,7 +54,7 @@ def settings_options(
             one_of = leaf.choices and leaf.type is str
             kind: Any = click.Choice(leaf.choices) if one_of else None if leaf.type is bool else str
             default = (defaults or {}).get(path) or _describe_default(leaf.default)
-            text = f"{leaf.doc} [default: {default}; {leaf.env}]"
+            text = f"{leaf.doc} [default: {'; '.join(filter(None, (default, _describe_range(leaf), leaf.env)))}]"
             metavar = _name_type(leaf) if kind is not None else None
             option = click.option(names, parameter_name(path), default=None, type=kind, help=text, metavar=metavar)
             command = option(command)
@@ -63,6 +72,16 @@ def _describe_default(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default)) or "none"
     return "none" if default is None else str(default) or "empty"
+
+
+def _describe_range(leaf: SettingsLeaf) -> str:
+    """Return the range of a number as click writes that of its own options, `0<=x<=1`; empty when there is none."""
+    low, high = leaf.minimum, leaf.maximum
+    if low is not None and high is not None:
+        return f"{format_number(low)}<=x<={format_number(high)}"
+    if low is not None:
+        return f"x>={format_number(low)}"
+    return f"x<={format_number(high)}" if high is not None else ""
 
 
 _UNITS = {"s": "SECONDS", "ms": "MILLISECONDS", "bytes": "BYTES", "mb": "MB", "gb": "GB", "days": "DAYS"}

@@ -7,16 +7,18 @@
     live/                  views that print what happens until Ctrl-C
     display/               tables, JSON and YAML on stdout; messages on stderr; views of artifacts and events
     command_group          groups of commands with suggestions for mistyped names
-    shared_options         options of several commands;  registry_options, signatures: of those about container images
+    shared_options         options that several commands have
+    registry_options       options of commands that connect to registries
+    signatures             verification of container images, and passwords of keys
     latest                 runs/latest and artifacts/latest, the newest run and the newest artifact
     labelled_data          the labelled images that a command is given
     image_collection       images from a source, for `eaves init`
     golden_replay          an artifact's golden images replayed, with a progress bar
     stop_signals           Ctrl-C and SIGTERM: an error with a sentence, or the end of a command in the foreground
 
-Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` costs what Python
-and click cost. Data goes to stdout, talk to stderr; an EavesError becomes `error:` and `try:` lines and its exit
-code.
+Commands are imported when they are called, and heavy libraries within them, so that `eaves --help` loads only Python
+and click. Results go to stdout, messages to stderr. An EavesError is printed as an `error:` and a `try:` line, and the
+process ends with the error's exit code.
 """
 
 from __future__ import annotations
@@ -103,15 +105,15 @@ class Commands(CommandGroup):
     """The commands of `COMMANDS`, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in the order of the help."""
+        """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import one."""
+        """Import a command and return it; None when no command has the name."""
         return load_command(name) if name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The help's list of commands, a section for each group, without importing any."""
+        """Write the help's list of commands, a section for each group, without importing any command."""
         width = max(map(len, COMMANDS))
         for heading, commands in GROUPS.values():
             with formatter.section(heading):
@@ -141,7 +143,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script; `kn eaves ...` starts it as `kn-eaves`, Knative's name for a plugin."""
+    """Run the console script; `kn eaves ...` starts it as `kn-eaves`, Knative's name for a plugin."""
     from eaves.errors import EavesError
     from eaves.options import print_error
 

@@ -1,4 +1,4 @@
-"""The golden images of an artifact replayed, with a progress bar: what `verify`, `package` and `deploy` begin with."""
+"""Replay of an artifact's golden images with a progress bar, the first step of `verify`, `package` and `deploy`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def replay_with_progress(artifact: Artifact, *, run_handler: bool = False) -> Sequence[GoldenResult]:
-    """Replay every golden case in a child process, with a progress bar; in none of the commands' own.
+    """Replay every golden case in a child process, with a progress bar.
 
     Raises:
-        EavesError: As `eaves.inference.replay` says.
+        EavesError: When the child process can't replay a case; `eaves.inference.replay` lists the causes.
     """
     from eaves.artifact import load_golden
     from eaves.inference.replay import graphs, replay_in_child

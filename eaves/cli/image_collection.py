@@ -1,4 +1,4 @@
-"""`eaves init --from-source`: the source that the command line names, and images collected from it."""
+"""Collection of images for `eaves init --from-source`: parses the source on the command line and reads it."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
 """Source: RFC 3986, section 3.1, in lower case."""
 DEFAULT_NAME = "camera"
 UNSORTED = "-unsorted"
-"""Follows the name of the labelled folder in that of the folder beside it, where collected images wait to be sorted."""
+"""Ending of the name of the folder of collected images, after the name of the labelled folder beside it."""
 
 
 def parse_source(text: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The source as eaves.yaml has it, one flat mapping, checked as its agent checks it.
+    """Parse a source into the flat mapping that eaves.yaml has for it, with the checks of the agent that runs it.
 
     Args:
         text: A URL (http, https, mqtt, mqtts), a folder, a file with a mapping in YAML, or such a mapping itself.
-        options: Settings that are added to it, those with a value.
+        options: Name of a setting to its value; settings that are None are left out.
 
     Raises:
-        ConfigError: With every fault.
+        ConfigError: When the settings have faults; it holds all of them.
     """
     from eaves.sources.agent.configuration import read_source
 
@@ -78,7 +78,7 @@ def _parse_text(text: str) -> dict[str, Any]:
 
 
 def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
-    """Whether eaves.yaml has this very source already: then an earlier call is continued."""
+    """Return whether eaves.yaml already has a source with exactly these settings, so that a collection continues."""
     import yaml
 
     from eaves.config.yaml_text import load_yaml
@@ -88,9 +88,10 @@ def is_same_source(workspace: Workspace, values: Mapping[str, Any]) -> bool:
 
 
 def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
-    """Settings with which a source doesn't disturb the agent that runs it later, or already.
+    """Return settings that keep the collection from disturbing an agent that runs the same source.
 
-    A broker throws off who has the client id of another one, and keeps messages for one that was there before.
+    An MQTT broker disconnects a client when another one connects with its client id, and keeps messages for the
+    session of a known client id.
     """
     if spec.kind != "mqtt":
         return {}
@@ -99,23 +100,23 @@ def _guest_settings(spec: SourceSpec, workspace: Workspace) -> dict[str, Any]:
 
 
 def holds_secrets(values: Mapping[str, Any]) -> bool:
-    """Whether an address among a source's settings holds a password or token."""
+    """Return whether an address among a source's settings holds a password or token."""
     return any(has_secrets(str(value)) for value in values.values())
 
 
 def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
-    """Collect images from a source of eaves.yaml into a folder beside its labelled images, which is no class.
+    """Collect images from a source of eaves.yaml into a folder beside the labelled images, which training doesn't read.
 
     Args:
         workspace: The project.
-        name: Of the source.
-        wanted: How many images there are to be in the end.
+        name: Name of the source.
+        wanted: Number of images that the folder holds at the end.
 
     Returns:
-        The folder.
+        Path of the folder with the collected images.
 
     Raises:
-        StoppedError: When the user ended it before.
+        StoppedError: When the user stopped the collection before all images were collected.
         ConfigError: When the source has faults.
     """
     from eaves.sources.agent.configuration import read_source
@@ -132,22 +133,22 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
     unsorted = labelled.parent / f"{labelled.name}{UNSORTED}"
     with disk_errors(unsorted):
         images = CollectedImages(unsorted, labelled)
-    told: list[str] = []
+    reasons: list[str] = []
     on_terminal = sys.stderr.isatty()
     lines = CollectionProgress(
         name,
         wanted,
         kind=spec.kind,
         lines=not on_terminal,
-        tell=lambda line: say(f"\n{line}" if on_terminal else line),  # below the bar
+        report=lambda line: say(f"\n{line}" if on_terminal else line),  # below the bar
     )
     with progress(f"collecting {wanted} images", wanted) as bar:
 
         def watch(counters: SourceCounters) -> None:
             bar.update(min(len(images), wanted) - bar.pos)
             lines.update(len(images), counters)
-            if counters.reason != (told[-1] if told else "not started"):
-                told.append(counters.reason)
+            if counters.reason != (reasons[-1] if reasons else "not started"):
+                reasons.append(counters.reason)
                 if counters.reason:
                     say(f"\n{name} is {counters.state}: {counters.reason}")
 
@@ -162,5 +163,5 @@ def collect_images(workspace: Workspace, name: str, wanted: int) -> Path:
             )
         except KeyboardInterrupt:
             message = f"stopped: {len(images)} of {wanted} images are in {unsorted}"
-            raise StoppedError(message, hint="the same command goes on from there") from None
+            raise StoppedError(message, hint="run the same command again to collect the other images") from None
     return unsorted

@@ -1,4 +1,4 @@
-"""What commands on labelled images share: finding the images, the option for a page, bars, TensorFlow's environment."""
+"""Code that commands on labelled images share: finding images, the option `--page`, bars, TensorFlow's environment."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CACHE = Path("runs/.cache")
-"""Where trainings in this project keep what they download and unpack."""
+"""Folder in which the trainings of a project keep what they download and unpack."""
 
 
 def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tuple[DataFault, ...]]:
-    """The local folder or manifest of labelled images, downloaded and unpacked if need be, as training does.
+    """Find the local folder or manifest of labelled images; download and unpack it first when needed, as training does.
 
     What is downloaded or unpacked is kept in `runs/.cache` when this folder is a project's, else in `~/.cache/eaves`.
 
     Args:
         place: Path or URI of a folder, a manifest or an archive.
-        progress: Told about every file that is downloaded.
+        progress: Receiver of the progress of every download.
 
     Returns:
         path: The local folder or manifest; it may not exist when `place` is a path.
-        faults: Files that were left out on the way.
+        faults: Files of the archive that were left out, each with the reason.
 
     Raises:
-        DatasetError: Nothing at the URI, or an archive that isn't safe.
-        StorageError: A URI that can't be reached, or a full disk.
+        DatasetError: When nothing is at the URI, or when the archive isn't safe to unpack.
+        StorageError: When the URI can't be reached, or when the disk is full.
     """
     from trainer.data.reading import find_local
     from trainer.settings import DataSettings
@@ -47,23 +47,23 @@ def find_labelled_data(place: str, progress: TrainingProgress) -> tuple[Path, tu
 
 
 def page_option(text: str) -> Callable[[Command], Command]:
-    """`--page`: the HTML page that a command also writes.
+    """Return a decorator that adds `--page`, the HTML page that a command also writes.
 
     Args:
-        text: Help of the option.
+        text: Help text of the option.
     """
     return click.option("--page", type=click.Path(path_type=Path, dir_okay=False), help=text)
 
 
 def build_bars() -> TrainingProgress:
-    """Bars on stderr where that is a terminal; nothing elsewhere."""
+    """Return a progress display with bars on stderr when stderr is a terminal, else one that shows nothing."""
     from trainer.progress import SilentProgress, build_progress
 
     return build_progress(sys.stderr) if sys.stderr.isatty() else SilentProgress()
 
 
 def prepare_tensorflow() -> None:
-    """Set what TensorFlow and Keras read from the environment when they are imported, and quiet their notices."""
+    """Set the environment variables that TensorFlow and Keras read at import, and silence their notices."""
     from trainer.tensorflow_notices import quiet_libraries
     from trainer.train import ENVIRONMENT
 

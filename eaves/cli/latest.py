@@ -21,12 +21,12 @@ LATEST = "latest"
 RUN, ARTIFACT = "run.json", "manifest.json"
 """The file that is written last into a run and into an artifact: with it, the directory is complete."""
 FOLDERS = ("runs", "artifacts")
-"""Folders in which `latest` is a name of ours."""
+"""Folders in which Eaves makes the link `latest`."""
 _ATTEMPTS = 10
 
 
 def newest(folder: Path, marker: str) -> Path | None:
-    """The directory made last below `folder`, of those that hold the marker file.
+    """Return the newest directory below `folder` that holds the marker file; None when there is none.
 
     Hidden ones are left out: a running or killed command builds in them. So is the link `latest`.
 
@@ -60,13 +60,13 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
         if target is None or _points_to(name, target):
             return ""
         if os.path.lexists(name) and _is_own(name):
-            return f"{name} is your own, so it does not name the newest: {target}"
+            return f"{name} was not made by Eaves, so it is not changed to name the newest: {target}"
         try:
             _replace_link(name, Path(target.name), link)
         except OSError as error:
             first = sum(not _is_link(path.parent) for path in folder.glob(f"[!.]*/{marker}")) == 1
             reason = error.strerror or str(error)
-            return f"{name} can't be made: {reason}; eaves takes the name all the same" if first else ""
+            return f"the link {name} can't be made: {reason}; eaves commands accept the name anyway" if first else ""
     return ""  # others finish faster than links are made; the last of them makes it right
 
 
@@ -103,10 +103,10 @@ def refuse_latest(path: Path, origin: str) -> None:
         origin: The flag that names it.
 
     Raises:
-        ConfigError: It is named `latest`.
+        ConfigError: When the directory is named `latest`.
     """
     if path.name == LATEST:
-        message = f"{LATEST} is the name of the link to the newest; name another directory"
+        message = f"{LATEST} is reserved for the link to the newest directory; name another directory"
         raise ConfigError([Fault(origin=origin, path="", message=message)])
 
 
@@ -114,7 +114,7 @@ class ModelPath(click.Path):
     """The path of a run, an artifact or a model file on the command line; `latest` becomes the directory it names.
 
     Args:
-        options: As for `click.Path`.
+        options: Keyword arguments of `click.Path`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -140,7 +140,7 @@ def _replace_link(name: Path, target: Path, link: Callable[[Path, Path], None]) 
     """Replace a link in one step, so that a reader finds either the former target or the new one.
 
     Raises:
-        OSError: The file system has no links, or the folder can't be written.
+        OSError: When the file system has no symbolic links, or when the folder can't be written.
     """
     staging = name.with_name(f".{name.name}.{os.urandom(6).hex()}.tmp")
     try:

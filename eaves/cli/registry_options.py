@@ -1,4 +1,4 @@
-"""How commands reach registries: the same options on each."""
+"""Options with which commands connect to registries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def access_options(command: Command) -> Command:
-    """`--plain-http` and `--registry-ca`; `build_access` takes what they say."""
+    """Add `--plain-http` and `--registry-ca` to a command; `build_access` takes their values."""
     plain = click.option(
         "--plain-http",
         is_flag=True,
@@ -38,10 +38,10 @@ def access_options(command: Command) -> Command:
 
 
 def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
-    """How registries are reached: by the options, Docker's own variable and those that name proxies.
+    """Build the settings of connections to registries from the options, DOCKER_CONFIG and the proxies' variables.
 
     Raises:
-        ConfigError: When a proxy's variable holds no address.
+        ConfigError: When an environment variable of a proxy holds no address.
     """
     from eaves.http_client.proxies import parse_proxies
     from eaves.oci.registry.registry import Access
@@ -57,11 +57,14 @@ def build_access(*, plain_http: bool, registry_ca: Path | None) -> Access:
 
 
 def cache_folder() -> Path:
-    """Where what takes long to make is kept. Source: XDG Base Directory Specification."""
+    """Return the folder of container image layers that are kept between commands.
+
+    Source: XDG Base Directory Specification.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "eaves" / "oci"
 
 
 def default_platform() -> str:
-    """This machine's, as container images name it."""
+    """Return this machine's platform as container images name it, `linux/amd64` for example."""
     machine = os.uname().machine
     return f"linux/{_ARCHITECTURES.get(machine, machine)}"

@@ -1,4 +1,4 @@
-"""Options and defaults that several commands share; importing this costs nothing."""
+"""Options and defaults that several commands share; the module imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def file_option(command: Command) -> Command:
-    """`-f`, `--file`: which eaves.yaml."""
+    """Add `-f` and `--file`, the path of eaves.yaml, to a command."""
     return _add_file_option(command, "-f", "--file")
 
 
 def long_file_option(command: Command) -> Command:
-    """`--file`: which eaves.yaml, for commands whose `-f` is `--follow`."""
+    """Add `--file`, the path of eaves.yaml, to a command whose `-f` is `--follow`."""
     return _add_file_option(command, "--file")
 
 
@@ -33,7 +33,7 @@ def _add_file_option(command: Command, *names: str) -> Command:
 
 
 def state_option(command: Command) -> Command:
-    """`--state`: which state directory."""
+    """Add `--state`, the local platform's state directory, to a command."""
     return click.option(
         "--state",
         "state_dir",

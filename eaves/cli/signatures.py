@@ -1,4 +1,4 @@
-"""Container images and keys on the command line: `eaves sign` and `eaves verify`."""
+"""Container images and keys on the command line, for `eaves sign` and `eaves verify`."""
 
 from __future__ import annotations
 
@@ -28,30 +28,33 @@ _AT_A_REGISTRY = re.compile(r"[^./][^/]*[.:][^/]*/.+|localhost/.+|.+@sha256:[0-9
 
 
 def is_container_image(text: str) -> bool:
-    """Whether a name is one of a container image; what is a file or a folder here is an artifact."""
+    """Return whether a name is one of a container image; the name of an existing file or folder is an artifact's."""
     return bool(_AT_A_REGISTRY.fullmatch(text)) and not Path(text).exists()
 
 
 def ask_password(*, new: bool = False) -> bytes:
-    """A key's password: cosign's variable, else typed.
+    """Return a key's password from the variable COSIGN_PASSWORD; ask for it on the terminal when that isn't set.
 
     Raises:
-        OciError: When there is nobody to type it.
+        OciError: When the variable isn't set and stdin is no terminal.
     """
     if PASSWORD in os.environ:
         return os.environb[PASSWORD.encode()]
     if not sys.stdin.isatty():
-        raise OciError("the key's password is not known", hint=f"set {PASSWORD}; empty is one too")
+        raise OciError(
+            "the key's password is not known, and there is no terminal to ask for it",
+            hint=f"set {PASSWORD} to the password, or to an empty text for a key without one",
+        )
     text = "Password of the new key (empty: none)" if new else "Password of the key"
     typed = click.prompt(text, default="", show_default=False, hide_input=True, confirmation_prompt=new, err=True)
     return str(typed).encode()
 
 
 def verify_container_image(text: str, *, key: Path | None, signed_as: str | None, access: Access, form: str) -> None:
-    """Check a signature, then every byte; print what was checked.
+    """Check a container image's signature, then the digest of every part; print what was checked.
 
     Raises:
-        EavesError: When anything isn't as it should be.
+        EavesError: When the signature or a digest is wrong, or when the container image can't be read.
     """
     from eaves.oci.image_location import open_location
     from eaves.oci.reference import parse_reference
@@ -61,11 +64,14 @@ def verify_container_image(text: str, *, key: Path | None, signed_as: str | None
     public = load_public_key(key) if key else None
     place = open_location(text, access)
     if place.reference is None and public is not None:
-        raise OciError("a layout has no signatures", hint="verify it without --key, or at a registry with it")
+        raise OciError(
+            f"{text} is a layout on disk, which has no signatures",
+            hint="verify it without --key, or verify the container image at a registry with --key",
+        )
     if place.reference is not None and public is None:
         raise OciError(
-            f"{place.reference} is at a registry: anybody may have put it there",
-            hint="say whose it must be, with --key PUBLIC_KEY",
+            f"{place.reference} is at a registry, so verifying its origin needs a public key",
+            hint="eaves verify IMAGE --key PUBLIC_KEY",
         )
     descriptor = place.resolve()  # once: a tag may move, its digest may not
     signed = None
@@ -113,5 +119,5 @@ def _print(
         click.echo(name)
         for label, value in labels.items():
             say(escape(f"  {label}: {value}", keep=""))
-    by = f"signed by {key}" if key else "not signed: only its content was checked"
+    by = f"signed by {key}" if key else "no signature was checked, only the digests of its content"
     say(f"verified: {', '.join(platforms)}; {len(checked.layers)} layers, {checked.size} bytes; {by}")

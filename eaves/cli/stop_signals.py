@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: as an error with a sentence, or as what asks a command in the foreground to stop."""
+"""Ctrl-C and SIGTERM: they stop a command in the foreground, or end a step with an error message."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from queue import Empty, SimpleQueue
 from eaves.errors import CancelledError
 
 POLL_S = 1.0
-"""How often `StopSignals.wait` lets handlers run that nothing else has run, seconds."""
+"""Interval at which `StopSignals.wait` lets pending signal handlers run, seconds."""
 
 
 class StopSignals:
-    """From now on SIGINT and SIGTERM end nothing by themselves: `call` or `wait` learns of them, whenever they came.
+    """Takes SIGINT and SIGTERM from its creation on, and passes them to `call` or `wait` instead of ending the process.
 
-    A handler runs in the main thread, between any two of its steps: a lock that it takes may be held right there, and
-    would never be released. So the handlers only note the signal, and a thread of its own does the rest.
+    A signal handler runs in the main thread, between any two of its steps. A lock that the handler takes may be held by
+    the main thread then, and would never be released. So the handlers only put the signal into a queue, which another
+    thread reads.
     Source: the standard library's `queue.SimpleQueue.put`, which is reentrant and so may be called in a handler.
     """
 
@@ -30,7 +31,8 @@ class StopSignals:
     def wait(self) -> None:
         """Wait until a signal has come, in the main thread.
 
-        It looks for one once a second as well: the kernel may deliver a signal to another thread, which wakes nobody.
+        It also checks once a second, because the kernel may deliver a signal to another thread, which doesn't wake the
+        main thread.
         """
         while True:
             with suppress(Empty):
@@ -38,7 +40,7 @@ class StopSignals:
                 return
 
     def call(self, stop: Callable[[], None]) -> None:
-        """Have `stop` called by a thread of its own once a signal has come."""
+        """Start a thread that calls `stop` when a signal has come."""
 
         def wait() -> None:
             self._asked.get()
@@ -52,7 +54,7 @@ def cancelled_by_ctrl_c(message: str) -> Iterator[None]:
     """Turn Ctrl-C within the block into an error.
 
     Args:
-        message: What was stopped and what is left of it, a sentence.
+        message: Message of the error: what was stopped, and what is left of it.
 
     Raises:
         CancelledError: On Ctrl-C.

@@ -11,7 +11,7 @@ yaml_text      YAML without guessed types
 
 from __future__ import annotations
 
-from eaves.config.declarations import ENV_PREFIX, SettingsLeaf, is_scalar, iter_leaves, setting
+from eaves.config.declarations import ENV_PREFIX, SettingsLeaf, format_number, is_scalar, iter_leaves, setting
 from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer, env_layer, flag_layer, put
 from eaves.config.sections import build, build_flat
 
@@ -25,6 +25,7 @@ __all__ = [
     "build_flat",
     "env_layer",
     "flag_layer",
+    "format_number",
     "is_scalar",
     "iter_leaves",
     "put",

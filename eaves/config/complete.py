@@ -19,10 +19,10 @@ from eaves.errors import ConfigError, Fault
 
 FLAG = "--settings"
 HELP = (
-    "Complete settings of some sections as one JSON text, as a Job carries them. The environment and the other options "
-    "take precedence; a setting that this version does not know, or that the text lacks, is an error."
+    "Complete settings of some sections as one JSON text, which a Job passes. The environment and the other options "
+    "take precedence. A setting that this version does not know, or that the text lacks, is an error."
 )
-_HINT = "make the Job with the version of Eaves that is in the trainer's container image, knative.trainer_image"
+_HINT = "create the Job with the same version of Eaves as in the trainer's container image, knative.trainer_image"
 
 
 def collect_settings(section: Any, *, without: Collection[str] = ()) -> dict[str, Any]:

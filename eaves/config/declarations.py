@@ -15,7 +15,7 @@ ENV_PREFIX = "EAVES"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsLeaf:
-    """One setting in the table: dotted path, type, default, description and environment variable.
+    """One setting in the table: dotted path, type, range, default, description and environment variable.
 
     Attributes:
         path: Dotted path below the section that the table describes.
@@ -25,6 +25,8 @@ class SettingsLeaf:
         choices: The allowed strings; empty when any string is allowed.
         env: The environment variable that sets it.
         former_env: Variable that set it in earlier versions and still does; empty when there is none.
+        minimum: Smallest allowed number; None when there is no limit.
+        maximum: Largest allowed number; None when there is no limit.
     """
 
     path: str
@@ -34,11 +36,22 @@ class SettingsLeaf:
     choices: tuple[str, ...]
     env: str
     former_env: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
 
     @property
     def flag(self) -> str:
         """The command-line flag, such as `--scale-max`."""
         return "--" + self.path.replace(".", "-").replace("_", "-")
+
+    @property
+    def range(self) -> str:
+        """The allowed numbers, such as `>= 0` or `0 to 1`; empty when every number is allowed."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"{format_number(self.minimum)} to {format_number(self.maximum)}"
+        if self.minimum is not None:
+            return f">= {format_number(self.minimum)}"
+        return f"<= {format_number(self.maximum)}" if self.maximum is not None else ""
 
 
 def setting(
@@ -99,9 +112,23 @@ def iter_leaves(cls: type, prefix: str = "") -> Iterator[SettingsLeaf]:
         env, former = field.metadata.get("env") or _variable(path), ""
         if section := _former_section(cls, field.name):
             env, former = _variable(field.name), _variable(f"{section}.{field.name}")
-        choices = field.metadata.get("choices", ())
-        doc = field.metadata["doc"]
-        yield SettingsLeaf(path=path, type=hint, default=default, doc=doc, choices=choices, env=env, former_env=former)
+        metadata = field.metadata
+        yield SettingsLeaf(
+            path=path,
+            type=hint,
+            default=default,
+            doc=metadata["doc"],
+            choices=metadata.get("choices", ()),
+            env=env,
+            former_env=former,
+            minimum=metadata.get("minimum"),
+            maximum=metadata.get("maximum"),
+        )
+
+
+def format_number(number: float) -> str:
+    """Return a limit of a setting as text: an integer with all its digits, `1048576`, else at most six digits."""
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def _variable(path: str) -> str:

@@ -40,11 +40,12 @@ def find_variable_warnings(environ: Mapping[str, str], leaves: Collection[Settin
         if name in former:
             found.append(f"{name} is the former name of {former[name]}; set {former[name]} instead")
         elif name in FILE_ONLY:
-            found.append(f"{name} is not read: a list of sections can only be written in eaves.yaml")
+            found.append(f"{name} is not read: a list of sections can be set in eaves.yaml only")
         else:
             found.append(f"{name} is not read by any part of Eaves{_advise(name, read, NAMES)}")
     if left := len(wrong) - len(found):
-        found.append(f"{left} more variables that begin with {ENV_PREFIX}_ are not read; docs/reference.md lists all")
+        more = f"{left} more variables that begin with {ENV_PREFIX}_ are not read"
+        found.append(f"{more}; docs/reference.md has all names")
     return found
 
 

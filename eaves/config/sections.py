@@ -1,8 +1,8 @@
 """The configuration engine: parses, validates and completes layers of values, and reports all faults at once.
 
 Each package owns the dataclass of its section; this module knows none of them. A section is a frozen dataclass whose
-fields are made with `setting` (`eaves.config.declarations`), which carries the text for help, docs and the commented
-eaves.yaml. The precedence is, lowest first: default, file, environment, flag. A section may define `faults()` for rules
+fields are made with `setting` (`eaves.config.declarations`), which holds the text for help, docs and `eaves settings`.
+The precedence is, lowest first: default, file, environment, flag. A section may define `faults()` for rules
 across fields. This module never reads `os.environ`.
 """
 
@@ -19,6 +19,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
+from eaves.config.declarations import format_number
 from eaves.config.layers import COMMAND_LINE, ENVIRONMENT, SettingsLayer
 from eaves.errors import ConfigError, Fault
 
@@ -162,9 +163,9 @@ def _parse(value: Any, hint: Any, metadata: Mapping[str, Any], origin: str, path
         return fault(str(error))
     low, high, choices = metadata.get("minimum"), metadata.get("maximum"), metadata.get("choices", ())
     if low is not None and parsed < low:
-        fault(f"must be >= {low:g}")
+        fault(f"must be >= {format_number(low)}")
     if high is not None and parsed > high:
-        fault(f"must be <= {high:g}")
+        fault(f"must be <= {format_number(high)}")
     if choices and parsed not in choices:
         fault(f"must be one of {', '.join(choices)}")
     return parsed

@@ -45,7 +45,7 @@ class _TextLoader(yaml.SafeLoader):
                 continue
             line = key.start_mark.line + 1
             if key.value in lines:
-                problem = f"{key.value!r} is there twice, in lines {lines[key.value]} and {line}: keep one of them"
+                problem = f"{key.value!r} appears twice, in lines {lines[key.value]} and {line}; keep one of them"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             lines[key.value] = line
 

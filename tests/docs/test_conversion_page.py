@@ -58,7 +58,7 @@ def test_what_follows_a_conversion_asks_for_no_samples_and_no_training(tmp_path:
     run("eaves verify artifacts/leaves", tmp_path)
     deployed = run("eaves deploy", tmp_path)
     assert deployed.stdout.strip() == "leaves"
-    assert "wanted; nothing runs it yet: `eaves up`" in deployed.stderr
+    assert "deployed; `eaves up` is not running here, so start it to run the function" in deployed.stderr
 
 
 def test_a_file_of_settings_that_was_named_must_be_there(tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_damage_that_shows_only_later_is_set_aside_too(
     history.close()
 
 
-def test_a_history_that_can_not_be_written_stops_nothing_and_goes_on_when_it_can(
+def test_a_history_that_can_not_be_written_stops_nothing_and_continues_when_it_can(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Losing a record loses no event, so it must not refuse one either."""

@@ -22,6 +22,14 @@ class Inner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    share: float = setting(0.5, "A share.", minimum=0, maximum=1)
+    wait_s: float = setting(9, "A time.", minimum=0.5)
+    size_bytes: int = setting(3, "A size.", maximum=1_048_576)
+    free: int = setting(3, "A number.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     name: str = setting("x", "Its name.", env="FUNCTION_NAME")
     mode: str = setting("first", "Which.", choices=("first", "all"))
@@ -110,7 +118,7 @@ def test_a_section_names_its_variables_but_not_its_flags() -> None:
 
 def test_help_says_what_a_setting_is_and_its_variable() -> None:
     text = " ".join(run("--help", section="train.").output.split())
-    assert "Most of it. [default: 3; EAVES_TRAIN_INNER_MAX_SIZE]" in text
+    assert "Most of it. [default: 3; x>=1; EAVES_TRAIN_INNER_MAX_SIZE]" in text
     assert "--inner-max-size INTEGER" in text
     assert "Where. [default: none; EAVES_TRAIN_FOLDER]" in text
     assert "--folder PATH" in text
@@ -118,6 +126,19 @@ def test_help_says_what_a_setting_is_and_its_variable() -> None:
     assert "--loud / --no-loud" in text
     assert "[first|all]" in text
     assert "Not for a flag" not in text
+
+
+def test_help_has_the_range_of_a_number_as_click_writes_it() -> None:
+    @click.command()
+    @settings_options(Limits)
+    def main(**_: Any) -> None:
+        """Take limits."""
+
+    text = " ".join(CliRunner().invoke(main, ["--help"]).output.split())
+    assert "A share. [default: 0.5; 0<=x<=1; EAVES_SHARE]" in text
+    assert "A time. [default: 9; x>=0.5; EAVES_WAIT_S]" in text
+    assert "A size. [default: 3; x<=1048576; EAVES_SIZE_BYTES]" in text
+    assert "A number. [default: 3; EAVES_FREE]" in text
 
 
 def test_only_what_the_command_line_names_is_given() -> None:

@@ -1,4 +1,4 @@
-"""What eaves.yaml wants as specs: of one function on this machine, or of the same at each site."""
+"""Specs of the app that eaves.yaml describes, for this machine and for each site."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
-    """What eaves.yaml wants on this machine, with this artifact.
+    """Build the spec of the app that eaves.yaml describes, for this machine and with an artifact.
 
     Raises:
-        ConfigError: When a source has a fault, or what it or a trigger reads is missing.
+        ConfigError: When a source has a fault, or when a folder that a source or trigger reads is missing.
     """
     project = workspace.project
     function = LocalFunction(
@@ -44,7 +44,7 @@ def build_local_app(workspace: Workspace, artifact: Artifact) -> LocalApp:
 
 
 def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -> ClusterApp:
-    """What eaves.yaml wants at a site, with this container image."""
+    """Build the spec of the app that eaves.yaml describes, for a site and with a container image."""
     function = ClusterFunction(
         **_settings(project),
         site=site.name,
@@ -62,7 +62,7 @@ def build_site_app(project: Project, image: FunctionImage, site: SiteSettings) -
 
 
 def _settings(project: Project) -> dict[str, Any]:
-    """What a function is told that is the same on every platform."""
+    """Return the settings of a function that are the same on every platform."""
     return {
         "name": project.name,
         "scale": project.scale,
@@ -72,11 +72,11 @@ def _settings(project: Project) -> dict[str, Any]:
 
 
 def _serve_env(settings: ServeSettings) -> dict[str, str]:
-    """The function's settings that differ from their defaults, as its process reads them."""
+    """Return the function's settings that differ from their defaults, as environment variables of its process."""
     values = {leaf: getattr(settings, leaf.path) for leaf in iter_leaves(ServeSettings) if leaf.path != "concurrency"}
     return {leaf.env: _as_text(value) for leaf, value in values.items() if value != leaf.default}
 
 
 def _as_text(value: object) -> str:
-    """As the configuration engine reads it again."""
+    """Return a value as the text that `eaves.config` parses back to it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,6 +1,8 @@
-"""Names in triggers that no event has: a filter that never matches, and a topic whose level is always `unknown`.
+"""Warnings of attribute names in triggers that no event has.
 
-They are warned of, and not refused, as events of other programs may have any attribute.
+A filter with such a name never matches, and a topic with one always has the level `unknown`.
+
+The names are not refused, because events of other programs may have any attribute.
 """
 
 from __future__ import annotations
@@ -37,17 +39,17 @@ _KINDS = {
     IMAGE_EMBEDDED: ("an embedding", _REPLIED),
     TENSOR_PREDICTED: ("a prediction", (*_REPLIED, "label", "confidence")),
 }
-"""By type of event: what it is called, and the attributes that it may have."""
+"""Event type to its name in messages and the attributes that its events may have."""
 _TYPES = (*_KINDS, IMAGE_REJECTED, DATASET_UPDATED, MODEL_PUBLISHED)
 _ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.values() for name in names)))
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
-"""What people call an attribute whose name is not alike."""
+"""Name that people may use to the attribute that they mean, where the two are spelt differently."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
 """Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
 
 
 def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: RelaySpec | None = None) -> None:
-    """Say each name in the triggers and the alarms of a file that no event has."""
+    """Print a warning for each attribute name in the triggers and alarms of a file that no event has."""
     found = [
         warning
         for number, trigger in enumerate(triggers)
@@ -60,13 +62,13 @@ def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: R
 
 
 def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
-    """Names in a trigger's filter and topic that no event has which the filter lets through.
+    """Return a warning for each name in a trigger's filter and topic that no event which passes the filter has.
 
-    Nothing is known of a type that isn't one of Eaves.
+    The attributes of event types that aren't Eaves' own are not known, so names in such a filter get no warning.
 
     Args:
         trigger: The trigger.
-        prefix: What stands before the setting's name, `eaves.yaml: triggers[0]`.
+        prefix: Text before the setting's path, such as `eaves.yaml: triggers[0]`.
     """
     used = [(f".filter.{name}", name) for name in trigger.filter]
     used += [(f".{path}", name) for path, name in list_names(trigger.filters)]
@@ -75,12 +77,12 @@ def find_attribute_warnings(trigger: TriggerSpec, prefix: str) -> Iterator[str]:
 
 
 def find_name_warnings(filter_: Mapping[str, str], used: Sequence[tuple[str, str]], prefix: str) -> Iterator[str]:
-    """Names that no event has which a filter lets through.
+    """Return a warning for each name that no event which passes a filter has.
 
     Args:
         filter_: Attribute to value.
-        used: Path of the setting below the prefix, and the name that it uses; those of the filter among them.
-        prefix: What stands before the setting's path.
+        used: Path of a setting below the prefix, and the attribute name in it; the filter's own names are included.
+        prefix: Text before the setting's path.
     """
     wanted = filter_.get("type", "")
     if wanted.startswith(TYPE_PREFIX) and wanted not in _TYPES:
@@ -90,9 +92,9 @@ def find_name_warnings(filter_: Mapping[str, str], used: Sequence[tuple[str, str
         kind, known = _KINDS.get(wanted, _ANY)
         for place, name in used:
             if name not in {*known, *CONTEXT_ATTRIBUTES} and not _OF_BROKERS.fullmatch(name):
-                yield f"{prefix}{place}: {name} is no attribute that {kind} has; {_suggest(name, known)}"
+                yield f"{prefix}{place}: {kind} has no attribute {name}; {_suggest(name, known)}"
 
 
 def _suggest(name: str, known: Collection[str]) -> str:
     near = [_SYNONYMS[name]] if _SYNONYMS.get(name) in known else difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""The text of a new eaves.yaml: what most projects set, and where the other settings are explained."""
+"""Text of a new eaves.yaml, with the settings that most projects change and a pointer to the others."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import yaml
 
 _HEAD = """\
-# The settings of a model, of its function, and of what sends it images.
-# `eaves settings` lists all of them, `eaves settings train` explains a section.
+# Settings of a model, its function, and the sources that send images to it.
+# `eaves settings` lists all of them; `eaves settings train` explains a section.
 name: {name}
-site: home            # name of this place, in the source of every event
+site: home            # name of this place, a part of every event's source
 
 data:
   path: {data}
 train:
-  arch: inception_v3  # or auto, or small_cnn, which downloads no weights
+  arch: inception_v3  # or small_cnn, which downloads no weights, or auto
 """
 _SOURCES_EXAMPLE = """\
-# Sources turn images into events: here, each file that appears in a folder.
+# Sources turn images into events; this one, each file that appears in a folder.
 #sources:
 #  - {name: inbox, kind: folder, path: inbox}
 """
 _TRIGGERS_EXAMPLE = """\
-# Triggers send events on: to a URL, or to MQTT for Home Assistant.
+# Triggers send events to a URL, or over MQTT, for example to Home Assistant.
 #triggers:
 #  - name: alarm
 #    filter: {type: dev.eaves.image.classified.v1, confidence: high}
@@ -38,12 +38,12 @@ _TRIGGERS_EXAMPLE = """\
 
 
 def write_project(*, name: str, data: str, sources: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The text of a new eaves.yaml: the settings that most projects change, and examples in comments.
+    """Return the text of a new eaves.yaml: the settings that most projects change, and examples in comments.
 
     Args:
         name: Name of the model and the function.
         data: Path or URI of the labelled images.
-        sources: Settings of the sources that turn images into events; none: an example in a comment.
+        sources: Settings of the sources that turn images into events; when empty, the text has an example in a comment.
     """
     head = _HEAD.format(name=_inline(name), data=_inline(data))
     return "\n".join((head, _render_sources(sources) if sources else _SOURCES_EXAMPLE, _TRIGGERS_EXAMPLE))
@@ -55,5 +55,5 @@ def _render_sources(sources: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _inline(value: str) -> str:
-    """A text as YAML on one line."""
+    """Return a text as a YAML scalar on one line."""
     return str(yaml.safe_dump(value, default_flow_style=True, width=10_000)).splitlines()[0]

@@ -1,4 +1,4 @@
-"""eaves.yaml: the sections of all packages composed into one file, and read."""
+"""The dataclass of eaves.yaml, made of the sections of all packages, and its loader."""
 
 from __future__ import annotations
 
@@ -23,80 +23,85 @@ from knative.training.job_settings import JobSettings
 from trainer.settings import DataSettings, TrainSettings
 
 ARTIFACTS = "artifacts"
-"""Folder that conversions write artifacts into, beside eaves.yaml."""
+"""Name of the folder beside eaves.yaml that conversions write artifacts into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """One eaves.yaml: one model, one function, and what feeds it.
+    """The settings in one eaves.yaml: one model, its function, and the sources that feed the function.
 
-    Triggers, sources and the relay are read with what a cluster needs beside; this machine leaves that out
-    (`eaves.cli.app.app_specs`).
+    Triggers, sources and the relay include settings that only a cluster needs; `eaves.cli.app.app_specs` leaves those
+    out for this machine.
     """
 
     name: str = setting("images", "Name of the model, the function and their directories; a DNS label.")
     site: str = setting("home", "Name of this place; the source of every event is /eaves/SITE/NAME.")
     data: DataSettings = setting(DataSettings, "Labelled images that the model is trained on; not needed to deploy.")
-    train: TrainSettings = setting(TrainSettings, "How the model is trained.")
-    convert: ConvertSettings = setting(ConvertSettings, "How a run becomes an artifact.")
-    function: ServeSettings = setting(ServeSettings, "How the function serves.")
-    scale: ScaleSettings = setting(ScaleSettings, "How many replicas the function has.")
+    train: TrainSettings = setting(TrainSettings, "Training of the model.")
+    convert: ConvertSettings = setting(ConvertSettings, "Conversion of a run to an artifact.")
+    function: ServeSettings = setting(ServeSettings, "Predictions of the function, and its limits.")
+    scale: ScaleSettings = setting(ScaleSettings, "Number of the function's replicas, and when they start and stop.")
     triggers: tuple[ClusterTrigger, ...] = setting(
         (), "Further destinations of events; captured images reach the function without a trigger."
     )
-    sources: tuple[ClusterSource, ...] = setting((), "What turns images into events.")
-    relay: ClusterRelay = setting(ClusterRelay, "What forwards predictions to a receiver over a link that fails.")
+    sources: tuple[ClusterSource, ...] = setting((), "Sources, which turn images into events.")
+    relay: ClusterRelay = setting(
+        ClusterRelay, "Relay, which forwards predictions to a receiver over a network link that may fail."
+    )
     through: str = setting(
         EDGE,
-        "Where images are predicted: `edge`, by the function here; `cloud`, each image is sent over the link to the "
-        "function of this name behind the receiver, and its prediction comes back. For comparison, and for links that "
-        "are always good.",
+        "Place where images are predicted: `edge`, by the function here; `cloud`, by the function of the same name "
+        "behind the receiver: each image is sent over the link, and its prediction comes back. `cloud` is for "
+        "comparison, and for links that are always good.",
         choices=(EDGE, CLOUD),
     )
-    knative: KnativeSettings = setting(KnativeSettings, "How the app is deployed to a cluster.")
-    job: JobSettings = setting(JobSettings, "How training runs in a cluster.")
+    knative: KnativeSettings = setting(KnativeSettings, "Deployment of the app to a cluster.")
+    job: JobSettings = setting(JobSettings, "Training in a cluster.")
     pipeline: PipelineSettings = setting(
-        PipelineSettings, "Quality that a model must have before a pipeline publishes it."
+        PipelineSettings, "Quality that a model must reach before a pipeline publishes it."
     )
-    rollout: RolloutSettings = setting(RolloutSettings, "How a new revision takes over in a cluster.")
+    rollout: RolloutSettings = setting(RolloutSettings, "Rollout of a new revision in a cluster.")
     sites: tuple[SiteSettings, ...] = setting(
-        (), "Edge places in clusters; when there are none, `site` names the one place."
+        (), "Sites, which are edge places in clusters; when none is listed, `site` names the only one."
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Rules across fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         for path, value in (("name", self.name), ("site", self.site)):
             if not NAME_PATTERN.fullmatch(value):
                 yield path, f"must be 1-40 characters a-z, 0-9 and '-', starting with a letter (got {value!r})"
         if self.name in [trigger.name for trigger in self.triggers]:
-            yield "triggers", f"the name {self.name!r} is taken by the trigger that feeds the function"
+            yield "triggers", f"the name {self.name!r} is reserved for the trigger that feeds the function"
         if sum(trigger.mqtt.home_assistant for trigger in self.triggers) > 1:
-            yield "triggers", "home_assistant is set for more than one of them; each camera would appear twice"
+            yield "triggers", "home_assistant is set for more than one trigger; each camera would appear twice"
         yield from self._relay_faults()
         for path, named in (("triggers", self.triggers), ("sources", self.sources), ("sites", self.sites)):
             names = [one.name for one in named]
             for twice in sorted({name for name in names if names.count(name) > 1}):
-                yield path, f"two of them are named {twice!r}"
+                yield path, f"two {path} have the name {twice!r}"
 
     def _relay_faults(self) -> Iterator[tuple[str, str]]:
         if not self.relay.enabled:
             if self.through == CLOUD:
-                yield "through", "cloud needs relay.to, the address of the receiver before the function in the cloud"
+                yield (
+                    "through",
+                    "`cloud` needs relay.to, the address of the receiver in front of the function in the cloud",
+                )
             return
         for path, named in (("triggers", self.triggers), ("sources", self.sources)):
             if RELAY in [one.name for one in named]:
-                yield path, f"the name {RELAY!r} is taken by the relay"
+                yield path, f"the name {RELAY!r} is reserved for the relay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """A project and the directory it lives in.
+    """A project with the directory of its eaves.yaml.
 
     Attributes:
-        root: Directory of eaves.yaml; relative paths in it start here.
-        project: What it says.
-        origin: The file's name for messages.
-        values: Its raw content, for a command that adds flags on top.
+        root: Directory of eaves.yaml; relative paths in the file start here.
+        project: The settings in eaves.yaml.
+        origin: Name of the file in messages.
+        values: Raw content of the file, for a command that adds flags to it.
     """
 
     root: Path
@@ -105,34 +110,34 @@ class Workspace:
     values: dict[str, Any] = field(default_factory=dict)
 
     def path(self, relative: Path) -> Path:
-        """A path of eaves.yaml as seen from here."""
+        """Return a path in eaves.yaml as a path from the working directory."""
         return self.root / relative
 
     @property
     def runs(self) -> Path:
-        """Where runs go."""
+        """Folder that trainings write runs into."""
         return self.root / "runs"
 
     @property
     def artifacts(self) -> Path:
-        """Where artifacts go."""
+        """Folder that conversions write artifacts into."""
         return self.root / ARTIFACTS
 
 
 def load_workspace(
     file: Path, flags: dict[str, Any] | None = None, *, section: str = "", needs_data: bool = False
 ) -> Workspace:
-    """Read eaves.yaml, then the environment, then flags.
+    """Load eaves.yaml; environment variables take precedence over the file, and flags over both.
 
     Args:
         file: Path of eaves.yaml.
-        flags: Dotted path to value, `train.epochs`.
-        section: `train.` when the flags name its settings without it.
+        flags: Dotted path of a setting, such as `train.epochs`, to its value.
+        section: Section with a trailing dot, such as `train.`, whose settings the command's flags name without it.
         needs_data: Whether `data.path` is required, as a training requires it. Otherwise it may be left out, and is
             empty then: an artifact or a container image is deployed without images.
 
     Raises:
-        ConfigError: When it is missing, not YAML, or has faults; all of them together.
+        ConfigError: When the file is missing, isn't YAML, or has faults; it holds all faults.
     """
     values = read_yaml(file)
     layers = [
@@ -154,21 +159,21 @@ def load_workspace(
 
 
 def _find_source_faults(values: Mapping[str, Any], origin: str) -> list[Fault]:
-    """What is wrong with the settings of sources that only their kinds know."""
+    """Return the faults in those settings of sources that depend on the source's kind."""
     listed = values.get("sources")
     if not listed or not isinstance(listed, list) or not all(isinstance(source, dict) for source in listed):
         return []
     from eaves.sources.agent.configuration import read_sources  # imports the modules of the kinds that are named
 
-    told = [{key: value for key, value in source.items() if key not in CLUSTER_SOURCE_SETTINGS} for source in listed]
-    return read_sources(told, origin, beside=CLUSTER_SOURCE_SETTINGS)[1]
+    own = [{key: value for key, value in source.items() if key not in CLUSTER_SOURCE_SETTINGS} for source in listed]
+    return read_sources(own, origin, beside=CLUSTER_SOURCE_SETTINGS)[1]
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Load the mapping in a YAML file.
 
     Raises:
-        ConfigError: When there is none.
+        ConfigError: When the file is missing, can't be read, or holds no mapping.
     """
     try:
         values = load_yaml(file.read_text(encoding="utf-8"))
@@ -180,6 +185,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(
-            [Fault(origin=str(file), path="", message="must hold settings, `name: ...`")], hint="eaves init"
+            [Fault(origin=str(file), path="", message="must hold settings, such as `name: flowers`")], hint="eaves init"
         )
     return values

@@ -1,4 +1,4 @@
-"""The table of settings that `eaves settings` and docs/reference.md print: section to the settings in it."""
+"""Table of all settings by section, which `eaves settings` and docs/reference.md print."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from knative.settings import SiteSettings
 from knative.specs import ClusterSource, ClusterTrigger
 
 COMMANDS = {"train": "eaves train", "convert": "eaves convert", "pipeline": "eaves pipeline", "up": "eaves up"}
-"""Section to the command that has its settings as flags."""
+"""Section to the command that takes the section's settings as flags."""
 UP = "up"
-"""Section of the local platform's settings, which eaves.yaml doesn't hold."""
+"""Section of the local platform's settings, which are not in eaves.yaml."""
 _FLAGS = {"data.path": "eaves train --data"}
 _ENDINGS = (
     ("rate_bytes", "bytes per second"),
@@ -36,19 +36,19 @@ _ENDINGS = (
     ("_ms", "milliseconds"),
     ("_s", "seconds"),
 )
-"""End of a setting's name to its unit; the first that fits counts."""
+"""Ending of a setting's name to the unit of its value; the first ending that matches counts."""
 _TYPES: dict[Any, str] = {bool: "true or false", int: "integer", float: "number", str: "text", Path: "path"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsSection:
-    """Settings that stand together.
+    """One section of the settings of eaves.yaml or of `eaves up`.
 
     Attributes:
         name: Dotted name of the section; empty for the settings at the top of eaves.yaml.
-        doc: What the settings are about.
+        doc: Description of the section.
         cls: Dataclass of the section.
-        place: Dotted path in eaves.yaml that the settings stand at, when it is not the name.
+        place: Dotted path of the settings in eaves.yaml, when it differs from the name.
         listed: Whether eaves.yaml has a list of such sections, which have neither variables nor flags.
     """
 
@@ -59,7 +59,7 @@ class SettingsSection:
     listed: bool = False
 
     def settings(self) -> list[SettingsLeaf]:
-        """The settings, each with its dotted path from the top of eaves.yaml."""
+        """Return the section's settings, each with its dotted path from the top of eaves.yaml."""
         place = self.place or self.name
         leaves = list(iter_leaves(self.cls, f"{place}." if place else ""))
         sections = {section.name for section in SECTIONS}
@@ -68,13 +68,16 @@ class SettingsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingDescription:
-    """One setting as a person reads it.
+    """One setting as `eaves settings` and docs/reference.md show it.
 
     Attributes:
         section: Name of its section; empty at the top of eaves.yaml.
-        setting: Dotted path.
+        setting: Dotted path of the setting.
         doc: Meaning of the setting.
-        type: Type of its values in words; the allowed values where they are few.
+        type: Type of its values in words, or the allowed values.
+        range: Range of a number, such as `>= 0`; empty when there is none.
+        minimum: Smallest allowed number; None when there is no limit.
+        maximum: Largest allowed number; None when there is no limit.
         unit: Unit of its values; empty where they have none.
         default: Default value; None for none.
         required: Whether a value must be given.
@@ -86,6 +89,9 @@ class SettingDescription:
     setting: str
     doc: str
     type: str
+    range: str
+    minimum: float | None
+    maximum: float | None
     unit: str
     default: Any
     required: bool
@@ -130,7 +136,7 @@ SOURCE_KINDS: dict[str, type] = {
 }
 """Kind of source to the dataclass of its settings."""
 SECTIONS = tuple(_list_sections())
-"""Every section, in the order of eaves.yaml; then those of sources, and the local platform's."""
+"""Every section in the order of eaves.yaml, then the sections of sources, then that of the local platform."""
 
 
 def describe_setting(leaf: SettingsLeaf, section: SettingsSection) -> SettingDescription:
@@ -138,7 +144,7 @@ def describe_setting(leaf: SettingsLeaf, section: SettingsSection) -> SettingDes
 
     Args:
         leaf: The setting.
-        section: Section that it is in.
+        section: Section of the setting.
     """
     required = leaf.default is MISSING
     default = None if required else list(leaf.default) if isinstance(leaf.default, tuple) else leaf.default
@@ -148,6 +154,9 @@ def describe_setting(leaf: SettingsLeaf, section: SettingsSection) -> SettingDes
         setting=leaf.path,
         doc=leaf.doc,
         type=_describe_type(leaf),
+        range=leaf.range,
+        minimum=leaf.minimum,
+        maximum=leaf.maximum,
         unit=next((unit for end, unit in _ENDINGS if leaf.path.endswith(end)), "") if _is_number(leaf.type) else "",
         default=str(default) if isinstance(default, Path) else default,
         required=required,

@@ -1,4 +1,4 @@
-"""The sources of eaves.yaml as this machine runs them: settings checked, paths made absolute."""
+"""Sources in eaves.yaml as this machine runs them, with checked settings and absolute paths."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from eaves.sources.agent.configuration import read_source
 
 
 def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
-    """The sources, with every path absolute.
+    """Return the sources in eaves.yaml with every path absolute.
 
-    Says what isn't there to be read, which a source waits for, as it may be a disk that isn't mounted now; and where an
-    address holds a password.
+    Prints a warning for each path that doesn't exist, for which the source waits because it may be on a disk that isn't
+    mounted now, and for each address that holds a password.
 
     Raises:
-        ConfigError: With every fault of the settings, and every folder of credentials that is not there.
+        ConfigError: When settings have faults or a folder of credentials doesn't exist; it holds all faults.
     """
     resolved: list[SourceSpec] = []
     faults: list[Fault] = []
@@ -37,14 +37,15 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
         needed = dict(_find_paths(workspace, configured.common))
         awaited = dict(_find_paths(workspace, configured.settings))
         faults += [
-            Fault(origin=workspace.origin, path=f"{prefix}{name}", message=f"{path} is not there")
+            Fault(origin=workspace.origin, path=f"{prefix}{name}", message=f"{path} does not exist")
             for name, path in needed.items()
             if not path.exists()
         ]
         for name, path in awaited.items():
             if not path.exists():
                 hint = f": mkdir -p {shlex.quote(str(path))}" if source.kind == "folder" else ""
-                say(f"warning: {workspace.origin}: {prefix}{name}: {path} is not there; the source waits for it{hint}")
+                waits = f"{path} does not exist; the source waits for it{hint}"
+                say(f"warning: {workspace.origin}: {prefix}{name}: {waits}")
         _warn_of_secrets(workspace.origin, prefix, source.options)
         sections = (configured.common, configured.options, configured.settings)
         known = dict(chain.from_iterable(map(_find_plain_values, sections)))
@@ -57,7 +58,7 @@ def resolve_sources(workspace: Workspace) -> tuple[SourceSpec, ...]:
 
 
 def _find_plain_values(section: Any) -> Iterator[tuple[str, bool | float]]:
-    """The numbers and booleans among some settings of a source, by name: eaves.yaml holds their texts."""
+    """Return name and value of the numbers and booleans in a section of a source, which eaves.yaml holds as texts."""
     for leaf in iter_leaves(type(section)):
         value = getattr(section, leaf.path)
         if isinstance(value, bool | int | float):
@@ -65,7 +66,7 @@ def _find_plain_values(section: Any) -> Iterator[tuple[str, bool | float]]:
 
 
 def _find_paths(workspace: Workspace, section: Any) -> Iterator[tuple[str, Path]]:
-    """The paths among some settings of a source as seen from the project, by the setting's name."""
+    """Return name and absolute path of each setting of a source's section that is a path."""
     for leaf in iter_leaves(type(section)):
         value = getattr(section, leaf.path)
         if isinstance(value, Path):
@@ -76,6 +77,6 @@ def _warn_of_secrets(origin: str, prefix: str, options: Mapping[str, Any]) -> No
     for name, value in options.items():
         if isinstance(value, str) and has_secrets(value):
             say(
-                f"warning: {origin}: {prefix}{name} holds a password or token; put it into the files username and "
-                "password of a folder that only you may read, and set `credentials` to that folder"
+                f"warning: {origin}: {prefix}{name} holds a password or token; write it to the files username and "
+                "password in a folder that only you may read, and set `credentials` to that folder"
             )

@@ -1,4 +1,4 @@
-"""The triggers and the relay of eaves.yaml as this machine runs them: credentials checked, folders made absolute."""
+"""Triggers and relay in eaves.yaml as this machine runs them, with checked credentials and absolute paths."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ T = TypeVar("T", TriggerSpec, RelaySpec, MqttTriggerSettings)
 
 
 def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
-    """The triggers, with the folder of credentials of each absolute.
+    """Return the triggers in eaves.yaml, with absolute paths of their folders of credentials.
 
-    Says where an address holds a password, and names that no event has.
+    Prints a warning for each address that holds a password, and for each attribute name that no event has.
 
     Raises:
-        ConfigError: With every folder of credentials that can't be used.
+        ConfigError: When folders of credentials can't be used; it holds a fault for each.
     """
     warn_of_attributes(workspace.project.triggers, workspace.origin, relay=workspace.project.relay)
     resolved: list[TriggerSpec] = []
@@ -39,15 +39,15 @@ def resolve_triggers(workspace: Workspace) -> tuple[TriggerSpec, ...]:
         mqtt = replace(_take_common(MqttTriggerSettings, trigger.mqtt), credentials=folder)
         resolved.append(replace(_take_common(TriggerSpec, trigger), mqtt=mqtt))
     if faults:
-        raise ConfigError(faults, hint="a folder with the files username and password, that only you may read")
+        raise ConfigError(faults, hint="name a folder with the files username and password that only you may read")
     return tuple(resolved)
 
 
 def resolve_relay(workspace: Workspace) -> RelaySpec:
-    """The relay, with its folder of credentials absolute.
+    """Return the relay in eaves.yaml, with the absolute path of its folder of credentials.
 
     Raises:
-        ConfigError: When the folder can't be used.
+        ConfigError: When the folder of credentials can't be used.
     """
     relay = _take_common(RelaySpec, workspace.project.relay)
     if not relay.enabled or relay.credentials is None:
@@ -55,19 +55,22 @@ def resolve_relay(workspace: Workspace) -> RelaySpec:
     folder = workspace.path(relay.credentials).absolute()
     faults = _find_faults(folder, workspace.origin, "relay.credentials")
     if not faults and not (found := read_credentials(folder)).token and found.certificate is None:
-        message = f"{folder} holds neither token nor tls.crt with tls.key: the receiver wouldn't know this site"
+        message = (
+            f"{folder} holds neither token nor tls.crt with tls.key, one of which the receiver needs to recognise "
+            "this site"
+        )
         faults = [Fault(origin=workspace.origin, path="relay.credentials", message=message)]
     if faults:
-        raise ConfigError(faults, hint="a folder with the files token and ca.crt, that only you may read")
+        raise ConfigError(faults, hint="name a folder with the files token and ca.crt that only you may read")
     return replace(relay, credentials=folder)
 
 
 def _take_common(cls: type[T], spec: T) -> T:
-    """What a spec of a cluster says on every platform.
+    """Return the part of a spec that every platform has, without the settings that only a cluster needs.
 
     Args:
-        cls: The spec's class without what only a cluster needs.
-        spec: The spec.
+        cls: Class of the part.
+        spec: Spec of a cluster.
     """
     return cls(**{one.name: getattr(spec, one.name) for one in fields(cls)})
 
@@ -83,7 +86,7 @@ def _find_faults(folder: Path, origin: str, path: str) -> list[Fault]:
 def _advise(trigger: TriggerSpec) -> str:
     if trigger.is_mqtt:
         return (
-            "put it into the files username and password of a folder that only you may read, and set "
+            "write it to the files username and password in a folder that only you may read, and set "
             "`mqtt: {credentials: FOLDER}`"
         )
-    return "eaves.yaml is no place for it, and a cluster doesn't take it"
+    return "remove it from eaves.yaml: the file isn't private, and a deployment to a cluster refuses it"

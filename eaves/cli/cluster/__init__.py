@@ -1,11 +1,11 @@
-"""What commands on clusters share.
+"""Code that commands on clusters share.
 
-platform_options    which platform and sites a command is for, and how their clusters are reached
+platform_options    options that select the platform and the sites, and connections to their clusters
 multi_site          one operation on many sites, and an exit code for all of them
-container_images    which container image a command is for
-site_deployment     a container image brought to sites
-deploy_notes        what a workspace notes of its deploys
-traffic             the share of requests set: `rollout`, `promote`, `rollback`
-rollout_status      a row for each revision
-remote_training     a training as a Job, and its run brought here
+container_images    the container image that a command is for
+site_deployment     deployment of a container image to sites
+deploy_notes        a workspace's notes of its deploys
+traffic             changes of a revision's share of requests, for `rollout`, `promote` and `rollback`
+rollout_status      the table of `eaves rollout`, a row for each revision
+remote_training     a training as a Job, and the download of its run
 """

@@ -1,4 +1,4 @@
-"""Which container image a command on clusters is for: named, kept from the last deploy, or in eaves.yaml."""
+"""Choice of the container image of a command on clusters: named, kept from the last deploy, or in eaves.yaml."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def image_options(command: Command) -> Command:
-    """`--key`, `--offline` and how registries are reached; `choose_image` takes what they say."""
+    """Add `--key`, `--offline` and the options for registries to a command; `choose_image` takes their values."""
     key = click.option(
         "--key",
         type=click.Path(path_type=Path),
         help="Public key file; the container image must have a signature that it verifies.",
     )
     offline = click.option(
-        "--offline", is_flag=True, help="Connect to no registry; the container image is named by digest and trusted."
+        "--offline",
+        is_flag=True,
+        help="Connect to no registry; the container image must be named by digest, and is not checked.",
     )
     return key(offline(access_options(command)))
 
@@ -41,19 +43,19 @@ def choose_image(
     plain_http: bool,
     registry_ca: Path | None,
 ) -> FunctionImage:
-    """The container image that is to be deployed, by digest.
+    """Return the container image that a command deploys, by digest.
 
     Args:
-        workspace: With eaves.yaml.
-        named: On the command line; empty: eaves.yaml's `knative.image`, else what was deployed last.
-        key: Who must have signed it.
-        offline: Ask no registry.
-        plain_http: Reach registries without TLS.
-        registry_ca: Of registries.
+        workspace: The project.
+        named: Name on the command line; empty selects `knative.image` of eaves.yaml, else the image deployed last.
+        key: Public key file that must verify the image's signature; None requires no signature.
+        offline: Whether to connect to no registry.
+        plain_http: Whether to connect to registries without TLS.
+        registry_ca: PEM file of certificate authorities that are trusted for registries.
 
     Raises:
-        ConfigError: When none is named anywhere.
-        OciError: When it isn't there, or isn't what it must be.
+        ConfigError: When no container image is named anywhere.
+        OciError: When the container image isn't at the registry, isn't signed as required, or isn't a function's.
     """
     text = named or workspace.project.knative.image
     note = None if text else load_note(workspace)
@@ -61,7 +63,8 @@ def choose_image(
         return note.image
     if not text:
         fault = Fault(origin=workspace.origin, path="knative.image", message="no container image is named")
-        raise ConfigError([fault], hint="eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints one")
+        hint = "name the container image that eaves package ARTIFACT -t REPOSITORY:TAG --base python:3.13-slim prints"
+        raise ConfigError([fault], hint=hint)
     return _ask_registry(text, key=key, offline=offline, plain_http=plain_http, registry_ca=registry_ca)
 
 
@@ -74,22 +77,22 @@ def choose_kept_image(
     plain_http: bool,
     registry_ca: Path | None,
 ) -> FunctionImage | None:
-    """The container image that `reconcile` may bring, by digest; None when none is named anywhere.
+    """Return the container image that `reconcile` may deploy, by digest; None when none is named anywhere.
 
-    That is the one that was deployed last from here, unless eaves.yaml names another than it did then: the registry is
-    asked for that once.
+    It is the image that was deployed last from this workspace, unless eaves.yaml names another one than at that time.
+    The registry is asked once for the new name.
 
     Args:
-        workspace: With eaves.yaml.
-        named: On the command line.
-        key: Who must have signed it.
-        offline: Ask no registry.
-        plain_http: Reach registries without TLS.
-        registry_ca: Of registries.
+        workspace: The project.
+        named: Name on the command line; empty when none is given.
+        key: Public key file that must verify the image's signature; None requires no signature.
+        offline: Whether to connect to no registry.
+        plain_http: Whether to connect to registries without TLS.
+        registry_ca: PEM file of certificate authorities that are trusted for registries.
 
     Raises:
-        OciError: When it isn't there, or isn't what it must be.
-        StorageError: When what was deployed last can't be read or noted.
+        OciError: When the container image isn't at the registry, isn't signed as required, or isn't a function's.
+        StorageError: When the workspace's note of its last deploy can't be read or written.
     """
     text, note = workspace.project.knative.image, load_note(workspace)
     if not named and note is not None and (not text or note.declared == text):
@@ -109,7 +112,7 @@ def _ask_registry(
 
     if offline:
         if key is not None:
-            raise click.UsageError("--key needs the registry, where signatures are.")
+            raise click.UsageError("--key and --offline exclude each other: signatures are read from the registry.")
         return trust_image(text)
     from eaves.oci.sign.keys import load_public_key
 

@@ -1,7 +1,7 @@
-"""What a workspace notes of its deploys, in `.eaves/wanted/`: what sites didn't get yet, and what they had then.
+"""A workspace's notes of its deploys, in `.eaves/wanted/`: deploys that are pending at sites, and what sites had then.
 
-The cluster's own record says what is wanted there (`knative.deploy`). This note only carries a deploy to a site that
-couldn't be reached, and says whether anybody else deployed since.
+The record in the cluster says what is wanted there (`knative.deploy`). The note only lets `eaves reconcile` repeat a
+deploy to a site that couldn't be reached, and detect a newer deploy by somebody else.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployNote:
-    """What was deployed last from a workspace.
+    """The note of a workspace's last deploy.
 
     Attributes:
-        image: The container image.
-        declared: What eaves.yaml named then.
-        sites: What is remembered of each site, by `site_key`.
+        image: Container image that was deployed.
+        declared: Name of the container image in eaves.yaml at that time; empty when it named none.
+        sites: Key of a site (`site_key`) to the note about it.
     """
 
     image: FunctionImage
@@ -42,23 +42,23 @@ class DeployNote:
     sites: Mapping[str, WorkspaceMemory] = field(default_factory=dict)
 
     def site(self, site: SiteSettings) -> WorkspaceMemory:
-        """What is remembered of a site; nothing of one that was never deployed to."""
+        """Return the note about a site; an empty one for a site that was never deployed to."""
         return self.place(site_key(site))
 
     def place(self, name: str) -> WorkspaceMemory:
-        """The same by the name of its place."""
+        """Return the note about a site by its key (`site_key`)."""
         from knative.deploy.reconcile_decision import WorkspaceMemory
 
         return self.sites.get(name) or WorkspaceMemory()
 
 
 def site_key(site: SiteSettings) -> str:
-    """What a site is noted by: options may lead one site's name to several clusters and namespaces."""
+    """Return the key of a site in notes, with context and namespace, which options may change for one site's name."""
     return f"{site.name} {site.context}/{site.namespace}"
 
 
 def load_note(workspace: Workspace) -> DeployNote | None:
-    """What was deployed last from here; None when nothing was.
+    """Load the note of a workspace's last deploy; None when nothing was deployed from it.
 
     Raises:
         StorageError: When the note is damaged.
@@ -70,12 +70,12 @@ def load_note(workspace: Workspace) -> DeployNote | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(
-            f"{target} can't be read: {error}", hint=f"rm {target}, and name the container image"
+            f"{target} can't be read: {error}", hint=f"rm {target}, then name the container image on the command line"
         ) from error
 
 
 def note_deploy(workspace: Workspace, image: FunctionImage, sites: Sequence[SiteSettings]) -> None:
-    """Note what is deployed, and that these sites haven't got it yet: `reconcile` brings it to those that are silent.
+    """Note a deploy as pending at its sites, so that `reconcile` repeats it at those that can't be reached now.
 
     Raises:
         StorageError: When it can't be written.
@@ -105,14 +105,14 @@ def note_image(workspace: Workspace, image: FunctionImage) -> None:
 def note_agreement(
     workspace: Workspace, site: SiteSettings, deployment: DeploymentRecord, image: FunctionImage | None
 ) -> None:
-    """Note that a site has recorded a deployment that this workspace wants as well.
+    """Note that a site has recorded a deployment which this workspace also wants.
 
     Args:
-        workspace: With eaves.yaml.
+        workspace: The project.
         site: The site.
-        deployment: What the site has recorded.
-        image: The container image that was pending when this was decided. One that was noted since, by another
-            command, stays pending.
+        deployment: The deployment in the site's record.
+        image: Container image that was pending when the site was asked. One that another command has noted since stays
+            pending.
 
     Raises:
         StorageError: When it can't be written.
@@ -134,7 +134,7 @@ def note_agreement(
 
 
 def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
-    """Bring nothing to these sites any more, as the app is removed there; that it was there once stays noted.
+    """Delete the pending deploys to sites that the app is removed from; the notes of earlier deploys stay.
 
     Raises:
         StorageError: When it can't be written.
@@ -150,7 +150,7 @@ def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
 
 
 def name_person() -> str:
-    """Who gives this command, `USER@HOST`, as others at the same site are told."""
+    """Return `USER@HOST` of this process, which is recorded at sites for other people who deploy there."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have a number only
@@ -159,7 +159,7 @@ def name_person() -> str:
 
 
 def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNote | None]) -> None:
-    """Change the note; one command, and one site, after the other. None from `change` leaves it as it is."""
+    """Change the note under a lock, one command and one site at a time; None from `change` leaves it unchanged."""
     target = _place(workspace)
     try:
         make_directory(target.parent, mode=0o777)
@@ -169,7 +169,8 @@ def _change(workspace: Workspace, change: Callable[[DeployNote | None], DeployNo
                 write_atomically(target, json.dumps(_encode(changed), indent=2))
     except OSError as error:
         raise StorageError(
-            f"{target} can't be written: {error.strerror}", hint="free space, or fix its rights"
+            f"{target} can't be written: {error.strerror}",
+            hint=f"free disk space, or check who may write to {target.parent}",
         ) from error
 
 
@@ -179,7 +180,7 @@ def _encode(note: DeployNote) -> dict[str, Any]:
 
 
 def _parse(values: Mapping[str, Any]) -> DeployNote:
-    """A note; one by an older Eaves knows nothing of sites."""
+    """Parse a note; one that an older version of Eaves wrote has no sites."""
     from knative.deploy.function_image import FunctionImage
 
     sites = {name: _memory(value) for name, value in values.get("sites", {}).items()}

@@ -1,4 +1,4 @@
-"""Commands on many sites: options, progress, a table at the end, and an exit code that says whether all went well."""
+"""Commands on many sites: options, progress, a table of the results, and an exit code for all of them."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ COLUMNS: Columns = {
 }
 STATES = ("done", "unreachable", "failed", "skipped", "stopped")
 REACH_S = 10.0
-"""In which one of several sites must answer something small, before it is given work that is waited for longer."""
+"""Timeout of a first, small request to one of several sites, seconds; longer requests follow once it has answered."""
 MOST_NAMED = 50
-"""Sites that are named in a command to be given again; of more, all are meant: every command can be repeated."""
+"""Maximum number of sites that a hint names; for more, it suggests --all, as every command can be repeated safely."""
 
 
 def fleet_options(command: Command) -> Command:
-    """`--parallel` and `--max-failures`."""
+    """Add `--parallel` and `--max-failures` to a command."""
     parallel = click.option(
         "--parallel",
         type=click.IntRange(1, 256),
         default=32,
         show_default=True,
-        help="Number of sites at the same time.",
+        help="Number of sites that are worked on at the same time.",
     )
     failures = click.option(
         "--max-failures",
         type=click.IntRange(0),
         default=None,
-        help="Number of failed sites after which no further site is begun; unreachable ones don't count. "
+        help="Number of failed sites after which no further site is started; unreachable sites don't count. "
         "Not given: no limit.",
     )
     return parallel(failures(command))
@@ -58,13 +58,13 @@ def fleet_options(command: Command) -> Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteVisit:
-    """One of the sites that a command is for.
+    """One site of a command, with the command's options.
 
     Attributes:
         site: The site.
-        scope: What eaves.yaml says.
-        choice: What the options say.
-        alone: Whether there is no other.
+        scope: Settings of clusters in eaves.yaml.
+        choice: Values of the options that select platform and sites.
+        alone: Whether the command is for this site only.
     """
 
     site: SiteSettings
@@ -73,11 +73,11 @@ class SiteVisit:
     alone: bool
 
     def cluster(self) -> Cluster:
-        """Its cluster; of several, one that is silent is left out soon.
+        """Connect to the site's cluster; one of several sites gets a short timeout.
 
         Raises:
-            UnreachableClusterError: When one of several doesn't answer.
-            EavesError: When the kubeconfig names none.
+            UnreachableClusterError: When one of several sites doesn't answer.
+            EavesError: When the kubeconfig has no such cluster.
         """
         cluster = open_site(self.site, self.choice)
         if not self.alone:
@@ -85,10 +85,11 @@ class SiteVisit:
         return cluster
 
     def platform(self) -> KnativePlatform:
-        """The platform in it.
+        """Connect to the platform in the site's cluster.
 
         Raises:
-            EavesError: As `cluster`.
+            UnreachableClusterError: When one of several sites doesn't answer.
+            EavesError: When the kubeconfig has no such cluster.
         """
         from knative.platform import KnativePlatform
 
@@ -103,31 +104,31 @@ def run_on_sites(
     again: str,
     parallel: int,
     max_failures: int | None,
-    tell: Callable[[T], str] = str,
+    describe: Callable[[T], str] = str,
     form: str = "table",
 ) -> None:
-    """Do it at every chosen site. At one site its error is the command's; at several, a table says how each fared.
+    """Run an operation at every chosen site, and print its results: a sentence for one site, a table for several.
 
     Args:
-        scope: With the sites.
-        choice: Which of them.
-        operation: For one site.
-        again: The command that goes on where sites were left out.
-        parallel: Number of sites at the same time.
-        max_failures: Of the budget.
-        tell: A result in a few words.
-        form: Of the table.
+        scope: Settings of clusters in eaves.yaml, with the sites.
+        choice: Values of the options that select sites.
+        operation: Does the work at one site and returns its result.
+        again: Command that a hint suggests for the sites that aren't done.
+        parallel: Number of sites that are worked on at the same time.
+        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        describe: Returns a result as a short text.
+        form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:
-        EavesError: What went wrong at the only site.
+        EavesError: When the operation fails at the only site.
         FleetError: When not all of several sites are done.
-        StoppedError: When Ctrl-C stopped it.
+        StoppedError: When Ctrl-C stopped the command.
     """
     outcomes = visit_sites(scope, choice, operation, parallel=parallel, max_failures=max_failures)
     if len(outcomes) == 1 and form == "table":
-        say(_row(outcomes[0], tell)["what"])
+        say(_row(outcomes[0], describe)["what"])
     else:
-        print_rows([_row(outcome, tell) for outcome in outcomes], COLUMNS, form)
+        print_rows([_row(outcome, describe) for outcome in outcomes], COLUMNS, form)
     report_outcomes(outcomes, again, choice)
 
 
@@ -139,10 +140,10 @@ def visit_sites(
     parallel: int = 32,
     max_failures: int | None = None,
 ) -> list[SiteOutcome[T]]:
-    """Do it at every chosen site, with a bar where there are several.
+    """Run an operation at every chosen site, with a progress bar when there are several, and return the outcomes.
 
     Raises:
-        EavesError: What went wrong at the only site.
+        EavesError: When the operation fails at the only site.
     """
     from knative.multi_site import DONE, SiteOutcome, run_on_sites
 
@@ -159,34 +160,34 @@ def visit_sites(
 
 
 def report_outcomes(outcomes: Sequence[SiteOutcome[T]], again: str, choice: PlatformChoice) -> None:
-    """Say how several fared.
+    """Print how many of several sites are done; nothing for one site.
 
     Args:
-        outcomes: Of the sites.
-        again: The command that goes on where sites were left out.
-        choice: Which sites were meant.
+        outcomes: Outcomes of all sites.
+        again: Command that a hint suggests for the sites that aren't done.
+        choice: Values of the options that select sites.
 
     Raises:
-        FleetError: When not all are done.
-        StoppedError: When Ctrl-C stopped it.
+        FleetError: When not all sites are done.
+        StoppedError: When Ctrl-C stopped the command.
     """
     if len(outcomes) == 1:
         return
     counts: dict[str, int] = {}
     for one in outcomes:
         counts[one.state] = counts.get(one.state, 0) + 1
-    told = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if state in counts)
     left = [one.site for one in outcomes if one.state != "done"]
     if not left:
-        say(f"{told} of {len(outcomes)} sites")
+        say(f"{summary} of {len(outcomes)} sites")
         return
     where = "--all" if choice.every and len(left) > MOST_NAMED else f"--site {','.join(left)}"
     error = StoppedError if "stopped" in counts else FleetError
-    raise error(f"of {len(outcomes)} sites: {told}", hint=f"{again} {where}")
+    raise error(f"of {len(outcomes)} sites: {summary}", hint=f"{again} {where}")
 
 
-def _row(outcome: SiteOutcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
-    what = tell(outcome.result) if outcome.result is not None else str(outcome.error or "")
+def _row(outcome: SiteOutcome[T], describe: Callable[[T], str]) -> dict[str, Any]:
+    what = describe(outcome.result) if outcome.result is not None else str(outcome.error or "")
     hint = outcome.error.hint if outcome.error is not None and outcome.error.hint else ""
     row = {"site": outcome.site, "state": outcome.state, "what": what, "seconds": round(outcome.duration_s, 1)}
     return {**row, "hint": hint} if hint else row
@@ -194,7 +195,7 @@ def _row(outcome: SiteOutcome[T], tell: Callable[[T], str]) -> dict[str, Any]:
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[SiteOutcome[T]], None]]:
-    """Progress on a terminal, with counts by state."""
+    """Show a progress bar with the number of sites in each state, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -211,7 +212,7 @@ def _bar(total: int) -> Iterator[Callable[[SiteOutcome[T]], None]]:
 
         def show(outcome: SiteOutcome[T]) -> None:
             counts[outcome.state] = counts.get(outcome.state, 0) + 1
-            told = ", ".join(f"{count} {state}" for state, count in counts.items())
-            progress.update(task, advance=1, description=told)
+            summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+            progress.update(task, advance=1, description=summary)
 
         yield show

@@ -1,4 +1,4 @@
-"""How commands choose a platform and sites, and reach their clusters: the same options on each."""
+"""Options with which commands choose a platform and sites, and connect to their clusters."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ HERE = "here"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformChoice:
-    """What the options say.
+    """Values of the options that select a platform and sites.
 
     Attributes:
-        platform: `local`, `knative`, or empty: as the other options suggest.
-        kubeconfig: File of contexts; None: kubectl's own choice.
-        context: Context of it, in place of the site's.
-        namespace: Namespace, in place of the site's.
-        sites: Names of sites.
-        every: All sites.
+        platform: `local`, `knative`, or empty, when the other options decide.
+        kubeconfig: Path of the kubeconfig file; None for the file that kubectl uses.
+        context: Context of the kubeconfig, in place of the site's; empty for the site's.
+        namespace: Namespace, in place of the site's; empty for the site's.
+        sites: Names of the chosen sites.
+        every: Whether all sites are chosen.
     """
 
     platform: str = ""
@@ -45,7 +45,7 @@ class PlatformChoice:
 
     @property
     def knative(self) -> bool:
-        """Whether clusters are meant: it is said, or a site is."""
+        """Whether clusters are chosen, by `--on knative` or by an option that only clusters have."""
         if self.platform:
             return self.platform == KNATIVE
         return bool(self.context or self.namespace or self.sites or self.every)
@@ -53,13 +53,13 @@ class PlatformChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteScope:
-    """What commands need of eaves.yaml that look at clusters.
+    """The settings in eaves.yaml that commands on clusters need.
 
     Attributes:
-        name: Of the function; empty without an eaves.yaml.
-        knative: How things stand there.
-        rollout: How a new revision takes over.
-        sites: Those there are.
+        name: Name of the function; empty when there is no eaves.yaml.
+        knative: Settings of deployments to clusters.
+        rollout: Settings of rollouts.
+        sites: All sites; never empty.
     """
 
     name: str
@@ -69,12 +69,12 @@ class SiteScope:
 
 
 def cluster_options(command: Command) -> Command:
-    """`--kubeconfig`, `--context`, `--namespace`, `--site`, `--all`; `read_choice` takes what they say."""
+    """Add the options that select sites, with `--all`, to a command; `read_choice` takes their values."""
     return site_options(click.option("--all", "every", is_flag=True, help="All sites in eaves.yaml.")(command))
 
 
 def site_options(command: Command) -> Command:
-    """The same without `--all`."""
+    """Add `--kubeconfig`, `--context`, `--namespace` and `--site` to a command; `read_choice` takes their values."""
     options = (
         click.option(
             "--kubeconfig",
@@ -96,12 +96,13 @@ def site_options(command: Command) -> Command:
 
 
 def on_option(command: Command) -> Command:
-    """`--on`: which platform."""
+    """Add `--on`, which selects the platform, to a command."""
     return click.option(
         "--on",
         "platform",
         type=click.Choice([LOCAL, KNATIVE]),
-        help="Platform: this machine, or the clusters of the sites. --site, --all or --context imply knative.",
+        help="Platform: this machine (local), or the clusters of the sites (knative). --site, --all and --context "
+        "imply knative.",
     )(command)
 
 
@@ -114,7 +115,7 @@ def read_choice(
     every: bool = False,
     platform: str | None = None,
 ) -> PlatformChoice:
-    """The options' values as one."""
+    """Return the values of the options that select a platform and sites as one object."""
     named = tuple(name.strip() for name in sites.split(",") if name.strip())
     return PlatformChoice(
         platform=platform or "", kubeconfig=kubeconfig, context=context, namespace=namespace, sites=named, every=every
@@ -122,7 +123,7 @@ def read_choice(
 
 
 def load_scope(file: Path) -> SiteScope:
-    """What eaves.yaml says of clusters; without a file, what the options will say is all there is.
+    """Load the settings of clusters in eaves.yaml; without the file, the defaults with one site, which options select.
 
     Raises:
         ConfigError: When the file has faults.
@@ -142,29 +143,30 @@ def load_scope(file: Path) -> SiteScope:
 
 
 def choose_sites(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> tuple[SiteSettings, ...]:
-    """The sites that a command is for, lower waves first.
+    """Return the sites that a command is for, lower waves first.
 
     Raises:
-        ConfigError: When they can't be told.
+        ConfigError: When the options contradict each other, name an unknown site, or select none of several sites.
     """
     names = [site.name for site in known]
     if choice.sites and choice.every:
-        fault = Fault(origin="--site", path="", message="means some sites, and --all every one")
-        raise ConfigError([fault], hint="leave one of them out")
+        fault = Fault(origin="--site", path="", message="excludes --all: it selects some sites, --all every site")
+        raise ConfigError([fault], hint="leave out --site or --all")
     unknown = [name for name in choice.sites if name not in names]
     if unknown:
-        faults = [Fault(origin="--site", path="", message=f"no site {name!r}") for name in unknown]
+        faults = [Fault(origin="--site", path="", message=f"eaves.yaml has no site {name!r}") for name in unknown]
         raise ConfigError(faults, hint=f"sites in eaves.yaml: {', '.join(names)}")
     if choice.every or len(known) == 1:
         chosen = known
     elif choice.sites:
         chosen = tuple(site for site in known if site.name in choice.sites)
     else:
-        fault = Fault(origin="--site", path="", message=f"eaves.yaml has {len(known)} sites")
-        raise ConfigError([fault], hint=f"--site {names[0]} for one of them, --all for every one")
+        fault = Fault(origin="--site", path="", message=f"is required, as eaves.yaml has {len(known)} sites")
+        raise ConfigError([fault], hint=f"add --site {names[0]} for one site, or --all for every site")
     if choice.context or choice.namespace:
         if len(chosen) != 1:
-            fault = Fault(origin="--context", path="", message=f"can't be the same for {len(chosen)} sites")
+            message = f"is for one site, and {len(chosen)} sites are selected; the same holds for --namespace"
+            fault = Fault(origin="--context", path="", message=message)
             raise ConfigError([fault], hint="choose one site with --site")
         (site,) = chosen
         chosen = (replace(site, context=choice.context or site.context, namespace=choice.namespace or site.namespace),)
@@ -172,23 +174,24 @@ def choose_sites(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> tup
 
 
 def choose_site(known: tuple[SiteSettings, ...], choice: PlatformChoice) -> SiteSettings:
-    """The one site that a command is for.
+    """Return the one site that a command is for.
 
     Raises:
-        ConfigError: When several are meant.
+        ConfigError: When the options select several sites, or none.
     """
     chosen = choose_sites(known, choice)
     if len(chosen) != 1:
-        fault = Fault(origin="--site", path="", message=f"this is for one site, not for {len(chosen)}")
-        raise ConfigError([fault], hint=f"--site {chosen[0].name}")
+        message = f"this command takes one site, and {len(chosen)} are selected"
+        fault = Fault(origin="--site", path="", message=message)
+        raise ConfigError([fault], hint=f"add --site {chosen[0].name}")
     return chosen[0]
 
 
 def open_site(site: SiteSettings, choice: PlatformChoice) -> Cluster:
-    """The cluster of a site.
+    """Connect to the cluster of a site.
 
     Raises:
-        EavesError: When the kubeconfig names none.
+        EavesError: When the kubeconfig has no such cluster.
     """
     from knative.client.cluster import open_cluster
 
@@ -196,10 +199,10 @@ def open_site(site: SiteSettings, choice: PlatformChoice) -> Cluster:
 
 
 def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) -> KnativePlatform:
-    """The platform at a site.
+    """Connect to the platform at a site.
 
     Raises:
-        EavesError: When the kubeconfig names none.
+        EavesError: When the kubeconfig has no such cluster.
     """
     from knative.platform import KnativePlatform
 
@@ -207,10 +210,10 @@ def open_platform(scope: SiteScope, site: SiteSettings, choice: PlatformChoice) 
 
 
 def choose_platform(file: Path, state_dir: Path, choice: PlatformChoice) -> Platform[Never]:
-    """The one platform that a command is for; no app is deployed by it, as each platform takes its own.
+    """Connect to the one platform that a command is for. It deploys nothing, as each platform takes specs of its own.
 
     Raises:
-        EavesError: When it can't be told or reached.
+        EavesError: When the options don't select one platform, or when the platform can't be reached.
     """
     if not choice.knative:
         from eaves.local.client import LocalPlatform

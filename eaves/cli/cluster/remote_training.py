@@ -1,4 +1,4 @@
-"""`eaves train --on knative`: the Job made or found, its progress shown, its run brought here."""
+"""Training in a cluster, for `eaves train --on knative`: creates or finds the Job, follows it, downloads its run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def build_training(workspace: Workspace, *, data: str = "", run: str = "", namespace: str = "") -> TrainingJob:
-    """What eaves.yaml wants trained in a cluster.
+    """Build the training that eaves.yaml describes, for a cluster.
 
     Args:
-        workspace: Of eaves.yaml.
-        data: Where the images are, in place of what it says.
-        run: Name of the run, where one was chosen.
-        namespace: Of the objects.
+        workspace: The project.
+        data: Path or URI of the labelled images, in place of that in eaves.yaml; empty for that in eaves.yaml.
+        run: Name of the run; empty for a name made from the settings.
+        namespace: Namespace of the objects; empty for that in eaves.yaml.
     """
     from knative.training.job import TrainingJob
     from trainer.storage import is_uri
@@ -50,10 +50,10 @@ def build_training(workspace: Workspace, *, data: str = "", run: str = "", names
 
 
 def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tuple[dict[str, Any], ...]:
-    """The objects of a training, of one of `knative.training.training_manifests.KINDS`.
+    """Render the Kubernetes objects of a training of one of the kinds in `knative.training.training_manifests.KINDS`.
 
     Raises:
-        ConfigError: With everything that stands in the way.
+        ConfigError: When settings prevent a training in a cluster; it holds all faults.
     """
     from knative.training.training_manifests import render_training
 
@@ -61,15 +61,16 @@ def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tu
 
 
 def open_trainings(workspace: Workspace, choice: PlatformChoice) -> Cluster:
-    """The cluster that trains: a site's where one is named, else the one of the section `job`.
+    """Connect to the cluster that trains: the chosen site's, else that of the section `job`.
 
     Raises:
-        ConfigError: When several are named, or the kubeconfig has none.
+        ConfigError: When several sites are chosen, or when the kubeconfig has no such cluster.
     """
     from knative.client.cluster import open_cluster
 
     if choice.every or len(choice.sites) > 1:
-        raise ConfigError([Fault(origin="--site", path="", message="a training runs in one cluster")])
+        message = "a training runs in one cluster; name one site and leave out --all"
+        raise ConfigError([Fault(origin="--site", path="", message=message)])
     job = workspace.project.job
     context, namespace = choice.context or job.context, choice.namespace or job.namespace
     if choice.sites:
@@ -79,11 +80,11 @@ def open_trainings(workspace: Workspace, choice: PlatformChoice) -> Cluster:
 
 
 def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, output: Path | None, again: bool) -> Run:
-    """The whole of it; what is lost here is lost here only.
+    """Train in a cluster: create or find the Job, show its progress until it ends, and download its run.
 
     Raises:
-        EavesError: The training failed, with the trainer's own exit code; or there is no training to begin with.
-        StoppedError: Interrupted here; the Job goes on.
+        EavesError: When the training fails, with the trainer's exit code; or when the Job can't be created.
+        StoppedError: When Ctrl-C ends this command; the Job continues in the cluster.
     """
     from knative.training.job import build_job, training_faults
     from knative.training.job_failure import explain_failure
@@ -110,23 +111,24 @@ def train_remotely(workspace: Workspace, choice: PlatformChoice, *, data: str, o
         target = output or workspace.runs / training.run_name
         return download_run(cluster, training, job, target, say=say, progress=progress)
     except KeyboardInterrupt as error:
-        raise StoppedError(f"no longer watching {name}: it goes on without us", hint=_attach(name, cluster)) from error
+        message = f"this command no longer shows the Job {name}, which continues in the cluster"
+        raise StoppedError(message, hint=_attach(name, cluster)) from error
     except UnreachableClusterError as error:
         raise UnreachableClusterError(
-            f"{error.message}; {name} goes on without us", hint=_attach(name, cluster)
+            f"{error.message}; the Job {name} continues in the cluster", hint=_attach(name, cluster)
         ) from error
 
 
 def _attach(name: str, cluster: Cluster) -> str:
-    return f"the same command watches it again; to end it: kubectl delete job {name} -n {cluster.namespace}"
+    return f"run the same command to show it again; to end the Job: kubectl delete job {name} -n {cluster.namespace}"
 
 
 class JobView:
-    """Shows a training's lines: as bars on a terminal, where they tell how far it is; else as they are.
+    """Shows the log lines of a training: lines with progress as bars on a terminal, all others as text.
 
     Args:
-        progress: Draws the bars.
-        bars: Whether to.
+        progress: Display that draws the bars.
+        bars: Whether to draw bars.
     """
 
     def __init__(self, progress: TrainingProgress, *, bars: bool) -> None:
@@ -143,12 +145,12 @@ class JobView:
         self._close()
 
     def say(self, text: str) -> None:
-        """Talk, between bars."""
+        """Print a message, after closing an open bar."""
         self._close()
         say(text)
 
     def show(self, line: LogLine) -> None:
-        """One line."""
+        """Show one log line."""
         if not self._bars or not line.phase:
             self.say(line.text)
             return

@@ -1,4 +1,4 @@
-"""Where rollouts stand: what `eaves rollout` shows, a row for each revision."""
+"""The state of rollouts as `eaves rollout` shows it, a row for each revision."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ SITE_COLUMNS: Columns = {"site": "SITE", **COLUMNS}
 
 
 def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form: str) -> None:
-    """Print where the rollout of a function stands at each chosen site.
+    """Print the state of a function's rollout at each chosen site.
 
     Raises:
-        EavesError: When the only site can't be asked.
-        FleetError: When one of several can't.
+        EavesError: When the only site can't be reached.
+        FleetError: When one of several sites can't be reached.
     """
 
     def look(visit: SiteVisit) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def show_rollouts(function: str, scope: SiteScope, choice: PlatformChoice, form:
 
 
 def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
-    """The newest revision with how its rollout goes, then those that it is set against."""
+    """Return a row for the newest revision with the state of its rollout, then one for each revision beside it."""
     state = standing.current
     others = [name for name in (*standing.shares, state.old if state is not None else "") if name]
     for revision in dict.fromkeys((standing.newest or standing.name, *others)):
@@ -69,10 +69,10 @@ def _rows(standing: RolloutStatus) -> Iterator[dict[str, Any]]:
 
 def _reason(state: RolloutState | None) -> str:
     if state is None:
-        return "no rollout of it was begun"
+        return "no rollout has been started"
     if state.phase.value != "advancing":
         return state.reason
     seen, wanted = state.counts.step(state.new).judged, state.settings.min_requests
     if not state.percent:
-        return "it gets its first share once it is ready"
-    return f"{seen} of the {wanted} requests by which this step is judged"
+        return "the revision gets its first share of requests once it is ready"
+    return f"{seen} of {wanted} requests counted; this step is judged at {wanted}"

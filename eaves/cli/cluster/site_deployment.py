@@ -1,4 +1,4 @@
-"""A container image brought to sites: `eaves deploy --on knative` and `eaves reconcile`."""
+"""Deployment of a container image to sites, for `eaves deploy --on knative` and `eaves reconcile`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
-    """What is to be brought where.
+    """A request to deploy a container image to the chosen sites.
 
     Attributes:
-        workspace: With eaves.yaml.
-        scope: The same, as clusters see it.
-        image: The container image; None: `reconcile` has none to bring.
-        choice: Of sites.
+        workspace: The project.
+        scope: Settings of clusters in eaves.yaml.
+        image: The container image; None when `reconcile` has no image to deploy.
+        choice: Values of the options that select sites.
     """
 
     workspace: Workspace
@@ -54,7 +54,7 @@ class DeployRequest:
     def wanted(
         self, site: SiteSettings, *, image: FunctionImage | None = None, ready_s: float = 0.0, **how: bool
     ) -> SiteDeployment:
-        """What one site is to have; with another container image where one is given."""
+        """Build the deployment that one site gets, with the container image `image` in place of the request's."""
         from knative.deploy.function_image import FunctionImage
         from knative.deploy.site_update import SiteDeployment
 
@@ -75,20 +75,21 @@ def build_deploy_request(
     image: str, file: Path, choice: PlatformChoice, *, key: Path | None, offline: bool, plain_http: bool,
     registry_ca: Path | None, kept: bool = False,
 ) -> DeployRequest:  # fmt: skip
-    """What the options of a command say.
+    """Build a request from the options of a command, and check eaves.yaml before any site is changed.
 
     Args:
-        image: The container image as it is named; empty: none is.
+        image: Name of the container image; empty when none is given.
         file: Path of eaves.yaml.
-        choice: Of sites.
-        key: Who must have signed the container image.
-        offline: Ask no registry.
-        plain_http: Reach registries without TLS.
-        registry_ca: Of registries.
-        kept: What was deployed last from here comes before what eaves.yaml names, and there may be neither.
+        choice: Values of the options that select sites.
+        key: Public key file that must verify the image's signature; None requires no signature.
+        offline: Whether to connect to no registry.
+        plain_http: Whether to connect to registries without TLS.
+        registry_ca: PEM file of certificate authorities that are trusted for registries.
+        kept: Whether the image deployed last from this workspace takes precedence over that in eaves.yaml, and whether
+            both may be missing.
 
     Raises:
-        EavesError: When no site can be chosen, the container image isn't what it must be, or eaves.yaml has faults.
+        EavesError: When no site can be chosen, the container image can't be used, or eaves.yaml has faults.
     """
     from knative.render.rendering import render_app
 
@@ -107,14 +108,14 @@ def deploy_to_sites(
     order: DeployRequest, *, wait: bool, detach: bool, timeout: float, adopt: bool, yes: bool, dry_run: str | None,
     parallel: int, max_failures: int | None,
 ) -> None:  # fmt: skip
-    """Bring it to the chosen sites.
+    """Deploy the request's container image to the chosen sites.
 
     Raises:
-        EavesError: When it doesn't become ready at the only site, or not all of several are done.
+        EavesError: When the function doesn't become ready at the only site, or when not all of several sites are done.
     """
-    told = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
-    if len(told) > 1:
-        raise click.UsageError(f"{' and '.join(told)} exclude each other.")
+    given = [name for name, value in (("--wait", wait), ("--detach", detach), ("--dry-run", dry_run)) if value]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other.")
     if adopt and not dry_run:
         _ask_before_adopting(order, yes=yes)
     if order.image is not None and not dry_run:
@@ -134,24 +135,24 @@ def deploy_to_sites(
             return update_site(cluster, site, wanted, taken=taken)
         with _live_table() as show:
             updated = update_site(cluster, site, wanted, show=show, tell=say, taken=taken)
-        return replace(updated, note="")  # it was told already
+        return replace(updated, note="")  # `update_site` has printed it already
 
     _run(order, deploy, parallel=parallel, max_failures=max_failures)
     click.echo(order.workspace.project.name)
 
 
 def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_failures: int | None, form: str) -> None:
-    """Take the chosen sites one step towards what each cluster wants.
+    """Advance each chosen site by one step towards the deployment in its cluster's record.
 
     Args:
-        order: With the container image that sites may get which didn't yet.
-        named: Whether it was named on the command line, as in a deploy.
-        parallel: Number of sites at the same time.
-        max_failures: Sites that may fail.
-        form: Of the table.
+        order: The request; its container image goes to sites where it is pending.
+        named: Whether the container image was named on the command line, as in a deploy.
+        parallel: Number of sites that are worked on at the same time.
+        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:
-        EavesError: What went wrong at the only site, or not all of several are done.
+        EavesError: When the step fails at the only site, or when not all of several sites are done.
     """
     if order.image is not None and named:
         note_deploy(order.workspace, order.image, order.sites)
@@ -190,13 +191,13 @@ def _run(
         again="eaves reconcile",
         parallel=parallel,
         max_failures=max_failures,
-        tell=describe_update,
+        describe=describe_update,
         form=form,
     )
 
 
 def describe_update(updated: SiteUpdate) -> str:
-    """What became of a site, in a line, and in a second one what whoever asked for it should know."""
+    """Return the result of an update of a site as one line, and its note, if it has one, as a second line."""
     from knative.deploy.site_update import describe_outcome
     from knative.rollout import RolloutPhase
 
@@ -207,16 +208,16 @@ def describe_update(updated: SiteUpdate) -> str:
     if updated.outcome is not None:
         state = updated.outcome.state
         waits = state is not None and state.phase is RolloutPhase.ADVANCING
-        more = "; it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" if waits else ""
+        more = "; run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" if waits else ""
         text = f"{text}; {describe_outcome(updated.outcome)}{more}"
     return f"{text}\n{updated.note}" if updated.note else text
 
 
 def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
-    """What a deploy would change at each chosen site, line by line.
+    """Return the changes that a deploy would make at each chosen site, as lines of a diff.
 
     Raises:
-        EavesError: What went wrong at the only site.
+        EavesError: When the only site can't be compared.
     """
     from knative.deploy.diff import diff_app
     from knative.deploy.pins import add_pins, keep_pins
@@ -231,7 +232,7 @@ def diff_sites(order: DeployRequest) -> list[SiteOutcome[list[str]]]:
 
 
 def _ask_before_adopting(order: DeployRequest, *, yes: bool) -> None:
-    """Show what taking over changes, and ask. A site that can't be asked is left alone by what follows, too.
+    """Show the changes that adopting makes, and ask. A site that can't be reached is not changed by the deploy either.
 
     Raises:
         click.Abort: When the answer is no.
@@ -241,13 +242,13 @@ def _ask_before_adopting(order: DeployRequest, *, yes: bool) -> None:
             say(line)
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("--adopt asks before it takes over; --yes answers.")
-        click.confirm("Take it over?", abort=True, err=True)
+            raise click.UsageError("--adopt asks for confirmation, and stdin is no terminal; add --yes.")
+        click.confirm("Take over these objects?", abort=True, err=True)
 
 
 @contextmanager
 def _live_table() -> Iterator[Callable[[DeploymentProgress], None]]:
-    """A table on a terminal that follows what is seen; elsewhere a line whenever it changes."""
+    """Show the progress of a deployment: as a table that is redrawn on a terminal, elsewhere as a line per change."""
     if not sys.stderr.isatty():
         yield _lines()
         return

@@ -1,4 +1,7 @@
-"""What `eaves rollout`, `promote` and `rollback` share: the same word on this machine, at sites, or in a file."""
+"""Changes of a revision's share of requests, for `eaves rollout`, `promote` and `rollback`.
+
+Each works on this machine, at sites, or in files that `eaves render --gitops` wrote.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from eaves.cli.cluster.multi_site import SiteVisit, run_on_sites
-from eaves.cli.cluster.platform_options import HERE, SiteScope, load_scope, read_choice
+from eaves.cli.cluster.platform_options import SiteScope, load_scope, read_choice
 from eaves.cli.display.output import say
 from eaves.errors import ConfigError, Fault
 
@@ -17,7 +20,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def directory_option(command: Command) -> Command:
-    """`--dir`: rendered files instead of a cluster."""
+    """Add `--dir`, a folder of rendered files that is changed instead of a cluster, to a command."""
     return click.option(
         "--dir",
         "folder",
@@ -27,11 +30,11 @@ def directory_option(command: Command) -> Command:
 
 
 def unpinned_option(command: Command) -> Command:
-    """`--unpinned`: requests for a revision that some node can't start without the registry."""
+    """Add `--unpinned`, which allows requests to a revision whose image isn't on every node, to a command."""
     return click.option(
         "--unpinned",
         is_flag=True,
-        help="In a cluster, don't wait until every node has pulled the container image.",
+        help="In a cluster, don't wait until every node has pulled the revision's container image.",
     )(command)
 
 
@@ -39,22 +42,22 @@ def change_traffic(
     verb: str, name: str, *, state_dir: Path, file: Path, folder: Path | None, parallel: int,
     max_failures: int | None, percent: int | None = None, unpinned: bool = False, **clusters: Any,
 ) -> None:  # fmt: skip
-    """Do it where it is asked for.
+    """Change the traffic of a function on this machine, at the chosen sites, or in a rendered file.
 
     Args:
         verb: `promote`, `rollback`, `percent` or `resume`.
-        name: Of the function; empty: eaves.yaml's.
-        state_dir: Of the local platform.
-        file: eaves.yaml.
-        folder: Of rendered files, in place of a cluster.
-        parallel: Number of sites at the same time.
-        max_failures: Sites that may fail.
-        percent: For `percent`.
-        unpinned: For `promote` and `percent` on clusters: don't wait until the container image is on every node.
-        clusters: The options of `cluster_options` and `on_option`.
+        name: Name of the function; empty for the one in eaves.yaml.
+        state_dir: State directory of the local platform.
+        file: Path of eaves.yaml.
+        folder: Folder of rendered files that is changed instead of a cluster; None for none.
+        parallel: Number of sites that are worked on at the same time.
+        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        percent: Share of requests in percent, for the verb `percent`.
+        unpinned: Whether `promote` and `percent` don't wait until the container image is on every node of a cluster.
+        clusters: Values of the options that `cluster_options` and `on_option` add.
 
     Raises:
-        EavesError: When it can't be done.
+        EavesError: When the traffic can't be changed.
     """
     if folder is not None:
         _change_file(verb, folder, percent)
@@ -66,7 +69,7 @@ def change_traffic(
 
         platform = LocalPlatform(state_dir)
         platform.promote(function) if verb == "promote" else platform.rollback(function)
-        say(f"{function}: {'it serves what was deployed' if verb == 'promote' else 'it serves what it served before'}")
+        say(f"{function} serves the {'newest' if verb == 'promote' else 'previous'} artifact")
         return
 
     def change(visit: SiteVisit) -> str:
@@ -85,11 +88,11 @@ def _change(verb: str, name: str, visit: SiteVisit, *, percent: int | None, unpi
         platform = visit.platform()
         platform.promote(name, unpinned=unpinned)
         hold = read_hold(platform.cluster, name, site=visit.site.name)
-        told = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
-        return f"{name}: the newest revision has every request{told}"
+        held = f"; {describe_deployment(hold.deployment)}" if hold is not None else ""
+        return f"{name}: the newest revision gets every request{held}"
     cluster = visit.cluster()
     if verb == "rollback":
-        # Where sites are named the command may be given again, for those that were down: what is back stays back.
+        # With --site or --all the command may be repeated for sites that were down: what is rolled back stays so.
         undo = not (visit.choice.sites or visit.choice.every)
         return describe_outcome(rollout.rollback(cluster, name, undo=undo))
     if verb == "resume":
@@ -102,19 +105,19 @@ def _change_file(verb: str, folder: Path, percent: int | None) -> None:
     from knative.gitops.gitops_files import change_traffic
 
     if verb == "resume":
-        raise click.UsageError("--resume is for clusters: nothing goes on by itself in a file.")
+        raise click.UsageError("--resume is for clusters; a file has no automatic rollout.")
     path = change_traffic(folder, verb, percent)
     click.echo(path)
-    say("commit it: the cluster follows the file")
+    say("commit the file: Argo CD or Flux applies it to the cluster")
 
 
 def name_function(name: str, scope: SiteScope) -> str:
-    """The function that is meant.
+    """Return the name of the function that a command is for: the given one, else that in eaves.yaml.
 
     Raises:
-        ConfigError: When nothing names one.
+        ConfigError: When no name is given and there is no eaves.yaml.
     """
     if name or scope.name:
         return name or scope.name
-    fault = Fault(origin="NAME", path="", message="names no function, and there is no eaves.yaml")
-    raise ConfigError([fault], hint=f"say its name, or be where eaves.yaml is (site {HERE!r})")
+    fault = Fault(origin="NAME", path="", message="is required, as there is no eaves.yaml that names the function")
+    raise ConfigError([fault], hint="name the function, or run the command in the folder of eaves.yaml")

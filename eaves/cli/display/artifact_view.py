@@ -1,4 +1,4 @@
-"""An artifact for people: its manifest in groups of lines, sizes in MB, verdicts in words."""
+"""An artifact as text: its manifest in groups of lines, with sizes in MB and verdicts in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MANY = 12
 
 
 def describe_artifact(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[str, str]]]]:
-    """Groups of (name, value) lines, each under a heading."""
+    """Describe an artifact as groups of (name, value) lines, each under a heading."""
     manifest = artifact.manifest
     return (
         ("", tuple(_model(artifact))),
@@ -21,12 +21,12 @@ def describe_artifact(artifact: Artifact) -> Sequence[tuple[str, Sequence[tuple[
         ("proof", tuple(_proof(manifest))),
         ("precision", tuple(_precision(manifest))),
         ("files", tuple(_files(manifest))),
-        ("made of and with", tuple(_origin(manifest))),
+        ("source and tools", tuple(_origin(manifest))),
     )
 
 
 def table(manifest: Manifest) -> Sequence[dict[str, str]]:
-    """The int8 table as rows: fp32 first, then every trial."""
+    """Return the rows of the table of int8 trials, fp32 first; none when int8 was not tried."""
     found = manifest.quantisation
     if not found.trials:
         return ()
@@ -43,7 +43,7 @@ def table(manifest: Manifest) -> Sequence[dict[str, str]]:
 
 
 def megabytes(size_bytes: int) -> str:
-    """A size for people: MB, or bytes when it is less than a hundredth of one."""
+    """Return a size in MB, or in bytes when it is below 10,000 bytes."""
     return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 10_000 else f"{size_bytes} bytes"
 
 
@@ -65,7 +65,7 @@ def _interface(manifest: Manifest) -> Lines:
         yield name, f"{spec.name}: {spec.dtype}, {shape}"
     recipe = manifest.recipe
     if recipe is None:
-        yield "recipe", "none: the numbers are sent as the model takes them"
+        yield "recipe", "none: the sender's numbers are the model's input"
         return
     fit = {"stretch": "stretched", "crop": "centre cropped", "pad": "padded"}[recipe.resize]
     yield (
@@ -78,32 +78,32 @@ def _interface(manifest: Manifest) -> Lines:
 def _proof(manifest: Manifest) -> Lines:
     parity = manifest.parity
     if manifest.task == TENSOR:
-        yield "parity", f"answers as the original, judged on {parity.images} samples"
+        yield "parity", f"gives the outputs of the original model, judged on {parity.images} samples"
         yield "outputs", f"differ by at most {parity.max_rel_error:.1e} of the largest; allowed: {parity.tolerance:.0e}"
         yield "golden", f"samples must give the same outputs on every machine, within {manifest.golden_tolerance:.0e}"
         return
-    verdict = "answers as the trained model" if parity.passed else "DIFFERS from the trained model"
+    verdict = "gives the outputs of the trained model" if parity.passed else "DIFFERS from the trained model"
     yield "parity", f"{verdict}, judged on {parity.images} images"
     yield "logits", f"differ by at most {parity.max_abs_error:.1e} ({parity.max_rel_error:.1e} of the largest)"
-    what = "a probability" if manifest.precision == INT8 else "both"
+    what = "probabilities" if manifest.precision == INT8 else "logits and probabilities"
     yield (
         "probabilities",
-        (f"differ by at most {parity.max_abs_error_probabilities:.1e}; allowed of {what}: {parity.tolerance:.0e}"),
+        f"differ by at most {parity.max_abs_error_probabilities:.1e}; allowed for {what}: {parity.tolerance:.0e}",
     )
-    yield "same label", f"on {parity.top1_agreement:.1%}, at least {parity.min_agreement:.1%} demanded"
+    yield "same label", f"on {parity.top1_agreement:.1%} of the images, required: at least {parity.min_agreement:.1%}"
     yield "golden images", f"must give the same logits on every machine, within {manifest.golden_tolerance:.0e}"
 
 
 def _precision(manifest: Manifest) -> Lines:
     found = manifest.quantisation
-    yield "precision", f"{manifest.precision} (asked: {found.asked})"
+    yield "precision", f"{manifest.precision} (setting: {found.asked})"
     if found.reason:
         yield "because", found.reason
     if found.trials:
         yield from _evidence(found)
     if manifest.precision == INT8:
         needs = "int8 dot products (AVX512-VNNI, AVX-VNNI or ARM)" if found.instruction_set == "vnni" else "any CPU"
-        yield "runs on", needs + (", weights of 7 bits" if found.reduce_range else "")
+        yield "runs on", needs + (", with weights of 7 bits" if found.reduce_range else "")
         yield "calibrated", f"on {found.calibration_images} images"
     if manifest.targets:
         yield "targets", ", ".join(manifest.targets)
@@ -112,7 +112,7 @@ def _precision(manifest: Manifest) -> Lines:
 def _evidence(found: Quantisation) -> Lines:
     evidence = found.evidence
     if evidence == Evidence():  # the artifact was made before evidence was kept
-        yield "judged on", f"{found.images} labelled images; evidence is not recorded"
+        yield "judged on", f"{found.images} labelled images; this older artifact records no other evidence"
         return
     yield "evidence", f"{evidence.kind}, {'suffices' if evidence.passed else 'does not suffice by itself'}"
     if evidence.labelled_images:
@@ -120,8 +120,9 @@ def _evidence(found: Quantisation) -> Lines:
         bound = f"at most {evidence.drop_bound_95:.2%} with 95 % confidence, {found.max_accuracy_drop:.2%} allowed"
         yield "accuracy lost", f"{bound}; {counts}"
     if evidence.images:
-        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence, {evidence.min_agreement:.1%} wanted"
-        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound} on 500 or more"
+        bound = f"at least {evidence.agreement_bound_95:.1%} with 95 % confidence"
+        required = f"required: {evidence.min_agreement:.1%} on 500 images or more"
+        yield "fp32's label", f"on {evidence.agreement:.1%} of {evidence.images} images, {bound}; {required}"
     if evidence.classes_beyond:
         yield "classes beyond", ", ".join(evidence.classes_beyond)
 

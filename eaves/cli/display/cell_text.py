@@ -1,4 +1,4 @@
-"""Values as people read them in a table: moments, lengths of time, sizes, ids, and reasons that hold JSON."""
+"""Texts of table cells: moments, lengths of time, sizes, ids, and reasons that hold JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eaves.web.problem_document import parse_problem
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _DETAIL = re.compile(r'"detail":\s*"((?:[^"\\]|\\.)*)')
-"""The detail of a problem document, also of one whose end is cut off."""
+"""The detail in a problem document, also in a document whose end is cut off."""
 ID_DIGITS = 8
 """Digits of an id that a table shows; one in 4,000 million pairs of random ids has the same."""
 _LONG_ID = re.compile(r"[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -83,7 +83,7 @@ def shorten_id(text: str) -> str:
 def describe_reason(text: str) -> str:
     """Return a reason with the JSON of a problem document in it replaced by the document's detail.
 
-    Reasons hold the beginning of what a receiver answered, so the document may be cut off (RFC 9457).
+    A reason holds the beginning of a receiver's answer, so the document may be cut off. Source: RFC 9457.
     """
     before, brace, after = text.partition("{")
     found = _DETAIL.search(after)
@@ -96,7 +96,7 @@ def describe_reason(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """The value of a JSON string whose end may be cut within an escape."""
+    """Return the value of a JSON string that may be cut off within an escape sequence."""
     for end in range(len(text), max(-1, len(text) - 7), -1):
         try:
             return str(json.loads(f'"{text[:end]}"'))

@@ -1,4 +1,4 @@
-"""What is said while images are collected: how many there are, and that the picture stands still."""
+"""Messages while images are collected: their number, and the reason when no new image comes."""
 
 from __future__ import annotations
 
@@ -9,54 +9,59 @@ from eaves.base.clock import SYSTEM, Clock
 from eaves.sources.agent.counters import SourceCounters
 
 LINE_S = 10.0
-"""Seconds between two lines where no bar is shown."""
+"""Interval between two lines where no progress bar is shown, seconds."""
 STILL_S = 30.0
-"""Seconds without a new image after which that is said: most snapshot URLs have a new picture each second or so."""
+"""Time without a new image after which a message says so, seconds; most snapshot URLs change about every second."""
 
 
 class CollectionProgress:
-    """Says how a collection of images goes on.
+    """Reports the progress of a collection of images.
 
     Args:
-        name: The source's name.
-        wanted: How many images there are to be.
-        kind: The source's kind.
-        lines: Whether to say how many there are, as no bar shows it.
-        clock: Time.
-        tell: Says a line.
+        name: Name of the source.
+        wanted: Number of images to collect.
+        kind: Kind of the source.
+        lines: Whether to report the number of images, because no progress bar shows it.
+        clock: Clock that measures the intervals.
+        report: Prints one line.
     """
 
     def __init__(
-        self, name: str, wanted: int, *, kind: str, lines: bool, clock: Clock = SYSTEM, tell: Callable[[str], None]
+        self, name: str, wanted: int, *, kind: str, lines: bool, clock: Clock = SYSTEM, report: Callable[[str], None]
     ) -> None:
         self._name = name
         self._wanted = wanted
         self._kind = kind
         self._lines = lines
         self._clock = clock
-        self._tell = tell
-        self._told_at = self._changed_at = clock.monotonic()
-        self._count = self._told_count = 0
+        self._report = report
+        self._reported_at = self._changed_at = clock.monotonic()
+        self._count = self._reported_count = 0
         self._dropped: Counter[str] = Counter()
         self._still = False
 
     def update(self, count: int, counters: SourceCounters) -> None:
-        """Look at how many images there are and at what the source has done."""
+        """Take the number of collected images and the source's counters, and report what has changed.
+
+        Args:
+            count: Number of images collected so far.
+            counters: Counters of the source.
+        """
         now = self._clock.monotonic()
         if count != self._count or counters.state != "watching":
             self._count, self._changed_at, self._still = count, now, False
             self._dropped = Counter(counters.dropped)
         elif now >= self._changed_at + STILL_S and not self._still:
             self._still = True
-            self._tell(f"{self._name}: {self._describe_standstill(Counter(counters.dropped) - self._dropped)}")
-        done = count >= self._wanted and count != self._told_count
-        if self._lines and (done or now >= self._told_at + LINE_S):
-            self._told_at, self._told_count = now, count
-            self._tell(f"{count} of {self._wanted} images collected")
+            self._report(f"{self._name}: {self._describe_standstill(Counter(counters.dropped) - self._dropped)}")
+        done = count >= self._wanted and count != self._reported_count
+        if self._lines and (done or now >= self._reported_at + LINE_S):
+            self._reported_at, self._reported_count = now, count
+            self._report(f"{count} of {self._wanted} images collected")
 
     def _describe_standstill(self, dropped: Counter[str]) -> str:
-        """Why there is no new image; a snapshot URL whose server says so itself has nothing dropped."""
+        """Return why there is no new image; a snapshot URL whose server reports no change has nothing dropped."""
         if dropped.keys() <= {"duplicate", "unchanged"} and (dropped or self._kind == "http"):
             return f"the picture hasn't changed for {STILL_S:.0f} s"
         left_out = ", ".join(f"{cause} {count}" for cause, count in sorted(dropped.items()))
-        return f"no new image for {STILL_S:.0f} s{f'; left out: {left_out}' if left_out else ''}"
+        return f"no new image for {STILL_S:.0f} s{f'; images left out: {left_out}' if left_out else ''}"

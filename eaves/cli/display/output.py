@@ -48,7 +48,7 @@ def output_option(command: Command) -> Command:
 
 
 def _keep_wide(ctx: click.Context, _: click.Parameter, form: str) -> str:
-    """Remember for `print_rows` that tables are wide: commands have one kind of table only."""
+    """Store for `print_rows` that the command's tables have full width, and return the format as commands take it."""
     if form == "wide":
         ctx.meta[_WIDE] = True
         return "table"
@@ -84,7 +84,7 @@ def print_value(value: Any, form: str) -> None:
 
 
 def begin_output() -> None:
-    """Forget the tables that a command has printed: what follows is a view of its own."""
+    """Start a new view, before whose first table no empty line is printed."""
     ctx = click.get_current_context(silent=True)
     if ctx is not None:
         ctx.meta.pop(_TABLES, None)
@@ -101,13 +101,13 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Columns, *, whole_w
     for line in table.lines:
         click.echo(line)
     if table.left_out:
-        say(f"columns that don't fit: {', '.join(table.left_out)}; -o wide shows them")
+        say(f"columns that don't fit the terminal: {', '.join(table.left_out)}; -o wide shows them")
 
 
 def _find_width() -> int | None:
-    """The width that a table must fit: the terminal's, or what COLUMNS says.
+    """Return the width that a table must fit: the terminal's, or that in the variable COLUMNS; None for no limit.
 
-    A pipe or file has none: as with `kubectl get`, each row is one line there, for grep and awk.
+    A pipe or file has no limit: as with `kubectl get`, each row is one line there, for grep and awk.
     """
     if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
         return max(1, shutil.get_terminal_size().columns)

@@ -31,14 +31,14 @@ from eaves.cli.display.cell_text import (
 
 GAP = "   "
 LONGEST_WORD = 24
-"""Cells that a word may take before columns are kept at its expense: longer ones end in an ellipsis."""
+"""Width of a word, in cells, up to which a column is left out rather than the word is cut."""
 SHORTEST_WORD = 8
-"""Cells that a column of text keeps at least."""
+"""Minimum width of a column of text, cells."""
 ELLIPSIS = "…"
 
 
 class Kind(Enum):
-    """What a column holds, which decides how its cells are written and how they become shorter."""
+    """Kind of the values in a column, which decides how its cells are written and shortened."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -61,8 +61,9 @@ class Column:
 
     Attributes:
         heading: Text above the column.
-        kind: What its cells hold.
-        drop: Place in the order in which columns are left out of a table that is too wide, 1 first; 0: never.
+        kind: Kind of the values in the column.
+        drop: Position in the order in which columns are left out of a table that is too wide, from 1; 0 for a column
+            that is never left out.
     """
 
     heading: str
@@ -111,7 +112,7 @@ def render_table(
     Args:
         rows: Plain data.
         columns: The columns, from left to right.
-        width: Cells of a line; None: no limit.
+        width: Maximum width of a line, cells; None for no limit.
         wide: Whether ids, sizes and reasons are written in full, without a limit of the width.
         whole_words: Whether no word is ever cut, even where the table becomes wider than `width`.
     """
@@ -168,7 +169,7 @@ def _write_number(value: float, kind: Kind, *, now: float, wide: bool) -> str:
 
 
 def _fit(strips: list[_Strip], width: int, *, whole_words: bool) -> list[str]:
-    """Leave out columns of `strips` and give each of the others its width.
+    """Remove columns from `strips` until the table fits, and set the width of each of the others.
 
     Returns:
         The headings of columns that hold values and were left out.
@@ -188,7 +189,7 @@ def _fit(strips: list[_Strip], width: int, *, whole_words: bool) -> list[str]:
 
 
 def _share(strips: list[_Strip], width: int, *, whole_words: bool) -> None:
-    """Give each column its width: the least that breaks no word, and what is left to those that want more."""
+    """Set the width of each column: the minimum that breaks no word, plus a share of the remaining width."""
     limit = LONGEST_WORD
     while not whole_words and limit > SHORTEST_WORD and _total([_least(strip, limit) for strip in strips]) > width:
         limit -= 1
@@ -207,12 +208,12 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _natural(strip: _Strip) -> int:
-    """The width at which no cell wraps."""
+    """Return the width at which no cell of a column wraps."""
     return max(_cells(line) for line in [strip.column.heading, *(line for cell in strip.cells for line in cell)])
 
 
 def _least(strip: _Strip, limit: int) -> int:
-    """The width at which no word is longer than its column, but for words longer than `limit`."""
+    """Return the width at which a column cuts no word, except for words longer than `limit`."""
     if strip.rigid:
         return _natural(strip)
     words = [word for cell in strip.cells for line in cell for word in line.split()]
@@ -240,7 +241,7 @@ def _line(strips: Sequence[_Strip], texts: Sequence[str]) -> str:
 
 
 def _wrap(line: str, strip: _Strip) -> list[str]:
-    """The lines of one cell, broken between words only."""
+    """Return the lines of one cell, broken between words only."""
     if strip.rigid or _cells(line) <= strip.width:
         return [line]
     parts = [""]
@@ -255,7 +256,7 @@ def _wrap(line: str, strip: _Strip) -> list[str]:
 
 
 def _shorten(word: str, width: int, *, keep_end: bool) -> str:
-    """A word of at most `width` cells; what is cut off has an ellipsis in its place."""
+    """Return a word of at most `width` cells, with an ellipsis in place of what is cut off."""
     if _cells(word) <= width:
         return word
     kept = word

@@ -1,8 +1,8 @@
-"""What commands about queues, a relay and a receiver share.
+"""Code that commands about queues, relays and receivers share.
 
-queue_targets      which queues a command works on
-relay_targets      which relay a command asks
-link_status        how the link is doing, in a sentence, and its first answer at a deploy
-site_name          the name that a site sends its events under
-receiver_settings  where a receiver on this machine keeps its queue, and faults of its settings as options
+queue_targets      the queues that a command's options select
+relay_targets      the relays that a command's options select
+link_status        the state of a relay's link as a sentence, and the wait for its first probe
+site_name          the warning when a site is renamed while its relay holds events
+receiver_settings  the queue file of a receiver on this machine, and faults of its settings by flag
 """

@@ -1,4 +1,4 @@
-"""The link of a relay as `eaves status` and `eaves deploy` tell it: in a sentence, after its first probe."""
+"""The state of a relay's link as a sentence, for `eaves status` and `eaves deploy`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
     from eaves.admin.report import LinkReport
 
 WAIT_S = 6.0
-"""A probe takes 5 s at most, and a process half a second to start."""
+"""Default wait for the first probe of a link, seconds: a probe takes at most 5 s, and a process starts in 0.5 s."""
 POLL_S = 0.1
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _UNREACHABLE = "it can't be reached: "
 
 
 class StatusPlatform(Protocol):
-    """What is needed of a platform."""
+    """The part of a platform that `wait_for_link` needs."""
 
     def status(self) -> Sequence[FunctionStatus]:
-        """Every function wanted."""
+        """Return the status of every deployed function."""
 
 
 def describe_link(link: LinkReport) -> str:
-    """One link: its state, why, and what waits; `link up for 2 h; nothing waits`.
+    """Return a link's state, its reason and its backlog as one sentence: `link up for 2 h; nothing waits`.
 
     Args:
-        link: What the relay reports of it.
+        link: The relay's report of its link.
     """
     return f"{_describe_state(link)}; {_describe_backlog(link)}"
 
 
 def describe_reason(link: LinkReport) -> str:
-    """Why nothing is forwarded, without the address that every reason would begin with."""
+    """Return the reason why nothing is forwarded, without the receiver's address at its beginning."""
     address = re.escape(link.to.rstrip("/"))
-    told = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
-    if told.startswith("within "):
-        told = f"no answer {told}"
-    return told.removeprefix(_UNREACHABLE)
+    reason = re.sub(rf"^(no connection to|no answer from|GET|POST) {address}\S* ?", "", link.reason)
+    if reason.startswith("within "):
+        reason = f"no answer {reason}"
+    return reason.removeprefix(_UNREACHABLE)
 
 
 def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S) -> str:
-    """The state of a relay's link after its first probe, with the reason when it isn't up.
+    """Wait for the first probe of a relay's link; return the link's state, with the reason when it isn't up.
 
     Args:
-        platform: Where the relay runs.
-        name: The function whose relay it is.
+        platform: Platform that runs the relay.
+        name: Name of the relay's function.
         wait_s: Longest wait, seconds.
     """
     ends_at = time.monotonic() + wait_s
@@ -60,12 +60,12 @@ def wait_for_link(platform: StatusPlatform, name: str, *, wait_s: float = WAIT_S
         if link is not None and link.state in ("up", "down", "refused"):
             return f"{link.state}, {describe_reason(link)}" if link.reason else link.state
         if time.monotonic() >= ends_at:
-            return f"not known after {wait_s:.0f} s; `eaves status` shows it"
+            return f"state not known after {wait_s:.0f} s; `eaves status` shows it later"
         time.sleep(POLL_S)
 
 
 def describe_size(size_bytes: float) -> str:
-    """A number of bytes in its largest unit: `512 B`, `3.1 MB`."""
+    """Return a number of bytes in its largest unit: `512 B`, `3.1 MB`."""
     for size, unit in _UNITS:
         if size_bytes >= size:
             return f"{size_bytes / size:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""Which queues `eaves queue` works on: the broker's, one agent's, or those of the agents at a site."""
+"""The queues that the options of `eaves queue` select: the broker's, one agent's, or those of a site's agents."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from knative.status.agent_status import AgentPod
 
 RECEIVER = "receiver"
-"""Stands for the receiver's queue where an agent's name may stand."""
+"""Name of the receiver's queue in the place of an agent's name."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueTarget:
-    """One queue.
+    """A queue that a command works on.
 
     Attributes:
-        agent: Name of the agent it belongs to, `FUNCTION` here and `FUNCTION.SOURCE` at a site; empty: it is the
-            local broker's.
-        pod: At a site: the agent's pod; empty elsewhere.
-        queue: The queue.
+        agent: Name of the queue's agent, `FUNCTION` on this machine and `FUNCTION.SOURCE` at a site; empty for the
+            local broker's queue.
+        pod: Name of the agent's pod at a site; empty on this machine.
+        queue: Access to the queue.
     """
 
     agent: str
@@ -55,12 +55,14 @@ class QueueTarget:
 
 
 def target_options(command: Command) -> Command:
-    """The options that say which queues are meant; `open_targets` takes what they say."""
+    """Add the options that select queues to a command; `open_targets` takes their values."""
     agent = click.option(
-        "--agent", default="", metavar="FUNCTION[.SOURCE]", help="The queue of the agent that runs a source."
+        "--agent", default="", metavar="FUNCTION[.SOURCE]", help="Select the queue of the agent that runs a source."
     )
-    receiver = click.option("--receiver", is_flag=True, help="The queue of the receiver that runs here.")
-    pod = click.option("--pod", default="", help="At a site: only the agent in this pod.")
+    receiver = click.option(
+        "--receiver", is_flag=True, help="Select the queue of the receiver that runs on this machine."
+    )
+    pod = click.option("--pod", default="", help="At a site, select only the queue of the agent in this pod.")
     for option in (site_options, on_option, file_option, state_option, pod, receiver, agent):
         command = option(command)
     return command
@@ -70,14 +72,16 @@ def target_options(command: Command) -> Command:
 def open_targets(
     *, agent: str, pod: str, state_dir: Path, file: Path, receiver: bool = False, **clusters: Any
 ) -> Iterator[Sequence[QueueTarget]]:
-    """The queues that the options mean; at least one.
+    """Open the queues that the options select; there is at least one.
 
     Raises:
-        EavesError: When they can't be told or reached.
+        EavesError: When the options select no queue, or when a queue can't be reached.
     """
     choice = read_choice(**clusters)
     if receiver and (agent or pod or choice.knative):
-        raise click.UsageError("--receiver is that of this machine: without --agent, --pod, --site and --on.")
+        raise click.UsageError(
+            "--receiver selects the receiver on this machine; it excludes --agent, --pod, --site and --on."
+        )
     if receiver:
         with _open_receiver(state_dir) as queue:
             yield [QueueTarget(agent=RECEIVER, pod="", queue=queue)]
@@ -89,7 +93,7 @@ def open_targets(
     from eaves.local.state import StateDirectory
 
     if pod:
-        raise click.UsageError("--pod is for sites: --on knative, or --site.")
+        raise click.UsageError("--pod is for sites; add --on knative or --site.")
     with open_local_queue(StateDirectory(root=state_dir), agent) as queue:
         yield [QueueTarget(agent=agent, pod="", queue=queue)]
 
@@ -108,16 +112,16 @@ def _open_receiver(state_dir: Path) -> Iterator[Queue]:
 
 
 def require_one(targets: Sequence[QueueTarget]) -> QueueTarget:
-    """The only queue: numbers of entries mean something in one queue only.
+    """Return the only queue, for a command with numbers of entries, which are unique within one queue only.
 
     Raises:
-        InputError: When there are several.
+        InputError: When there are several queues.
     """
     if len(targets) > 1:
         names = ", ".join(target.pod for target in targets)
         raise InputError(
-            f"entries have numbers within one queue, and there are {len(targets)}: {names}",
-            hint=f"--pod {targets[0].pod}",
+            f"the numbers of entries are unique within one queue only, and {len(targets)} queues are selected: {names}",
+            hint=f"add --pod {targets[0].pod}",
         )
     return targets[0]
 
@@ -150,6 +154,6 @@ def _nothing_found(cluster: Cluster, found: Sequence[AgentPod], name: str) -> No
     known = ", ".join(f"{one.agent} ({one.name})" for one in found) or "none"
     named = f" {name!r}" if name else ""
     return NotFoundError(
-        f"no agent{named} runs in {cluster.namespace} of {cluster.name} (there are: {known})",
+        f"no agent{named} runs in the namespace {cluster.namespace} of {cluster.name} (agents there: {known})",
         hint="eaves status --on knative",
     )

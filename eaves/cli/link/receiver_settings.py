@@ -1,4 +1,4 @@
-"""A receiver's settings on the command line: where its queue lies, and faults by flag, with what helps."""
+"""A receiver's settings on the command line: the path of its queue, and faults that name flags and hints."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from eaves.errors import ConfigError, Fault
 
 
 def receiver_spool(state_dir: Path) -> Path:
-    """The durable queue of a receiver that `eaves receiver run` runs, unless `--spool` says otherwise."""
+    """Return the default path of the durable queue of `eaves receiver run`."""
     return state_dir / "receiver" / "receiver.db"
 
 
 @contextmanager
 def named_by_flag(hints: Mapping[str, str], *, default_origins: tuple[str, ...]) -> Iterator[None]:
-    """Within the block, a fault of a setting that nobody gave names its flag, and the first with a hint gives it.
+    """Replace a ConfigError within the block by one whose faults of settings that aren't set name the settings' flags.
 
     Args:
-        hints: Name of a setting to what helps.
-        default_origins: Origins that say only that nobody gave it.
+        hints: Name of a setting to the hint of the error; the first fault that has one gives it.
+        default_origins: Origins of faults that mean that the setting isn't set.
 
     Raises:
-        ConfigError: In place of the one of the block.
+        ConfigError: When the block raises one.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which relay `eaves relay` asks: that of an app here, or of one at a site."""
+"""The relays that the options of `eaves relay` select: those of apps on this machine, or at a site."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
-    """One relay.
+    """A relay that a command works on.
 
     Attributes:
-        name: What messages call it.
-        queue: Its queue.
+        name: Name of the relay in messages.
+        queue: Access to the relay's queue.
         to: The receiver's address; empty when it isn't known.
-        credentials: Folder with what the receiver knows the site by; None when it isn't here.
-        option: The options of `eaves queue` that find its queue.
+        credentials: Folder with the site's credentials for the receiver; None when it isn't on this machine.
+        option: Options with which `eaves queue` selects the relay's queue.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Relay:
 
 
 def relay_options(command: Command) -> Command:
-    """The options that say which relay is meant; `open_relays` takes what they say."""
-    app = click.option("--app", default="", metavar="FUNCTION", help="The function whose relay it is.")
-    pod = click.option("--pod", default="", help="At a site: the relay in this pod.")
+    """Add the options that select a relay to a command; `open_relays` takes their values."""
+    app = click.option("--app", default="", metavar="FUNCTION", help="Select the relay of this function.")
+    pod = click.option("--pod", default="", help="At a site, select the relay in this pod.")
     for option in (site_options, on_option, file_option, state_option, pod, app):
         command = option(command)
     return command
@@ -52,10 +52,10 @@ def relay_options(command: Command) -> Command:
 
 @contextmanager
 def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: Any) -> Iterator[Sequence[Relay]]:
-    """The relays that the options mean; at least one.
+    """Open the relays that the options select; there is at least one.
 
     Raises:
-        EavesError: When they can't be told or reached.
+        EavesError: When the options select no relay, or when a relay can't be reached.
     """
     if read_choice(**clusters).knative:
         agent = f"{app}.{RELAY}" if app else ""
@@ -79,7 +79,7 @@ def open_relays(*, app: str, pod: str, state_dir: Path, file: Path, **clusters: 
 
 
 def list_receivers(*, app: str, state_dir: Path, **_: Any) -> dict[str, Path | None]:
-    """The receivers of the relays that are deployed here, by address, with the folder of each relay's credentials."""
+    """Return the address of each receiver of the relays deployed here, with the folder of the relay's credentials."""
     from eaves.local.state import StateDirectory
 
     specs = StateDirectory(root=state_dir).read_specs()[0]
@@ -88,14 +88,17 @@ def list_receivers(*, app: str, state_dir: Path, **_: Any) -> dict[str, Path | N
 
 
 def require_one(relays: Sequence[Relay]) -> Relay:
-    """The only relay.
+    """Return the only relay, for a command that works on one.
 
     Raises:
-        InputError: When there are several.
+        InputError: When there are several relays.
     """
     if len(relays) > 1:
         names = ", ".join(relay.name for relay in relays)
-        raise InputError(f"there are {len(relays)} relays: {names}", hint=f"--app {relays[0].name.partition('.')[0]}")
+        raise InputError(
+            f"{len(relays)} relays are selected, and this command takes one: {names}",
+            hint=f"add --app {relays[0].name.partition('.')[0]}",
+        )
     return relays[0]
 
 
@@ -107,5 +110,7 @@ def _at_site(target: QueueTarget) -> Relay:
 
 def _require(relays: Sequence[Relay]) -> Sequence[Relay]:
     if not relays:
-        raise NotFoundError("there is no relay", hint="set relay.to in eaves.yaml and deploy, or name a relay's spool")
+        raise NotFoundError(
+            "no relay is deployed", hint="set relay.to in eaves.yaml and run eaves deploy, or name a relay's spool file"
+        )
     return relays

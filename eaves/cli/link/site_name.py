@@ -1,4 +1,4 @@
-"""A site that gets another name while its relay holds events under the one before."""
+"""Warning when a site is renamed while its relay still holds events under the former name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
-    """Say that what waits would be refused under the new name, before it is deployed.
+    """Print a warning before a deploy when the receiver would refuse the relay's events under the site's new name.
 
     Args:
-        state_dir: The platform's directory.
-        app: What is about to be deployed.
+        state_dir: State directory of the local platform.
+        app: The app that is about to be deployed.
     """
     from eaves.errors import EavesError
     from eaves.local.queues import open_local_queue
@@ -32,10 +32,10 @@ def warn_of_waiting(state_dir: Path, app: AppSpec) -> None:
         with open_local_queue(state, f"{name}.{RELAY}") as queue:
             held = sum(lane.queued for lane in queue.report().lanes)
     except EavesError as error:
-        say(f"warning: whether the relay still holds events of site {former} is not known: {error.message}")
+        say(f"warning: the relay's queue can't be checked for events of site {former}: {error.message}")
         return
     if held:
         events = "1 event" if held == 1 else f"{held:,} events"
         say(f"warning: the relay holds {events} of site {former}; the receiver refuses them from site {site},")
-        say(f"so they stay in the queue. To let them drain first, deploy with site: {former} and {former}'s token")
-        say("until `eaves status` says that nothing waits")
+        say(f"so they stay in the queue. To deliver them first, deploy with `site: {former}` and the token of {former}")
+        say("until `eaves status` shows that nothing waits")

@@ -1,12 +1,12 @@
-"""Live views: commands that print what happens until Ctrl-C ends them.
+"""Live views: commands that print events, log lines or the status until Ctrl-C ends them.
 
     loop           calls a step again and again; Ctrl-C and a closed stdout end it with exit code 0
-    event_filter   which event types `--type` takes
+    event_filter   the event types that `--type` selects
     event_lines    one line of text for one event
     event_stream   the events that a history file gains, with the count of those that were missed
     event_printer  prints predictions in a thread of its own, so that a slow terminal delays no delivery
-    items          one value after the other as JSON lines or YAML documents
-    frames         one screen after the other, on a terminal in place
+    items          values as JSON lines or YAML documents
+    frames         a view that is printed again and again, on a terminal in the same place
     log_text       a log line for people
     log_lines      the lines that a log gains, for platforms that can only show the end of a log
 

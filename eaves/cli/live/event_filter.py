@@ -1,4 +1,4 @@
-"""Which event types the option `--type` takes."""
+"""The event types that the option `--type` selects."""
 
 from __future__ import annotations
 

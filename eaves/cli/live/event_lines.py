@@ -19,7 +19,7 @@ TYPE_WIDTH = 19
 """Columns of the longest of our own types, `image.classified.v1`."""
 LABEL_WIDTH = 14
 MAX_LABEL = 40
-"""Characters shown of a label; those of a hostile sender may be long."""
+"""Characters of a label that are shown; a hostile sender may send a long one."""
 ID_DIGITS = 8
 MIN_SUBJECT = 12
 """Columns that a subject keeps however narrow the terminal is."""
@@ -38,7 +38,7 @@ def format_record(record: Record, width: int | None) -> str:
         width: Columns of the terminal, which a long subject is cut to; None cuts nothing.
     """
     best = find_best(parse_data(record.text), record.extensions)
-    head = [_moment(record.at), _pad(record.type.removeprefix(TYPE_PREFIX), TYPE_WIDTH), _say_best(best)]
+    head = [_moment(record.at), _pad(record.type.removeprefix(TYPE_PREFIX), TYPE_WIDTH), _format_best(best)]
     return _join(head, record.subject, [record.id[:ID_DIGITS]], width)
 
 
@@ -56,7 +56,7 @@ def format_prediction(
         width: Columns of the terminal; None cuts nothing.
     """
     shown = best if best.get("label") is not None else {"label": type_.removeprefix(TYPE_PREFIX)}
-    return _join([_moment(at), _clean(source.rpartition("/")[2]), _say_best(shown)], subject, [], width)
+    return _join([_moment(at), _clean(source.rpartition("/")[2]), _format_best(shown)], subject, [], width)
 
 
 def parse_data(text: str) -> Any:
@@ -67,7 +67,7 @@ def parse_data(text: str) -> Any:
         return None
 
 
-def _say_best(best: Mapping[str, Any]) -> str:
+def _format_best(best: Mapping[str, Any]) -> str:
     label, score = best.get("label"), best.get("score")
     shown = "" if label is None else str(label)[:MAX_LABEL]
     number = f"{score:4.2f}" if isinstance(score, float) or (isinstance(score, int) and abs(score) < 10**6) else "    "

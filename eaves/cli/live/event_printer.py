@@ -17,11 +17,11 @@ from eaves.cli.live.event_lines import format_prediction, parse_data
 from eaves.events import IMAGE_REJECTED, Event
 
 MAX_WAITING = 1_000
-"""Predictions that wait to be printed; of those that come beyond it only the number is printed."""
+"""Maximum number of predictions that wait to be printed; later ones are only counted."""
 MAX_DATA = 16_000
-"""Bytes of a prediction that are read for its label and score; of a longer one, an embedding for instance, none are."""
+"""Largest data of a prediction that is read for label and score, bytes; a longer one, an embedding say, is not read."""
 BATCH = 100
-"""Lines written at a time."""
+"""Maximum number of lines in one write."""
 STOP_S = 1.0
 """Seconds that `stop` waits for lines that are still to be printed."""
 
@@ -55,11 +55,11 @@ class PredictionPrinter:
         self._thread = threading.Thread(target=self._run, name="print-predictions", daemon=True)
 
     def start(self) -> None:
-        """Begin to print."""
+        """Start the thread that prints."""
         self._thread.start()
 
     def add(self, event: Event) -> None:
-        """Have an event printed when it is a prediction; from any thread, without waiting for the terminal."""
+        """Queue an event for printing if it is a prediction; any thread may call this, and it doesn't wait."""
         if self._is_closed or "causeid" not in event.extensions or event.type == IMAGE_REJECTED:
             return
         if self._waiting.qsize() >= MAX_WAITING:
@@ -78,13 +78,13 @@ class PredictionPrinter:
         )
 
     def stop(self) -> None:
-        """Print what waits, for at most `STOP_S` seconds."""
+        """Print the waiting predictions, for at most `STOP_S` seconds, and end the thread."""
         self._waiting.put(None)
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
 
     def is_alive(self) -> bool:
-        """Return whether its thread runs."""
+        """Return whether the thread that prints is running."""
         return self._thread.is_alive()
 
     def waiting(self) -> int:
@@ -117,14 +117,14 @@ class PredictionPrinter:
         with self._lock:
             left_out, self._left_out = self._left_out, 0
         if left_out:
-            lines.append(f"({left_out:,} predictions are not shown: they come faster than they can be printed)")
+            lines.append(f"({left_out:,} predictions are not shown, because they come faster than they can be printed)")
         return lines, found is None
 
     def _write(self, content: bytes) -> None:
-        """Write all of it, as slowly as the terminal takes it.
+        """Write all of the content, at the speed of the terminal.
 
         Raises:
-            OSError: When nothing takes it any more.
+            OSError: When the terminal is closed or the pipe has no reader.
         """
         while content:
             try:

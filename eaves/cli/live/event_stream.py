@@ -34,7 +34,7 @@ class EventStream:
     A history that is replaced, because it was damaged or its directory was deleted, is read from its beginning.
 
     Args:
-        path: Path of the history; it may not be there yet.
+        path: Path of the history file, which may not exist yet.
         wanted: Event type, as `matches_type` takes it.
     """
 
@@ -57,7 +57,7 @@ class EventStream:
         return list(kept)
 
     def read_new(self) -> NewEvents:
-        """Return what came since the last call.
+        """Return the events that the history has gained since the last call.
 
         Raises:
             PlatformError: When the file can't be read.
@@ -78,7 +78,7 @@ class EventStream:
 
 
 def _identify(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of a file; None when it isn't there."""
+    """Return device and inode of a file; None when the file doesn't exist."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One screen after the other: on a terminal in place of the one before, elsewhere one below the other."""
+"""A view that is printed again and again: on a terminal in the same place, elsewhere one below the other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from eaves.errors import ConfigError, EavesError
 from eaves.options import print_error
 
 HOME, CLEAR, END_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[J"
-"""Source: ECMA-48, CUP, ED 2 and ED 0. They change nothing that has to be set back when the view ends."""
+"""Control sequences of a screen. They change no mode of the terminal, so none is restored when the view ends.
+
+Source: ECMA-48, CUP, ED 2 and ED 0.
+"""
 
 
 class Capture(io.StringIO):
-    """Text that a command prints, which the command formats as for the stream that it stands for."""
+    """Stream that collects what a command prints; it reports the same `isatty` as the stream that it replaces."""
 
     def __init__(self, *, is_terminal: bool) -> None:
         super().__init__()
@@ -36,12 +39,12 @@ class Capture(io.StringIO):
 
 
 def watch(show: Callable[[], None], form: str, *, every_s: float) -> None:
-    """Show a view again and again, until Ctrl-C or until the reader of stdout has gone.
+    """Show a view again and again, until Ctrl-C or until stdout has no reader.
 
-    A view that fails shows its error, and is tried again at the next step; one that fails for its settings ends.
+    A view that fails shows its error and is tried again at the next step; a fault in the settings ends the command.
 
     Args:
-        show: Prints the view on stdout, and what is said beside it on stderr.
+        show: Prints the view on stdout and its messages on stderr.
         form: `table`, or `json` or `yaml`: one JSON line or one YAML document for each view.
         every_s: Pause between two views, seconds.
 
@@ -69,11 +72,11 @@ def watch(show: Callable[[], None], form: str, *, every_s: float) -> None:
 
 
 def build_screen(text: str, every_s: float) -> str:
-    """Return what draws a view over the one before, cut to the terminal.
+    """Return the text that draws a view in place of the former one, cut to the size of the terminal.
 
     Args:
-        text: The view.
-        every_s: Pause between two views, seconds, for the line above it.
+        text: Text of the view.
+        every_s: Pause between two views, seconds, which the line above the view shows.
     """
     size = shutil.get_terminal_size()
     head = f"{time.strftime('%H:%M:%S')}, every {every_s:g} s; Ctrl-C ends this"
@@ -85,12 +88,12 @@ def build_screen(text: str, every_s: float) -> str:
             kept.append(f"({len(lines) - number} more lines; make the terminal higher)")
             break
         kept.append(line)
-    # Not a clearing behind each line: behind one that fills the terminal it would take its last character.
+    # Lines are not cleared one by one: at the end of a line that fills the terminal, ED 0 deletes its last character.
     return HOME + END_OF_SCREEN + "".join(f"{line}\n" for line in kept)
 
 
 def _run(show: Callable[[], None], *, is_terminal: bool) -> tuple[str, str]:
-    """Return what a view prints on stdout and on stderr."""
+    """Run a view and return what it prints on stdout and on stderr."""
     out, beside = Capture(is_terminal=is_terminal), Capture(is_terminal=is_terminal)
     begin_output()
     with redirect_stdout(out), redirect_stderr(beside):

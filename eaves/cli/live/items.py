@@ -1,4 +1,4 @@
-"""One value after the other as JSON lines or as YAML documents."""
+"""Printing of values as JSON lines or as YAML documents."""
 
 from __future__ import annotations
 

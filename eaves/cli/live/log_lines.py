@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from eaves.errors import EavesError, NotFoundError
 
 WINDOW = 1_000
-"""Lines asked for at each look, unless more are wanted at first; more that come between two looks are not shown."""
+"""Lines that each step reads, unless the first step asks for more; when more come between two steps, some are lost."""
 
 
 def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Iterator[Sequence[str] | EavesError]:
-    """Give the last lines, and then at each step those that came since the one before, or why none can be read.
+    """Yield the last lines of a log, then at each step the lines that are new, or the error when none can be read.
 
     Args:
-        read: Returns the last lines of a log, as many as it is asked for.
+        read: Returns the given number of last lines of a log.
         lines: Number of lines of the first step.
 
     Raises:
@@ -37,11 +37,11 @@ def follow_tail(read: Callable[[int], Sequence[str]], lines: int) -> Iterator[Se
 
 
 def find_new(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """Return the lines of the end of a log that weren't there at the look before.
+    """Return the lines at the end of a log that are new since the last reading.
 
     Args:
-        before: End of the log at the look before.
-        now: End of the log now; when it has no line of the one before, all of it is new.
+        before: End of the log at the last reading.
+        now: End of the log now; all of it is new when it has no line in common with `before`.
     """
     for size in range(min(len(before), len(now)), 0, -1):
         if before[-1] == now[size - 1] and list(before[-size:]) == list(now[:size]):

@@ -1,4 +1,4 @@
-"""The loop of a live view: it ends with exit code 0 on Ctrl-C and when the reader of stdout has gone."""
+"""The loop of a live view, which ends with exit code 0 on Ctrl-C and when stdout has no reader."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 
 def repeat(step: Callable[[], None], *, every_s: float, first: Callable[[], None] | None = None) -> None:
-    """Call a step at once and then after each pause, until Ctrl-C or until stdout has no reader.
+    """Call a step immediately and then after each pause, until Ctrl-C or until stdout has no reader.
 
     Args:
-        step: Prints what is new; may print nothing.
+        step: Prints what is new, which may be nothing.
         every_s: Pause between two calls, seconds.
-        first: Called once before the step; an error of it ends the view.
+        first: Function that is called once before the step; an error in it ends the view.
     """
     try:
         if first is not None:
@@ -33,16 +33,16 @@ def repeat(step: Callable[[], None], *, every_s: float, first: Callable[[], None
 
 
 def wait_for_closed_stdout(timeout_s: float) -> bool:
-    """Wait, and return early when the reader of stdout has gone.
+    """Wait, and return early when stdout has no reader any more.
 
-    A view whose reader has gone would otherwise run until its next line, which may never come.
+    Without this check, a view without a reader would run until it prints its next line, which may never come.
     Source: poll(2), POLLERR of a pipe without readers and POLLHUP of a terminal that has gone.
 
     Args:
         timeout_s: Seconds to wait.
 
     Returns:
-        Whether the reader has gone.
+        Whether stdout has no reader.
     """
     try:
         number = sys.stdout.fileno()
@@ -55,7 +55,7 @@ def wait_for_closed_stdout(timeout_s: float) -> bool:
 
 
 def _discard_stdout() -> None:
-    """Let what is still buffered for stdout go nowhere; its flush at exit would fail and print a warning."""
+    """Redirect stdout to /dev/null, so that its flush at exit doesn't fail and print a warning."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -71,7 +71,7 @@ def test_what_kn_made_is_refused_before_anything_is_applied_and_taken_over_when_
         assert "WHO" in taken.stderr
         assert "1 adopted" in taken.stderr
         stream.more()
-        assert stream.count()["2"] == 0  # what served goes on serving
+        assert stream.count()["2"] == 0  # requests are served without a pause
         place.eaves("promote", NAME)
         wait_until(lambda: stream.count()["2"], 30, what="an answer of our revision")
     assert stream.failed == []

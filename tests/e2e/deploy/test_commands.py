@@ -67,7 +67,7 @@ def test_a_deploy_says_what_it_made_and_the_next_one_that_nothing_changed(deploy
     again = deployed.place.eaves("deploy", image, "--plain-http")
     assert "unchanged" in again.stderr
     assert not {"created", "changed", "removed"} & set(again.stderr.replace(",", " ").replace(";", " ").split())
-    assert "nothing would change" in deployed.place.eaves("diff", "--plain-http").stderr
+    assert "a deploy would change nothing" in deployed.place.eaves("diff", "--plain-http").stderr
 
 
 def test_an_image_sent_by_a_command_comes_back_as_a_prediction_and_the_log_has_it(

@@ -108,7 +108,7 @@ def test_images_published_while_the_agent_is_away_are_predicted_once(
     place.eaves("remove", NAME)
 
 
-def test_an_agent_that_a_broker_refuses_says_so_and_goes_on_once_its_secret_is_right(
+def test_an_agent_that_a_broker_refuses_says_so_and_continues_once_its_secret_is_right(
     place: Place, broker: Mosquitto, image: str, agent_image: str
 ) -> None:
     wrong = {"username": "gateway", "password": "not-this", "ca.crt": broker.authority.read_text()}

@@ -81,8 +81,8 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     place.eaves("queue", "retry", str(dead["seq"]), *where)
     wait_until(lambda: listed(place, "--dead"), 120, pause_s=1, what="the image, refused again")
     assert place.eaves("queue", "drop", "--reason", "answered", *where, codes=(2,)).stderr.count("--yes") == 1
-    assert place.eaves("queue", "drop", "--reason", "answered", *where, "--yes").stderr == "1 deleted\n"
-    wait_until(lambda: listed(place) == [], 60, pause_s=1, what="an empty queue, once the refusal is told")
+    assert place.eaves("queue", "drop", "--reason", "answered", *where, "--yes").stderr == "1 entry deleted\n"
+    wait_until(lambda: listed(place) == [], 60, pause_s=1, what="an empty queue, once the refusal is reported")
 
     # The Broker is gone: Knative takes the sink from the agent and replaces its pod.
     place.cluster.delete(BROKER, "eaves")
@@ -101,7 +101,7 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     assert pod is not None
     assert pod["status"].get("readyReplicas") == 1, "a paused lane makes nobody restart it"
 
-    # Nothing is deleted unasked, and all goes on when the Broker is back.
+    # Nothing is deleted without a command, and deliveries continue when the Broker is back.
     place.eaves("queue", "purge", "replies", *where, codes=(2,))
     assert len(listed(place, "--lane", "replies")) == 2, "it asks first"
     place.eaves("deploy", image, "--plain-http")
@@ -113,6 +113,6 @@ def test_an_agents_queue_is_listed_shown_retried_dropped_and_purged(
     place.cluster.delete(BROKER, "eaves")
     put_files(place.cluster, claimed(CLAIMED), pictures(tiny_artifact, "d.png"), image)
     wait_until(lambda: len(listed(place, "--lane", "replies")) == 1, 180, pause_s=1, what="a prediction that waits")
-    assert place.eaves("queue", "purge", "replies", *where, "--yes").stderr == "1 deleted\n"
+    assert place.eaves("queue", "purge", "replies", *where, "--yes").stderr == "1 entry deleted\n"
     assert listed(place) == []
     place.eaves("remove", NAME)

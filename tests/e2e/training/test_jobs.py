@@ -110,7 +110,7 @@ def watch(cluster: Cluster) -> Iterator[Callable[[str], Watched]]:
         yield lambda name: Watched(cluster, name, pool)
 
 
-def test_a_training_whose_pod_is_lost_goes_on_and_its_run_comes_here(
+def test_a_training_whose_pod_is_lost_continues_and_its_run_comes_here(
     cluster: Cluster, training: TrainingJob, watch: Callable[[str], Watched], tmp_path: Path
 ) -> None:
     longer = replace(training, train=replace(training.train, epochs=1500))

@@ -168,7 +168,7 @@ def test_images_become_a_published_model_and_a_worse_one_does_not(factory: Facto
     assert find_exit(pod)["exitCode"] == 79
     assert "the model is not published" in factory.log(refused)
     assert factory.tags("floor") == []
-    assert len(factory.sink.received) == 1, "nothing was told"
+    assert len(factory.sink.received) == 1, "no event was sent"
 
 
 def test_an_event_of_changed_images_ends_as_a_published_model(factory: Factory, trainer_image: str) -> None:

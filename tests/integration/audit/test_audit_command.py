@@ -104,7 +104,7 @@ def test_kills_of_both_ends_lose_nothing_and_a_stranger_finds_the_same(
     relay, receiver = ends
     sent, received = write_lists(tmp_path, relay, receiver)
     done = run("relay", "audit", "--sent", sent, "--received", received)
-    assert f"nothing is missing: {COUNT} of {COUNT} were received" in done.stderr
+    assert f"nothing is missing: {COUNT} of {COUNT} events were received" in done.stderr
     found = json.loads(run("relay", "audit", "--sent", sent, "--received", received, "-o", "json").stdout)
     assert found["totals"]["sent"] == found["totals"]["received"] == COUNT
     assert found["passed"]
@@ -201,7 +201,7 @@ def test_the_relays_of_this_machine_and_their_receiver_are_asked(
         lists = ("--sent", str(mine), "--received", f"{to}/")
         done = run("relay", "audit", *state, "-o", "json", *lists, code=None)
         assert json.loads(done.stdout)["totals"]["received"] == 5, "the relay's own credentials are used"
-        assert f"try: --received {to}\n" in run("relay", "audit", *state, "--sent", mine, code=65).stderr
+        assert f"try: add --received {to}\n" in run("relay", "audit", *state, "--sent", mine, code=65).stderr
         with cloud.sender() as forger:
             forger.send([classified(1, site=SITE)])
         done = run("relay", "audit", *state, code=1)
@@ -234,11 +234,11 @@ def waiting(harness: LocalHarness) -> int:
     ("arguments", "code", "reported"),
     [
         (("--sent", "FOLDER/none.jsonl", "--received", "FOLDER/none.jsonl"), 65, "can't be read"),
-        (("--sent", "FOLDER/none.jsonl"), 65, "the other list must be named too"),
+        (("--sent", "FOLDER/none.jsonl"), 65, "--sent needs --received, the list to compare with"),
         (("--sent", "FOLDER/text", "--received", "FOLDER/text"), 65, "line 1 can't be read"),
         (("--sent", "FOLDER/plain.db", "--received", "FOLDER/text"), 66, "holds no ledger"),
         (("--sent", "FOLDER/empty", "--received", "http://example.com"), 78, "must begin with https"),
-        (("--state", "FOLDER/state"), 66, "there is no relay"),
+        (("--state", "FOLDER/state"), 66, "no relay is deployed"),
         (("--state", "FOLDER/state", "--app", "digits"), 66, "there is no queue"),
     ],
 )
@@ -266,8 +266,18 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
     ("sent", "received", "code", "reported"),
     [
         ([], [], 66, "nothing to compare: both lists are empty"),
-        ([KEPT, {"number": 8, "id": "id-8", "state": "queued"}], [{"id": "id-7"}], 0, "1 of 2 were received; 1 wait"),
-        ([{**KEPT, "state": "dead", "reason": "answered 403"}], [], 3, "0 of 1 were received; 1 is a dead letter"),
+        (
+            [KEPT, {"number": 8, "id": "id-8", "state": "queued"}],
+            [{"id": "id-7"}],
+            0,
+            "1 of 2 events were received; 1 wait",
+        ),
+        (
+            [{**KEPT, "state": "dead", "reason": "answered 403"}],
+            [],
+            3,
+            "0 of 1 events were received; 1 is a dead letter",
+        ),
         ([{**KEPT, "state": "removed"}], [], 3, "1 were removed"),
         ([KEPT], [{"id": "id-7", "state": "dead", "reason": "answered 400"}], 3, "1 undelivered at the receiver: answ"),
         ([KEPT], [{"id": "id-7", "state": "lost"}], 1, "missing: id-7 of /eaves/mill/flowers, line 7: lost at the rec"),
@@ -277,8 +287,13 @@ KEPT = {"number": 7, "id": "id-7", "at": AT, "deleted": 6}
             1,
             "the lists don't agree: 0 missing, 0 unknown, 1 without a line",
         ),
-        ([KEPT], [{"id": "id-7"}], 0, "this covers the relay's lines from 2025-11-25T12:00:00Z on; 6 older ones are f"),
-        ([KEPT], [{"id": "id-7"}, {"id": "id-8", "at": AT + 9}], 0, "1 of 1 were received; 1 newer ones are not check"),
+        ([KEPT], [{"id": "id-7"}], 0, "covers the relay's lines from 2025-11-25T12:00:00Z on; it has deleted 6"),
+        (
+            [KEPT],
+            [{"id": "id-7"}, {"id": "id-8", "at": AT + 9}],
+            0,
+            "1 of 1 events were received; 1 newer ones are not check",
+        ),
     ],
 )
 def test_how_an_audit_ends_tells_what_it_found(
@@ -339,7 +354,8 @@ def test_the_table_fits_80_columns_and_dead_letters_are_pointed_to(tmp_path: Pat
     lists = ("--sent", tmp_path / "relay.db", "--received", tmp_path / "received.jsonl")
     done = run("relay", "audit", *lists, code=3)
     assert done.stderr.splitlines()[-1] == (
-        "nothing is missing: 0 of 40 were received; 40 are dead letters: eaves queue list --dead --agent FUNCTION.relay"
+        "nothing is missing: 0 of 40 events were received; 40 are dead letters: "
+        "eaves queue list --dead --agent FUNCTION.relay"
     )
     table = [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
     assert table[0].split() == ["HOUR", "(UTC)", "SENT", "RECEIVED", "DEAD", "MISSING", "UNKNOWN"]

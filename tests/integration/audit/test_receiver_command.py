@@ -97,7 +97,7 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
                 "paused: another receiver writes to received/.lease; this one waits until that receiver has ended"
                 in out
             )
-            assert "the files of castle and harbour hold the same token" in reported
+            assert "the sites castle and harbour have the same token" in reported
             found = json.loads(run(tmp_path, "receiver", "status", "-o", "json")[0])
             assert found["status"] == "unwell"
             assert found["shared_tokens"] == [["castle", "harbour"]]
@@ -134,7 +134,7 @@ def test_the_environment_says_where_events_go(tmp_path: Path) -> None:
     [
         ((), "eaves receiver token SITE --sites sites"),
         (("--host", "0.0.0.0"), "error: --credentials: must be a folder with tls.crt and tls.key"),
-        (("--host", "0.0.0.0"), "try: --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own"),
+        (("--host", "0.0.0.0"), "try: add --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own"),
         (("--sink", "http://127.0.0.1:9/", "--folder", "x"), "together with folder"),
     ],
 )
@@ -151,12 +151,12 @@ def test_a_port_in_use_and_a_missing_container_image_are_reported_by_their_flags
     with running(tmp_path) as (_, port):
         error = run(tmp_path, "receiver", "run", "--state", "b", "--folder", "b", "--port", str(port), code=78)[1]
     assert f"error: --port: can't listen on 127.0.0.1:{port}" in error
-    assert "try: eaves receiver run --port N" in error
+    assert "try: eaves receiver run --port PORT" in error
     error = run(tmp_path, "receiver", "render", "--broker", "default", code=78)[1]
     assert "error: --image: must name the agents' container image by digest" in error
-    assert "try: make image, push eaves-agent" in error
+    assert "try: run make image, push eaves-agent" in error
     shown = " ".join(run(tmp_path, "receiver", "run", "--help")[0].split())
-    assert "[default: 8443; PORT]" in shown
+    assert "[default: 8443; 1<=x<=65535; PORT]" in shown
     assert "[default: received; EAVES_RECEIVER_FOLDER]" in shown
 
 

@@ -74,7 +74,7 @@ def test_a_conversion(tmp_path: Path, tiny_run: Path) -> None:
         reported = terminal.cancel()
 
     target = artifacts / tiny_run.name
-    assert reported == f"error: stopped: {target} was not made; the same command begins again"
+    assert reported == f"error: stopped: {target} was not made; the same command starts from the beginning"
     assert list(artifacts.iterdir()) == []
 
 
@@ -89,4 +89,6 @@ def test_a_check_of_data(tmp_path: Path) -> None:
         wait_until(lambda: "Reading images" in terminal.read(), 60, what="its bar")
         reported = terminal.cancel()
 
-    assert reported.endswith("error: stopped: photos was not checked to its end; the same command begins again")
+    assert reported.endswith(
+        "error: stopped: photos is not checked completely; the same command starts from the beginning"
+    )

@@ -60,7 +60,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
     with open_camera(numbered()) as camera:
         result = init(project, camera, 4)
         assert result.exit_code == 0, result.output
-        assert "sort the images of photos-unsorted into one folder for each class, photos/CLASS/" in result.stderr
+        assert "move the images in photos-unsorted into one folder for each class, photos/CLASS/" in result.stderr
         workspace = load_workspace(project / "eaves.yaml")
         (source,) = workspace.project.sources
         assert source.settings == {
@@ -72,7 +72,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
             "max_side": "50",
         }
         assert "\n4 of 4 images collected\n" in result.stderr
-        assert result.stderr.endswith(f"these paths start there: cd {project}\n")
+        assert result.stderr.endswith(f"these paths are relative to the project: cd {project}\n")
         files = collected(project)
         assert len(files) == 4
         assert all(re.fullmatch(r"\d{8}T\d{9}Z-[0-9a-f]{16}\.jpg", file.name) for file in files)
@@ -89,7 +89,7 @@ def test_what_is_collected_is_what_an_agent_sends(tmp_path: Path) -> None:
         assert sink.received[0].extensions["crop"] == "24,9,72,72"
 
 
-def test_ctrl_c_stops_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     with open_camera(numbered()) as camera:
         command = [sys.executable, "-P", "-m", "eaves.cli", "init", str(tmp_path), "--name", "gate"]
         command += ["--from-source", camera.url, "--every", "0.05", "--images"]
@@ -99,7 +99,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(tmp_path: Path) -> None:
         _, reported = process.communicate(timeout=60)
         assert process.returncode == 75, reported
         assert "of 100000 images are in" in reported
-        assert "the same command goes on from there" in reported
+        assert "run the same command again to collect the other images" in reported
         before = collected(tmp_path)
         (tmp_path / "photos" / "open").mkdir(parents=True)
         before[0].rename(tmp_path / "photos" / "open" / before[0].name)  # sorted meanwhile, and still counted
@@ -187,7 +187,7 @@ def test_images_of_a_broker_are_collected_as_a_guest(tmp_path: Path) -> None:
         (("--from-source", "http://cam/", "--data", "https://u:hunter2@host/a"), "must be a folder here"),
         (("--from-source", "{a: [}"), "must be a URL, a folder, a .yaml file, or a mapping"),
         (("--from-source", "http://cam/", "--data", "s3://bucket/photos"), "must be a folder here"),
-        (("--crop", "0,0,1,1"), "--crop: is for --from-source only"),
+        (("--crop", "0,0,1,1"), "--crop: has no effect without --from-source"),
     ],
 )
 def test_a_source_that_is_wrong_writes_nothing(arguments: tuple[str, ...], reported: str, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_another_source_replaces_no_file(tmp_path: Path) -> None:
     with open_camera(numbered()) as camera:
         assert init(tmp_path, camera, 1).exit_code == 0
         other = init(tmp_path, camera, 1, "--unchanged", "2")
-        assert "exists already" in str(other.exception)
+        assert "already exists" in str(other.exception)
         assert init(tmp_path, camera, 1, "--unchanged", "2", "--force").exit_code == 0
 
 

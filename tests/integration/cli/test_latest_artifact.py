@@ -24,7 +24,7 @@ def test_an_artifact_is_deployed_by_an_eaves_yaml_without_data(tmp_path: Path, m
         assert made.exit_code == 0, made.output
         assert Path("artifacts/latest").readlink() == Path(name)
     assert eaves("inspect", "artifacts/latest").exit_code == 0
-    assert "10 golden images reproduced" in eaves("verify", "artifacts/latest").stderr
+    assert "10 golden images are reproduced" in eaves("verify", "artifacts/latest").stderr
     assert eaves("deploy", "artifacts/latest").stdout == "air\n"
     assert str(tmp_path / "artifacts" / "two") in next(Path(".eaves/specs").glob("air*.json")).read_text()
     assert eaves("deploy").stdout == "air\n"

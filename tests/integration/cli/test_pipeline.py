@@ -122,7 +122,7 @@ def test_what_was_done_before_is_found_and_the_same_event_is_sent_again(
 def test_without_a_sink_nothing_is_trained(pipeline: Pipeline, tiny_run: Path, tmp_path: Path) -> None:
     code, stderr = pipeline.run(tiny_run.parent / "digits", tmp_path / "run", K_SINK="")
     assert code == 78
-    assert "try: a SinkBinding sets K_SINK when a Job is made" in stderr
+    assert "try: wait until the SinkBinding is ready" in stderr
     assert not (tmp_path / "run").exists()
     assert not pipeline.work.exists()
 
@@ -144,7 +144,7 @@ def test_a_model_below_the_floor_is_not_published(
 def test_it_ends_with_the_code_of_the_step_that_failed(pipeline: Pipeline, sink: Sink, tmp_path: Path) -> None:
     code, stderr = pipeline.run(tmp_path / "nothing", tmp_path / "run", K_SINK=sink.url)
     assert code == 65
-    assert '"message": "train ended with 65"' in stderr
+    assert '"message": "the step train failed with exit code 65"' in stderr
     assert sink.events == []
 
 

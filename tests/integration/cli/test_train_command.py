@@ -44,7 +44,7 @@ def test_the_hint_of_an_interrupted_training_continues_it_as_printed(project: Pa
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=STARTED_S)
     assert process.returncode == 75, stderr
-    hint = re.search(r"^try: eaves (train .*) goes on from there$", stderr, re.MULTILINE)
+    hint = re.search(r"^try: eaves (train .*) continues the training$", stderr, re.MULTILINE)
     assert hint is not None, stderr
     typed = shlex.split(hint[1])
     run = project / typed[-1]

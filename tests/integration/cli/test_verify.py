@@ -73,7 +73,7 @@ def test_what_is_whole_is_verified_and_shown(artifact: Artifact) -> None:
     rows = [line.split() for line in result.stdout.splitlines() if "golden/" in line]
     assert [row[:2] for row in rows] == [[f"golden/00{number}.png", label] for number, label in enumerate(COLOURS)]
     assert all(row[-1] == "yes" and row[3] == "1.0e-03" for row in rows)
-    assert "verified: 7 digests, 3 golden images reproduced" in result.stderr
+    assert "verified: 7 digests are right, 3 golden images are reproduced" in result.stderr
 
 
 def test_json_tells_everything(artifact: Artifact) -> None:
@@ -130,7 +130,7 @@ def test_a_handler_is_not_imported_unless_asked_for(tmp_path: Path) -> None:
     before = set(sys.modules)
     result = eaves("verify", path)
     assert (result.exit_code, (tmp_path / "sprung").exists()) == (0, False)
-    assert "handler.py itself was not run" in result.stderr
+    assert "handler.py was not run" in result.stderr
     assert not [name for name in set(sys.modules) - before if "handler_" in name]
     failed = eaves("verify", path, "--run-handler").exception
     assert isinstance(failed, HandlerError)
@@ -281,7 +281,7 @@ def test_commands_never_run_a_graph_in_their_own_process(artifact: Artifact) -> 
         f"cli(['verify', {str(artifact.path)!r}])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
-    assert "3 golden images reproduced" in done.stderr
+    assert "3 golden images are reproduced" in done.stderr
 
 
 def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
 
     good = eaves("verify", artifact("good", portable=1, variant=1))
     assert good.exit_code == 0
-    assert f"3 golden images reproduced by each of model.onnx and {name}" in good.stderr
+    assert f"3 golden images are reproduced by each of the graphs model.onnx and {name}" in good.stderr
     for at, scales, blamed in (("a", (2, 1), "model.onnx"), ("b", (1, 2), name)):
         path = artifact(at, portable=scales[0], variant=scales[1])
         error = eaves("verify", path).exception
@@ -311,9 +311,9 @@ def test_both_graphs_are_replayed_where_a_variant_fits(tmp_path: Path) -> None:
 
 
 STORED = {
-    3: "the inputs are the stored ones",
-    0: "the recipe made the inputs",
-    1: "1 inputs are stored ones, the recipe",
+    3: "the inputs are stored in the artifact",
+    0: "the recipe computed the inputs",
+    1: "1 inputs are stored in the artifact, and the recipe",
 }
 
 
@@ -326,7 +326,7 @@ def test_where_the_inputs_came_from_is_reported(tmp_path: Path, number: int) -> 
 
     result = eaves("verify", write_graph_artifact(tmp_path / "a", change=change).path)
     assert result.exit_code == 0
-    assert f"handler.py itself was not run: {STORED[number]}" in result.stderr
+    assert f"handler.py was not run: {STORED[number]}" in result.stderr
 
 
 def test_a_handler_that_hangs_is_ended(tmp_path: Path) -> None:

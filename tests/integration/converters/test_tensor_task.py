@@ -67,15 +67,15 @@ def test_it_is_verified_inspected_and_deployed_like_any_other(artifact: Artifact
         assert result.exit_code == 0, result.output
         return result
 
-    assert "10 golden images reproduced" in eaves("verify", artifact.path).output
+    assert "10 golden images are reproduced" in eaves("verify", artifact.path).output
     reported = eaves("inspect", artifact.path).output
-    assert "the numbers are sent as the model takes them" in reported
+    assert "the sender's numbers are the model's input" in reported
     assert "tensor, 3 labels" in reported
     eaves("init", tmp_path, "--name", "air")
     options: list[str | Path] = ["--file", tmp_path / "eaves.yaml", "--state", tmp_path / "state"]
     assert eaves("deploy", artifact.path, *options).stdout == "air\n"
     made = eaves("convert", write_sensors(tmp_path / "m"), "--artifact", tmp_path / "a", *options[:2])
-    assert "of the largest on 11 samples" in made.output
+    assert "parity: on 11 samples, outputs differ from the original model's by at most" in made.output
     assert open_artifact(tmp_path / "a").digest == artifact.digest
 
 

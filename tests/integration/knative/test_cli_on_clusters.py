@@ -59,7 +59,7 @@ def test_a_deploy_tells_what_it_did_on_stderr_and_the_name_on_stdout(one: Sites,
     assert (
         f"2 changed, 5 unchanged; {FIRST} 100 %: advancing" in " ".join(sorted(said.splitlines())) or "changed" in said
     )
-    assert "it gets requests by `eaves reconcile`, `eaves rollout` or `eaves promote`" in said
+    assert "run `eaves reconcile`, `eaves rollout` or `eaves promote` to give it requests" in said
 
 
 def test_detached_it_only_applies(one: Sites, knative: Knative) -> None:
@@ -108,7 +108,7 @@ def test_what_would_change_is_shown_and_ends_with_1(one: Sites) -> None:
     assert "+++ service/flowers (rendered)" in result.stdout
     deploy(one)
     result = one.run("diff", IMAGE, "--offline", "--on", "knative")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "nothing would change\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "a deploy would change nothing\n")
 
 
 def by_kn(knative: Knative) -> None:
@@ -126,7 +126,7 @@ def test_what_kn_made_is_taken_over_once_it_is_shown_and_answered_for(one: Sites
     assert (error.exit_code, "created by kn" in error.message) == (75, True)
     result = one.run(*words, "--adopt")
     assert result.exit_code == 2
-    assert "--adopt asks before it takes over; --yes answers" in result.stderr
+    assert "--adopt asks for confirmation, and stdin is no terminal; add --yes" in result.stderr
     assert "-      - image: registry.example/other:1" in result.stderr
     assert running(knative) == "registry.example/other:1"
     said = deploy(one, IMAGE, "--adopt", "--yes")
@@ -168,7 +168,7 @@ def test_where_a_rollout_stands_is_a_row_for_each_revision(one: Sites, knative: 
     new, old = json.loads(result.stdout)
     assert (new["revision"], new["percent"], new["requests"], new["errors"]) == (SECOND, 10, 8, 1)
     assert new["mean_ms"] == pytest.approx(30, abs=3)
-    assert (new["phase"], new["reason"]) == ("advancing", "8 of the 20 requests by which this step is judged")
+    assert (new["phase"], new["reason"]) == ("advancing", "8 of 20 requests counted; this step is judged at 20")
     assert (old["revision"], old["percent"], old["requests"], old["errors"]) == (FIRST, 90, 100, 0)
     assert [entry["what"] for entry in new["history"]] == ["done", "begun", "10 %"]
     table = one.run("rollout").stdout
@@ -182,7 +182,7 @@ def test_where_there_is_no_rollout_that_is_said(one: Sites) -> None:
     deploy(one, IMAGE, "--detach")
     (row,) = json.loads(one.run("rollout", "-o", "json").stdout)
     assert row == {
-        "site": "s000", "revision": FIRST, "percent": 100, "phase": "", "reason": "no rollout of it was begun",
+        "site": "s000", "revision": FIRST, "percent": 100, "phase": "", "reason": "no rollout has been started",
     }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def test_a_person_moves_the_shares(one: Sites) -> None:
     assert one.run("rollout", "--resume").exit_code == 0
 
 
-def test_without_an_eaves_yaml_every_rollout_of_the_namespace_goes_on(one: Sites, knative: Knative) -> None:
+def test_without_an_eaves_yaml_every_rollout_of_the_namespace_continues(one: Sites, knative: Knative) -> None:
     deploy(one)
     deploy(one, OTHER)
     (one.folder / "eaves.yaml").unlink()
@@ -213,7 +213,7 @@ def test_without_an_eaves_yaml_every_rollout_of_the_namespace_goes_on(one: Sites
     result = one.run("reconcile", "--namespace", "eaves", "-o", "json")
     (row,) = json.loads(result.stdout)
     assert (row["site"], row["state"]) == ("here", "done")
-    assert one.run("reconcile", "--namespace", "default").stderr == "no functions here\n"
+    assert one.run("reconcile", "--namespace", "default").stderr == "the namespace has no functions\n"
 
 
 def test_without_an_eaves_yaml_a_function_is_named(one: Sites) -> None:
@@ -226,7 +226,7 @@ def test_without_an_eaves_yaml_a_function_is_named(one: Sites) -> None:
 
 def test_status_logs_send_and_remove(one: Sites, knative: Knative) -> None:
     result = one.run("status", "--on", "knative")
-    assert "nothing is deployed there" in result.stderr
+    assert "no function is deployed at the site" in result.stderr
     deploy(one)
     knative.run(FIRST, "pod", "ready", "predicted")
     (row,) = json.loads(one.run("status", "--on", "knative", "-o", "json").stdout)
@@ -253,7 +253,7 @@ def test_what_kubectl_applied_is_removed_once_it_is_shown_and_agreed_to(one: Sit
     assert isinstance(refused, ConflictError)
     assert "--adopt" in str(refused.hint)
     asked = one.run("remove", "flowers", "--on", "knative", "--adopt")
-    assert (asked.exit_code, "--yes answers" in asked.stderr) == (2, True)
+    assert (asked.exit_code, "add --yes" in asked.stderr) == (2, True)
     assert f"s000: Service {knative.namespace}/flowers\n" in asked.stderr
     assert one.deployed() == ["s000"]
     assert one.run("remove", "flowers", "--on", "knative", "--adopt", "--yes").exit_code == 0

@@ -144,7 +144,7 @@ def test_an_image_comes_out_as_it_went_in(site: Sites, kubectl: FakeKubectl, tmp
     assert json.loads(result.stdout)["attributes"]["subject"] == "bad.png"
     error = site.run("queue", "show", number, "--on", "knative").exception
     assert isinstance(error, InputError)
-    assert error.hint == f"--pod {NORTH}"
+    assert error.hint == f"add --pod {NORTH}"
     error = site.run("queue", "show", "99", "--on", "knative", "--pod", INBOX).exception
     assert isinstance(error, NotFoundError)
     assert error.message == f"{INBOX}: the queue has no entry 99"
@@ -152,16 +152,16 @@ def test_an_image_comes_out_as_it_went_in(site: Sites, kubectl: FakeKubectl, tmp
 
 def test_dead_letters_are_retried_and_dropped_and_lanes_purged(site: Sites, kubectl: FakeKubectl) -> None:
     result = site.run("queue", "retry", "--dead", "--on", "knative")
-    assert (result.exit_code, result.stderr) == (0, "1 to be delivered again\n")
+    assert (result.exit_code, result.stderr) == (0, "1 entry queued again\n")
     assert listed(site, "--dead") == []
     result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative")
     assert result.exit_code == 2
-    assert f"of {NORTH}, {SOUTH}, for good?" in result.stderr
+    assert f"of {NORTH}, {SOUTH} for good?" in result.stderr
     result = site.run("queue", "purge", "sink", "--agent", "flowers.camera", "--on", "knative", "--yes")
-    assert (result.exit_code, result.stderr) == (0, "2 deleted\n")
+    assert (result.exit_code, result.stderr) == (0, "2 entries deleted\n")
     assert {entry["pod"] for entry in listed(site)} == {INBOX}
     result = site.run("queue", "drop", "--all", "--yes", "--on", "knative")
-    assert (result.exit_code, result.stderr) == (0, "no such entry\n")
+    assert (result.exit_code, result.stderr) == (0, "no entry matches\n")
 
 
 def test_without_the_right_to_exec_the_role_is_named(site: Sites, kubectl: FakeKubectl) -> None:
@@ -183,7 +183,7 @@ def test_an_agent_that_is_down_does_not_hide_the_queues_of_the_others(
     assert f"{NORTH}: " in result.stderr
     assert isinstance(result.exception, DeniedError), "the command doesn't end as if all of them had answered"
     result = site.run("queue", "retry", "--dead", "--on", "knative")
-    assert "1 to be delivered again" in result.stderr
+    assert "1 entry queued again" in result.stderr
     assert isinstance(result.exception, DeniedError)
 
 

@@ -132,7 +132,7 @@ def test_no_more_sites_than_allowed_are_in_work_at_once(twenty: Sites) -> None:
     assert most == 3
 
 
-def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_goes_on(twenty: Sites) -> None:
+def test_ctrl_c_ends_it_soon_says_what_was_done_and_the_same_command_continues(twenty: Sites) -> None:
     for one in twenty.clusters.values():
         one.delay_s = 0.05
     process = twenty.start("deploy", IMAGE, "--offline", "--all", "--parallel", "4")

@@ -95,7 +95,7 @@ def check(path: Path, most: int, *, uncommitted: int) -> None:
         assert len(gone - lines.keys()) <= len(nameless) + uncommitted, "what is gone with its line is counted"
         with contextlib.suppress(SpoolDamagedError):
             spool.put(make_image(1_000), lanes=(LANE,), once=True)
-        assert not spool.put(make_image(1_000), lanes=(LANE,), once=True) or spool.depth() == 1, "it goes on"
+        assert not spool.put(make_image(1_000), lanes=(LANE,), once=True) or spool.depth() == 1, "the spool still works"
 
 
 @pytest.mark.parametrize("end", ["", "-wal"])

@@ -25,7 +25,7 @@ def forks() -> Iterator[Forks]:
 
 
 def check_failures(forks: Forks, folder: Path, seed: int, count: int, kill: Kill, chance: random.Random) -> bool:
-    """Let some calls of a client fail and look at what it has made; returns whether it was told of a failure."""
+    """Let some calls of a client fail and check the files that it made; return whether it got an error."""
     folder.mkdir()
     ledger = seed % 2 == 0
     steps = make_steps(seed, count, ledger=ledger)
@@ -40,7 +40,7 @@ def check_failures(forks: Forks, folder: Path, seed: int, count: int, kill: Kill
 
 
 def fail_clients(forks: Forks, folder: Path, seed: int, count: int, most: int | None) -> int:
-    """Let calls of a client fail, at each write or at some of them; returns how many clients were told."""
+    """Let calls of clients fail, at each write or at some of them; return how many clients got an error."""
     ledger, chance = seed % 2 == 0, random.Random(seed)
     steps = make_steps(seed, count, ledger=ledger)
     argument = {"path": str(folder / "whole.db"), "journal": str(folder / "j"), "steps": steps, "ledger": ledger}

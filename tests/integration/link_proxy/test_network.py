@@ -1,4 +1,4 @@
-"""A link of real packets delays, narrows, loses, swallows and cuts as it is told to."""
+"""A link of real packets has the delay, bandwidth, loss, silence and cuts that its settings name."""
 
 from __future__ import annotations
 

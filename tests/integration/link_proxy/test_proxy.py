@@ -136,7 +136,7 @@ def test_bandwidth_is_shared_by_all_connections(open_proxy: Callable[..., FaultP
         for thread in threads:
             thread.join()
         seconds = time.monotonic() - start
-    assert 0.49 <= seconds < 10  # 500,000 bytes at 1,000,000 bytes/s; the way back goes on at the same time
+    assert 0.49 <= seconds < 10  # 500,000 bytes at 1,000,000 bytes/s; the other direction transfers at the same time
 
 
 def test_a_lone_segment_that_is_lost_waits_for_a_retransmission_timeout(
@@ -190,7 +190,7 @@ def test_what_is_under_way_at_a_cut_is_gone(open_proxy: Callable[..., FaultProxy
     assert proxy.bytes_down == len(b"first")
 
 
-def test_a_silent_link_closes_nothing_and_goes_on_where_it_was(
+def test_a_silent_link_closes_nothing_and_continues_where_it_was(
     open_proxy: Callable[..., FaultProxy], echo: Echo
 ) -> None:
     proxy = open_proxy()

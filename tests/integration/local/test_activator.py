@@ -87,7 +87,7 @@ def test_a_function_that_fails_ten_thousand_times_starts_once_it_is_mended(
 
 
 class UnprintableError(Exception):
-    """An error that fails when it is told."""
+    """An error whose conversion to text fails."""
 
     def __str__(self) -> str:
         raise ValueError("no words")

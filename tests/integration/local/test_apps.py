@@ -119,7 +119,7 @@ def test_a_function_that_can_not_be_made_is_named_and_the_others_are_served(
     assert apps.state("bad") == ("idle", 0, "")
 
 
-def test_a_function_whose_change_can_not_be_made_goes_on_as_it_was(
+def test_a_function_whose_change_can_not_be_made_continues_as_it_was(
     apps: Apps, state: StateDirectory, parts: Parts
 ) -> None:
     state.write_spec(app("a"))

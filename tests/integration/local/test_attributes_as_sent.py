@@ -283,7 +283,7 @@ def test_a_reply_is_delivered_as_its_subscriber_wrote_it(
 
 
 def test_what_was_delivered_is_in_the_metrics(platform: Platform) -> None:
-    """As the broker's specification wants it; Prometheus' own parser reads them."""
+    """Labels are escaped as the text format requires, so that Prometheus' own parser reads them."""
     attributes, body = build_attributes(0, "metrics")
     assert send(platform.address, "binary", attributes, "application/json", body)[0] == 202
 
@@ -307,7 +307,7 @@ def test_what_was_delivered_is_in_the_metrics(platform: Platform) -> None:
 
 
 def test_raw_utf_8_in_a_header_leaves_encoded(platform: Platform) -> None:
-    """What sdk-go sends; the binding's own encoding says the same to whoever decodes it."""
+    """Headers that sdk-go sends and those in the binding's own encoding decode to the same attribute."""
     attributes, body = build_attributes(0, "raw", subject="日本/Küche.png")
     headers = {**encode(attributes, "application/json"), "ce-subject": attributes["subject"].encode()}
     assert post(platform.address, headers, body)[0] == 202

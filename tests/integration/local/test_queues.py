@@ -61,9 +61,9 @@ def test_dead_letters_are_listed_shown_retried_and_dropped(
     shown = run(harness, "queue", "show", number, "--save", str(tmp_path / "a.bin"), "-o", "json")
     assert json.loads(shown.stdout)["attributes"]["subject"] == "a.png"
     assert (tmp_path / "a.bin").read_bytes() == b"x"
-    assert run(harness, "queue", "drop", number, "--yes").stderr == "1 deleted\n"
+    assert run(harness, "queue", "drop", number, "--yes").stderr == "1 entry deleted\n"
     assert [entry["seq"] for entry in listed(harness)] == [second["seq"]]
-    assert run(harness, "queue", "retry", "--dead").stderr == "1 to be delivered again\n"
+    assert run(harness, "queue", "retry", "--dead").stderr == "1 entry queued again\n"
     wait_until(lambda: status_of(harness.platform).dead == 1, 60, what="the dead letter again")
 
 
@@ -79,12 +79,12 @@ def test_a_function_that_can_not_start_shows_why_its_queue_waits_and_the_queue_c
     assert "no such artifact" in pause.reason
     assert f"{LANE} is paused for " in run(harness, "status").stderr
     asked = run(harness, "queue", "purge", LANE, code=2)
-    assert "purge 2 entries, " in asked.stderr
+    assert "Delete 2 entries (" in asked.stderr
     assert "--yes" in asked.stderr
     assert len(listed(harness, "--queued")) == 2
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 deleted\n"
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "2 entries deleted\n"
     assert listed(harness) == []
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no such entry\n"
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "no entry matches\n"
 
 
 def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_on_a_terminal_it_asks_before_it_deletes(harness: LocalHarness, tmp_path
         for answer, code in ((b"n\n", 1), (b"y\n", 0)):
             keyboard.write(answer)
             done = subprocess.run(command, stdin=terminal, capture_output=True, text=True, check=False, timeout=60)
-            assert "purge 1 entries" in done.stderr
+            assert "Delete 1 entry (" in done.stderr
             assert done.returncode == code
     assert listed(harness) == []
 
@@ -193,7 +193,7 @@ def test_the_file_is_opened_when_nothing_runs(harness: LocalHarness) -> None:
         spool.put(Event(id="1", source="/eaves/test/x", type=IMAGE_CAPTURED, subject="a.png"), lanes=(LANE,))
     assert [entry["subject"] for entry in listed(harness)] == ["a.png"]
     for everything in ("--all", "--dead"):
-        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no such entry\n"
-    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 deleted\n"
+        assert run(harness, "queue", "drop", everything, "--yes").stderr == "no entry matches\n"
+    assert run(harness, "queue", "purge", LANE, "--yes").stderr == "1 entry deleted\n"
     harness.start()
     assert listed(harness) == []

@@ -1,4 +1,4 @@
-"""The supervisor within this process: parts that fail, and the whole that goes on."""
+"""The supervisor within this process: parts that fail while the others continue."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_unreadable_spec_fails_the_deploys_of_no_other(state: StateDirectory,
             platform.rollback("good")
 
 
-def test_the_platform_goes_on_without_its_folder_of_specs(state: StateDirectory, launch: FakeLauncher) -> None:
+def test_the_platform_continues_without_its_folder_of_specs(state: StateDirectory, launch: FakeLauncher) -> None:
     with running(state, launch) as platform:
         platform.deploy(app("digits"))
         state.specs.rename(state.root / "away")

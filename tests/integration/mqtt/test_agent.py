@@ -111,7 +111,7 @@ def test_a_function_predicts_and_what_it_refuses_is_kept(tmp_path: Path, sink: L
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_a_message_of_200_mb(tmp_path: Path, version: str) -> None:
-    """MQTT 5: the broker is told not to send it. 3.1.1: it is read, dropped piece by piece and acknowledged."""
+    """MQTT 5: the client asks the broker not to send it. 3.1.1: it is read, dropped in pieces and acknowledged."""
     large = tmp_path / "large"
     with large.open("wb") as file:
         file.truncate(LARGE_BYTES)

@@ -1,4 +1,4 @@
-"""A connection that is alive but deaf: its thread hangs, and whoever depends on it hears of that."""
+"""A connection whose thread hangs: it counts as broken, and the parts that depend on it get an error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def settings(broker: Mosquitto) -> ConnectionSettings:
     return ConnectionSettings(address=parse_address(broker.url), client_id="test")
 
 
-def test_a_connection_whose_thread_hangs_is_not_alive_until_it_goes_on(broker: Mosquitto) -> None:
+def test_a_connection_whose_thread_hangs_is_not_alive_until_it_returns(broker: Mosquitto) -> None:
     listener = Hanging()
     connection = BrokerConnection(settings(broker), listener, stuck_s=STUCK_S)
     connection.start()
@@ -52,7 +52,7 @@ def test_a_connection_whose_thread_hangs_is_not_alive_until_it_goes_on(broker: M
         assert connection.is_alive()
         wait_until(lambda: not connection.is_alive(), what="a connection that hangs")
         listener.over.set()
-        wait_until(connection.is_alive, what="one that goes on")
+        wait_until(connection.is_alive, what="a connection that works again")
     finally:
         listener.over.set()
         connection.stop()

@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_here(tmp_path: Path) -> None:
 
 
 class Hanging(Layout):
-    """A target whose first write hangs, as on a dead link, and the second fails or is told to stop."""
+    """A target whose first write hangs, as on a dead link, and whose second write fails or is asked to stop."""
 
     def __init__(self, path: Path, *, fails: bool) -> None:
         super().__init__(path)
@@ -159,7 +159,7 @@ def test_one_that_hangs_holds_up_nobody_who_gives_up(tmp_path: Path, fails: bool
         copy_image(source, target, descriptor, name="v1")  # waits no longer than GRACE_S for what hangs
     assert not target.ended
     target.release.set()
-    wait_until(lambda: target.ended, what="what hung to be told to stop")
+    wait_until(lambda: target.ended, what="the write that hangs to be asked to stop")
     assert target.entries() == []
     assert GRACE_S < 10
 

@@ -123,7 +123,7 @@ def test_the_command_shows_each_piece_and_the_sum(shop: Shop, tmp_path: Path) ->
     assert [piece["what"] for piece in values["pieces"]] == [step.what for step in delta.steps]
     table = CliRunner().invoke(cli, ["diff", *names, "--plain-http"], env=environ)
     assert "weights/backbone.bin" in table.stdout
-    assert f"{delta.fetched_bytes} bytes to fetch, of {delta.total_bytes}, 1/" in table.stderr
+    assert f"{delta.fetched_bytes} of {delta.total_bytes} bytes must be downloaded, 1/" in table.stderr
 
 
 def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_handler_comes_along_only_when_allowed_and_is_labelled(shop: Shop, tmp
 
 
 def test_an_artifact_that_changes_meanwhile_is_not_kept(shop: Shop, tmp_path: Path) -> None:
-    """The cache would hand its bytes on to whoever packages the real one."""
+    """A wrong file in the cache would otherwise become part of the next container image that is packaged."""
     artifact = build(tmp_path / "a", b"a", backbone=BACKBONE + b"x")
     path = artifact.path / "weights/backbone.bin"
     path.chmod(0o644)

@@ -39,7 +39,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def digest(tiny_artifact: Path, base: str, oci_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Of the tiny artifact's container image."""
+    """Return the digest of the tiny artifact's container image."""
     place = tmp_path_factory.mktemp("first") / "out"
     done = run_package(oci_cache, tiny_artifact, "-t", f"oci:{place}:v1", "--base", base)
     return done.stdout.strip().rpartition("@")[2]
@@ -199,7 +199,7 @@ def refused(cache: Path, artifact: Path, target: str | Path, base: str, *more: s
 def test_what_cannot_be_packaged_is_reported_before_any_work(
     tiny_artifact: Path, base: str, oci_cache: Path, tmp_path: Path
 ) -> None:
-    """Each with what mends it; nothing is written."""
+    """Each error has a hint, and nothing is written."""
     out = f"oci:{tmp_path}/out:v1"
     (tmp_path / "damaged").mkdir()
     shutil.copytree(tiny_artifact, tmp_path / "damaged", dirs_exist_ok=True)
@@ -225,8 +225,8 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
             "try: install python3.99, or choose a base image with Python " + VERSION,
         ),
         ((good, "Not A Name", base), "is not the name of a container image"),
-        ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: give a tag instead"),
-        ((good, tmp_path / "nowhere/x.tar", base), "there is no such folder"),
+        ((good, f"host.example/x@{'sha256:' + '0' * 64}", base), "try: name a tag instead"),
+        ((good, tmp_path / "nowhere/x.tar", base), "nowhere does not exist"),
         ((good, f"oci:{tmp_path}/photos:v1", base), "is not an OCI layout"),
     ]
     for words, message in cases:

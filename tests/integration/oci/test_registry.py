@@ -89,7 +89,7 @@ def test_an_empty_blob(fake: FakeRegistry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 70_000])
-def test_a_chunk_that_breaks_off_goes_on_where_the_registry_says(fake: FakeRegistry, tmp_path: Path, kept: int) -> None:
+def test_a_chunk_that_breaks_off_continues_where_registries_say(fake: FakeRegistry, tmp_path: Path, kept: int) -> None:
     content = random.Random(2).randbytes(100_000)
     fake.keep = [kept]
     _, descriptor, reported = push(fake, tmp_path, content)
@@ -98,7 +98,7 @@ def test_a_chunk_that_breaks_off_goes_on_where_the_registry_says(fake: FakeRegis
     assert reported == descriptor.size
 
 
-def test_a_later_chunk_goes_on_too(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_later_chunk_continues_too(fake: FakeRegistry, tmp_path: Path) -> None:
     fake.keep = [None, 3]
     push(fake, tmp_path, random.Random(3).randbytes(UPLOAD_CHUNK_BYTES + 9))
     assert [len(request.body) for request in fake.asked("PATCH uploads")] == [UPLOAD_CHUNK_BYTES, 3, 6]
@@ -184,7 +184,7 @@ def test_who_says_to_wait_for_an_hour_is_not_asked_again(fake: FakeRegistry) -> 
     assert len(fake.log) == 1
 
 
-def test_a_blob_that_breaks_off_goes_on(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_blob_that_breaks_off_continues(fake: FakeRegistry, tmp_path: Path) -> None:
     content = random.Random(5).randbytes(3_000_000)
     for ranges in (True, False):
         fake.ranges = ranges
@@ -316,7 +316,7 @@ def test_what_no_other_attempt_repairs_is_tried_once(fake: FakeRegistry, tmp_pat
             reach(other, patient).resolve("v1")
 
 
-def test_a_blob_that_goes_on_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
+def test_a_blob_that_continues_elsewhere_than_asked(fake: FakeRegistry, tmp_path: Path) -> None:
     content = random.Random(7).randbytes(3_000_000)
     registry, descriptor, _ = push(fake, tmp_path, content)
     elsewhere = Reply(status=206, headers={"Content-Range": "bytes 7-2999999/3000000"}, body=content[7:])

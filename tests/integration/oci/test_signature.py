@@ -350,7 +350,7 @@ def test_a_signed_one_is_passed_off_as_another(case: Case, tmp_path: Path) -> No
 
 
 def test_a_layer_that_unpacks_to_something_else_than_its_config_says(case: Case, keys: Path) -> None:
-    """Whoever signs it: the two digests of a layer must agree."""
+    """The two digests of a layer must agree, also in a signed container image."""
     image = next(load_images(case.store, case.index))
     manifest, config = json.loads(case.store.read(image.descriptor)), json.loads(case.store.read(image.config))
     config["rootfs"]["diff_ids"][0] = f"sha256:{'0' * 64}"

@@ -48,10 +48,10 @@ class Edge:
 
     Args:
         harness: The platform.
-        artifact: What the function predicts with.
-        folder: Where the images and the credentials are.
+        artifact: Path of the function's artifact.
+        folder: Folder of the images and the credentials.
         to: The receiver's address.
-        name: Of the function.
+        name: Name of the function.
         authorities: File with the certificate authority of the receiver; None: it speaks plain HTTP.
         relay: More settings of the relay.
     """

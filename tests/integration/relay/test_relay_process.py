@@ -294,7 +294,7 @@ class CuttingProxy(TcpProxy):
     """Resets its connections whenever so many bytes have come since the last time.
 
     Args:
-        port: Of the server behind it.
+        port: Port of the server behind the proxy.
         every_bytes: How many.
 
     Attributes:

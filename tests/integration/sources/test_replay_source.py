@@ -108,7 +108,7 @@ def test_each_image_is_played_once_with_its_own_time(name: str, tmp_path: Path) 
     assert [state for state, _ in context.states] == ["watching", "finished"]
 
 
-def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_restart_continues_where_it_was(tmp_path: Path) -> None:
     first = RecordingContext()
     with playing(write_folder(tmp_path / "folder"), first):
         wait_for_end(first)

@@ -79,7 +79,7 @@ def undisturbed(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return open_run(output)
 
 
-def test_asked_to_stop_it_goes_on_at_its_step(digits: Path, undisturbed: Run, tmp_path: Path) -> None:
+def test_asked_to_stop_it_continues_at_its_step(digits: Path, undisturbed: Run, tmp_path: Path) -> None:
     output = tmp_path / "run"
     process = small(digits, output)
     wait_until(lambda: position(output) > (2, 0), timeout_s=STARTED_S)

@@ -177,7 +177,7 @@ def test_a_setting_wins_and_nothing_is_probed(
     assert "train.scale is symmetric (pixels -1 to 1), so mine.weights.h5 is not probed" in caplog.text
 
 
-def test_a_stopped_run_goes_on_with_its_scale(weights: Path, stripes: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_continues_with_its_scale(weights: Path, stripes: Path, tmp_path: Path) -> None:
     made, output, stop = settings(weights=str(weights), epochs=5), tmp_path / "run", threading.Event()
     first = Phases(stop, at="Training")
     with pytest.raises(StoppedError):

@@ -18,7 +18,7 @@ class Collection:
         self.counters = SourceCounters(self.clock)
         self.reported: list[str] = []
         self._progress = CollectionProgress(
-            "gate", 20, kind=kind, lines=lines, clock=self.clock, tell=self.reported.append
+            "gate", 20, kind=kind, lines=lines, clock=self.clock, report=self.reported.append
         )
         self.counters.change_state("watching", "")
         self.update(0)
@@ -56,7 +56,7 @@ def test_a_picture_that_stands_still_is_said_once_each_time() -> None:
     [
         ("mqtt", ["duplicate", "unchanged"], "gate: the picture hasn't changed for 30 s"),
         ("mqtt", [], "gate: no new image for 30 s"),
-        ("http", ["rate", "duplicate"], "gate: no new image for 30 s; left out: duplicate 1, rate 1"),
+        ("http", ["rate", "duplicate"], "gate: no new image for 30 s; images left out: duplicate 1, rate 1"),
     ],
 )
 def test_what_is_left_out_meanwhile_tells_why_there_is_nothing_new(

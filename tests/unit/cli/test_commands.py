@@ -213,7 +213,7 @@ def test_remove_deletes_nothing_outside(name: str, tmp_path: Path, monkeypatch: 
 
 def test_a_trigger_may_not_take_the_place_of_the_one_that_feeds_the_function(project: Path) -> None:
     project.write_text("name: x\ndata: {path: p}\ntriggers: [{name: x, url: 'http://127.0.0.1/'}]\n")
-    with pytest.raises(ConfigError, match="is taken by the trigger that feeds the function"):
+    with pytest.raises(ConfigError, match="is reserved for the trigger that feeds the function"):
         load_workspace(project)
 
 

@@ -37,9 +37,9 @@ def with_manifest(artifact: Artifact, manifest: Manifest) -> Artifact:
 def test_people_read_sentences(artifact: Artifact) -> None:
     output = inspect(artifact)
     for part in (
-        "answers as the trained model, judged on 3 images",
+        "gives the outputs of the trained model, judged on 3 images",
         "stretched to 8 x 8",
-        "precision  fp32 (asked: fp32)",
+        "precision  fp32 (setting: fp32)",
         "numpy            2.0 (BSD-3-Clause)",
         "Apache-2.0",
         f"sha256:{artifact.digest}",
@@ -95,12 +95,12 @@ INT8 = Quantisation(
 def test_int8_is_reported_with_its_table(artifact: Artifact) -> None:
     manifest = replace(artifact.manifest, precision="int8", quantisation=INT8, targets=("x86_64_avx2",))
     reported = words(with_manifest(artifact, manifest))
-    assert "precision: int8 (asked: auto)" in reported
+    assert "precision: int8 (setting: auto)" in reported
     assert "because: int8 names as many images right as fp32." in reported
-    assert "runs on: any CPU, weights of 7 bits" in reported
+    assert "runs on: any CPU, with weights of 7 bits" in reported
     assert "evidence: labels, suffices" in reported
     assert "accuracy lost: at most 1.24% with 95 % confidence, 3.00% allowed; 4 lost and 1 gained of 550" in reported
-    assert "fp32's label: on 98.0% of 550 images, at least 96.7% with 95 % confidence, 95.0% wanted" in reported
+    assert "fp32's label: on 98.0% of 550 images, at least 96.7% with 95 % confidence; required: 95.0%" in reported
     assert [(row["model"], row["picking"], row["drop"], row["size"]) for row in table(manifest)] == [
         ("fp32", "", "", "87.00 MB"),
         ("int8, head in fp32", "62.0%", "", "22.00 MB"),
@@ -126,7 +126,8 @@ def test_an_artifact_without_evidence_still_opens_and_says_so(artifact: Artifact
     read = parse_manifest(json.dumps(values).encode())
     assert read.quantisation.evidence == Evidence()
     assert all(trial.judged for trial in read.quantisation.trials)
-    assert "judged on: 550 labelled images; evidence is not recorded" in words(with_manifest(artifact, read))
+    reported = words(with_manifest(artifact, read))
+    assert "judged on: 550 labelled images; this older artifact records no other evidence" in reported
 
 
 def test_an_int8_model_that_needs_dot_products_says_so(artifact: Artifact) -> None:

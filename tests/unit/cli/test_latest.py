@@ -80,7 +80,7 @@ def test_a_folder_that_a_person_named_latest_is_left_alone(tmp_path: Path) -> No
     finish(tmp_path, "a", at=10)
     (tmp_path / LATEST).mkdir()
     (tmp_path / LATEST / "mine").touch()
-    assert "latest is your own" in update_latest(tmp_path, "run.json")
+    assert "latest was not made by Eaves" in update_latest(tmp_path, "run.json")
     assert (tmp_path / LATEST / "mine").exists()
     assert find_latest(tmp_path / LATEST) == tmp_path / LATEST
 
@@ -92,8 +92,8 @@ def test_a_file_system_without_links_is_said_and_commands_take_the_name_all_the_
         raise OSError(1, "Operation not permitted")
 
     reported = update_latest(tmp_path, "run.json", link=refuse)
-    assert reported.startswith(f"{tmp_path / LATEST} can't be made: Operation not permitted")
-    assert "eaves takes the name all the same" in reported
+    assert reported.startswith(f"the link {tmp_path / LATEST} can't be made: Operation not permitted")
+    assert "eaves commands accept the name anyway" in reported
     assert not os.path.lexists(tmp_path / LATEST)
     assert find_latest(tmp_path / LATEST) == made
     finish(tmp_path, "b", at=20)
@@ -123,7 +123,7 @@ def test_a_link_that_a_person_made_is_taken_as_it_is(tmp_path: Path) -> None:
     finish(tmp_path / "runs", "newer", at=30)
     (tmp_path / "runs" / LATEST).symlink_to(blessed)
     assert find_latest(tmp_path / "runs" / LATEST).resolve() == blessed
-    assert "is your own" in update_latest(tmp_path / "runs", "run.json")
+    assert "was not made by Eaves" in update_latest(tmp_path / "runs", "run.json")
     assert (tmp_path / "runs" / LATEST).readlink() == blessed
 
 
@@ -146,5 +146,5 @@ def test_a_command_gets_the_directory_itself(tmp_path: Path) -> None:
 
 def test_nothing_new_is_named_latest(tmp_path: Path) -> None:
     refuse_latest(tmp_path / "a", "--run")
-    with pytest.raises(ConfigError, match="--run: latest is the name of the link to the newest"):
+    with pytest.raises(ConfigError, match="--run: latest is reserved for the link to the newest directory"):
         refuse_latest(tmp_path / LATEST, "--run")

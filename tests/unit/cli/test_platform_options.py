@@ -58,11 +58,11 @@ def test_options_replace_a_sites_own_context_and_namespace() -> None:
 @pytest.mark.parametrize(
     ("choice", "message", "hint"),
     [
-        (PlatformChoice(), "eaves.yaml has 3 sites", "--site mill for one of them, --all for every one"),
+        (PlatformChoice(), "eaves.yaml has 3 sites", "add --site mill for one site, or --all for every site"),
         (PlatformChoice(sites=("barn", "attic")), "no site 'attic'", "sites in eaves.yaml: mill, barn, yard"),
-        (PlatformChoice(sites=("barn",), every=True), "means some sites, and --all every one", "leave one of them out"),
-        (PlatformChoice(every=True, context="z"), "can't be the same for 3 sites", "choose one site with --site"),
-        (PlatformChoice(sites=("barn", "mill"), namespace="z"), "can't be the same for 2 sites", "choose one site"),
+        (PlatformChoice(sites=("barn",), every=True), "excludes --all: it selects", "leave out --site or --all"),
+        (PlatformChoice(every=True, context="z"), "is for one site, and 3 sites are", "choose one site with --site"),
+        (PlatformChoice(sites=("barn", "mill"), namespace="z"), "for one site, and 2 sites", "choose one site"),
     ],
 )
 def test_a_choice_that_cant_be_reported_is_an_error_with_a_remedy(
@@ -74,7 +74,7 @@ def test_a_choice_that_cant_be_reported_is_an_error_with_a_remedy(
 
 
 def test_a_command_for_one_site_takes_no_several() -> None:
-    with pytest.raises(ConfigError, match="this is for one site, not for 3"):
+    with pytest.raises(ConfigError, match="this command takes one site, and 3 are selected"):
         choose_site(KNOWN, PlatformChoice(every=True))
 
 
@@ -108,18 +108,18 @@ def test_without_an_eaves_yaml_there_is_one_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["deploy", "--wait"], "--wait is for clusters: --on knative"),
-        (["deploy", "--timeout", "5"], "--timeout is for clusters: --on knative"),
-        (["deploy", "--parallel", "5"], "--parallel is for clusters: --on knative"),
-        (["deploy", "--yes"], "--yes is for clusters: --on knative"),
-        (["deploy", "--plain-http"], "--plain-http is for clusters: --on knative"),
+        (["deploy", "--wait"], "--wait is for clusters; add --on knative"),
+        (["deploy", "--timeout", "5"], "--timeout is for clusters; add --on knative"),
+        (["deploy", "--parallel", "5"], "--parallel is for clusters; add --on knative"),
+        (["deploy", "--yes"], "--yes is for clusters; add --on knative"),
+        (["deploy", "--plain-http"], "--plain-http is for clusters; add --on knative"),
         (["deploy", IMAGE, "--offline", "--all", "--wait", "--detach"], "--wait and --detach exclude each other"),
         (["deploy", IMAGE, "--offline", "--all", "--wait", "--dry-run", "server"], "--wait and --dry-run exclude each"),
-        (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key needs the registry"),
+        (["deploy", IMAGE, "--offline", "--all", "--key", "k.pub"], "--key and --offline exclude each other"),
         (["rollout", "--percent", "3", "--resume"], "--percent and --resume exclude each other"),
         (["rollout", "--percent", "101"], "101 is not in the range 0<=x<=100"),
         (["render", IMAGE, "--offline", "--all", "--gitops"], "--gitops needs --output"),
-        (["diff", "one"], "say which two container images, or --on knative"),
+        (["diff", "one"], "name two container images, OLD and NEW, or add --on knative"),
     ],
 )
 def test_options_that_dont_fit_together_are_an_error_of_use(arguments: list[str], message: str, project: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_function_has_to_be_named_somewhere(command: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     error = eaves(command, "--context", "edge").exception
     assert isinstance(error, ConfigError)
-    assert "names no function, and there is no eaves.yaml" in error.message
+    assert "is required, as there is no eaves.yaml that names the function" in error.message
 
 
 def test_a_kubeconfig_that_isnt_there_is_named(project: Path) -> None:

@@ -61,7 +61,7 @@ def test_objects_go_to_stdout_as_documents_and_nothing_else_does(project: Path) 
 def test_with_a_folder_each_object_has_a_file_and_stdout_names_them(project: Path, tmp_path: Path) -> None:
     result = render(project, "--output", tmp_path / "out")
     assert [Path(line) for line in result.stdout.splitlines()] == sorted((tmp_path / "out").iterdir())
-    assert result.stderr == f"apply them: kubectl apply -f {tmp_path}/out\n"
+    assert result.stderr == f"to apply the files: kubectl apply -f {tmp_path}/out\n"
     assert list(yaml.safe_load_all("---\n".join(Path(line).read_text() for line in result.stdout.splitlines()))) == (
         list(yaml.safe_load_all(render(project).stdout))
     )
@@ -72,14 +72,14 @@ def test_an_attribute_that_no_event_has_is_reported_once_for_all_sites(project: 
     write(project, sites=SITES, triggers=triggers)
     result = render(project, "--all", "--output", tmp_path / "out")
     assert result.exit_code == 0
-    assert result.stderr.count("warning: eaves.yaml: triggers[0].filter.lable: lable is no attribute") == 1
+    assert result.stderr.count("triggers[0].filter.lable: an event of Eaves has no attribute lable") == 1
 
 
 def test_several_sites_have_a_folder_each(project: Path, tmp_path: Path) -> None:
     write(project, sites=SITES)
     result = render(project, "--all", "--output", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["barn", "mill"]
-    assert result.stderr == f"apply them: kubectl apply -f {tmp_path}/out/SITE\n"
+    assert result.stderr == f"to apply the files: kubectl apply -f {tmp_path}/out/SITE\n"
     for name, namespace in (("barn", "cams"), ("mill", "mill")):
         (path,) = (tmp_path / "out" / name).glob("*-service-flowers.yaml")
         service = yaml.safe_load(path.read_text())
@@ -147,7 +147,7 @@ def test_words_change_the_file(project: Path, tmp_path: Path) -> None:
         result = eaves(project, *words, "--dir", folder)
         assert result.exit_code == 0, result.output
         assert Path(result.stdout.strip()).parent == folder
-        assert result.stderr == "commit it: the cluster follows the file\n"
+        assert result.stderr == "commit the file: Argo CD or Flux applies it to the cluster\n"
         assert shares(folder) == wanted
 
 
@@ -167,7 +167,7 @@ def test_what_a_folder_cant_do_is_said(project: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     render(project, "--gitops", "--output", folder)
     result = eaves(project, "rollout", "--dir", folder)
-    assert "--dir is for --percent" in result.stderr
+    assert "--dir needs --percent" in result.stderr
     result = eaves(project, "rollout", "--resume", "--dir", folder)
     assert "--resume is for clusters" in result.stderr
     error = eaves(project, "rollback", "--dir", folder).exception

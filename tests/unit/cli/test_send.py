@@ -35,5 +35,5 @@ def test_only_a_file_of_no_image_that_is_refused_for_it_is_foreign(
 
 
 def test_what_it_is_not_is_said_in_words() -> None:
-    assert describe_foreign(Path("t.txt")).startswith("is not an image: ")
-    assert describe_foreign(Path("IMG_1.HEIC")) == "HEIC and AVIF images are not read; convert it to JPEG"
+    assert describe_foreign(Path("t.txt")).startswith("the file is not an image ")
+    assert describe_foreign(Path("IMG_1.HEIC")) == "HEIC and AVIF images can't be read; convert the file to JPEG"

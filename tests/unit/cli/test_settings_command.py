@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from eaves.cli import cli
 from eaves.cli.app.project import Project
-from eaves.config import iter_leaves
-from eaves.errors import NotFoundError
+from eaves.config import SettingsLayer, build, iter_leaves
+from eaves.errors import ConfigError, NotFoundError
 from eaves.local.settings import LocalSettings
 from eaves.sources.folder.settings import FolderSourceSettings
+from trainer.settings import TrainSettings
 
 
 def settings(*arguments: str) -> Result:
@@ -46,6 +47,9 @@ def test_a_setting_has_all_that_a_person_needs() -> None:
             "setting": "scale.idle_s",
             "doc": next(leaf.doc for leaf in iter_leaves(Project) if leaf.path == "scale.idle_s"),
             "type": "number",
+            "range": "0.5 to 3600",
+            "minimum": 0.5,
+            "maximum": 3600,
             "unit": "seconds",
             "default": 60.0,
             "required": False,
@@ -94,11 +98,38 @@ def test_a_section_is_printed_for_people() -> None:
     lines = settings("train").stdout.splitlines()
     start = lines.index("train.epochs")
     block = lines[start : lines.index("", start)]
-    assert "    type:     integer" in block
+    assert "    type:     integer >= 0" in block
     assert "    default:  0" in block
     assert "    flag:     eaves train --epochs" in block
     assert "    variable: EAVES_TRAIN_EPOCHS" in block
     assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("train.epochs", "type:     integer >= 0"),
+        ("train.variants", "type:     integer 1 to 64"),
+        ("scale.idle_s", "type:     number 0.5 to 3600, in seconds"),
+        ("up.spool_max_bytes", "type:     integer >= 1000000, in bytes"),
+        ("train.arch", "type:     one of inception_v3, "),
+        ("data.path", "type:     path or URI"),
+    ],
+)
+def test_a_number_is_printed_with_its_range(name: str, line: str) -> None:
+    assert [row for row in settings(name).stdout.splitlines() if row.strip().startswith(line)] != []
+
+
+def test_every_range_is_that_which_is_checked() -> None:
+    ranges = {leaf.path: leaf for leaf in iter_leaves(TrainSettings) if leaf.range}
+    assert len(ranges) >= 10
+    for path, leaf in ranges.items():
+        for limit, beyond, sign in ((leaf.minimum, -1, ">="), (leaf.maximum, 1, "<=")):
+            if limit is None:
+                continue
+            assert str(limit) in leaf.range
+            with pytest.raises(ConfigError, match=f"{path}: must be {sign} "):
+                build(TrainSettings, SettingsLayer(origin="test", values={path: limit + beyond}))
 
 
 def test_a_section_of_sources_names_those_of_each_kind() -> None:

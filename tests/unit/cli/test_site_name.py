@@ -37,4 +37,4 @@ def test_events_that_wait_under_the_former_name_are_reported(
     warn_of_waiting(state.root, RENAMED)
     reported = capsys.readouterr().err
     assert "warning: the relay holds 1 event of site home; the receiver refuses them from site mill" in reported
-    assert "deploy with site: home and home's token" in reported
+    assert "deploy with `site: home` and the token of home" in reported

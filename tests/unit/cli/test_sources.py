@@ -77,7 +77,7 @@ def test_a_missing_folder_works_with_a_warning_as_its_source_waits_for_it(
 
     assert source.options["path"] == f"{folder}/in box"
     assert capsys.readouterr().err == (
-        f"warning: eaves.yaml: sources[0].path: {folder}/in box is not there; the source waits for it"
+        f"warning: eaves.yaml: sources[0].path: {folder}/in box does not exist; the source waits for it"
         f"{hint.format(folder=folder)}\n"
     )
 
@@ -88,5 +88,5 @@ def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
     values = {"name": "gate", "kind": "http", "url": "http://me:secret@cam.example/snap.jpg", "every_s": 5}
     resolve_sources(workspace(folder, values))
     reported = capsys.readouterr().err
-    assert "sources[0].url holds a password or token; put it into the files username and password" in reported
+    assert "sources[0].url holds a password or token; write it to the files username and password" in reported
     assert "secret@" not in reported

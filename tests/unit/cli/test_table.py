@@ -126,12 +126,12 @@ def test_columns_are_left_out_in_their_order_and_named() -> None:
     two = show(rows, columns, COLUMNS="50")
     assert (two.stdout.split()[:2], two.stderr) == (
         ["FIRST", "SECOND"],
-        "columns that don't fit: THIRD; -o wide shows them\n",
+        "columns that don't fit the terminal: THIRD; -o wide shows them\n",
     )
     one = show(rows, columns, COLUMNS="30")
     assert (one.stdout.split(), one.stderr.split(";")[0]) == (
         ["FIRST", "a" * 20],
-        "columns that don't fit: THIRD, SECOND",
+        "columns that don't fit the terminal: THIRD, SECOND",
     )
 
 

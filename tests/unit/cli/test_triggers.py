@@ -47,7 +47,7 @@ def test_every_folder_of_credentials_that_can_not_be_used_is_reported(tmp_path: 
     ("url", "advice"),
     [
         ("mqtt://user:geheim@hub/a", "set `mqtt: {credentials: FOLDER}`"),
-        ("http://hub/a?token=geheim", "a cluster doesn't take it"),
+        ("http://hub/a?token=geheim", "a deployment to a cluster refuses it"),
     ],
 )
 def test_a_password_in_an_address_works_with_a_warning_that_names_the_fix(
@@ -68,13 +68,12 @@ def test_an_attribute_that_no_event_has_works_with_a_warning(
     resolve_triggers(workspace(tmp_path, {"url": "http://hub/a"}, {"url": "mqtt://hub/plant/{camera}/{label}"}))
 
     assert capsys.readouterr().err == (
-        "warning: eaves.yaml: triggers[1].url: camera is no attribute that an event of Eaves has; did you mean "
-        "partitionkey?\n"
+        "warning: eaves.yaml: triggers[1].url: an event of Eaves has no attribute camera; did you mean partitionkey?\n"
     )
 
 
 def test_two_triggers_do_not_both_tell_home_assistant(tmp_path: Path) -> None:
     both = [{"url": f"mqtt://hub/{topic}", "mqtt": {"home_assistant": True}} for topic in "ab"]
 
-    with pytest.raises(ConfigError, match="home_assistant is set for more than one of them"):
+    with pytest.raises(ConfigError, match="home_assistant is set for more than one trigger"):
         workspace(tmp_path, *both)

@@ -44,7 +44,7 @@ def test_of_many_unknown_names_the_first_are_reported() -> None:
     found = find_variable_warnings({f"EAVES_ODD_{number:03}": "x" for number in range(500)}, FUNCTION)
     assert len(found) == MOST + 1
     assert found[0].startswith("EAVES_ODD_000 ")
-    assert found[-1] == "480 more variables that begin with EAVES_ are not read; docs/reference.md lists all"
+    assert found[-1] == "480 more variables that begin with EAVES_ are not read; docs/reference.md has all names"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_variables_that_kubernetes_sets_for_services_are_no_fault() -> None:
 
 def test_a_list_of_sections_is_said_to_belong_into_the_file() -> None:
     found = find_variable_warnings({"EAVES_TRIGGERS": "[]"})
-    assert found == ["EAVES_TRIGGERS is not read: a list of sections can only be written in eaves.yaml"]
+    assert found == ["EAVES_TRIGGERS is not read: a list of sections can be set in eaves.yaml only"]
 
 
 def test_the_function_and_the_command_line_read_the_same_variables() -> None:

@@ -30,9 +30,9 @@ def test_what_was_merged_may_be_merged_again() -> None:
     [
         (
             "train:\n  seed: 1\na: {}\ntrain:\n  seed: 2\n",
-            "line 4: 'train' is there twice, in lines 1 and 4: keep",
+            "line 4: 'train' appears twice, in lines 1 and 4; keep",
         ),
-        ("a:\n- b: 1\n  b: 2\n", "line 3: 'b' is there twice, in lines 2 and 3"),
+        ("a:\n- b: 1\n  b: 2\n", "line 3: 'b' appears twice, in lines 2 and 3"),
         ("a: [1\nb: 2", "line 2"),
         ("a: !!python/object/apply:os.system [ls]", "line 1: could not determine a constructor"),
     ],

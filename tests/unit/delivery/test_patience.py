@@ -54,7 +54,7 @@ def test_an_answer_about_the_way_pauses_the_lane_and_keeps_every_entry(spool: Sp
     assert len(set(sink.got[4:])) == len(sink.got[4:]), "another entry is tried each time"
 
 
-def test_a_paused_lane_says_why_and_since_when_and_goes_on_by_itself(spool: Spool) -> None:
+def test_a_paused_lane_says_why_and_since_when_and_continues_by_itself(spool: Spool) -> None:
     for number in range(5):
         spool.put(image(number))
     sink = Sink(*[SinkResponse(status=403, body=b"not you")] * 3, SinkResponse(status=202))

@@ -125,7 +125,7 @@ def test_a_process_that_writes_on_is_never_held_up_and_its_log_stays_bounded(tmp
     assert len(lines & {line(number) for number in range(40_000)}) > 30_000  # few are lost at each rotation
 
 
-def test_the_log_of_a_real_child_goes_on_after_a_rotation(tmp_path: Path) -> None:
+def test_the_log_of_a_real_child_continues_after_a_rotation(tmp_path: Path) -> None:
     path = tmp_path / "logs/a.log"
     path.parent.mkdir()
     write(path, 0, 150)

@@ -48,7 +48,7 @@ def test_a_cut_loses_one_part_and_not_those_before(tmp_path: Path) -> None:
         assert rig.queued() == 0
 
 
-def test_an_upload_goes_on_after_the_relay_was_killed(tmp_path: Path) -> None:
+def test_an_upload_continues_after_the_relay_was_killed(tmp_path: Path) -> None:
     one = picture(1)
     with forwarding(tmp_path) as rig:
         rig.put(one, lane=IMAGES)

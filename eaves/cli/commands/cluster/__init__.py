@@ -1,1 +1,1 @@
-"""Commands for clusters only: what is applied to them, rollouts, and their problems."""
+"""Commands for clusters only, which render and compare objects, control rollouts, and find problems."""

@@ -1,4 +1,4 @@
-"""`eaves diff`."""
+"""The command `eaves diff`, which compares two container images, or a deployment with a cluster."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ def command(
 ) -> None:  # fmt: skip
     """Show which bytes a node with OLD must download for NEW, or which objects a deploy changes in a cluster.
 
-    OLD and NEW are references, or oci:DIR[:NAME]. With --on knative (or a site): the objects that `eaves deploy IMAGE`
-    would change at each site, line by line, as the API server itself answers; ends with 1 when there are any.
+    OLD and NEW are references, or oci:DIR[:NAME]. With --on knative or --site, the command prints the changes that
+    `eaves deploy IMAGE` would make to the objects at each site, as the API server computes them. It ends with exit
+    code 1 when there are changes.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
         if not old or not new:
-            raise click.UsageError("say which two container images, or --on knative.")
+            raise click.UsageError("name two container images, OLD and NEW, or add --on knative.")
         _show_delta(old, new, node, plain_http=plain_http, registry_ca=registry_ca, form=form)
         return
     from eaves.cli.cluster.site_deployment import build_deploy_request, diff_sites
@@ -68,8 +69,8 @@ def command(
             say(f"{outcome.site}: {outcome.error}")
     report_outcomes(outcomes, "eaves diff", choice)
     if any(outcome.result for outcome in outcomes):
-        raise EavesError("what is there is not what would be applied", hint="eaves deploy --on knative")
-    say("nothing would change")
+        raise EavesError("objects in the cluster differ from those of a deploy", hint="eaves deploy --on knative")
+    say("a deploy would change nothing")
 
 
 def _show_delta(old: str, new: str, node: str, *, plain_http: bool, registry_ca: Path | None, form: str) -> None:
@@ -93,5 +94,5 @@ def _show_delta(old: str, new: str, node: str, *, plain_http: bool, registry_ca:
         print_rows([{**row, "there": "yes" if row["there"] else "no"} for row in rows], COLUMNS, form)
     else:
         print_value({"fetched_bytes": delta.fetched_bytes, "total_bytes": delta.total_bytes, "pieces": rows}, form)
-    share = f", 1/{delta.total_bytes / delta.fetched_bytes:.0f} of it" if delta.fetched_bytes else ""
-    say(f"{delta.fetched_bytes} bytes to fetch, of {delta.total_bytes}{share}")
+    share = f", 1/{delta.total_bytes / delta.fetched_bytes:.0f} of all" if delta.fetched_bytes else ""
+    say(f"{delta.fetched_bytes} of {delta.total_bytes} bytes must be downloaded{share}")

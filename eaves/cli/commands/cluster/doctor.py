@@ -1,4 +1,4 @@
-"""`eaves doctor`."""
+"""The command `eaves doctor`, which finds problems at sites."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from knative.settings import SiteSettings
 
 EXIT_CODES = {"ok": 0, "note": 0, "warning": 3, "error": 69}
-"""By the worst that was found; 69 is what a command would end with that ran into it."""
+"""Severity of the worst finding to exit code; 69 is also the exit code of a command that fails for such a finding."""
 COLUMNS = {"site": "SITE", "severity": "STATE", "check": "CHECK", "message": "FOUND"}
 HERE = ""
-"""The site of what was found on this machine."""
+"""Name of the site in findings on this machine."""
 
 
 @click.command()
@@ -32,17 +32,17 @@ HERE = ""
 @click.option(
     "--no-pod",
     is_flag=True,
-    help="Don't test the addresses of sources and triggers, which needs a pod for some seconds.",
+    help="Don't test the addresses of sources and triggers, a test that runs a pod for some seconds.",
 )
 @output_option
 def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
     """Find problems that prevent a deployment at sites, and show how to fix each.
 
-    Changes nothing. Addresses that sources and MQTT triggers name are tried from a pod that lives for seconds and is
-    deleted; an app that names none gets no pod.
+    The command changes nothing. The addresses in sources and MQTT triggers are tested from a pod that runs for some
+    seconds and is deleted; without such addresses, no pod is made.
 
-    Ends with 0 when all is well or only worth a note, with 3 when it works but a promise isn't kept, with 69 when
-    something won't work.
+    Exit code 0: there are no problems, or only notes. 3: the deployment works, but with a restriction. 69: something
+    does not work.
     """
     from knative.doctor import check_owners, worst
 
@@ -58,7 +58,7 @@ def command(file: Path, form: str, *, no_pod: bool, **clusters: Any) -> None:
 
 
 def _load(file: Path) -> Workspace:
-    """What eaves.yaml says; without one, its defaults: a cluster can be looked at before anything is wanted of it."""
+    """Load eaves.yaml; return the defaults without the file, so that a cluster can be checked before there is one."""
     from eaves.cli.app.project import Project, Workspace, load_workspace
     from trainer.settings import DataSettings
 
@@ -68,7 +68,7 @@ def _load(file: Path) -> Workspace:
 
 
 def _image(workspace: Workspace) -> FunctionImage:
-    """What a deploy without a word would bring: eaves.yaml's, else what was deployed last; else of no name."""
+    """Return the container image in eaves.yaml, else the one deployed last, else one without a name."""
     from knative.deploy.function_image import FunctionImage
 
     named = FunctionImage(name=workspace.project.knative.image)
@@ -79,10 +79,10 @@ def _image(workspace: Workspace) -> FunctionImage:
 def _examine_sites(
     project: Project, image: FunctionImage, choice: PlatformChoice, *, may_probe: bool
 ) -> list[tuple[str, DoctorFinding]]:
-    """What was found at each chosen site. At one site, that it doesn't answer is the command's error.
+    """Return the findings at each chosen site, with an error as finding for one of several that doesn't answer.
 
     Raises:
-        EavesError: When no site can be chosen, or the only one doesn't answer.
+        EavesError: When no site can be chosen, or when the only site doesn't answer.
     """
     from knative.doctor import ERROR, DoctorFinding
     from knative.multi_site import run_on_sites
@@ -118,13 +118,13 @@ def _examine(
 
 
 def _find_trainings(project: Project, site: SiteSettings, namespace: str) -> str:
-    """The namespace of a site's cluster where `eaves train --on knative` trains; empty: it trains elsewhere or not."""
+    """Return the namespace at a site in which `eaves train --on knative` trains; empty when it doesn't train there."""
     here = project.job.context == site.context
     return (project.job.namespace or namespace) if project.knative.trainer_image and here else ""
 
 
 def _print(found: list[tuple[str, DoctorFinding]], form: str) -> None:
-    """A table of what was found, then each fix on a line of its own, to be copied; JSON and YAML have them together."""
+    """Print the findings as a table, then each fix on a line of its own; JSON and YAML have both in one list."""
     rows = [{"site": site, **asdict(finding)} for site, finding in found]
     if not any(site for site, _ in found):
         rows = [{key: value for key, value in row.items() if key != "site"} for row in rows]

@@ -1,4 +1,4 @@
-"""`eaves promote`."""
+"""The command `eaves promote`, which sends every request to the newest revision."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from eaves.cli.shared_options import file_option, state_option
 @unpinned_option
 @fleet_options
 def command(name: str, **options: Any) -> None:
-    """Send every request to the newest revision of function NAME, once it is ready. NAME defaults to eaves.yaml's.
+    """Send every request to the newest revision of function NAME once it is ready. NAME defaults to that in eaves.yaml.
 
-    In a cluster it is ready when every node that it may run on has its container image, too.
+    In a cluster, a revision is ready when every node that it may run on has its container image, too.
 
-    Here nothing is left to do: `eaves deploy` did.
+    On this machine, `eaves deploy` already sends every request to the newest artifact.
     """
     change_traffic("promote", name, **options)

@@ -1,4 +1,4 @@
-"""`eaves reconcile`."""
+"""The command `eaves reconcile`, which continues deployments and rollouts at sites."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ def command(
 ) -> None:  # fmt: skip
     """Continue the deployment and rollout of each chosen site by one step. Safe to run from a timer on any machine.
 
-    Each cluster's own record of its last deploy says what is wanted there. What has drifted from it is put right; sites
-    that a deploy from here couldn't reach get it now (or IMAGE), unless somebody else deployed there since: a newer
-    deploy is never taken back. A rollout that does well gets its next share, one that doesn't is rolled back. Without
-    an eaves.yaml only rollouts go on, of every function in the namespace.
+    The record of the last deploy in each cluster says what is wanted there; objects that differ from it are corrected.
+    A site that a deploy from this workspace couldn't reach gets that deploy now (or IMAGE), unless somebody else has
+    deployed there since: a newer deploy is never reverted. A rollout whose revision does well gets its next share of
+    requests; one whose revision does not is rolled back. Without an eaves.yaml, the command only continues the rollouts
+    of all functions in the namespace.
     """
     choice = read_choice(**clusters)
     if not file.exists():
@@ -52,7 +53,7 @@ def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failu
     def advance(visit: SiteVisit) -> str:
         from knative.deploy.rollout_advance import advance_all
 
-        return _tell(advance_all(visit.cluster()))
+        return _describe_steps(advance_all(visit.cluster()))
 
     run_on_sites(
         load_scope(file),
@@ -65,19 +66,19 @@ def _advance_all(file: Path, choice: PlatformChoice, *, parallel: int, max_failu
     )
 
 
-def _tell(steps: Sequence[RolloutStep]) -> str:
-    """How each rollout of a namespace stands, in a line each.
+def _describe_steps(steps: Sequence[RolloutStep]) -> str:
+    """Return the state of each rollout in a namespace, one line each.
 
     Raises:
-        PlatformError: When a step of one or several failed; the others are told as well.
+        PlatformError: When the step of one or several rollouts failed; the message has the others' states as well.
     """
     from knative.deploy.site_update import describe_outcome
 
     lines = [f"{step.name}: {describe_outcome(step.outcome)}" for step in steps if step.outcome is not None]
     failed = [(step.name, step.error) for step in steps if step.error is not None]
     if not failed:
-        return "\n".join(lines) or "no functions here"
-    told = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
-    told += [f"{name}: {error.message}" + (f" (try: {error.hint})" if error.hint else "") for name, error in failed]
-    told += ["the others are advanced:", *lines] if lines else []
-    raise PlatformError("\n".join(told))
+        return "\n".join(lines) or "the namespace has no functions"
+    report = [f"{len(failed)} of {len(steps)} rollouts can't be advanced:"]
+    report += [f"{name}: {error.message}" + (f" (try: {error.hint})" if error.hint else "") for name, error in failed]
+    report += ["the others are advanced:", *lines] if lines else []
+    raise PlatformError("\n".join(report))

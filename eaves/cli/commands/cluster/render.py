@@ -1,4 +1,4 @@
-"""`eaves render`."""
+"""The command `eaves render`, which writes the Kubernetes objects of a deployment as YAML."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from eaves.cli.shared_options import file_option
     "--output",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with one file for each object, below a folder for each site when there are several.",
+    help="Folder to write one file for each object into, below a folder for each site when there are several.",
 )
 @click.option(
     "--gitops",
     is_flag=True,
-    help="Write into --output with a named revision; requests stay at the revision that the file there serves.",
+    help="Write into --output a Service with a named revision, and keep the traffic of the file that is there.",
 )
 @click.option(
     "--training",
     type=click.Choice(["job", "pipeline", "jobsink"]),
-    help="Instead: a training; one with all that follows, to the published model; or what starts either when a data "
-    "set has changed. In the cluster of the section `job`.",
+    help="Write a training instead: a training Job (job), a pipeline from training to the published model (pipeline), "
+    "or a JobSink that starts one when a data set has changed (jobsink), for the cluster in the section `job`.",
 )
 @file_option
 @cluster_options
@@ -45,14 +45,14 @@ def command(
 ) -> None:  # fmt: skip
     """Write the Kubernetes objects that `eaves deploy --on knative IMAGE` would apply, as YAML.
 
-    kubectl, kn, Argo CD and Flux take them as they are. Prints YAML, or with --output the files.
+    kubectl, kn, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files.
     """
     from knative.gitops.gitops_files import write_gitops
     from knative.render.relay_faults import advise_relay_secret
     from knative.render.rendering import render_app, write_files
 
     if gitops and folder is None:
-        raise click.UsageError("--gitops needs --output: it goes on from the file that is there.")
+        raise click.UsageError("--gitops needs --output, because it continues from the file in that folder.")
     workspace = load_workspace(file)
     if training:
         from eaves.cli.cluster.remote_training import render_remote
@@ -82,4 +82,4 @@ def _write(
     for name, manifests in rendered.items():
         for path in write(manifests, folder / name if len(rendered) > 1 else folder):
             click.echo(path)
-    say(f"apply them: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")
+    say(f"to apply the files: kubectl apply -f {folder}{'/SITE' if len(rendered) > 1 else ''}")

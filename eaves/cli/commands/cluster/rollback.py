@@ -1,4 +1,4 @@
-"""`eaves rollback`."""
+"""The command `eaves rollback`, which sends every request to the previous revision."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from eaves.cli.shared_options import file_option, state_option
 @directory_option
 @fleet_options
 def command(name: str, **options: Any) -> None:
-    """Send every request to the previous revision of function NAME. NAME defaults to eaves.yaml's.
+    """Send every request to the previous revision of function NAME. NAME defaults to that in eaves.yaml.
 
-    In a cluster by shares only, at once, however the new revision is. A second rollback takes the first one back; but
-    with --site or --all what is back already stays so, and the command can be given again for sites that were down.
+    In a cluster, the command changes only the shares of requests, immediately, whatever the state of the new revision.
+    A second rollback undoes the first one. With --site or --all it does not: a site that is rolled back stays so, and
+    the command can be repeated for sites that were down.
     """
     change_traffic("rollback", name, **options)

@@ -1,4 +1,4 @@
-"""`eaves rollout`."""
+"""The command `eaves rollout`, which shows or sets a new revision's share of the requests."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ from eaves.cli.shared_options import file_option, state_option
 @fleet_options
 @output_option
 def command(name: str, percent: int | None, resume: bool, unpinned: bool, form: str, **options: Any) -> None:
-    """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to eaves.yaml's.
+    """Show the rollout of function NAME, or set the share of its newest revision. NAME defaults to that in eaves.yaml.
 
-    At 0 percent it has an address of its own, next-NAME, to be tried at. Requests, errors and the mean time of a
-    prediction are those that were counted while its rollout was watched.
+    At 0 percent, the newest revision can be tried at an address of its own, next-NAME. Requests, errors and latency are
+    counted while `eaves deploy --wait` or `eaves reconcile` advances the rollout.
     """
     if percent is not None and resume:
         raise click.UsageError("--percent and --resume exclude each other.")
     if unpinned and percent is None:
-        raise click.UsageError("--unpinned is for --percent.")
+        raise click.UsageError("--unpinned has no effect without --percent.")
     if percent is not None or resume:
         change_traffic("resume" if resume else "percent", name, percent=percent, unpinned=unpinned, **options)
         return
     if options.pop("folder") is not None:
-        raise click.UsageError("--dir is for --percent: what a file says stands in it.")
+        raise click.UsageError("--dir needs --percent; to show a file's shares, read the file.")
     file = options.pop("file")
     for unused in ("state_dir", "parallel", "max_failures"):
         del options[unused]

@@ -1,1 +1,1 @@
-"""Commands that show what runs: functions, events, queues, the ledger of a relay, logs."""
+"""Commands that show the state of functions, events, queues, the ledger of a relay, and logs."""

@@ -1,4 +1,4 @@
-"""`eaves events`."""
+"""The command `eaves events`, which shows events of the local platform."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS: Columns = {
 POLL_S = 0.25
 """Pause between two looks for new events, seconds."""
 MAX_KNOWN = 10
-"""Types that are named when none is the wanted one."""
+"""Maximum number of event types that a message names."""
 
 
 @click.command()
@@ -57,8 +57,8 @@ MAX_KNOWN = 10
 def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Path) -> None:
     """Show the newest events that the local platform accepted, oldest first.
 
-    With --follow one line for each event: time, type, label, score, subject and the beginning of its id; `-o json`
-    prints one JSON object a line. `eaves up` may be stopped and started meanwhile.
+    With --follow, each event is one line: time, type, label, score, subject and the beginning of the id. With
+    `-o json`, each line is one JSON object. `eaves up` may be stopped and started meanwhile.
     """
     from eaves.local.state import StateDirectory
 
@@ -71,11 +71,11 @@ def command(lines: int, follow: bool, kind: str | None, form: str, state_dir: Pa
     print_rows([_row(record) for record in kept], COLUMNS, form)
     if lines and records and not kept:
         known = ", ".join(sorted({record.type for record in records})[:MAX_KNOWN])
-        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; there are: {known}")
+        say(f"none of the newest {len(records)} events has a type that starts with {kind!r}; their types are: {known}")
 
 
 def _follow(history: Path, lines: int, kind: str, form: str) -> None:
-    """Print events until Ctrl-C or until the reader of stdout has gone."""
+    """Print events until Ctrl-C or until stdout has no reader."""
     from eaves.cli.live.event_stream import EventStream
     from eaves.cli.live.loop import repeat
 
@@ -85,7 +85,7 @@ def _follow(history: Path, lines: int, kind: str, form: str) -> None:
     def show_newest() -> None:
         for record in stream.read_newest(lines):
             _print_record(record, form)
-        say("new events appear below; Ctrl-C ends this" if history.exists() else "`eaves up` has not run here yet")
+        say("new events appear below; Ctrl-C ends the view" if history.exists() else "`eaves up` has not run here yet")
 
     def show_new() -> None:
         nonlocal problem

@@ -1,4 +1,4 @@
-"""`eaves logs`."""
+"""The command `eaves logs`, which shows the log of a function or a source."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from eaves.cli.shared_options import long_file_option, state_option
 from eaves.errors import EavesError
 
 POLL_S = 0.25
-"""Pause between two looks at a log file, seconds."""
+"""Pause between two readings of a log file, seconds."""
 CLUSTER_POLL_S = 2.0
-"""Pause between two looks at the logs of a cluster's pods, seconds; each asks the API server once for each pod."""
+"""Pause between two readings of the logs of a cluster's pods, seconds; each asks the API server once for each pod."""
 
 
 @click.command()
@@ -38,13 +38,13 @@ CLUSTER_POLL_S = 2.0
 def command(name: str, lines: int, follow: bool, state_dir: Path, file: Path, **clusters: Any) -> None:
     """Show the log lines of function NAME, oldest first.
 
-    Also FUNCTION.SOURCE, the lines of one source, and FUNCTION.agent, those of all sources of the function. At a site
-    also FUNCTION.relay, and FUNCTION.TRIGGER-mqtt of a trigger that publishes to MQTT; of a process that ends again and
-    again, the lines of its last run.
+    NAME may also be FUNCTION.SOURCE, for the lines of one source, or FUNCTION.agent, for those of all sources of the
+    function. At a site, it may also be FUNCTION.relay, or FUNCTION.TRIGGER-mqtt for a trigger that publishes to MQTT.
+    For a process that ends again and again, the lines of its last run are shown.
 
     On a terminal a line of JSON is shown as time, level, message and fields; in a pipe, as it was written.
 
-    With --follow `eaves up`, functions and pods may be stopped and started meanwhile.
+    With --follow, `eaves up`, functions and pods may be stopped and started meanwhile.
     """
     choice = read_choice(**clusters)
     platform = choose_platform(file, state_dir, choice)
@@ -55,11 +55,11 @@ def command(name: str, lines: int, follow: bool, state_dir: Path, file: Path, **
     for line in found:
         print_line(show_log_line(line))
     if lines and not found and "." in name:
-        say(f"no line of {name} yet; those of all its sources: eaves logs {name.partition('.')[0]}.agent")
+        say(f"{name} has no log line yet; the lines of all sources: eaves logs {name.partition('.')[0]}.agent")
 
 
 def _follow(name: str, lines: int, state_dir: Path, read: Callable[..., list[str]] | None) -> None:
-    """Print lines until Ctrl-C or until the reader of stdout has gone.
+    """Print log lines until Ctrl-C or until stdout has no reader.
 
     Args:
         name: Name of the log.
@@ -83,7 +83,7 @@ def _follow(name: str, lines: int, state_dir: Path, read: Callable[..., list[str
         found = next(steps)
         if isinstance(found, EavesError):
             if problem != found.message:
-                say(f"error: {found.message}; tried again")
+                say(f"error: {found.message}; the command tries again")
             problem = found.message
             return
         problem = ""

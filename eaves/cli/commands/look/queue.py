@@ -1,4 +1,4 @@
-"""`eaves queue`: what waits and what was given up on, here and at sites."""
+"""The command `eaves queue`, which shows and changes queued events and dead letters, here and at sites."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class QueueGroup(CommandGroup):
 def command() -> None:
     """Show, retry and delete queued events and dead letters.
 
-    A queue is the local broker's, that of an agent or a relay here (--agent), that of the receiver here (--receiver),
-    or those of the agents at a site (--site, --on).
+    Without options, the queue is the local broker's. Options select the queue of an agent or a relay here (--agent),
+    that of the receiver here (--receiver), or those of the agents at a site (--site, --on).
     """
 
 
@@ -71,7 +71,7 @@ def list_(limit: int, form: str, **options: Any) -> None:
         for target, found in answered:
             rows += [_row(entry, target) for entry in found]
             if len(found) == limit:
-                say(f"{target}: these are the first {limit}, more with --limit")
+                say(f"{target}: only the first {limit} entries are shown; --limit shows more")
         at_site = bool(targets[0].pod)
     print_rows(rows, SITE_COLUMNS if at_site else COLUMNS, form)
     if error is not None:
@@ -96,7 +96,7 @@ def list_(limit: int, form: str, **options: Any) -> None:
 )
 @target_options
 def show(number: int, save: Path | None, form: str, **options: Any) -> None:
-    """Show entry NUMBER with its event's attributes, and save its image."""
+    """Show entry NUMBER with its event's attributes; --save writes its image to a file."""
     with open_targets(**options) as targets:
         content = require_one(targets).queue.entry(number)
     print_value({**_times(content.entry), "attributes": dict(content.attributes)}, form)
@@ -108,7 +108,7 @@ def show(number: int, save: Path | None, form: str, **options: Any) -> None:
 @command.command()
 @numbers_argument
 @filter_options()
-@click.option("--all", "everything", is_flag=True, help="Retry every entry that the filters leave.")
+@click.option("--all", "everything", is_flag=True, help="Retry every entry that matches the filters.")
 @target_options
 def retry(everything: bool, **options: Any) -> None:
     """Queue dead letters again, and try entries that wait for their next attempt now."""
@@ -122,7 +122,7 @@ def retry(everything: bool, **options: Any) -> None:
 @command.command()
 @numbers_argument
 @filter_options(state=False)
-@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that the filters leave.")
+@click.option("--all", "--dead", "everything", is_flag=True, help="Delete every dead letter that matches the filters.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
 @target_options
 def drop(everything: bool, yes: bool, **options: Any) -> None:
@@ -150,13 +150,13 @@ def purge(everything: bool, yes: bool, **options: Any) -> None:
 
 
 def _take_selector(options: dict[str, Any]) -> Selector:
-    """Take the filters out of a command's options."""
+    """Remove the filters from a command's options and return them as a selector."""
     names = ("seqs", "lane", "state", "source", "reason", "older_than")
     return build_selector(**{name: options.pop(name) for name in names if name in options})
 
 
 def _change(targets: Sequence[QueueTarget], action: Action, selector: Selector, *, everything: bool, yes: bool) -> None:
-    """Count, ask when something is deleted, then do it."""
+    """Count the selected entries, ask before anything is deleted, then retry or delete the entries."""
     if selector.seqs:
         require_one(targets)
     counted, error = _ask_each(
@@ -166,26 +166,31 @@ def _change(targets: Sequence[QueueTarget], action: Action, selector: Selector, 
     entries, size_bytes = sum(count.entries for _, count in counted), sum(count.size_bytes for _, count in counted)
     if entries and not yes:
         named = ", ".join(str(target) for target, _ in counted)
-        _ask(f"{action.value} {entries} entries, {size_bytes:,} bytes, of {named}, for good?")
+        _ask(f"Delete {_count_entries(entries)} ({size_bytes:,} bytes) of {named} for good?")
     changed, failed = _ask_each(chosen, lambda queue: queue.change(action, selector, everything=everything))
     done = sum(count.entries for _, count in changed)
     if not entries:
-        say("no such entry")
+        say("no entry matches")
     else:
-        say(f"{done} {'to be delivered again' if action.value == 'retry' else 'deleted'}")
+        say(f"{_count_entries(done)} {'queued again' if action.value == 'retry' else 'deleted'}")
     if (first := error or failed) is not None:
         raise first
+
+
+def _count_entries(count: int) -> str:
+    """Return a number of entries with its noun, `1 entry` or `3 entries`."""
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
 
 
 def _ask_each(
     targets: Sequence[QueueTarget], ask: Callable[[Queue], T]
 ) -> tuple[list[tuple[QueueTarget, T]], EavesError | None]:
-    """What each queue answers, and the first error of those that can't be asked.
+    """Ask each queue; return the answers, and the first error of queues that can't be reached.
 
-    One of several agents that is down doesn't hide the queues of the others: it is named, and they are asked.
+    When one of several agents is down, its error is printed and the queues of the others are asked.
 
     Raises:
-        EavesError: When it is the only one.
+        EavesError: When the only queue can't be reached.
     """
     answered: list[tuple[QueueTarget, T]] = []
     first: EavesError | None = None
@@ -202,7 +207,7 @@ def _ask_each(
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} --yes says so where nobody can be asked.")
+        raise click.UsageError(f"{question} stdin is no terminal to ask on; add --yes.")
     click.confirm(question, abort=True, err=True)
 
 
@@ -212,10 +217,10 @@ def _row(entry: Mapping[str, Any], target: QueueTarget) -> dict[str, Any]:
 
 
 def _times(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with its times as RFC 3339; those that there aren't are left out."""
+    """Return an entry with its times as RFC 3339, and null for times that it doesn't have."""
     named = {name: entry[name] for name in ("put_at", "not_before", "died_at")}
-    told = {name: _moment(value) if value else None for name, value in named.items()}
-    return {**entry, **told}
+    times = {name: _moment(value) if value else None for name, value in named.items()}
+    return {**entry, **times}
 
 
 def _moment(unix_s: float) -> str:
@@ -223,10 +228,10 @@ def _moment(unix_s: float) -> str:
 
 
 def _point_to_agents(state_dir: Path) -> None:
-    """Name the agents here that hold entries too."""
+    """Print the names of the agents on this machine that hold entries as well."""
     from eaves.local.client import LocalPlatform
 
     for status in LocalPlatform(state_dir).status():
         for agent in status.agents:
             if agent.queued or agent.dead:
-                say(f"{agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")
+                say(f"agent {agent.name}: {agent.queued} queued, {agent.dead} dead: eaves queue --agent {agent.name}")

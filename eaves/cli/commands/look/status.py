@@ -1,4 +1,4 @@
-"""`eaves status`."""
+"""The command `eaves status`, which shows the state of functions, sources and queues."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SITE_SOURCE_COLUMNS: Columns = {"site": "SITE", "pod": "POD", **SOURCE_COLUMNS}
 
 
 WATCH_S, WATCH_SITES_S = 2.0, 10.0
-"""Default pause of `--watch`, seconds: here, and at sites, where each look asks several pods."""
+"""Default pause of `--watch`, seconds: on this machine, and at sites, where each refresh asks several pods."""
 
 
 @click.command()
@@ -95,7 +95,7 @@ WATCH_S, WATCH_SITES_S = 2.0, 10.0
     "every_s",
     type=click.FloatRange(0.5, 3600),
     metavar="SECONDS",
-    help=f"Pause between two looks of --watch, seconds.  [default: {WATCH_S:g}; at sites: {WATCH_SITES_S:g}]",
+    help=f"Pause between two views of --watch, seconds.  [default: {WATCH_S:g}; at sites: {WATCH_SITES_S:g}]",
 )
 @output_option
 @state_option
@@ -105,8 +105,8 @@ WATCH_S, WATCH_SITES_S = 2.0, 10.0
 def command(is_watched: bool, every_s: float | None, form: str, state_dir: Path, file: Path, **clusters: Any) -> None:
     """Show the state of the functions on this machine, or at sites.
 
-    One line for each function, and one for each part of its app that isn't ready; JSON has all parts. With --watch and
-    `-o json` each look is one line of JSON.
+    The table has a line for each function, and one for each part of its app that isn't ready; JSON has all parts. With
+    --watch and `-o json`, each view is one line of JSON.
     """
     choice = read_choice(**clusters)
 
@@ -125,19 +125,19 @@ def command(is_watched: bool, every_s: float | None, form: str, state_dir: Path,
 
 
 def _show_here(state_dir: Path, form: str) -> None:
-    """Show the functions of the local platform."""
+    """Print the functions of the local platform."""
     from eaves.local.client import LocalPlatform
 
     platform = LocalPlatform(state_dir)
     found = platform.status()
     rows = [_row(status) for status in found]
-    print_rows(rows, _leave_out_told(COLUMNS, rows), form)
+    print_rows(rows, _leave_out_sources(COLUMNS, rows), form)
     if form == "table":
         parts = [
             {"function": status.name, **_part_row(part)}
             for status in found
             for part in status.parts
-            if part.reason  # what is being started shows that in its own table
+            if part.reason  # a part that is being started shows that in its own table
         ]
         _print_part(parts, LOCAL_PART_COLUMNS)
         agents = [agent for status in found for agent in status.agents]
@@ -153,19 +153,19 @@ def _show_here(state_dir: Path, form: str) -> None:
         for pause in status.pauses:
             say(f"{pause.lane} is paused{_since(pause)}: {describe_reason(pause.reason)}")
     if any(status.dead or any(agent.dead for agent in status.agents) for status in found):
-        say("dead letters are kept: `eaves queue`")
+        say("dead letters are kept; `eaves queue` shows them")
     if not platform.running():
         say("`eaves up` is not running here")
     elif not found:
-        say("nothing is deployed here: `eaves deploy`")
+        say("no function is deployed here; `eaves deploy` deploys one")
 
 
 def _show_sites(file: Path, choice: PlatformChoice, form: str) -> None:
-    """A row for each function of each site; one of several sites that can't be asked has one that says why.
+    """Print a row for each function at each site; one of several sites that can't be reached has a row with the reason.
 
     Raises:
-        EavesError: When the only site can't be asked.
-        FleetError: When one of several can't.
+        EavesError: When the only site can't be reached.
+        FleetError: When one of several sites can't be reached.
     """
     outcomes = visit_sites(load_scope(file), choice, lambda visit: visit.platform().status())
     rows: list[dict[str, Any]] = []
@@ -191,7 +191,7 @@ def _show_sites(file: Path, choice: PlatformChoice, form: str) -> None:
                 if agent.link is not None:
                     links.append(f"{outcome.site}, {agent.name} ({agent.pod}): {describe_link(agent.link)}")
     shown = [{**row, **_sum_up(row)} for row in rows] if form == "table" else rows
-    print_rows(shown, _leave_out_told(SITE_COLUMNS, rows), form)
+    print_rows(shown, _leave_out_sources(SITE_COLUMNS, rows), form)
     if form == "table":
         _print_part(parts, PART_COLUMNS)
         _print_part(agents, SITE_AGENT_COLUMNS)
@@ -202,7 +202,7 @@ def _show_sites(file: Path, choice: PlatformChoice, form: str) -> None:
             say(f"try: {fix}")
     report_outcomes(outcomes, "eaves doctor", choice)
     if not rows:
-        say("nothing is deployed there: `eaves deploy --on knative`")
+        say("no function is deployed at the site; `eaves deploy --on knative` deploys one")
 
 
 def _row(status: FunctionStatus) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _row(status: FunctionStatus) -> dict[str, Any]:
 
 
 def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a line of the table says in short of a function at a site."""
+    """Return the shortened values of a table's row for a function at a site."""
     if "name" not in row:  # a site that can't be asked
         return {"why": row["reason"]}
     deployed, since = row["deployed"], row["since"]
@@ -226,30 +226,30 @@ def _sum_up(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _serves(served: Mapping[str, Any]) -> str:
-    """`flowers-00001 100 % (0f1e2d3c)`: a revision, its share and the beginning of its container image's digest."""
+    """Return a revision with its share and the beginning of its image's digest: `flowers-00001 100 % (0f1e2d3c)`."""
     image = f" ({_short(served['image'])})" if served["image"] else ""
     return f"{served['revision']} {served['percent']} %{image}"
 
 
 def _shorten(image: str) -> str:
-    """A container image by name with the beginning of its digest."""
+    """Return the name of a container image with the beginning of its digest."""
     name, _, digest = image.partition("@sha256:")
     return f"{name}@{digest[:8]}" if digest else image
 
 
 def _short(image: str) -> str:
-    """The beginning of a container image's digest; the whole name where it has none."""
+    """Return the beginning of a container image's digest; the whole name when it has no digest."""
     digest = image.partition("@sha256:")[2]
     return digest[:8] or image
 
 
 def _part_row(part: PartStatus) -> dict[str, Any]:
-    """One part of an app that isn't ready, for the table."""
+    """Return a table's row for a part of an app that isn't ready."""
     return {**asdict(part), "part": part.title, "age": describe_age(part.age_s)}
 
 
-def _leave_out_told(columns: Columns, rows: Iterable[Mapping[str, Any]]) -> Columns:
-    """The columns without that of the sources where the table of sources tells of all of them, and more."""
+def _leave_out_sources(columns: Columns, rows: Iterable[Mapping[str, Any]]) -> Columns:
+    """Return the columns without SOURCES when the table of sources below lists all of them."""
     if any(row.get("sources") and not row.get("agents") for row in rows):
         return columns
     return {key: heading for key, heading in columns.items() if key != "sources"}
@@ -261,10 +261,10 @@ def _print_part(rows: list[dict[str, Any]], columns: Columns) -> None:
 
 
 def _agent_row(agent: AgentStatus) -> dict[str, Any]:
-    """One agent for the table, its pauses among the reasons but for those that the sentence of its link tells."""
-    told = agent.link.reason if agent.link else ""
+    """Return a table's row for an agent, whose reasons include its pauses, except those in the sentence of its link."""
+    shown = agent.link.reason if agent.link else ""
     pauses = [
-        f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses if pause.reason != told
+        f"{pause.lane} is paused{_since(pause)}: {pause.reason}" for pause in agent.pauses if pause.reason != shown
     ]
     return {
         **asdict(agent),
@@ -275,7 +275,7 @@ def _agent_row(agent: AgentStatus) -> dict[str, Any]:
 
 
 def _source_row(function: str, source: SourceReport) -> dict[str, Any]:
-    """One source for the table; an error that lasts stands there once, as the reason."""
+    """Return a table's row for a source; an error that lasts is shown once, as the reason."""
     last, error = describe_age(source.last_captured_age_s), describe_age(source.last_error_age_s)
     return {
         **asdict(source),

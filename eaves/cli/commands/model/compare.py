@@ -1,4 +1,4 @@
-"""`eaves compare`."""
+"""The command `eaves compare`, which shows the differences between two runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def command(first: Path, second: Path, data: str, page: Path | None, form: str) 
     """Show the differences between the runs in FIRST and SECOND.
 
     The accuracy of both models is measured on the images that both runs hold out. Settings, sizes, figures and
-    learning curves are shown also when there are no such images.
+    learning curves are also compared when the runs hold out no common images.
     """
     from converters.evaluation.comparison import compare
 
@@ -81,16 +81,16 @@ def _print(found: RunComparison) -> None:
             "table",
         )
     if found.pairing is None:
-        print_sentence(f"not compared on the same images: {found.not_paired}")
+        print_sentence(f"the runs are not compared on the same images: {found.not_paired}")
         return
     pairing, (low, high) = found.pairing, found.pairing.interval
     first, second = (evaluation.accuracy for evaluation in found.evaluations)
     print_sentence(
-        f"on the {pairing.images} images that both hold out: {first:.3f} and {second:.3f}, "
+        f"accuracy on the {pairing.images} images that both runs hold out: {first:.3f} and {second:.3f}, "
         f"{pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with 95 % confidence); "
         f"exact McNemar p = {pairing.p_value:.2g}"
     )
     print_sentence(
-        f"both right {pairing.both_right}, only the first {pairing.lost}, only the second {pairing.gained}, neither "
-        f"{pairing.both_wrong}"
+        f"right predictions: {pairing.both_right} by both models, {pairing.lost} only by the first, {pairing.gained} "
+        f"only by the second, {pairing.both_wrong} by neither"
     )

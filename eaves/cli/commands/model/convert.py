@@ -1,4 +1,4 @@
-"""`eaves convert`."""
+"""The command `eaves convert`, which makes an artifact from a run or another model."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
     """Convert MODEL to an artifact, prove that outputs are equal, and print the artifact's directory.
 
     MODEL is a run (the newest, runs/latest, when not given), or with a declaration a SavedModel, a .keras or an .onnx
-    file. With MODEL, no eaves.yaml is needed: where there is none, every setting is the environment's or its default.
-    Afterwards artifacts/latest points to the new artifact.
+    file. With MODEL, no eaves.yaml is needed: without the file, settings come from the environment or have their
+    defaults. Afterwards artifacts/latest points to the new artifact.
     """
     flags = {f"convert.{path}": value for path, value in given(ConvertSettings, options).items()}
     if "convert.handler" in flags:
@@ -54,23 +54,23 @@ def command(model: Path | None, artifact: Path | None, declare: Path | None, fil
             settings = replace(settings, handler=str(workspace.path(Path(settings.handler))))
         model = model or newest(workspace.runs, RUN)
         if model is None:
-            raise RunError(f"there is no run in {workspace.runs}", hint="eaves train")
+            raise RunError(f"{workspace.runs} holds no finished run to convert", hint="eaves train")
     target = artifact or artifacts / _name(model)
     refuse_latest(target, "--artifact")
-    with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command begins again"):
+    with cancelled_by_ctrl_c(f"stopped: {target} was not made; the same command starts from the beginning"):
         _convert(model, target, settings, declare)
     if target.absolute().parent == artifacts.absolute() and (text := update_latest(artifacts, ARTIFACT)):
         say(f"note: {text}")
 
 
 def _is_absent(file: Path) -> bool:
-    """Whether there is no eaves.yaml, and nobody named one."""
+    """Return whether there is no eaves.yaml and the command line names none."""
     named = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
     return not named and not file.exists()
 
 
 def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path | None) -> None:
-    """Convert a model and say what came of it."""
+    """Convert a model, and print the verdict and the artifact's directory."""
     from converters.convert import convert
     from converters.report_page import page_path
     from eaves.artifact.manifest import CLASSIFY, TENSOR
@@ -88,15 +88,18 @@ def _convert(model: Path, target: Path, settings: ConvertSettings, declare: Path
     manifest = made.manifest
     parity = manifest.parity
     if manifest.task == TENSOR:
-        say(f"parity: outputs differ by at most {parity.max_rel_error:.1e} of the largest on {parity.images} samples")
+        say(
+            f"parity: on {parity.images} samples, outputs differ from the original model's by at most "
+            f"{parity.max_rel_error:.1e} of the largest output"
+        )
     else:
         say(
-            f"parity: {manifest.precision} differs from training by at most "
-            f"{parity.max_abs_error_probabilities:.1e} in a probability, the same label on "
-            f"{parity.top1_agreement:.0%} of {parity.images} images"
+            f"parity: probabilities of the {manifest.precision} model differ from the trained model's by at most "
+            f"{parity.max_abs_error_probabilities:.1e}; the label is the same on {parity.top1_agreement:.0%} of "
+            f"{parity.images} images"
         )
         say(f"verdict: {page_path(made.path)}")
-    say(f"{manifest.precision} ships: {manifest.quantisation.reason}")
+    say(f"the artifact holds the {manifest.precision} model: {manifest.quantisation.reason}")
     if manifest.task == CLASSIFY:
         say(f"{manifest.name} {manifest.version}: {_describe_quality(model)}")
     click.echo(made.path)
@@ -111,5 +114,5 @@ def _describe_quality(model: Path) -> str:
 
 
 def _name(model: Path) -> str:
-    """A directory's own name, and a file's without its ending."""
+    """Return the name of the artifact's directory: that of a run, or that of a model file without its ending."""
     return model.absolute().stem if model.is_file() else model.absolute().name

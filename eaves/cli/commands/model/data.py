@@ -1,4 +1,4 @@
-"""`eaves data`."""
+"""The command `eaves data`, which checks labelled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FEATURES = Path("runs/.cache/features")
 COLUMNS: Columns = {"label": "CLASS", "images": "IMAGES"}
 SHOWN = 3
-"""Names in a line; the page and JSON have the others."""
+"""Maximum number of names in a line; the page and JSON have the others."""
 
 
 @click.group(cls=CommandGroup)
@@ -35,24 +35,24 @@ def command() -> None:
     type=click.Path(path_type=Path),
     default=FEATURES,
     show_default=True,
-    help="Folder of features that an earlier training stored. Doubtful labels are found far better with them "
-    "than by colours and edges.",
+    help="Folder of features that an earlier training stored. With features, doubtful labels are found far better "
+    "than with colours and edges.",
 )
 @output_option
 def check(path: str, page: Path | None, features: Path, form: str) -> None:
     """Report what training finds in PATH: classes, copies, unused files and doubtful labels.
 
-    PATH is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI.
-    Nothing in it is changed. Ends with 1 when training would refuse it.
+    PATH is a path or URI of a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive.
+    The command changes nothing in it. It ends with exit code 1 when training would refuse the images.
     """
-    with cancelled_by_ctrl_c(f"stopped: {path} was not checked to its end; the same command begins again"):
+    with cancelled_by_ctrl_c(f"stopped: {path} is not checked completely; the same command starts from the beginning"):
         found = _check(path, page, features, form)
     if found.problems:
         click.get_current_context().exit(1)
 
 
 def _check(path: str, page: Path | None, features: Path, form: str) -> Inspection:
-    """Look at the images, and print what was found."""
+    """Check the images, print the findings and return them."""
     from trainer.check.inspection import inspect_data
 
     progress = build_bars()
@@ -98,7 +98,7 @@ def _print_doubts(found: Inspection) -> None:
         return
     share = f"{found.doubts.agreement:.0%} of the labels are predicted from the other images, by {found.described_by}"
     if not found.doubts.judged:
-        print_sentence(f"labels are not judged: only {share}; train once, then check again")
+        print_sentence(f"labels are not judged, because only {share}; run `eaves train`, then check again")
         return
     print_sentence(f"{share}; {_count(len(found.doubted), 'label')} doubtful")
     for item in found.doubted[: 2 * SHOWN]:

@@ -1,4 +1,4 @@
-"""`eaves evaluate`."""
+"""The command `eaves evaluate`, which measures the accuracy of models."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def command(
     MODEL is the directory of a run or of an artifact, or the URL of a running function, such as
     http://127.0.0.1:8480/functions/NAME. Two models are compared on the same images.
 
-    DATA is a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive: path or URI. Of a
-    folder with train and val, the images in val are taken.
+    DATA is a path or URI of a folder with one subfolder of images per class, a manifest (.csv, .jsonl) or an archive.
+    In a folder with the subfolders train and val, only the images in val are used.
     """
     if len(models) > 2:
         message = f"takes one or two models (got {len(models)})"
@@ -78,7 +78,7 @@ def command(
         say(f"page: {page}")
     below = [item.name for item in evaluations if min_accuracy is not None and item.interval[0] < min_accuracy]
     if below:
-        say(f"below --min-accuracy {min_accuracy}: {', '.join(below)}")
+        say(f"the lower end of the accuracy is below --min-accuracy {min_accuracy}: {', '.join(below)}")
         context.exit(1)
 
 
@@ -117,7 +117,7 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
     from trainer.data.unused_files import render_not_used
 
     if found.trained_on:
-        say(f"{found.trained_on} images that a model was trained on are left out")
+        say(f"{found.trained_on} images are left out, because a model was trained on them")
     for note in found.notes:
         say(f"note: {note}")
     for line in render_not_used(found.faults):
@@ -130,28 +130,28 @@ def _print(found: LabelledImages, evaluations: tuple[Evaluation, ...], pairing: 
             f"{len(evaluation.images)} images"
         )
         print_sentence(
-            f"calibration error {evaluation.calibration_error:.3f}; {times['median']:.1f} ms an image, 95 % within "
-            f"{times['p95']:.1f} ms"
+            f"calibration error {evaluation.calibration_error:.3f}; time for one image: median "
+            f"{times['median']:.1f} ms, 95 % within {times['p95']:.1f} ms"
         )
         if evaluation.refused:
             first = evaluation.refused[0]
-            say(f"{len(evaluation.refused)} images can't be read: {first.file}: {first.reason}, ...")
+            say(f"{len(evaluation.refused)} images can't be read, such as {first.file}: {first.reason}")
         if evaluation.unseen:
             names = ", ".join(evaluation.unseen[:10])
-            say(f"the function named none of these classes, and does not tell which it knows: {names}")
+            say(f"no prediction of the function had one of these labels, so it may not know them: {names}")
         print_rows(_classes(evaluation), COLUMNS, "table")
     if pairing:
         low, high = pairing.interval
         print_sentence(
-            f"the second differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to {high * 100:+.1f} with "
-            "95 % confidence)"
+            f"the second model's accuracy differs by {pairing.difference * 100:+.1f} points ({low * 100:+.1f} to "
+            f"{high * 100:+.1f} with 95 % confidence)"
         )
         print_sentence(
-            f"of {pairing.images} images both are right on {pairing.both_right}, only the first on {pairing.lost}, "
-            f"only the second on {pairing.gained}"
+            f"of {pairing.images} images, both models are right on {pairing.both_right}, only the first on "
+            f"{pairing.lost}, only the second on {pairing.gained}"
         )
         print_sentence(
-            f"exact McNemar p = {pairing.p_value:.2g}; {len(pairing.differing)} images have two different answers"
+            f"exact McNemar p = {pairing.p_value:.2g}; the models' labels differ on {len(pairing.differing)} images"
         )
     for number, evaluation in enumerate(evaluations, 1):
         which = f"MODEL {number}: " if pairing else ""
@@ -176,5 +176,5 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _share(share: float | None, interval: list[float]) -> str:
-    """A share with its interval, short enough for five columns on a terminal of 80; empty when it is of no image."""
+    """Return a share with its interval, short enough for a table of 80 columns; empty when it counts no image."""
     return "" if share is None else f"{share:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"

@@ -1,4 +1,4 @@
-"""`eaves init`."""
+"""The command `eaves init`, which writes a new eaves.yaml and can collect images from a source."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ from eaves.errors import ConfigError, DatasetError, Fault
     "source",
     metavar="SOURCE",
     help="Collect training images from a source, and write the source into eaves.yaml: a URL, a folder, a .yaml file "
-    "with a mapping as under `sources:`, or that mapping itself. What is served later passes the same options.",
+    "with a mapping as under `sources:`, or that mapping itself. The images that the function gets later have the same "
+    "options.",
 )
 @click.option("--images", type=click.IntRange(1), default=200, show_default=True, help="Number of images to collect.")
 @click.option("--every", type=float, metavar="SECONDS", help="Time between two images from a URL.")
 @click.option(
     "--crop", metavar="REGION", help="Part of each image: left,top,width,height in pixels, or in shares of 0 to 1."
 )
-@click.option("--rate", metavar="RATE", help="Average number of images in a time, such as 1/10s.")
+@click.option("--rate", metavar="RATE", help="Maximum average number of images in a time, such as 1/10s.")
 @click.option(
     "--unchanged",
     type=float,
@@ -48,7 +49,7 @@ from eaves.errors import ConfigError, DatasetError, Fault
 @click.option(
     "--max-side", type=int, metavar="PIXELS", help="Longest side of an image, pixels; larger images are scaled down."
 )
-@click.option("--jpeg-quality", type=int, help="Quality from 1 to 95; every image is encoded again as JPEG.")
+@click.option("--jpeg-quality", type=int, help="Encode every image again as JPEG of this quality, 1 to 95.")
 @click.option(
     "--credentials",
     type=click.Path(path_type=Path, file_okay=False),
@@ -61,8 +62,8 @@ def command(
 
     `eaves settings` explains the settings that it leaves at their defaults.
 
-    With --from-source, images are collected, too, into the folder DATA-unsorted beside DATA: training doesn't see them
-    until they are sorted. Ctrl-C stops that, and the same command goes on.
+    With --from-source, images are also collected, into the folder DATA-unsorted beside DATA. Training reads them only
+    after they are sorted into DATA. Ctrl-C stops the collection, and the same command continues it.
     """
     file = directory / FILE
     chosen = name or _name_of(directory)
@@ -72,18 +73,18 @@ def command(
     if source is not None:
         _init_from_source(file, chosen, data, source, images, options, force=force)
         if directory.absolute() != Path.cwd():
-            say(f"these paths start there: cd {shlex.quote(str(directory))}")
+            say(f"these paths are relative to the project: cd {shlex.quote(str(directory))}")
         return
     if given := [name for name, value in options.items() if value is not None]:
         flag = f"--{given[0].replace('_', '-')}"
-        raise ConfigError([Fault(origin=flag, path="", message="is for --from-source only")])
+        raise ConfigError([Fault(origin=flag, path="", message="has no effect without --from-source")])
     _refuse_to_replace(file, force=force)
     _write(file, write_project(name=chosen, data=data))
     say(_advise(directory, data))
 
 
 def _advise(directory: Path, data: str) -> str:
-    """What to do next: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
+    """Return the next step: deploy an artifact, convert a model made elsewhere, or train on labelled images."""
     go = "" if directory.absolute() == Path.cwd() else f"`cd {shlex.quote(str(directory))}` and "
     train = f"{go}`eaves train`"
     if newest(directory / ARTIFACTS, ARTIFACT):
@@ -99,14 +100,14 @@ def _advise(directory: Path, data: str) -> str:
 
 
 def _find_model(directory: Path) -> Path | None:
-    """A model that was made elsewhere, as `eaves convert` takes it; None when there is none."""
+    """Return the path of a model made elsewhere that `eaves convert` takes; None when there is none."""
     files = [*directory.glob("*.onnx"), *directory.glob("*.keras")]
     folders = [path.parent for path in directory.glob("*/saved_model.pb")]
     return min([*files, *folders], default=None)
 
 
 def _count_labelled(place: Path) -> str:
-    """Classes and images in a folder of labelled images, `3 classes, 150 images`; empty when there are none."""
+    """Return the numbers of classes and images in a folder, `3 classes, 150 images`; empty when there are none."""
     from trainer.data.folder import load_folder
 
     try:
@@ -135,19 +136,19 @@ def _init_from_source(
         _write(file, write_project(name=name, data=data, sources=(values,)), private=holds_secrets(values))
     workspace = load_workspace(file, needs_data=True)
     unsorted = os.path.relpath(collect_images(workspace, values["name"], wanted), workspace.root)
-    say(f"next: sort the images of {unsorted} into one folder for each class, {workspace.project.data.path}/CLASS/,")
-    say("then `eaves train`, which doesn't see those that aren't sorted")
+    say(f"next: move the images in {unsorted} into one folder for each class, {workspace.project.data.path}/CLASS/,")
+    say(f"then run `eaves train`, which ignores the images that stay in {unsorted}")
 
 
 def _refuse_to_replace(file: Path, *, force: bool) -> None:
     if file.exists() and not force:
         raise ConfigError(
-            [Fault(origin=str(file), path="", message="exists already")], hint="eaves init --force replaces it"
+            [Fault(origin=str(file), path="", message="already exists")], hint="eaves init --force replaces it"
         )
 
 
 def _write(file: Path, text: str, *, private: bool = False) -> None:
-    """Write a whole file or none, as the umask has it; a private one is for its owner only."""
+    """Write a file completely or not at all, with the umask's rights; only the owner may read a private one."""
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text, durability="none", mode=0o600 if private else None, sole_writer=True)

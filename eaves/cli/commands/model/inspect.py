@@ -1,4 +1,4 @@
-"""`eaves inspect`."""
+"""The command `eaves inspect`, which shows the contents of a run or an artifact."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIELDS: Columns = {"field": "FIELD", "value": "VALUE"}
 @click.argument("path", type=ModelPath())
 @output_option
 def command(path: Path, form: str) -> None:
-    """Show the contents of the run or artifact in PATH, after every digest is checked.
+    """Show the contents of the run or artifact in PATH, after checking every digest.
 
     PATH may be runs/latest or artifacts/latest.
     """
@@ -44,7 +44,10 @@ def command(path: Path, form: str) -> None:
     elif (path / "run.json").is_file():
         about = _run(path)
     else:
-        raise ArtifactError(f"{path} is neither a run nor an artifact", hint="name a directory in runs/ or artifacts/")
+        raise ArtifactError(
+            f"{path} is neither a run nor an artifact: it holds no run.json and no manifest.json",
+            hint="name a directory in runs/ or artifacts/",
+        )
     if form == "table":
         rows = [{"field": key, "value": _short(value)} for key, value in about.items()]
         print_rows(rows, FIELDS, form)
@@ -75,7 +78,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As JSON and YAML can hold it."""
+    """Return values as plain data that JSON and YAML can hold."""
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 

@@ -1,4 +1,4 @@
-"""`eaves package`."""
+"""The command `eaves package`, which builds a function's container image."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     "sink",
     default="",
     metavar="URL",
-    help="URL that gets a dev.eaves.model.published.v1 event, with the same id each time.",
+    help="URL that gets a dev.eaves.model.published.v1 event; the event's id is the same each time.",
 )
 @click.option("--site", default="home", show_default=True, help="Site in that event's source, /eaves/SITE/NAME.")
 @access_options
@@ -71,7 +71,7 @@ def command(
 ) -> None:  # fmt: skip
     """Build the container image of ARTIFACT and push it to PLACE, without Docker and without root.
 
-    Prints its name by digest. The same inputs give the same digest, on any machine.
+    Prints the container image's name by digest. The same inputs give the same digest on any machine.
     """
     from eaves.artifact import open_artifact
     from eaves.artifact.permitted_files import HANDLER
@@ -90,7 +90,7 @@ def command(
     goal = _open_target(target, access)
     reference = goal.reference if goal else None
     if sink and reference is None:
-        raise click.UsageError("--published-to tells of a container image at a registry.")
+        raise click.UsageError("--published-to is for a container image that is pushed to a registry.")
     with tempfile.TemporaryDirectory(prefix="eaves-package-") as folder, ThreadPoolExecutor(1) as beside:
         replayed = beside.submit(
             replay_with_progress, artifact, run_handler=allow_handler and HANDLER in artifact.manifest.files
@@ -113,11 +113,11 @@ def command(
 
 
 def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
-    """Tell the sink that the model is published. K_CA_CERTS holds certificate authorities of the sink, as at agents.
+    """Send the event that the model is published to a sink. K_CA_CERTS holds the sink's certificate authorities.
 
     Raises:
-        ConfigError: When K_CA_CERTS holds no certificate, or a proxy's variable no address.
-        DeliveryError: When the sink doesn't take the event.
+        ConfigError: When K_CA_CERTS holds no certificate, or when an environment variable of a proxy holds no address.
+        DeliveryError: When the sink doesn't accept the event.
     """
     from eaves.delivery import SinkClient
     from eaves.http_client.proxies import parse_proxies
@@ -130,29 +130,32 @@ def _announce(artifact: Artifact, image: str, sink: str, site: str) -> None:
         raise ConfigError([Fault(origin="environment variable K_CA_CERTS", path="", message=str(error))]) from error
     with client:
         announce(event, sink, client, say=say)
-    say(f"told {sink}: {event.type}, id {event.id}")
+    say(f"sent to {sink}: {event.type}, id {event.id}")
 
 
 def _open_target(target: str, access: Access) -> ImageLocation | None:
-    """Where it goes, looked at before any work; None: a tar.
+    """Open the place that the container image is written to, before any work; None for an archive (.tar).
 
     Raises:
-        OciError: When nothing can go there.
+        OciError: When the place can't be written to.
     """
     from eaves.oci.image_location import ARCHIVE, open_location
 
     if target.endswith(ARCHIVE):
         if not Path(target).absolute().parent.is_dir():
-            raise OciError(f"{target} can't be written: there is no such folder", hint="make it first")
+            folder = Path(target).absolute().parent
+            raise OciError(f"{target} can't be written: the folder {folder} does not exist", hint=f"mkdir -p {folder}")
         return None
     place = open_location(target, access, create=True)
     if place.name.startswith("sha256:"):
-        raise OciError(f"{target}: content decides its digest, it can't be chosen", hint="give a tag instead")
+        raise OciError(
+            f"{target} names a digest, which follows from the content and can't be chosen", hint="name a tag instead"
+        )
     return place
 
 
 def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
-    """The base's repository where a registry has both: it can take layers over without moving them."""
+    """Return the base's repository when the target is at the same registry, which can mount layers without a copy."""
     if goal is None or goal.reference is None or below.reference is None:
         return []
     together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
@@ -162,7 +165,7 @@ def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
 def _put(
     made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
 ) -> tuple[CopySummary, str]:
-    """Copy it to where it is wanted; its name there."""
+    """Copy the container image to its target; return a summary and the image's name there."""
     from eaves.oci.copy import copy_image
     from eaves.oci.reference import DEFAULT_TAG
     from eaves.oci.store.archive import write_archive
@@ -182,14 +185,14 @@ def _put(
 
 
 def _folder(target: str) -> str:
-    """`oci:DIR` of `oci:DIR:NAME`."""
+    """Return `oci:DIR` for `oci:DIR:NAME`."""
     head, colon, name = target.rpartition(":")
     return head if colon and "/" not in name and head != "oci" else target
 
 
 @contextmanager
 def _bars() -> Iterator[Callable[[Descriptor], Callable[[int], Any]]]:
-    """A bar for each piece that moves, on a terminal."""
+    """Show a progress bar for each piece of the image that is copied, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -207,7 +210,7 @@ def _bars() -> Iterator[Callable[[Descriptor], Callable[[int], Any]]]:
 def _print(copied: CopySummary, name: str, descriptor: Descriptor, form: str) -> None:
     moved = sum(one.size for one in copied.moved)
     kept = sum(one.size for one in (*copied.mounted, *copied.present))
-    say(f"moved {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were there")
+    say(f"copied {moved / 1e6:.2f} MB in {len(copied.moved)} pieces; {kept / 1e6:.2f} MB were already there")
     row = {"name": name, "digest": descriptor.digest, "moved_bytes": moved, "present_bytes": kept}
     if form == "table":
         click.echo(name)

@@ -1,4 +1,4 @@
-"""`eaves pipeline`."""
+"""The command `eaves pipeline`, which a pipeline Job runs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ POLL_S = 0.2
     envvar="K_SINK",
     default="",
     metavar="URL",
-    help="URL that gets the event that the model is published; Knative's SinkBinding sets it. [K_SINK]",
+    help="URL that gets a dev.eaves.model.published.v1 event; Knative's SinkBinding sets it. [K_SINK]",
 )
 @click.option(
     "--event",
@@ -76,24 +76,24 @@ POLL_S = 0.2
     show_default=True,
     help="Local folder for intermediate files. [EAVES_WORK]",
 )
-@click.option(complete_settings.FLAG, "told", default="", metavar="JSON", help=complete_settings.HELP)
+@click.option(complete_settings.FLAG, "complete", default="", metavar="JSON", help=complete_settings.HELP)
 @settings_options(PipelineSettings, section="pipeline.")
 def command(
     output: str, name: str, site: str, tag: str, base: str, platforms: tuple[str, ...], allow_handler: bool,
-    plain_http: bool, sink: str, event: Path | None, work: Path, told: str, **options: Any,
+    plain_http: bool, sink: str, event: Path | None, work: Path, complete: str, **options: Any,
 ) -> None:  # fmt: skip
     """Run a pipeline: train, convert, check the accuracy, package, push and publish. A pipeline Job runs this.
 
-    Each step may be repeated. Settings come from --settings, as a Job carries them, and from the environment
-    (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). Ends with the failing
-    step's code; a model that is not good enough ends it with 79, and nothing is published.
+    Each step may be repeated. Settings come from --settings, as a Job passes them, and from the environment
+    (EAVES_DATA_PATH, EAVES_TRAIN_EPOCHS, EAVES_CONVERT_PRECISION, EAVES_PIPELINE_FLOOR, ...). When a step fails, the
+    command ends with the step's exit code. When the model is not good enough, it publishes nothing and ends with 79.
     """
     logs.configure()
-    sections = _sections(told)
+    sections = _sections(complete)
     settings = build_settings(PipelineSettings, options, *sections.pipeline, section="pipeline.")
     if not sink.startswith(("http://", "https://")):
         fault = Fault(origin="--published-to", path="", message=f"must be an http(s) address (got {sink!r})")
-        hint = "a SinkBinding sets K_SINK when a Job is made: let it be ready first, then make the Job again"
+        hint = "wait until the SinkBinding is ready, which sets K_SINK when a Job is created, then create the Job again"
         raise ConfigError([fault], hint=hint)
     place = [f"--output={output}", f"--name={name}", f"--work={work}", *([f"--event={event}"] if event else [])]
     packing = [f"--tag={tag}", f"--base={base}", f"--published-to={sink}", f"--site={site}"]
@@ -116,7 +116,7 @@ def command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sections:
-    """What `--settings` holds, as each step takes it.
+    """The content of `--settings`, as each step takes it.
 
     Attributes:
         trainer: Options of the training.
@@ -131,20 +131,20 @@ class _Sections:
     data: tuple[SettingsLayer, ...] = ()
 
 
-def _sections(told: str) -> _Sections:
-    """Share out complete settings to the steps, once all of them are known here.
+def _sections(complete: str) -> _Sections:
+    """Distribute complete settings to the steps, after checking that this version knows all of them.
 
     Raises:
-        ConfigError: With every setting that this version does not know or that is missing.
+        ConfigError: When settings are missing or unknown to this version; it names all of them.
     """
     from converters.settings import ConvertSettings
     from trainer.settings import DataSettings, TrainSettings
 
-    if not told:
+    if not complete:
         return _Sections()
     known = {"data": DataSettings, "train": TrainSettings, "convert": ConvertSettings, "pipeline": PipelineSettings}
-    layers = complete_settings.parse_complete(told, known, without=("data.path",))
-    values = complete_settings.load_sections(told)
+    layers = complete_settings.parse_complete(complete, known, without=("data.path",))
+    values = complete_settings.load_sections(complete)
 
     def options(*names: str) -> tuple[str, ...]:
         chosen = {name: values[name] for name in names}
@@ -159,7 +159,7 @@ def _sections(told: str) -> _Sections:
 
 
 def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
-    """Where the training left its run, and where it or a copy of it is on this machine."""
+    """Return the location of the training's run: its path or URI, and the path of its copy on this machine."""
     from trainer.run.run_location import build_location
     from trainer.training_event import read_event
 
@@ -167,7 +167,7 @@ def _find_place(output: str, event: Path | None, work: Path) -> RunLocation:
 
 
 def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
-    """Where the images of the training are, which has checked that the event may name them."""
+    """Return the settings of the training's images; the training has checked that the event may name them."""
     from trainer.settings import DataSettings
     from trainer.training_event import read_event
 
@@ -176,7 +176,7 @@ def _data_of(event: Path | None, sections: _Sections) -> DataSettings:
 
 
 def _artifact_of(run: Path, folder: Path) -> Path:
-    """Beside those of before, of which a conversion keeps what didn't change."""
+    """Return the directory of the run's artifact, beside earlier ones, whose unchanged parts a conversion keeps."""
     from trainer.run.run import open_run
 
     return folder / open_run(run).version
@@ -186,19 +186,19 @@ def _judge(
     place: RunLocation, artifact: Path, data: DataSettings, tag: str, settings: PipelineSettings, *, plain_http: bool,
     stop: threading.Event,
 ) -> None:  # fmt: skip
-    """Let the model pass, or end here.
+    """Check that the model is good enough to be published.
 
     Raises:
-        RefusedModelError: It is not good enough.
-        StoppedError: Asked to stop.
-        EavesError: What it is judged by can't be read.
+        RefusedModelError: When the model is not good enough.
+        StoppedError: When a signal asks the pipeline to stop.
+        EavesError: When the images or the published model that it is compared with can't be read.
     """
     from converters.gate.publication_check import check_publication
     from eaves.cli.registry_options import build_access
     from trainer.lifecycle import Stoppable
     from trainer.progress import SilentProgress
 
-    _log.info("judge begins", extra={"step": "judge"})
+    _log.info("the step judge begins", extra={"step": "judge"})
     passed = check_publication(
         artifact,
         place,
@@ -213,15 +213,15 @@ def _judge(
 
 
 def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:
-    """One step, from beginning to end.
+    """Run one step as a process and wait for its end.
 
     Raises:
-        StoppedError: Asked to stop; so was the step, and it has ended.
-        SystemExit: It failed; with its own exit code.
+        StoppedError: When a signal asks the pipeline to stop; the step has been stopped and has ended.
+        SystemExit: When the step fails, with the step's exit code.
     """
-    _log.info("%s begins", step, extra={"step": step})
+    _log.info("the step %s begins", step, extra={"step": step})
     started, code = time.monotonic(), None
-    # In a session of its own, Ctrl-C reaches it through us only: a second signal would cut a checkpoint short.
+    # In a session of its own, the step gets Ctrl-C from this process only; a second signal would cut off a checkpoint.
     process = subprocess.Popen([sys.executable, "-P", "-m", *words], start_new_session=True)
     while code is None and not stop.is_set():
         try:
@@ -231,8 +231,11 @@ def _run(step: str, words: Sequence[str], stop: threading.Event) -> None:
     if code is None:
         process.terminate()
         process.wait()
-        raise StoppedError(f"stopped at: {step}", hint="run the same command again; it goes on from there")
+        raise StoppedError(
+            f"the pipeline was stopped during the step {step}",
+            hint="run the same command again; it continues with this step",
+        )
     if code:
-        _log.error("%s ended with %d", step, code, extra={"step": step})
+        _log.error("the step %s failed with exit code %d", step, code, extra={"step": step})
         sys.exit(code if code > 0 else 128 - code)
-    _log.info("%s is done in %.1f s", step, time.monotonic() - started, extra={"step": step})
+    _log.info("the step %s is done after %.1f s", step, time.monotonic() - started, extra={"step": step})

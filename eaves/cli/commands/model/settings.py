@@ -1,4 +1,4 @@
-"""`eaves settings`."""
+"""The command `eaves settings`, which explains the settings of eaves.yaml."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 OVERVIEW = {"section": "SECTION", "settings": "SETTINGS", "doc": "WHAT IT SETS"}
 PIPE_COLUMNS = 100
-"""Width of the text where stdout is no terminal."""
+"""Width of the text when stdout is no terminal, columns."""
 
 
 @click.command()
 @click.argument("section", metavar="[SECTION|SETTING]", default="")
 @output_option
 def command(section: str, form: str) -> None:
-    """Show the settings in SECTION, each with its meaning, type, default, flag and environment variable.
+    """Show the settings in SECTION, each with its meaning, type, range, default, flag and environment variable.
 
     Without SECTION, every section of eaves.yaml is listed; as JSON or YAML, every setting. SECTION may also be one
     setting, such as train.epochs. No eaves.yaml is needed.
@@ -43,10 +43,10 @@ def command(section: str, form: str) -> None:
 
 
 def _find(name: str) -> list[SettingDescription]:
-    """The settings that a name stands for.
+    """Return the settings of the section with a name, or the setting with the name; every setting for an empty name.
 
     Raises:
-        NotFoundError: When it is neither a section nor a setting.
+        NotFoundError: When the name is neither a section nor a setting.
     """
     from eaves.cli.app.settings_table import SECTIONS, describe_setting
 
@@ -82,7 +82,7 @@ def _print_overview() -> None:
 
 
 def _print_subsections(name: str) -> None:
-    """Name the sections whose settings stand beside those of a section."""
+    """Print the names of sections whose settings are at the same place in eaves.yaml as those of a section."""
     from eaves.cli.app.settings_table import SECTIONS
 
     below = [section for section in SECTIONS if section.name.startswith(f"{name}.")]
@@ -101,7 +101,7 @@ def _print_settings(found: Sequence[SettingDescription]) -> None:
         for line in textwrap.wrap(one.doc, max(40, width) - 2, break_long_words=False, break_on_hyphens=False):
             print_line(f"  {line}")
         facts = {
-            "type": f"{one.type}, in {one.unit}" if one.unit else one.type,
+            "type": " ".join(filter(None, (one.type, one.range))) + (f", in {one.unit}" if one.unit else ""),
             "default": "none: a value is required" if one.required else _render_default(one.default),
             "flag": one.flag,
             "variable": one.variable,
@@ -116,7 +116,7 @@ def _print_settings(found: Sequence[SettingDescription]) -> None:
 
 
 def _render_default(default: Any) -> str:
-    """A default as eaves.yaml has it."""
+    """Return a default value as it is written in eaves.yaml."""
     if isinstance(default, bool):
         return str(default).lower()
     if default in ("", None, [], {}):

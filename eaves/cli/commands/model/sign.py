@@ -1,4 +1,4 @@
-"""`eaves sign`."""
+"""The command `eaves sign`, which signs container images and creates keys."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def command(
 ) -> None:
     """Sign the container image IMAGE, HOST/REPOSITORY[:TAG|@DIGEST], in the format of cosign.
 
-    Name it by the digest that `eaves package` printed: a tag may be moved by others before it is signed. Prints its
-    name by digest. A password comes from COSIGN_PASSWORD, or is asked for.
+    Name the image by the digest that `eaves package` printed, because others may move a tag before it is signed. Prints
+    the image's name by digest. The key's password is read from COSIGN_PASSWORD, or asked for.
     """
     if prefix is not None:
         if name or key:
-            raise click.UsageError("--new-key makes a key and signs nothing.")
+            raise click.UsageError("--new-key creates a key and signs nothing, so it excludes IMAGE and --key.")
         _make_key(prefix, form)
     elif not name or key is None:
-        raise click.UsageError("say what to sign, and by which --key.")
+        raise click.UsageError("name the container image to sign and the private key: eaves sign IMAGE --key FILE.")
     else:
         _sign(name, key, plain_http=plain_http, registry_ca=registry_ca, form=form)
 
@@ -49,7 +49,8 @@ def _make_key(prefix: Path, form: str) -> None:
         click.echo(public.id)
     else:
         print_value({"private": f"{prefix}.key", "public": f"{prefix}.pub", "key": public.id}, form)
-    say(f"{prefix}.key signs: keep it from others. {prefix}.pub verifies: give it to all who deploy.")
+    say(f"{prefix}.key is the private key, which signs: keep it secret")
+    say(f"{prefix}.pub is the public key, which verifies: give it to everybody who deploys")
 
 
 def _sign(name: str, key: Path, *, plain_http: bool, registry_ca: Path | None, form: str) -> None:
@@ -63,7 +64,7 @@ def _sign(name: str, key: Path, *, plain_http: bool, registry_ca: Path | None, f
     registry = Registry(reference, build_access(plain_http=plain_http, registry_ca=registry_ca))
     descriptor = registry.resolve(reference.name)
     if not reference.digest:
-        say(f"{name} is {descriptor.digest} now; a name by digest is surer")
+        say(f"the tag {name} names {descriptor.digest} now; name the digest to be sure what is signed")
     signed = sign(registry, reference, descriptor, private)
     pinned = str(reference.pinned(descriptor.digest))
     if form == "table":
@@ -71,4 +72,7 @@ def _sign(name: str, key: Path, *, plain_http: bool, registry_ca: Path | None, f
     else:
         digests = [one.digest for one in signed]
         print_value({"name": pinned, "digest": descriptor.digest, "key": private.public.id, "signed": digests}, form)
-    say(f"signed {len(signed)} manifests by {private.public.id}" if signed else "this key had signed it already")
+    if signed:
+        say(f"signed {len(signed)} manifests with the key {private.public.id}")
+    else:
+        say(f"the key {private.public.id} has already signed it")

@@ -1,4 +1,4 @@
-"""`eaves train`."""
+"""The command `eaves train`, which trains a model here or in a cluster."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Directory of the run. Not given: a new directory in runs/.",
 )
-@click.option("--again", is_flag=True, help="In a cluster: replace a Job that has ended by a new one.")
+@click.option("--again", is_flag=True, help="In a cluster, replace a Job that has ended by a new one.")
 @on_option
 @cluster_options
 @file_option
@@ -45,8 +45,8 @@ def command(
 ) -> None:  # fmt: skip
     """Train a model on labelled images, and print the run's directory, which runs/latest then points to.
 
-    In a cluster (--on knative) a Job trains. The same command finds the Job again from any machine and shows its
-    progress. Another --run starts another training, for example after the images have changed.
+    In a cluster (--on knative) a Job trains the model. The same command finds the Job again from any machine and shows
+    its progress. Another --run starts another training, for example after the images have changed.
     """
     flags = {f"train.{path}": value for path, value in given(TrainSettings, options).items()}
     if data is not None:
@@ -58,7 +58,7 @@ def command(
     if choice.knative:
         from eaves.cli.cluster.remote_training import train_remotely
 
-        _tell(train_remotely(workspace, choice, data=data or "", output=output, again=again))
+        _report(train_remotely(workspace, choice, data=data or "", output=output, again=again))
         return
     project = workspace.project
     if output is not None:
@@ -82,24 +82,25 @@ def command(
             run = train(images, settings, target, name=project.name, progress=build_progress(sys.stderr), stop=stop)
     except StoppedError as error:
         named = f" --file {shlex.quote(str(file))}" if file != Path(FILE) else ""
-        hint = f"eaves train{named} --run {shlex.quote(str(target))} goes on from there"
+        hint = f"eaves train{named} --run {shlex.quote(str(target))} continues the training"
         raise StoppedError(error.message, hint=hint) from error
     if target.absolute().parent == workspace.runs.absolute() and (text := update_latest(workspace.runs, RUN)):
         say(f"note: {text}")
-    _tell(run)
+    _report(run)
 
 
-def _tell(run: Run) -> None:
-    text = run.verdict.get("text", f"accuracy {run.val_accuracy:.3f} on held-out images")  # a run of before has none
+def _report(run: Run) -> None:
+    text = run.verdict.get("text", f"accuracy {run.val_accuracy:.3f} on held-out images")  # an older run has none
     say(f"{run.name} {run.version}: {text}")
     say(f"report: {run.path / 'report.html'}")
     click.echo(run.path)
 
 
 def _resolve_weights(root: Path, settings: TrainSettings, *, from_flag: bool) -> TrainSettings:
-    """A relative weights file in eaves.yaml starts at eaves.yaml, one on the command line where the user is.
+    """Return settings with an absolute path of the weights file.
 
-    The path becomes absolute, so that the run is continued with the same file from any directory.
+    A relative path in eaves.yaml starts at eaves.yaml, and one on the command line in the working directory. With an
+    absolute path, the run can be continued with the same file from any directory.
     """
     if settings.weights_kind != "file" or "://" in settings.weights:
         return settings

@@ -1,4 +1,4 @@
-"""`eaves verify`."""
+"""The command `eaves verify`, which checks an artifact's outputs or a container image's signature."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ def command(
 ) -> None:  # fmt: skip
     """Verify that ARTIFACT gives the outputs that its author measured, or that IMAGE is signed.
 
-    An artifact's digests are recomputed and all its golden images replayed through the session that serves. Both graphs
-    are asked where there is one for this CPU: that one, and the portable one that serves elsewhere.
+    For an artifact, every digest is recomputed and every golden image is replayed through the same session that serves
+    requests. When the artifact has a graph for this CPU beside the portable one, both are checked.
 
-    Of a container image (HOST/REPOSITORY[:TAG|@DIGEST], or oci:DIR[:NAME], which has no signatures) the signature is
-    checked, then every byte of every platform's manifest, config and layers. Nothing of it is run.
+    For a container image (HOST/REPOSITORY[:TAG|@DIGEST], or oci:DIR[:NAME], which has no signatures), the signature is
+    checked, then the digests of every platform's manifest, config and layers. None of its code is run.
     """
     if key is None and not is_container_image(what):
         _verify_artifact(find_latest(Path(what)), run_handler=run_handler, form=form)
         return
     if run_handler or Path(what).exists():
-        raise click.UsageError("--run-handler is for an artifact, --key for a container image at a registry.")
+        raise click.UsageError("--run-handler is for an artifact, and --key is for a container image at a registry.")
     verify_container_image(
         what,
         key=key,
@@ -87,21 +87,23 @@ def _verify_artifact(path: Path, *, run_handler: bool, form: str) -> None:
     handler = ("run" if run_handler else "not run") if has_handler else "none"
     _print(artifact, results, handler, form)
     if handler == "not run":
-        say(f"handler.py itself was not run: {_inputs(load_golden(artifact))} (try: eaves verify --run-handler)")
+        say(f"handler.py was not run: {_inputs(load_golden(artifact))} (to run it: eaves verify --run-handler)")
     for result in results:
         result.require()
     graphs = sorted({result.graph for result in results})
-    by = f" by each of {' and '.join(graphs)}" if len(graphs) > 1 else ""
+    by = f" by each of the graphs {' and '.join(graphs)}" if len(graphs) > 1 else ""
     images = len(results) // len(graphs)
-    say(f"verified: {len(artifact.manifest.files)} digests, {images} golden images reproduced{by}")
+    say(f"verified: {len(artifact.manifest.files)} digests are right, {images} golden images are reproduced{by}")
 
 
 def _inputs(cases: Sequence[GoldenCase]) -> str:
-    """Where the inputs came from, for people."""
+    """Return which inputs of the golden images are stored and which the recipe computes."""
     stored = sum(bool(case.tensor) for case in cases)
     if stored == len(cases):
-        return "the inputs are the stored ones"
-    return f"{stored} inputs are stored ones, the recipe made the others" if stored else "the recipe made the inputs"
+        return "the inputs are stored in the artifact"
+    if stored:
+        return f"{stored} inputs are stored in the artifact, and the recipe computed the others"
+    return "the recipe computed the inputs"
 
 
 def _print(artifact: Artifact, results: Sequence[GoldenResult], handler: str, form: str) -> None:
@@ -123,7 +125,7 @@ def _print(artifact: Artifact, results: Sequence[GoldenResult], handler: str, fo
 
 
 def _row(result: GoldenResult) -> dict[str, Any]:
-    """As JSON holds it: a difference of what can't be compared is null."""
+    """Return a result as plain data for JSON; an infinite difference, of outputs that can't be compared, is null."""
     values = asdict(result)
     values = {key: None if isinstance(value, float) and math.isinf(value) else value for key, value in values.items()}
     return {"case": values.pop("file"), **values, "ok": result.ok}

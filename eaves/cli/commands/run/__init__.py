@@ -1,1 +1,1 @@
-"""Commands that run functions, here or at sites, and the receiver of their events."""
+"""Commands that run functions, on this machine or at sites, and the receiver of their events."""

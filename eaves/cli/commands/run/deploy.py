@@ -1,4 +1,4 @@
-"""`eaves deploy`."""
+"""The command `eaves deploy`, which deploys a model on this machine or at sites."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from eaves.errors import ArtifactError
 @click.option(
     "--wait",
     is_flag=True,
-    help="Wait until the rollout has ended: the new revision has all requests, or was rolled back.",
+    help="Wait until the rollout has ended, when the new revision has all requests or was rolled back.",
 )
 @click.option(
     "--detach", is_flag=True, help="Return after the objects are applied, without waiting until the function is ready."
@@ -42,10 +42,10 @@ from eaves.errors import ArtifactError
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Time that the function may take to become ready.",
+    help="Maximum time until the function is ready.",
 )
 @click.option("--adopt", is_flag=True, help="Take over objects that kn or kubectl made, after the changes are shown.")
-@click.option("--yes", is_flag=True, help="Take over without asking.")
+@click.option("--yes", is_flag=True, help="Don't ask before --adopt takes objects over.")
 @click.option(
     "--dry-run",
     type=click.Choice(["server"]),
@@ -54,14 +54,15 @@ from eaves.errors import ArtifactError
 @image_options
 @fleet_options
 def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
-    """Deploy a model as a function. On this machine it is ARTIFACT, by default the newest; `eaves up` runs it.
+    """Deploy a model as a function. On this machine the model is ARTIFACT, by default the newest; `eaves up` runs it.
 
-    At sites (--on knative): IMAGE, the container image that `eaves package` put at a registry. It is applied by
-    server-side apply and waited for; a redeploy becomes a new revision that gets no requests before `eaves rollout`,
-    `eaves promote`, or its automatic rollout (--wait, `eaves reconcile`).
+    At sites (--on knative) the model is IMAGE, the container image that `eaves package` pushed to a registry. The
+    objects are applied by server-side apply, and the command waits until the function is ready. A redeploy becomes a
+    new revision that gets no requests before `eaves rollout`, `eaves promote`, or its automatic rollout (--wait,
+    `eaves reconcile`).
 
-    Here every digest is checked and every golden image replayed first; in a cluster each replica does so before it is
-    ready. Prints the function's name.
+    On this machine, every digest is checked and every golden image replayed first; in a cluster each replica does so
+    before it is ready. Prints the function's name.
     """
     clusters = {
         name: options.pop(name) for name in ("kubeconfig", "context", "namespace", "sites", "every", "platform")
@@ -76,7 +77,7 @@ def command(what: str, file: Path, state_dir: Path, **options: Any) -> None:
     source = click.get_current_context().get_parameter_source
     given = [name for name in options if source(name) is ParameterSource.COMMANDLINE]
     if given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters: --on knative.")
+        raise click.UsageError(f"--{given[0].replace('_', '-')} is for clusters; add --on knative.")
     _deploy_here(find_latest(Path(what)) if what else None, file, state_dir)
 
 
@@ -87,7 +88,7 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     workspace = load_workspace(file)
     chosen = artifact or newest(workspace.artifacts, ARTIFACT)
     if chosen is None:
-        raise ArtifactError(f"there is no artifact in {workspace.artifacts}", hint="eaves convert")
+        raise ArtifactError(f"{workspace.artifacts} holds no artifact to deploy", hint="eaves convert")
     opened = open_artifact(chosen.absolute(), level="full")
     app = build_local_app(workspace, opened)
     for result in replay_with_progress(opened):
@@ -97,8 +98,8 @@ def _deploy_here(artifact: Path | None, file: Path, state_dir: Path) -> None:
     platform.deploy(app)
     click.echo(app.function.name)
     if not platform.running():
-        say("wanted; nothing runs it yet: `eaves up`")
+        say("deployed; `eaves up` is not running here, so start it to run the function")
         return
-    say("it runs")
+    say("deployed; `eaves up` runs the function")
     if app.relay.enabled:
         say(f"link: {wait_for_link(platform, app.function.name)}")

@@ -1,4 +1,4 @@
-"""`eaves remove`."""
+"""The command `eaves remove`, which removes a function."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from eaves.cli.shared_options import file_option, state_option
 @click.option(
     "--adopt",
     is_flag=True,
-    help="In a cluster: delete what was rendered and applied by kubectl, too, after showing it.",
+    help="In a cluster, also delete objects that `eaves render` wrote and kubectl applied, after showing them.",
 )
 @click.option("--yes", is_flag=True, help="Don't ask before deleting what --adopt shows.")
 @fleet_options
@@ -43,14 +43,14 @@ def command(
 ) -> None:  # fmt: skip
     """Remove function NAME with its triggers and sources. Its artifact, logs and dead letters stay.
 
-    In a cluster the objects that `eaves deploy` applied are deleted, by the inventory that it keeps there. Volumes with
-    images that the broker hasn't taken yet stay. `eaves reconcile` doesn't bring it back to a site that it was removed
-    from; `eaves deploy` does.
+    In a cluster, the objects that `eaves deploy` applied and recorded in its inventory are deleted. Volumes with images
+    that the broker hasn't taken yet stay. Only `eaves deploy` brings the function back to the site; `eaves reconcile`
+    does not.
     """
     choice = read_choice(**clusters)
     if not choice.knative:
         if adopt:
-            raise click.UsageError("--adopt is for clusters: --on knative.")
+            raise click.UsageError("--adopt is for clusters; add --on knative.")
         _remove_here(state_dir, name)
         return
 
@@ -69,7 +69,7 @@ def command(
 
 
 def _remove_here(state_dir: Path, name: str) -> None:
-    """Remove a function from the local platform, and say what becomes of the events that wait for it."""
+    """Remove a function from the local platform, and print what happens to the events that wait for it."""
     from eaves.local.client import LocalPlatform
     from eaves.local.queues import count_waiting
     from eaves.local.state import StateDirectory
@@ -87,7 +87,7 @@ def _remove_here(state_dir: Path, name: str) -> None:
 
 
 def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *, yes: bool) -> None:
-    """Show what is deleted at each site, and ask.
+    """Print the objects that are deleted at each site, and ask.
 
     Raises:
         click.Abort: When the answer is no.
@@ -97,5 +97,5 @@ def _ask_before_removing(scope: SiteScope, choice: PlatformChoice, name: str, *,
             say(f"{outcome.site}: {line}")
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("--adopt asks before it deletes; --yes answers.")
+            raise click.UsageError("--adopt asks for confirmation, and stdin is no terminal; add --yes.")
         click.confirm("Delete these objects?", abort=True, err=True)

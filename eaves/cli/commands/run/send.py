@@ -1,4 +1,4 @@
-"""`eaves send`."""
+"""The command `eaves send`, which sends images to a function and prints its predictions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Send IMAGES as events to a function and print the prediction events that come back.
 
-    Files that end in .json are sent as numbers, to models for the task tensor.
+    A file that ends in .json holds numbers, for a model with the task tensor.
     """
     from eaves.sources.files import capture_file
 
@@ -85,37 +85,37 @@ def command(
     if rows or form != "table":
         print_rows(rows, COLUMNS, form)
     if refused:
-        hint = "name image files" if all(refused) else f"eaves logs {function}"
+        hint = "send image files" if all(refused) else f"eaves logs {function}"
         raise PlatformError(f"{len(refused)} of {len(images)} images got no prediction", hint=hint)
 
 
 def is_foreign(event: Event, answer: SinkResponse) -> bool:
-    """Whether a function that takes images refused a file because its first bytes are those of no image.
+    """Return whether a function that takes images refused a file because its first bytes are those of no image.
 
     Args:
         event: The event that was sent.
-        answer: What the function answered.
+        answer: The function's answer.
     """
     takes_images = "image/" in str(parse_problem(answer.body).get("hint"))
     return answer.status == NOT_TAKEN and takes_images and event.datacontenttype == UNKNOWN
 
 
 def describe_foreign(path: Path) -> str:
-    """Say what a file is not, for people.
+    """Return why a file is no image that a function takes.
 
     Args:
-        path: The file.
+        path: Path of the file.
     """
     if path.suffix.lower() in UNSUPPORTED_SUFFIXES:
-        return "HEIC and AVIF images are not read; convert it to JPEG"
-    return "is not an image: a file in the format JPEG, PNG, WebP, BMP, TIFF or GIF"
+        return "HEIC and AVIF images can't be read; convert the file to JPEG"
+    return "the file is not an image in the format JPEG, PNG, WebP, BMP, TIFF or GIF"
 
 
 def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
-    """The function meant, and its site.
+    """Return name and site of the function that images are sent to.
 
     Raises:
-        NotFoundError: When none is named and there are none or several.
+        NotFoundError: When no function is named, and none or several are deployed.
     """
     chosen = [status for status in found if name in (None, status.name)]
     if name is not None:
@@ -123,15 +123,14 @@ def _target(found: list[FunctionStatus], name: str | None) -> tuple[str, str]:
     if len(chosen) != 1:
         names = [status.name for status in found]
         hint = f"--function {names[0]}" if names else "eaves deploy"
-        raise NotFoundError(
-            f"{len(names)} functions are deployed here{': ' + ', '.join(names) if names else ''}", hint=hint
-        )
+        several = f"{len(names)} functions are deployed, so one must be named: {', '.join(names)}"
+        raise NotFoundError(several if names else "no function is deployed", hint=hint)
     return chosen[0].name, chosen[0].site
 
 
 def _problem(answer: SinkResponse) -> str:
-    """What an answer that is no prediction says, for people."""
+    """Return the reason in an answer that is no prediction."""
     problem = parse_problem(answer.body)
     if not problem.get("detail"):
-        return f"answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
+        return f"the function answered {answer.status}: {answer.body[:200].decode(errors='replace')}"
     return f"{problem['detail']} (try: {problem['hint']})" if problem.get("hint") else str(problem["detail"])

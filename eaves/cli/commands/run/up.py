@@ -1,4 +1,4 @@
-"""`eaves up`."""
+"""The command `eaves up`, which runs the local platform."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
 SECTION = "up."
-"""What the environment variables of the settings begin with."""
+"""Section of the settings, which begins the names of their environment variables."""
 
 
 @click.command()
@@ -41,8 +41,9 @@ def command(
 ) -> None:
     """Run the local platform with everything that is deployed, in the foreground, until Ctrl-C.
 
-    Accepted events are kept. Each prediction is printed as one line: time, function, label, score and subject, for
-    example the path of the image. Predictions that come faster than the terminal takes them are counted, not printed.
+    Accepted events are stored and survive a restart. Each prediction is printed as one line: time, function, label,
+    score and subject, for example the path of the image. When predictions come faster than the terminal prints them,
+    some are only counted.
     """
     settings = build_settings(LocalSettings, options, section=SECTION)
     if install_service and uninstall_service:
@@ -80,9 +81,9 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     )
     signals.call(supervisor.stop)
     click.echo(supervisor.url)
-    say(f"the broker takes CloudEvents at {supervisor.url}; Ctrl-C stops")
+    say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
-        say(f"callers from other machines send the token in {settings.token_file}; nothing is encrypted")
+        say(f"requests from other machines need the token in {settings.token_file}; they are sent unencrypted")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()

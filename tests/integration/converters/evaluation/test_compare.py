@@ -87,5 +87,5 @@ def test_a_run_that_does_not_tell_its_split_is_named(tiny_run: Path, shorter: Pa
 def test_the_table_tells_both(tiny_run: Path, shorter: Path) -> None:
     result = CliRunner().invoke(cli, ["compare", str(tiny_run), str(shorter)], catch_exceptions=False)
     assert result.exit_code == 0
-    for part in ("SETTING THAT DIFFERS", "train.epochs", "images that both hold out", "exact McNemar p"):
+    for part in ("SETTING THAT DIFFERS", "train.epochs", "images that both runs hold out", "exact McNemar p"):
         assert part in result.stdout

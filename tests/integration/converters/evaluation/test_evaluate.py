@@ -187,7 +187,7 @@ def test_the_table_names_the_figures(tiny_artifact: Path, digits: Path) -> None:
     assert result.exit_code == 0
     headline = "accuracy 1.000 (0.949 to 1.000 with 95 % confidence) on 72 images"
     worth = "this model is usable: 1.00 on 72 labelled images (95 % interval 0.95-1.00), guessing gives "
-    for part in (headline, "calibration error", "ms an image", "RECALL", worth):
+    for part in (headline, "calibration error", "time for one image: median", "RECALL", worth):
         assert part in result.stdout
     assert result.stdout.splitlines()[-1].endswith("too favourable if it was trained on some of these images")
 
@@ -198,7 +198,7 @@ def test_what_is_reported_two_models_fits_a_terminal_of_80_columns(
     result = eaves("evaluate", tiny_run, tiny_artifact, digits)
     lines = result.stdout.splitlines()
     assert result.exit_code == 0
-    assert "the second differs by +0.0 points" in result.stdout
+    assert "the second model's accuracy differs by +0.0 points" in result.stdout
     assert [line.split(":")[:2] for line in lines if len(line) > 80] == [  # a terminal wraps sentences between words
         ["MODEL 1", " this model is usable"],
         ["MODEL 2", " this model is usable"],

@@ -47,7 +47,7 @@ def test_a_log_is_followed_until_its_container_ends(cluster: Cluster, apiserver:
     assert list(lines) == ["epoch 2", ""]
 
 
-def test_a_log_that_is_cut_goes_on_without_a_line_twice(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_log_that_is_cut_continues_without_a_line_twice(cluster: Cluster, apiserver: FakeCluster) -> None:
     apiserver.write_log("f-1", "a", "b", namespace="cams")
     lines = cluster.follow_logs("f-1", timeout_s=20)
     assert [next(lines), next(lines)] == ["a", "b"]

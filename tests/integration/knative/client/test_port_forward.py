@@ -82,7 +82,7 @@ def test_a_pod_that_says_nothing_costs_the_time_limit_and_no_more(cluster: Clust
     assert time.monotonic() - started < 5
 
 
-def test_a_pod_that_goes_on_talking_costs_the_time_limit_and_no_more(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_pod_that_never_stops_talking_costs_the_time_limit_only(cluster: Cluster, apiserver: FakeCluster) -> None:
     def drops() -> Iterator[bytes]:
         while not apiserver.closing.is_set():
             yield b"x"
@@ -237,7 +237,7 @@ def test_a_proxy_is_used_as_for_any_request_and_the_environment_is_not_looked_at
 # What it is for: a network that enforces the NetworkPolicy, with the API server on another node.
 
 
-def test_a_rollout_goes_on_where_a_policy_keeps_the_api_server_out(
+def test_a_rollout_continues_where_a_policy_keeps_the_api_server_out(
     cluster: Cluster, apiserver: FakeCluster, serving: Serving
 ) -> None:
     apiserver.policies_enforced = True

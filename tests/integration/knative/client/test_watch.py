@@ -62,7 +62,7 @@ def test_a_watch_sees_only_what_its_selectors_fit(cluster: Cluster, apiserver: F
     assert one() == "DELETED mine"
 
 
-def test_a_watch_cut_within_an_event_goes_on_where_it_was(cluster: Cluster, apiserver: FakeCluster) -> None:
+def test_a_watch_cut_within_an_event_continues_where_it_was(cluster: Cluster, apiserver: FakeCluster) -> None:
     put(apiserver, "a")
     changes = cluster.watch(CONFIG_MAP, timeout_s=20)
     one = reported(changes)

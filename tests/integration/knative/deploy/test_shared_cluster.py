@@ -155,7 +155,7 @@ def test_an_object_that_was_made_anew_by_somebody_else_stays_and_is_reported(
     done = outcomes(deploy(cluster, fewer, full_settings()))
     assert done[LEFT] == {"Trigger/flowers-alarm"}
     assert "Trigger/flowers-gate" in done[REMOVED]
-    assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}, "it is told once"
+    assert outcomes(deploy(cluster, fewer, full_settings())).keys() == {UNCHANGED}, "the note is printed once"
     recreate(apiserver, "flowers")
     assert LEFT in {one.outcome for one in remove_app(cluster, OWNER)}
     assert [one["metadata"]["name"] for one in apiserver.all(TRIGGER)] == ["flowers", "flowers-alarm"]

@@ -191,7 +191,7 @@ def test_a_link_that_stays_down_ends_the_watching(cluster: Cluster, knative: Kna
         follow_rollout(cluster, "flowers", poll_s=0.01, patience_s=0)
 
 
-def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_goes_on(
+def test_a_revision_that_isnt_ready_in_time_is_said_and_the_next_call_continues(
     cluster: Cluster, knative: Knative
 ) -> None:
     knative.auto = False

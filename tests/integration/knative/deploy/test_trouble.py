@@ -128,7 +128,7 @@ def after(requests: int, reply: Reply) -> Callable[[Request], Reply | None]:
 
 @pytest.mark.parametrize("writes", [0, 2, 5])
 @pytest.mark.parametrize("status", [0, 503], ids=["dropped", "503"])
-def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_goes_on(
+def test_a_link_that_goes_down_on_the_way_is_said_and_the_next_call_continues(
     writes: int, status: int, cluster: Cluster, knative: Knative, apiserver: FakeCluster
 ) -> None:
     apiserver.fault = after(writes, Reply(status=0) if not status else refusal(503, "ServiceUnavailable", "etcd"))

@@ -62,7 +62,7 @@ def test_a_new_revision_gets_no_share_until_it_is_pinned_on_every_node(
     assert shares(two_of_three) == {FIRST: 90, SECOND: 10}
 
 
-def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_goes_on_by_a_persons_word(
+def test_it_is_held_when_a_node_has_not_pulled_it_by_the_deadline_and_continues_by_a_persons_word(
     cluster: Cluster, two_of_three: Knative
 ) -> None:
     two_of_three.server.skew_s += 601
@@ -191,7 +191,7 @@ def test_unpinned_is_an_option_of_the_commands(tmp_path: Path) -> None:
         sites.run("deploy", FIRST_IMAGE, "--offline", "--on", "knative")
         knative.unpulled[OTHER] = 1
         sites.run("deploy", OTHER, "--offline", "--on", "knative")
-        assert "--unpinned is for --percent" in sites.run("rollout", "--on", "knative", "--unpinned").output
+        assert "--unpinned has no effect" in sites.run("rollout", "--on", "knative", "--unpinned").output
         assert sites.run("rollout", "--on", "knative", "--percent", "10", "--unpinned").exit_code == 0
         assert sites.served(sites.names[0]) == {FIRST: 90, SECOND: 10}
         assert sites.run("promote", "--on", "knative", "--unpinned").exit_code == 0

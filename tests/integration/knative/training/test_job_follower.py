@@ -66,7 +66,7 @@ class Watcher:
 
     Attributes:
         lines: What the training wrote.
-        said: What was told of the Job.
+        said: Messages about the Job.
         result: The Job in the end, or the error.
     """
 
@@ -127,7 +127,7 @@ def test_a_log_is_read_to_its_end_over_cut_links_each_line_once(
     assert watcher.lines[1] == LogLine(text="Training: 1 of 4", phase="Training", done=1, total=4, note="loss 0.9")
 
 
-def test_a_pod_that_was_lost_and_the_one_that_goes_on(play: JobPlay, watch: Callable[..., Watcher]) -> None:
+def test_a_pod_that_was_lost_and_the_one_that_continues(play: JobPlay, watch: Callable[..., Watcher]) -> None:
     watcher = watch()
     first = play.start(f"{NAME}-a")
     play.write(first, step(1))

@@ -1,4 +1,4 @@
-"""Pieces of a run by the pod that reads it, and what whoever waits for that pod is told when none come."""
+"""Download of a run in pieces from the pod that reads it, and the messages when no piece comes."""
 
 from __future__ import annotations
 

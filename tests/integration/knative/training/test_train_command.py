@@ -75,7 +75,7 @@ def made(fake: FakeCluster) -> JobPlay:
 
 
 def output_of(fake: FakeCluster) -> str:
-    """Where the Job was told to leave its run."""
+    """Return the folder that the Job writes its run into."""
     arguments = fake.all("Job")[0]["spec"]["template"]["spec"]["containers"][0]["args"]
     return next(str(word).removeprefix("--output=") for word in arguments if word.startswith("--output="))
 
@@ -100,8 +100,9 @@ def test_a_laptop_that_goes_away_and_comes_back_finds_its_training_and_the_repor
     first.send_signal(signal.SIGINT)
     code, _, stderr = finished(first)
     assert code == 75
-    assert f"error: no longer watching {play.name}: it goes on without us" in stderr
-    assert "try: the same command watches it again" in stderr
+    message = f"error: this command no longer shows the Job {play.name}, which continues in the cluster"
+    assert message in stderr
+    assert "try: run the same command to show it again" in stderr
 
     publish(run, open_store(output_of(fake)))  # meanwhile
     play.exit(pod, 0)
@@ -134,7 +135,7 @@ def test_a_training_that_fails_ends_with_its_own_code(laptop: Laptop, fake: Fake
 def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     laptop: Laptop, fake: FakeCluster, run: Run, way: str
 ) -> None:
-    """By port-forward where a policy keeps the pod proxy out, and by the pod proxy where no port can be forwarded."""
+    """The run is read by port-forward when a policy blocks the pod proxy, and by the pod proxy without port-forward."""
     if way == "port-forward":
         fake.policies_enforced = True
     else:
@@ -149,7 +150,7 @@ def test_a_run_on_a_volume_comes_through_a_pod_that_reads_it(
     (container,) = pods[0]["spec"]["containers"]
     assert container["args"] == [output_of(fake)]
     (variable,) = container["env"]
-    assert "value" not in variable, "whoever may read pods would read the token"
+    assert "value" not in variable, "everybody who may read pods could read the token"
     named = variable["valueFrom"]["secretKeyRef"]
     secret = fake.get("Secret", named["name"], namespace="lab")
     assert secret["metadata"]["ownerReferences"] == pods[0]["metadata"]["ownerReferences"]

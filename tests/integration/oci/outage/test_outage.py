@@ -84,7 +84,7 @@ def test_cuts_that_come_faster_than_a_megabyte(fake: FakeRegistry, proxy: FaultP
     assert proxy.bytes_down < SIZE + 200_000 * len(asked), "what was under way at a cut is lost, nothing else"
 
 
-def test_a_link_that_stays_away_is_given_up_and_the_next_pull_goes_on(
+def test_a_link_that_stays_away_is_given_up_and_the_next_pull_continues(
     fake: FakeRegistry, proxy: FaultProxy, target: Layout
 ) -> None:
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""New lines are told from those that were there, by the end of a log alone."""
+"""New lines of a log are recognised by comparing its end with that of the last reading."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def take(steps: Iterator[Sequence[str] | EavesError]) -> list[str]:
     return list(found)
 
 
-def test_a_log_that_is_away_for_a_while_goes_on_with_its_new_lines() -> None:
+def test_a_log_that_is_away_for_a_while_continues_with_its_new_lines() -> None:
     answers: list[list[str] | EavesError] = [
         ["a", "b", "c"], ["b", "c", "d"], NotFoundError("at zero"), PlatformError("no answer"), ["c", "d", "e"], ["f"],
     ]  # fmt: skip

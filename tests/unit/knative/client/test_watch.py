@@ -82,7 +82,7 @@ def watch(
     return short(changes), asked, clock
 
 
-def test_a_watch_goes_on_from_the_last_version_that_it_saw() -> None:
+def test_a_watch_continues_from_the_last_version_that_it_saw() -> None:
     events: Script = [[("MODIFIED", thing("a", 11))], [("BOOKMARK", {"metadata": {"resourceVersion": "20"}})], []]
     reported, asked, _ = watch(events, [[thing("a")]])
     assert reported == ["ADDED a1", "MODIFIED a11"]
@@ -159,7 +159,7 @@ def log(*steps: list[bytes] | ClusterError, timeout_s: float = 60) -> tuple[list
     return reported, asked, clock
 
 
-def test_a_log_that_is_cut_goes_on_after_the_last_line_it_reported() -> None:
+def test_a_log_that_is_cut_continues_after_the_last_line_it_reported() -> None:
     first = [b"2026-11-25T09:00:00.1Z a\n2026-11-25T09:00:00.2Z b\n"]
     second = [b"2026-11-25T09:00:00.2Z b\n2026-11-25T09:00:00.2Z b\n2026-11-25T09:00:00.3Z c d\n"]
     reported, asked, _ = log(first, second)

@@ -101,7 +101,7 @@ def test_a_file_that_does_not_name_its_revision_is_refused() -> None:
         rollout_files.promote({"metadata": {"name": "a"}, "spec": {"template": {}}})
 
 
-def test_nothing_in_a_file_goes_on_by_itself() -> None:
+def test_nothing_in_a_file_continues_by_itself() -> None:
     """Commands that advance rollouts don't change what GitOps has applied."""
     file = rollout_files.retarget(rendered("a-x"), rendered("a-y"))
     for manifest in (

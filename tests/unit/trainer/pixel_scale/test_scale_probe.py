@@ -337,7 +337,7 @@ def test_a_pod_is_done_when_index_0_finishes_the_run_before_it_has_seen_the_scal
         )
 
 
-def test_further_pods_of_a_job_and_a_run_that_goes_on_take_the_stored_choice(tmp_path: Path) -> None:
+def test_further_pods_of_a_job_and_a_run_that_continues_take_the_stored_choice(tmp_path: Path) -> None:
     """The backbone is never asked: there is none."""
     file = tmp_path / "mine.weights.h5"
     file.write_bytes(b"abc")

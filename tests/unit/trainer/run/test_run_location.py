@@ -1,4 +1,4 @@
-"""Where a run goes when there is one already."""
+"""The location of a run when another run is already there."""
 
 from __future__ import annotations
 

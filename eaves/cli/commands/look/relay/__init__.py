@@ -1,4 +1,4 @@
-"""`eaves relay`: what the relay of a site took, and whether all of it was received."""
+"""The command `eaves relay`, which lists a relay's events and audits their delivery."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eaves.cli.commands.look.relay import audit, ledger
 def command() -> None:
     """Show the events that a relay took, and check that all were delivered.
 
-    The relay is that of an app here, or of one at a site (--site, --on).
+    The relay is that of an app on this machine, or of an app at a site (--site, --on).
     """
 
 

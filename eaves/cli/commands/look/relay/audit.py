@@ -1,4 +1,4 @@
-"""`eaves relay audit`."""
+"""The command `eaves relay audit`, which compares the events of relays with those that their receiver got."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ COLUMNS = {
     "unknown": "UNKNOWN",
 }
 ALWAYS = ("hour", "sent", "received", "missing", "unknown")
-"""Columns that the table has even where they hold nothing but 0."""
+"""Columns that the table has even when all their values are 0."""
 SHOWN = 10
-"""Missing and unknown events that are named; `-o json` names more."""
+"""Maximum number of missing and of unknown events that are printed; `-o json` has more."""
 LATE_S = 60.0
 DISAGREES, GIVEN_UP = 1, 3
-"""Exit codes of an audit that found something; with nothing to compare it is that of `NotFoundError`."""
+"""Exit codes of an audit with findings; with nothing to compare, the exit code is that of `NotFoundError`."""
 _URLS = ("http://", "https://")
 
 
@@ -50,7 +50,7 @@ _URLS = ("http://", "https://")
     "--sent",
     metavar="FILE",
     help="List of sent events: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard "
-    "input; not given: the relay is asked.",
+    "input. Not given: the relay is asked.",
 )
 @click.option(
     "--received",
@@ -62,7 +62,7 @@ _URLS = ("http://", "https://")
 @click.option(
     "--credentials",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder with the token that the receiver at an address asks for; not given: the relay's own.",
+    help="Folder with the token for a receiver that --received names by address. Not given: the relay's own folder.",
 )
 @click.option(
     "--source",
@@ -77,7 +77,7 @@ _URLS = ("http://", "https://")
     default=LATE_S,
     show_default=True,
     metavar="SECONDS",
-    help="An event that took longer from the relay to the receiver is late.",
+    help="Count an event as late when it took longer than this from the relay to the receiver.",
 )
 @output_option
 @relay_options
@@ -93,12 +93,12 @@ def command(
     form: str,
     **options: Any,
 ) -> None:
-    """Compare the events that relays took with those that their receiver got, and name missing and unknown ones.
+    """Compare the events that relays took with those that their receiver got; name missing and unknown events.
 
-    Ends with 0 when every event was received or waits at the relay; with 1 when events are missing or unknown, or when
-    the relay's list has gaps; with 3 when the lists agree and events were given up on: dead or removed at the relay, or
-    undelivered at the receiver; with 66 when there is nothing to compare. All relays of a site that have the same
-    receiver are compared with it together; what another relay has sent would be unknown.
+    Exit code 0: every event was received or waits at the relay. 1: events are missing or unknown, or the relay's list
+    has gaps. 3: the lists agree, but events were not delivered: they are dead or removed at the relay, or undelivered
+    at the receiver. 66: there is nothing to compare. All relays of a site that have the same receiver are compared with
+    it together, because the events of a relay that is left out would count as unknown.
     """
     from eaves.audit import EventComparison
 
@@ -109,10 +109,10 @@ def command(
             known, queues = list_receivers(**options), ["--agent FUNCTION.relay"]
             if not received:
                 address = next(iter(known), "FILE|URL")
-                raise InputError("with --sent the other list must be named too", hint=f"--received {address}")
+                raise InputError("--sent needs --received, the list to compare with", hint=f"add --received {address}")
             credentials = credentials or next((known[url] for url in _bare(received) if url in known), None)
-            comparison.add_sent(_told("sent", _read(sent, credentials)))
-            comparison.add_received(_told("received", _read_received(received, credentials, source)))
+            comparison.add_sent(_report_count("sent", _read(sent, credentials)))
+            comparison.add_received(_report_count("received", _read_received(received, credentials, source)))
         found = comparison.finish()
     _print(found, form, queues)
     if not found.passed:
@@ -122,10 +122,10 @@ def command(
 def _add_from_relays(
     comparison: EventComparison, received: Sequence[str], credentials: Path | None, source: str, options: dict[str, Any]
 ) -> list[str]:
-    """The relays' lists, the receiver's, and then what has come to the relays' meanwhile.
+    """Add the relays' lists, then the receiver's, then the events that the relays took meanwhile.
 
     Returns:
-        By which option `eaves queue` finds each relay's queue.
+        The options with which `eaves queue` selects each relay's queue.
     """
     from eaves.audit.lists import read_pages
 
@@ -134,15 +134,15 @@ def _add_from_relays(
 
     with open_relays(**options) as relays:
         address, folder = _choose_receiver(relays, received)
-        last = [comparison.add_sent(_told(relay.name, read(relay, 0))) for relay in relays]
-        comparison.add_received(_told("received", _read_received(address, credentials or folder, source)))
+        last = [comparison.add_sent(_report_count(relay.name, read(relay, 0))) for relay in relays]
+        comparison.add_received(_report_count("received", _read_received(address, credentials or folder, source)))
         for relay, number in zip(relays, last, strict=True):
             comparison.add_newer(read(relay, number))
         return [relay.option for relay in relays]
 
 
 def _choose_receiver(relays: Sequence[Relay], received: Sequence[str]) -> tuple[Sequence[str], Path | None]:
-    """What was received, and the relays' credentials."""
+    """Return the lists of received events, or the receiver's address, and the folder of the relays' credentials."""
     addresses = sorted({relay.to for relay in relays})
     known = [relay for relay in relays if relay.credentials]
     if received:
@@ -150,10 +150,11 @@ def _choose_receiver(relays: Sequence[Relay], received: Sequence[str]) -> tuple[
         return received, known[0].credentials if known else None
     if len(addresses) > 1:
         raise InputError(
-            f"the relays here have {len(addresses)} receivers: {', '.join(addresses)}", hint="--app FUNCTION"
+            f"the relays here have {len(addresses)} receivers, and an audit takes one: {', '.join(addresses)}",
+            hint="add --app FUNCTION",
         )
     if not addresses[0]:
-        raise InputError(f"{relays[0].name} doesn't say to which receiver it forwards", hint="--received URL")
+        raise InputError(f"the address of the receiver of {relays[0].name} is not known", hint="add --received URL")
     return addresses, known[0].credentials if known else None
 
 
@@ -185,13 +186,13 @@ def _read(where: str, credentials: Path | None) -> Iterator[LedgerLine]:
         yield from read_file(Path(where))
 
 
-def _told(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
-    """The lines; says at the end how many there were."""
+def _report_count(name: str, lines: Iterable[LedgerLine]) -> Iterator[LedgerLine]:
+    """Yield the lines, and print their number at the end."""
     count = 0
     for line in lines:
         count += 1
         yield line
-    say(f"{name}: a list of {count:,} events")
+    say(f"{name}: {count:,} {'event' if count == 1 else 'events'} in the list")
 
 
 def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
@@ -203,29 +204,30 @@ def _print(found: Audit, form: str, queues: Sequence[str]) -> None:
     else:
         print_value(found.to_dict(), form)
     for reason, count in found.dead_reasons.items():
-        say(f"{count:,} dead: {describe_reason(reason) or 'no reason is known'}")
+        say(f"{count:,} dead at the relay: {describe_reason(reason) or 'no reason is known'}")
     for reason, count in found.undelivered_reasons.items():
         say(f"{count:,} undelivered at the receiver: {describe_reason(reason) or 'no reason is known'}")
     _name("missing", found.missing, found.totals.missing)
     _name("unknown", found.unknown, found.totals.unknown)
     if found.totals.forgotten:
         say(
-            f"{found.totals.forgotten:,} can't be checked any more: they are older than the lines that the receiver"
-            " keeps of the site; audit more often, or raise its ledger_max_entries"
+            f"{found.totals.forgotten:,} events can't be checked any more: they are older than the lines that the"
+            " receiver keeps for the site; audit more often, or raise the receiver's ledger_max_entries"
         )
     if found.newer:
-        say(f"{found.newer:,} more were received after the list of what was sent was made")
+        say(f"{found.newer:,} more events were received after the list of sent events was made")
     if found.deleted:
         began = (
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found.covers_from)) if found.covers_from else "the first"
         )
-        say(f"this covers the relay's lines from {began} on; {found.deleted:,} older ones are forgotten")
+        say(f"this audit covers the relay's lines from {began} on; it has deleted {found.deleted:,} older lines")
     if found.unexplained:
         say(
-            f"the relay's list lacks {found.unexplained:,} of its lines, by their numbers, beside those that it deleted"
+            f"the numbers in the relay's list show that {found.unexplained:,} lines are missing, beside those that it"
+            " deleted"
         )
     if found.older:
-        say(f"{found.older:,} more were received, older than the lines that the relay still keeps")
+        say(f"{found.older:,} more events were received, which are older than the lines that the relay keeps")
     say(_verdict(found, queues))
 
 
@@ -237,7 +239,7 @@ def _name(what: str, findings: Sequence[AuditFinding], count: int) -> None:
     for one in findings[:SHOWN]:
         say(f"{what}: {one.id} of {one.source}, line {one.number}: {one.why}")
     if count > SHOWN:
-        say(f"{what}: {count - SHOWN:,} more; -o json names {len(findings)} of them")
+        say(f"{what}: {count - SHOWN:,} more events; -o json has {len(findings)} of all {count:,}")
 
 
 def _verdict(found: Audit, queues: Sequence[str]) -> str:
@@ -247,13 +249,13 @@ def _verdict(found: Audit, queues: Sequence[str]) -> str:
     if not found.agrees:
         gaps = f", {found.unexplained:,} without a line" if found.unexplained else ""
         return f"the lists don't agree: {totals.missing:,} missing, {totals.unknown:,} unknown{gaps}"
-    told = [f"nothing is missing: {totals.received:,} of {totals.sent:,} were received"]
-    told += [f"{totals.waiting:,} wait"] if totals.waiting else []
-    told += [f"{totals.removed:,} were removed"] if totals.removed else []
-    told += [f"{totals.undelivered:,} were not delivered by the receiver"] if totals.undelivered else []
-    told += [f"{found.newer:,} newer ones are not checked"] if found.newer else []
+    parts = [f"nothing is missing: {totals.received:,} of {totals.sent:,} events were received"]
+    parts += [f"{totals.waiting:,} wait at the relay"] if totals.waiting else []
+    parts += [f"{totals.removed:,} were removed at the relay"] if totals.removed else []
+    parts += [f"{totals.undelivered:,} were not delivered by the receiver"] if totals.undelivered else []
+    parts += [f"{found.newer:,} newer ones are not checked"] if found.newer else []
     if totals.dead:
         where = queues[0] if len(queues) == 1 else "--agent FUNCTION.relay"
         letters = "is a dead letter" if totals.dead == 1 else "are dead letters"
-        told.append(f"{totals.dead:,} {letters}: eaves queue list --dead {where}")
-    return "; ".join(told)
+        parts.append(f"{totals.dead:,} {letters}: eaves queue list --dead {where}")
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""`eaves relay ledger`."""
+"""The command `eaves relay ledger`, which lists the events that a relay took."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eaves.cli.link.relay_targets import open_relays, relay_options, require_one
 def command(spool: Path | None, **options: Any) -> None:
     """Print the state of every event that a relay took, as JSON lines in the order of arrival.
 
-    Each line has number, source, id, at (when the relay took it, Unix seconds), state, repeats and digest.
+    Each line has number, source, id, at (when the relay took the event, Unix seconds), state, repeats and digest.
     """
     from eaves.audit.lists import read_pages, read_spool
     from eaves.link.ledger_lines import encode_line

@@ -1,4 +1,4 @@
-"""`eaves receiver`: the cloud's side of the link."""
+"""The command `eaves receiver`, the cloud's side of the link between sites and the cloud."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eaves.cli.commands.run.receiver import ledger, render, run, status, token
 
 @click.group(cls=CommandGroup)
 def command() -> None:
-    """Receive the events of sites, let sites in, and show what was received."""
+    """Receive the events of sites in the cloud, create their tokens, and show what was received."""
 
 
 command.add_command(run.command)

@@ -1,4 +1,4 @@
-"""`eaves receiver ledger`."""
+"""The command `eaves receiver ledger`, which lists the events that a receiver got."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from eaves.cli.shared_options import state_option
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The receiver's spool; not given: that of `eaves receiver run` here.",
+    help="Spool file of the receiver. Not given: that of `eaves receiver run` on this machine.",
 )
-@click.option("--site", default="", help="Only events of this site.")
+@click.option("--site", default="", help="Print only events of this site.")
 @state_option
 def command(spool: Path | None, site: str, state_dir: Path) -> None:
     """Print every event that a receiver on this machine got, as JSON lines in the order of arrival.
 
-    Each line has number, source, id, at (when it was received, Unix seconds), state, repeats and digest.
+    Each line has number, source, id, at (when the event was received, Unix seconds), state, repeats and digest.
     """
     from eaves.admin.client import open_queue
     from eaves.admin.endpoints import default_socket

@@ -1,4 +1,4 @@
-"""`eaves receiver render`."""
+"""The command `eaves receiver render`, which writes the Kubernetes objects of a receiver."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from eaves.options import build_settings, settings_options
 from knative.resources.receiver_settings import ReceiverDeployment
 
 SECTION = "receiver."
-"""What the environment variables of the settings begin with."""
+"""Section of the settings, which begins the names of their environment variables."""
 
 HINTS = {
-    "image": "make image, push eaves-agent to a registry, and --image NAME@sha256:DIGEST as the push prints it; "
-    "see docs/15-receiver.md#in-a-cluster",
-    "broker": "--broker NAME, --sink ADDRESS or --folder-size 10Gi",
+    "image": "run make image, push eaves-agent to a registry, and add --image NAME@sha256:DIGEST, which the push "
+    "prints; see docs/15-receiver.md#in-a-cluster",
+    "broker": "add --broker NAME, --sink ADDRESS or --folder-size 10Gi",
 }
 
 
@@ -30,8 +30,8 @@ HINTS = {
 def command(output: Path | None, **options: Any) -> None:
     """Write the Kubernetes objects of a receiver as YAML, for the cluster that sites send to.
 
-    kubectl, Argo CD and Flux take them as they are. Prints YAML, or with --output the files. The Secrets that it names
-    are yours to make: the commands are told.
+    kubectl, Argo CD and Flux apply the objects unchanged. Prints YAML, or with --output the paths of the files. The
+    Secrets that the objects refer to must be created separately; the command prints how.
     """
     from knative.render.rendering import to_yaml, write_files
     from knative.resources.receiver import build_receiver
@@ -44,19 +44,22 @@ def command(output: Path | None, **options: Any) -> None:
     else:
         for path in write_files(manifests, output):
             click.echo(path)
-        say(f"apply them: kubectl apply -f {output}")
+        say(f"to apply the files: kubectl apply -f {output}")
     for line in advise_secrets(wanted):
         say(line)
 
 
 def advise_secrets(wanted: ReceiverDeployment) -> list[str]:
-    """The commands that make the Secrets."""
+    """Return the commands that create the receiver's Secrets.
+
+    Args:
+        wanted: Settings of the receiver.
+    """
     create = f"kubectl {f'-n {wanted.namespace} ' if wanted.namespace else ''}create secret"
-    found = [
-        f"its certificate: {create} tls {wanted.tls_secret} --cert=FILE --key=FILE, or one of cert-manager's",
-        f"its sites: {create} generic {wanted.sites_secret} --from-file=SITE=FILE, a file of tokens for each",
-    ]
+    certificate = f"{create} tls {wanted.tls_secret} --cert=FILE --key=FILE, or a Certificate of cert-manager"
+    tokens = f"{create} generic {wanted.sites_secret} --from-file=SITE=FILE, with a file of tokens for each site"
+    found = [f"Secret of the receiver's certificate: {certificate}", f"Secret of the sites' tokens: {tokens}"]
     if wanted.client_ca_secret:
         authorities = f"{create} generic {wanted.client_ca_secret} --from-file=ca.crt=FILE"
-        found.append(f"who signs sites' certificates: {authorities}")
+        found.append(f"Secret of the authorities that sign sites' certificates: {authorities}")
     return found

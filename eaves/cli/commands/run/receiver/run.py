@@ -1,4 +1,4 @@
-"""`eaves receiver run`."""
+"""The command `eaves receiver run`, which runs a receiver in the foreground."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from eaves.options import build_settings, settings_options
 from eaves.receiver.settings import ReceiverSettings
 
 SECTION = "receiver."
-"""What the environment variables of the settings begin with."""
+"""Section of the settings, which begins the names of their environment variables."""
 HINTS = {
-    "credentials": "--credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own shows how openssl makes it",
-    "sink": "--sink ADDRESS or --folder FOLDER, not both",
+    "credentials": "add --credentials FOLDER; docs/15-receiver.md#a-certificate-of-your-own makes one with openssl",
+    "sink": "add --sink ADDRESS or --folder FOLDER, not both",
 }
 FOLDER = "received"
-"""Where events are written unless a sink or another folder is named."""
+"""Folder that events are written to when neither a sink nor another folder is set."""
 
 
 @click.command("run")
@@ -40,8 +40,8 @@ FOLDER = "received"
 def command(state_dir: Path, **options: Any) -> None:
     """Run a receiver in the foreground, until Ctrl-C.
 
-    Without --sink and --folder it writes what it receives into the folder `received`: a file of JSON lines a day, and
-    images. Sites are let in by tokens (`eaves receiver token`).
+    Without --sink and --folder, it writes events into the folder `received`: a file of JSON lines for each day, and the
+    images. A site is accepted with a token (`eaves receiver token`).
     """
     from eaves.base.allocator import return_freed_memory
     from eaves.http_client.proxies import parse_proxies
@@ -60,24 +60,24 @@ def command(state_dir: Path, **options: Any) -> None:
     with _at_free_port(), serving(settings, parse_proxies(os.environ)) as server:
         url = f"{'https' if settings.credentials else 'http'}://{settings.host}:{server.port}"
         click.echo(url)
-        say(f"{url} takes events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops")
+        say(f"{url} accepts events of the sites in {settings.sites} for {_target(settings)}; Ctrl-C stops it")
         signals.wait()
 
 
 @contextmanager
 def _at_free_port() -> Iterator[None]:
-    """Say by flag that a port is taken."""
+    """Replace the error that the port is in use by one that names the flag `--port`."""
     try:
         yield
     except ConfigError as error:
         if [fault.path for fault in error.faults] != ["port"]:
             raise
         faults = [Fault(origin="--port", path="", message=fault.message) for fault in error.faults]
-        raise ConfigError(faults, hint="eaves receiver run --port N, with a port that is free") from error
+        raise ConfigError(faults, hint="eaves receiver run --port PORT, with a port that is free") from error
 
 
 def _is_set(name: str) -> bool:
-    """Whether the environment gives a setting."""
+    """Return whether an environment variable sets a setting."""
     variables = {leaf.path: leaf.env for leaf in iter_leaves(ReceiverSettings, SECTION)}
     return bool(os.environ.get(variables[f"{SECTION}{name}"]))
 

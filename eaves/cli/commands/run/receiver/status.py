@@ -1,4 +1,4 @@
-"""`eaves receiver status`."""
+"""The command `eaves receiver status`, which shows the sites and counts of a receiver."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = {
     "refused": "REFUSED",
 }
 UNKNOWN = "(unknown)"
-"""Stands for callers that no site is known of."""
+"""Name of the table's row for callers that belong to no known site."""
 _TAKEN = ("stored", "repeated", "predicted")
 
 
@@ -31,14 +31,14 @@ _TAKEN = ("stored", "repeated", "predicted")
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The receiver's spool; not given: that of `eaves receiver run` here.",
+    help="Spool file of the receiver. Not given: that of `eaves receiver run` on this machine.",
 )
 @output_option
 @state_option
 def command(spool: Path | None, form: str, state_dir: Path) -> None:
     """Show the last contact of each site, and the events that were received, refused and are queued.
 
-    All counts are since the receiver of this machine started.
+    All counts begin when the receiver on this machine was started.
     """
     from eaves.admin.client import SocketQueue
     from eaves.admin.endpoints import default_socket
@@ -48,7 +48,7 @@ def command(spool: Path | None, form: str, state_dir: Path) -> None:
         found = SocketQueue(socket).health()
     except NotRunningError as error:
         raise NotRunningError(
-            f"no receiver runs here: {error.message}", hint="eaves receiver run, or --spool"
+            f"no receiver is running here: {error.message}", hint="eaves receiver run, or name its spool with --spool"
         ) from error
     if form != "table":
         print_value(dict(found), form)
@@ -57,37 +57,37 @@ def command(spool: Path | None, form: str, state_dir: Path) -> None:
     for lane in found.get("report", {}).get("lanes", ()):
         print_sentence(describe_waiting(lane, found.get("target", "")))
         if lane["dead"]:
-            say(f"{lane['dead']:,} dead letters: eaves queue list --dead --receiver")
+            say(f"{lane['dead']:,} dead letters are kept; to show them: eaves queue list --dead --receiver")
     if failed := found.get("failed_handshakes"):
-        say(f"{failed:,} TLS handshakes failed: does the other side trust this certificate? The log names addresses")
+        say(f"{failed:,} TLS handshakes failed; check that sites trust the certificate; the log has their addresses")
     for sites in found.get("shared_tokens", ()):
-        say(f"the files of {' and '.join(sites)} hold the same token, which lets none of them in; give each its own")
+        say(f"the sites {' and '.join(sites)} have the same token, so none is accepted; give each a token of its own")
 
 
 def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-    """A row for each site, and one for callers that aren't known.
+    """Return a table's row for each site, and one for callers that belong to no known site.
 
     Args:
-        found: What the receiver says of itself.
-        now: Unix seconds.
+        found: The receiver's own report of its state.
+        now: The present, Unix seconds.
     """
     contacts, received = found.get("contacts", {}), found.get("received", {})
     rows = []
     for site in sorted({*contacts, *received} - {""}):
         at = contacts.get(site)
-        told = "not since it started" if at is None else f"{describe_age(max(0.0, now - at))} ago"
-        rows.append(_row(site, told, received.get(site, {})))
+        contact = "not since the start" if at is None else f"{describe_age(max(0.0, now - at))} ago"
+        rows.append(_row(site, contact, received.get(site, {})))
     if received.get(""):
         rows.append(_row(UNKNOWN, "", received[""]))
     return rows
 
 
 def describe_waiting(lane: Mapping[str, Any], target: str) -> str:
-    """What waits to be passed on, and why, in one sentence.
+    """Return the number of events that wait to be passed on, and the reason, as one sentence.
 
     Args:
-        lane: The receiver's lane, as its report has it.
-        target: Where events are passed on to; empty when that isn't known.
+        lane: The lane's entry in the receiver's report.
+        target: Sink or folder that events are passed on to; empty when it isn't known.
     """
     target = target or "a sink that isn't known"
     if not lane["queued"]:

@@ -1,4 +1,4 @@
-"""`eaves receiver token`."""
+"""The command `eaves receiver token`, which creates a token for a site."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eaves.cli.display.output import print_line, say
 @click.option("--keep", is_flag=True, help="Keep the existing tokens valid while the site changes to the new one.")
 @click.option("--replace", is_flag=True, help="Replace the existing tokens, which become invalid.")
 def command(site: str, sites: Path, keep: bool, replace: bool) -> None:
-    """Write a new random token for SITE, which lets it in. A running receiver accepts it within a second."""
+    """Write a new random token for SITE. A running receiver accepts the token within a second."""
     from eaves.receiver.tokens import add_token
 
     if keep and replace:
@@ -30,7 +30,8 @@ def command(site: str, sites: Path, keep: bool, replace: bool) -> None:
     path = add_token(sites, site, keep=keep, replace=replace)
     print_line(path)
     folder, file = shlex.quote(f"{site}-link"), shlex.quote(str(path))
-    say(f"credentials for the site: (umask 077; mkdir -p {folder}; tail -n 1 {file} > {folder}/token)")
-    say("hand that folder over, with the receiver's ca.crt in it where its certificate is not a public one's: it is")
-    say(f"relay.credentials of the site's eaves.yaml, whose site must be {site}; on a cluster relay.secret, made by")
-    say(f"kubectl create secret generic {folder} --from-file={folder}. Who has the token can send as {site}.")
+    say(f"to make the site's credentials: (umask 077; mkdir -p {folder}; tail -n 1 {file} > {folder}/token)")
+    say("if no public authority signed the receiver's certificate, add its ca.crt to that folder")
+    say(f"then move the folder to the site, whose eaves.yaml needs `site: {site}` and the folder in relay.credentials")
+    say(f"in a cluster, set relay.secret to a Secret: kubectl create secret generic {folder} --from-file={folder}")
+    say(f"keep the token secret: everybody who has it can send events as {site}")

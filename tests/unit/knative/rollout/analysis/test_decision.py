@@ -165,7 +165,7 @@ def test_a_moment_in_which_the_old_one_fails_makes_no_bad_one_pass() -> None:
     assert decided(state, after_s=200).verb is RolloutAction.WAIT
 
 
-def test_one_that_fails_as_often_as_the_old_one_goes_on_when_enough_was_seen() -> None:
+def test_one_that_fails_as_often_as_the_old_one_continues_when_enough_was_seen() -> None:
     state = at(50, settings=STRICT)
     assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=10)).verb is RolloutAction.WAIT
     assert decided(looked(state, new=tally(99, 1), old=tally(99, 1), times=50)).verb is RolloutAction.FINISH

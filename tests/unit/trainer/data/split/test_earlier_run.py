@@ -61,7 +61,7 @@ def test_the_link_to_the_newest_run_is_no_run_of_its_own(tmp_path: Path) -> None
     assert find(tmp_path / "new").origin.endswith("/a-newest")
 
 
-def test_an_unfinished_run_goes_on_with_its_own(tmp_path: Path) -> None:
+def test_an_unfinished_run_continues_with_its_own(tmp_path: Path) -> None:
     write_run(tmp_path / "newer", "2026-03-01", {"aa": "val"})
     write_split(tmp_path / ".new.unfinished" / "checkpoints", {"aa": "train"})
     assert find(tmp_path / "new").known == {"aa": "train"}
