@@ -90,7 +90,7 @@ def test_a_receiver_tells_its_sites_and_why_events_wait(tmp_path: Path) -> None:
             out, reported = run(tmp_path, "receiver", "status")
             table = [line.split() for line in out.splitlines()]
             assert ["s", "ago", "2", "1", "forged", "1"] in [cells[2:] for cells in table if cells[:1] == ["mill"]]
-            assert ["harbour", "not", "since", "it", "started", "0", "0"] in table
+            assert ["harbour", "not", "since", "the", "start", "0", "0"] in table
             assert ["(unknown)", "0", "0", "unauthorised", "1"] in table
             assert "2 events wait for received (" in out
             assert (

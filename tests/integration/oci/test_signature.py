@@ -372,7 +372,7 @@ def test_a_layout_has_content_and_no_signatures(tmp_path: Path, keys: Path) -> N
     name = f"oci:{layout.path}:v1"
     result = eaves("verify", name)
     assert result.exit_code == 0, result.output
-    assert "not signed" in result.stderr
+    assert "no signature was checked" in result.stderr
     assert "no signatures" in str(fault(eaves("verify", name, "--key", f"{keys}.pub")))
     layer = next(load_images(layout, index)).layers[0]
     layout.blob_path(layer.digest).write_bytes(b"evil")
