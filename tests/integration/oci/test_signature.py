@@ -328,7 +328,7 @@ def test_a_signature_is_copied_from_another_container_image(case: Case, tmp_path
     case.store.write_manifest(signature, case.store.read(signature), signature_tag(evil.index.digest))
     error = fault(case.verify())
     assert isinstance(error, SignatureError)
-    assert f"of '{case.index.digest}'" in str(error)
+    assert f"for the digest '{case.index.digest}'" in str(error)
     assert cosign_verify(case, evil.index.digest).returncode != 0
 
 
