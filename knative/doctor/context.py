@@ -156,7 +156,7 @@ class ExaminedSite:
         )
 
     def pods(self) -> Iterator[PlannedPod]:
-        """Yield every pod that would be made."""
+        """Yield every pod that a deployment of the app would create."""
         for one in self.manifests:
             spec = one.get("spec", {}).get("template", {}).get("spec")
             if spec:

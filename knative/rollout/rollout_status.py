@@ -39,7 +39,7 @@ class RolloutStatus:
 
     @property
     def pinned(self) -> bool:
-        """Whether a new revision gets no requests by itself."""
+        """Whether the traffic names its revisions, so that a new revision gets no requests automatically."""
         return bool(self.traffic) and LATEST not in self.traffic
 
     @property

@@ -78,7 +78,7 @@ def _find_agents(cluster: Cluster, owner: AppOwner) -> Iterator[Object]:
 
 
 def _list(cluster: Cluster, kind: ObjectKind, owner: AppOwner) -> list[dict[str, Any]]:
-    """List such objects outside the app's own namespace, in every namespace that the user may list."""
+    """List objects of an earlier version outside the app's namespace, in every namespace that the user may list."""
     selector = f"{APP_LABEL}={owner.app},!{NAMESPACE_LABEL}"
     try:
         found = cluster.list(kind, namespace="", selector=selector)

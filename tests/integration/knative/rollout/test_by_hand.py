@@ -115,7 +115,7 @@ def test_there_may_be_nothing_to_go_back_to(cluster: Cluster, apiserver: FakeClu
     apiserver.remove(REVISION, FIRST, namespace="cams")
     with pytest.raises(NotFoundError, match="flowers-00001 no longer exists"):
         rollout.rollback(cluster, NAME)
-    with pytest.raises(NotFoundError, match="no function 'roses' in cams of edge"):
+    with pytest.raises(NotFoundError, match="the function 'roses' does not exist in cams of edge"):
         rollout.rollback(cluster, "roses")
     assert shares(serving) == {SECOND: 100}
 

@@ -101,7 +101,10 @@ def test_without_a_clear_difference_the_architectures_own_is_taken_and_said() ->
 @pytest.mark.parametrize(
     ("light", "why"),
     [
-        (ImageBrightness(brightness=193, spread=23), "brightness is 23 grey values (ordinary photos have at least 40)"),
+        (
+            ImageBrightness(brightness=193, spread=23),
+            "the spread of their brightness is 23 grey values (ordinary photos have at least 40)",
+        ),
         (
             ImageBrightness(brightness=187, spread=44),
             "their brightness is 187 of 255 (ordinary photos have at most 160)",
@@ -126,7 +129,7 @@ def test_the_nearest_is_not_chosen_where_it_is_far() -> None:
     far = {"unit": 0.81, "symmetric": 4.6, "torch": 11.5, "raw": 5000.0}
     choice = choose(dict.fromkeys(SCALES, 3.0), far)
     assert (choice.scale, choice.by) == (SYMMETRIC, "undecided")
-    assert "The distance of the first features does not decide: the smallest is 0.81, that of unit" in choice.reason
+    assert "The distance of the first features does not decide: the smallest is 0.81 (unit)" in choice.reason
 
 
 def test_brightness_and_spread_are_those_of_grey_values_within_an_image() -> None:
@@ -303,7 +306,7 @@ def test_the_choice_of_an_unfinished_run_is_kept_for_the_same_training_only(tmp_
 
 
 def test_a_pod_waits_for_the_choice_for_so_long(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"stored no scale.json"):
+    with pytest.raises(StorageError, match=r"not stored scale.json"):
         wait_for_choice(
             open_store(tmp_path), "f", SilentProgress(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005
         )
@@ -324,7 +327,7 @@ def test_a_pod_whose_images_are_others_than_those_of_index_0_ends_at_once(tmp_pa
 def test_a_damaged_choice_is_waited_for_until_index_0_has_written_it_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     store.write(SCALE_FILE, b"{")
-    with pytest.raises(StorageError, match=r"stored no scale.json"):
+    with pytest.raises(StorageError, match=r"not stored scale.json"):
         wait_for_choice(store, "f", SilentProgress(), is_finished=lambda: False, patience_s=0.02, poll_s=0.005)
 
 
