@@ -63,6 +63,7 @@ class Values:
             "CLOUD": lambda: self._namespace("cloud"),
             "REGISTRY": lambda: self._text("registry"),
             "POD_REGISTRY": self._pod_registry,
+            "POD_BASE": self._pod_base,
             "BASE": self._base,
             "ARTIFACT": lambda: "artifacts/latest",
             "NEXT_ARTIFACT": self._next_artifact,
@@ -107,8 +108,15 @@ class Values:
         return str(copy_artifact(self._artifact, self._folder / "next", version="2"))
 
     def _pod_registry(self) -> str:
-        cluster = self._namespaces().open("registry", labels={})
-        return forward_registry(cluster, self._text("registry"), self._text("image"))
+        if "POD_REGISTRY" not in self._names:
+            cluster = self._namespaces().open("registry", labels={})
+            self._names["POD_REGISTRY"] = forward_registry(cluster, self._text("registry"), self._text("image"))
+        return self._names["POD_REGISTRY"]
+
+    def _pod_base(self) -> str:
+        """The agents' container image: it has the trainer's Python and is at the registry already."""
+        path = self._text("agent_image").partition("/")[2]
+        return f"{self._pod_registry().partition('/')[0]}/{path}"
 
     def _settings(self) -> str:
         """What the pipeline's Job needs beside what the page says: a small training, and wheels without an index."""
