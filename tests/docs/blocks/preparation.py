@@ -67,7 +67,7 @@ def prepare(folder: Path, names: Sequence[str], factory: pytest.TempPathFactory)
 
     Args:
         folder: Path of the reader's folder; it doesn't exist yet.
-        names: Of `TREES`, `STARTED` and `FOREIGN_MODELS`.
+        names: Names in `TREES`, `STARTED` and `FOREIGN_MODELS`.
         factory: That of pytest; what takes time is made once.
     """
     unknown = set(names) - {*TREES, *STARTED, *FOREIGN_MODELS, CLONE}

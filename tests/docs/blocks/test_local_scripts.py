@@ -38,7 +38,7 @@ EXPECTED: dict[str, tuple[str, ...]] = {
     "examples/handler/README.md": (r"frames/blue.raw +cold", r"frames/red.raw +hot +high"),
     "examples/tensor/README.md": (r"accuracy on unseen windows: (1.00|0.9)", r'"label": "(fair|good|poor)"'),
 }
-"""By page: what its scripts print besides what the page quotes."""
+"""Texts that the scripts of each page print besides what the page quotes."""
 
 
 @pytest.mark.timeout(300)

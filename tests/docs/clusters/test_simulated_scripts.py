@@ -34,7 +34,7 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
     "docs/11-rollouts.md": ("flowers-00001", "flowers-00002"),
     "docs/12-doctor.md": ("permissions",),
 }
-"""By page: what its commands print."""
+"""Texts that the commands of each page print."""
 
 
 def digest(name: str, letter: str) -> str:

@@ -44,7 +44,7 @@ class Values:
     """Values of the variables that pages about a cluster set; made when a page has the variable.
 
     Args:
-        request: Of the test, for the fixtures of clusters and container images.
+        request: Request of the test, for the fixtures of clusters and container images.
         folder: For files that the reader has beside the project.
         artifact: The artifact in the reader's folder, if there is one.
     """

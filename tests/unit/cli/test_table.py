@@ -201,7 +201,7 @@ def test_every_call_that_prints_a_table_uses_columns_that_are_rendered_here() ->
 
 
 def test_a_table_is_rendered_here_for_every_command_with_one() -> None:
-    """Of the commands with `-o`, those without a table are listed by name."""
+    """Commands with `-o` and without a table are listed by name."""
     without = []
     for name, command in COMMAND_TREE.items():
         if any(parameter.name == "form" for parameter in command.params):

@@ -63,7 +63,7 @@ def test_a_file_that_holds_no_token_is_refused(tmp_path: Path, content: str) -> 
     path.write_text(content)
     with pytest.raises(ConfigError, match="holds no token") as found:
         AccessToken(path)
-    assert found.value.hint.startswith(f"rm {path}")
+    assert str(found.value.hint).startswith(f"rm {path}")
     assert path.read_text() == content
 
 

@@ -1,4 +1,4 @@
-"""Where systemd runs, installing also starts the service; here a program in PATH takes the place of systemctl."""
+"""Installing also starts the service where systemd runs; here a program in PATH takes the place of systemctl."""
 
 from __future__ import annotations
 
