@@ -12,6 +12,7 @@ import html
 import json
 from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from eaves.errors import EventError
@@ -44,9 +45,9 @@ def read_prediction(event: Event) -> Prediction | None:
     try:
         best = json.loads(event.data)["predictions"][0]
         label, score = str(best["label"]), f"{float(best['score']):.0%}"
+        moment = f"{datetime.fromisoformat(event.time).astimezone():%H:%M:%S}" if event.time else ""
     except (ValueError, LookupError, TypeError):
         return None
-    moment = f"{event.time:%H:%M:%S}" if event.time else ""
     return Prediction(time=moment, subject=event.subject or "", label=label, score=score)
 
 

@@ -99,3 +99,9 @@ def test_the_service_ends_as_up_does_and_comes_back(tmp_path: Path) -> None:
     assert (values["Restart"], values["RestartSec"], values["RestartMaxDelaySec"]) == ("on-failure", "5s", "1min")
     assert (values["StandardInput"], values["OOMPolicy"]) == ("null", "continue")
     assert "StartLimitIntervalSec=0\n" in build_unit().render()
+
+
+def test_a_dollar_sign_is_kept_when_systemd_starts_the_program() -> None:
+    """Its own reading shows arguments before it replaces variables, so the prefix is looked for in the file."""
+    assert "\nExecStart=:/bin/true " in build_unit(command=("/bin/true", "$HOME")).render()
+    assert "\nExecStart=/bin/true " in build_unit(command=("/bin/true", "HOME")).render()
