@@ -48,9 +48,9 @@ def refuse(server: FakeCluster, cluster: Cluster, text: str) -> InvalidError:
 def test_a_missing_flag_is_named_with_the_line_that_sets_it(server: FakeCluster, cluster: Cluster) -> None:
     error = refuse(server, cluster, "must not set the field(s): spec.template.spec.nodeSelector")
     assert error.message == (
-        "edge: the cluster refuses Service flowers: Knative accepts spec.template.spec.nodeSelector only with "
-        "kubernetes.podspec-nodeselector in its ConfigMap config-features (kubernetes.podspec-nodeselector cannot "
-        "safely be disabled once enabled)"
+        "edge: the cluster refuses Service flowers: Knative accepts spec.template.spec.nodeSelector only if "
+        "kubernetes.podspec-nodeselector is enabled in its ConfigMap config-features (kubernetes.podspec-nodeselector "
+        "cannot safely be disabled once enabled)"
     )
     assert error.hint is not None
     assert error.hint.startswith("kubectl -n knative-serving patch configmap config-features")
