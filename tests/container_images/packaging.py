@@ -53,7 +53,7 @@ def build_base(
         "architecture": architecture or this_platform().architecture,
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
-        "config": {"Env": environment, "Cmd": [*command], "User": user},
+        "config": {"Env": environment, "Cmd": [*command], **({"User": user} if user else {})},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created_by": "the tests"}],
     }
