@@ -32,6 +32,7 @@ def build_base(
     plain: bool = False,
     python: str | None = None,
     command: Sequence[str] = ("python3",),
+    user: str = "",
 ) -> Layout:
     """A layout with one container image, `base`.
 
@@ -41,6 +42,7 @@ def build_base(
         plain: Whether it holds Python for real, about 40 MB; else one small file.
         python: The version that it says it has; empty: it says none. This process's.
         command: What it runs.
+        user: The user that it runs as, by number; empty: root.
     """
     layout = create_layout(folder)
     files = list(_python_files()) if plain else [LayerFile(path="etc/os-release", content=b"ID=test\n")]
@@ -51,7 +53,7 @@ def build_base(
         "architecture": architecture or this_platform().architecture,
         "os": "linux",
         "created": "2026-01-01T00:00:00Z",
-        "config": {"Env": environment, "Cmd": [*command]},
+        "config": {"Env": environment, "Cmd": [*command], **({"User": user} if user else {})},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         "history": [{"created_by": "the tests"}],
     }

@@ -111,7 +111,7 @@ def push_display(registry: str, folder: Path) -> str:
         registry: HOST/PREFIX that this machine pushes to and nodes pull from.
         folder: For the container image; doesn't exist yet.
     """
-    layout = build_base(folder, plain=True, command=["python3", "-c", DISPLAY])
+    layout = build_base(folder, plain=True, command=["python3", "-c", DISPLAY], user="65532")
     target = open_location(f"{registry}/display:1", Access(plain_http=True))
     descriptor = layout.resolve("base")
     copy_image(layout, target.store, descriptor, name="1")
