@@ -166,7 +166,11 @@ def build_variables() -> str:
         "from __future__ import annotations",
         "",
         *_set("NAMES", [name for name in named if name not in former], "Every variable that some process reads."),
-        *_set("FILE_ONLY", _file_only(unread), "Variables that would hold lists of sections, which only files do."),
+        *_set(
+            "FILE_ONLY",
+            _file_only(unread),
+            "Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold.",
+        ),
         "FORMER_NAMES = {",
         *[f'    "{name}": "{former[name]}",' for name in sorted(former)],
         "}",

@@ -117,7 +117,7 @@ def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start
 
 
 def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's heads and rows."""
+    """Return the headings and rows of the table of start times."""
     rows = []
     bare = [one.wall_ms for one in found[BARE]]
     for name, starts in found.items():
@@ -130,7 +130,7 @@ def start_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[l
 
 
 def memory_table(found: Mapping[str, Sequence[Start]]) -> tuple[list[str], list[list[str]]]:
-    """Return the table's heads and rows."""
+    """Return the headings and rows of the table of memory use."""
     rows = []
     bare = statistics.median(one.resident_mb for one in found[BARE])
     for name in (BARE, FP32, INT8):

@@ -1,4 +1,4 @@
-"""The two arms of the experiment, each a set of real processes on its own network.
+"""The two setups that the experiment compares (its arms), each a set of real processes on its own network.
 
 edge        agent > function > relay > [link] > receiver: predicts at the edge, and forwards results over the link
 cloud-only  agent > [link] > receiver > function; the prediction returns over the link to a collector at the edge
@@ -26,7 +26,7 @@ PYTHON = (sys.executable, "-P", "-m")
 
 @dataclass(slots=True)
 class Arm:
-    """One arm of the experiment.
+    """One of the two setups that the experiment compares.
 
     Attributes:
         name: Name of the arm, `edge` or `cloud`.
@@ -63,7 +63,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Site:
-    """Common settings of the processes of an arm."""
+    """Settings that all processes of one setup (edge or cloud-only) share."""
 
     folder: Path
     network: Network

@@ -120,9 +120,19 @@ def whole(n: int, drop: float, lost_share: float, gained_share: float, *, photos
 
 
 def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats:
-    """Return the probability that agreement is tested and passes, by number of differing images below `size`.
+    """Return the probability that int8 is tested by its agreement with fp32 and passes.
 
-    It is tested without the photos first; those are used only when that doesn't pass.
+    The test uses the `n` labelled images first; the unlabelled photos are added only when it doesn't pass on these.
+
+    Args:
+        n: Number of labelled images.
+        drop: Allowed loss of accuracy, a fraction of 1.
+        photos: Number of unlabelled photos.
+        share: Probability that int8 and fp32 give a photo different labels.
+        size: Length of the result.
+
+    Returns:
+        probabilities: (size,); element `i` is for `i` labelled images with different labels.
     """
     differing = np.arange(size)
     asked = np.array([not labels_suffice(int(count), 0, n, drop) for count in differing])
@@ -136,7 +146,7 @@ def _agrees(n: int, drop: float, photos: int, share: float, size: int) -> Floats
 
 @cache
 def _most_that_differ(images: int) -> int:
-    """Return the largest number of differing images with which agreement passes; -1: none."""
+    """Return the largest number of images with different labels with which the test by agreement passes; -1: none."""
     wanted = ConvertSettings().min_agreement
     most = -1
     while images >= AGREEMENT_IMAGES and lower_bound(images - most - 1, images, CONFIDENCE) >= wanted:

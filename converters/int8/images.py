@@ -19,7 +19,8 @@ PICKING_IMAGES = 200
 """Number of images of the training side, besides those of calibration, that a candidate is selected on."""
 
 FEWEST_TO_PICK = 50
-"""Fewest images besides those of calibration for selecting; with fewer, a candidate is selected on both together."""
+"""Minimum number of images besides those of calibration for selecting; with fewer, a candidate is selected on both
+together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,7 +121,7 @@ class ModelPath(click.Path):
         super().__init__(path_type=Path, **options)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Find the directory, then check it as `click.Path` does."""
+        """Replace `latest` by the directory that it stands for, and check the path as `click.Path` does."""
         return super().convert(find_latest(Path(os.fsdecode(value))), param, ctx)
 
 

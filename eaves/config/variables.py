@@ -237,7 +237,7 @@ FILE_ONLY = frozenset(
         "EAVES_TRIGGERS",
     }
 )
-"""Variables that would hold lists of sections, which only files do."""
+"""Variables that are not read, because their setting is a list of sections, which only eaves.yaml can hold."""
 FORMER_NAMES = {
     "EAVES_FUNCTION_ACCEPT_TYPES": "EAVES_ACCEPT_TYPES",
     "EAVES_FUNCTION_CONCURRENCY": "EAVES_CONCURRENCY",

@@ -140,9 +140,10 @@ class LocalPlatform:
         return tail_source(path, lines, source) if source else tail(path, lines)
 
     def follow_logs(self, name: str, *, lines: int = 100) -> Iterator[list[str]]:
-        """Give the last lines of a log, as `logs` does, and then at each step those that came since the one before.
+        """Yield the last lines of a log, then repeatedly the lines that were added since.
 
-        It never ends by itself. A log that isn't there yet is waited for when what writes it is deployed.
+        The iterator never ends by itself. When the log does not exist yet but its app is deployed, it waits for the
+        log.
 
         Args:
             name: Name of the log, as `logs` takes it.

@@ -281,7 +281,11 @@ class Supervisor:
                 self._history.add(decode(headers, body))
 
     def _attempt(self, parts: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-        """Run each part even when others raise; return the failures as `reconcile` does."""
+        """Run every function in `parts`, also when another one raises an exception.
+
+        Returns:
+            The name and the exception of the last function that failed, by the key `EVERYTHING`; empty when none did.
+        """
         failed: dict[str, str] = {}
         for name, act in parts.items():
             try:

@@ -82,7 +82,7 @@ class SiteDeployment:
         return AppOwner(app=function.name, site=function.site, agents=self.knative.agent_namespace)
 
     def intent(self, manifests: Manifests) -> DeployIntent:
-        """Build the intent to deploy these objects, which the cluster records with a number."""
+        """Build the description of this deployment that is recorded in the cluster before the objects are applied."""
         function = self.app.function
         image = FunctionImage(name=function.image, artifact_digest=function.artifact_digest or "", task=function.task)
         return DeployIntent(

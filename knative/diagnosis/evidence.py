@@ -25,7 +25,7 @@ class Diagnosis:
         cause: One of `CAUSES`.
         message: What is wrong, and the value seen.
         fix: The command or the change of eaves.yaml that fixes it.
-        final: Whether waiting is useless, so that the fix is needed first.
+        final: Whether the fault does not go away by itself, so that waiting without the fix is useless.
     """
 
     cause: str

@@ -245,7 +245,10 @@ class _Waiting:
         )
 
     def _is_certain(self, found: Diagnosis) -> bool:
-        """Return whether a final cause was there at the previous read too, since a pod may be just being replaced."""
+        """Return whether two reads in a row found the same final fault.
+
+        One read is not enough, because it may show a pod that is just being replaced.
+        """
         now = time.monotonic()
         if not found.final:
             self._certain = None

@@ -164,7 +164,7 @@ def _describe_missing(counts: _Counts, pods: Sequence[Object], evidence: PartEvi
 
 
 def _explain(evidence: PartEvidence, pods: Sequence[Object]) -> Diagnosis | None:
-    """Find the fault of the pods; final faults come first."""
+    """Find the fault of the pods; faults that do not go away by themselves come first."""
     value = evidence.value
     found = [one for pod in pods if (one := _explain_pod(evidence, pod)) is not None]
     if found:

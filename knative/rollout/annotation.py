@@ -175,7 +175,7 @@ def _parse_entry(values: object) -> HistoryEntry:
 def _row(values: object, size: int) -> list[float]:
     numbers = [_number(value) for value in _list(values)]
     if len(numbers) != size:
-        raise _damaged(f"it has {len(numbers)} numbers instead of {size}")
+        raise _damaged(f"a list has {len(numbers)} numbers instead of {size}")
     return numbers
 
 

@@ -1,4 +1,7 @@
-"""A training as a Job: one for each identity, resumed after a lost pod, never repeated when that is useless.
+"""A training as a Kubernetes Job.
+
+The Job's name contains a digest of its spec, so equal trainings are one Job. When its pod is lost, a new pod resumes
+the training; when the training fails for a reason that a repetition can't change, the Job fails at once.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/; podFailurePolicy is stable since 1.31.
 """

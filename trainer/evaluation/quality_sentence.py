@@ -9,9 +9,9 @@ from trainer.evaluation.model_quality import FEWEST_IMAGES, ClassRecall, ModelQu
 from trainer.model.architectures import PRETRAINED
 
 NAMED = 3
-"""Most classes that a sentence names; the pages list all of them."""
+"""Maximum number of classes that a sentence names; the pages list all of them."""
 NAME_LENGTH = 40
-"""Most characters of a class name in a sentence."""
+"""Maximum number of characters of a class name in a sentence."""
 FEW = 1000
 """Number of images below which a share has two digits: a third one says nothing there."""
 EVEN = 1.5

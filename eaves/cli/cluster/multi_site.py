@@ -51,7 +51,7 @@ def fleet_options(command: Command) -> Command:
         type=click.IntRange(0),
         default=None,
         help="Number of failed sites after which no further site is started; unreachable sites don't count. "
-        "Not given: no limit.",
+        "Default: no limit.",
     )
     return parallel(failures(command))
 

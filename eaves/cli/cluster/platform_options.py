@@ -80,14 +80,14 @@ def site_options(command: Command) -> Command:
             "--kubeconfig",
             type=click.Path(path_type=Path),
             envvar="KUBECONFIG",
-            help="Kubeconfig file. Not given: the file that kubectl uses. [KUBECONFIG]",
+            help="Kubeconfig file. Default: the file that kubectl uses. [KUBECONFIG]",
         ),
         click.option(
             "--context",
             default="",
-            help="Context of the kubeconfig. Not given: the site's context, else the current one.",
+            help="Context of the kubeconfig. Default: the site's context, else the current one.",
         ),
-        click.option("--namespace", default="", help="Namespace. Not given: the site's namespace, else the context's."),
+        click.option("--namespace", default="", help="Namespace. Default: the site's namespace, else the context's."),
         click.option("--site", "sites", default="", metavar="A,B", help="Names of sites in eaves.yaml."),
     )
     for option in reversed(options):

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from eaves.sources.options.lru_cache import RecentValues
 
 MAX_CAMERAS = 1_000
-"""Number of cameras whose last frame is remembered; topics and folders of other programs may name any number."""
+"""Maximum number of cameras whose last frame is remembered. The limit is needed because a camera's name comes from a
+topic or a folder, and other programs may create any number of these."""
 _RATE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|min|h|d)\s*")
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
 

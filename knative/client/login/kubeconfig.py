@@ -174,7 +174,7 @@ def _cannot_log_in(name: str, error: Exception) -> DeniedError:
 
 @contextmanager
 def _as_faults(files: str) -> Iterator[None]:
-    """Turn the client's errors about the files into errors of Eaves."""
+    """Replace exceptions of the Kubernetes client and the YAML parser about kubeconfig files by a ConfigError."""
     try:
         yield
     except (ConfigException, yaml.YAMLError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:

@@ -71,7 +71,7 @@ def _wait(subject: ExaminedSite, name: str) -> Mapping[str, Any]:
 
 
 def _clear(subject: ExaminedSite) -> None:
-    """Delete pods of doctors that were killed; the pod of a running doctor is younger."""
+    """Delete old pods of this check, which an `eaves doctor` that was killed could not delete itself."""
     ours = f"{MANAGED_LABEL}={MANAGED_VALUE},{PART_LABEL}={PART},{APP_LABEL}={subject.app.function.name}"
     for pod in subject.cluster.list(POD, namespace=subject.namespace, selector=ours):
         made_at = parse_time(pod["metadata"].get("creationTimestamp")) or 0.0

@@ -82,11 +82,11 @@ class MetricsReading:
     Attributes:
         pod: Name of the pod.
         revision: Revision of the pod.
-        restarts: Number of restarts of the pod's function.
-        crashed: Whether the last one came from a crash, and not from the end of its node.
+        restarts: Number of restarts of the function's container in the pod.
+        crashed: Whether the container last restarted because its process crashed, and not because its node failed.
         tally: Requests since the process started.
-        slowest: Estimate of the slowest predictions, one of each kind: their number as `timed`, their time as
-            `seconds`.
+        slowest: Estimated time of the slowest prediction of an image plus that of the slowest prediction of a tensor,
+            as `seconds`. `timed` is the number of these predictions, 0 to 2.
     """
 
     pod: str

@@ -23,7 +23,7 @@ from eaves.errors import ConfigError, DatasetError, Fault
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--name", help="Name of the model and the function. Not given: the directory's name.")
+@click.option("--name", help="Name of the model and the function. Default: the directory's name.")
 @click.option("--data", default="photos", show_default=True, help="Folder with one subfolder of images per class.")
 @click.option("--force", is_flag=True, help="Replace an existing eaves.yaml.")
 @click.option(

@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     "--platform",
     "platforms",
     multiple=True,
-    help="Platform of the container image, such as linux/arm64; several make one index. Not given: this machine's.",
+    help="Platform of the container image, such as linux/arm64; can be repeated, which makes one index "
+    "of all. Default: this machine's.",
 )
 @click.option("--python", default="", help="Python version of the base, such as 3.13, when the base doesn't state it.")
 @click.option(

@@ -50,19 +50,19 @@ _URLS = ("http://", "https://")
     "--sent",
     metavar="FILE",
     help="List of sent events: JSON lines as `eaves relay ledger` prints them, a relay's spool, or - for standard "
-    "input. Not given: the relay is asked.",
+    "input. Default: the list of the relay that is running.",
 )
 @click.option(
     "--received",
     metavar="FILE|URL",
     multiple=True,
-    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; several "
-    "together are one list. Not given: the relay's receiver is asked over the link.",
+    help="List of received events: JSON lines with source and id, a receiver's spool, or a receiver's address; can "
+    "be repeated, which joins the lists. Default: the list of the relay's receiver, requested over the link.",
 )
 @click.option(
     "--credentials",
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder with the token for a receiver that --received names by address. Not given: the relay's own folder.",
+    help="Folder with the token for a receiver that --received names by address. Default: the relay's own folder.",
 )
 @click.option(
     "--source",

@@ -31,7 +31,7 @@ _TAKEN = ("stored", "repeated", "predicted")
 @click.option(
     "--spool",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Spool file of the receiver. Not given: that of `eaves receiver run` on this machine.",
+    help="Spool file of the receiver. Default: that of `eaves receiver run` on this machine.",
 )
 @output_option
 @state_option
