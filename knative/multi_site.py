@@ -171,7 +171,7 @@ class _Budget:
         self.stopped = False
 
     def stop(self) -> None:
-        """Start no other site."""
+        """Don't begin the operation at any further site."""
         self.stopped = True
 
     def spend(self) -> None:

@@ -140,7 +140,7 @@ class _Site:
 
 
 def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the arm that predicts at the edge."""
+    """Build the setup that predicts at the edge."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, relay, health, agent, receiver = find_ports(5)
     parts = {
@@ -154,7 +154,7 @@ def build_edge(folder: Path, network: Network, artifact: Path, photos: Sequence[
 
 
 def build_cloud(folder: Path, network: Network, artifact: Path, photos: Sequence[bytes]) -> Arm:
-    """Build the arm that predicts in the cloud."""
+    """Build the setup that predicts in the cloud."""
     site, camera = _prepare(folder, network, artifact, photos)
     function, desk, agent, receiver = find_ports(4)
     url = f"https://{network.cloud_host}:{network.reach(receiver)}/v1/functions/{FUNCTION}"

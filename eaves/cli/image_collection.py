@@ -23,7 +23,7 @@ from knative.specs import CLUSTER_SOURCE_SETTINGS
 
 ORIGIN = "--from-source"
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,31}")
-"""Source: RFC 3986, section 3.1, in lower case."""
+"""Pattern of a URI's scheme in lower case. Source: RFC 3986, section 3.1."""
 DEFAULT_NAME = "camera"
 UNSORTED = "-unsorted"
 """Ending of the name of the folder of collected images, after the name of the labelled folder beside it."""

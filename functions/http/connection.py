@@ -21,7 +21,8 @@ IDLE_S = 120.0
 sender should close first, because it knows whether it is about to send. Source: net/http,
 DefaultTransport.IdleConnTimeout."""
 STALLED_S = 2.0
-"""Seconds of silence after which a sender makes room for others, and a process that ends doesn't wait for it."""
+"""Seconds without a byte after which a connection is stalled. Its request may be refused to free memory for others, it
+is closed if its request was refused already, and the process doesn't wait for it at shutdown."""
 LINGER_S = 30.0
 """Longest time, seconds, for which further bytes of a refused sender are discarded, so that it reads its response:
 closing at once would reset the connection, and the sender would take that for an outage and retry. Source: RFC 9112,

@@ -101,7 +101,10 @@ def apply_app(
 def _keep_brokers(
     cluster: Cluster, manifests: Sequence[Object], answers: Mapping[Key, Object], done: Sequence[ApplyResult]
 ) -> None:
-    """Clear the removal mark of the Broker for new Triggers, and for all Triggers when a user is about to delete it."""
+    """Keep the Broker of the applied Triggers, also when another command is removing it at the same time.
+
+    Nothing is done when no Trigger was created or changed and nobody is removing the Broker.
+    """
     new = any(one.kind == TRIGGER.kind and one.outcome != UNCHANGED for one in done)
     for manifest in manifests:
         if kind_of(manifest) is BROKER and (new or is_doomed(answers[key_of(manifest, cluster)])):

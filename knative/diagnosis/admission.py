@@ -88,7 +88,7 @@ def explain_admission(message: str, *, namespace: str) -> Diagnosis | None:
 
 
 def explain_refusal(message: str, *, namespace: str) -> Diagnosis:
-    """Do the same as `explain_admission`, but quote an unknown message instead of returning None."""
+    """Explain why the cluster refused a pod; a message of an unknown kind is quoted."""
     known = explain_admission(message, namespace=namespace)
     if known is not None:
         return known

@@ -51,7 +51,7 @@ class EvidenceReader:
         self._denied: set[str] = set()
 
     def collect(self, name: str, *, service: Object | None = None, now: float = 0.0) -> FunctionEvidence:
-        """Do the same as `collect_evidence`.
+        """Read what is needed to diagnose a function: its Service, and its revision and pods while it isn't ready.
 
         Raises:
             NotFoundError: When there is no such Service.

@@ -29,7 +29,7 @@ VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 def write_gitops(manifests: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
-    """Do the same as `write_files`, with a Service whose new revision gets no requests before a user promotes it.
+    """Write each manifest to a file in a folder; the Service's new revision gets no requests before a user promotes it.
 
     Raises:
         ConfigError: When the existing file can't be read.

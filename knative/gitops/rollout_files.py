@@ -70,7 +70,9 @@ def retarget(old: Manifest | None, new: Manifest) -> dict[str, Any]:
 
 
 def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
-    """Do the same as `knative.rollout.set_percent` in a file.
+    """Return a Service's manifest in which the newest revision gets a percentage of the requests.
+
+    The rules are those of `knative.rollout.set_percent`.
 
     Raises:
         InputError: When the percentage isn't from 0 to 100, or the file doesn't name its revision.
@@ -80,7 +82,9 @@ def set_percent(manifest: Manifest, percent: int) -> dict[str, Any]:
 
 
 def promote(manifest: Manifest) -> dict[str, Any]:
-    """Do the same as `knative.rollout.promote` in a file.
+    """Return a Service's manifest in which the newest revision gets all requests.
+
+    The rules are those of `knative.rollout.promote`.
 
     Raises:
         InputError: When the file doesn't name its revision.
@@ -89,7 +93,9 @@ def promote(manifest: Manifest) -> dict[str, Any]:
 
 
 def rollback(manifest: Manifest, *, undo: bool = True) -> dict[str, Any]:
-    """Do the same as `knative.rollout.rollback` in a file.
+    """Return a Service's manifest in which the previous revision gets all requests again.
+
+    The rules are those of `knative.rollout.rollback`.
 
     Raises:
         InputError: When the file doesn't name its revision.

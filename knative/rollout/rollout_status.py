@@ -51,9 +51,9 @@ class RolloutStatus:
     def other(self) -> str:
         """The revision that the newest one is compared with; empty when none is known.
 
-        It is the proven revision if it still gets requests: when a newer revision comes during a rollout, the one that
-        was being rolled out isn't proven. Otherwise it is the revision with the largest share, or else the one in the
-        stored state.
+        It is the last revision that got all requests, if it still gets some; a revision whose rollout was not finished
+        when a newer one was deployed is no standard for comparison. Otherwise it is the revision with the largest share
+        of the requests, or else the old revision in the stored state.
         """
         state = self.current
         proven = state.old if state is not None else self.state.serving if self.state is not None else ""

@@ -45,7 +45,8 @@ _ANY = ("an event of Eaves", tuple(dict.fromkeys(name for _, names in _KINDS.val
 _SYNONYMS = {"camera": "partitionkey", "version": "modelversion", "file": "subject", "path": "subject"}
 """Name that people may use to the attribute that they mean, where the two are spelt differently."""
 _OF_BROKERS = re.compile(r"knative[a-z0-9]*")
-"""Source: knative/eventing, pkg/broker and pkg/kncloudevents: knativearrivaltime, knativebrokerttl and others."""
+"""Pattern of attributes that Knative's brokers add, such as knativearrivaltime and knativebrokerttl. Source:
+knative/eventing, pkg/broker and pkg/kncloudevents."""
 
 
 def warn_of_attributes(triggers: Iterable[TriggerSpec], origin: str, *, relay: RelaySpec | None = None) -> None:

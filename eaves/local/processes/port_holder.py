@@ -14,7 +14,7 @@ LOCK_NAME = "up.lock"
 """Name of the file in a state directory that a running `eaves up` keeps open."""
 _PROC = Path("/proc")
 _LISTENING = "0A"
-"""Source: include/net/tcp_states.h, TCP_LISTEN."""
+"""State of a listening socket in /proc/net/tcp. Source: include/net/tcp_states.h, TCP_LISTEN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

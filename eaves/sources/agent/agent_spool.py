@@ -53,7 +53,7 @@ class SpoolTakeover:
         self._thread = threading.Thread(target=self._run, name="takeover", daemon=True)
 
     def start(self) -> None:
-        """Take over what is possible now, and the rest in a thread of its own."""
+        """Move the entries of the earlier spools now; a thread retries the spools that can't be moved yet."""
         self._take_over()
         if self._left:
             self._thread.start()

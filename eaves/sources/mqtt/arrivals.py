@@ -26,7 +26,10 @@ class _Open:
 
 
 class Arrivals:
-    """Numbers of one source's messages. Used by both threads."""
+    """Assigns a number to each message that one source receives.
+
+    The thread of the MQTT connection and the thread of the source may use it at the same time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

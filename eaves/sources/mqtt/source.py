@@ -28,7 +28,7 @@ from eaves.sources.mqtt.settings import MqttSourceSettings
 ENVELOPE_BYTES = 65_536
 """Room for a topic, properties and the rest of a JSON text, in addition to an image, bytes."""
 SLOT_BYTES = 32_000_000
-"""Memory for messages that are not stored yet, unless two of the largest need more, bytes."""
+"""Memory for messages that are received and not stored yet, bytes; more if two messages of the maximum size need it."""
 LOOK_S = 1.0
 """Maximum wait for a message before the source checks whether it must stop, seconds."""
 FULL = Backoff(retry=None, first_s=0.5, cap_s=10.0)

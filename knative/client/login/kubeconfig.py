@@ -272,7 +272,7 @@ def _connection(
 
 
 def _tls(configuration: Configuration) -> ssl.SSLContext:
-    """Build a TLS context with the trust and the client certificate of the client's own connections."""
+    """Build a TLS context with the certificate authorities and the client certificate that kubeconfig sets."""
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert or None)
     if not configuration.verify_ssl:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
