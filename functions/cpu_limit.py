@@ -60,7 +60,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
-    """Return each hierarchy's controllers, empty for version 2, and this process's group. Source: cgroups(7)."""
+    """Return each cgroup hierarchy's controllers, empty for version 2, and this process's group. Source: cgroups(7)."""
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
@@ -69,7 +69,7 @@ def _memberships(root: Path) -> Iterator[tuple[str, PurePosixPath]]:
 
 
 def _mounts(root: Path, controllers: str) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Return the mount points of a hierarchy, and the group that is mounted there. Source: proc_pid_mountinfo(5)."""
+    """Return the mount points of a cgroup hierarchy, each with its group. Source: proc_pid_mountinfo(5)."""
     for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kinds = before.split(), after.split()

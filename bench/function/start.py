@@ -88,7 +88,8 @@ def open_material(folder: Path) -> Material | None:
 
 
 def measure(material: Material, *, rounds: int = ROUNDS) -> dict[str, list[Start]]:
-    """Return the measured starts of each kind."""
+    """Measure the start of the minimal script and of functions with fp32 and int8 models; return the results by
+    kind."""
     image = Message(body=material.image.read_bytes())
 
     def function(artifact: Path, self_test: str) -> Callable[[], Start]:

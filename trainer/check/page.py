@@ -21,7 +21,7 @@ FILES = 20
 
 
 def build_check_page(found: Inspection) -> str:
-    """Return the page's HTML."""
+    """Return the HTML of the page that reports on the checked images."""
     most = max(found.classes.values(), default=0)
     return build_page(
         Path(__file__).with_name("check.html.j2"),
