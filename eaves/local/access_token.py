@@ -6,6 +6,7 @@ import hmac
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from eaves.base.files import write_atomically
@@ -20,6 +21,9 @@ MAX_FILE_BYTES = 4096
 """Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
 TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Characters of a bearer token. Source: RFC 6750, section 2.1, b64token."""
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
+"""Headers that a proxy adds. A request with one of them comes from another machine, although the connection comes from
+this one. Source: RFC 7239, section 4; RFC 9110, section 7.6.3."""
 SCHEME = "bearer"
 UNAUTHORISED = "requests from other machines need the platform's token: Authorization: Bearer TOKEN"
 
@@ -60,9 +64,16 @@ class AccessToken:
         matches = hmac.compare_digest(given.strip().encode(), wanted)
         return bool(wanted) and scheme.lower() == SCHEME and matches
 
-    def trusts(self, peer: str) -> bool:
-        """Return whether a caller at this address needs no token."""
-        return self._trusts_loopback and is_loopback_address(peer)
+    def trusts(self, peer: str, header_names: Iterable[str]) -> bool:
+        """Return whether a caller needs no token: a program on this machine that no proxy speaks for.
+
+        Args:
+            peer: IP address of the connection's other end.
+            header_names: Names of the request's headers; `_` is read as `-`.
+        """
+        if not (self._trusts_loopback and is_loopback_address(peer)):
+            return False
+        return not FORWARDED & {name.lower().replace("_", "-") for name in header_names}
 
 
 def _read(path: Path) -> bytes:

@@ -112,7 +112,7 @@ _CHECKED = frozenset({"origin"})
 def _refuse_strangers(token: AccessToken | None) -> Response | None:
     """Refuse what a foreign web page sent, and requests from other machines without the token."""
     host, origin = request.headers.get("Host", ""), request.headers.get("Origin")
-    if token is None or token.trusts(request.remote_addr or ""):
+    if token is None or token.trusts(request.remote_addr or "", request.headers.keys()):
         if reason := find_foreign(host, origin):  # sent directly (Origin) or through DNS rebinding (Host)
             raise ForbiddenError(reason, hint=HINT)
         return None

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 import threading
+from collections.abc import Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -258,13 +259,13 @@ class OpenConnection(HttpConnection):
         """Process received bytes, and refuse the request when its headers lack the token."""
         taken = super().received(data)
         request = self.request
-        has_head = request is not None and request.headers_finished
-        admitted = self._token.trusts(str(self.addr[0])) or (
-            has_head and self._token.is_in(request.headers.get("AUTHORIZATION", ""))
-        )
-        if has_head and not admitted:
+        if request is not None and request.headers_finished and not self._admits(request.headers):
             self.refuse(Unauthorised(UNAUTHORISED))
         return taken
+
+    def _admits(self, headers: Mapping[str, str]) -> bool:
+        trusted = self._token.trusts(str(self.addr[0]), headers)
+        return trusted or self._token.is_in(headers.get("AUTHORIZATION", ""))
 
 
 def _log_refusal(status: int, kind: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from eaves.base.names import NAME_PATTERN
 from eaves.cli.app.project import read_yaml
@@ -15,6 +15,7 @@ from eaves.cli.display.output import say
 from eaves.cli.shared_options import FILE
 from eaves.config import iter_leaves
 from eaves.errors import PlatformError
+from eaves.http_client import proxies
 from eaves.local.client import LocalPlatform
 from eaves.local.processes.process import INHERITED
 from eaves.local.service import (
@@ -55,15 +56,15 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     with acting_as(account or owner_of(Path.cwd())):
         state.prepare()
         open_token(settings.host, token_file, state)
+    manager, name = choose_manager(is_root=is_root), find_service_name(Path.cwd())
     unit = ServiceUnit(
-        name=find_service_name(Path.cwd()),
+        name=name,
         project=Path.cwd(),
         command=(*program, *_list_arguments(settings, state.root, token_file)),
         state=state.root,
         account=account,
-        environment=_choose_environment(os.environ),
+        environment=_choose_environment(os.environ, edit=shlex.join([*manager.systemctl, "edit", name])),
     )
-    manager = choose_manager(is_root=is_root)
     runs_already = LocalPlatform(state.root).running() and not (manager.units / unit.file_name).exists()
     path = install(unit, manager, force=force, booted=is_booted(), report=say)
     if account is not None:
@@ -73,10 +74,10 @@ def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) ->
     return path
 
 
-def uninstall_service() -> Path:
+def uninstall_service(*, force: bool) -> Path:
     """Stop and remove the service of the project in the current folder; return the path of its unit file."""
-    manager = choose_manager(is_root=os.geteuid() == 0)
-    return uninstall(find_service_name(Path.cwd()), manager, booted=is_booted(), report=say)
+    manager, folder = choose_manager(is_root=os.geteuid() == 0), Path.cwd()
+    return uninstall(find_service_name(folder), folder, manager, force=force, booted=is_booted(), report=say)
 
 
 def find_service_name(folder: Path) -> str:
@@ -105,14 +106,22 @@ def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | Non
     return tuple(words)
 
 
-def _choose_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that functions and sources get from `up`; a unit file is readable by every user."""
+def _choose_environment(environ: Mapping[str, str], *, edit: str) -> dict[str, str]:
+    """Return the variables that functions and sources get from `up`; a unit file is readable by every user.
+
+    Args:
+        environ: Environment of this process.
+        edit: Command that changes the service, for the hint.
+    """
     chosen = {}
     for name in INHERITED:
         if name in LEFT_TO_SYSTEMD or not environ.get(name):
             continue
-        if "@" in urlsplit(environ[name]).netloc:
-            say(f"{name} holds a password, so the service doesn't get it: set it with `systemctl edit`")
+        if name in proxies.VARIABLES and "@" in environ[name]:  # a proxy's address may have no scheme
+            say(
+                f"{name} holds a password, so the unit file, which every user can read, doesn't get it: write it to a "
+                f"file of mode 0600, and name the file with EnvironmentFile= in `{edit}`"
+            )
             continue
         chosen[name] = environ[name]
     return chosen

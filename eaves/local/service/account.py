@@ -32,11 +32,16 @@ class Account:
 def owner_of(path: Path) -> Account:
     """Return the owner of a path, or of its nearest parent that exists.
 
+    A link in the path that belongs to another user than root decides instead: it may lead to any folder, and gives its
+    owner no rights there.
+
     Raises:
         OSError: When the path can't be read.
     """
-    found = next(one for one in (path, *path.parents) if one.exists())
-    status = found.stat()
+    parts = (path, *path.parents)
+    links = (one.lstat() for one in reversed(parts) if one.is_symlink())
+    placed = next((link for link in links if link.st_uid != ROOT_UID), None)
+    status = placed or next(one for one in parts if one.exists()).stat()
     try:
         entry = pwd.getpwuid(status.st_uid)
     except KeyError:

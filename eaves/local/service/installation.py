@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eaves.base.files import make_directory, remove_durably, write_atomically
 from eaves.errors import ConfigError, Fault, NotFoundError, PlatformError, StorageError
-from eaves.local.service.unit import MARK, ServiceUnit
+from eaves.local.service.unit import MARK, ServiceUnit, render_folder
 
 SYSTEM_UNITS = Path("/etc/systemd/system")
 """Directory of the administrator's units. Source: systemd.unit(5), Unit File Load Path."""
@@ -97,20 +97,31 @@ def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, r
     return path
 
 
-def uninstall(name: str, manager: Manager, *, booted: bool, report: Callable[[str], None]) -> Path:
+def uninstall(
+    name: str, project: Path, manager: Manager, *, force: bool, booted: bool, report: Callable[[str], None]
+) -> Path:
     """Stop the service, and remove its unit file. The platform's state and the user's linger setting stay.
+
+    Args:
+        name: Name of the unit, without `.service`.
+        project: Absolute path of the project's folder.
+        manager: The service manager that has the unit.
+        force: Whether to remove the service of another folder too.
+        booted: Whether systemd runs, so that systemctl can be called.
+        report: Called with each line for the person who removes the service.
+
+    Returns:
+        Path of the unit file.
 
     Raises:
         NotFoundError: When there is no such unit file.
-        ConfigError: When the file isn't one that Eaves has written.
+        ConfigError: When the file isn't one that Eaves has written, or belongs to a project in another folder.
         PlatformError: When systemctl fails.
         StorageError: When the file can't be removed.
     """
     path = manager.units / f"{name}.service"
     try:
-        if not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
-            message = f"{path} was not written by `eaves up --install-service`, so it stays"
-            raise ConfigError([Fault(origin="service", path="", message=message)])
+        _check_own(path, project, force=force)
         if booted:
             _run((*manager.systemctl, "disable", "--now", name), report)
         remove_durably(path)
@@ -119,6 +130,8 @@ def uninstall(name: str, manager: Manager, *, booted: bool, report: Callable[[st
     except OSError as error:
         raise StorageError(f"{path} can't be removed: {error.strerror or error}") from error
     report(f"removed {path}")
+    if (changes := path.with_name(f"{path.name}.d")).exists():
+        report(f"kept {changes}, the changes of `systemctl edit`; they apply when the service is installed again")
     if booted:
         _run((*manager.systemctl, "daemon-reload"), report)
     return path
@@ -144,6 +157,25 @@ def _write(path: Path, text: str, *, force: bool) -> bool:
     make_directory(path.parent, mode=0o755)
     write_atomically(path, text, mode=0o644)
     return True
+
+
+def _check_own(path: Path, project: Path, *, force: bool) -> None:
+    """Refuse a unit file that is not this project's.
+
+    Raises:
+        ConfigError: When Eaves hasn't written it, or it runs in another folder and `force` is not set.
+        OSError: When it can't be read.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.startswith(MARK):
+        message = f"{path} was not written by `eaves up --install-service`, so it stays"
+        raise ConfigError([Fault(origin="service", path="", message=message)])
+    begin = render_folder("")
+    folder = next((line.removeprefix(begin) for line in text.splitlines() if line.startswith(begin)), "")
+    if render_folder(str(project)) != begin + folder and not force:
+        shown = folder.replace("%%", "%") or "none"
+        message = f"{path} runs in another folder, {shown}, so it stays"
+        raise ConfigError([Fault(origin="service", path="", message=message)], hint="--force removes it")
 
 
 def _run(command: Sequence[str], report: Callable[[str], None]) -> None:

@@ -25,7 +25,7 @@ StartLimitIntervalSec=0
 Type=exec
 """
 _SERVICE = """\
-WorkingDirectory={project}
+{folder}
 ExecStart={command}
 Restart=on-failure
 # Pauses grow from 5 s to 60 s in 5 steps; before systemd 254 each is 5 s.
@@ -95,8 +95,13 @@ class ServiceUnit:
         if self.account is not None:
             lines.append(f"User={escape_specifiers(self.account.name)}\n")
         lines += [f"Environment={quote(f'{key}={value}')}\n" for key, value in sorted(self.environment.items())]
-        lines.append(_SERVICE.format(project=write_path(str(self.project)), command=quote_command(self.command)))
+        lines.append(_SERVICE.format(folder=render_folder(str(self.project)), command=quote_command(self.command)))
         if self.account is not None:
             lines.append(_SYSTEM.format(state=quote(f"-{self.state}")))
         target = "default.target" if self.account is None else "multi-user.target"
         return "".join((*lines, f"\n[Install]\nWantedBy={target}\n"))
+
+
+def render_folder(path: str) -> str:
+    """Return the line that names the folder in which a service runs; without a path, the line's beginning."""
+    return f"WorkingDirectory={write_path(path)}"

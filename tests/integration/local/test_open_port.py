@@ -53,11 +53,14 @@ def test_other_machines_need_the_token_and_this_one_does_not(harness: LocalHarne
     token = harness.state.with_name("token")
     harness.start(port, "--host", "0.0.0.0" if everywhere else address, "--token-file", str(token))
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert f"callers from other machines send the token in {token}; nothing is encrypted\n" in harness.log()
+    assert f"requests from other machines need the token in {token}; they are sent unencrypted\n" in harness.log()
     assert f"\nhttp://127.0.0.1:{port}/\n" in "\n" + harness.log()
     with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
     assert ask("127.0.0.1", port) == 404
     assert ask("127.0.0.1", port, {"Host": "evil.example"}) == 403
+    if everywhere:
+        assert ask("127.0.0.1", port, {"X-Forwarded-For": "203.0.113.9"}) == 401
+        assert ask("127.0.0.1", port, {"Forwarded": "for=203.0.113.9", **with_token}) == 404
     assert ask("127.0.0.1", port, {"Origin": "http://evil.example"}) == 403
     assert ask(address, port) == 401
     assert ask(address, port, {"Host": "127.0.0.1"}) == 401

@@ -33,7 +33,12 @@ SECTION = "up."
 @click.option(
     "--uninstall-service", is_flag=True, help="Stop the service of this project, remove its unit file, and end."
 )
-@click.option("--force", is_flag=True, help="With --install-service: replace another unit file of the same name.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="With --install-service: replace another unit file of the same name. With --uninstall-service: remove the "
+    "unit file even if it is for a project in another folder.",
+)
 @state_option
 @settings_options(LocalSettings, section=SECTION)
 def command(
@@ -52,7 +57,7 @@ def command(
         from eaves.cli.app import service
 
         installed = install_service and service.install_service(settings, state_dir, force=force)
-        click.echo(installed or service.uninstall_service())
+        click.echo(installed or service.uninstall_service(force=force))
         return
     _run(settings, state_dir, quiet=quiet)
 
