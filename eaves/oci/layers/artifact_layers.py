@@ -65,7 +65,7 @@ def artifact_parts(artifact: Artifact, *, allow_handler: bool = False) -> list[A
     if HANDLER in paths and not allow_handler:
         raise OciError(
             f"{artifact.path} contains {HANDLER}, code that runs wherever the container image runs",
-            hint="read {HANDLER}, then package with --allow-handler",
+            hint=f"read {HANDLER}, then package with --allow-handler",
         )
     return list(split_parts(paths))
 

@@ -272,7 +272,7 @@ def test_data_of_other_classes_is_never_judged_on(tiny_graph: Path, tmp_path: Pa
     (tmp_path / "data/3").rename(tmp_path / "data/4")
     artifact = convert(tiny_graph, tmp_path / "artifact", settings(data=str(tmp_path / "data")))
     assert artifact.manifest.precision == "fp32"
-    assert "the classes 0, 1, 2, 4, the model 0, 1, 2, 3" in artifact.manifest.quantisation.reason
+    assert "(0, 1, 2, 4) are not those of the model (0, 1, 2, 3)" in artifact.manifest.quantisation.reason
 
 
 def test_a_graph_of_a_fused_model_has_nothing_to_quantise(

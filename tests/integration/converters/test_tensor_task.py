@@ -158,10 +158,10 @@ def strings() -> onnx.ModelProto:
 
 
 REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], dict[str, Any], str]] = {
-    "two inputs": (two_inputs, {}, "must take one input; it has window, more"),
+    "two inputs": (two_inputs, {}, "the model must have one input; it has window, more"),
     "no batch": (lambda: build_sensor_graph(batch=5), {}, "its first axis must be the batch"),
     "words": (strings, {}, "word is "),
-    "a name of ours": (lambda: renamed("t0001"), {}, "the name 't0001' can't be kept"),
+    "a name of ours": (lambda: renamed("t0001"), {}, "the input or output name 't0001' is not supported"),
     "labels of two outputs": (lambda: renamed("again"), {}, "3 labels, but 2 outputs with one number for each label"),
     "labels of none": (build_sensor_graph, {"labels": ["a", "b"]}, "2 labels, but 0 outputs"),
     "another size": (lambda: build_sensor_graph(steps=9), {}, "00.json: found 4 values on axis 0"),
