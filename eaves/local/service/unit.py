@@ -20,6 +20,12 @@ Description=Eaves: {name}
 After=network.target
 # No number of failed starts is the last one: nobody is there to start it again.
 StartLimitIntervalSec=0
+"""
+_SYSTEM_HEAD = """\
+# Without the disk of its state, `eaves up` would make another state directory below the place of the disk.
+RequiresMountsFor={state}
+"""
+_TYPE = """\
 
 [Service]
 Type=exec
@@ -92,6 +98,9 @@ class ServiceUnit:
             check(word, "command")
         systemctl = "systemctl --user" if self.account is None else "systemctl"
         lines = [_HEAD.format(mark=MARK, edit=f"{systemctl} edit {self.name}", name=self.name.removeprefix("eaves-"))]
+        if self.account is not None:
+            lines.append(_SYSTEM_HEAD.format(state=quote(str(self.state))))
+        lines.append(_TYPE)
         if self.account is not None:
             lines.append(f"User={escape_specifiers(self.account.name)}\n")
         lines += [f"Environment={quote(f'{key}={value}')}\n" for key, value in sorted(self.environment.items())]

@@ -16,6 +16,7 @@ from eaves.cli.stop_signals import StopSignals
 from eaves.events import Event
 from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
+from eaves.web.origin import listens_on_loopback
 
 SECTION = "up."
 """Section of the settings, which begins the names of their environment variables."""
@@ -89,6 +90,8 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
     say(f"the broker accepts CloudEvents at {supervisor.url}; Ctrl-C stops it")
     if supervisor.is_open:
         say(f"requests from other machines need the token in {settings.token_file}; they are sent unencrypted")
+    elif not listens_on_loopback(settings.host):  # a name, such as the machine's own in the hosts file of Debian
+        say(f"{settings.host} is an address of loopback, so other machines can't reach the port")
     if printer:
         printer.start()  # after the address, which is the first line of stdout
     supervisor.run()
