@@ -67,8 +67,8 @@ def run_on_sites(
         sites: Sites to run the operation on. A wave starts when the wave before it has ended.
         operation: Function that is called once for each site, in several threads.
         parallel: Maximum number of sites at the same time.
-        max_failures: Number of failures after which no other site is started; sites in progress are finished. None
-            means any number.
+        max_failures: Number of sites that may fail: after one more failure no other site is started, and sites in
+            progress are finished. None means any number.
         show: Function that gets each outcome as it arrives, in the caller's thread.
         grace_s: Seconds that sites in progress get to end after Ctrl-C.
 

@@ -50,8 +50,8 @@ def fleet_options(command: Command) -> Command:
         "--max-failures",
         type=click.IntRange(0),
         default=None,
-        help="Number of failed sites after which no further site is started; unreachable sites don't count. "
-        "Default: no limit.",
+        help="Number of sites that may fail: after one more failure no further site is started. Unreachable sites "
+        "don't count. Default: no limit.",
     )
     return parallel(failures(command))
 
@@ -115,7 +115,8 @@ def run_on_sites(
         operation: Does the work at one site and returns its result.
         again: Command that a hint suggests for the sites that aren't done.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         describe: Returns a result as a short text.
         form: Format of the table: `table`, `json` or `yaml`.
 

@@ -148,7 +148,8 @@ def reconcile_sites(order: DeployRequest, *, named: bool, parallel: int, max_fai
         order: The request; its container image goes to sites where it is pending.
         named: Whether the container image was named on the command line, as in a deploy.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         form: Format of the table: `table`, `json` or `yaml`.
 
     Raises:

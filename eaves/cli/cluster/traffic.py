@@ -51,7 +51,8 @@ def change_traffic(
         file: Path of eaves.yaml.
         folder: Folder of rendered files that is changed instead of a cluster; None for none.
         parallel: Number of sites that are worked on at the same time.
-        max_failures: Number of failed sites after which no further site is started; None for no limit.
+        max_failures: Number of sites that may fail: after one more failure no further site is started. None for no
+            limit.
         percent: Share of requests in percent, for the verb `percent`.
         unpinned: Whether `promote` and `percent` don't wait until the container image is on every node of a cluster.
         clusters: Values of the options that `cluster_options` and `on_option` add.
