@@ -122,7 +122,8 @@ def compressor() -> str:
         return metadata.version(deflate.__name__)
     except ImportError as error:  # a package without metadata raises this too
         raise OciError(
-            "layers can't be compressed: the package deflate is not installed", hint="pip install 'eaves[oci]'"
+            "layers can't be compressed: the package deflate is not installed",
+            hint="pip install '.[oci]'   # in a checkout of Eaves",
         ) from error
 
 

@@ -80,7 +80,7 @@ def download(lock: Path, platform: ImagePlatform, python: str, folder: Path) -> 
         ending = "\n".join(output.strip().splitlines()[-3:])[:500]
         absent = "No module named pip" in output
         hint = (
-            "install pip and the extra: pip install 'eaves[oci]'"
+            "python -m ensurepip && python -m pip install '.[oci]'   # in a checkout of Eaves"
             if absent
             else "check the network and pip's index, then run the command again"
         )

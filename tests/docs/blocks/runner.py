@@ -71,7 +71,8 @@ def _is_there(need: str) -> bool:
         return os.geteuid() == 0
     if need == NO_ROOT:
         return not SYSTEMD.exists() and (
-            os.geteuid() != 0 or not subprocess.run([*AS_USER, "true"], check=False).returncode
+            os.geteuid() != 0
+            or (shutil.which(AS_USER[0]) is not None and not subprocess.run([*AS_USER, "true"], check=False).returncode)
         )
     if need.startswith("shared/"):
         return (ROOT.parent / need).exists()
