@@ -16,6 +16,7 @@ import pytest
 from eaves.platform import RELAY
 from tests.contract.harness import LocalHarness, open_local_harness
 from tests.ports import find_port
+from tests.waiting import wait_until
 
 UP = [sys.executable, "-P", "-m", "eaves.cli", "up"]
 UNKNOWN = f"/functions/{RELAY}"
@@ -53,7 +54,8 @@ def test_other_machines_need_the_token_and_this_one_does_not(harness: LocalHarne
     token = harness.state.with_name("token")
     harness.start(port, "--host", "0.0.0.0" if everywhere else address, "--token-file", str(token))
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert f"requests from other machines need the token in {token}; they are sent unencrypted\n" in harness.log()
+    said = f"requests from other machines need the token in {token}; they are sent unencrypted\n"
+    wait_until(lambda: said in harness.log(), 10, what="the line about the token")
     assert f"\nhttp://127.0.0.1:{port}/\n" in "\n" + harness.log()
     with_token = {"Authorization": f"Bearer {token.read_text().strip()}"}
     assert ask("127.0.0.1", port) == 404
