@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REACH_S = 10.0
-"""Seconds in which the API server must answer a small request before the next function is tried."""
+"""Maximum seconds for a small request to the API server, which decides whether to try the next function after a
+failure."""
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class RolloutStep:
 
     Attributes:
         name: Name of the function.
-        outcome: The rollout after the step; None when the step failed.
+        outcome: State of the rollout after the step; None when the step failed.
         error: Reason why the step failed; None when it succeeded.
     """
 
@@ -71,13 +72,13 @@ def _advance_one(cluster: Cluster, name: str) -> RolloutStep | None:
 def prune_after(
     cluster: Cluster, outcome: rollout.RolloutOutcome, inventory: Inventory | None = None
 ) -> list[ApplyResult]:
-    """Remove the pins that no revision needs any more after a step of a rollout.
+    """Remove pins that no revision needs any more, after a step of a rollout.
 
     Args:
         cluster: Connection to the site's cluster.
         outcome: Outcome of the step.
-        inventory: The app's inventory since the last deploy; None when it isn't known. If it lists a single pin, which
-            the newest revision needs, no request is made.
+        inventory: Inventory of the app since the last deploy; None when the caller hasn't read it. No request is made
+            if it lists only one pin, which the newest revision needs.
     """
     single = inventory is not None and len(listed_pins(inventory)) <= 1
     return prune_pins(cluster, outcome.name) if outcome.changed and not single else []

@@ -1,4 +1,4 @@
-"""Check of this machine: whether the imported packages belong to Eaves, since others use names like `trainer` too."""
+"""Check of this machine: whether packages such as `trainer` are those of Eaves, since others use the same names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def check_owners(
     """Check whether each of Eaves' packages belongs to its distribution alone and is the one that is imported.
 
     Args:
-        owners: Distributions that provide each package; None reads the installed ones.
-        places: Folder that each package is imported from; None asks Python.
+        owners: Distributions that provide each package; None looks them up.
+        places: Folder that each package is imported from; None looks them up.
     """
     known = packages_distributions() if owners is None else owners
     found = {name: _place(name) for name in NAMES} if places is None else places

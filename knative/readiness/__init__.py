@@ -1,4 +1,4 @@
-"""Readiness of an app's parts: whether they are ready, why not, and waiting until they are.
+"""Readiness of an app's parts: whether each is ready, the reason if it isn't, and waiting until all are.
 
 parts         the objects of an app beside its function, each with its readiness
 part_reader   reads them from a cluster

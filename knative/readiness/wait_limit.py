@@ -1,4 +1,4 @@
-"""The limit of a wait for the parts of an app while one of them has a fault."""
+"""The time limits after which a wait for an app's parts ends because of a fault."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from knative.readiness.parts import AppPart
 
 PATIENCE_S = 60.0
-"""Seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds."""
+"""Maximum seconds that a part may have the same fault once the function is ready; a new Broker takes a few seconds to
+become ready."""
 
 
 class WaitLimit:
@@ -17,7 +18,8 @@ class WaitLimit:
 
     Args:
         certain_s: Seconds after which the wait ends because of a fault that does not go away by itself
-            (`Diagnosis.final`). One read is not enough, because it may show a pod that is just being replaced.
+            (`Diagnosis.final`). One read of the part is not enough, because it may show a pod that is just being
+            replaced.
         patience_s: Seconds after which the wait ends because of any other fault, counted once the function is ready.
     """
 

@@ -1,4 +1,4 @@
-"""Status of a site: its functions, their parts, and its agents.
+"""Reading of a site's status: its functions, their parts, and its agents.
 
 function_status   functions and their revisions
 app_parts         the objects of an app beside its function
