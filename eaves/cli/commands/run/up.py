@@ -18,7 +18,7 @@ from eaves.local.settings import LocalSettings
 from eaves.options import build_settings, settings_options
 
 SECTION = "up."
-"""Section of the settings, which begins the names of their environment variables."""
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
 
 
 @click.command()
@@ -94,4 +94,4 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
 
 def _ignore(event: Event) -> None:
-    """Print nothing of an event."""
+    """Do nothing with a prediction: the observer of events with `--quiet`."""
