@@ -103,9 +103,7 @@ class PredictionPrinter:
             self._is_closed = True
 
     def _take(self) -> tuple[list[str], bool]:
-        """Wait for queued predictions; return their lines, and whether the printer is stopping so that these are the
-        last.
-        """
+        """Wait for queued predictions; return their lines, and whether the printer was asked to stop."""
         width = shutil.get_terminal_size().columns if self._is_terminal else None
         found = self._waiting.get()
         lines: list[str] = []
