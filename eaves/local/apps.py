@@ -169,9 +169,7 @@ class Apps:
         self._client.close()
 
     def _read(self) -> None:
-        """Read the spec files when one has changed or was unreadable before; an unreadable one leaves its app
-        unchanged.
-        """
+        """Read the specs when one has changed or was unreadable; an unreadable file leaves its app unchanged."""
         fingerprint = self._state.fingerprint()
         if fingerprint == self._fingerprint and not self.unreadable:
             return

@@ -87,7 +87,7 @@ class MqttSourceSettings:
     )
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        """Check rules that involve several fields."""
+        """Return path and message of each violated rule that concerns several settings."""
         try:
             if parse_address(self.url).path:
                 yield "url", "must have no path; set the topics in `topics`"
