@@ -1,4 +1,4 @@
-"""HTTP routes of the local platform: broker and functions on its TCP ports, the rest on its Unix socket."""
+"""HTTP routes of the local platform: broker and functions on its TCP port, status and queues on its Unix socket."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ class Activator:
         _log.info("function %s: started a replica, pid %d", self.spec.name, replica.process.pid)
 
     def _watch_start(self) -> None:
-        """Check whether starting replicas have become ready, have failed, or take too long."""
+        """Check whether each starting replica has become ready, has failed, or takes too long."""
         for replica in [one for one in self._replicas if not one.ready and one.process.running]:
             ready, reason = probe(self._client, replica)
             late = self._clock.monotonic() - replica.started_at > self.spec.scale.start_timeout_s

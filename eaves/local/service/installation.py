@@ -46,7 +46,7 @@ class Manager:
 
 
 def choose_manager(*, is_root: bool) -> Manager:
-    """Return the system's manager for root, and the user's own for everybody else.
+    """Return systemd's system manager when the user is root, otherwise the user's own manager.
 
     The environment of a shell isn't that of the user's manager, so XDG_CONFIG_HOME isn't read here.
     """

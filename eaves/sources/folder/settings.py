@@ -1,4 +1,4 @@
-"""Settings of a source of kind `folder`."""
+"""Settings in eaves.yaml of a source of the kind `folder`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a source of kind `http`."""
+"""Settings in eaves.yaml of a source of the kind `http`."""
 
 from __future__ import annotations
 

@@ -8,10 +8,12 @@ arrivals   numbers for messages whose sender gives no id
 message_handoff  bounded queue of messages that are received and not stored yet
 source     the connection's thread hands messages over; the source's thread stores and acknowledges them
 
-Guarantees ---------- A message with QoS 1 is acknowledged after its event is on disk, in the order of arrival, and
-never before. If the agent is killed before that, the broker sends the message again, as long as the broker keeps the
-agent's session. The guarantee can't be stronger than the sender's: a message with QoS 0 is lost while no agent is
-connected, and dropped when the queue is full.
+Guarantees
+----------
+A message with QoS 1 is acknowledged after its event is on disk, in the order of arrival, and never before. If the agent
+is killed before that, the broker sends the message again, as long as the broker keeps the agent's session. The
+guarantee can't be stronger than the sender's: a message with QoS 0 is lost while no agent is connected, and dropped
+when the queue is full.
 
 Repeated messages
 -----------------
@@ -29,9 +31,11 @@ arrived, can't be distinguished from a new one with equal content: brokers reuse
 second event, because a person can recognise a repetition but not a lost image. There are at most as many repetitions as
 messages were unacknowledged (`in_flight`) at each reconnection or restart of the agent.
 
-Full queue ---------- A broker sends an unacknowledged message again only on a new connection
-(tests/integration/mqtt/test_faults.py shows it with mosquitto). So messages that were received are kept in memory,
-unacknowledged, and are stored and acknowledged on the same connection once there is room; the broker sends no more than
-`in_flight` of them and keeps the rest. A broker that speaks MQTT 3.1.1 may send more than `in_flight` messages. Those
-for which there is no room in memory are requested by a new connection, once all earlier ones are stored.
+Full queue
+----------
+A broker sends an unacknowledged message again only on a new connection (tests/integration/mqtt/test_faults.py shows it
+with mosquitto). So messages that were received are kept in memory, unacknowledged, and are stored and acknowledged on
+the same connection once there is room; the broker sends no more than `in_flight` of them and keeps the rest. A broker
+that speaks MQTT 3.1.1 may send more than `in_flight` messages. Those for which there is no room in memory are requested
+by a new connection, once all earlier ones are stored.
 """

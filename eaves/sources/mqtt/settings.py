@@ -1,4 +1,4 @@
-"""Settings of a source of kind `mqtt`."""
+"""Settings in eaves.yaml of a source of the kind `mqtt`."""
 
 from __future__ import annotations
 

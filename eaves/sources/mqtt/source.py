@@ -1,4 +1,4 @@
-"""The mqtt source: the connection's thread hands messages over, the source's thread stores and acknowledges them."""
+"""The mqtt source: one thread receives messages from the broker, another stores and acknowledges them."""
 
 from __future__ import annotations
 

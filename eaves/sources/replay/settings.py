@@ -1,4 +1,4 @@
-"""Settings of a source of kind `replay`."""
+"""Settings in eaves.yaml of a source of the kind `replay`."""
 
 from __future__ import annotations
 
