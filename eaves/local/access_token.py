@@ -1,4 +1,4 @@
-"""Access token for callers from other machines, when `eaves up --host` opens its port to them."""
+"""Access token that requests from other machines need when `eaves up --host` opens the port to them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from eaves.errors import ConfigError, Fault, StorageError
 from eaves.web.origin import is_loopback_address
 
 TOKEN_BYTES = 32
-"""Random bytes of a token, which make 43 characters."""
+"""Number of random bytes in a generated token; their base64 text has 43 characters."""
 MIN_CHARACTERS = 16
-"""Minimum length of a token that somebody else made. A random one of 16 characters of base64 has 96 bits."""
+"""Minimum length of a token that a user has written, characters. 16 random characters of base64 have 96 bits."""
 MAX_FILE_BYTES = 4096
 """Maximum size of a token file, bytes, so that a wrong file isn't read into memory at each request."""
 TOKEN_PATTERN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
@@ -33,11 +33,12 @@ class AccessToken:
 
     Args:
         path: Path of the file; when missing, it is created with a random token, readable only by this user.
-        trusts_loopback: Whether connections from this machine's loopback need no token. The kernel drops packets that
-            arrive from another machine with such an address. Source: RFC 1122, section 3.2.1.3 (g).
+        trusts_loopback: Whether connections from loopback addresses of this machine need no token. This is safe,
+            because the kernel drops packets of other machines that claim a loopback address. Source: RFC 1122, section
+            3.2.1.3 (g).
 
     Raises:
-        ConfigError: When others than its owner may read the file, or it holds no token.
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
         StorageError: When the file can't be read or written.
     """
 
@@ -82,10 +83,10 @@ def _read(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file that isn't a secret.
+    """Check that only the owner of a token file may read it, and that it holds a valid token.
 
     Raises:
-        ConfigError: When others than its owner may read the file, or it holds no token.
+        ConfigError: When users other than its owner may read the file, or when it holds no valid token.
         OSError: When it can't be read.
     """
     mode = path.stat().st_mode

@@ -32,7 +32,7 @@ class LocalPlatform:
         self._state = StateDirectory(root=root)
 
     def deploy(self, app: LocalApp) -> None:
-        """Deploy this app; a running supervisor has started it when this returns.
+        """Deploy an app; a running supervisor has started it when this method returns.
 
         Raises:
             StartError: When a running supervisor can't start it; the app stays deployed, and is tried again.
@@ -41,7 +41,7 @@ class LocalPlatform:
         self.reconcile(app.function.name, "deployed")
 
     def remove(self, name: str) -> None:
-        """Remove an app; a running supervisor has stopped it when this returns.
+        """Remove an app; a running supervisor has stopped it when this method returns.
 
         Raises:
             NotFoundError: When the app isn't deployed.
@@ -51,7 +51,7 @@ class LocalPlatform:
         self.reconcile(name, "removed")
 
     def promote(self, name: str) -> None:
-        """Do nothing, as `deploy` routes every request to the new version at once.
+        """Do nothing except for the check of the name: `deploy` already routes every request to the new version.
 
         Raises:
             NotFoundError: When the app isn't deployed.
@@ -59,7 +59,7 @@ class LocalPlatform:
         self._state.require(name)
 
     def rollback(self, name: str) -> None:
-        """Restore the previous deployment; a running supervisor has started it when this returns.
+        """Restore an app's previous deployment; a running supervisor has started it when this method returns.
 
         Raises:
             NotFoundError: When the app isn't deployed, or has no previous deployment.
@@ -101,7 +101,7 @@ class LocalPlatform:
 
         Raises:
             NotRunningError: When no supervisor runs.
-            NotFoundError: When it runs no function with this name.
+            NotFoundError: When the supervisor runs no function with this name.
         """
         headers, body = events.encode_binary(event)
         start = time.perf_counter()
@@ -119,7 +119,7 @@ class LocalPlatform:
         Raises:
             NotRunningError: When no supervisor runs.
             SpoolFullError: When the broker's spool is full.
-            PlatformError: When the broker refuses for another reason.
+            PlatformError: When the broker refuses the event for another reason.
         """
         headers, body = events.encode_binary(event)
         status, _, content = self._request("POST", "/", headers, body)
@@ -170,7 +170,7 @@ class LocalPlatform:
         return give()
 
     def _find_log(self, name: str) -> tuple[Path, str]:
-        """Return the file of a log, and the source whose lines of it are meant; empty for all lines.
+        """Return the log file that a name stands for, and the source whose lines are wanted; empty for all lines.
 
         Raises:
             NotFoundError: When no log can have this name.
@@ -191,7 +191,7 @@ class LocalPlatform:
 
         Args:
             name: Name of the changed app.
-            done: Past participle of the change, for the message.
+            done: What happened to the app, such as `deployed`, for the message.
 
         Raises:
             StartError: When the supervisor could not apply it.

@@ -1,4 +1,7 @@
-"""`eaves up --install-service` and `--uninstall-service`: from the options of this `up` to a systemd service."""
+"""The systemd service that `eaves up --install-service` installs with the options of the command line.
+
+`eaves up --uninstall-service` removes the service.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,10 @@ from eaves.local.state import StateDirectory
 from eaves.local.supervisor import open_token
 
 FALLBACK_NAME = "platform"
-"""Name of a project whose folder's name has no letter or digit."""
+"""Project's part of the service name when the name of the project's folder has no letter or digit."""
 LEFT_TO_SYSTEMD = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR"})
-"""Variables that systemd sets itself, or that belong to the shell."""
+"""Environment variables that the unit file does not set, because systemd sets them itself or only a shell needs
+them."""
 
 
 def install_service(settings: LocalSettings, state_dir: Path, *, force: bool) -> Path:
@@ -90,14 +94,14 @@ def find_service_name(folder: Path) -> str:
 
 
 def find_program() -> tuple[str, ...]:
-    """Return the command that starts this Eaves: the script beside its Python, or the Python itself."""
+    """Return the command line that starts Eaves: the `eaves` script beside this Python, else this Python with `-m`."""
     python = Path(sys.executable).absolute()
     script = python.parent / "eaves"
     return (str(script),) if script.is_file() else (str(python), "-P", "-m", "eaves.cli")
 
 
 def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | None) -> tuple[str, ...]:
-    """Return the arguments of the service: every setting that isn't the default, from flags and the environment."""
+    """Return the arguments of `eaves up` in the unit file: each setting that a flag or a variable has changed."""
     words = ["up", "--quiet", "--state", str(state)]
     for leaf in iter_leaves(LocalSettings):
         value = token_file if leaf.path == "token_file" else getattr(settings, leaf.path)
@@ -106,12 +110,19 @@ def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | Non
     return tuple(words)
 
 
+<<<<<<< HEAD
 def _choose_environment(environ: Mapping[str, str], *, edit: str) -> dict[str, str]:
     """Return the variables that functions and sources get from `up`; a unit file is readable by every user.
 
     Args:
         environ: Environment of this process.
         edit: Command that changes the service, for the hint.
+=======
+def _choose_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that the unit file passes on to functions and sources.
+
+    Variables with a password are left out, because every user can read a unit file.
+>>>>>>> docc
     """
     chosen = {}
     for name in INHERITED:

@@ -61,7 +61,7 @@ def render_remote(workspace: Workspace, kind: str, *, namespace: str = "") -> tu
 
 
 def open_trainings(workspace: Workspace, choice: PlatformChoice) -> Cluster:
-    """Connect to the cluster that trains: the chosen site's, else that of the section `job`.
+    """Connect to the cluster that training Jobs run in: the chosen site's, else that of `job` in eaves.yaml.
 
     Raises:
         ConfigError: When several sites are chosen, or when the kubeconfig has no such cluster.

@@ -1,6 +1,6 @@
 """Changes of a revision's share of requests, for `eaves rollout`, `promote` and `rollback`.
 
-Each works on this machine, at sites, or in files that `eaves render --gitops` wrote.
+Each command changes the local platform, the clusters of sites, or files that `eaves render --gitops` wrote.
 """
 
 from __future__ import annotations

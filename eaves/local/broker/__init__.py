@@ -1,4 +1,4 @@
-"""The embedded broker of the local platform: filters, queues, replies, and data that it stores with an event."""
+"""The embedded broker of the local platform: it filters events, queues them for subscribers and routes replies."""
 
 from __future__ import annotations
 

@@ -16,18 +16,18 @@ from eaves.local.service.unit import MARK, ServiceUnit, render_folder
 SYSTEM_UNITS = Path("/etc/systemd/system")
 """Directory of the administrator's units. Source: systemd.unit(5), Unit File Load Path."""
 BOOTED = Path("/run/systemd/system")
-"""Directory that exists while systemd is the init system. Source: sd_booted(3)."""
+"""Directory that exists when systemd is the init system. Source: sd_booted(3)."""
 TIMEOUT_S = 120.0
-"""Longest wait for one systemctl command, seconds; stopping the platform takes up to 90."""
+"""Time limit of one systemctl command, seconds; stopping the platform takes up to 90 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manager:
-    """The service manager that a unit is for.
+    """A service manager of systemd: that of the system, or that of one user.
 
     Attributes:
         units: Directory of the unit files.
-        user: Whether it is the user's own service manager, not the system's.
+        user: Whether it is one user's service manager and not the system's.
     """
 
     units: Path
@@ -35,18 +35,18 @@ class Manager:
 
     @property
     def systemctl(self) -> tuple[str, ...]:
-        """First words of the commands that control it."""
+        """Beginning of each systemctl command for this service manager, such as `systemctl --user`."""
         return ("systemctl", "--user") if self.user else ("systemctl",)
 
     def start_commands(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """Return the commands that start a unit now and at each boot; a unit that runs is started again."""
+        """Return the commands that start a service now and at each boot; a running service is restarted."""
         linger = (("loginctl", "enable-linger"),) if self.user else ()
         enable, restart = (*self.systemctl, "enable", name), (*self.systemctl, "restart", name)
         return ((*self.systemctl, "daemon-reload"), enable, restart, *linger)
 
 
 def choose_manager(*, is_root: bool) -> Manager:
-    """Return the system's manager for root, and the user's own for everybody else.
+    """Return systemd's system manager when the user is root, otherwise the user's own manager.
 
     The environment of a shell isn't that of the user's manager, so XDG_CONFIG_HOME isn't read here.
     """
@@ -65,7 +65,7 @@ def install(unit: ServiceUnit, manager: Manager, *, force: bool, booted: bool, r
 
     Args:
         unit: The service.
-        manager: The service manager that it is for.
+        manager: The service manager that runs the service.
         force: Whether to replace another unit file of this name.
         booted: Whether systemd runs, so that systemctl can be called.
         report: Called with each line for the person who installs the service.
@@ -138,10 +138,10 @@ def uninstall(
 
 
 def _write(path: Path, text: str, *, force: bool) -> bool:
-    """Write a unit file; return whether it was missing or different.
+    """Write a unit file; return whether the file was missing or had other content.
 
     Raises:
-        ConfigError: When it is different, and may not be replaced.
+        ConfigError: When a file with other content exists and may not be replaced.
         OSError: When it can't be written.
     """
     try:

@@ -1,4 +1,4 @@
-"""The unit file of one platform, as text."""
+"""Rendering of the systemd unit file that runs `eaves up` for one project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eaves.local.service.account import Account
 from eaves.local.service.quoting import check, escape_specifiers, quote, quote_command, write_path
 
 MARK = "# Written by `eaves up --install-service`; `eaves up --uninstall-service` removes it."
-"""First line of a unit file that Eaves has written; no other file is removed."""
+"""First line of each unit file that Eaves writes; a file without it is never removed."""
 
 _HEAD = """\
 {mark}
@@ -68,10 +68,10 @@ class ServiceUnit:
 
     Attributes:
         name: Name of the unit, without `.service`.
-        project: Absolute path of the project's folder, where the service runs.
+        project: Absolute path of the project's folder, the working directory of the service.
         command: The command with its arguments; the first word is an absolute path.
         state: Absolute path of the platform's state directory.
-        account: Account that a system service runs as; None: a service of the user's own service manager.
+        account: Account that a system service runs as; None for a service of a user's own service manager.
         environment: Environment variables of the service, in addition to systemd's own.
     """
 

@@ -1,4 +1,4 @@
-"""An agent's spool, with the contents of earlier agents' spools."""
+"""The agent's spool, into which the spools of earlier versions are moved; there, each source had its own agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from eaves.spool import Spool, SpoolLimits
 from eaves.spool.takeover import adopt, take_over
 
 AGAIN_S = 300.0
-"""Interval at which a failed takeover of a spool is retried, seconds; deliveries make room for it meanwhile."""
+"""Interval at which the agent retries to move an earlier spool's contents, seconds. A retry may succeed because
+deliveries have made room in the agent's spool meanwhile."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +36,10 @@ def open_spool(settings: AgentSettings, limits: SpoolLimits) -> Spool:
 
 
 class SpoolTakeover:
-    """Moves the contents of earlier agents' spools into an agent's spool.
+    """Moves the contents of earlier agents' spools into the spool of this agent.
 
-    A spool that can't be taken over is logged, left as it is, and retried later. Images are captured meanwhile.
+    A spool that can't be moved now is left unchanged and retried later; its fault is logged. Images are captured
+    meanwhile.
 
     Args:
         spool: Spool of the agent.

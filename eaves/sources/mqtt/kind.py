@@ -1,4 +1,6 @@
-"""Kind of source `mqtt`."""
+"""The kind of source `mqtt`, which captures images from the topics of an MQTT broker: its settings and the function
+that runs it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Kind of source `replay`."""
+"""The kind of source `replay`, which plays the images of a folder or an archive: its settings and the function that
+runs it.
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,10 @@ def _open_target(target: str, access: Access) -> ImageLocation | None:
 
 
 def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
-    """Return the base's repository when the target is at the same registry, which can mount layers without a copy."""
+    """Return the base image's repository when it is at the registry that the image is pushed to, else nothing.
+
+    A registry can mount layers of its own repositories, so they aren't uploaded again.
+    """
     if goal is None or goal.reference is None or below.reference is None:
         return []
     together = goal.reference.host == below.reference.host and goal.reference.repository != below.reference.repository
@@ -186,7 +189,7 @@ def _put(
 
 
 def _folder(target: str) -> str:
-    """Return `oci:DIR` for `oci:DIR:NAME`."""
+    """Return the target `oci:DIR:NAME` without its name, as `oci:DIR`; any other target is unchanged."""
     head, colon, name = target.rpartition(":")
     return head if colon and "/" not in name and head != "oci" else target
 

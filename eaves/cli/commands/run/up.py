@@ -19,7 +19,7 @@ from eaves.options import build_settings, settings_options
 from eaves.web.origin import listens_on_loopback
 
 SECTION = "up."
-"""Section of the settings, which begins the names of their environment variables."""
+"""Name of the settings section; the names of the settings' environment variables begin with it."""
 
 
 @click.command()
@@ -102,4 +102,4 @@ def _run(settings: LocalSettings, state_dir: Path, *, quiet: bool) -> None:
 
 
 def _ignore(event: Event) -> None:
-    """Print nothing of an event."""
+    """Do nothing with a prediction: the observer of events with `--quiet`."""

@@ -23,7 +23,7 @@ COLUMNS = {
     "refused": "REFUSED",
 }
 UNKNOWN = "(unknown)"
-"""Name of the table's row for callers that belong to no known site."""
+"""Name in the table row that counts requests whose sender isn't a known site."""
 _TAKEN = ("stored", "repeated", "predicted")
 
 
@@ -65,11 +65,11 @@ def command(spool: Path | None, form: str, state_dir: Path) -> None:
 
 
 def build_rows(found: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-    """Return a table's row for each site, and one for callers that belong to no known site.
+    """Return a table row for each site, and one for requests whose sender isn't a known site.
 
     Args:
         found: The receiver's own report of its state.
-        now: The present, Unix seconds.
+        now: Current time, Unix seconds.
     """
     contacts, received = found.get("contacts", {}), found.get("received", {})
     rows = []
