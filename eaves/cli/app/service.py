@@ -110,19 +110,12 @@ def _list_arguments(settings: LocalSettings, state: Path, token_file: Path | Non
     return tuple(words)
 
 
-<<<<<<< HEAD
 def _choose_environment(environ: Mapping[str, str], *, edit: str) -> dict[str, str]:
     """Return the variables that functions and sources get from `up`; a unit file is readable by every user.
 
     Args:
         environ: Environment of this process.
         edit: Command that changes the service, for the hint.
-=======
-def _choose_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that the unit file passes on to functions and sources.
-
-    Variables with a password are left out, because every user can read a unit file.
->>>>>>> docc
     """
     chosen = {}
     for name in INHERITED:
