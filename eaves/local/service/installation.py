@@ -1,4 +1,4 @@
-"""Installing and removing the service: the unit file, then systemctl where systemd runs."""
+"""Installation and removal of the systemd service: its unit file, and systemctl where systemd runs."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class SpoolTakeover:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop retrying.
+        """Stop the thread that retries to move earlier spools.
 
         A move in progress ends with the spool or the process, and is continued after the next start.
         """

@@ -1,6 +1,4 @@
-"""The kind of source `mqtt`, which captures images from the topics of an MQTT broker: its settings and the function
-that runs it.
-"""
+"""The kind of source `mqtt`, which captures images from MQTT topics: its settings and the function that runs it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The kind of source `replay`, which plays the images of a folder or an archive: its settings and the function that
-runs it.
-"""
+"""The kind of source `replay`, which plays a folder or an archive: its settings and the function that runs it."""
 
 from __future__ import annotations
 
