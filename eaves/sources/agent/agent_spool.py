@@ -1,4 +1,4 @@
-"""The agent's spool, into which the spools of earlier versions are moved; there, each source had its own agent."""
+"""The agent's spool, into which spools of earlier versions are moved, in which each source had its own agent."""
 
 from __future__ import annotations
 
