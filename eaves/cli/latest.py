@@ -50,7 +50,7 @@ def update_latest(folder: Path, marker: str, *, link: Callable[[Path, Path], Non
     Args:
         folder: Path of the folder with runs or artifacts.
         marker: `RUN` or `ARTIFACT`.
-        link: Makes a symbolic link, as `os.symlink` does.
+        link: Function that makes a symbolic link, with the first two arguments of `os.symlink`.
 
     Returns:
         A sentence on why the link can't be made; empty when the link is right, or when an earlier call has returned the

@@ -87,7 +87,7 @@ def _check_file(path: Path) -> None:
 
     Raises:
         ConfigError: When users other than its owner may read the file, or when it holds no valid token.
-        OSError: When it can't be read.
+        OSError: When the file can't be read.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):

@@ -1,4 +1,4 @@
-"""Deployed apps: builds functions and triggers from spec files.
+"""The deployed apps of the local platform: their functions and triggers are started from spec files.
 
 An app that can't be started doesn't keep others from running. It is tried again with growing pauses, and its previous
 version runs meanwhile.

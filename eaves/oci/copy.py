@@ -60,7 +60,7 @@ class Overlay:
     def open(
         self, descriptor: Descriptor, *, start: int = 0, poll: Callable[[], object] = lambda: None
     ) -> AbstractContextManager[BinaryIO]:
-        """Open content as a stream."""
+        """Open content as a stream, from the first layout that has it, otherwise from the base."""
         return self._having(descriptor).open(descriptor, start=start, poll=poll)
 
     def _having(self, descriptor: Descriptor) -> ContentSource:

@@ -150,7 +150,7 @@ def forget_sites(workspace: Workspace, sites: Sequence[SiteSettings]) -> None:
 
 
 def name_person() -> str:
-    """Return `USER@HOST` of this process, which is recorded at sites for other people who deploy there."""
+    """Return `USER@HOST` of this process, which a cluster records with a deploy so that other people see it."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container's user may have a number only

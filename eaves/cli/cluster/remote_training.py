@@ -124,7 +124,7 @@ def _attach(name: str, cluster: Cluster) -> str:
 
 
 class JobView:
-    """Shows the log lines of a training: lines with progress as bars on a terminal, all others as text.
+    """Shows the log lines of a training Job: on a terminal, lines about progress as progress bars; otherwise as text.
 
     Args:
         progress: Display that draws the bars.

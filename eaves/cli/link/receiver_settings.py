@@ -20,7 +20,7 @@ def named_by_flag(hints: Mapping[str, str], *, default_origins: tuple[str, ...])
 
     Args:
         hints: Name of a setting to a hint; the error gets the hint of the first fault whose setting has one.
-        default_origins: Values of `Fault.origin` of a setting that neither a flag nor a variable sets.
+        default_origins: Values of `Fault.origin` that mean that neither a flag nor a variable has set the setting.
 
     Raises:
         ConfigError: When the block raises one.

@@ -38,7 +38,7 @@ NO_ANSWER_CODE = 500
 """Status code that a dead letter records when the subscriber gave no response; the same as Knative's dispatcher's."""
 NUMBER, NOTED_DESTINATION, NOTED_CODE, NOTED_DATA = "deadnumber", "deaddest", "deadcode", "deaddata"
 """Extension attributes of a note: number of the dead letter's entry in the spool, then the destination, status code and
-response that the sink is told."""
+response that the event for the sink gets."""
 
 _log = logging.getLogger(__name__)
 

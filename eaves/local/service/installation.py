@@ -1,4 +1,4 @@
-"""Installing and removing the service: the unit file, then systemctl where systemd runs."""
+"""Installation and removal of the systemd service: its unit file, and systemctl where systemd runs."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _write(path: Path, text: str, *, force: bool) -> bool:
 
     Raises:
         ConfigError: When a file with other content exists and may not be replaced.
-        OSError: When it can't be written.
+        OSError: When the file can't be written.
     """
     try:
         before = path.read_text(encoding="utf-8", errors="replace")
@@ -179,10 +179,10 @@ def _check_own(path: Path, project: Path, *, force: bool) -> None:
 
 
 def _run(command: Sequence[str], report: Callable[[str], None]) -> None:
-    """Run a command of systemd's.
+    """Run a command of systemd, such as systemctl.
 
     Raises:
-        PlatformError: When it fails.
+        PlatformError: When the command fails.
     """
     line = shlex.join(command)
     try:

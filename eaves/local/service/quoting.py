@@ -56,7 +56,8 @@ def quote_command(command: Sequence[str]) -> str:
 def write_path(path: str) -> str:
     """Return a path for a setting that takes one path without quotes, such as WorkingDirectory.
 
-    A slash at the end protects a space there, which would be left out, and a backslash, which would join the next line.
+    systemd would remove a space at the end of the line, and would join the line with the next one after a backslash. A
+    slash is appended to such a path to prevent both.
     """
     return escape_specifiers(path + "/" if path[-1:] in {" ", "\\"} else path)
 

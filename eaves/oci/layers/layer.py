@@ -116,7 +116,7 @@ def compressor() -> str:
     """Return the version of libdeflate's Python package, on which the bytes of a compressed layer depend.
 
     Raises:
-        OciError: When it isn't installed.
+        OciError: When the package isn't installed.
     """
     try:
         import deflate

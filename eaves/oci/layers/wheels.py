@@ -15,7 +15,7 @@ from eaves.oci.layers.layer import LayerFile
 from eaves.oci.layers.subprocesses import run_child
 
 GLIBC = range(17, 41)
-"""Minor versions of glibc that pip is told to accept, 2.17 to 2.40, oldest first. The glibc version of a base image
+"""Minor versions of glibc whose wheels pip may choose, 2.17 to 2.40, oldest first. The glibc version of a base image
 isn't known here; Debian 12 has 2.36.
 
 Among the wheels whose digests the lock file allows, pip takes the one for the first version that fits, so the same

@@ -1,4 +1,4 @@
-"""The agent's spool, into which the spools of earlier versions are moved; there, each source had its own agent."""
+"""The agent's spool, into which spools of earlier versions are moved, in which each source had its own agent."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SpoolTakeover:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop retrying.
+        """Stop the thread that retries to move earlier spools.
 
         A move in progress ends with the spool or the process, and is continued after the next start.
         """

@@ -169,7 +169,7 @@ def _mounts(goal: ImageLocation | None, below: ImageLocation) -> list[str]:
 def _put(
     made: Packaged, target: str, goal: ImageLocation | None, mounts: list[str], folder: Path
 ) -> tuple[CopySummary, str]:
-    """Copy the container image to its target; return a summary and the image's name there."""
+    """Copy the container image to its target; return what was copied, and the image's name at the target."""
     from eaves.oci.copy import copy_image
     from eaves.oci.reference import DEFAULT_TAG
     from eaves.oci.store.archive import write_archive
