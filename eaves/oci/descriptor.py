@@ -77,7 +77,8 @@ def parse_image_platform(text: str) -> ImagePlatform:
     parts = text.split("/")
     if len(parts) not in (2, 3) or not all(re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
         raise OciError(
-            f"a platform must be OS/ARCHITECTURE (got {text[:40]!r})", hint=("for example: linux/amd64 or linux/arm64")
+            f"a platform must be OS/ARCHITECTURE (got {text[:40]!r})",
+            hint="name linux/amd64 or linux/arm64, for example",
         )
     return ImagePlatform(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) == 3 else "")
 

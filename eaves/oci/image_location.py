@@ -53,7 +53,7 @@ def open_location(text: str, access: Access, *, create: bool = False) -> ImageLo
     if text.startswith(LAYOUT):
         folder, name = _split(text.removeprefix(LAYOUT))
         if not folder:
-            raise OciError(f"{text!r} contains no folder", hint="for example: oci:build/flowers:v1")
+            raise OciError(f"{text!r} contains no folder", hint="name a folder, for example oci:build/flowers:v1")
         return ImageLocation(store=(create_layout if create else open_layout)(Path(folder), access.say), name=name)
     if text.endswith(ARCHIVE):
         raise OciError(

@@ -87,5 +87,5 @@ def parse_reference(text: str) -> Reference:
 
 def _wrong(text: str, why: str) -> OciError:
     return OciError(
-        f"{text[:200]!r} is not the name of a container image: {why}", hint="for example: HOST/site/flowers:v1"
+        f"{text[:200]!r} is not the name of a container image: {why}", hint="write the name as in HOST/site/flowers:v1"
     )

@@ -214,10 +214,10 @@ def test_what_cannot_be_packaged_is_reported_before_any_work(
         ((good, out, nowhere), "nowhere is not an OCI layout"),
         ((good, out, f"{base}:v7"), "has no v7 (entries: base"),
         ((good, out, f"oci:{tmp_path}/photos"), "is not an OCI layout"),
-        ((good, out, f"{tmp_path}/base.tar"), "try: skopeo copy oci-archive:"),
+        ((good, out, f"{tmp_path}/base.tar"), "try: unpack it first: skopeo copy oci-archive:"),
         ((good, out, f"oci:{tmp_path}/other"), "available: linux/s390x"),
         ((good, out, base, "--platform", "linux/riscv64"), "no container image for linux/riscv64"),
-        ((good, out, base, "--platform", "amd64"), "try: for example: linux/amd64"),
+        ((good, out, base, "--platform", "amd64"), "try: name linux/amd64 or linux/arm64, for example"),
         ((good, out, base, "--python", "three"), "try: name the version with --python, for example --python 3.13"),
         ((good, out, base, "--python", "3.9"), "a function needs Python 3.11 or newer"),
         (
