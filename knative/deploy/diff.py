@@ -1,4 +1,4 @@
-"""Differences that a deploy would make: the API server's answer to a dry run against each present object."""
+"""Differences that a deploy would make: each existing object is compared with the API server's answer to a dry run."""
 
 from __future__ import annotations
 

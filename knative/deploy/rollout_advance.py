@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REACH_S = 10.0
-"""Maximum seconds for a small request to the API server, which decides whether to try the next function after a
-failure."""
+"""Maximum seconds of the small request that is made after one function's rollout failed for lack of an answer. If the
+API server doesn't answer it either, the other functions aren't tried."""
 
 _log = logging.getLogger(__name__)
 
