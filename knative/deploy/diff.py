@@ -39,7 +39,8 @@ def diff_app(
         cluster: Connection to the cluster, in the app's namespace.
         manifests: The app's rendered objects.
         owner: The app.
-        needed: Function that says whether an object of the inventory stays although it isn't rendered.
+        needed: Function that says whether an object of the inventory must stay although it isn't rendered, such as a
+            pin.
 
     Raises:
         InvalidError: When the cluster refuses an object.

@@ -1,7 +1,7 @@
 """The decision of `reconcile` for a site: apply the last deployment again, deploy a pending one, or do nothing. Pure.
 
-The record in the cluster decides. What a workspace (a directory with an eaves.yaml) remembers counts only if nobody else has
-deployed since, and no clock is compared, so a newer deploy is never reverted.
+The record in the cluster decides. What a workspace (a directory with an eaves.yaml) remembers counts only if nobody
+else has deployed since, and no clock is compared, so a newer deploy is never reverted.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
 USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
-"""Names of the containers of a pod.
+"""Names of a function pod's containers: the function itself, and Knative's sidecar.
 
 Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go.
 """

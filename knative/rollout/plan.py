@@ -183,7 +183,7 @@ def plan_decision(
         decision: The decision.
         seen: Traffic that the Service has now.
         now: Unix time in seconds.
-        unread: Pods that couldn't be read.
+        unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
     why, percent = decision.reason, decision.percent
     if decision.verb is RolloutAction.WAIT:

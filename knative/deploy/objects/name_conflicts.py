@@ -19,7 +19,7 @@ Object = Mapping[str, Any]
 def find_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
 ) -> dict[Key, Object]:
-    """Find the existing objects that have the name of a manifest, except those that the caller already knows.
+    """Find the objects in the cluster that have the name of a manifest, except those that the caller already knows.
 
     The owner of an object doesn't matter.
 

@@ -68,7 +68,7 @@ def find_holdings(
         manifests: The app's rendered objects.
         owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
-        needed: Function that says whether an object stays although it isn't rendered.
+        needed: Function that says whether an object must stay although it isn't rendered, such as a pin.
 
     Raises:
         ConflictError: When agents on nodes still run under a former name of the site.

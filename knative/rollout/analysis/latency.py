@@ -62,7 +62,7 @@ def judge_times(state: RolloutState) -> Assessment:
 
 
 def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
-    """Return the probability that chance alone shows such a ratio of two mean times; 1 when the ratio is allowed.
+    """Return the probability that chance alone shows the observed ratio of mean times; 1 when the ratio is allowed.
 
     A revision whose true ratio is within the tolerance (`TOLERATED`) must not be rolled back because of inexact
     measurements. So the test uses only the part of the ratio above the tolerance.

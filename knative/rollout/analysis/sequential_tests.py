@@ -92,7 +92,7 @@ def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: 
 
 
 def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float:
-    """Bound the probability that two equal means ever show such a ratio.
+    """Bound the probability that the observed ratio of two means ever occurs although the means are equal.
 
     The bound holds for all repetitions of the test together.
 
