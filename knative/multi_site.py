@@ -184,6 +184,6 @@ class _Budget:
 
     @property
     def used_up(self) -> bool:
-        """Whether more sites have failed than the maximum."""
+        """Whether more sites have failed than the operation allows."""
         with self._lock:
             return self._most is not None and self._spent > self._most

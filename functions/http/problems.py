@@ -30,8 +30,8 @@ from eaves.errors import EavesError, HandlerError, OverloadedError
 from eaves.web.problem_document import CONTENT_TYPE, build_problem, error_type, find_kind, parse_problem
 
 PROTOCOL_CONTENT_TYPE = "application/json"
-"""Content type of problems under /v2: KServe's client reads the reason only from this type. Source:
-open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
+"""Content type of problem documents for requests under /v2: KServe's client reads the reason only from this type.
+Source: open-inference-protocol, the OpenAPI document; kserve, inference_client.py."""
 RETRY_AFTER_S = 1
 _LOOK = "find this id in the function's log"
 

@@ -64,7 +64,8 @@ def apply_app(
         manifests: Objects that `render_app` returned.
         owner: The app.
         inventory: The app's inventory if it was read or written already; None reads it.
-        needed: Function that says whether an object of the inventory stays although it isn't rendered.
+        needed: Function that says whether an object of the inventory must stay although it isn't rendered, such as a
+            pin.
         adopt: Take over objects that others made, and fields that other managers own.
         dry_run: Let the API server and its webhooks validate the objects, and change nothing.
         show: Function that gets the result of each object.

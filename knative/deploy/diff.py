@@ -1,4 +1,4 @@
-"""Differences that a deploy would make: the API server's answer to a dry run against each present object."""
+"""Differences that a deploy would make: each existing object is compared with the API server's answer to a dry run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def diff_app(
         cluster: Connection to the cluster, in the app's namespace.
         manifests: The app's rendered objects.
         owner: The app.
-        needed: Function that says whether an object of the inventory stays although it isn't rendered.
+        needed: Function that says whether an object of the inventory must stay although it isn't rendered, such as a
+            pin.
 
     Raises:
         InvalidError: When the cluster refuses an object.

@@ -1,7 +1,7 @@
 """The decision of `reconcile` for a site: apply the last deployment again, deploy a pending one, or do nothing. Pure.
 
-The record in the cluster decides. What a workspace (the user's project folder) remembers counts only if nobody else has
-deployed since, and no clock is compared, so a newer deploy is never reverted.
+The record in the cluster decides. What a workspace (a directory with an eaves.yaml) remembers counts only if nobody
+else has deployed since, and no clock is compared, so a newer deploy is never reverted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from knative.deploy.objects.inventory import DeploymentRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceMemory:
-    """What a workspace (the user's project folder) remembers about a site between two commands.
+    """What a workspace (a directory with an eaves.yaml) remembers about a site between two commands.
 
     Attributes:
         known: Newest deployment of the site when this workspace last wanted the same as the cluster; None when it never
@@ -33,13 +33,13 @@ class WorkspaceMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedDeployment:
-    """The deployment that a workspace wants at a site.
+    """The deployment that a workspace (a directory with an eaves.yaml) wants at a site.
 
     Attributes:
         site: Name of the site, for commands in messages.
         image: Container image that was deployed last from this workspace, or that eaves.yaml names; None without both.
         declared: Container image that eaves.yaml names now; empty when it names none.
-        memory: What the workspace remembers about the site.
+        memory: State that the workspace has stored about the site.
     """
 
     site: str
@@ -58,7 +58,7 @@ class WantedDeployment:
 
 
 class ReconcileAction(StrEnum):
-    """What `reconcile` does at a site."""
+    """Action of `reconcile` at a site."""
 
     BRING = "bring"
     """Deploy the decision's `image` as a new deployment."""
@@ -70,7 +70,7 @@ class ReconcileAction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileDecision:
-    """What `reconcile` does at a site, with the reason.
+    """Action of `reconcile` at a site, with the reason.
 
     Attributes:
         verb: The action.
@@ -91,7 +91,7 @@ def decide_reconcile(last: DeploymentRecord | None, serving: str, wish: WantedDe
     Args:
         last: Newest deployment in the cluster's record; None when there is no record.
         serving: Container image of the function's Service; empty when there is no Service.
-        wish: The deployment that the workspace wants.
+        wish: The deployment that the workspace (a directory with an eaves.yaml) wants.
     """
     wanted = wish.newer_than(last)
     if last is None:
@@ -120,7 +120,7 @@ def decide_differing(last: DeploymentRecord, image: FunctionImage, wish: WantedD
     Args:
         last: Newest deployment in the cluster's record.
         image: Container image of that deployment.
-        wish: The deployment that the workspace wants.
+        wish: The deployment that the workspace (a directory with an eaves.yaml) wants.
     """
     if wish.memory.known == mark_of(last):
         return ReconcileDecision(verb=ReconcileAction.BRING, image=image)

@@ -48,7 +48,7 @@ def reconcile_site(
         cluster: Connection to the site's cluster.
         site: The site.
         app: Name of the app.
-        wish: The deployment that this workspace (the user's project folder) wants at the site.
+        wish: The deployment that this workspace (a directory with an eaves.yaml) wants at the site.
         build: Function that builds the site's deployment for a container image.
         agreed: Function that is called with the deployment when the workspace and the cluster want the same.
 

@@ -1,4 +1,4 @@
-"""Rollouts of a namespace, each advanced by one step; a failure of one doesn't stop the others."""
+"""Advance of all rollouts of a namespace by one step each; a failure of one rollout doesn't stop the other rollouts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from knative.client.cluster import Cluster
 
 REACH_S = 10.0
-"""Maximum seconds for a small request to the API server, which decides whether to try the next function after a
-failure."""
+"""Maximum seconds of the small request that is made after one function's rollout failed for lack of an answer. If the
+API server doesn't answer it either, the other functions aren't tried."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class RolloutStep:
 
 
 def advance_all(cluster: Cluster) -> list[RolloutStep]:
-    """Advance every rollout of a namespace by one step; the error of one function never stops the others.
+    """Advance every rollout of a namespace by one step; a failure for one function never stops the other functions.
 
     Raises:
         UnreachableClusterError: When the API server doesn't answer any request.

@@ -10,7 +10,7 @@ from typing import Any
 Object = Mapping[str, Any]
 """An object as in the API server's JSON."""
 USER_CONTAINER, SIDECAR = "user-container", "queue-proxy"
-"""Names of the containers of a pod.
+"""Names of a function pod's containers: the function itself, and Knative's sidecar.
 
 Source: Knative Serving, pkg/apis/config/defaults.go and pkg/reconciler/revision/resources/constants.go.
 """
@@ -189,7 +189,7 @@ def last_applied(value: Object) -> float | None:
 def seen_at(event: Object) -> float:
     """Return the Unix time in seconds when an Event last occurred.
 
-    Source: core/v1 Event; the scheduler writes events.k8s.io's series instead.
+    Source: core/v1 Event (`lastTimestamp`); the scheduler writes the field `series` of events.k8s.io instead.
     """
     series = event.get("series") or {}
     times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"))

@@ -17,10 +17,10 @@ ENABLED = "enabled"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureFlag:
-    """A feature flag, which is a key of the ConfigMap.
+    """A feature flag of Knative, which is a key of the ConfigMap config-features.
 
     Attributes:
-        key: Key of the ConfigMap.
+        key: Key of the ConfigMap config-features.
         default: Value when the key is absent: `enabled` or `disabled`.
         lasting: Whether Knative documents that the flag cannot safely be disabled once enabled.
     """

@@ -80,7 +80,7 @@ class ImagePull:
 
     @property
     def host(self) -> str:
-        """Host of the registry."""
+        """Host of the registry that the container image is pulled from."""
         try:
             return parse_reference(self.image).host
         except OciError:

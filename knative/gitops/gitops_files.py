@@ -111,9 +111,9 @@ def _documents(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _where(folder: Path) -> str:
-    """Return the option `--dir` with folders below a folder that have a Service's file; empty when none has one.
+    """Return the options `--dir FOLDER` that a user may have meant; empty when there are none.
 
-    It completes an error message when the user named the folder above the sites' folders.
+    They name the folders of sites below the given folder, if these have a Service's file each.
     """
     below = sorted(path.name for path in folder.iterdir() if path.is_dir() and find_service(path) is not None)
     more = f", or one of: {', '.join(below[1:])}" if len(below) > 1 else ""

@@ -56,7 +56,7 @@ _AGENT_FIXES = {
     "knative.memory": _ROOM,
     "knative.cpu": _ROOM,
 }
-"""Fixes for agents, by the setting that the fix for the same fault of a function names."""
+"""Fix of a fault for agents, by the setting that fixes the same fault of a function: agents have other settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

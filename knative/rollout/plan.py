@@ -39,9 +39,9 @@ class Plan:
 
 
 def plan_percent(standing: RolloutStatus, percent: int, now: float) -> Plan:
-    """Plan a share of requests for the newest revision that a user has chosen.
+    """Plan a share of requests for the newest revision, as chosen by a user.
 
-    The automatic rollout of this revision stops.
+    From then on, no automatic rollout changes the share of this revision.
 
     Raises:
         InputError: When the percentage isn't from 0 to 100.
@@ -183,7 +183,7 @@ def plan_decision(
         decision: The decision.
         seen: Traffic that the Service has now.
         now: Unix time in seconds.
-        unread: Pods that couldn't be read.
+        unread: Names of the new and the old revision's pods whose metrics couldn't be read.
     """
     why, percent = decision.reason, decision.percent
     if decision.verb is RolloutAction.WAIT:

@@ -42,12 +42,12 @@ Check = Callable[[Manifest, Plan], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutOutcome:
-    """What one call did with a rollout, and the rollout's state after it.
+    """The result of one call for a rollout: the action, its reason, and the state of the rollout afterwards.
 
     Attributes:
         name: Name of the function.
-        what: What the call did: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`, or
-            `nothing`.
+        what: Action of the call: a value of `knative.rollout.analysis.decision.RolloutAction`, `begin`, `set`, `pin`,
+            or `nothing`.
         reason: Reason for people.
         changed: Whether the Service was written.
         state: State of the rollout; None when there is none.

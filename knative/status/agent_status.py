@@ -91,7 +91,7 @@ def read_agents(cluster: Cluster, pods: Sequence[AgentPod]) -> list[AgentStatus]
 def _pods(cluster: Cluster, namespace: str, selector: str, owner: AppOwner | None = None) -> Iterator[AgentPod]:
     """Yield the pods with a queue in a namespace.
 
-    If `owner` is given, pods of other owners are left out; in the namespace of agents on nodes there may be some.
+    If `owner` is given, pods of other owners are left out; the namespace of the agents on nodes may hold such pods.
     """
     for one in cluster.list(POD, namespace=namespace, selector=selector):
         labels: Mapping[str, Any] = one["metadata"].get("labels", {})

@@ -43,7 +43,7 @@ exist."""
 
 
 def jobsink_faults(training: TrainingJob) -> Iterator[Fault]:
-    """Yield the faults of eaves.yaml that prevent trainings which events start."""
+    """Yield the faults of eaves.yaml for trainings that are started by events."""
     by_event = ("job.data", "data.path")  # the event names them
     faults = pipeline.pipeline_faults(training) if training.job.repository else training_faults(training)
     yield from (fault for fault in faults if fault.path not in by_event)

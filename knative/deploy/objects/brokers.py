@@ -2,7 +2,8 @@
 
 One app may be deployed while another one is removed. A removal marks the Broker, then lists Triggers, then deletes the
 Broker in the version that it marked. A deploy applies its Trigger, then clears the mark, or makes the Broker again if
-it is gone. The one of them that reads second sees what the other has written, so no Trigger is left without its Broker.
+it is gone. If both run at the same time, at least one of them sees what the other one has written, so no Trigger is
+left without its Broker.
 
 Source: Dijkstra 1965, Cooperating Sequential Processes, section 2.1 (Dekker's solution: each writes its flag, then
 reads the other's).

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 PART = "inventory"
 DATA_KEY = "inventory.json"
 LAYOUT = 1
-"""Version of the JSON document. A document of another version is refused, so that none of its content is lost."""
+"""Version of the JSON document in which an inventory is stored. A document of another version is refused, so that none
+of its content is lost."""
 CREATOR = "eaves-inventory"
 """Field manager that creates the empty ConfigMap of an inventory.
 

@@ -174,9 +174,9 @@ def key_of(one: Mapping[str, Any], cluster: Cluster) -> Key:
 def _listed(cluster: Cluster, kind: ObjectKind, namespace: str, selector: str) -> list[dict[str, Any]]:
     """List the objects of one kind, without those that another object controls.
 
-    Knative's Services of Kubernetes are left out in this way, since Knative copies the labels of its own Service to
-    them. The result is empty for another namespace that the user may not read. It is also empty for Services that the
-    user may not read: only apps with MQTT triggers or a relay have Services, and only users who may read them can have
+    Knative copies the labels of its own Service to the Kubernetes Services that it makes for it; they are left out. The
+    result is empty for another namespace that the user may not read. It is also empty for Kubernetes Services that the
+    user may not read: only apps with MQTT triggers or a relay have any, and only users who may read them can have
     deployed such an app.
     """
     try:

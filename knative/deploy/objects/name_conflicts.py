@@ -19,7 +19,7 @@ Object = Mapping[str, Any]
 def find_foreign_objects(
     cluster: Cluster, manifests: Sequence[Object], there: Mapping[Key, Object]
 ) -> dict[Key, Object]:
-    """Find the existing objects that have the name of a manifest, except those that the caller already knows.
+    """Find the objects in the cluster that have the name of a manifest, except those that the caller already knows.
 
     The owner of an object doesn't matter.
 
@@ -57,7 +57,7 @@ def refuse_foreign_objects(
 
 
 def is_satisfied(manifest: Object, namespace: Object) -> bool:
-    """Return whether an existing namespace, whoever owns it, has the labels that agents on nodes need."""
+    """Return whether an existing namespace, of any owner, has the labels that agents on nodes need."""
     wanted, has = manifest["metadata"]["labels"], namespace["metadata"].get("labels") or {}
     return all(has.get(name) == value for name, value in wanted.items() if name != MANAGED_LABEL)
 

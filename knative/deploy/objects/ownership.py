@@ -40,10 +40,10 @@ class OwnedObjects:
 
     Attributes:
         inventory: The app's inventory as it was read.
-        known: Existing objects that have the name of a rendered object, whoever owns them.
-        others: Those among `known` that don't carry the app's labels.
-        items: The app's own objects, including those of earlier versions of Eaves.
-        left: The app's own objects that are no longer rendered and no longer needed.
+        known: Existing objects that have the name of a rendered object, of any owner.
+        others: Objects in `known` that don't carry the app's labels.
+        items: Entries of the app's own objects, including those of earlier versions of Eaves.
+        left: Entries of the app's own objects that are no longer rendered and no longer needed.
     """
 
     inventory: Inventory
@@ -68,7 +68,7 @@ def find_holdings(
         manifests: The app's rendered objects.
         owner: The app.
         inventory: The app's inventory if it was read already; None reads it.
-        needed: Function that says whether an object stays although it isn't rendered.
+        needed: Function that says whether an object must stay although it isn't rendered, such as a pin.
 
     Raises:
         ConflictError: When agents on nodes still run under a former name of the site.

@@ -144,9 +144,9 @@ def _wait_observed(cluster: Cluster, trigger: Object, *, namespace: str) -> bool
 
 
 def _repair(cluster: Cluster, trigger: Object, *, namespace: str) -> bool:
-    """Remove the settings from a Trigger's Subscription that the Trigger doesn't have; return False without success.
+    """Remove settings from a Trigger's Subscription that the Trigger doesn't have; return whether that succeeded.
 
-    It has no success when the Subscription changes during every attempt.
+    It fails when the Subscription changes during every attempt.
     """
     name, uid = str(trigger["metadata"]["name"]), trigger["metadata"]["uid"]
     wanted = trigger["spec"].get("delivery") or {}

@@ -27,7 +27,7 @@ _PROMISE = (
     "an event that is sent once is delivered at most once. The Broker answers after every trigger has delivered "
     "or dead-lettered the event; agents keep an event and send it again until then"
 )
-"""What `doctor` says about a Broker that answers a sender only after each event is delivered.
+"""Text of `doctor` about delivery by a Broker that answers a sender only after each event is delivered.
 
 Source: Knative Eventing, pkg/channel/fanout/fanout_event_handler.go: handlers wait, unless the annotation
 `messaging.knative.dev/async-handler` is set.

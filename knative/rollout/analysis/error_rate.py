@@ -30,7 +30,7 @@ requests failed at one moment.
 
 Failures at one moment alone don't roll a revision back."""
 LEAST_MARGIN = 0.001
-"""Smallest increase of the error rate that is tested. With `max_error_increase: 0`, the test would otherwise need
+"""Minimum increase of the error rate that is tested. With `max_error_increase: 0`, the test would otherwise need
 infinitely many requests."""
 
 
@@ -74,7 +74,7 @@ def _evidence(new: RequestCounters, old: RequestCounters, together: int) -> str:
 
 
 def _chance(new: RequestCounters, old: RequestCounters, allowed: float) -> float:
-    """Return the probability that chance alone shows such an increase of the error rate; 1 without an increase.
+    """Return the probability that chance alone shows the observed increase of the error rate; 1 without an increase.
 
     Args:
         new: The new revision's requests without the windows in which most of them failed, since one event alone must

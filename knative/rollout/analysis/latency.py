@@ -25,7 +25,7 @@ LEAST_EFFECT = math.log(1.05)
 infinitely many requests."""
 
 TOLERATED = 0.5
-"""Share of the logarithm of `max_latency_ratio` up to which times count as equal.
+"""Tolerance of the latency test: mean times count as equal up to this share of the logarithm of `max_latency_ratio`.
 
 With a ratio of 1.5, a revision that takes up to 1.22 times as long is rolled back in at most 1 % of rollouts."""
 
@@ -62,7 +62,7 @@ def judge_times(state: RolloutState) -> Assessment:
 
 
 def _chance(new: WindowTimes, old: WindowTimes, most: float) -> float:
-    """Return the probability that chance alone shows such a ratio of two mean times; 1 when the ratio is allowed.
+    """Return the probability that chance alone shows the observed ratio of mean times; 1 when the ratio is allowed.
 
     A revision whose true ratio is within the tolerance (`TOLERATED`) must not be rolled back because of inexact
     measurements. So the test uses only the part of the ratio above the tolerance.

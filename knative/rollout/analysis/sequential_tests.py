@@ -92,7 +92,7 @@ def evidence_of_no_worse(new_failed: float, new: float, old_failed: float, old: 
 
 
 def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float:
-    """Bound the probability that two equal means ever show such a ratio.
+    """Bound the probability that the observed ratio of two means ever occurs although the means are equal.
 
     The bound holds for all repetitions of the test together.
 
@@ -110,10 +110,10 @@ def chance_of_ratio(log_ratio: float, variance: float, expected: float) -> float
 
 
 def _worse_rate(new_failed: float, new: float, old_failed: float, old: float, margin: float) -> float:
-    """Return the most likely error rate of the old revision, if the new revision's is higher by at least `margin`.
+    """Return the most likely error rate of the old revision if that of the new one is higher by at least `margin`.
 
-    The likelihood along `new rate = old rate + margin` has one peak. It lies between the rates that the requests of
-    each revision show.
+    The likelihood along `new rate = old rate + margin` has one peak, which bisection finds. It lies between the error
+    rates that the requests of each revision show.
     """
     high = min(old_failed / old if old else 0.0, (1 - margin) * (1 - EDGE))
     low = max(0.0, (new_failed / new if new else 0.0) - margin)

@@ -84,7 +84,7 @@ class StepWindows:
     times: Mapping[str, WindowTimes] = field(default_factory=dict)
 
     def close(self, window: Window, totals: Mapping[str, RequestCounters], now: float) -> StepWindows:
-        """Return the windows after closing the open one at the time `now`, when another one begins."""
+        """Close the open time window and begin another one at the time `now`; return the new windows."""
         judged = {name: replace(tally, refused=0, timed=0, seconds=0.0) for name, tally in window.items()}
         worst = {name: worst_of(name, (*self.worst.get(name, ()), judged)) for name in {*self.worst, *window}}
         times = {name: self.times.get(name, WindowTimes()).add(tally) for name, tally in window.items()}
