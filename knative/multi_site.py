@@ -1,7 +1,8 @@
 """Run one operation on many sites, in waves, with limits on parallel sites and on failures.
 
 A site that can't be reached never delays another one: it is reported, and a later `reconcile` updates it. A site that
-was reached and refused the operation is a failure. After `max_failures` failures no further site is started.
+was reached and refused the operation is a failure. Once there are more failures than `max_failures`, no further site is
+started.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def run_on_sites(
         sites: Sites to run the operation on. A wave starts when the wave before it has ended.
         operation: Function that is called once for each site, in several threads.
         parallel: Maximum number of sites at the same time.
-        max_failures: Number of sites that may fail: after one more failure no other site is started, and sites in
-            progress are finished. None means any number.
+        max_failures: Maximum number of failures; once there are more, no other site is started, and sites in progress
+            are finished. None means any number.
         show: Function that gets each outcome as it arrives, in the caller's thread.
         grace_s: Seconds that sites in progress get to end after Ctrl-C.
 

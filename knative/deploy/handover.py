@@ -40,7 +40,7 @@ def end_predecessors(
 
     Args:
         cluster: Connection to the cluster, in the app's namespace.
-        manifest: The object that is about to be applied, in most cases the new agent.
+        manifest: The object that is about to be applied; only an agent's DaemonSet ends other agents.
         leaving: The app's objects that are no longer wanted.
         app: Name of the app.
         gone_s: Maximum seconds to wait for the pods to end.

@@ -44,7 +44,7 @@ def check_server(subject: ExaminedSite) -> Iterator[DoctorFinding]:
 
 
 def check_serving(subject: ExaminedSite) -> Iterator[DoctorFinding]:
-    """Check that Knative Serving is installed in a supported version, and that it runs."""
+    """Check that Knative Serving is installed and runs, and compare its version with the tested versions."""
     install = _install("serving", "serving-crds.yaml", "serving-core.yaml")
     if not subject.cluster.serves(KSERVICE.api_version):
         yield error("serving", "Knative Serving is not installed in this cluster", install)
