@@ -33,7 +33,7 @@ def open_staging(output: Path) -> Iterator[StagingDirectory]:
     """
     output = output.absolute()
     if output.exists():
-        raise ArtifactError(f"{output} exists already", hint="name another directory, or remove the existing one")
+        raise ArtifactError(f"{output} already exists", hint="name another directory, or remove the existing one")
     busy = ArtifactError(
         f"another process is writing {output}", hint="wait until it has finished, or name another directory"
     )

@@ -35,6 +35,6 @@ def test_a_second_process_is_reported_and_disturbs_nothing(tmp_path: Path) -> No
 
 def test_an_output_that_exists_is_refused(tmp_path: Path) -> None:
     (tmp_path / "artifact").mkdir()
-    with pytest.raises(ArtifactError, match="exists already"), open_staging(tmp_path / "artifact"):
+    with pytest.raises(ArtifactError, match="already exists"), open_staging(tmp_path / "artifact"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["artifact"]
