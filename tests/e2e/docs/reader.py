@@ -72,6 +72,7 @@ class Values:
             "DISPLAY_IMAGE": lambda: push_display(self._registry(), self._folder / "display"),
             "RECEIVER": lambda: f"https://{self._receiver()}",
             "CERTIFICATE": self._certificate,
+            "MQTT_CA": lambda: f"{self._certificate()}/ca.crt",
             "SETTINGS": self._settings,
             "PORT": lambda: str(self._port),
             "BROKER_PORT": lambda: str(self._broker_port),
