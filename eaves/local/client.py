@@ -12,13 +12,15 @@ from eaves import events
 from eaves.admin.unix_socket import UnixConnection
 from eaves.base.names import NAME_PATTERN
 from eaves.delivery import SinkResponse
-from eaves.errors import NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
+from eaves.errors import EavesError, NotFoundError, NotRunningError, PlatformError, SpoolFullError, StartError
 from eaves.events import Event
+from eaves.local.broker import sum_lanes
 from eaves.local.processes.log_follower import LOST, LogFollower
 from eaves.local.processes.logfiles import is_of_source, tail, tail_source
 from eaves.local.specs import LocalApp
 from eaves.local.state import AGENT, StateDirectory
 from eaves.platform import FunctionStatus, parse_status
+from eaves.spool import Spool
 from eaves.web.problem_document import parse_problem
 
 QUERY_TIMEOUT_S = 10.0
@@ -73,20 +75,35 @@ class LocalPlatform:
         try:
             _, _, body = self._request("GET", "/status")
         except NotRunningError:
-            apps, faults = self._state.read_specs()
-            stopped = [
+            return self._describe_stopped()
+        return [parse_status(values) for values in json.loads(body)]
+
+    def _describe_stopped(self) -> list[FunctionStatus]:
+        """Return the status of every deployed function while no supervisor runs; the queue is read from its file."""
+        apps, faults = self._state.read_specs()
+        counts: dict[str, tuple[int, int]] = {}
+        reason = ""
+        if apps and self._state.spool.is_file():
+            try:
+                with Spool(self._state.spool) as spool:
+                    counts = spool.counts()
+            except EavesError as error:
+                reason = f"the queue can't be read: {error.message}"
+        stopped = []
+        for name, app in apps.items():
+            queued, dead = sum_lanes(counts, name)
+            stopped.append(
                 FunctionStatus(
                     name=name,
                     state="stopped",
+                    reason=reason,
                     artifact=str(app.function.artifact),
                     artifact_digest=app.function.artifact_digest,
+                    queued=queued,
+                    dead=dead,
                 )
-                for name, app in apps.items()
-            ]
-            return stopped + [
-                FunctionStatus(name=name, state="failed", reason=reason) for name, reason in faults.items()
-            ]
-        return [parse_status(values) for values in json.loads(body)]
+            )
+        return stopped + [FunctionStatus(name=name, state="failed", reason=why) for name, why in faults.items()]
 
     def running(self) -> bool:
         """Return whether a supervisor responds."""

@@ -29,7 +29,7 @@ from eaves.http_client.proxies import parse_proxies
 from eaves.local.access_token import AccessToken
 from eaves.local.app_parts import list_source_parts, list_trigger_parts
 from eaves.local.apps import Apps
-from eaves.local.broker import Broker, lane_of, lane_of_sink
+from eaves.local.broker import Broker, lane_of, lane_of_sink, sum_lanes
 from eaves.local.observed_history import ObservedHistory
 from eaves.local.processes.activator import Activator
 from eaves.local.processes.agents import Agents
@@ -255,6 +255,7 @@ class Supervisor:
         triggers = [trigger.name for trigger in app.triggers]
         lanes = [lane_of(name, trigger) for trigger in (*triggers, *((RELAY,) if app.relay.enabled else ()))]
         to_function = [lane_of(name, trigger.name) for trigger in app.triggers if not trigger.url]
+        queued, dead = sum_lanes(counts, name)
         condition, replicas, reason = self._apps.state(name)
         agents = (*self._agents.statuses(name), *self._relays.statuses(name))
         deliveries = self._broker.deliveries()
@@ -266,8 +267,8 @@ class Supervisor:
             reason=reason,
             artifact=str(app.function.artifact),
             artifact_digest=app.function.artifact_digest,
-            queued=sum(counts.get(lane, (0, 0))[0] for lane in lanes),
-            dead=sum(counts.get(lane, (0, 0))[1] for lane in lanes),
+            queued=queued,
+            dead=dead,
             site=app.function.site,
             sources=self._agents.describe(name),
             delivered=sum(self._broker.delivered.get(lane, 0) for lane in to_function),

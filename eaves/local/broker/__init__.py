@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from eaves.local.broker.broker import REMOVED, Broker, Send, Subscription, lane_of
+from eaves.local.broker.broker import REMOVED, Broker, Send, Subscription, lane_of, sum_lanes
 from eaves.local.broker.context import read_trace
 from eaves.local.broker.dead_letters import DeadLetterSink, lane_of_sink
 
-__all__ = ["REMOVED", "Broker", "DeadLetterSink", "Send", "Subscription", "lane_of", "lane_of_sink", "read_trace"]
+__all__ = [
+    "REMOVED",
+    "Broker",
+    "DeadLetterSink",
+    "Send",
+    "Subscription",
+    "lane_of",
+    "lane_of_sink",
+    "read_trace",
+    "sum_lanes",
+]
