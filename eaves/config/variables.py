@@ -230,7 +230,7 @@ NAMES = frozenset(
         "EAVES_WORK",
     }
 )
-"""Every variable that some process reads."""
+"""Every environment variable that a process of Eaves reads."""
 FILE_ONLY = frozenset(
     {
         "EAVES_RELAY_ALARMS",
@@ -257,4 +257,4 @@ FORMER_NAMES = {
     "EAVES_FUNCTION_THRESHOLD": "EAVES_THRESHOLD",
     "EAVES_FUNCTION_TOP_K": "EAVES_TOP_K",
 }
-"""Former name of a variable to its name."""
+"""Current name of each environment variable that has a former name, by its former name."""
