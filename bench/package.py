@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def print_runtime(folder: Path) -> None:
-    """Print the unpacked size of each Python package in the runtime, which every function's container image contains."""
+    """Print the unpacked size of each Python package that every function's container image contains."""
     platform, sizes = this_platform(), {}
     compiler = find_compiler(VERSION)
     (folder / "wheels").mkdir()

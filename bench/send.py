@@ -24,7 +24,7 @@ from eaves.sources.files import capture_file
 
 
 def main() -> None:
-    """Measure predictions with the artifact that EAVES_BENCH_ARTIFACT names (default: the newest one of `make demo`)."""
+    """Measure predictions with the artifact that EAVES_BENCH_ARTIFACT names (default: the newest of `make demo`)."""
     made = sorted(Path("build/demo/artifacts").glob("*/manifest.json"))
     chosen = os.environ.get("EAVES_BENCH_ARTIFACT") or (str(made[-1].parent) if made else "")
     if not chosen:

@@ -156,7 +156,7 @@ def _settings(**values: Any) -> TrainSettings:
 
 
 def _write_weights(settings: TrainSettings, images: Path, path: Path) -> Path:
-    """Write a file of random weights whose batch normalisation has the statistics of the given images; return `path`."""
+    """Write random weights whose batch normalisation has the statistics of the given images; return `path`."""
     import keras
 
     from trainer.model import keras_model

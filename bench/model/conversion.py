@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def best_target() -> str:
-    """Return the name of the target (instruction set) with the most CPU features that this CPU has; empty: none fits."""
+    """Return the name of the target with the most CPU features that this CPU supports; empty: none fits."""
     cpu = detect_cpu()
     fitting = [name for name, target in TARGETS.items() if cpu.runs(name) and target.layout == cpu.layout]
     return max(fitting, key=lambda name: len(TARGETS[name].flags), default="")

@@ -1,8 +1,8 @@
 """Benchmark of how often the conversion makes a wrong choice between an int8 model and fp32.
 
 The gate is the part of a conversion that uses (ships) an int8 graph, or refuses it and uses fp32. A harmful graph loses
-as much accuracy as is allowed at most, so it should be refused; a harmless graph loses none. The probabilities are
-computed without a model.
+exactly the drop of accuracy that is allowed, so using it counts as a mistake; a harmless graph loses no accuracy. The
+probabilities are computed without a model.
 
 `python -m bench int8_gate` prints the two tables of docs/02-conversion.md. The first table is for the test by labels
 alone. The second table is for the whole gate, which also tests how often int8 and fp32 give the same label (agreement);
@@ -37,7 +37,7 @@ IMAGES = (150, 500, 1250, 2500, 5000)
 CANDIDATES = 7
 PICKING_IMAGES = 200
 SHARED = 0.6
-"""Share of the images changed by one int8 candidate that are changed by all candidates, in the simulation."""
+"""Share of the predictions changed by one int8 candidate that all candidates change, in the simulation."""
 RUNS = 200_000
 """Number of simulated conversions per row; a probability of 5 % is then exact to 0.1 percentage points."""
 
